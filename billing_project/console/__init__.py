@@ -1,0 +1,1 @@
+"""The console: pages and commands that look across all apps."""

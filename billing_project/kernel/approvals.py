@@ -1,0 +1,90 @@
+"""Propose and decide versions of rules: two people stand behind each.
+
+`propose` is called by the service that makes the version's rows, in its transaction.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from billing_project.kernel import audit
+from billing_project.kernel.canonical import canonical_json, sha256_hex
+from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
+from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Why a version is wanted: the words that an auditor reads later."""
+
+    title: str
+    product_requirement: str
+    engineering_note: str
+    reason_code: str
+    effective_at: datetime
+
+
+def propose(
+    *, kind: str, subject: str, content: object, proposal: Proposal, by: User, at: datetime
+) -> PolicyChange:
+    """Record a proposed version with the sha256 of its whole content.
+
+    Raises:
+        Invalid: a required word is missing.
+    """
+    for field in ("title", "product_requirement", "engineering_note", "reason_code"):
+        if not getattr(proposal, field).strip():
+            raise Invalid(f"a policy change needs its {field.replace('_', ' ')}")
+    text = canonical_json(content)
+    change = PolicyChange.objects.create(
+        kind=kind,
+        subject=subject,
+        title=proposal.title,
+        product_requirement=proposal.product_requirement,
+        engineering_note=proposal.engineering_note,
+        reason_code=proposal.reason_code,
+        effective_at=proposal.effective_at,
+        content=text,
+        content_sha256=sha256_hex(text),
+        proposed_by=by,
+        proposed_at=at,
+    )
+    audit.record(by=by, at=at, action="propose_policy_change", subject=change, kind=kind)
+    return change
+
+
+def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:
+    """Let a proposed version govern from its effective date.
+
+    Raises:
+        NotAllowed: `by` proposed it, or lacks the permission.
+        Conflict: somebody decided already.
+    """
+    return _decide(change, PolicyStatus.APPROVED, by, reason, at)
+
+
+def reject(*, change: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:
+    """Refuse a proposed version for good; a better one is a new proposal."""
+    return _decide(change, PolicyStatus.REJECTED, by, reason, at)
+
+
+@transaction.atomic
+def _decide(
+    change: PolicyChange, status: PolicyStatus, by: User, reason: str, at: datetime
+) -> PolicyChange:
+    if not reason.strip():
+        raise Invalid("a decision needs its reason")
+    if not by.has_perm("kernel.approve_policychange"):
+        raise NotAllowed("only finance approvers decide on policy changes")
+    locked = PolicyChange.objects.select_for_update(no_key=True).get(pk=change.pk)
+    if locked.status != PolicyStatus.PROPOSED:
+        raise Conflict(f"this change was {locked.status} already")
+    if locked.proposed_by_id == by.pk:
+        raise NotAllowed("the proposer cannot decide on their own proposal")
+    locked.status, locked.decided_by, locked.decided_at = status, by, at
+    locked.decision_reason = reason
+    locked.save(update_fields=["status", "decided_by", "decided_at", "decision_reason"])
+    action = "approve_policy_change" if status == PolicyStatus.APPROVED else "reject_policy_change"
+    audit.record(by=by, at=at, action=action, subject=locked, reason=reason)
+    return locked

@@ -1,0 +1,1 @@
+"""Checks of the books that the ground answers for."""

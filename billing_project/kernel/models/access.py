@@ -1,0 +1,35 @@
+"""People, services and their keys."""
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+SCOPES = ("events:write", "usage:read", "credits:write", "authorize", "invoices:read", "admin")
+
+
+class User(AbstractUser):
+    """A person, or a service (a key's owner, the worker) that cannot log in."""
+
+    is_service = models.BooleanField(default=False)
+
+    class Meta:
+        db_table = "kernel_user"
+
+
+class ApiKey(models.Model):
+    """A bearer key of an app; only its sha256 is stored."""
+
+    name = models.CharField(max_length=100)
+    public_id = models.CharField(max_length=8, unique=True)
+    secret_sha256 = models.CharField(max_length=64)
+    scopes = models.JSONField(default=list)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "api_key"
+        ordering = ["-id"]
+        permissions = [("manage_apikey", "Can make and revoke API keys")]
+
+    def __str__(self) -> str:
+        return f"{self.name} (abk_{self.public_id}…)"

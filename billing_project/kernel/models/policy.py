@@ -1,0 +1,63 @@
+"""Policy changes: what was proposed, on whose wish, and who approved it."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from billing_project.kernel.models.access import User
+
+
+class PolicyStatus(models.TextChoices):
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class PolicyChange(models.Model):
+    """A proposed version of a rule; governs only once somebody else approved it."""
+
+    kind = models.CharField(max_length=40)  # "rate_card", "plan", "credit_policy"
+    subject = models.CharField(max_length=120)  # "rate_card:standard:2"
+    title = models.CharField(max_length=200)
+    product_requirement = models.TextField()
+    engineering_note = models.TextField()
+    reason_code = models.CharField(max_length=40)
+    effective_at = models.DateTimeField()
+    content = models.TextField(help_text="Canonical JSON of the whole version.")
+    content_sha256 = models.CharField(max_length=64)
+    proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    proposed_at = models.DateTimeField()
+    status = models.CharField(
+        max_length=10, choices=PolicyStatus.choices, default=PolicyStatus.PROPOSED
+    )
+    decided_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_reason = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "policy_change"
+        ordering = ["-id"]
+        permissions = [
+            ("propose_policychange", "Can propose a policy change"),
+            ("approve_policychange", "Can approve or reject a policy change"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["subject"], name="policy_change_subject_once"),
+            models.CheckConstraint(
+                condition=Q(decided_by__isnull=True) | ~Q(decided_by=F("proposed_by")),
+                name="policy_change_four_eyes",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="proposed", decided_by__isnull=True, decided_at__isnull=True)
+                | Q(
+                    status__in=["approved", "rejected"],
+                    decided_by__isnull=False,
+                    decided_at__isnull=False,
+                ),
+                name="policy_change_decided_by_someone",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

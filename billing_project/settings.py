@@ -1,0 +1,195 @@
+"""Settings of every process; what differs between machines comes from the environment."""
+
+import sys
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_DIR = BASE_DIR / ".local"
+env = environ.Env()
+
+IS_TESTING = "pytest" in sys.modules
+DEBUG = env.bool("DEBUG", default=True)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured("SECRET_KEY must be set where DEBUG=False")
+    SECRET_KEY = "only-for-development-" + "x" * 40
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+BILLING_CLOCK = env.str("BILLING_CLOCK", default="")
+if BILLING_CLOCK and not DEBUG:
+    raise ImproperlyConfigured(
+        "BILLING_CLOCK is for demo and tests only; unset it where DEBUG=False"
+    )
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.simple_history",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "simple_history",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_q",
+    "billing_project.kernel",
+    "metering",
+    "credits",
+    "invoicing",
+    "revrec",
+    "billing_project.console",
+    "billing_project.api",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+]
+ROOT_URLCONF = "billing_project.urls"
+WSGI_APPLICATION = "billing_project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# One database: DATABASE_URL, or the embedded PostgreSQL with its data in .local/pg.
+EMBEDDED_ENGINE = "billing_project.kernel.embedded"
+EMBEDDED_DATA = env.path("EMBEDDED_PG_DATA", default=str(LOCAL_DIR / "pg"))
+
+
+def _database() -> dict[str, object]:
+    url = env.str("DATABASE_URL", default="")
+    if url:
+        if not url.startswith(("postgres://", "postgresql://")):
+            raise ImproperlyConfigured(
+                "DATABASE_URL must start with postgresql:// (PostgreSQL is the one database)"
+            )
+        try:
+            return {**env.db_url("DATABASE_URL"), "ENGINE": "django.db.backends.postgresql"}
+        except Exception as error:
+            raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from error
+    if not DEBUG and not env.bool("ALLOW_EMBEDDED_DATABASE", default=False):
+        raise ImproperlyConfigured(
+            "DATABASE_URL must be set where DEBUG=False (or ALLOW_EMBEDDED_DATABASE=1, by name)"
+        )
+    return {
+        "ENGINE": EMBEDDED_ENGINE,
+        "NAME": env.str("EMBEDDED_PG_NAME", default="postgres"),
+        "HOST": str(EMBEDDED_DATA),
+    }
+
+
+DATABASES = {
+    "default": {
+        **_database(),
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 3,
+            "options": "-c timezone=UTC -c lock_timeout=10s"
+            " -c idle_in_transaction_session_timeout=60s",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "kernel.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = False
+
+# Behind TLS wherever DEBUG is off.
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+)
+SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
+SECURE_HSTS_PRELOAD = not DEBUG
+SESSION_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_SECURE = not DEBUG
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_AGE = 8 * 3600
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+SIMPLE_HISTORY_REVERT_DISABLED = True
+
+# The queue is a doorbell: a lost or doubled task changes nothing.
+Q_CLUSTER = {
+    "name": "billing",
+    "orm": "default",
+    "workers": 1,
+    "bulk": 1,
+    "queue_limit": 2,
+    "timeout": 300,
+    "retry": 600,
+    "max_attempts": 5,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": 100,
+    "poll": 0.5,
+    "label": "Worker",
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["billing_project.kernel.rest.auth.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["billing_project.kernel.rest.auth.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["billing_project.kernel.rest.parsing.StrictJSONParser"],
+    "EXCEPTION_HANDLER": "billing_project.kernel.rest.errors.problem_response",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Billing API",
+    "DESCRIPTION": "Raw usage in; credits, invoices, revenue and their lineage out.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/v1",
+}
+UNFOLD = {
+    "SITE_TITLE": "Billing back office",
+    "SITE_HEADER": "Billing back office",
+    "SHOW_HISTORY": True,
+}
+
+EVENT_DAYS_BACK = env.int("EVENT_DAYS_BACK", default=35)
+EVENT_MINUTES_AHEAD = env.int("EVENT_MINUTES_AHEAD", default=5)

@@ -1,0 +1,1 @@
+"""Credits: usage windows in, rated usage, ledger transactions and overage out."""

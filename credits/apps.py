@@ -1,0 +1,13 @@
+"""The app that owns one unit of the chain; see docs/architecture.md."""
+
+from django.apps import AppConfig
+
+
+class CreditsConfig(AppConfig):
+    name = "credits"
+    verbose_name = "Credits: rates and balances"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register this app's checks of the books."""
+        from credits import checks  # noqa: F401

@@ -1,0 +1,1 @@
+"""Checks of the books that this app answers for."""

@@ -1,0 +1,25 @@
+"""What usage costs in credits, and the ledger of credits: never tokens, never money but for cost."""
+
+from credits.models.grant import (
+    CreditGrant,
+    CreditPolicy,
+    GrantCategory,
+    LedgerKind,
+    LedgerTransaction,
+)
+from credits.models.rate import PricingUnit, Rate, RateCard, RateCardVersion
+from credits.models.rated import BillingPeriod, RatedUsage
+
+__all__ = [
+    "BillingPeriod",
+    "CreditGrant",
+    "CreditPolicy",
+    "GrantCategory",
+    "LedgerKind",
+    "LedgerTransaction",
+    "PricingUnit",
+    "Rate",
+    "RateCard",
+    "RateCardVersion",
+    "RatedUsage",
+]

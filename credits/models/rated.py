@@ -1,0 +1,76 @@
+"""Usage that was given a price in credits, and how it was paid for."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from credits.models.rate import Rate, RateCard, RateCardVersion
+
+
+class BillingPeriod(models.Model):
+    """The span over which a customer's usage accumulates; made once, by the subscription.
+
+    `source_key` names who asked for it ("subscription:7:2026-10-24T00:00:00+00:00").
+    """
+
+    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    rate_card = models.ForeignKey(RateCard, on_delete=models.PROTECT, related_name="+")
+    start_at = models.DateTimeField()
+    end_at = models.DateTimeField()
+    source_key = models.CharField(max_length=120, unique=True)
+
+    class Meta:
+        db_table = "billing_period"
+        ordering = ["customer", "start_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["customer", "start_at"], name="billing_period_once"),
+            models.CheckConstraint(
+                condition=Q(end_at__gt=F("start_at")), name="billing_period_half_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.start_at:%Y-%m-%d} to {self.end_at:%Y-%m-%d}"
+
+
+class RatedUsage(models.Model):
+    """The charge for one change of one usage window: append-only; charge = drawn + overage.
+
+    Quantity and charge are differences and may be negative after an adjustment.
+    """
+
+    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    billing_period = models.ForeignKey(BillingPeriod, on_delete=models.PROTECT, related_name="+")
+    window = models.ForeignKey("metering.UsageWindow", on_delete=models.PROTECT, related_name="+")
+    window_revision = models.IntegerField()
+    service_at = models.DateTimeField()  # The window's start.
+    rate = models.ForeignKey(Rate, on_delete=models.PROTECT, related_name="+")
+    rate_card_version = models.ForeignKey(
+        RateCardVersion, on_delete=models.PROTECT, related_name="+"
+    )
+    quantity = models.DecimalField(max_digits=38, decimal_places=12)
+    charge = models.DecimalField(max_digits=38, decimal_places=12)
+    drawn = models.DecimalField(max_digits=38, decimal_places=12)
+    overage = models.DecimalField(max_digits=38, decimal_places=12)
+    tiers = models.JSONField(default=list)  # [{"quantity", "unit_price", "charge"}]
+    rated_at = models.DateTimeField()
+    source_key = models.CharField(max_length=80, unique=True)  # "window:9:r2"
+
+    class Meta:
+        db_table = "rated_usage"
+        verbose_name_plural = "rated usage"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(charge=F("drawn") + F("overage")), name="rated_usage_parts_sum"
+            ),
+            models.CheckConstraint(
+                condition=Q(charge__gt=-(10**26), charge__lt=10**26),
+                name="rated_usage_charge_bounds",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["billing_period", "service_at"], name="rated_usage_period"),
+            models.Index(fields=["window"], name="rated_usage_window"),
+        ]
+
+    def __str__(self) -> str:
+        return self.source_key

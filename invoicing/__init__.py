@@ -1,0 +1,1 @@
+"""Money: overage and subscriptions in, invoice lines out."""

@@ -1,0 +1,176 @@
+-- A draft may be rebuilt; an issued invoice keeps its facts, and only payments and credit notes
+-- move what it still owes.
+CREATE FUNCTION invoice_keep_issued() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    moving text[] := ARRAY['status', 'paid_minor', 'credited_minor', 'open_minor'];
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        RAISE EXCEPTION 'invoices are kept: DELETE refused'
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    IF OLD.status = 'draft' THEN
+        RETURN NEW;
+    END IF;
+    IF pg_trigger_depth() < 2 OR to_jsonb(OLD) - moving <> to_jsonb(NEW) - moving THEN
+        RAISE EXCEPTION 'invoice % is issued: only payments and credit notes move it', OLD.number
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER keep_rows BEFORE UPDATE OR DELETE ON invoice
+    FOR EACH ROW EXECUTE FUNCTION invoice_keep_issued();
+ALTER TABLE invoice ENABLE ALWAYS TRIGGER keep_rows;
+CREATE TRIGGER keep_table BEFORE TRUNCATE ON invoice
+    FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
+ALTER TABLE invoice ENABLE ALWAYS TRIGGER keep_table;
+
+-- Lines join, change and leave while their invoice is a draft; afterwards only what a credit note
+-- took off moves.
+CREATE FUNCTION invoice_line_keep_issued() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    state text;
+    moving text[] := ARRAY['credited_minor'];
+BEGIN
+    SELECT status INTO state FROM invoice
+     WHERE id = CASE TG_OP WHEN 'DELETE' THEN OLD.invoice_id ELSE NEW.invoice_id END;
+    IF state = 'draft' AND (TG_OP <> 'UPDATE' OR OLD.invoice_id = NEW.invoice_id) THEN
+        RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    END IF;
+    IF TG_OP = 'UPDATE' AND pg_trigger_depth() >= 2
+       AND to_jsonb(OLD) - moving = to_jsonb(NEW) - moving THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'lines of an issued invoice are frozen: % refused', TG_OP
+        USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+END $$;
+CREATE TRIGGER keep_rows BEFORE INSERT OR UPDATE OR DELETE ON invoice_line
+    FOR EACH ROW EXECUTE FUNCTION invoice_line_keep_issued();
+ALTER TABLE invoice_line ENABLE ALWAYS TRIGGER keep_rows;
+CREATE TRIGGER keep_table BEFORE TRUNCATE ON invoice_line
+    FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
+ALTER TABLE invoice_line ENABLE ALWAYS TRIGGER keep_table;
+
+-- The rated usage behind a line is frozen with its invoice.
+CREATE FUNCTION line_usage_keep_issued() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    state text;
+BEGIN
+    SELECT i.status INTO state FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id
+     WHERE l.id = CASE TG_OP WHEN 'DELETE' THEN OLD.line_id ELSE NEW.line_id END;
+    IF TG_OP = 'UPDATE' OR state IS DISTINCT FROM 'draft' THEN
+        RAISE EXCEPTION 'usage behind an issued line is frozen: % refused', TG_OP
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+CREATE TRIGGER keep_rows BEFORE INSERT OR UPDATE OR DELETE ON line_usage
+    FOR EACH ROW EXECUTE FUNCTION line_usage_keep_issued();
+ALTER TABLE line_usage ENABLE ALWAYS TRIGGER keep_rows;
+CREATE TRIGGER keep_table BEFORE TRUNCATE ON line_usage
+    FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
+ALTER TABLE line_usage ENABLE ALWAYS TRIGGER keep_table;
+
+CREATE FUNCTION invoice_follow_payment() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    UPDATE invoice SET paid_minor = paid_minor + NEW.amount_minor,
+           open_minor = open_minor - NEW.amount_minor,
+           status = CASE WHEN open_minor = NEW.amount_minor THEN 'paid' ELSE 'finalized' END
+     WHERE id = NEW.invoice_id AND status <> 'draft' AND currency = NEW.currency;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed <> 1 THEN
+        RAISE EXCEPTION 'a payment needs an issued invoice in its own currency'
+            USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER follow_payment AFTER INSERT ON payment
+    FOR EACH ROW EXECUTE FUNCTION invoice_follow_payment();
+ALTER TABLE payment ENABLE ALWAYS TRIGGER follow_payment;
+
+CREATE FUNCTION invoice_follow_credit_note() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    UPDATE invoice SET credited_minor = credited_minor + NEW.total_minor,
+           open_minor = open_minor - NEW.open_minor,
+           status = CASE WHEN open_minor = NEW.open_minor THEN 'paid' ELSE 'finalized' END
+     WHERE id = NEW.invoice_id AND status <> 'draft' AND currency = NEW.currency;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed <> 1 THEN
+        RAISE EXCEPTION 'a credit note needs an issued invoice in its own currency'
+            USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER follow_credit_note AFTER INSERT ON credit_note
+    FOR EACH ROW EXECUTE FUNCTION invoice_follow_credit_note();
+ALTER TABLE credit_note ENABLE ALWAYS TRIGGER follow_credit_note;
+
+CREATE FUNCTION invoice_line_follow_credit_note() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    UPDATE invoice_line l SET credited_minor = l.credited_minor + NEW.amount_minor
+      FROM credit_note n
+     WHERE n.id = NEW.credit_note_id AND l.id = NEW.invoice_line_id AND l.invoice_id = n.invoice_id;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed <> 1 THEN
+        RAISE EXCEPTION 'a credit note takes off lines of its own invoice only'
+            USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER follow_credit_note_line AFTER INSERT ON credit_note_line
+    FOR EACH ROW EXECUTE FUNCTION invoice_line_follow_credit_note();
+ALTER TABLE credit_note_line ENABLE ALWAYS TRIGGER follow_credit_note_line;
+
+-- At commit a note's lines sum to the note.
+CREATE FUNCTION credit_note_lines_sum() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    lines bigint;
+BEGIN
+    SELECT coalesce(sum(amount_minor), 0) INTO lines FROM credit_note_line
+     WHERE credit_note_id = NEW.id;
+    IF lines <> NEW.total_minor THEN
+        RAISE EXCEPTION 'credit note % totals % but its lines sum to %', NEW.number, NEW.total_minor, lines
+            USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER lines_sum AFTER INSERT ON credit_note
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION credit_note_lines_sum();
+ALTER TABLE credit_note ENABLE ALWAYS TRIGGER lines_sum;
+
+-- At commit an issued invoice's lines sum to its total.
+CREATE FUNCTION invoice_lines_sum() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    lines bigint;
+BEGIN
+    SELECT coalesce(sum(amount_minor), 0) INTO lines FROM invoice_line WHERE invoice_id = NEW.id;
+    IF NEW.status <> 'draft' AND lines <> NEW.total_minor THEN
+        RAISE EXCEPTION 'invoice % totals % but its lines sum to %', NEW.number, NEW.total_minor, lines
+            USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER lines_sum AFTER INSERT OR UPDATE ON invoice
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION invoice_lines_sum();
+ALTER TABLE invoice ENABLE ALWAYS TRIGGER lines_sum;
+
+-- Numbers are taken one after the other and never given back.
+CREATE FUNCTION number_series_step() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.code = OLD.code AND NEW.last_number = OLD.last_number + 1 THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a number series moves by one: % refused', TG_OP
+        USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+END $$;
+CREATE TRIGGER keep_rows BEFORE UPDATE OR DELETE ON number_series
+    FOR EACH ROW EXECUTE FUNCTION number_series_step();
+ALTER TABLE number_series ENABLE ALWAYS TRIGGER keep_rows;
+CREATE TRIGGER keep_table BEFORE TRUNCATE ON number_series
+    FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
+ALTER TABLE number_series ENABLE ALWAYS TRIGGER keep_table;

@@ -1,0 +1,106 @@
+"""What reduces a claim: payments and credit notes; both append-only."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from invoicing.models.invoice import Invoice, InvoiceLine
+
+
+class Payment(models.Model):
+    """Money that a customer paid for one invoice."""
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="payments")
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    paid_at = models.DateTimeField()
+    method = models.CharField(max_length=32)  # "bank_transfer"
+    reference = models.CharField(max_length=100)
+    recorded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "payment"
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="payment_amount_positive"),
+            models.UniqueConstraint(
+                fields=["invoice", "method", "reference"], name="payment_reference_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class CreditNoteReason(models.TextChoices):
+    BILLING_ERROR = "billing_error"
+    DUPLICATE = "duplicate"
+    CANCEL_FUTURE = "cancel_future"
+    SERVICE_FAILURE = "service_failure"
+    GOODWILL = "goodwill"
+    PRICE_CONCESSION = "price_concession"
+
+
+class CreditNote(models.Model):
+    """An issued document that reduces a finalized invoice.
+
+    The part of it that the invoice still owed reduces the receivable; the rest was paid already and
+    goes to the customer: `open_minor + balance_minor == total_minor`.
+    """
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
+    number = models.CharField(max_length=32, unique=True)
+    sequence = models.BigIntegerField(unique=True)
+    reason = models.CharField(max_length=20, choices=CreditNoteReason.choices)
+    memo = models.TextField(blank=True)
+    currency = models.CharField(max_length=3)
+    total_minor = models.BigIntegerField()
+    open_minor = models.BigIntegerField()  # Reduces what the invoice still owes.
+    balance_minor = models.BigIntegerField()  # Was paid: owed back as customer balance.
+    issued_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    issued_at = models.DateTimeField()
+    source_key = models.CharField(max_length=120, unique=True)  # The caller's idempotency key.
+
+    class Meta:
+        db_table = "credit_note"
+        ordering = ["-id"]
+        permissions = [("issue_creditnote", "Can issue a credit note")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(total_minor__gt=0, open_minor__gte=0, balance_minor__gte=0)
+                & Q(total_minor=models.F("open_minor") + models.F("balance_minor")),
+                name="credit_note_settlement_sums",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class CreditNoteLine(models.Model):
+    """What a credit note takes off one invoice line."""
+
+    credit_note = models.ForeignKey(CreditNote, on_delete=models.PROTECT, related_name="lines")
+    invoice_line = models.ForeignKey(
+        InvoiceLine, on_delete=models.PROTECT, related_name="credit_note_lines"
+    )
+    amount_minor = models.BigIntegerField()
+
+    class Meta:
+        db_table = "credit_note_line"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["credit_note", "invoice_line"], name="credit_note_line_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_minor__gt=0), name="credit_note_line_amount_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.credit_note_id}/{self.invoice_line_id}"

@@ -1,0 +1,169 @@
+"""Claims on customers: drafts that may still change, and issued ones that may not."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from invoicing.models.plan import Subscription
+
+
+class NumberSeries(models.Model):
+    """The gapless counter of one kind of document; taken last, in the issuing transaction."""
+
+    code = models.CharField(max_length=20, unique=True)  # "INV", "CN"
+    last_number = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "number_series"
+        verbose_name_plural = "number series"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(last_number__gte=0), name="number_series_not_negative"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class InvoiceStatus(models.TextChoices):
+    DRAFT = "draft"
+    FINALIZED = "finalized"
+    PAID = "paid"
+
+
+class Invoice(models.Model):
+    """One claim; a draft has no number, finalizing gives it one and freezes it.
+
+    After that only paid, credited, open and status move: the database moves them when a payment or
+    a credit note is inserted, and refuses what would leave 0 <= open <= total.
+    """
+
+    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    number = models.CharField(max_length=32, unique=True, null=True, blank=True)
+    sequence = models.BigIntegerField(unique=True, null=True, blank=True)
+    status = models.CharField(
+        max_length=10, choices=InvoiceStatus.choices, default=InvoiceStatus.DRAFT
+    )
+    currency = models.CharField(max_length=3)
+    service_start_at = models.DateTimeField()
+    service_end_at = models.DateTimeField()
+    total_minor = models.BigIntegerField(default=0)
+    paid_minor = models.BigIntegerField(default=0)
+    credited_minor = models.BigIntegerField(default=0)
+    open_minor = models.BigIntegerField(default=0)  # Still owed.
+    created_at = models.DateTimeField()
+    ready_at = models.DateTimeField()  # End of grace: when a draft may be finalized.
+    finalized_at = models.DateTimeField(null=True, blank=True)
+    due_on = models.DateField(null=True, blank=True)
+    source_key = models.CharField(max_length=120, unique=True)  # "billing_period:4:overage"
+
+    class Meta:
+        db_table = "invoice"
+        ordering = ["-id"]
+        permissions = [
+            ("finalize_invoice", "Can finalize a draft invoice"),
+            ("record_payment", "Can record a payment"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    status="draft", number__isnull=True, sequence__isnull=True,
+                    finalized_at__isnull=True, paid_minor=0, credited_minor=0, open_minor=0,
+                )
+                | Q(
+                    status="finalized", number__isnull=False, sequence__isnull=False,
+                    finalized_at__isnull=False, open_minor__gt=0,
+                )
+                | Q(
+                    status="paid", number__isnull=False, sequence__isnull=False,
+                    finalized_at__isnull=False, open_minor=0,
+                ),
+                name="invoice_number_iff_finalized",
+            ),
+            models.CheckConstraint(
+                condition=Q(paid_minor__gte=0, paid_minor__lte=F("total_minor")),
+                name="invoice_paid_within_total",
+            ),
+            models.CheckConstraint(
+                condition=Q(credited_minor__gte=0, credited_minor__lte=F("total_minor")),
+                name="invoice_credited_within_total",
+            ),
+            models.CheckConstraint(
+                condition=Q(open_minor__gte=0, open_minor__lte=F("total_minor")),
+                name="invoice_open_within_total",
+            ),
+        ]  # fmt: skip
+        indexes = [models.Index(fields=["customer", "-id"], name="invoice_customer")]
+
+    def __str__(self) -> str:
+        return self.number or f"draft {self.pk}"
+
+
+class LineKind(models.TextChoices):
+    RECURRING = "recurring"
+    OVERAGE = "overage"
+    CREDITS_USED = "credits_used"  # A statement with amount zero.
+    CREDIT_PACK = "credit_pack"
+
+
+class InvoiceLine(models.Model):
+    """Description, quantity, unit price, amount and service period of one claim."""
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
+    position = models.PositiveIntegerField()
+    kind = models.CharField(max_length=16, choices=LineKind.choices)
+    description = models.CharField(max_length=300)
+    quantity = models.DecimalField(max_digits=38, decimal_places=12)
+    unit = models.CharField(max_length=32, blank=True)
+    unit_price_unrounded = models.DecimalField(max_digits=38, decimal_places=12)
+    amount_minor = models.BigIntegerField()
+    credited_minor = models.BigIntegerField(default=0)
+    service_start_at = models.DateTimeField()
+    service_end_at = models.DateTimeField()
+    billing_period = models.ForeignKey(
+        "credits.BillingPeriod", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    source_key = models.CharField(max_length=120, unique=True)  # "billing_period:4:fee"
+
+    class Meta:
+        db_table = "invoice_line"
+        ordering = ["invoice", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_position"),
+            models.CheckConstraint(
+                condition=Q(amount_minor__gte=0), name="invoice_line_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(credited_minor__gte=0, credited_minor__lte=F("amount_minor")),
+                name="invoice_line_credited_within_amount",
+            ),
+            models.CheckConstraint(
+                condition=Q(service_end_at__gt=F("service_start_at")),
+                name="invoice_line_half_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.invoice} line {self.position}"
+
+
+class LineUsage(models.Model):
+    """Which rated usage stands behind a line; frozen with the invoice."""
+
+    line = models.ForeignKey(InvoiceLine, on_delete=models.PROTECT, related_name="usage")
+    rated_usage = models.ForeignKey(
+        "credits.RatedUsage", on_delete=models.PROTECT, related_name="+"
+    )
+    kind = models.CharField(max_length=16, choices=LineKind.choices)
+
+    class Meta:
+        db_table = "line_usage"
+        constraints = [
+            models.UniqueConstraint(fields=["rated_usage", "kind"], name="line_usage_billed_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.rated_usage_id}"

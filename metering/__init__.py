@@ -1,0 +1,1 @@
+"""Quantities: raw events in, usage windows out."""

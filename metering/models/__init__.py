@@ -1,0 +1,28 @@
+"""What was used, by whom: everything here is a quantity, never credits or money."""
+
+from metering.models.customer import Customer, CustomerAlias, Workspace
+from metering.models.event import (
+    EventBatch,
+    EventIdentity,
+    EventRejection,
+    MeterEvent,
+    MeterEventAdjustment,
+    QuarantinedEvent,
+)
+from metering.models.meter import Aggregation, Meter
+from metering.models.window import UsageWindow
+
+__all__ = [
+    "Aggregation",
+    "Customer",
+    "CustomerAlias",
+    "EventBatch",
+    "EventIdentity",
+    "EventRejection",
+    "Meter",
+    "MeterEvent",
+    "MeterEventAdjustment",
+    "QuarantinedEvent",
+    "UsageWindow",
+    "Workspace",
+]

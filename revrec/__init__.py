@@ -1,0 +1,1 @@
+"""Revenue: invoice lines and ledger transactions in, journal entries out."""

@@ -1,0 +1,13 @@
+"""The app that owns one unit of the chain; see docs/architecture.md."""
+
+from django.apps import AppConfig
+
+
+class RevrecConfig(AppConfig):
+    name = "revrec"
+    verbose_name = "Revenue: ledger and periods"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register this app's checks of the books."""
+        from revrec import checks  # noqa: F401

@@ -1,0 +1,160 @@
+"""The general ledger: balanced, append-only, closed by period."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from revrec.models.obligation import PerformanceObligation
+
+
+class LedgerAccount(models.Model):
+    """One account of the chart."""
+
+    code = models.CharField(max_length=10, primary_key=True)
+    name = models.CharField(max_length=120)
+    is_debit_normal = models.BooleanField()
+    is_monetary = models.BooleanField()
+
+    class Meta:
+        db_table = "ledger_account"
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.name}"
+
+
+class PeriodStatus(models.TextChoices):
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class AccountingPeriod(models.Model):
+    """A calendar month of the books; once closed, nothing is dated inside it."""
+
+    start_on = models.DateField(unique=True)
+    end_on = models.DateField()  # Exclusive.
+    status = models.CharField(max_length=6, choices=PeriodStatus.choices, default=PeriodStatus.OPEN)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+    )
+    trial_balance = models.JSONField(default=list, blank=True)  # As signed at close.
+    trial_balance_sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        db_table = "accounting_period"
+        ordering = ["start_on"]
+        permissions = [("close_accountingperiod", "Can close an accounting period")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(end_on__gt=F("start_on")), name="accounting_period_half_open"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="open", closed_at__isnull=True, closed_by__isnull=True)
+                | Q(status="closed", closed_at__isnull=False, closed_by__isnull=False),
+                name="accounting_period_closed_by_someone",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.start_on:%Y-%m}"
+
+
+class JournalEntry(models.Model):
+    """A dated, balanced set of postings with one source; append-only.
+
+    The database refuses it at commit unless its postings number `posting_count` and sum to zero in
+    each currency, and unless its date lies in an open period. `created_xid` is the transaction
+    that wrote it (set by trigger): postings may join in that transaction only.
+    """
+
+    period = models.ForeignKey(AccountingPeriod, on_delete=models.PROTECT, related_name="+")
+    effective_on = models.DateField()
+    kind = models.CharField(max_length=40)  # "drawdown", "invoice_finalized"
+    description = models.CharField(max_length=300)
+    customer = models.ForeignKey(
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    posting_count = models.PositiveIntegerField()
+    reverses = models.OneToOneField(
+        "self", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    source_key = models.CharField(max_length=160, unique=True)  # "invoice:42:finalized"
+    recorded_at = models.DateTimeField()
+    recorded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    chain_position = models.BigIntegerField(unique=True)
+    previous_sha256 = models.CharField(max_length=64, unique=True)
+    entry_sha256 = models.CharField(max_length=64, unique=True)
+    created_xid = models.BigIntegerField(editable=False, default=0)
+
+    class Meta:
+        db_table = "journal_entry"
+        ordering = ["-id"]
+        verbose_name_plural = "journal entries"
+        indexes = [models.Index(fields=["customer", "effective_on"], name="journal_entry_customer")]
+
+    def __str__(self) -> str:
+        return f"JE-{self.pk}"
+
+
+class Posting(models.Model):
+    """One signed amount on one account: debit positive; append-only."""
+
+    entry = models.ForeignKey(JournalEntry, on_delete=models.PROTECT, related_name="postings")
+    position = models.PositiveSmallIntegerField()
+    account = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="+")
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    customer = models.ForeignKey(
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    obligation = models.ForeignKey(
+        PerformanceObligation, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    invoice_line = models.ForeignKey(
+        "invoicing.InvoiceLine", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    service_start_on = models.DateField(null=True, blank=True)
+    service_end_on = models.DateField(null=True, blank=True)  # Exclusive.
+
+    class Meta:
+        db_table = "posting"
+        constraints = [
+            models.UniqueConstraint(fields=["entry", "position"], name="posting_position"),
+            models.CheckConstraint(condition=~Q(amount_minor=0), name="posting_not_zero"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entry_id}/{self.position}"
+
+
+class EntrySource(models.Model):
+    """Which fact a journal entry accounts for; a fact is accounted for once in each role.
+
+    A fact that moves no money (a promotional drawdown, a share that rounds to nothing) has a source
+    row without an entry: it was looked at, and there was nothing to post.
+    """
+
+    entry = models.ForeignKey(
+        JournalEntry, on_delete=models.PROTECT, related_name="sources", null=True, blank=True
+    )
+    source_type = models.CharField(max_length=30)  # "ledger_transaction"
+    source_id = models.BigIntegerField()
+    role = models.CharField(max_length=20)  # "recognised"
+
+    class Meta:
+        db_table = "entry_source"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source_type", "source_id", "role"], name="entry_source_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source_type}:{self.source_id}"

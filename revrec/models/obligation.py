@@ -1,0 +1,90 @@
+"""Promises whose satisfaction earns revenue, and the plan by which fees are earned."""
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class ObligationKind(models.TextChoices):
+    FEE = "fee"  # Ratable by day; liability 2120.
+    CREDITS = "credits"  # Earned as a paid grant is drawn; liability 2100.
+    OVERAGE = "overage"  # Earned as used, invoiced later; receivable 1200.
+
+
+class PerformanceObligation(models.Model):
+    """One promise: its price, and how much of it is recognised.
+
+    `price_minor` starts as the invoiced amount and falls with each credit note; for overage it
+    follows usage. `recognised_minor` is net of what credit notes took back. Both follow postings.
+    """
+
+    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=8, choices=ObligationKind.choices)
+    invoice_line = models.ForeignKey(
+        "invoicing.InvoiceLine", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    grant = models.OneToOneField(
+        "credits.CreditGrant", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    billing_period = models.ForeignKey(
+        "credits.BillingPeriod", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    currency = models.CharField(max_length=3)
+    price_minor = models.BigIntegerField()
+    recognised_minor = models.BigIntegerField(default=0)
+    source_key = models.CharField(max_length=120, unique=True)  # "invoice_line:9"
+
+    class Meta:
+        db_table = "performance_obligation"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(price_minor__gte=0), name="performance_obligation_price_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(recognised_minor__gte=0, recognised_minor__lte=F("price_minor")),
+                name="performance_obligation_recognised_within_price",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.source_key
+
+
+class RevenueSchedule(models.Model):
+    """One revision of the plan by which a fee becomes revenue, day by day; append-only."""
+
+    obligation = models.ForeignKey(
+        PerformanceObligation, on_delete=models.PROTECT, related_name="schedules"
+    )
+    revision = models.PositiveIntegerField()
+    price_minor = models.BigIntegerField()
+    start_on = models.DateField()
+    end_on = models.DateField()  # Exclusive.
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "revenue_schedule"
+        constraints = [
+            models.UniqueConstraint(fields=["obligation", "revision"], name="revenue_schedule_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.obligation_id} r{self.revision}"
+
+
+class RevenueScheduleLine(models.Model):
+    """What one service day of a schedule earns."""
+
+    schedule = models.ForeignKey(RevenueSchedule, on_delete=models.PROTECT, related_name="lines")
+    service_on = models.DateField()
+    amount_minor = models.BigIntegerField()
+
+    class Meta:
+        db_table = "revenue_schedule_line"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["schedule", "service_on"], name="revenue_schedule_line_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.schedule_id} {self.service_on}"

@@ -1,0 +1,102 @@
+"""What every test may lean on: people with roles, and a reset that the guards let through."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test import TransactionTestCase
+
+from billing_project.kernel.models import User
+from billing_project.kernel.users import ensure_roles
+
+# Rows that migrations made; a reset between committed tests keeps them.
+_SEEDED = {
+    "django_migrations",
+    "django_content_type",
+    "auth_permission",
+    "ledger_account",
+    "number_series",
+}
+
+
+def reset_database() -> None:
+    """Empty every table; the guards refuse TRUNCATE, so they are off for this one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+            " WHERE t.tgenabled = 'A' AND NOT t.tgisinternal AND (t.tgtype & 32) <> 0"
+        )
+        guards = cursor.fetchall()
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+            " AND relnamespace = 'public'::regnamespace"
+        )
+        tables = [name for (name,) in cursor.fetchall() if name not in _SEEDED]
+        for table, trigger in guards:
+            cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER "{trigger}"')
+        names = ", ".join(f'"{table}"' for table in tables)
+        cursor.execute(f"TRUNCATE {names} RESTART IDENTITY")
+        cursor.execute("ALTER TABLE number_series DISABLE TRIGGER keep_rows")
+        cursor.execute("UPDATE number_series SET last_number = 0")
+        cursor.execute("ALTER TABLE number_series ENABLE ALWAYS TRIGGER keep_rows")
+        for table, trigger in guards:
+            cursor.execute(f'ALTER TABLE "{table}" ENABLE ALWAYS TRIGGER "{trigger}"')
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _reset_instead_of_flush() -> Iterator[None]:
+    original = TransactionTestCase._fixture_teardown
+    TransactionTestCase._fixture_teardown = lambda self: reset_database()  # type: ignore[method-assign]
+    yield
+    TransactionTestCase._fixture_teardown = original  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def at() -> datetime:
+    """Return an instant to pass wherever a service asks for `at`."""
+    return datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def _person(username: str, role: str) -> User:
+    ensure_roles()
+    user = User.objects.create_user(username, password="correct horse battery", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+@pytest.fixture
+def support(db: None) -> User:
+    """Return a member of support."""
+    return _person("sam.support", "support")
+
+
+@pytest.fixture
+def maker(db: None) -> User:
+    """Return a finance maker: proposes, never approves."""
+    return _person("mia.maker", "finance_maker")
+
+
+@pytest.fixture
+def approver(db: None) -> User:
+    """Return a finance approver."""
+    return _person("ann.approver", "finance_approver")
+
+
+@pytest.fixture
+def engineer(db: None) -> User:
+    """Return an engineer."""
+    return _person("eli.engineer", "engineering")
+
+
+@pytest.fixture
+def product(db: None) -> User:
+    """Return a product manager."""
+    return _person("pat.product", "product")
+
+
+@pytest.fixture
+def auditor(db: None) -> User:
+    """Return an auditor: reads everything, writes nothing."""
+    return _person("ada.auditor", "auditor")

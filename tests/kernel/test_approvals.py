@@ -1,0 +1,83 @@
+"""Four eyes: somebody else decides, once, on exactly what was proposed."""
+
+from datetime import datetime
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from billing_project.kernel.approvals import Proposal, approve, propose, reject
+from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
+from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+
+pytestmark = pytest.mark.django_db
+
+
+def _proposed(by: User, at: datetime) -> PolicyChange:
+    words = Proposal(
+        "Raise the rate", "Supplier price rose", "New version row", "supplier_price", at
+    )
+    return propose(
+        kind="rate_card", subject="rate_card:standard:1", content={"rate": "1.5"},
+        proposal=words, by=by, at=at,
+    )  # fmt: skip
+
+
+def test_somebody_else_approves(maker: User, approver: User, at: datetime) -> None:
+    change = approve(change=_proposed(maker, at), by=approver, reason="margin holds", at=at)
+
+    assert change.status == PolicyStatus.APPROVED
+    assert change.decided_by == approver
+
+
+def test_the_proposer_cannot_approve_even_with_the_permission(approver: User, at: datetime) -> None:
+    change = _proposed(approver, at)
+
+    with pytest.raises(NotAllowed):
+        approve(change=change, by=approver, reason="mine", at=at)
+
+
+def test_a_maker_lacks_the_permission(maker: User, product: User, at: datetime) -> None:
+    change = _proposed(product, at)
+
+    with pytest.raises(NotAllowed):
+        approve(change=change, by=maker, reason="please", at=at)
+
+
+def test_a_decision_is_made_once(maker: User, approver: User, at: datetime) -> None:
+    change = reject(change=_proposed(maker, at), by=approver, reason="too high", at=at)
+
+    with pytest.raises(Conflict):
+        approve(change=change, by=approver, reason="on second thought", at=at)
+
+
+def test_a_proposal_without_its_words_is_refused(maker: User, at: datetime) -> None:
+    words = Proposal("Title", "  ", "note", "reason", at)
+
+    with pytest.raises(Invalid):
+        propose(kind="plan", subject="plan:x:1", content={}, proposal=words, by=maker, at=at)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE policy_change SET content = '{}' WHERE id = %(id)s",
+        "UPDATE policy_change SET status = 'approved', decided_by_id = proposed_by_id,"
+        " decided_at = now() WHERE id = %(id)s",
+        "UPDATE policy_change SET status = 'approved' WHERE id = %(id)s",
+        "DELETE FROM policy_change WHERE id = %(id)s",
+        "TRUNCATE policy_change CASCADE",
+    ],
+)
+def test_postgresql_refuses_to_forge_a_decision(maker: User, at: datetime, statement: str) -> None:
+    change = _proposed(maker, at)
+
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, {"id": change.pk})
+
+
+def test_postgresql_refuses_content_that_differs_from_its_hash(maker: User, at: datetime) -> None:
+    change = _proposed(maker, at)
+    change.pk, change.subject, change.content = None, "rate_card:standard:2", '{"rate":"9"}'
+
+    with pytest.raises(DatabaseError), transaction.atomic():
+        change.save(force_insert=True)
