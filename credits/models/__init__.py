@@ -1,4 +1,4 @@
-"""What usage costs in credits, and the ledger of credits: never tokens, never money but for cost."""
+"""What usage costs in credits, and the ledger of credits: never tokens, and money only as cost."""
 
 from credits.models.grant import (
     CreditGrant,
