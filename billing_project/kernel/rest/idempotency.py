@@ -1,0 +1,119 @@
+"""One effect for one idempotency key of one caller; a repeat gets the stored answer.
+
+The answer is stored in the transaction of its effect, so there is no state in between: a crash
+leaves neither. Two attempts at once are told apart by an advisory lock, because an INSERT of an
+uncommitted key would wait instead of answering.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.http import HttpResponse, HttpResponseBase
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+
+from billing_project.kernel.errors import IdempotencyConflict
+from billing_project.kernel.models import ApiKey, IdempotencyRecord
+from billing_project.kernel.rest.errors import PROBLEM_TYPE, BadRequest, InFlight
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+_ROUTE_LENGTH = 200
+# Answers that say nothing about this request for good: who asks, what state things are in, how the
+# body travelled. A repeat may do better.
+_NOT_KEPT = {401, 403, 408, 409, 411, 413, 425, 429}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request under an idempotency key."""
+
+    api_key: ApiKey
+    key: str
+    route: str  # "POST /v1/credit_grants?…"
+    body: bytes
+    at: datetime
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was asked: route and body as sent."""
+        return hashlib.sha256(self.route.encode() + b"\n" + self.body).hexdigest()
+
+
+def read_key(header: str | None) -> str | None:
+    """Check an Idempotency-Key header.
+
+    Raises:
+        BadRequest: empty, longer than 255, or not printable ASCII.
+    """
+    if header is not None and not _KEY.fullmatch(header):
+        raise BadRequest(
+            "Idempotency-Key is 1 to 255 printable ASCII characters", code="invalid_idempotency_key"
+        )
+    return header
+
+
+def answer_once(
+    attempt: Attempt,
+    act: Callable[[], Response],
+    explain: Callable[[Exception], Response],
+) -> HttpResponseBase:
+    """Act unless this attempt was answered before; keep the answer with its effect.
+
+    Args:
+        act: Has the effect and answers; runs in a savepoint.
+        explain: Turns an exception of `act` into its problem.
+
+    Raises:
+        InFlight: the first attempt still runs.
+        IdempotencyConflict: the key came with another route or body before.
+    """
+    with transaction.atomic():
+        _claim(attempt)
+        stored = IdempotencyRecord.objects.filter(api_key=attempt.api_key, key=attempt.key).first()
+        if stored is not None:
+            return _replay(stored, attempt)
+        try:
+            with transaction.atomic():
+                response = act()
+        except Exception as error:  # noqa: BLE001 - every failure has its problem
+            response = explain(error)
+        _keep(attempt, response)
+        return response
+
+
+def _claim(attempt: Attempt) -> None:
+    name = f"idempotency:{attempt.api_key.pk}:{attempt.key}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+        (is_claimed,) = cursor.fetchone()
+    if not is_claimed:
+        raise InFlight("the first attempt with this idempotency key is still in flight")
+
+
+def _replay(stored: IdempotencyRecord, attempt: Attempt) -> HttpResponse:
+    if stored.request_sha256 != attempt.sha256:
+        raise IdempotencyConflict("this idempotency key came with another request before")
+    content_type = PROBLEM_TYPE if stored.response_status >= 400 else "application/json"
+    response = HttpResponse(
+        stored.response_body, status=stored.response_status, content_type=content_type
+    )
+    response["Idempotency-Replayed"] = "true"
+    return response
+
+
+def _keep(attempt: Attempt, response: Response) -> None:
+    if response.status_code >= 500 or response.status_code in _NOT_KEPT:
+        return
+    IdempotencyRecord.objects.create(
+        api_key=attempt.api_key,
+        key=attempt.key,
+        route=attempt.route[:_ROUTE_LENGTH],
+        request_sha256=attempt.sha256,
+        response_status=response.status_code,
+        response_body=JSONRenderer().render(response.data).decode(),
+        created_at=attempt.at,
+    )
