@@ -1,6 +1,7 @@
 """Money at rest is integer minor units and a currency; unrounded charges are Decimal.
 
-Rounding happens in `settle` and nowhere else; splitting in `allocate`, so that parts sum to the whole.
+Rounding happens in `settle` and `prorate` and nowhere else; splitting in `allocate`, so that parts
+sum to the whole.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,12 @@ from functools import cache
 from babel.numbers import list_currencies
 
 # ISO 4217 minor units that are not 2.
-_EXPONENTS = {
-    **dict.fromkeys(
-        ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0
-    ),
-    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
-}
+_NO_DECIMALS = (
+    *("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"),
+    *("RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"),
+)
+_THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+_EXPONENTS = {**dict.fromkeys(_NO_DECIMALS, 0), **dict.fromkeys(_THREE_DECIMALS, 3)}
 
 
 @cache

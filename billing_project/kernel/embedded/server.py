@@ -154,7 +154,7 @@ def _ensure_os_user() -> None:
     try:
         pwd.getpwnam(_OS_USER)
     except KeyError:
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - a fixed command
             ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _OS_USER],  # noqa: S607
             check=True,
             capture_output=True,

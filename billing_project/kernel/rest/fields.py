@@ -12,7 +12,7 @@ from rest_framework import serializers
 from billing_project.kernel.money import Money, exponent, is_currency
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity, plain
 
-_EXTERNAL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
+_EXTERNAL_ID = re.compile(r"[A-Za-z0-9._:@+-]{1,128}", re.ASCII)
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII
 )  # RFC 3339; an offset is required.
@@ -94,11 +94,11 @@ class TimeZoneField(serializers.CharField):
         return name
 
 
-@extend_schema_field({"type": "string", "pattern": "^[A-Za-z0-9._:/@+-]{1,128}$"})
+@extend_schema_field({"type": "string", "pattern": "^[A-Za-z0-9._:@+-]{1,128}$"})
 class ExternalIdField(serializers.CharField):
-    """A caller's own id: ASCII letters, digits and ._:/@+- only, so that no two look alike."""
+    """A caller's own id: ASCII letters, digits and ._:@+- only, so that no two look alike."""
 
-    default_error_messages = {"invalid_id": "must be 1 to 128 of A-Z a-z 0-9 . _ : / @ + -"}
+    default_error_messages = {"invalid_id": "must be 1 to 128 of A-Z a-z 0-9 . _ : @ + -"}
 
     def to_internal_value(self, data: object) -> str:
         """Refuse ids that could be confused."""

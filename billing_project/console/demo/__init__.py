@@ -1,0 +1,1 @@
+"""The main job: a month of real LLM traffic through every stage of the chain."""

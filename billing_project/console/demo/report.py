@@ -1,0 +1,111 @@
+"""What the demo shows at its end, and writes to .local/demo.json; amounts are decimal strings."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Sum
+from revrec.selectors.reports import revenue_totals
+from rich.console import Console
+from rich.table import Table
+
+from billing_project.console.demo.errors import DemoRefused
+from billing_project.console.demo.story import Story
+from billing_project.console.demo.traffic import METERS
+from billing_project.console.lineage import Lineage, Node, trace
+from billing_project.kernel.books import Result
+from billing_project.kernel.money import Money
+from billing_project.kernel.quantity import plain
+from credits.models import RatedUsage
+from invoicing.models import Invoice, InvoiceStatus
+from metering.models import UsageWindow
+
+EVENT_COUNTS = ("sent", "accepted", "duplicates", "conflicts", "quarantined", "replayed")
+
+
+def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, object]:
+    """Collect the figures of the whole job.
+
+    Raises:
+        DemoRefused: rated usage is not drawn plus overage to the last digit.
+    """
+    findings = [finding for result in checks for finding in result.findings]
+    return {
+        "events": {name: story.counts[name] for name in EVENT_COUNTS},
+        "usage": _usage(),
+        "credits": _credits(),
+        "invoices": _invoices(),
+        "revenue": _revenue(at),
+        "periods_closed": story.closed,
+        "check_books": {"checks": len(checks), "findings": len(findings)},
+        "trace": [_step(node) for node in trace_of(story).nodes],
+        "seconds": story.seconds,
+    }
+
+
+def trace_of(story: Story) -> Lineage:
+    """Return the lineage of the story's late event, which nothing but overage paid for."""
+    customer, identifier = story.traced
+    return trace(event=f"{customer}/{identifier}")
+
+
+def _usage() -> dict[str, str]:
+    totals = UsageWindow.objects.values_list("meter__code").annotate(total=Sum("quantity"))
+    found = dict(totals)
+    return {code: plain(found.get(code, Decimal(0))) for code in METERS}
+
+
+def _credits() -> dict[str, str]:
+    sums = RatedUsage.objects.aggregate(
+        rated=Sum("charge"), drawn=Sum("drawn"), overage=Sum("overage")
+    )
+    if sums["rated"] != sums["drawn"] + sums["overage"]:
+        raise DemoRefused("rated usage is not drawn plus overage")
+    return {name: plain(value) for name, value in sums.items()}
+
+
+def _invoices() -> dict[str, object]:
+    issued = Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
+    total = issued.aggregate(total=Sum("total_minor"))["total"] or 0
+    return {"count": issued.count(), "total": f"{Money(total, 'USD').decimal:f}", "currency": "USD"}
+
+
+def _revenue(at: datetime) -> dict[str, str]:
+    totals = revenue_totals(at.date())
+    return {name: f"{Money(totals[name], 'USD').decimal:f}" for name in totals}
+
+
+def _step(node: Node) -> dict[str, object]:
+    return {
+        "type": node.type,
+        "id": node.id,
+        "label": node.label,
+        "amount": node.amount,
+        "unit": node.unit,
+        "owner": node.owner,
+    }
+
+
+def show(report: dict[str, dict[str, object]], lineage: Lineage, console: Console) -> None:
+    """Print the summary and the lineage of one event as tables."""
+    table = Table(title="One month of real LLM traffic", show_header=False, title_justify="left")
+    for section in ("events", "usage", "credits", "invoices", "revenue", "check_books", "seconds"):
+        for name, value in report[section].items():
+            table.add_row(section, name.replace("_", " "), _grouped(value))
+            section = ""
+        table.add_section()
+    console.print(table)
+    steps = Table(title="One overage event, from request to journal entry", title_justify="left")
+    for heading in ("step", "what", "amount", "unit", "owner"):
+        steps.add_column(heading, justify="right" if heading == "amount" else "left")
+    for node in lineage.nodes:
+        steps.add_row(node.type, node.label, _grouped(node.amount), node.unit, node.owner)
+    console.print(steps)
+
+
+def _grouped(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    try:
+        return f"{Decimal(str(value)):,f}"
+    except ArithmeticError:
+        return str(value)

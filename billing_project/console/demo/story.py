@@ -1,0 +1,132 @@
+"""The month itself: traffic over HTTP, the chain, invoices, a note, the close, a late event."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from metering.services.customers import add_alias
+from metering.services.quarantine import replay_quarantine
+from revrec.services.periods import close_period, ensure_period
+
+from billing_project.console.demo.errors import DemoRefused
+from billing_project.console.demo.sender import send_events
+from billing_project.console.demo.setting import Setting
+from billing_project.console.demo.traffic import (
+    UNKNOWN_NAME,
+    Request,
+    event,
+    late_row,
+    read_requests,
+    stream,
+)
+from billing_project.console.tasks import step_chain
+from billing_project.kernel.period import DAY, Period, midnight, months_between
+from invoicing.models import CreditNoteReason, Invoice, InvoiceStatus, LineKind
+from metering.models import Customer
+
+Progress = Callable[[int], None]
+PERIOD = timedelta(days=30)
+STAGES = ("send events", "rate and recognise", "invoice", "close months", "late event")
+
+
+@dataclass
+class Story:
+    """What happened, counted as it happens."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
+    traced: tuple[str, str] = ("", "")  # Customer and identifier of the late event.
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one part of the story."""
+        start = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - start, 2)
+
+
+def last_30_days(at: datetime) -> Period:
+    """Return the 30 days that end at the last midnight UTC."""
+    end = midnight(at.astimezone(UTC).date())
+    return Period(end - PERIOD, end)
+
+
+def tell(
+    setting: Setting, url: str, key: str, at: datetime, story: Story, progress: Progress
+) -> None:
+    """Run the month; `progress` hears of every thousandth part that is done."""
+    requests = read_requests()
+    with story.stage(STAGES[0]):
+        events = stream(requests, setting.period)
+        story.counts.update(send_events(url, key, events, progress))
+        _map_unknown_customer(setting, at, story)
+    with story.stage(STAGES[1]):
+        _drain(progress)
+    with story.stage(STAGES[2]):
+        _invoice(setting, at)
+        _drain(progress)
+    with story.stage(STAGES[3]):
+        _close_months(setting, at, story)
+    with story.stage(STAGES[4]):
+        _send_late_event(requests, setting, url, key, story)
+        _drain(progress)
+
+
+def _map_unknown_customer(setting: Setting, at: datetime, story: Story) -> None:
+    engineer = setting.cast.engineer
+    add_alias(
+        external_id=UNKNOWN_NAME, customer=Customer.objects.get(external_id="cust-07"),
+        reason="the same customer's deployment in Europe", by=engineer, at=at,
+    )  # fmt: skip
+    result = replay_quarantine(by=engineer, at=at, customer_external_id=UNKNOWN_NAME)
+    story.counts["replayed"] = result.replayed
+
+
+def _drain(progress: Progress) -> None:
+    while done := step_chain():
+        progress(done)
+
+
+def _invoice(setting: Setting, at: datetime) -> None:
+    """Invoice the overage, and credit one customer for a bad day."""
+    draft_overage_invoices(by=setting.cast.maker, at=at)
+    finalize_due(by=setting.cast.maker, at=at)
+    invoice = (
+        Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
+        .filter(customer__external_id="cust-03", lines__kind=LineKind.RECURRING)
+        .earliest("id")
+    )
+    issue_credit_note(
+        invoice=invoice, lines=[(invoice.lines.get(kind=LineKind.RECURRING), 2_000)],
+        reason=CreditNoteReason.SERVICE_FAILURE, memo="Slow answers for a day",
+        key="demo-note-1", by=setting.cast.support, at=at,
+    )  # fmt: skip
+
+
+def _close_months(setting: Setting, at: datetime, story: Story) -> None:
+    today = at.astimezone(UTC).date()
+    first = setting.period.start.date()
+    if first.day == 1 and (first + PERIOD).month == first.month:
+        first -= DAY  # On a 31st no month of the period has ended; the one before it has.
+    for start_on, end_on in months_between(first, today):
+        period = ensure_period(start_on)
+        if end_on <= today:
+            close_period(period=period, by=setting.cast.approver, at=at)
+            story.closed.append(f"{start_on:%Y-%m}")
+
+
+def _send_late_event(
+    requests: list[Request], setting: Setting, url: str, key: str, story: Story
+) -> None:
+    late = requests[late_row(requests) - 1]
+    answer = send_events(url, key, [event(late, setting.period)], lambda _: None)
+    if answer["accepted"] != 1:
+        raise DemoRefused("the late event was not accepted")
+    story.counts.update(answer)
+    story.traced = (late.customer, late.identifier)

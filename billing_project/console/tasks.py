@@ -1,0 +1,73 @@
+"""What the worker does, and when: the chain every second, the calendar every few minutes.
+
+A task is a doorbell. Each step takes what waits inside its own transaction, so that a task which is
+lost, doubled or killed changes nothing; the next one finds the same work.
+"""
+
+import time
+
+import credits.tasks
+import invoicing.tasks
+import metering.tasks
+import revrec.tasks
+from django.db import close_old_connections, connection
+
+CHAIN_SECONDS = (
+    85  # Longer than the schedule's minute plus the scheduler's half: no gap between runs.
+)
+PAUSE_SECONDS = 1.0
+
+# (name, function, minutes between runs)
+SCHEDULES = (
+    ("chain", "billing_project.console.tasks.move_chain", 1),
+    ("partitions", "metering.tasks.make_partitions", 60),
+    ("expiry", "credits.tasks.expire_grants", 5),
+    ("billing", "billing_project.console.tasks.run_billing", 5),
+)
+
+
+def step_chain() -> int:
+    """Take each step of the chain once; return how much was done (0: nothing waited)."""
+    return metering.tasks.aggregate() + credits.tasks.rate() + revrec.tasks.recognise()
+
+
+def drain_chain() -> int:
+    """Move the chain until nothing waits; return how much was done."""
+    done = total = step_chain()
+    while done:
+        done = step_chain()
+        total += done
+    return total
+
+
+def move_chain(seconds: float = CHAIN_SECONDS) -> None:
+    """Keep the chain moving for a while; the schedule starts the next run before this one ends."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        close_old_connections()
+        if not step_chain():
+            time.sleep(PAUSE_SECONDS)
+    connection.close()
+
+
+def run_billing() -> None:
+    """Open the periods that began, draft what ended, finalize what is past its grace."""
+    invoicing.tasks.renew()
+    invoicing.tasks.draft_overage()
+    invoicing.tasks.finalize()
+
+
+def ensure_schedules() -> None:
+    """Write the schedules that the worker follows; safe to repeat."""
+    from django_q.models import Schedule
+
+    for name, function, minutes in SCHEDULES:
+        Schedule.objects.update_or_create(
+            name=name,
+            defaults={
+                "func": function,
+                "schedule_type": Schedule.MINUTES,
+                "minutes": minutes,
+                "repeats": -1,
+            },
+        )
