@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL starts, survives kill -9 and stops; wrong addresses are one clear line."""
+"""The embedded PostgreSQL starts, survives kill -9 and stops; wrong settings are one line."""
 
 import os
 import signal

@@ -119,7 +119,7 @@ class EmbeddedServer:
             time.sleep(0.05)
 
     def _forget_zombie(self) -> None:
-        """Remove the pid file of a killed server that nobody reaped, once its children are gone.
+        """Remove the lock files of a killed server that nobody reaped, once its children are gone.
 
         PostgreSQL takes a zombie for a living server and would refuse to start (containers often
         have no init that reaps).
@@ -135,6 +135,7 @@ class EmbeddedServer:
         while self._has_processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         file.unlink(missing_ok=True)
+        (self._socket_folder() / f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
 
     def _has_processes(self) -> bool:
         folders = (process.info["cwd"] for process in psutil.process_iter(["cwd"]))
