@@ -28,7 +28,7 @@ def test_a_number_is_kept_exactly(sent: object, quantity: str) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        "NaN", "Infinity", "1e400", "-1", "1" * 60, "", " 1", "1 ", "0x10", "1_000", 
+        "NaN", "Infinity", "1e400", "-1", "1" * 60, "", " 1", "1 ", "0x10", "1_000",
         "\u0661\u0662", "\uff11\uff12",
         "01", ".5", "5.", "+1", "0.0000000000001", True, None, [], {}, Decimal("1E+400"),
         Decimal("NaN"), Decimal("-0.1"), 10**24,
