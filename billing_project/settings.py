@@ -6,6 +6,8 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from billing_project.api.logs import logging_config
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = BASE_DIR / ".local"
 env = environ.Env()
@@ -27,6 +29,7 @@ if BILLING_CLOCK and not DEBUG:
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "unfold.contrib.simple_history",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -48,6 +51,8 @@ INSTALLED_APPS = [
     "billing_project.api",
 ]
 MIDDLEWARE = [
+    "billing_project.api.middleware.RequestLog",
+    "billing_project.api.middleware.ProblemPages",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -126,6 +131,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
+FORMAT_MODULE_PATH = ["billing_project.formats"]
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG
@@ -170,7 +176,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["billing_project.kernel.rest.parsing.StrictJSONParser"],
     "EXCEPTION_HANDLER": "billing_project.kernel.rest.errors.problem_response",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "billing_project.api.schema.ApiSchema",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": True,
 }
@@ -184,12 +190,52 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/v1",
+    "POSTPROCESSING_HOOKS": ["billing_project.api.schema.add_problems"],
 }
 UNFOLD = {
     "SITE_TITLE": "Billing back office",
-    "SITE_HEADER": "Billing back office",
+    "SITE_HEADER": "Billing",
+    "SITE_SUBHEADER": "Back office, all times UTC",
+    "SITE_SYMBOL": "receipt_long",
+    "SITE_URL": None,
     "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "ENVIRONMENT": "billing_project.console.navigation.environment",
+    "DASHBOARD_CALLBACK": "billing_project.console.home.dashboard",
+    "STYLES": ["billing_project.console.navigation.stylesheet"],
+    "SIDEBAR": {
+        "show_search": True,
+        "command_search": True,
+        "navigation": "billing_project.console.navigation.sidebar",
+    },
+    "COMMAND": {"search_callback": "billing_project.console.search.find_anything"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.2% .018 272.314)",
+            "100": "oklch(93% .034 272.788)",
+            "200": "oklch(87% .065 274.039)",
+            "300": "oklch(78.5% .115 274.713)",
+            "400": "oklch(67.3% .182 276.935)",
+            "500": "oklch(58.5% .233 277.117)",
+            "600": "oklch(51.1% .262 276.966)",
+            "700": "oklch(45.7% .24 277.023)",
+            "800": "oklch(39.8% .195 277.366)",
+            "900": "oklch(35.9% .144 278.697)",
+            "950": "oklch(25.7% .09 281.288)",
+        }
+    },
+}
+
+# Who sells: the head of every invoice and credit note.
+SELLER = {
+    "name": env.str("SELLER_NAME", default="Example AI, Inc."),
+    "details": env.list(
+        "SELLER_DETAILS", default=["1 Harbor Street", "Springfield", "billing@seller.example"]
+    ),
 }
 
 EVENT_DAYS_BACK = env.int("EVENT_DAYS_BACK", default=35)
 EVENT_MINUTES_AHEAD = env.int("EVENT_MINUTES_AHEAD", default=5)
+
+LOGGING = logging_config(env.str("LOG_LEVEL", default="INFO"))

@@ -7,3 +7,7 @@ class ApiConfig(AppConfig):
     name = "billing_project.api"
     label = "api"
     verbose_name = "API"
+
+    def ready(self) -> None:
+        """Tell OpenAPI how keys are sent."""
+        from billing_project.api import schema  # noqa: F401

@@ -1,0 +1,42 @@
+"""Logs as JSON, one line for an event, each with the request's id; never payloads.
+
+Code logs with `logging`: the event as message, facts as `extra`. structlog renders both.
+"""
+
+from typing import Any
+
+import structlog
+
+
+def logging_config(level: str) -> dict[str, Any]:
+    """Return Django's LOGGING: everything to stderr as JSON lines."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": _json_formatter}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django": {"handlers": [], "level": "INFO"},  # Django's own console handler goes.
+            # `billing_project.api.middleware` writes one line for each request.
+            "django.request": {"level": "ERROR"},
+            "django.server": {"handlers": [], "level": "ERROR"},
+        },
+    }
+
+
+def _json_formatter() -> structlog.stdlib.ProcessorFormatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+    )

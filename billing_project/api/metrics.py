@@ -1,0 +1,105 @@
+"""What Prometheus reads at /metrics: requests of the web processes, and the state of the chain.
+
+Counters live in each process. With several gunicorn workers set PROMETHEUS_MULTIPROC_DIR to an
+empty writable folder before they start: the workers then add up there, whichever one is asked.
+Without it, counters are of the answering worker alone, and `billing_metrics_all_workers` says 0.
+Gauges of the chain are read from the database at each scrape, so any worker's are right.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import REGISTRY, Collector
+
+from billing_project.kernel import clock
+from metering.selectors.lag import aggregation_state
+
+_REQUESTS = Counter(
+    "billing_http_requests", "Answers by route and status.", ["method", "route", "status"]
+)
+_SECONDS = Histogram(
+    "billing_http_request_seconds", "Time to answer, by route.", ["method", "route"]
+)
+_METHODS = {"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"}
+
+
+def observe(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answer; routes are patterns, so that labels stay few."""
+    known = method if method in _METHODS else "other"
+    _REQUESTS.labels(known, route, str(status)).inc()
+    _SECONDS.labels(known, route).observe(seconds)
+
+
+def exposition() -> bytes:
+    """Write all metrics in Prometheus' text format."""
+    chain = CollectorRegistry()
+    chain.register(ChainCollector())
+    return generate_latest(_processes()) + generate_latest(chain)
+
+
+def _processes() -> CollectorRegistry:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+class ChainCollector(Collector):
+    """How far each step of the chain is behind; only `billing_database_up` where it cannot know."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the gauges, the cheap ones of one index each."""
+        is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        yield GaugeMetricFamily(
+            "billing_metrics_all_workers", "1 if counters add up all workers.", value=int(is_shared)
+        )
+        try:
+            gauges = list(_chain_gauges())
+        except (DatabaseError, InterfaceError):
+            gauges = []
+        yield GaugeMetricFamily(
+            "billing_database_up", "1 if the database answers.", value=int(bool(gauges))
+        )
+        yield from gauges
+
+
+def _chain_gauges() -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(
+        "billing_outbox_messages", "Notes that wait for the next step.", labels=["topic"]
+    )
+    for topic, count in _rows("SELECT topic, count(*) FROM outbox_message GROUP BY topic"):
+        waiting.add_metric([topic], count)
+    yield waiting
+    yield _gauge(
+        "billing_quarantine_open_events",
+        "Quarantined events that nobody decided on.",
+        "SELECT count(*) FROM quarantined_event WHERE state = 'open'",
+    )
+    yield _gauge(
+        "billing_aggregation_waiting_batches",
+        "Stored event batches that no usage window counts yet.",
+        "SELECT count(*) FROM event_batch WHERE aggregated_at IS NULL",
+    )
+    yield GaugeMetricFamily(
+        "billing_aggregation_lag_seconds",
+        "Age of the oldest stored event that is not aggregated.",
+        value=float(aggregation_state(clock.now()).lag_seconds),  # For graphs; no quantity.
+    )
+
+
+def _gauge(name: str, text: str, query: str) -> Metric:
+    ((value,),) = _rows(query)
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _rows(query: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

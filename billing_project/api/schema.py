@@ -1,0 +1,105 @@
+"""OpenAPI 3.1 of everything under /v1: the key, the scope and the problems of each operation."""
+
+from functools import cache
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.renderers import OpenApiJsonRenderer2
+from drf_spectacular.utils import OpenApiParameter
+
+from billing_project.kernel.rest.auth import ADMIN
+from billing_project.kernel.rest.errors import PROBLEM_TYPE
+from billing_project.kernel.rest.views import ApiView
+
+_PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457 problem details; `code` is stable, `detail` is for people.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "code", "detail"],
+                "properties": {
+                    "path": {"type": "string", "description": "JSON path of the field."},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+_PROBLEM_ANSWER = {
+    "description": "Any failure.",
+    "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """`Authorization: Bearer abk_...`."""
+
+    target_class = "billing_project.kernel.rest.auth.ApiKeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """Describe the key as a bearer token."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "abk_<id>_<secret>"}
+
+
+class ApiSchema(AutoSchema):
+    """One operation: what ApiView does for every one of them is written down here once."""
+
+    def get_override_parameters(self) -> list[Any]:
+        """Add the Idempotency-Key of writes."""
+        if not isinstance(self.view, ApiView) or self.method not in {"POST", "PATCH"}:
+            return []
+        if not self.view.takes_idempotency_key:
+            return []
+        return [
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                required=self.view.requires_idempotency_key,
+                description="Same key and body: the stored answer. Other body: 409.",
+            )
+        ]
+
+    def get_extensions(self) -> dict[str, str]:
+        """Name the scope that the key needs."""
+        scopes: dict[str, str] = getattr(self.view, "scopes", {})
+        return {"x-required-scope": scopes.get(self.method, ADMIN)}
+
+
+def add_problems(
+    result: dict[str, Any], generator: object, request: object, public: bool
+) -> dict[str, Any]:
+    """Let every operation answer problems (drf-spectacular's postprocessing hook)."""
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            operation["responses"]["default"] = _PROBLEM_ANSWER
+    return result
+
+
+@require_safe
+def openapi(request: HttpRequest) -> HttpResponse:
+    """Answer the document; it is the same for everybody."""
+    return HttpResponse(_document(), content_type="application/json")
+
+
+@cache
+def _document() -> bytes:
+    content = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    document: bytes = OpenApiJsonRenderer2().render(content, renderer_context={})
+    return document

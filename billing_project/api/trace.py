@@ -1,0 +1,156 @@
+"""Lineage over HTTP: one event with its state, and the graph from any fact of the chain."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.console.lineage import (
+    DEFAULT_LIMIT,
+    KINDS,
+    MAX_LIMIT,
+    Edge,
+    EventReport,
+    Lineage,
+    Node,
+    report_event,
+    start_of,
+    trace,
+)
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.quantity import plain
+from billing_project.kernel.rest.fields import UtcDateTimeField
+from billing_project.kernel.rest.views import ApiView
+
+_TEXT = {"type": "string"}
+_EDGE = {
+    "type": "object",
+    "required": ["from", "to", "label"],
+    "properties": {"from": _TEXT, "to": _TEXT, "label": _TEXT},
+}
+_NODE_TEXTS = ("id", "type", "label", "amount", "unit", "owner", "policy_version")
+_NODE = {
+    "type": "object",
+    "required": [*_NODE_TEXTS, "at"],
+    "properties": {
+        **dict.fromkeys(_NODE_TEXTS, _TEXT),
+        "at": {"type": "string", "format": "date-time"},
+    },
+}
+_LINEAGE = {
+    "type": "object",
+    "required": ["nodes", "edges", "truncated"],
+    "properties": {
+        "nodes": {"type": "array", "items": _NODE},
+        "edges": {"type": "array", "items": _EDGE},
+        "truncated": {"type": "boolean", "description": "A kind had more facts than the limit."},
+    },
+}
+_EVENT_TEXTS = ("customer", "workspace", "event_name", "identifier", "state", "reason")
+_EVENT = {
+    "type": "object",
+    "required": [*_EVENT_TEXTS, "timestamp", "received_at", "properties", "lineage"],
+    "properties": {
+        **dict.fromkeys(_EVENT_TEXTS, _TEXT),
+        "timestamp": {"type": "string", "format": "date-time"},
+        "received_at": {"type": "string", "format": "date-time"},
+        "properties": {"type": "object", "additionalProperties": True},
+        "lineage": _LINEAGE,
+    },
+}
+
+
+class TraceQuery(serializers.Serializer[Any]):
+    """Where a trace starts; exactly one of the names."""
+
+    event = serializers.CharField(required=False, max_length=300)
+    rated_usage = serializers.CharField(required=False, max_length=20)
+    ledger_transaction = serializers.CharField(required=False, max_length=20)
+    invoice = serializers.CharField(required=False, max_length=40)
+    invoice_line = serializers.CharField(required=False, max_length=60)
+    journal_entry = serializers.CharField(required=False, max_length=24)
+
+
+class TraceView(ApiView):
+    """The whole lineage graph of one fact, both ways."""
+
+    scopes = {"GET": "usage:read"}
+
+    @extend_schema(
+        operation_id="trace",
+        parameters=[
+            TraceQuery,
+            OpenApiParameter("limit", int, description=f"Facts of a kind, 1 to {MAX_LIMIT}."),
+        ],
+        responses={200: _LINEAGE},
+        tags=["lineage"],
+    )
+    def get(self, request: Request) -> Response:
+        """Answer nodes and edges from raw events to the general ledger."""
+        names = self.valid_query(TraceQuery)
+        if len(names) != 1:
+            raise Invalid(f"a trace starts at exactly one of {', '.join(KINDS)}")
+        ((kind, name),) = names.items()
+        return Response(_lineage(trace(start_of(kind, name), limit=_limit(request))))
+
+
+class EventView(ApiView):
+    """One event: what became of it, and why."""
+
+    scopes = {"GET": "usage:read"}
+
+    @extend_schema(operation_id="event", responses={200: _EVENT}, tags=["lineage"])
+    def get(self, request: Request, customer: str, identifier: str) -> Response:
+        """Answer the event, the furthest state it reached, and its lineage."""
+        return Response(_event(report_event(customer, identifier)))
+
+
+def _limit(request: Request) -> int:
+    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT))
+    if not is_number or not 1 <= int(text) <= MAX_LIMIT:
+        raise Invalid(f"limit is 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _lineage(lineage: Lineage) -> dict[str, object]:
+    return {
+        "nodes": [_node(node) for node in lineage.nodes],
+        "edges": [_edge(edge) for edge in lineage.edges],
+        "truncated": lineage.is_truncated,
+    }
+
+
+def _node(node: Node) -> dict[str, str]:
+    return {
+        "id": str(node.ref),
+        "type": node.ref.type,
+        "label": node.label,
+        "amount": f"{node.amount:f}" if node.is_money else plain(node.amount),
+        "unit": node.unit,
+        "owner": node.owner,
+        "policy_version": node.policy_version,
+        "at": UtcDateTimeField().to_representation(node.at),
+    }
+
+
+def _edge(edge: Edge) -> dict[str, str]:
+    return {"from": str(edge.source), "to": str(edge.target), "label": edge.label}
+
+
+def _event(report: EventReport) -> dict[str, object]:
+    write = UtcDateTimeField().to_representation
+    return {
+        "customer": report.customer,
+        "workspace": report.workspace,
+        "event_name": report.event_name,
+        "identifier": report.identifier,
+        "timestamp": write(report.timestamp),
+        "received_at": write(report.received_at),
+        "properties": report.properties,
+        "state": report.state,
+        "reason": report.reason,
+        "lineage": _lineage(report.lineage),
+    }

@@ -1,0 +1,134 @@
+"""How the facts of one step lead to those of the next; each link is one relation of two ids."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from billing_project.console.lineage.events import events_of_windows, windows_of_events
+from billing_project.console.lineage.graph import NodeType
+
+Pair = tuple[int, int, str]  # Source id, target id, what happened between them.
+_Follow = Callable[[Sequence[int], int], list[Pair]]
+# A draft is rebuilt until it is issued: its lines are no facts yet.
+_ISSUED_USAGE = (
+    "SELECT u.rated_usage_id, u.line_id, u.kind FROM line_usage u"
+    " JOIN invoice_line l ON l.id = u.line_id"
+    " JOIN invoice i ON i.id = l.invoice_id AND i.status <> 'draft'"
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """`after` finds the targets of sources, `before` the sources of targets; both in one query."""
+
+    source: NodeType
+    target: NodeType
+    after: _Follow
+    before: _Follow
+
+
+def _relation(source: NodeType, target: NodeType, pairs: str) -> Link:
+    """Make a link of a query that yields (source, target, label)."""
+
+    def follow(column: str) -> _Follow:
+        query = (
+            f"SELECT DISTINCT source, target, label FROM ({pairs}) AS pairs"  # noqa: S608 - constants
+            f" WHERE {column} = ANY(%s) ORDER BY source, target LIMIT %s"
+        )
+        return lambda ids, most: _rows(query, [list(ids), most])
+
+    return Link(source, target, follow("source"), follow("target"))
+
+
+def _entries(source: NodeType, source_type: str) -> Link:
+    """Make the link from a kind of fact to the journal entries that account for it."""
+    return _relation(
+        source,
+        NodeType.JOURNAL_ENTRY,
+        "SELECT source_id AS source, entry_id AS target, role AS label FROM entry_source"  # noqa: S608
+        f" WHERE source_type = '{source_type}' AND entry_id IS NOT NULL",
+    )
+
+
+def _rows(query: str, params: list[Any]) -> list[Pair]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, params)
+        return [(source, target, label) for source, target, label in cursor.fetchall()]
+
+
+# In the order of the chain: a link comes after every link that leads to its source.
+LINKS = (
+    Link(
+        NodeType.METER_EVENT,
+        NodeType.USAGE_WINDOW,
+        windows_of_events,
+        events_of_windows,
+    ),
+    _relation(
+        NodeType.USAGE_WINDOW,
+        NodeType.RATED_USAGE,
+        "SELECT window_id AS source, id AS target, 'rated' AS label FROM rated_usage",
+    ),
+    _relation(
+        NodeType.RATED_USAGE,
+        NodeType.LEDGER_TRANSACTION,
+        "SELECT rated_usage_id AS source, id AS target, kind AS label FROM ledger_transaction",
+    ),
+    _relation(
+        NodeType.RATED_USAGE,
+        NodeType.OVERAGE,
+        "SELECT id AS source, id AS target, 'not covered' AS label FROM rated_usage"
+        " WHERE overage <> 0",
+    ),
+    _relation(
+        NodeType.CREDIT_GRANT,
+        NodeType.LEDGER_TRANSACTION,
+        "SELECT grant_id AS source, id AS target, 'from grant' AS label FROM ledger_transaction",
+    ),
+    _relation(
+        NodeType.LEDGER_TRANSACTION,
+        NodeType.INVOICE_LINE,
+        "SELECT t.id AS source, u.line_id AS target, 'stated on' AS label"  # noqa: S608
+        " FROM ledger_transaction t"
+        f" JOIN ({_ISSUED_USAGE}) u ON u.rated_usage_id = t.rated_usage_id"
+        " AND u.kind = 'credits_used'",
+    ),
+    _relation(
+        NodeType.OVERAGE,
+        NodeType.INVOICE_LINE,
+        "SELECT rated_usage_id AS source, line_id AS target, 'invoiced' AS label"  # noqa: S608
+        f" FROM ({_ISSUED_USAGE}) u WHERE kind = 'overage'",
+    ),
+    _relation(
+        NodeType.INVOICE_LINE,
+        NodeType.CREDIT_NOTE,
+        "SELECT invoice_line_id AS source, credit_note_id AS target, 'credited' AS label"
+        " FROM credit_note_line",
+    ),
+    _relation(
+        NodeType.INVOICE_LINE,
+        NodeType.PAYMENT,
+        "SELECT l.id AS source, p.id AS target, 'paid' AS label FROM invoice_line l"
+        " JOIN payment p ON p.invoice_id = l.invoice_id WHERE l.amount_minor > 0",
+    ),
+    _relation(
+        NodeType.INVOICE_LINE,
+        NodeType.REVENUE_SCHEDULE,
+        "SELECT o.invoice_line_id AS source, s.id AS target, 'scheduled' AS label"
+        " FROM performance_obligation o JOIN revenue_schedule s ON s.obligation_id = o.id",
+    ),
+    _entries(NodeType.LEDGER_TRANSACTION, "ledger_transaction"),
+    _entries(NodeType.OVERAGE, "rated_usage"),
+    _entries(NodeType.INVOICE_LINE, "invoice_line"),
+    _entries(NodeType.CREDIT_NOTE, "credit_note"),
+    _entries(NodeType.PAYMENT, "payment"),
+    _relation(
+        NodeType.REVENUE_SCHEDULE,
+        NodeType.JOURNAL_ENTRY,
+        "SELECT l.schedule_id AS source, e.entry_id AS target, e.role AS label FROM entry_source e"
+        " JOIN revenue_schedule_line l ON l.id = e.source_id"
+        " WHERE e.source_type = 'revenue_schedule_line' AND e.entry_id IS NOT NULL",
+    ),
+)

@@ -1,0 +1,143 @@
+"""Read what a reader wants to see of each fact: one query for each kind."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime, time
+from decimal import Decimal
+
+from django.db.models import Min, Q, Sum
+
+from billing_project.console.lineage.graph import Node, NodeType, Ref
+from billing_project.kernel.money import Money
+from billing_project.kernel.quantity import plain
+from credits.models import CreditGrant, LedgerTransaction, RatedUsage
+from invoicing.models import CreditNote, InvoiceLine, Payment
+from metering.models import MeterEvent, UsageWindow
+from revrec.models import JournalEntry, RevenueSchedule
+
+_Ids = Collection[int]
+
+
+def load_nodes(refs: Iterable[Ref]) -> list[Node]:
+    """Return the facts that exist, in no order."""
+    ids: dict[NodeType, list[int]] = defaultdict(list)
+    for ref in refs:
+        ids[ref.type].append(ref.pk)
+    return [node for type_, some in ids.items() for node in _LOADERS[type_](some)]
+
+
+def _meter_events(ids: _Ids) -> Iterator[Node]:
+    for event in MeterEvent.objects.filter(pk__in=ids):
+        ref, label = Ref(NodeType.METER_EVENT, event.pk), f"{event.event_name} {event.identifier}"
+        yield Node(ref, label, Decimal(1), "event", event.timestamp)
+
+
+def _usage_windows(ids: _Ids) -> Iterator[Node]:
+    for window in UsageWindow.objects.filter(pk__in=ids).select_related("meter"):
+        words = [window.meter.code, *(str(value) for value in window.dimensions.values())]
+        label = f"{' '.join(words)} in the hour of {window.start_at:%Y-%m-%d %H:00}"
+        ref = Ref(NodeType.USAGE_WINDOW, window.pk)
+        yield Node(ref, label, window.quantity, window.meter.unit, window.start_at)
+
+
+def _rated(ids: _Ids) -> Iterable[RatedUsage]:
+    return RatedUsage.objects.filter(pk__in=ids).select_related(
+        "rate", "rate_card_version__rate_card__pricing_unit", "window__meter"
+    )
+
+
+def _rated_usage(ids: _Ids) -> Iterator[Node]:
+    for rated in _rated(ids):
+        price, version = plain(rated.rate.unit_price), rated.rate_card_version
+        unit = version.rate_card.pricing_unit.code
+        label = f"{plain(rated.quantity)} {rated.window.meter.unit} at {price} {unit} each"
+        ref = Ref(NodeType.RATED_USAGE, rated.pk)
+        yield Node(ref, label, rated.charge, unit, rated.service_at, str(version))
+
+
+def _overage(ids: _Ids) -> Iterator[Node]:
+    for rated in _rated(ids):
+        version = rated.rate_card_version
+        ref, label = Ref(NodeType.OVERAGE, rated.pk), f"beyond the grants, of {rated.source_key}"
+        unit = version.rate_card.pricing_unit.code
+        yield Node(ref, label, rated.overage, unit, rated.service_at, str(version))
+
+
+def _credit_grants(ids: _Ids) -> Iterator[Node]:
+    for grant in CreditGrant.objects.filter(pk__in=ids).select_related("pricing_unit"):
+        ref, label = Ref(NodeType.CREDIT_GRANT, grant.pk), f"{grant} ({grant.source_key})"
+        yield Node(ref, label, grant.amount, grant.pricing_unit.code, grant.effective_at)
+
+
+def _ledger_transactions(ids: _Ids) -> Iterator[Node]:
+    rows = LedgerTransaction.objects.filter(pk__in=ids).select_related(
+        "grant__pricing_unit", "credit_policy"
+    )
+    for row in rows:
+        ref, label = Ref(NodeType.LEDGER_TRANSACTION, row.pk), f"{row.kind}, {row.grant}"
+        policy = str(row.credit_policy or "")
+        yield Node(ref, label, row.credits, row.grant.pricing_unit.code, row.effective_at, policy)
+
+
+def _invoice_lines(ids: _Ids) -> Iterator[Node]:
+    lines = InvoiceLine.objects.filter(pk__in=ids).select_related(
+        "invoice__subscription__plan_version__plan"
+    )
+    for line in lines:
+        invoice = line.invoice
+        version = str(invoice.subscription.plan_version) if invoice.subscription else ""
+        ref, label = Ref(NodeType.INVOICE_LINE, line.pk), f"{line}: {line.description}"
+        at = invoice.finalized_at or invoice.created_at
+        yield _money(ref, label, line.amount_minor, invoice.currency, at, version)
+
+
+def _credit_notes(ids: _Ids) -> Iterator[Node]:
+    for note in CreditNote.objects.filter(pk__in=ids):
+        ref, label = Ref(NodeType.CREDIT_NOTE, note.pk), f"{note.number}: {note.reason}"
+        yield _money(ref, label, note.total_minor, note.currency, note.issued_at)
+
+
+def _payments(ids: _Ids) -> Iterator[Node]:
+    for payment in Payment.objects.filter(pk__in=ids):
+        ref, label = Ref(NodeType.PAYMENT, payment.pk), f"{payment.method} {payment.reference}"
+        yield _money(ref, label, payment.amount_minor, payment.currency, payment.paid_at)
+
+
+def _revenue_schedules(ids: _Ids) -> Iterator[Node]:
+    for plan in RevenueSchedule.objects.filter(pk__in=ids).select_related("obligation"):
+        ref = Ref(NodeType.REVENUE_SCHEDULE, plan.pk)
+        label = f"{plan.start_on} to {plan.end_on} by day, revision {plan.revision}"
+        currency = plan.obligation.currency
+        yield _money(ref, label, plan.price_minor, currency, plan.created_at)
+
+
+def _journal_entries(ids: _Ids) -> Iterator[Node]:
+    entries = JournalEntry.objects.filter(pk__in=ids).annotate(
+        debit=Sum("postings__amount_minor", filter=Q(postings__amount_minor__gt=0)),
+        currency=Min("postings__currency"),  # An entry is in one currency.
+    )
+    for entry in entries:
+        ref, label = Ref(NodeType.JOURNAL_ENTRY, entry.pk), f"{entry} {entry.description}"
+        at = datetime.combine(entry.effective_on, time.min, UTC)
+        yield _money(ref, label, entry.debit, entry.currency, at)
+
+
+def _money(
+    ref: Ref, label: str, minor: int, currency: str, at: datetime, version: str = ""
+) -> Node:
+    return Node(ref, label, Money(minor, currency).decimal, currency, at, version)
+
+
+_LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
+    NodeType.METER_EVENT: _meter_events,
+    NodeType.USAGE_WINDOW: _usage_windows,
+    NodeType.RATED_USAGE: _rated_usage,
+    NodeType.CREDIT_GRANT: _credit_grants,
+    NodeType.LEDGER_TRANSACTION: _ledger_transactions,
+    NodeType.OVERAGE: _overage,
+    NodeType.INVOICE_LINE: _invoice_lines,
+    NodeType.CREDIT_NOTE: _credit_notes,
+    NodeType.PAYMENT: _payments,
+    NodeType.REVENUE_SCHEDULE: _revenue_schedules,
+    NodeType.JOURNAL_ENTRY: _journal_entries,
+}

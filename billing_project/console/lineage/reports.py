@@ -1,0 +1,78 @@
+"""One event as its sender asks for it: what was stored, how far it came, its lineage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing_project.console.lineage.graph import Lineage, NodeType, Ref
+from billing_project.console.lineage.starts import event_id
+from billing_project.console.lineage.state import EventState, state_of
+from billing_project.console.lineage.walk import trace
+from billing_project.kernel.errors import NotFound
+from metering.models import MeterEvent, QuarantinedEvent
+from metering.models.event import AdjustmentType
+from metering.selectors.events import newest_adjustment, quarantined_under
+
+
+@dataclass(frozen=True)
+class EventReport:
+    """An event with its state; `properties` are those that count now (amended ones if any)."""
+
+    customer: str
+    workspace: str
+    event_name: str
+    identifier: str
+    timestamp: datetime
+    received_at: datetime
+    properties: Mapping[str, object]
+    state: EventState
+    reason: str  # Why it is quarantined, or was amended or cancelled.
+    lineage: Lineage
+
+
+def report_event(customer: str, identifier: str) -> EventReport:
+    """Find an event by its sender's names, stored or quarantined.
+
+    Raises:
+        NotFound: nobody sent it, or it was refused at the door.
+    """
+    found = event_id(customer, identifier)
+    if found is not None:
+        return _stored(MeterEvent.objects.select_related("customer", "workspace").get(pk=found))
+    waiting = quarantined_under(customer, identifier)
+    if waiting is None:
+        raise NotFound("no event has this identifier")
+    return _quarantined(waiting)
+
+
+def _stored(event: MeterEvent) -> EventReport:
+    newest = newest_adjustment(event)
+    is_cancelled = newest is not None and newest.type == AdjustmentType.CANCEL
+    lineage = trace([Ref(NodeType.METER_EVENT, event.pk)])
+    return EventReport(
+        customer=event.customer.external_id,
+        workspace=event.workspace.external_id if event.workspace else "",
+        event_name=event.event_name,
+        identifier=event.identifier,
+        timestamp=event.timestamp,
+        received_at=event.received_at,
+        properties=(newest.properties if newest else None) or event.properties,
+        state=state_of(lineage, is_cancelled=is_cancelled),
+        reason=newest.reason if newest else "",
+        lineage=lineage,
+    )
+
+
+def _quarantined(waiting: QuarantinedEvent) -> EventReport:
+    return EventReport(
+        customer=waiting.customer_external_id,
+        workspace=waiting.workspace_external_id,
+        event_name=waiting.event_name,
+        identifier=waiting.identifier,
+        timestamp=waiting.timestamp,
+        received_at=waiting.received_at,
+        properties=waiting.properties,
+        state=EventState.QUARANTINED,
+        reason=waiting.reason,
+        lineage=Lineage((), (), is_truncated=False),
+    )

@@ -1,0 +1,100 @@
+"""Turn the name of a fact, as people and callers write it, into the facts to start from."""
+
+from collections.abc import Callable
+
+from billing_project.console.lineage.graph import NodeType, Ref
+from billing_project.kernel.errors import Invalid, NotFound
+from credits.models import LedgerTransaction, RatedUsage
+from invoicing.models import InvoiceLine
+from metering.models import EventIdentity
+from metering.selectors.customers import customer_ids
+from revrec.models import JournalEntry
+
+Start = frozenset[Ref]
+_MAX_DIGITS = 18  # Fits bigint.
+
+
+def start_of(kind: str, name: str) -> Start:
+    """Find the facts that a name stands for.
+
+    Args:
+        kind: One of KINDS.
+        name: "acme/req_7f3a" for an event, "INV-000001:2" for an invoice line, a number for an
+            invoice, an id for the rest.
+
+    Raises:
+        Invalid: the name has not the form of its kind.
+        NotFound: nothing has this name.
+    """
+    if kind not in _FINDERS:
+        raise Invalid(f"a trace starts at one of {', '.join(KINDS)}")
+    found = _FINDERS[kind](name)
+    if not found:
+        raise NotFound(f"no {kind} is named {name[:200]}")
+    return found
+
+
+def event_id(customer: str, identifier: str) -> int | None:
+    """Return the id of a stored event by its sender's names (an alias counts), or None."""
+    customer_id = customer_ids([customer]).get(customer)
+    if customer_id is None:
+        return None
+    identities = EventIdentity.objects.filter(customer_id=customer_id, identifier=identifier)
+    return identities.values_list("event_id", flat=True).first()
+
+
+def _event(name: str) -> Start:
+    customer, slash, identifier = name.partition("/")
+    if not (customer and slash and identifier):
+        raise Invalid("an event is named CUSTOMER/IDENTIFIER")
+    found = event_id(customer, identifier)
+    return frozenset({Ref(NodeType.METER_EVENT, found)} if found else ())
+
+
+def _invoice_line(name: str) -> Start:
+    number, colon, position = name.rpartition(":")
+    if not (number and colon):
+        raise Invalid("an invoice line is named NUMBER:POSITION")
+    lines = InvoiceLine.objects.filter(invoice__number=number, position=_number(position))
+    return _refs(NodeType.INVOICE_LINE, lines.values_list("pk", flat=True))
+
+
+def _invoice(name: str) -> Start:
+    lines = InvoiceLine.objects.filter(invoice__number=name)
+    return _refs(NodeType.INVOICE_LINE, lines.values_list("pk", flat=True))
+
+
+def _ledger_transaction(name: str) -> Start:
+    rows = LedgerTransaction.objects.filter(pk=_number(name))
+    return _refs(NodeType.LEDGER_TRANSACTION, rows.values_list("pk", flat=True))
+
+
+def _rated_usage(name: str) -> Start:
+    rows = RatedUsage.objects.filter(pk=_number(name))
+    return _refs(NodeType.RATED_USAGE, rows.values_list("pk", flat=True))
+
+
+def _journal_entry(name: str) -> Start:
+    rows = JournalEntry.objects.filter(pk=_number(name.removeprefix("JE-")))
+    return _refs(NodeType.JOURNAL_ENTRY, rows.values_list("pk", flat=True))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise Invalid(f"{text[:40]!r} is no number")
+    return int(text)
+
+
+def _refs(type_: NodeType, ids: object) -> Start:
+    return frozenset(Ref(type_, pk) for pk in ids)  # type: ignore[attr-defined]
+
+
+_FINDERS: dict[str, Callable[[str], Start]] = {
+    "event": _event,
+    "rated_usage": _rated_usage,
+    "ledger_transaction": _ledger_transaction,
+    "invoice": _invoice,
+    "invoice_line": _invoice_line,
+    "journal_entry": _journal_entry,
+}
+KINDS = tuple(_FINDERS)

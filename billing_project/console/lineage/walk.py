@@ -1,0 +1,92 @@
+"""Walk the chain from some facts: everything before them, and everything after them.
+
+One query for each link and direction, whatever the number of facts. Siblings are not followed: the
+other events of an event's window are no part of its lineage.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from billing_project.console.lineage.graph import Edge, Lineage, Node, NodeType, Ref, admit
+from billing_project.console.lineage.links import LINKS, Link, Pair
+from billing_project.console.lineage.nodes import load_nodes
+
+DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
+_ORDER = list(NodeType)
+
+
+def trace(start: Iterable[Ref], *, limit: int = DEFAULT_LIMIT) -> Lineage:
+    """Return the lineage of some facts, both ways.
+
+    Args:
+        start: Facts that exist, of one kind or several.
+        limit: Most facts of one kind; the lowest ids are kept.
+
+    Returns:
+        Nodes in the order of the chain, then by id; edges between them.
+    """
+    walk = _Walk(limit, set(start))
+    for link in LINKS:
+        walk.after(link)
+    walk.restart()
+    for link in reversed(LINKS):
+        walk.before(link)
+    nodes = load_nodes(walk.facts)
+    return _lineage(nodes, walk)
+
+
+@dataclass
+class _Walk:
+    """The facts reached in the present direction, and what both directions found."""
+
+    limit: int
+    start: set[Ref]
+    edges: set[Edge] = field(default_factory=set)
+    is_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        self.facts = set(self.start)
+        self.restart()
+
+    def restart(self) -> None:
+        """Go back to the start, to walk the other way."""
+        self.reached: dict[NodeType, set[Ref]] = defaultdict(set)
+        for ref in self.start:
+            self.reached[ref.type].add(ref)
+
+    def after(self, link: Link) -> None:
+        """Follow a link from its source facts to its targets."""
+        ids = [ref.pk for ref in self.reached[link.source]]
+        self._follow(link, link.after(ids, self._most) if ids else [], link.target)
+
+    def before(self, link: Link) -> None:
+        """Follow a link from its target facts back to its sources."""
+        ids = [ref.pk for ref in self.reached[link.target]]
+        self._follow(link, link.before(ids, self._most) if ids else [], link.source)
+
+    @property
+    def _most(self) -> int:
+        """Pairs asked for at once: a fact feeds a few others (one event, three meters)."""
+        return self.limit * 5 + 1
+
+    def _follow(self, link: Link, pairs: list[Pair], side: NodeType) -> None:
+        edges = {
+            Edge(Ref(link.source, source), Ref(link.target, target), label)
+            for source, target, label in pairs
+        }
+        ends = {edge.target if side == link.target else edge.source for edge in edges}
+        known = {ref for ref in self.facts if ref.type == side}
+        allowed, is_cut = admit(ends, known, self.limit)
+        self.facts |= allowed
+        self.reached[side] |= ends & allowed
+        self.edges |= {e for e in edges if {e.source, e.target} <= self.facts}
+        self.is_truncated |= is_cut or len(pairs) >= self._most
+
+
+def _lineage(nodes: list[Node], walk: _Walk) -> Lineage:
+    nodes.sort(key=lambda node: (_ORDER.index(node.ref.type), node.ref.pk))
+    loaded = {node.ref for node in nodes}
+    edges = [edge for edge in walk.edges if {edge.source, edge.target} <= loaded]
+    edges.sort(key=lambda edge: (_ORDER.index(edge.source.type), edge))
+    return Lineage(tuple(nodes), tuple(edges), walk.is_truncated)
