@@ -166,13 +166,13 @@ class Migration(migrations.Migration):
             model_name='entrysource',
             constraint=models.UniqueConstraint(fields=('source_type', 'source_id', 'role'), name='entry_source_once'),
         ),
-        migrations.AddConstraint(
+        migrations.AddIndex(
             model_name='performanceobligation',
-            constraint=models.CheckConstraint(condition=models.Q(('price_minor__gte', 0)), name='performance_obligation_price_positive'),
+            index=models.Index(fields=['customer', 'kind'], name='performance_obligation_owner'),
         ),
         migrations.AddConstraint(
             model_name='performanceobligation',
-            constraint=models.CheckConstraint(condition=models.Q(('recognised_minor__gte', 0), ('recognised_minor__lte', models.F('price_minor'))), name='performance_obligation_recognised_within_price'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('recognised_minor__gte', 0), ('recognised_minor__lte', models.F('price_minor'))), models.Q(('kind', 'overage'), ('recognised_minor', models.F('price_minor'))), _connector='OR'), name='performance_obligation_recognised_within_price'),
         ),
         migrations.AddConstraint(
             model_name='posting',

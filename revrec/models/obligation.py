@@ -13,8 +13,9 @@ class ObligationKind(models.TextChoices):
 class PerformanceObligation(models.Model):
     """One promise: its price, and how much of it is recognised.
 
-    `price_minor` starts as the invoiced amount and falls with each credit note; for overage it
-    follows usage. `recognised_minor` is net of what credit notes took back. Both follow postings.
+    `price_minor` starts as the invoiced amount and falls with each credit note. `recognised_minor`
+    is net of what credit notes took back. Both follow postings. Overage is earned as it is used:
+    its price and what is recognised of it move as one.
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
@@ -37,13 +38,12 @@ class PerformanceObligation(models.Model):
         db_table = "performance_obligation"
         constraints = [
             models.CheckConstraint(
-                condition=Q(price_minor__gte=0), name="performance_obligation_price_positive"
-            ),
-            models.CheckConstraint(
-                condition=Q(recognised_minor__gte=0, recognised_minor__lte=F("price_minor")),
+                condition=Q(recognised_minor__gte=0, recognised_minor__lte=F("price_minor"))
+                | Q(kind="overage", recognised_minor=F("price_minor")),
                 name="performance_obligation_recognised_within_price",
             ),
         ]
+        indexes = [models.Index(fields=["customer", "kind"], name="performance_obligation_owner")]
 
     def __str__(self) -> str:
         return self.source_key

@@ -61,11 +61,16 @@ CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON journal_entry
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION journal_entry_balanced();
 ALTER TABLE journal_entry ENABLE ALWAYS TRIGGER balanced;
 
--- A close is final.
+-- A close is final, and months close in their order.
 CREATE FUNCTION accounting_period_close_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.status = 'closed' THEN
         RAISE EXCEPTION 'accounting period % is closed for good', OLD.start_on
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    IF NEW.status = 'closed' AND EXISTS (
+        SELECT 1 FROM accounting_period WHERE status = 'open' AND start_on < NEW.start_on) THEN
+        RAISE EXCEPTION 'accounting period % follows one that is open', NEW.start_on
             USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
     END IF;
     RETURN NEW;
@@ -73,3 +78,17 @@ END $$;
 CREATE TRIGGER close_once BEFORE UPDATE ON accounting_period
     FOR EACH ROW EXECUTE FUNCTION accounting_period_close_once();
 ALTER TABLE accounting_period ENABLE ALWAYS TRIGGER close_once;
+
+-- What a closed period carried forward stays as it was: no period is opened before it.
+CREATE FUNCTION accounting_period_open_in_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.status <> 'open' OR EXISTS (
+        SELECT 1 FROM accounting_period WHERE status = 'closed' AND end_on > NEW.start_on) THEN
+        RAISE EXCEPTION 'accounting period % cannot open before a closed one', NEW.start_on
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER open_in_order BEFORE INSERT ON accounting_period
+    FOR EACH ROW EXECUTE FUNCTION accounting_period_open_in_order();
+ALTER TABLE accounting_period ENABLE ALWAYS TRIGGER open_in_order;

@@ -1,0 +1,83 @@
+"""What the credits of a grant cost, and when that cost becomes revenue.
+
+Movements of one grant's ledger come in; releases of its contract liability go out, in minor units.
+Each grant keeps its own basis for good: list prices and other grants do not matter.
+Source: IFRS 15.B44-B47, 35(a); accounting.md 1.3 and rules 5, 24, 31.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+from operator import attrgetter
+
+from billing_project.kernel.money import prorate
+
+
+@dataclass(frozen=True)
+class CostBasis:
+    """What was paid for a grant, over its credits."""
+
+    price_minor: int
+    credits: Decimal
+
+    def earned(self, used: Decimal) -> int:
+        """Return what so many used credits have earned in all, in minor units."""
+        return prorate(self.price_minor, used, self.credits)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One ledger transaction of a grant after it was granted."""
+
+    transaction_id: int
+    service_on: date
+    credits: Decimal  # Signed as in the ledger: use is negative.
+    ends_grant: bool = False  # Expired or voided: it takes all that remains.
+
+
+@dataclass(frozen=True)
+class Release:
+    """What moves from the contract liability to revenue; negative when credits came back."""
+
+    service_on: date
+    amount_minor: int
+    is_breakage: bool
+    transaction_ids: tuple[int, ...]
+
+
+def releases(
+    basis: CostBasis, used: Decimal, recognised_minor: int, movements: Iterable[Movement]
+) -> Iterator[Release]:
+    """Account for a grant's new movements, in the order of its ledger.
+
+    Args:
+        used: Credits used, net of returned ones, that were accounted for already.
+        recognised_minor: What the grant has earned so far, breakage included.
+        movements: New ones, ascending by transaction.
+
+    Returns:
+        One release for each service day of use, and one for each end of the grant, which takes
+        whatever is left of the price. Returned credits are released at the basis they had.
+    """
+    for ends, run in groupby(movements, key=attrgetter("ends_grant")):
+        if ends:
+            for end in run:
+                left = basis.price_minor - recognised_minor
+                recognised_minor += left
+                yield Release(end.service_on, left, True, (end.transaction_id,))
+            continue
+        for service_on, day in _by_day(run):
+            before = basis.earned(used)
+            used -= sum((movement.credits for movement in day), Decimal(0))
+            amount = basis.earned(used) - before
+            recognised_minor += amount
+            ids = tuple(movement.transaction_id for movement in day)
+            yield Release(service_on, amount, False, ids)
+
+
+def _by_day(run: Iterable[Movement]) -> Iterator[tuple[date, Sequence[Movement]]]:
+    by_day = attrgetter("service_on")
+    for service_on, day in groupby(sorted(run, key=by_day), key=by_day):
+        yield service_on, list(day)

@@ -1,0 +1,69 @@
+"""How a credit note divides between revenue that was earned and a promise still owed.
+
+The reason decides: what cancels the future comes off the liability; everything else is a change of
+the transaction price, caught up at once for the part already satisfied (IFRS 15.87-90).
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from billing_project.kernel.money import prorate
+
+
+class Reason(StrEnum):
+    """Why money is taken off an invoice."""
+
+    BILLING_ERROR = "billing_error"
+    DUPLICATE = "duplicate"
+    CANCEL_FUTURE = "cancel_future"
+    SERVICE_FAILURE = "service_failure"
+    GOODWILL = "goodwill"
+    PRICE_CONCESSION = "price_concession"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A performance obligation as it stands when the note is issued."""
+
+    price_minor: int
+    recognised_minor: int
+    done: Decimal  # Progress in its own measure: days earned, credits used.
+    whole: Decimal
+
+
+@dataclass(frozen=True)
+class CreditSplit:
+    """What a note takes from revenue (contra, 4900) and from the liability."""
+
+    contra_minor: int
+    liability_minor: int
+
+
+def split_credit(promise: Promise, amount_minor: int, reason: Reason) -> CreditSplit:
+    """Divide what a note takes off one promise; the parts sum to the amount.
+
+    Args:
+        amount_minor: > 0 and at most the promise's price.
+        reason: CANCEL_FUTURE reaches for the liability first; the others are proportional:
+            contra = recognised - round(new price * progress).
+    """
+    deferred = promise.price_minor - promise.recognised_minor
+    if reason is Reason.CANCEL_FUTURE:
+        liability = min(amount_minor, deferred)
+        return CreditSplit(amount_minor - liability, liability)
+    done, whole = _progress(promise)
+    earned = prorate(promise.price_minor - amount_minor, done, whole)
+    contra = promise.recognised_minor - earned
+    return CreditSplit(contra, amount_minor - contra)
+
+
+def _progress(promise: Promise) -> tuple[Decimal, Decimal]:
+    """Return progress as done of whole.
+
+    What was recognised follows the measure of progress until a cancelled future or breakage cuts
+    the promise short; from then on the money recognised is itself the measure.
+    """
+    if promise.recognised_minor == prorate(promise.price_minor, promise.done, promise.whole):
+        return promise.done, promise.whole
+    return Decimal(promise.recognised_minor), Decimal(promise.price_minor)

@@ -1,0 +1,192 @@
+"""The posting rules: which accounts an event moves. Pure; each returns balanced lines.
+
+Debits are positive. Numbers of rules are those of accounting.md, section 4; amounts are ex tax, in
+minor units. A negative amount turns a rule around (rule 31). Lines of amount zero are left out.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from billing_project.kernel.errors import Unbalanced
+
+
+class Account(StrEnum):
+    """The accounts that the rules use."""
+
+    CASH = "1000"
+    RECEIVABLE = "1100"
+    UNBILLED = "1200"
+    CREDITS_LIABILITY = "2100"
+    FEES_LIABILITY = "2120"
+    CUSTOMER_BALANCE = "2200"
+    FEE_REVENUE = "4000"
+    USAGE_REVENUE = "4010"
+    OVERAGE_REVENUE = "4020"
+    BREAKAGE_REVENUE = "4030"
+    CREDIT_NOTES = "4900"
+
+
+REVENUE = (
+    Account.FEE_REVENUE,
+    Account.USAGE_REVENUE,
+    Account.OVERAGE_REVENUE,
+    Account.BREAKAGE_REVENUE,
+    Account.CREDIT_NOTES,
+)
+DEFERRED = (Account.CREDITS_LIABILITY, Account.FEES_LIABILITY)
+
+
+class EntryKind(StrEnum):
+    """What a journal entry records; the deferred roll-forward groups by it."""
+
+    INVOICE_FINALIZED = "invoice_finalized"
+    PAYMENT_RECORDED = "payment_recorded"
+    CREDIT_NOTE_ISSUED = "credit_note_issued"
+    CREDITS_SOLD = "credits_sold"
+    CREDITS_USED = "credits_used"
+    CREDITS_EXPIRED = "credits_expired"
+    OVERAGE_USED = "overage_used"
+    FEES_EARNED = "fees_earned"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a posting is about: the dimensions that reports are made from."""
+
+    currency: str
+    obligation_id: int | None = None
+    invoice_line_id: int | None = None
+    service_start_on: date | None = None
+    service_end_on: date | None = None  # Exclusive.
+
+
+@dataclass(frozen=True)
+class PostingLine:
+    """One signed amount on one account: debit positive."""
+
+    account: Account
+    amount_minor: int
+    about: About
+
+    @property
+    def currency(self) -> str:
+        """The currency in which the line balances with its fellows."""
+        return self.about.currency
+
+
+Lines = tuple[PostingLine, ...]
+
+
+@dataclass(frozen=True)
+class CreditedPart:
+    """What a credit note takes off one promise, and which liability still held it."""
+
+    liability: Account | None  # None where everything was earned already.
+    contra_minor: int
+    liability_minor: int
+    about: About
+
+
+def pack_invoiced(amount_minor: int, about: About) -> Lines:
+    """Rule 1: credits sold on invoice are a liability until they are used."""
+    return _pair(Account.RECEIVABLE, Account.CREDITS_LIABILITY, amount_minor, about)
+
+
+def pack_sold_for_cash(amount_minor: int, about: About) -> Lines:
+    """Rules 1 and 2 in one: credits paid out of band, without an invoice."""
+    return _pair(Account.CASH, Account.CREDITS_LIABILITY, amount_minor, about)
+
+
+def payment_received(amount_minor: int, about: About) -> Lines:
+    """Rule 2: money settles the receivable."""
+    return _pair(Account.CASH, Account.RECEIVABLE, amount_minor, about)
+
+
+def credits_used(amount_minor: int, about: About) -> Lines:
+    """Rules 5, 6 and 31: used credits earn their cost basis; promotional ones have none."""
+    return _pair(Account.CREDITS_LIABILITY, Account.USAGE_REVENUE, amount_minor, about)
+
+
+def credits_expired(amount_minor: int, about: About) -> Lines:
+    """Rule 24: what an ended grant still carried is breakage (IFRS 15.B46-B47)."""
+    return _pair(Account.CREDITS_LIABILITY, Account.BREAKAGE_REVENUE, amount_minor, about)
+
+
+def overage_used(amount_minor: int, about: About) -> Lines:
+    """Rules 8 and 31: overage is earned as used; the right to it is unconditional."""
+    return _pair(Account.UNBILLED, Account.OVERAGE_REVENUE, amount_minor, about)
+
+
+def overage_invoiced(amount_minor: int, accrued_minor: int, about: About) -> Lines:
+    """Rule 10: what was accrued is now billed; only a difference touches revenue."""
+    return balanced(
+        [
+            PostingLine(Account.RECEIVABLE, amount_minor, about),
+            PostingLine(Account.UNBILLED, -accrued_minor, about),
+            PostingLine(Account.OVERAGE_REVENUE, accrued_minor - amount_minor, about),
+        ]
+    )
+
+
+def fee_invoiced(amount_minor: int, about: About) -> Lines:
+    """Rule 11: a fee in advance is owed to the customer as service."""
+    return _pair(Account.RECEIVABLE, Account.FEES_LIABILITY, amount_minor, about)
+
+
+def fee_earned(amount_minor: int, about: About) -> Lines:
+    """Rule 12: a service day that has ended is earned."""
+    return _pair(Account.FEES_LIABILITY, Account.FEE_REVENUE, amount_minor, about)
+
+
+def credit_note_issued(
+    parts: Iterable[CreditedPart], open_minor: int, balance_minor: int, about: About
+) -> Lines:
+    """Rules 13 and 14: a note takes back revenue and promise, and reduces the claim.
+
+    Args:
+        parts: What is taken off each promise; all parts sum to open + balance.
+        open_minor: Reduces what the invoice still owes.
+        balance_minor: Was paid already: owed back as customer balance.
+
+    Raises:
+        Unbalanced: the parts do not sum to what is settled.
+    """
+    lines = [
+        PostingLine(Account.RECEIVABLE, -open_minor, about),
+        PostingLine(Account.CUSTOMER_BALANCE, -balance_minor, about),
+    ]
+    for part in parts:
+        lines.append(PostingLine(Account.CREDIT_NOTES, part.contra_minor, part.about))
+        if part.liability is not None:
+            lines.append(PostingLine(part.liability, part.liability_minor, part.about))
+    return balanced(lines)
+
+
+def balanced(lines: Iterable[PostingLine]) -> Lines:
+    """Return the lines that move something, in order.
+
+    Raises:
+        Unbalanced: they do not sum to zero in each currency.
+    """
+    moving = tuple(line for line in lines if line.amount_minor)
+    totals: Counter[str] = Counter()
+    for line in moving:
+        totals[line.currency] += line.amount_minor
+    off = {currency: total for currency, total in totals.items() if total}
+    if off:
+        raise Unbalanced(f"postings are off by {off}")
+    return moving
+
+
+def joined(groups: Iterable[Sequence[PostingLine]]) -> Lines:
+    """Put the lines of several rules into one entry."""
+    return balanced(line for group in groups for line in group)
+
+
+def _pair(debit: Account, credit: Account, amount_minor: int, about: About) -> Lines:
+    return balanced(
+        [PostingLine(debit, amount_minor, about), PostingLine(credit, -amount_minor, about)]
+    )

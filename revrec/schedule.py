@@ -1,0 +1,56 @@
+"""How a fee becomes revenue: straight-line by service day.
+
+A price and its service days come in; what each day earns goes out, in minor units. Rounding is
+cumulative, so that the days always sum to the price. No clock, no ledger.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from billing_project.kernel.money import prorate
+from billing_project.kernel.period import DAY
+
+
+@dataclass(frozen=True)
+class ScheduleDay:
+    """What one service day earns."""
+
+    service_on: date
+    amount_minor: int
+
+
+def day_of(at: datetime) -> date:
+    """Return the day of the books on which an instant falls: its date in UTC."""
+    return at.astimezone(UTC).date()
+
+
+def service_days(start_at: datetime, end_at: datetime) -> tuple[date, date]:
+    """Return the service days of a period as [start_on, end_on).
+
+    A period that starts during a day begins with that day and ends before the day it ends on, so
+    that periods which follow one another never share a day. It has at least one day.
+    """
+    start_on = day_of(start_at)
+    return start_on, max(day_of(end_at), start_on + DAY)
+
+
+def straight_line(amount_minor: int, start_on: date, end_on: date) -> Iterator[ScheduleDay]:
+    """Spread an amount over days: each earns round(amount * days done / days) less the days before.
+
+    Args:
+        amount_minor: Whole price, or after a price revision what is left of it, in minor units.
+        start_on: First day; after a revision the first day not yet earned.
+        end_on: Exclusive.
+
+    Returns:
+        Every day in order; the amounts sum to `amount_minor` exactly.
+        Source: IFRS 15.35(a), 39-41; accounting.md 4, rule 12.
+    """
+    days = (end_on - start_on).days
+    earned = 0
+    for done in range(1, days + 1):
+        target = prorate(amount_minor, Decimal(done), Decimal(days))
+        yield ScheduleDay(start_on + DAY * (done - 1), target - earned)
+        earned = target

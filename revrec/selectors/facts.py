@@ -1,0 +1,142 @@
+"""What happened and is not in the books yet: facts without their entry source.
+
+Every query is an anti-join, so that a fact is found whenever it committed; ids and clocks play no
+part in it. Within a customer's lock nothing new can appear.
+"""
+
+from datetime import date, datetime
+
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+
+from billing_project.kernel.models import OutboxMessage
+from credits.models import LedgerKind, LedgerTransaction, RatedUsage
+from invoicing.models import CreditNote, InvoiceLine, InvoiceStatus, Payment
+from revrec.models import (
+    EntrySource,
+    ObligationKind,
+    PerformanceObligation,
+    RevenueSchedule,
+    RevenueScheduleLine,
+)
+from revrec.sources import ROLES, SourceType
+
+TOPICS = ("money_changed", "credits_changed")
+
+
+def unaccounted_lines(customer_id: int | None = None) -> QuerySet[InvoiceLine]:
+    """List lines of issued invoices, in the order in which they were issued."""
+    lines = InvoiceLine.objects.exclude(invoice__status=InvoiceStatus.DRAFT).filter(
+        ~accounted(SourceType.INVOICE_LINE)
+    )
+    if customer_id is not None:
+        lines = lines.filter(invoice__customer_id=customer_id)
+    return lines.select_related("invoice", "billing_period").order_by(
+        "invoice__finalized_at", "invoice_id", "position"
+    )
+
+
+def unaccounted_payments(customer_id: int | None = None) -> QuerySet[Payment]:
+    """List payments, in the order in which they were made."""
+    payments = Payment.objects.filter(~accounted(SourceType.PAYMENT))
+    if customer_id is not None:
+        payments = payments.filter(invoice__customer_id=customer_id)
+    return payments.select_related("invoice").order_by("paid_at", "id")
+
+
+def unaccounted_notes(customer_id: int | None = None) -> QuerySet[CreditNote]:
+    """List credit notes, in the order in which they were issued."""
+    notes = CreditNote.objects.filter(~accounted(SourceType.CREDIT_NOTE))
+    if customer_id is not None:
+        notes = notes.filter(invoice__customer_id=customer_id)
+    return notes.select_related("invoice").order_by("issued_at", "id")
+
+
+def unaccounted_grants(customer_id: int | None = None) -> QuerySet[LedgerTransaction]:
+    """List the transactions that gave credits."""
+    return _transactions(customer_id).filter(kind=LedgerKind.GRANTED)
+
+
+def unaccounted_movements(
+    customer_id: int | None = None, until: datetime | None = None
+) -> QuerySet[LedgerTransaction]:
+    """List what was drawn, returned, expired or voided, by grant in the order of its ledger."""
+    movements = _transactions(customer_id).exclude(kind=LedgerKind.GRANTED)
+    if until is not None:
+        movements = movements.filter(effective_at__lt=until)
+    return movements
+
+
+def unaccounted_overage(customer_id: int | None = None) -> QuerySet[RatedUsage]:
+    """List rated usage that grants did not cover, by billing period and time of service."""
+    usage = RatedUsage.objects.exclude(overage=0).filter(~accounted(SourceType.RATED_USAGE))
+    if customer_id is not None:
+        usage = usage.filter(customer_id=customer_id)
+    return usage.order_by("billing_period_id", "service_at", "id")
+
+
+def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
+    """List service days of fees that ended before a day and are not earned yet, in order.
+
+    Only the newest revision of a schedule plans anything, and only while the fee is not all earned.
+    """
+    return (
+        RevenueScheduleLine.objects.filter(
+            ~accounted(SourceType.SCHEDULE_LINE),
+            ~Exists(
+                RevenueSchedule.objects.filter(
+                    obligation=OuterRef("schedule__obligation"),
+                    revision__gt=OuterRef("schedule__revision"),
+                )
+            ),
+            schedule__obligation__kind=ObligationKind.FEE,
+            schedule__obligation__recognised_minor__lt=F("schedule__obligation__price_minor"),
+            service_on__lt=before,
+        )
+        .select_related("schedule__obligation")
+        .order_by("service_on", "schedule__obligation_id", "id")
+    )
+
+
+def customers_to_recognise(before: date, limit: int) -> list[int]:
+    """List customers who wait: the outbox names them, or service days of theirs have ended.
+
+    The longest-waiting come first.
+    """
+    noted = (
+        OutboxMessage.objects.filter(topic__in=TOPICS)
+        .values("object_id")
+        .annotate(oldest=Min("created_at"))
+        .order_by("oldest", "object_id")
+        .values_list("object_id", flat=True)[:limit]
+    )
+    due = (
+        PerformanceObligation.objects.filter(
+            pk__in=due_schedule_lines(before).order_by().values("schedule__obligation")
+        )
+        .order_by("customer_id")
+        .values_list("customer_id", flat=True)
+        .distinct()[:limit]
+    )
+    return list(dict.fromkeys([*noted, *due]))[:limit]
+
+
+def accounted(source_type: SourceType, pk: str = "pk") -> Exists:
+    """Tell whether a row has its entry source."""
+    return Exists(
+        EntrySource.objects.filter(
+            source_type=source_type.value, source_id=OuterRef(pk), role=ROLES[source_type]
+        )
+    )
+
+
+def _transactions(customer_id: int | None) -> QuerySet[LedgerTransaction]:
+    transactions = LedgerTransaction.objects.filter(~accounted(SourceType.LEDGER_TRANSACTION))
+    if customer_id is not None:
+        transactions = transactions.filter(customer_id=customer_id)
+    return transactions.select_related("grant").order_by("grant_id", "id")
+
+
+def waiting_customers() -> Q:
+    """Return a filter for rows of customers whose facts wait in the outbox (field customer_id)."""
+    notes = OutboxMessage.objects.filter(topic__in=TOPICS)
+    return Q(customer_id__in=notes.values("object_id"))

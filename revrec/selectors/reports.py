@@ -1,0 +1,183 @@
+"""What the books say: trial balance, deferred roll-forward, revenue totals; per currency.
+
+Everything is summed from postings by effective day. Debits are positive; amounts are minor units.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import date
+
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from revrec.models import AccountingPeriod, Posting
+from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
+
+
+@dataclass(frozen=True)
+class TrialBalanceRow:
+    """One account in one currency: opening + debits - credits == closing."""
+
+    account: str
+    name: str
+    currency: str
+    opening_minor: int
+    debit_minor: int
+    credit_minor: int
+    closing_minor: int
+
+
+@dataclass(frozen=True)
+class DeferredRollforward:
+    """What customers paid or owe for service still to come, as a positive liability.
+
+    opening + billings - fees - usage - breakage - credit notes + other == closing.
+    `closing_minor` is read from the trial balance (2100 and 2120), not computed from the movements;
+    `other_minor` is what no kind of entry explains, and must be zero.
+    Source: IFRS 15.118; ASC 606-10-50-10.
+    """
+
+    currency: str
+    opening_minor: int
+    billings_minor: int
+    fees_minor: int
+    usage_minor: int
+    breakage_minor: int
+    credit_notes_minor: int
+    other_minor: int
+    closing_minor: int
+
+
+@dataclass(frozen=True)
+class RevenueTotals:
+    """Where revenue stands at the end of a day."""
+
+    currency: str
+    recognised_minor: int
+    deferred_minor: int
+    unbilled_minor: int
+
+
+def trial_balance(
+    start_on: date | None = None, end_on: date | None = None
+) -> list[TrialBalanceRow]:
+    """List every account with postings, by code and currency.
+
+    Args:
+        start_on: What came before is the opening; None: everything is a movement.
+        end_on: Exclusive; None: up to the last entry.
+    """
+    before = _before(start_on)
+    rows = (
+        _until(end_on)
+        .values("account_id", "account__name", "currency")
+        .annotate(
+            opening=_sum(before),
+            debit=_sum(~before & Q(amount_minor__gt=0)),
+            credit=_sum(~before & Q(amount_minor__lt=0)),
+        )
+        .order_by("account_id", "currency")
+    )
+    return [
+        TrialBalanceRow(
+            account=row["account_id"],
+            name=row["account__name"],
+            currency=row["currency"],
+            opening_minor=row["opening"],
+            debit_minor=row["debit"],
+            credit_minor=-row["credit"],
+            closing_minor=row["opening"] + row["debit"] + row["credit"],
+        )
+        for row in rows
+    ]
+
+
+def signed_balance(period: AccountingPeriod) -> list[dict[str, object]]:
+    """Return a month's trial balance as it is stored and hashed when the month is closed."""
+    return [asdict(row) for row in trial_balance(period.start_on, period.end_on)]
+
+
+def deferred_rollforward(period: AccountingPeriod) -> list[DeferredRollforward]:
+    """Explain how the contract liabilities of a month came from opening to closing."""
+    moved = _deferred_movements(period)
+    balances = [
+        row
+        for row in trial_balance(period.start_on, period.end_on)
+        if row.account in {account.value for account in DEFERRED}
+    ]
+    return [
+        _rollforward(
+            currency,
+            -sum(row.opening_minor for row in balances if row.currency == currency),
+            -sum(row.closing_minor for row in balances if row.currency == currency),
+            {kind: minor for (kind, code), minor in moved.items() if code == currency},
+        )
+        for currency in sorted({row.currency for row in balances})
+    ]
+
+
+def revenue_totals(as_of: date | None = None) -> list[RevenueTotals]:
+    """Sum up revenue recognised, deferred and unbilled through a day; None: all there is."""
+    postings = Posting.objects.all()
+    if as_of is not None:
+        postings = postings.filter(entry__effective_on__lte=as_of)
+    rows = postings.values("currency").annotate(
+        recognised=_sum(_on(REVENUE)),
+        deferred=_sum(_on(DEFERRED)),
+        unbilled=_sum(_on((Account.UNBILLED,))),
+    )
+    return [
+        RevenueTotals(row["currency"], -row["recognised"], -row["deferred"], row["unbilled"])
+        for row in rows.order_by("currency")
+    ]
+
+
+def _rollforward(
+    currency: str, opening_minor: int, closing_minor: int, moved: dict[str, int]
+) -> DeferredRollforward:
+    """Put movements in their places; what lowers the liability is shown as a positive amount."""
+    billings = moved.get(EntryKind.INVOICE_FINALIZED, 0) + moved.get(EntryKind.CREDITS_SOLD, 0)
+    fees = -moved.get(EntryKind.FEES_EARNED, 0)
+    usage = -moved.get(EntryKind.CREDITS_USED, 0)
+    breakage = -moved.get(EntryKind.CREDITS_EXPIRED, 0)
+    credit_notes = -moved.get(EntryKind.CREDIT_NOTE_ISSUED, 0)
+    return DeferredRollforward(
+        currency=currency,
+        opening_minor=opening_minor,
+        billings_minor=billings,
+        fees_minor=fees,
+        usage_minor=usage,
+        breakage_minor=breakage,
+        credit_notes_minor=credit_notes,
+        other_minor=sum(moved.values()) - (billings - fees - usage - breakage - credit_notes),
+        closing_minor=closing_minor,
+    )
+
+
+def _deferred_movements(period: AccountingPeriod) -> dict[tuple[str, str], int]:
+    """Return by entry kind and currency what was added to the liabilities within a month."""
+    rows = (
+        _until(period.end_on)
+        .filter(_on(DEFERRED), entry__effective_on__gte=period.start_on)
+        .values("entry__kind", "currency")
+        .annotate(total=Sum("amount_minor"))
+        .order_by()
+    )
+    return {(row["entry__kind"], row["currency"]): -row["total"] for row in rows}
+
+
+def _until(end_on: date | None) -> QuerySet[Posting]:
+    postings = Posting.objects.all()
+    return postings if end_on is None else postings.filter(entry__effective_on__lt=end_on)
+
+
+def _before(start_on: date | None) -> Q:
+    return Q(pk__in=[]) if start_on is None else Q(entry__effective_on__lt=start_on)
+
+
+def _on(accounts: Iterable[Account]) -> Q:
+    return Q(account__in=[account.value for account in accounts])
+
+
+def _sum(condition: Q) -> Coalesce:
+    return Coalesce(Sum("amount_minor", filter=condition), 0)

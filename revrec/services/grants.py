@@ -1,0 +1,129 @@
+"""Account for credits: sold, used, given back, ended. Credits that cost nothing earn nothing."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+
+from credits.models import CreditGrant, LedgerKind, LedgerTransaction
+from revrec.basis import Movement, Release, releases
+from revrec.models import ObligationKind, PerformanceObligation
+from revrec.posting import EntryKind, credits_expired, credits_used, pack_sold_for_cash
+from revrec.schedule import day_of
+from revrec.selectors.facts import unaccounted_grants, unaccounted_movements
+from revrec.selectors.obligations import basis_of, used_credits
+from revrec.services.drafts import Run, about
+from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
+from revrec.sources import Source, SourceType
+
+_ENDS = {LedgerKind.EXPIRED, LedgerKind.VOIDED}
+
+
+def account_grants(run: Run) -> int:
+    """Tie each new paid grant to the promise that it fulfils; return the entries posted.
+
+    A grant from a credit pack joins the promise that its invoice made. One that has a price but no
+    invoice counts as paid out of band when it was issued: Dr 1000 Cr 2100 on its first day.
+    """
+    silent: list[int] = []
+    drafts: list[EntryDraft] = []
+    for transaction in unaccounted_grants(run.customer_id):
+        if not transaction.grant.price_minor or _join_invoice(transaction.grant):
+            silent.append(transaction.pk)
+        else:
+            drafts.append(_sale(run, transaction))
+    note_nothing_to_post(sources=_sources(silent))
+    return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def account_movements(run: Run, until: datetime | None = None) -> int:
+    """Earn what was used or ended at each grant's own cost basis; return the entries posted.
+
+    Args:
+        until: Leaves later movements for a next call; a credit note comes between.
+    """
+    rows = list(unaccounted_movements(run.customer_id, until))
+    promises = {
+        promise.grant_id: promise
+        for promise in PerformanceObligation.objects.filter(
+            grant__in={row.grant_id for row in rows}
+        ).select_related("grant")
+    }
+    silent = [row.pk for row in rows if row.grant_id not in promises]
+    drafts: list[EntryDraft] = []
+    for grant_id, of_grant in groupby(rows, key=attrgetter("grant_id")):
+        if grant_id not in promises:
+            continue
+        for release in _earn(promises[grant_id], list(of_grant)):
+            if release.amount_minor:
+                drafts.append(_draft(run, promises[grant_id], release))
+            else:
+                silent += release.transaction_ids
+    note_nothing_to_post(sources=_sources(silent))
+    return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _join_invoice(grant: CreditGrant) -> bool:
+    """Give a pack's grant to the promise of its invoice line ("invoice_line:9:pack")."""
+    line_key, _, suffix = grant.source_key.rpartition(":")
+    if suffix != "pack" or not line_key.startswith("invoice_line:"):
+        return False
+    obligation = PerformanceObligation.objects.get(source_key=line_key)
+    obligation.grant = grant
+    obligation.save(update_fields=["grant"])
+    return True
+
+
+def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
+    grant = transaction.grant
+    obligation = PerformanceObligation.objects.create(
+        customer_id=grant.customer_id,
+        kind=ObligationKind.CREDITS,
+        grant=grant,
+        currency=grant.currency,
+        price_minor=grant.price_minor,
+        source_key=f"credit_grant:{grant.pk}",
+    )
+    return EntryDraft(
+        wanted_on=day_of(grant.effective_at),
+        kind=EntryKind.CREDITS_SOLD,
+        description=f"Credits sold out of band, grant {grant.pk}",
+        customer_id=run.customer_id,
+        lines=pack_sold_for_cash(grant.price_minor, about(obligation)),
+        source_key=f"{obligation.source_key}:sold",
+        sources=_sources([transaction.pk]),
+    )
+
+
+def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) -> list[Release]:
+    """Work out what a grant's new movements release, and let its promise follow."""
+    movements = [
+        Movement(row.pk, day_of(row.effective_at), row.credits, row.kind in _ENDS) for row in rows
+    ]
+    steps = list(
+        releases(
+            basis_of(obligation), used_credits(obligation), obligation.recognised_minor, movements
+        )
+    )
+    obligation.recognised_minor += sum(step.amount_minor for step in steps)
+    obligation.save(update_fields=["recognised_minor"])
+    return steps
+
+
+def _draft(run: Run, obligation: PerformanceObligation, release: Release) -> EntryDraft:
+    rule = credits_expired if release.is_breakage else credits_used
+    kind = EntryKind.CREDITS_EXPIRED if release.is_breakage else EntryKind.CREDITS_USED
+    word = "ended" if release.is_breakage else "used"
+    return EntryDraft(
+        wanted_on=release.service_on,
+        kind=kind,
+        description=f"Credits {word} on {release.service_on}, grant {obligation.grant_id}",
+        customer_id=run.customer_id,
+        lines=rule(release.amount_minor, about(obligation, release.service_on)),
+        source_key=f"grant:{obligation.grant_id}:{word}:through:{max(release.transaction_ids)}",
+        sources=_sources(release.transaction_ids),
+    )
+
+
+def _sources(transaction_ids: Iterable[int]) -> tuple[Source, ...]:
+    return tuple(Source(SourceType.LEDGER_TRANSACTION, pk) for pk in transaction_ids)

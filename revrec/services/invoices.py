@@ -1,0 +1,163 @@
+"""Account for what was claimed and what was paid: issued invoice lines and payments."""
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from itertools import groupby
+
+from django.db.models import Sum
+
+from invoicing.models import Invoice, InvoiceLine, LineKind, Payment
+from revrec.accrual import share_of_accrual
+from revrec.models import (
+    ObligationKind,
+    PerformanceObligation,
+    RevenueSchedule,
+    RevenueScheduleLine,
+)
+from revrec.posting import (
+    About,
+    EntryKind,
+    Lines,
+    fee_invoiced,
+    joined,
+    overage_invoiced,
+    pack_invoiced,
+    payment_received,
+)
+from revrec.schedule import day_of, service_days, straight_line
+from revrec.selectors.facts import accounted, unaccounted_lines, unaccounted_payments
+from revrec.services.drafts import Run, about, over
+from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
+from revrec.services.overage import overage_obligation, price_of
+from revrec.sources import Source, SourceType
+
+
+def account_invoices(run: Run) -> int:
+    """Post each issued invoice with the promises that it makes; return the entries posted.
+
+    The overage behind the lines must have been accrued before.
+    """
+    posted = 0
+    lines = unaccounted_lines(run.customer_id)
+    for invoice, of_invoice in groupby(lines, key=lambda line: line.invoice):
+        # One by one: an overage line's share depends on the lines of earlier invoices.
+        posted += _account_invoice(run, invoice, list(of_invoice))
+    return posted
+
+
+def account_payments(run: Run) -> int:
+    """Post Dr 1000 Cr 1100 for each payment; return the entries posted."""
+    payments = unaccounted_payments(run.customer_id)
+    drafts = [_payment_draft(run, payment) for payment in payments]
+    return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _account_invoice(run: Run, invoice: Invoice, lines: Sequence[InvoiceLine]) -> int:
+    claims = {line.pk: _RULES[LineKind(line.kind)](run, line) for line in lines}
+    note_nothing_to_post(sources=_sources(line for line in lines if not claims[line.pk]))
+    if not any(claims.values()):
+        return 0
+    assert invoice.finalized_at is not None
+    draft = EntryDraft(
+        wanted_on=day_of(invoice.finalized_at),
+        kind=EntryKind.INVOICE_FINALIZED,
+        description=f"Invoice {invoice.number}",
+        customer_id=run.customer_id,
+        lines=joined(claims.values()),
+        source_key=f"invoice:{invoice.pk}:finalized",
+        sources=_sources(line for line in lines if claims[line.pk]),
+    )
+    return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
+def _fee(run: Run, line: InvoiceLine) -> Lines:
+    if not line.amount_minor:
+        return ()
+    obligation = _obligation(line, ObligationKind.FEE)
+    start_on, end_on = service_days(line.service_start_at, line.service_end_at)
+    schedule = RevenueSchedule.objects.create(
+        obligation=obligation,
+        revision=1,
+        price_minor=line.amount_minor,
+        start_on=start_on,
+        end_on=end_on,
+        created_at=run.at,
+    )
+    RevenueScheduleLine.objects.bulk_create(
+        RevenueScheduleLine(
+            schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
+        )
+        for day in straight_line(line.amount_minor, start_on, end_on)
+    )
+    return fee_invoiced(line.amount_minor, over(about(obligation), start_on, end_on))
+
+
+def _pack(run: Run, line: InvoiceLine) -> Lines:
+    if not line.amount_minor:
+        return ()
+    return pack_invoiced(line.amount_minor, about(_obligation(line, ObligationKind.CREDITS)))
+
+
+def _overage(run: Run, line: InvoiceLine) -> Lines:
+    """Turn what was accrued for the line's usage into a claim; a difference is revenue."""
+    assert line.billing_period is not None
+    price = price_of(line.billing_period)
+    accrued = share_of_accrual(_credits_before(line), line.quantity, price)
+    obligation = overage_obligation(line.billing_period, price.currency)
+    obligation.price_minor += line.amount_minor - accrued
+    obligation.recognised_minor += line.amount_minor - accrued
+    obligation.save(update_fields=["price_minor", "recognised_minor"])
+    dimensions = About(price.currency, obligation.pk, line.pk)
+    span = service_days(line.service_start_at, line.service_end_at)
+    return overage_invoiced(line.amount_minor, accrued, over(dimensions, *span))
+
+
+def _statement(run: Run, line: InvoiceLine) -> Lines:
+    """A line that only states what was used claims nothing."""
+    return ()
+
+
+_RULES: dict[LineKind, Callable[[Run, InvoiceLine], Lines]] = {
+    LineKind.RECURRING: _fee,
+    LineKind.CREDIT_PACK: _pack,
+    LineKind.OVERAGE: _overage,
+    LineKind.CREDITS_USED: _statement,
+}
+
+
+def _obligation(line: InvoiceLine, kind: ObligationKind) -> PerformanceObligation:
+    return PerformanceObligation.objects.create(
+        customer_id=line.invoice.customer_id,
+        kind=kind,
+        invoice_line=line,
+        billing_period=line.billing_period,
+        currency=line.invoice.currency,
+        price_minor=line.amount_minor,
+        source_key=f"invoice_line:{line.pk}",
+    )
+
+
+def _credits_before(line: InvoiceLine) -> Decimal:
+    """Return the overage of the line's period on lines that are in the books already."""
+    earlier = InvoiceLine.objects.filter(
+        accounted(SourceType.INVOICE_LINE),
+        billing_period=line.billing_period,
+        kind=LineKind.OVERAGE,
+    )
+    return earlier.aggregate(credits=Sum("quantity"))["credits"] or Decimal(0)
+
+
+def _payment_draft(run: Run, payment: Payment) -> EntryDraft:
+    return EntryDraft(
+        wanted_on=day_of(payment.paid_at),
+        kind=EntryKind.PAYMENT_RECORDED,
+        description=f"Payment of invoice {payment.invoice.number}",
+        customer_id=run.customer_id,
+        lines=payment_received(payment.amount_minor, About(payment.currency)),
+        source_key=f"payment:{payment.pk}:recorded",
+        sources=(Source(SourceType.PAYMENT, payment.pk),),
+    )
+
+
+def _sources(lines: Iterable[InvoiceLine]) -> tuple[Source, ...]:
+    return tuple(Source(SourceType.INVOICE_LINE, line.pk) for line in lines)

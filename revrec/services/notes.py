@@ -1,0 +1,106 @@
+"""Account for credit notes: revenue caught up, promises shortened, the claim reduced."""
+
+from decimal import Decimal
+
+from billing_project.kernel.period import DAY
+from invoicing.models import CreditNote, CreditNoteLine, InvoiceLine, LineKind
+from revrec.crediting import CreditSplit, Promise, Reason, split_credit
+from revrec.models import (
+    ObligationKind,
+    PerformanceObligation,
+    RevenueSchedule,
+    RevenueScheduleLine,
+)
+from revrec.posting import About, Account, CreditedPart, EntryKind, credit_note_issued
+from revrec.schedule import day_of, straight_line
+from revrec.selectors.obligations import earned_days, newest_schedule, used_credits
+from revrec.services.drafts import Run
+from revrec.services.journal import EntryDraft, post_entries
+from revrec.sources import Source, SourceType
+
+_LIABILITIES = {
+    ObligationKind.FEE: Account.FEES_LIABILITY,
+    ObligationKind.CREDITS: Account.CREDITS_LIABILITY,
+}
+
+
+def account_note(run: Run, note: CreditNote) -> int:
+    """Post one credit note; return the entries posted (rules 13 and 14).
+
+    What was earned up to the note must have been accounted for before.
+    """
+    lines = note.lines.select_related("invoice_line").order_by("invoice_line__position")
+    parts = [_take_off(run, line, Reason(note.reason)) for line in lines]
+    draft = EntryDraft(
+        wanted_on=day_of(note.issued_at),
+        kind=EntryKind.CREDIT_NOTE_ISSUED,
+        description=f"Credit note {note.number} on invoice {note.invoice.number}",
+        customer_id=run.customer_id,
+        lines=credit_note_issued(parts, note.open_minor, note.balance_minor, About(note.currency)),
+        source_key=f"credit_note:{note.pk}:issued",
+        sources=(Source(SourceType.CREDIT_NOTE, note.pk),),
+    )
+    return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
+def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
+    """Lower one promise by what the note takes off it."""
+    obligation = _obligation_of(line.invoice_line)
+    kind = ObligationKind(obligation.kind)
+    split = split_credit(_promise(obligation, kind), line.amount_minor, reason)
+    _lower(obligation, split)
+    if kind == ObligationKind.FEE:
+        _revise_schedule(run, obligation)
+    return CreditedPart(
+        liability=_LIABILITIES.get(kind),
+        contra_minor=split.contra_minor,
+        liability_minor=split.liability_minor,
+        about=About(obligation.currency, obligation.pk, line.invoice_line_id),
+    )
+
+
+def _obligation_of(line: InvoiceLine) -> PerformanceObligation:
+    key = f"invoice_line:{line.pk}"
+    if line.kind == LineKind.OVERAGE:
+        key = f"billing_period:{line.billing_period_id}:overage"
+    return PerformanceObligation.objects.get(source_key=key)
+
+
+def _promise(obligation: PerformanceObligation, kind: ObligationKind) -> Promise:
+    done = whole = Decimal(1)  # Overage is earned as it is used.
+    if kind == ObligationKind.FEE:
+        schedule = newest_schedule(obligation)
+        done = Decimal(earned_days(obligation))
+        whole = Decimal((schedule.end_on - schedule.start_on).days)
+    elif kind == ObligationKind.CREDITS:
+        # An unpaid pack has no grant yet: nothing of it is done.
+        done = used_credits(obligation)
+        whole = obligation.grant.amount if obligation.grant else whole
+    return Promise(obligation.price_minor, obligation.recognised_minor, done, whole)
+
+
+def _lower(obligation: PerformanceObligation, split: CreditSplit) -> None:
+    obligation.price_minor -= split.contra_minor + split.liability_minor
+    obligation.recognised_minor -= split.contra_minor
+    obligation.save(update_fields=["price_minor", "recognised_minor"])
+
+
+def _revise_schedule(run: Run, obligation: PerformanceObligation) -> None:
+    """Plan what is left of the fee over the service days that are left of it."""
+    old = newest_schedule(obligation)
+    schedule = RevenueSchedule.objects.create(
+        obligation=obligation,
+        revision=old.revision + 1,
+        price_minor=obligation.price_minor,
+        start_on=old.start_on,
+        end_on=old.end_on,
+        created_at=run.at,
+    )
+    left = obligation.price_minor - obligation.recognised_minor
+    next_on = old.start_on + DAY * earned_days(obligation)
+    RevenueScheduleLine.objects.bulk_create(
+        RevenueScheduleLine(
+            schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
+        )
+        for day in straight_line(left, next_on, old.end_on)
+    )

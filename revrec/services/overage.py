@@ -1,0 +1,106 @@
+"""Account for overage: earned on the day it was used, unbilled until an invoice claims it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+
+from django.db.models import Sum
+
+from credits.models import BillingPeriod, RatedUsage
+from invoicing.selectors import overage_price
+from revrec.accrual import Accrual, DayUse, Price, accruals
+from revrec.models import ObligationKind, PerformanceObligation
+from revrec.posting import EntryKind, overage_used
+from revrec.schedule import day_of
+from revrec.selectors.facts import unaccounted_overage
+from revrec.services.drafts import Run, about
+from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
+from revrec.sources import Source, SourceType
+
+
+def accrue_overage(run: Run) -> int:
+    """Post Dr 1200 Cr 4020 for each service day with new overage; return the entries posted."""
+    posted = 0
+    rows = list(unaccounted_overage(run.customer_id).select_related("billing_period"))
+    for billing_period, of_period in groupby(rows, key=lambda row: row.billing_period):
+        posted += _accrue_period(run, billing_period, list(of_period))
+    return posted
+
+
+def overage_obligation(billing_period: BillingPeriod, currency: str) -> PerformanceObligation:
+    """Return the promise that a period's overage belongs to; it is made on first use."""
+    obligation, _ = PerformanceObligation.objects.get_or_create(
+        source_key=f"billing_period:{billing_period.pk}:overage",
+        defaults={
+            "customer_id": billing_period.customer_id,
+            "kind": ObligationKind.OVERAGE,
+            "billing_period": billing_period,
+            "currency": currency,
+            "price_minor": 0,
+        },
+    )
+    return obligation
+
+
+def price_of(billing_period: BillingPeriod) -> Price:
+    """Return what a credit beyond the grants costs in a period."""
+    return Price(*overage_price(billing_period))
+
+
+def _accrue_period(run: Run, billing_period: BillingPeriod, rows: Sequence[RatedUsage]) -> int:
+    price = price_of(billing_period)
+    by_day = {
+        day: list(group) for day, group in groupby(rows, key=lambda row: day_of(row.service_at))
+    }
+    days = [
+        DayUse(day, sum((row.overage for row in group), Decimal(0)))
+        for day, group in by_day.items()
+    ]
+    new = sum((day.credits for day in days), Decimal(0))
+    steps = list(accruals(_credits_of(billing_period) - new, days, price))
+    obligation = overage_obligation(billing_period, price.currency)
+    _follow(obligation, sum(step.amount_minor for step in steps))
+    idle = [step.service_on for step in steps if not step.amount_minor]
+    note_nothing_to_post(sources=_sources(row for day in idle for row in by_day[day]))
+    drafts = [
+        _draft(run, obligation, step, by_day[step.service_on])
+        for step in steps
+        if step.amount_minor
+    ]
+    return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _credits_of(billing_period: BillingPeriod) -> Decimal:
+    """Return all overage of a period, accounted for or not."""
+    total = RatedUsage.objects.filter(billing_period=billing_period).aggregate(sum=Sum("overage"))
+    return total["sum"] or Decimal(0)
+
+
+def _follow(obligation: PerformanceObligation, change_minor: int) -> None:
+    obligation.price_minor += change_minor
+    obligation.recognised_minor += change_minor
+    obligation.save(update_fields=["price_minor", "recognised_minor"])
+
+
+def _draft(
+    run: Run, obligation: PerformanceObligation, step: Accrual, rows: Sequence[RatedUsage]
+) -> EntryDraft:
+    return EntryDraft(
+        wanted_on=step.service_on,
+        kind=EntryKind.OVERAGE_USED,
+        description=f"Overage used on {step.service_on}",
+        customer_id=run.customer_id,
+        lines=overage_used(step.amount_minor, about(obligation, step.service_on)),
+        source_key=_key(obligation, step.service_on, rows),
+        sources=_sources(rows),
+    )
+
+
+def _key(obligation: PerformanceObligation, service_on: date, rows: Sequence[RatedUsage]) -> str:
+    """Name the state reached: the day's overage through its last rated usage."""
+    return f"{obligation.source_key}:{service_on}:through:{max(row.pk for row in rows)}"
+
+
+def _sources(rows: Iterator[RatedUsage] | Sequence[RatedUsage]) -> tuple[Source, ...]:
+    return tuple(Source(SourceType.RATED_USAGE, row.pk) for row in rows)

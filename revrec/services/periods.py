@@ -1,0 +1,77 @@
+"""Open and close the months of the books."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from billing_project.kernel import audit
+from billing_project.kernel.canonical import canonical_json, sha256_hex
+from billing_project.kernel.errors import Conflict, NotAllowed
+from billing_project.kernel.models import User
+from billing_project.kernel.period import midnight
+from revrec.models import AccountingPeriod, PeriodStatus
+from revrec.schedule import day_of
+from revrec.selectors.facts import customers_to_recognise
+from revrec.selectors.reports import signed_balance
+from revrec.services.months import ensure_period
+from revrec.services.recognise import recognise_customer, recognise_pending
+
+__all__ = ["close_period", "ensure_period"]
+
+_BATCH = 1000
+
+
+def close_period(*, period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod:
+    """Close a month for good: what is learnt later goes to the first open one.
+
+    Everything due is recognised first, customer by customer; what appears meanwhile is recognised
+    under the lock. The trial balance is stored with its sha256.
+
+    Raises:
+        NotAllowed: `by` is a person without the permission.
+        Conflict: the month has not ended, is closed already, or follows one that is open.
+    """
+    if not by.is_service and not by.has_perm("revrec.close_accountingperiod"):
+        raise NotAllowed("only finance approvers close a period")
+    _refuse(period, at)
+    while customers_to_recognise(day_of(at), 1):
+        recognise_pending(by=by, at=at, limit=_BATCH)
+    return _close(period, by, at)
+
+
+@transaction.atomic
+def _close(period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod:
+    locked = AccountingPeriod.objects.select_for_update().get(pk=period.pk)
+    _refuse(locked, at)
+    for customer_id in sorted(customers_to_recognise(day_of(at), _BATCH)):
+        recognise_customer(customer_id=customer_id, by=by, at=at)
+    balance = signed_balance(locked)
+    locked.status, locked.closed_at, locked.closed_by = PeriodStatus.CLOSED, at, by
+    locked.trial_balance = balance
+    locked.trial_balance_sha256 = sha256_hex(canonical_json(balance))
+    locked.save(
+        update_fields=[
+            "status", "closed_at", "closed_by", "trial_balance", "trial_balance_sha256"
+        ]
+    )  # fmt: skip
+    audit.record(
+        by=by,
+        at=at,
+        action="close_period",
+        subject=locked,
+        period=str(locked),
+        trial_balance_sha256=locked.trial_balance_sha256,
+    )
+    return locked
+
+
+def _refuse(period: AccountingPeriod, at: datetime) -> None:
+    if period.status == PeriodStatus.CLOSED:
+        raise Conflict(f"{period} is closed already", code="period_closed")
+    if at < midnight(period.end_on):
+        raise Conflict(f"{period} has not ended")
+    earlier = AccountingPeriod.objects.filter(
+        status=PeriodStatus.OPEN, start_on__lt=period.start_on
+    ).first()
+    if earlier is not None:
+        raise Conflict(f"{earlier} is open; months close in their order")

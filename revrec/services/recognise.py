@@ -1,0 +1,71 @@
+"""Bring the books up to date with what happened to a customer.
+
+Facts come from below: issued lines, payments, credit notes, the credit ledger, rated usage, and the
+passing of service days. Each is accounted for once; running again, or twice at once, changes
+nothing.
+"""
+
+import logging
+from datetime import datetime
+
+from django.db import DatabaseError, transaction
+
+from billing_project.kernel import outbox
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import User
+from metering.models import Customer
+from revrec.schedule import day_of
+from revrec.selectors.facts import TOPICS, customers_to_recognise, unaccounted_notes
+from revrec.services.drafts import Run
+from revrec.services.fees import recognise_fees
+from revrec.services.grants import account_grants, account_movements
+from revrec.services.invoices import account_invoices, account_payments
+from revrec.services.months import hold_open_books
+from revrec.services.notes import account_note
+from revrec.services.overage import accrue_overage
+
+_logger = logging.getLogger(__name__)
+
+
+@transaction.atomic
+def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
+    """Account for all that happened to a customer; fees through the last day that has ended.
+
+    Locks: open periods, the customer, then the head of the journal. Notes in the outbox are taken
+    before the facts are read, so that what commits later has a note of its own.
+
+    Returns:
+        The number of entries posted.
+    """
+    hold_open_books()
+    Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
+    for topic in TOPICS:
+        outbox.take(topic, customer_id)
+    run = Run(customer_id, by, at)
+    posted = accrue_overage(run) + account_invoices(run) + account_payments(run)
+    posted += account_grants(run)
+    for note in unaccounted_notes(customer_id):
+        # A note catches up what was earned until it was issued, so that comes first.
+        posted += account_movements(run, until=note.issued_at)
+        posted += recognise_fees(run, before=day_of(note.issued_at))
+        posted += account_note(run, note)
+    posted += account_movements(run)
+    return posted + recognise_fees(run, before=day_of(at))
+
+
+def recognise_pending(*, by: User, at: datetime, limit: int = 200) -> int:
+    """Bring up to date the customers who wait; return the number of entries posted.
+
+    Each has a transaction of their own. One who fails does not hold up the others; the first
+    failure is raised when all had their turn.
+    """
+    posted, failures = 0, []
+    for customer_id in customers_to_recognise(day_of(at), limit):
+        try:
+            posted += recognise_customer(customer_id=customer_id, by=by, at=at)
+        except (BillingError, DatabaseError) as error:
+            _logger.exception("recognise_failed", extra={"customer": customer_id})
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return posted

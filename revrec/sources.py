@@ -1,0 +1,39 @@
+"""Names of the facts that a journal entry may account for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SourceType(StrEnum):
+    """A kind of fact, named as its table."""
+
+    INVOICE_LINE = "invoice_line"
+    PAYMENT = "payment"
+    CREDIT_NOTE = "credit_note"
+    LEDGER_TRANSACTION = "ledger_transaction"
+    RATED_USAGE = "rated_usage"
+    SCHEDULE_LINE = "revenue_schedule_line"
+
+
+# In which role each kind of fact is accounted for; once.
+ROLES = {
+    SourceType.INVOICE_LINE: "invoiced",
+    SourceType.PAYMENT: "paid",
+    SourceType.CREDIT_NOTE: "credited",
+    SourceType.LEDGER_TRANSACTION: "recognised",
+    SourceType.RATED_USAGE: "accrued",
+    SourceType.SCHEDULE_LINE: "recognised",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One fact."""
+
+    type: SourceType
+    id: int
+
+    @property
+    def role(self) -> str:
+        """The role in which this kind of fact is accounted for."""
+        return ROLES[self.type]
