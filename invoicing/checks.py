@@ -1,1 +1,174 @@
 """Checks of the books that this app answers for."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from billing_project.kernel.books import Finding, check
+from billing_project.kernel.money import settle
+from billing_project.kernel.quantity import plain
+from credits.models import BillingPeriod
+from invoicing.selectors import overage_price
+
+_NUMBERS = """
+SELECT s.code, s.last_number, d.documents, d.highest
+  FROM number_series s
+  JOIN (SELECT 'INV' AS code, count(sequence) AS documents, coalesce(max(sequence), 0) AS highest
+          FROM invoice
+        UNION ALL
+        SELECT 'CN', count(*), coalesce(max(sequence), 0) FROM credit_note) d ON d.code = s.code
+ WHERE s.last_number <> d.documents OR s.last_number <> d.highest
+"""
+
+_TOTALS = """
+SELECT i.id, i.total_minor, coalesce(sum(l.amount_minor), 0)
+  FROM invoice i LEFT JOIN invoice_line l ON l.invoice_id = i.id
+ GROUP BY i.id
+HAVING i.total_minor <> coalesce(sum(l.amount_minor), 0)
+"""
+
+_SETTLED = """
+SELECT i.id
+  FROM invoice i
+  LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS paid FROM payment GROUP BY invoice_id) p
+    ON p.invoice_id = i.id
+  LEFT JOIN (SELECT invoice_id, sum(total_minor) AS credited, sum(open_minor) AS off_open
+               FROM credit_note GROUP BY invoice_id) n ON n.invoice_id = i.id
+ WHERE i.paid_minor <> coalesce(paid, 0)
+    OR i.credited_minor <> coalesce(credited, 0)
+    OR (i.status <> 'draft'
+        AND i.open_minor <> i.total_minor - coalesce(paid, 0) - coalesce(off_open, 0))
+    OR (i.status <> 'draft' AND (i.status = 'paid') <> (i.open_minor = 0))
+"""
+
+_CREDITED = """
+SELECT l.id, l.credited_minor, coalesce(sum(c.amount_minor), 0)
+  FROM invoice_line l LEFT JOIN credit_note_line c ON c.invoice_line_id = l.id
+ GROUP BY l.id
+HAVING l.credited_minor <> coalesce(sum(c.amount_minor), 0)
+"""
+
+_NOTES = """
+SELECT n.id, n.total_minor, coalesce(sum(c.amount_minor), 0)
+  FROM credit_note n LEFT JOIN credit_note_line c ON c.credit_note_id = n.id
+ GROUP BY n.id
+HAVING n.total_minor <> coalesce(sum(c.amount_minor), 0)
+"""
+
+_USAGE = """
+SELECT l.id, l.quantity, sum(CASE l.kind WHEN 'overage' THEN r.overage ELSE r.charge END),
+       count(*) FILTER (WHERE r.billing_period_id <> l.billing_period_id OR u.kind <> l.kind)
+  FROM invoice_line l
+  LEFT JOIN line_usage u ON u.line_id = l.id
+  LEFT JOIN rated_usage r ON r.id = u.rated_usage_id
+ WHERE l.kind IN ('overage', 'credits_used')
+ GROUP BY l.id
+HAVING l.quantity IS DISTINCT FROM sum(CASE l.kind WHEN 'overage' THEN r.overage ELSE r.charge END)
+    OR count(*) FILTER (WHERE r.billing_period_id <> l.billing_period_id OR u.kind <> l.kind) > 0
+"""
+
+# Of each period: overage rated, claimed by issued lines and by how much, and on no issued line.
+_PERIODS = """
+WITH claimed AS (
+    SELECT l.billing_period_id, sum(l.quantity) AS credits, sum(l.amount_minor) AS minor
+      FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
+     WHERE l.kind = 'overage' AND i.status <> 'draft'
+     GROUP BY l.billing_period_id),
+rated AS (
+    SELECT r.billing_period_id, sum(r.overage) AS credits,
+           coalesce(sum(r.overage) FILTER (WHERE NOT EXISTS (
+               SELECT FROM line_usage u
+                 JOIN invoice_line l ON l.id = u.line_id JOIN invoice i ON i.id = l.invoice_id
+                WHERE u.rated_usage_id = r.id AND u.kind = 'overage' AND i.status <> 'draft'
+           )), 0) AS unbilled
+      FROM rated_usage r WHERE r.overage <> 0
+     GROUP BY r.billing_period_id)
+SELECT billing_period_id, coalesce(rated.credits, 0), coalesce(claimed.credits, 0),
+       coalesce(claimed.minor, 0), coalesce(rated.unbilled, 0)
+  FROM rated FULL JOIN claimed USING (billing_period_id)
+"""
+
+# Paid packs without their grant, or with one that cost something else.
+_PACKS = """
+SELECT l.id, g.id, g.amount, g.price_minor
+  FROM invoice_line l
+  JOIN invoice i ON i.id = l.invoice_id
+  LEFT JOIN credit_grant g ON g.source_key = 'invoice_line:' || l.id || ':pack'
+ WHERE l.kind = 'credit_pack'
+   AND CASE WHEN g.id IS NULL THEN i.status = 'paid' AND l.credited_minor < l.amount_minor
+            ELSE i.status <> 'paid' OR g.category <> 'paid' OR g.amount <> l.quantity
+                 OR g.customer_id <> i.customer_id OR g.currency <> i.currency
+                 OR g.price_minor NOT BETWEEN l.amount_minor - l.credited_minor AND l.amount_minor
+       END
+"""
+
+
+@check("Document numbers have no gaps")
+def numbers_gapless() -> Iterator[Finding]:
+    """Compare each series with the numbers that documents have."""
+    for code, last, documents, highest in _rows(_NUMBERS):
+        yield Finding(
+            f"number_series:{code}", f"gave {last}; {documents} documents, highest {highest}"
+        )
+
+
+@check("Invoices total their lines")
+def totals_are_lines() -> Iterator[Finding]:
+    """Compare each invoice, drafts too, with the sum of its lines."""
+    for invoice, total, lines in _rows(_TOTALS):
+        yield Finding(f"invoice:{invoice}", f"totals {total} but its lines sum to {lines}")
+
+
+@check("What is paid, credited and open follows from payments and notes")
+def settlements_add_up() -> Iterator[Finding]:
+    """Derive each invoice's state from the documents that moved it, and each line's too."""
+    for (invoice,) in _rows(_SETTLED):
+        yield Finding(f"invoice:{invoice}", "paid, credited or open is not what moved it")
+    for line, credited, notes in _rows(_CREDITED):
+        yield Finding(f"invoice_line:{line}", f"says {credited} credited, notes took {notes}")
+    for note, total, lines in _rows(_NOTES):
+        yield Finding(f"credit_note:{note}", f"totals {total} but its lines sum to {lines}")
+
+
+@check("Every usage line is the sum of the rated usage behind it")
+def lines_are_usage() -> Iterator[Finding]:
+    """Compare quantities; the database holds that each rated usage stands behind one line."""
+    for line, quantity, usage, strangers in _rows(_USAGE):
+        yield Finding(
+            f"invoice_line:{line}",
+            f"claims {quantity} credits for usage of {usage}; {strangers} rows of elsewhere",
+        )
+
+
+@check("Overage = invoiced + unbilled, in credits and in money")
+def overage_is_invoiced_or_unbilled() -> Iterator[Finding]:
+    """Compare each period's rated overage with issued lines, and their money with the price."""
+    for period_id, rated, claimed, minor, unbilled in _rows(_PERIODS):
+        subject = f"billing_period:{period_id}"
+        if rated != claimed + unbilled:
+            yield Finding(
+                subject, f"{plain(rated)} rated, {plain(claimed)} invoiced, {plain(unbilled)} not"
+            )
+        if claimed and minor != (due := _settled(period_id, claimed)):
+            yield Finding(subject, f"invoices claim {minor} for credits worth {due}")
+
+
+@check("Every paid credit pack has its grant, once, at its price")
+def packs_are_granted() -> Iterator[Finding]:
+    """Find packs that were paid and not granted, granted unpaid, or granted at another price."""
+    for line, grant, amount, price in _rows(_PACKS):
+        given = f"grant {grant} of {amount} at {price}" if grant else "no grant"
+        yield Finding(f"invoice_line:{line}", f"its pack has {given}")
+
+
+def _settled(period_id: int, claimed: Decimal) -> int:
+    price, currency = overage_price(BillingPeriod.objects.get(pk=period_id))
+    return settle(claimed * price, currency)
+
+
+def _rows(sql: str) -> Iterator[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        yield from cursor.fetchall()

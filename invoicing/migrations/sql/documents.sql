@@ -1,15 +1,32 @@
--- A draft may be rebuilt; an issued invoice keeps its facts, and only payments and credit notes
--- move what it still owes.
+-- A draft may be rebuilt and becomes issued with the number that the series gave last; an issued
+-- invoice keeps its facts, and only payments and credit notes move what it still owes.
 CREATE FUNCTION invoice_keep_issued() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     moving text[] := ARRAY['status', 'paid_minor', 'credited_minor', 'open_minor'];
+    newest bigint;
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.status <> 'draft' THEN
+            RAISE EXCEPTION 'an invoice starts as a draft'
+                USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+        END IF;
+        RETURN NEW;
+    END IF;
     IF TG_OP = 'DELETE' THEN
         RAISE EXCEPTION 'invoices are kept: DELETE refused'
             USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
     END IF;
     IF OLD.status = 'draft' THEN
-        RETURN NEW;
+        IF NEW.status = 'draft' THEN
+            RETURN NEW;
+        END IF;
+        SELECT last_number INTO newest FROM number_series WHERE code = 'INV';
+        IF NEW.sequence = newest AND NEW.open_minor = NEW.total_minor
+           AND NEW.paid_minor = 0 AND NEW.credited_minor = 0 THEN
+            RETURN NEW;
+        END IF;
+        RAISE EXCEPTION 'an invoice is issued whole and with the number that its series gave last'
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
     END IF;
     IF pg_trigger_depth() < 2 OR to_jsonb(OLD) - moving <> to_jsonb(NEW) - moving THEN
         RAISE EXCEPTION 'invoice % is issued: only payments and credit notes move it', OLD.number
@@ -17,7 +34,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER keep_rows BEFORE UPDATE OR DELETE ON invoice
+CREATE TRIGGER keep_rows BEFORE INSERT OR UPDATE OR DELETE ON invoice
     FOR EACH ROW EXECUTE FUNCTION invoice_keep_issued();
 ALTER TABLE invoice ENABLE ALWAYS TRIGGER keep_rows;
 CREATE TRIGGER keep_table BEFORE TRUNCATE ON invoice
@@ -174,3 +191,32 @@ ALTER TABLE number_series ENABLE ALWAYS TRIGGER keep_rows;
 CREATE TRIGGER keep_table BEFORE TRUNCATE ON number_series
     FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
 ALTER TABLE number_series ENABLE ALWAYS TRIGGER keep_table;
+
+-- A credit note is issued at once, with the number that its series gave last.
+CREATE FUNCTION credit_note_number() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM number_series WHERE code = 'CN' AND last_number = NEW.sequence) THEN
+        RAISE EXCEPTION 'a credit note takes the number that its series gave last'
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER take_number BEFORE INSERT ON credit_note
+    FOR EACH ROW EXECUTE FUNCTION credit_note_number();
+ALTER TABLE credit_note ENABLE ALWAYS TRIGGER take_number;
+
+-- At commit every number that was taken is on a document: no gaps.
+CREATE FUNCTION number_series_used() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.last_number > 0
+       AND NOT (NEW.code = 'INV' AND EXISTS (SELECT FROM invoice WHERE sequence = NEW.last_number))
+       AND NOT (NEW.code = 'CN' AND EXISTS (SELECT FROM credit_note WHERE sequence = NEW.last_number))
+    THEN
+        RAISE EXCEPTION 'number % of series % is on no document', NEW.last_number, NEW.code
+            USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER number_used AFTER INSERT OR UPDATE ON number_series
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION number_series_used();
+ALTER TABLE number_series ENABLE ALWAYS TRIGGER number_used;

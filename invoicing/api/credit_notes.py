@@ -1,0 +1,169 @@
+"""/v1/credit_notes: take amounts off an invoice, see what a note would do, and list them."""
+
+from typing import Any, ClassVar, cast
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.canonical import sha256_hex
+from billing_project.kernel.models import ApiKey, User
+from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
+from billing_project.kernel.rest.views import ApiView
+from invoicing.api.fields import AmountField, minor_units
+from invoicing.api.invoices import pdf_response
+from invoicing.documents import credit_note_pdf
+from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
+from invoicing.selectors import credit_notes, find_credit_note, find_invoice, find_line
+from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
+
+_MOST_LINES = 1000
+_READ: dict[str, str] = {"GET": "invoices:read"}
+
+
+class LineInput(serializers.Serializer[Any]):
+    """What to take off one line: its position, and an amount in major units."""
+
+    line = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
+    amount = QuantityField(positive=True)
+
+
+class CreditNotePreviewInput(serializers.Serializer[Any]):
+    """Which lines of which invoice."""
+
+    invoice = serializers.CharField(max_length=32)
+    lines = LineInput(many=True, allow_empty=False, max_length=_MOST_LINES)  # type: ignore[call-arg]
+
+
+class CreditNoteInput(CreditNotePreviewInput):
+    """A note with its reason; the memo stands on the document."""
+
+    reason = serializers.ChoiceField(choices=CreditNoteReason.choices)
+    memo = serializers.CharField(max_length=1000, required=False, allow_blank=True, default="")
+
+
+class CreditedLineOutput(serializers.Serializer[Any]):
+    """What a note takes off a line."""
+
+    line = serializers.IntegerField(source="invoice_line.position")
+    amount = AmountField("amount_minor", currency="credit_note.currency")
+
+
+class CreditNoteOutput(serializers.Serializer[Any]):
+    """An issued note: `open` reduces what the invoice owes, `balance` is owed back."""
+
+    number = serializers.CharField()
+    invoice = serializers.CharField(source="invoice.number")
+    customer = serializers.CharField(source="invoice.customer.external_id")
+    reason = serializers.CharField()
+    memo = serializers.CharField()
+    currency = serializers.CharField()
+    total = AmountField("total_minor")
+    open = AmountField("open_minor")
+    balance = AmountField("balance_minor")
+    issued_at = UtcDateTimeField()
+    lines = CreditedLineOutput(many=True)
+
+
+class CreditNotePreviewOutput(serializers.Serializer[Any]):
+    """What a note would do; nothing of it is stored."""
+
+    invoice = serializers.CharField(source="invoice.number")
+    currency = serializers.CharField(source="invoice.currency")
+    total = AmountField("split.total_minor", currency="invoice.currency")
+    open = AmountField("split.open_minor", currency="invoice.currency")
+    balance = AmountField("split.balance_minor", currency="invoice.currency")
+
+
+class CreditNoteQuery(serializers.Serializer[Any]):
+    """Which notes."""
+
+    customer = ExternalIdField(required=False)
+    invoice = serializers.CharField(max_length=32, required=False)
+
+
+class CreditNotesView(ApiView):
+    """Issue and list credit notes."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read", "POST": "credits:write"}
+    requires_idempotency_key = True
+
+    @extend_schema(request=CreditNoteInput, responses={201: CreditNoteOutput})
+    def post(self, request: Request) -> Response:
+        """Issue a credit note: what is open is reduced first, the rest is owed back."""
+        wanted = self.valid(CreditNoteInput, request.data)
+        invoice = find_invoice(wanted["invoice"])
+        note = issue_credit_note(
+            invoice=invoice,
+            lines=_asked(invoice, wanted["lines"]),
+            reason=wanted["reason"],
+            memo=wanted["memo"],
+            key=_key(request),
+            by=cast(User, request.user),
+            at=clock.now(),
+        )
+        return Response(CreditNoteOutput(find_credit_note(note.number)).data, status=201)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("customer", str), OpenApiParameter("invoice", str)],
+        responses=CreditNoteOutput(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """List credit notes, newest first."""
+        query = self.valid_query(CreditNoteQuery)
+        found = credit_notes(query.get("customer"), query.get("invoice"))
+        return self.page(request, found, CreditNoteOutput)
+
+
+class CreditNotePreviewView(ApiView):
+    """What a note would do."""
+
+    scopes: ClassVar[dict[str, str]] = {"POST": "invoices:read"}
+    takes_idempotency_key = False
+
+    @extend_schema(request=CreditNotePreviewInput, responses=CreditNotePreviewOutput)
+    def post(self, request: Request) -> Response:
+        """Check and split a note without issuing it."""
+        wanted = self.valid(CreditNotePreviewInput, request.data)
+        invoice = find_invoice(wanted["invoice"])
+        seen = preview_credit_note(invoice=invoice, lines=_asked(invoice, wanted["lines"]))
+        return Response(CreditNotePreviewOutput(seen).data)
+
+
+class CreditNoteView(ApiView):
+    """One note."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(responses=CreditNoteOutput)
+    def get(self, request: Request, number: str) -> Response:
+        """Show a credit note."""
+        return Response(CreditNoteOutput(find_credit_note(number)).data)
+
+
+class CreditNotePdfView(ApiView):
+    """One note's document."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(responses={(200, "application/pdf"): OpenApiTypes.BINARY})
+    def get(self, request: Request, number: str) -> HttpResponse:
+        """Set the credit note as PDF."""
+        return pdf_response(credit_note_pdf(find_credit_note(number)), number)
+
+
+def _asked(invoice: Invoice, lines: list[dict[str, Any]]) -> list[tuple[InvoiceLine, int]]:
+    return [
+        (find_line(invoice, line["line"]), minor_units(line["amount"], invoice.currency))
+        for line in lines
+    ]
+
+
+def _key(request: Request) -> str:
+    """Name a note after its caller's key, within the column's length."""
+    api_key = cast(ApiKey, request.auth)
+    return f"api:{api_key.public_id}:{sha256_hex(request.headers['Idempotency-Key'])}"

@@ -1,0 +1,239 @@
+"""GET /v1/invoices: claims, their documents, and the events behind each line."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
+from billing_project.kernel.rest.pages import Page
+from billing_project.kernel.rest.views import ApiView
+from invoicing.api.fields import AmountField
+from invoicing.documents import invoice_pdf
+from invoicing.lines import Line
+from invoicing.models import InvoiceStatus
+from invoicing.selectors import (
+    Place,
+    Preview,
+    events_behind,
+    find_invoice,
+    find_line,
+    invoices,
+    preview,
+    running_period,
+)
+from metering.selectors.customers import customer_named
+from metering.selectors.lag import AggregationState, aggregation_state
+
+_READ: dict[str, str] = {"GET": "invoices:read"}
+_EVENTS_OF_A_WINDOW = 10**7  # A cursor is one number: the window's id, then events skipped in it.
+
+
+class InvoiceOutput(serializers.Serializer[Any]):
+    """A claim: what it is over, and what is still open."""
+
+    number = serializers.CharField(allow_null=True)
+    status = serializers.CharField()
+    customer = serializers.CharField(source="customer.external_id")
+    currency = serializers.CharField()
+    total = AmountField("total_minor")
+    paid = AmountField("paid_minor")
+    credited = AmountField("credited_minor")
+    open = AmountField("open_minor")
+    service_start_at = UtcDateTimeField()
+    service_end_at = UtcDateTimeField()
+    ready_at = UtcDateTimeField()
+    finalized_at = UtcDateTimeField(allow_null=True)
+    due_on = serializers.DateField(allow_null=True)
+
+
+class LineOutput(serializers.Serializer[Any]):
+    """One line; credits_used lines state credits and claim nothing."""
+
+    line = serializers.IntegerField(source="position")
+    kind = serializers.CharField()
+    description = serializers.CharField()
+    quantity = QuantityField()
+    unit = serializers.CharField()
+    unit_price = QuantityField(source="unit_price_unrounded")
+    amount = AmountField("amount_minor", currency="invoice.currency")
+    credited = AmountField("credited_minor", currency="invoice.currency")
+    service_start_at = UtcDateTimeField()
+    service_end_at = UtcDateTimeField()
+
+
+class PaymentOutput(serializers.Serializer[Any]):
+    """Money that came."""
+
+    amount = AmountField("amount_minor")
+    paid_at = UtcDateTimeField()
+    method = serializers.CharField()
+    reference = serializers.CharField()
+
+
+class WholeInvoiceOutput(InvoiceOutput):
+    """A claim with its lines and payments."""
+
+    lines = LineOutput(many=True)
+    payments = PaymentOutput(many=True)
+
+
+class InvoiceQuery(serializers.Serializer[Any]):
+    """Which invoices."""
+
+    customer = ExternalIdField(required=False)
+    status = serializers.ChoiceField(choices=InvoiceStatus.choices, required=False)
+
+
+class PreviewQuery(serializers.Serializer[Any]):
+    """Whose next invoice."""
+
+    customer = ExternalIdField()
+
+
+class PreviewLineOutput(serializers.Serializer[Any]):
+    """A line as it would be."""
+
+    kind = serializers.CharField(source="line.kind")
+    description = serializers.CharField(source="line.description")
+    quantity = QuantityField(source="line.quantity")
+    unit = serializers.CharField(source="line.unit")
+    unit_price = QuantityField(source="line.unit_price_unrounded")
+    amount = AmountField("line.amount_minor")
+
+
+class PreviewOutput(serializers.Serializer[Any]):
+    """What would be claimed; usage that arrived after `as_of` is not in it yet."""
+
+    customer = serializers.CharField()
+    service_start_at = UtcDateTimeField(source="preview.billing_period.start_at")
+    service_end_at = UtcDateTimeField(source="preview.billing_period.end_at")
+    currency = serializers.CharField(source="preview.currency")
+    total = AmountField("preview.total_minor", currency="preview.currency")
+    lines = PreviewLineOutput(many=True)
+    as_of = UtcDateTimeField(source="state.as_of")
+    lag_seconds = QuantityField(source="state.lag_seconds")
+
+
+class EventOutput(serializers.Serializer[Any]):
+    """A meter event, and the meter and hour through which it came onto the line."""
+
+    meter = serializers.CharField(source="window.meter.code")
+    window_start_at = UtcDateTimeField(source="window.start_at")
+    identifier = serializers.CharField(source="event.identifier")
+    event_name = serializers.CharField(source="event.event_name")
+    workspace = serializers.CharField(
+        source="event.workspace.external_id", allow_null=True, default=None
+    )
+    timestamp = UtcDateTimeField(source="event.timestamp")
+    properties = serializers.JSONField(source="event.properties")
+
+
+class InvoicesView(ApiView):
+    """List claims."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(
+        parameters=[OpenApiParameter("customer", str), OpenApiParameter("status", str)],
+        responses=InvoiceOutput(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """List invoices, drafts among them, newest first."""
+        query = self.valid_query(InvoiceQuery)
+        found = invoices(query.get("customer"), query.get("status"))
+        return self.page(request, found, InvoiceOutput)
+
+
+class InvoiceView(ApiView):
+    """One claim."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(responses=WholeInvoiceOutput)
+    def get(self, request: Request, number: str) -> Response:
+        """Show an issued invoice with its lines and payments."""
+        return Response(WholeInvoiceOutput(find_invoice(number)).data)
+
+
+class InvoicePdfView(ApiView):
+    """One claim's document."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(responses={(200, "application/pdf"): OpenApiTypes.BINARY})
+    def get(self, request: Request, number: str) -> HttpResponse:
+        """Set the invoice as PDF."""
+        return pdf_response(invoice_pdf(find_invoice(number)), number)
+
+
+class InvoicePreviewView(ApiView):
+    """What would be claimed if the running period ended now."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(
+        parameters=[OpenApiParameter("customer", str, required=True)],
+        responses=PreviewOutput,
+    )
+    def get(self, request: Request) -> Response:
+        """Preview the running period's overage and credits; usage after `as_of` is not in it."""
+        customer = customer_named(self.valid_query(PreviewQuery)["customer"])
+        at = clock.now()
+        seen = preview(running_period(customer, at))
+        answer = _PreviewAnswer(customer.external_id, seen, aggregation_state(at))
+        return Response(PreviewOutput(answer).data)
+
+
+class LineEventsView(ApiView):
+    """What was used: the way from a line back to the raw events."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(
+        parameters=[OpenApiParameter("limit", int), OpenApiParameter("cursor", str)],
+        responses=EventOutput(many=True),
+    )
+    def get(self, request: Request, number: str, position: int) -> Response:
+        """Page through the meter events behind a line, by window and time."""
+        page = Page.of(request)
+        line = find_line(find_invoice(number), position)
+        rows, following = events_behind(line, _place(page.before_id), page.limit)
+        cursor = following and str(following.window_id * _EVENTS_OF_A_WINDOW + following.skipped)
+        return Response({"data": EventOutput(rows, many=True).data, "next_cursor": cursor})
+
+
+def pdf_response(pdf: bytes, number: str) -> HttpResponse:
+    """Answer a document under its number."""
+    response = HttpResponse(pdf, content_type="application/pdf")
+    response["Content-Disposition"] = f'inline; filename="{number}.pdf"'
+    return response
+
+
+def _place(cursor: int | None) -> Place:
+    return Place(*divmod(cursor or 0, _EVENTS_OF_A_WINDOW))
+
+
+@dataclass(frozen=True)
+class _PreviewLine:
+    line: Line
+    currency: str
+
+
+@dataclass(frozen=True)
+class _PreviewAnswer:
+    """A preview beside how complete the usage in it is."""
+
+    customer: str
+    preview: Preview
+    state: AggregationState
+
+    @property
+    def lines(self) -> list[_PreviewLine]:
+        return [_PreviewLine(line, self.preview.currency) for line in self.preview.lines]

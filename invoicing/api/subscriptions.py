@@ -1,0 +1,87 @@
+"""POST and GET /v1/subscriptions."""
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, cast
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.errors import Conflict, Invalid, NotFound
+from billing_project.kernel.models import User
+from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
+from billing_project.kernel.rest.views import ApiView
+from invoicing.models import Plan, PlanVersion
+from invoicing.selectors import governing_plan_version, subscriptions
+from invoicing.services.subscriptions import subscribe
+from metering.selectors.customers import customer_named
+
+_EARLIEST = timedelta(days=400)
+
+
+class SubscriptionInput(serializers.Serializer[Any]):
+    """Who buys which plan, from when."""
+
+    customer = ExternalIdField()
+    plan = serializers.CharField(max_length=64)
+    start_at = UtcDateTimeField()
+
+
+class SubscriptionOutput(serializers.Serializer[Any]):
+    """A purchase with the version of the plan that it holds to."""
+
+    id = serializers.IntegerField()
+    customer = serializers.CharField(source="customer.external_id")
+    plan = serializers.CharField(source="plan_version.plan.code")
+    plan_version = serializers.IntegerField(source="plan_version.number")
+    start_at = UtcDateTimeField()
+    ends_at = UtcDateTimeField(allow_null=True)
+    created_at = UtcDateTimeField()
+
+
+class SubscriptionQuery(serializers.Serializer[Any]):
+    """Whose subscriptions."""
+
+    customer = ExternalIdField(required=False)
+
+
+class SubscriptionsView(ApiView):
+    """Sell plans, and list what was sold."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read", "POST": "admin"}
+
+    @extend_schema(request=SubscriptionInput, responses={201: SubscriptionOutput})
+    def post(self, request: Request) -> Response:
+        """Subscribe a customer to the plan's newest approved version that governs at the start."""
+        wanted = self.valid(SubscriptionInput, request.data)
+        at = clock.now()
+        if not at - _EARLIEST <= wanted["start_at"] <= at:
+            raise Invalid(f"start_at is within the {_EARLIEST.days} days up to now")
+        sold = subscribe(
+            customer=customer_named(wanted["customer"]),
+            plan_version=_version(wanted["plan"], wanted["start_at"]),
+            start_at=wanted["start_at"],
+            by=cast(User, request.user),
+            at=at,
+        )
+        return Response(SubscriptionOutput(sold).data, status=201)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("customer", str)], responses=SubscriptionOutput(many=True)
+    )
+    def get(self, request: Request) -> Response:
+        """List subscriptions, newest first."""
+        query = self.valid_query(SubscriptionQuery)
+        return self.page(request, subscriptions(query.get("customer")), SubscriptionOutput)
+
+
+def _version(code: str, at: datetime) -> PlanVersion:
+    plan = Plan.objects.filter(code=code).first()
+    if plan is None:
+        raise NotFound(f"no plan has the code {code}")
+    version = governing_plan_version(plan, at)
+    if version is None:
+        raise Conflict(f"plan {code} has no approved version at {at.isoformat()}")
+    return version

@@ -1,0 +1,234 @@
+"""Invoices and credit notes as PDF.
+
+Frozen rows enter, bytes leave: the same rows give the same bytes. The template reads its data as
+JSON and never as typst source, so that no name or memo can be more than text.
+"""
+
+import json
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+from zoneinfo import ZoneInfo
+
+import typst
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal
+from django.conf import settings
+from django.db.models import Sum
+
+from billing_project.kernel.errors import Conflict
+from billing_project.kernel.money import Money, exponent
+from billing_project.kernel.period import Period
+from invoicing.models import CreditNote, CreditNoteReason, Invoice, InvoiceLine, LineKind, LineUsage
+from invoicing.selectors import is_issued
+from metering.models import Customer
+
+_LOCALE = "en_US"
+_MINUS, _DASH = "\u2212", "\u2013"
+_TEMPLATES = Path(settings.BASE_DIR) / "templates" / "typst"
+Data = dict[str, object]
+
+
+def invoice_pdf(invoice: Invoice) -> bytes:
+    """Set an issued invoice, with the state of its payments and notes.
+
+    Raises:
+        Conflict: a draft is no document.
+    """
+    if not is_issued(invoice) or invoice.finalized_at is None:
+        raise Conflict("a draft has no document: finalize it first")
+    return _compile("invoice.typ", invoice_data(invoice), invoice.finalized_at)
+
+
+def credit_note_pdf(note: CreditNote) -> bytes:
+    """Set a credit note."""
+    return _compile("credit_note.typ", credit_note_data(note), note.issued_at)
+
+
+def invoice_data(invoice: Invoice) -> Data:
+    """Gather what the invoice's template shows; every number is formatted already."""
+    customer = invoice.customer
+    lines = list(invoice.lines.order_by("position"))
+    return {
+        "number": invoice.number,
+        "seller": settings.SELLER,
+        "customer": _party(customer),
+        "issued": _day(cast(datetime, invoice.finalized_at), customer.time_zone),
+        "due": _long(cast(date, invoice.due_on)),
+        "period": _span(invoice.service_start_at, invoice.service_end_at, customer.time_zone),
+        "lines": [_line(line, invoice.currency, customer) for line in lines if _claims(line)],
+        "statement": _statement([line for line in lines if not _claims(line)]),
+        "total": money(invoice.total_minor, invoice.currency),
+        "settlements": _settlements(invoice),
+        "open": money(invoice.open_minor, invoice.currency),
+        "is_paid": invoice.open_minor == 0,
+    }
+
+
+def credit_note_data(note: CreditNote) -> Data:
+    """Gather what the credit note's template shows."""
+    invoice, customer = note.invoice, note.invoice.customer
+    rows = note.lines.select_related("invoice_line").order_by("invoice_line__position")
+    return {
+        "number": note.number,
+        "seller": settings.SELLER,
+        "customer": _party(customer),
+        "issued": _day(note.issued_at, customer.time_zone),
+        "invoice": invoice.number,
+        "invoice_issued": _day(cast(datetime, invoice.finalized_at), customer.time_zone),
+        "reason": CreditNoteReason(note.reason).label,
+        "memo": note.memo,
+        "lines": [
+            {
+                "position": str(row.invoice_line.position),
+                "description": row.invoice_line.description,
+                "service": _line_span(row.invoice_line, customer),
+                "claimed": money(row.invoice_line.amount_minor, note.currency),
+                "amount": money(row.amount_minor, note.currency),
+            }
+            for row in rows
+        ],
+        "total": money(note.total_minor, note.currency),
+        "off_open": money(note.open_minor, note.currency) if note.open_minor else None,
+        "balance": money(note.balance_minor, note.currency) if note.balance_minor else None,
+    }
+
+
+def money(amount_minor: int, currency: str) -> str:
+    """Write an amount with its currency's own decimals ("$1,240.00", "¥1,240", "KWD 1.240")."""
+    return _currency(Money(amount_minor, currency).decimal, currency, exponent(currency))
+
+
+def unit_price(price: Decimal, currency: str) -> str:
+    """Write the price of one unit, as fine as it is."""
+    return _currency(price, currency, exponent(currency), most=12)
+
+
+def number(value: Decimal) -> str:
+    """Write a quantity with groups and only the decimals it has."""
+    return format_decimal(value, format="#,##0.############", locale=_LOCALE)
+
+
+def counted(value: Decimal, unit: str) -> str:
+    """Write a quantity with its unit, in the plural where there is not one ("1,200 tokens")."""
+    plural = "" if value == 1 or not unit or unit.endswith("s") else "s"
+    return f"{number(value)} {unit}{plural}".strip()
+
+
+def _currency(value: Decimal, currency: str, least: int, most: int | None = None) -> str:
+    decimals = "0" * least + "#" * ((most or least) - least)
+    pattern = f"¤#,##0.{decimals}" if decimals else "¤#,##0"
+    return format_currency(
+        value, currency, format=pattern, locale=_LOCALE, currency_digits=False,
+        decimal_quantization=False,
+    )  # fmt: skip
+
+
+def _compile(template: str, data: Data, at: datetime) -> bytes:
+    """Set a template with the embedded fonts and a fixed date: deterministic bytes."""
+    pdf: bytes = typst.compile(
+        _TEMPLATES / template,
+        root=_TEMPLATES,
+        format="pdf",
+        ignore_system_fonts=True,
+        font_paths=[_TEMPLATES / "fonts"],  # For scripts that the embedded fonts lack.
+        sys_inputs={"data": json.dumps(data, ensure_ascii=False, sort_keys=True)},
+        timestamp=at,
+    )
+    return pdf
+
+
+def _party(customer: Customer) -> Data:
+    details = [customer.external_id, customer.email, customer.country]
+    return {"name": customer.name, "details": [text for text in details if text]}
+
+
+def _claims(line: InvoiceLine) -> bool:
+    return line.kind != LineKind.CREDITS_USED
+
+
+def _line(line: InvoiceLine, currency: str, customer: Customer) -> Data:
+    unit = "" if line.kind == LineKind.RECURRING else line.unit
+    return {
+        "description": line.description,
+        "service": _line_span(line, customer),
+        "quantity": counted(line.quantity, unit),
+        "unit_price": unit_price(line.unit_price_unrounded, currency),
+        "amount": money(line.amount_minor, currency),
+    }
+
+
+def _statement(lines: list[InvoiceLine]) -> Data | None:
+    """Explain the credits by meter and model: technical quantity beside credits, never money."""
+    if not lines:
+        return None
+    sums = LineUsage.objects.filter(line__in=lines).aggregate(
+        drawn=Sum("rated_usage__drawn"), overage=Sum("rated_usage__overage")
+    )
+    used = _quantities(lines)
+    return {
+        "unit": lines[0].unit,
+        "rows": [
+            {
+                "description": line.description,
+                "used": used[line.pk],
+                "credits": number(line.quantity),
+            }
+            for line in lines
+        ],
+        "total": number(sum((line.quantity for line in lines), Decimal(0))),
+        "drawn": number(sums["drawn"]),
+        "overage": number(sums["overage"]),
+    }
+
+
+def _quantities(lines: list[InvoiceLine]) -> dict[int, str]:
+    """Sum the metered quantity behind each statement line ("1,204,331 tokens")."""
+    rows = (
+        LineUsage.objects.filter(line__in=lines)
+        .values_list("line_id", "rated_usage__window__meter__unit")
+        .annotate(quantity=Sum("rated_usage__quantity"))
+    )
+    return {line_id: counted(quantity, unit) for line_id, unit, quantity in rows}
+
+
+def _settlements(invoice: Invoice) -> list[Data]:
+    """List what reduced the claim so far: payments and notes, the oldest first."""
+    zone, currency = invoice.customer.time_zone, invoice.currency
+    paid = [
+        (p.recorded_at, f"Paid {_day(p.paid_at, zone)}, {p.reference}", p.amount_minor)
+        for p in invoice.payments.all()
+    ]
+    credited = [
+        (n.issued_at, f"Credit note {n.number}", n.open_minor)
+        for n in invoice.credit_notes.all()
+        if n.open_minor
+    ]
+    return [
+        {"label": label, "amount": f"{_MINUS}{money(minor, currency)}"}
+        for _, label, minor in sorted([*paid, *credited])
+    ]
+
+
+def _line_span(line: InvoiceLine, customer: Customer) -> str:
+    return _span(line.service_start_at, line.service_end_at, customer.time_zone)
+
+
+def _span(start: datetime, end: datetime, zone: str) -> str:
+    """Write a half-open period as its first and last local day."""
+    days = Period(start, end).days(zone)
+    first, last = _short(days[0]), _short(days[-1])
+    return first if first == last else f"{first} {_DASH} {last}"
+
+
+def _day(at: datetime, zone: str) -> str:
+    return _long(at.astimezone(ZoneInfo(zone)).date())
+
+
+def _long(day: date) -> str:
+    return format_date(day, "d MMMM y", locale=_LOCALE)
+
+
+def _short(day: date) -> str:
+    return format_date(day, "d MMM y", locale=_LOCALE)

@@ -1,0 +1,135 @@
+"""What a billing period puts on an invoice: the fee, the overage, the statement of credits used.
+
+Credits and prices enter, lines with settled amounts leave. Which usage stands behind a line and
+where it is stored is not decided here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from billing_project.kernel.money import Money, settle
+from billing_project.kernel.quantity import plain, round_unrounded
+
+LARGEST_MINOR = 10**15  # A claim beyond 10 trillion dollars is a fault upstream, not an invoice.
+
+
+class Kind(StrEnum):
+    """What a line claims, or states."""
+
+    RECURRING = "recurring"
+    OVERAGE = "overage"
+    CREDITS_USED = "credits_used"
+    CREDIT_PACK = "credit_pack"
+
+
+class AmountOutOfBounds(ValueError):
+    """An amount is larger than any invoice may claim."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line as it will stand on the invoice; credits_used lines state and never claim."""
+
+    kind: Kind
+    description: str
+    quantity: Decimal
+    unit: str
+    unit_price_unrounded: Decimal  # Major units.
+    amount_minor: int
+    key: str = ""  # Tells lines of one invoice apart.
+
+
+@dataclass(frozen=True)
+class UsageShare:
+    """Credits that rated usage of one meter and its dimensions cost, drawn or not."""
+
+    key: str
+    meter: str  # The meter's name.
+    dimensions: tuple[tuple[str, str], ...]  # (("model", "gpt-5.4"),)
+    credits: Decimal
+
+    @property
+    def description(self) -> str:
+        """The meter with its dimensions' values: "Output tokens, gpt-5.4"."""
+        return ", ".join([self.meter, *(value for _, value in self.dimensions)])
+
+
+@dataclass(frozen=True)
+class OveragePrice:
+    """Price of one credit beyond the grants, in major units, with the credits' unit."""
+
+    unit: str
+    unit_price: Decimal
+    currency: str
+
+
+def fee_line(plan: str, fee: Money, included_credits: Decimal) -> Line:
+    """Claim a plan's fee for one period, in advance."""
+    included = f", {plain(included_credits)} credits included" if included_credits else ""
+    return Line(
+        Kind.RECURRING, f"{plan}{included}", Decimal(1), "period", fee.decimal, fee.amount_minor
+    )
+
+
+def pack_line(unit: str, amount: Decimal, price: Money) -> Line:
+    """Claim the price of credits sold ahead of use.
+
+    Returns:
+        Its unit price is shown, rounded to 12 decimals; the amount is the price itself.
+    """
+    unit_price = round_unrounded(price.decimal / amount)
+    return Line(
+        Kind.CREDIT_PACK, "Credit pack", amount, unit, unit_price, _within(price.amount_minor)
+    )
+
+
+def overage_line(
+    price: OveragePrice, unbilled: Decimal, credits_before: Decimal, invoiced_before_minor: int
+) -> Line:
+    """Claim overage credits at their price, settled over the whole period at once.
+
+    The invoices of one period always sum to settle(all credits so far x price): what rounding
+    took from an earlier one comes with a later one.
+
+    Args:
+        price: The governing price of one credit.
+        unbilled: Overage credits not invoiced so far, > 0, exact.
+        credits_before: Overage of the period on earlier invoices, >= 0.
+        invoiced_before_minor: What those invoices claimed for it.
+
+    Returns:
+        amount = settle((before + unbilled) x price) - invoiced before, >= 0.
+
+    Source: accounting.md 5.1, rounding by cumulative difference.
+    """
+    so_far = settle((credits_before + unbilled) * price.unit_price, price.currency)
+    return Line(
+        Kind.OVERAGE,
+        "Credits used beyond those granted",
+        unbilled,
+        price.unit,
+        price.unit_price,
+        _within(so_far - invoiced_before_minor),
+    )
+
+
+def credits_used_lines(unit: str, shares: Iterable[UsageShare]) -> list[Line]:
+    """State the credits used by meter and dimensions, most first; they claim no money."""
+    ordered = sorted(shares, key=lambda share: (-share.credits, share.description, share.key))
+    return [
+        Line(Kind.CREDITS_USED, share.description, share.credits, unit, Decimal(0), 0, share.key)
+        for share in ordered
+    ]
+
+
+def total_minor(lines: Sequence[Line]) -> int:
+    """Sum the amounts of lines in one currency."""
+    return sum(line.amount_minor for line in lines)
+
+
+def _within(amount_minor: int) -> int:
+    if amount_minor > LARGEST_MINOR:
+        raise AmountOutOfBounds(f"{amount_minor} minor units are more than an invoice may claim")
+    return amount_minor

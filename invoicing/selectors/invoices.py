@@ -1,0 +1,86 @@
+"""Issued claims and what reduces them."""
+
+from django.db.models import QuerySet
+
+from billing_project.kernel.errors import NotFound
+from credits.models import CreditGrant
+from invoicing.crediting import LineLeft
+from invoicing.models import CreditNote, Invoice, InvoiceLine, InvoiceStatus
+
+
+def invoices(
+    customer_external_id: str | None = None, status: str | None = None
+) -> QuerySet[Invoice]:
+    """List invoices, newest first; drafts among them."""
+    found = Invoice.objects.select_related("customer", "subscription__plan_version__plan")
+    if customer_external_id is not None:
+        found = found.filter(customer__external_id=customer_external_id)
+    if status is not None:
+        found = found.filter(status=status)
+    return found.order_by("-id")
+
+
+def find_invoice(number: str) -> Invoice:
+    """Return the issued invoice of a number.
+
+    Raises:
+        NotFound: no invoice has it.
+    """
+    invoice = invoices().filter(number=number).first()
+    if invoice is None:
+        raise NotFound(f"no invoice has the number {number}")
+    return invoice
+
+
+def find_line(invoice: Invoice, position: int) -> InvoiceLine:
+    """Return one line of an invoice by its position.
+
+    Raises:
+        NotFound: the invoice has no such line.
+    """
+    line = invoice.lines.filter(position=position).first()
+    if line is None:
+        raise NotFound(f"{invoice} has no line {position}")
+    return line
+
+
+def is_issued(invoice: Invoice) -> bool:
+    """Tell whether an invoice has its number, so that its facts are frozen."""
+    return invoice.status != InvoiceStatus.DRAFT
+
+
+def lines_left(invoice: Invoice) -> list[LineLeft]:
+    """List what each line claims and what notes took off it so far."""
+    rows = invoice.lines.order_by("position").values_list(
+        "position", "amount_minor", "credited_minor"
+    )
+    return [LineLeft(*row) for row in rows]
+
+
+def grants_of_line(line: InvoiceLine) -> QuerySet[CreditGrant]:
+    """Return the paid grant that a credit pack's payment issued: one, or none yet."""
+    return CreditGrant.objects.filter(source_key=f"invoice_line:{line.pk}:pack")
+
+
+def credit_notes(
+    customer_external_id: str | None = None, invoice_number: str | None = None
+) -> QuerySet[CreditNote]:
+    """List credit notes, newest first."""
+    found = CreditNote.objects.select_related("invoice__customer")
+    if customer_external_id is not None:
+        found = found.filter(invoice__customer__external_id=customer_external_id)
+    if invoice_number is not None:
+        found = found.filter(invoice__number=invoice_number)
+    return found.prefetch_related("lines__invoice_line").order_by("-id")
+
+
+def find_credit_note(number: str) -> CreditNote:
+    """Return the credit note of a number.
+
+    Raises:
+        NotFound: no note has it.
+    """
+    note = credit_notes().filter(number=number).first()
+    if note is None:
+        raise NotFound(f"no credit note has the number {number}")
+    return note

@@ -1,0 +1,80 @@
+"""Which terms hold, and which periods a subscription opened."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import QuerySet
+
+from billing_project.kernel.errors import NotFound
+from billing_project.kernel.models import PolicyStatus
+from credits.models import BillingPeriod
+from invoicing.models import Plan, PlanVersion, Subscription
+from metering.models import Customer
+
+
+def governing_plan_version(plan: Plan, at: datetime) -> PlanVersion | None:
+    """Return the newest approved version whose effective date has come, or None."""
+    return (
+        plan.versions.filter(
+            policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__lte=at
+        )
+        .select_related("plan", "rate_card__pricing_unit", "policy_change")
+        .order_by("-policy_change__effective_at", "-number")
+        .first()
+    )
+
+
+def subscriptions(customer_external_id: str | None = None) -> QuerySet[Subscription]:
+    """List subscriptions, newest first; of one customer if named."""
+    found = Subscription.objects.select_related("customer", "plan_version__plan")
+    if customer_external_id is not None:
+        found = found.filter(customer__external_id=customer_external_id)
+    return found.order_by("-id")
+
+
+def billing_periods_of(subscription: Subscription) -> QuerySet[BillingPeriod]:
+    """List the periods that a subscription opened, the first one first."""
+    return BillingPeriod.objects.filter(
+        customer_id=subscription.customer_id,
+        source_key__startswith=f"subscription:{subscription.pk}:",
+    ).order_by("start_at")
+
+
+def running_period(customer: Customer, at: datetime) -> BillingPeriod:
+    """Return the period that a subscription of the customer has open at an instant.
+
+    Raises:
+        NotFound: none is open.
+    """
+    period = BillingPeriod.objects.filter(
+        customer=customer, start_at__lte=at, end_at__gt=at, source_key__startswith="subscription:"
+    ).first()
+    if period is None:
+        raise NotFound(f"{customer} has no subscription at {at.isoformat()}")
+    return period
+
+
+def subscription_of(billing_period: BillingPeriod) -> Subscription:
+    """Return the subscription that opened a period; the period's source key names it.
+
+    Raises:
+        NotFound: something else opened it.
+    """
+    origin, _, rest = billing_period.source_key.partition(":")
+    number = rest.partition(":")[0]
+    if origin != "subscription" or not number.isdecimal():
+        raise NotFound(f"billing period {billing_period.pk} belongs to no subscription")
+    return Subscription.objects.select_related(
+        "customer", "plan_version__plan", "plan_version__rate_card__pricing_unit"
+    ).get(pk=int(number))
+
+
+def plan_version_of(billing_period: BillingPeriod) -> PlanVersion:
+    """Return the terms under which a period's usage is claimed."""
+    return subscription_of(billing_period).plan_version
+
+
+def overage_price(billing_period: BillingPeriod) -> tuple[Decimal, str]:
+    """Return the price of one overage credit of a period, in major units, and its currency."""
+    version = plan_version_of(billing_period)
+    return version.overage_price_unrounded, version.currency

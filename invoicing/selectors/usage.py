@@ -1,0 +1,168 @@
+"""Rated usage on its way to an invoice: what was claimed, what waits, what was claimed too much.
+
+The overage of a period is claimed after the period's end, in one invoice; usage rated later goes
+to a further one. Where later corrections outweigh what waits, nothing is claimed: the period shows
+in `overcharged_periods` until a credit note or more usage evens it out. A period without overage
+gets no invoice at its end; `credits_used` states its credits whenever somebody asks.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Exists, OuterRef, QuerySet, Sum
+
+from billing_project.kernel.money import settle
+from credits.models import BillingPeriod, RatedUsage
+from invoicing.lines import Line, OveragePrice, UsageShare, credits_used_lines, overage_line
+from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.selectors.plans import plan_version_of
+from metering.models import Customer
+
+
+@dataclass(frozen=True)
+class OverageState:
+    """How far the overage of one period is claimed: rated == invoiced + unbilled, in credits."""
+
+    billing_period: BillingPeriod
+    price: OveragePrice
+    rated: Decimal
+    invoiced: Decimal  # On issued invoices.
+    invoiced_minor: int
+
+    @property
+    def unbilled(self) -> Decimal:
+        """Credits on no issued invoice; negative where too much was claimed."""
+        return self.rated - self.invoiced
+
+    @property
+    def unbilled_minor(self) -> int:
+        """Money still to claim for the period, settled over the whole of it."""
+        whole = settle(self.rated * self.price.unit_price, self.price.currency)
+        return whole - self.invoiced_minor
+
+    def next_line(self) -> Line | None:
+        """Return the line that would claim what is unbilled, or None if nothing is."""
+        if self.unbilled <= 0:
+            return None
+        return overage_line(self.price, self.unbilled, self.invoiced, self.invoiced_minor)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would be claimed for a period if it ended now; nothing of it is stored."""
+
+    billing_period: BillingPeriod
+    currency: str
+    lines: tuple[Line, ...]
+    total_minor: int
+
+
+def overage_state(billing_period: BillingPeriod) -> OverageState:
+    """Sum a period's overage and what issued invoices claimed of it."""
+    rated = RatedUsage.objects.filter(billing_period=billing_period).aggregate(
+        credits=Sum("overage")
+    )
+    claimed = (
+        InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.OVERAGE)
+        .exclude(invoice__status=InvoiceStatus.DRAFT)
+        .aggregate(credits=Sum("quantity"), minor=Sum("amount_minor"))
+    )
+    version = plan_version_of(billing_period)
+    unit = version.rate_card.pricing_unit.code
+    return OverageState(
+        billing_period,
+        OveragePrice(unit, version.overage_price_unrounded, version.currency),
+        rated["credits"] or Decimal(0),
+        claimed["credits"] or Decimal(0),
+        claimed["minor"] or 0,
+    )
+
+
+def uninvoiced(billing_period: BillingPeriod, kind: LineKind) -> QuerySet[RatedUsage]:
+    """List a period's rated usage that stands behind no line of a kind, drafts included."""
+    rows = RatedUsage.objects.filter(billing_period=billing_period)
+    if kind == LineKind.OVERAGE:
+        rows = rows.exclude(overage=0)
+    return rows.filter(~_linked(kind)).order_by("id")
+
+
+def periods_to_invoice(at: datetime) -> QuerySet[BillingPeriod]:
+    """List periods that ended by `at` and have overage on no line yet, the oldest first."""
+    waiting = RatedUsage.objects.filter(
+        ~_linked(LineKind.OVERAGE), billing_period=OuterRef("pk")
+    ).exclude(overage=0)
+    return _sold_periods().filter(Exists(waiting), end_at__lte=at)
+
+
+def unbilled_overage(customer: Customer | None = None) -> list[OverageState]:
+    """List periods, running ones too, with overage that no issued invoice claims."""
+    return [state for state in _unsettled_states(customer) if state.unbilled > 0]
+
+
+def overcharged_periods(customer: Customer | None = None) -> list[OverageState]:
+    """List periods whose later corrections outweigh what waits: candidates for a credit note."""
+    return [state for state in _unsettled_states(customer) if state.unbilled < 0]
+
+
+def credits_used(rows: Iterable[RatedUsage]) -> list[UsageShare]:
+    """Sum the credits of rated usage by meter and dimensions, drawn or not.
+
+    Args:
+        rows: With `window__meter` selected.
+    """
+    used: dict[str, Decimal] = defaultdict(Decimal)
+    first: dict[str, RatedUsage] = {}
+    for row in rows:
+        key = usage_key(row)
+        first.setdefault(key, row)
+        used[key] += row.charge
+    return [_share(key, first[key], total) for key, total in used.items()]
+
+
+def usage_key(row: RatedUsage) -> str:
+    """Name the meter and dimensions that a row's usage has."""
+    return f"used:{row.window.meter_id}:{row.window.dimensions_key[:16]}"
+
+
+def preview(billing_period: BillingPeriod) -> Preview:
+    """Show the lines that would claim what is unbilled of a period, and all credits it used."""
+    state = overage_state(billing_period)
+    rows = RatedUsage.objects.filter(billing_period=billing_period)
+    shares = credits_used(rows.select_related("window__meter"))
+    claim = state.next_line()
+    lines = [*([claim] if claim else []), *credits_used_lines(state.price.unit, shares)]
+    total = sum(line.amount_minor for line in lines)
+    return Preview(billing_period, state.price.currency, tuple(lines), total)
+
+
+def _linked(kind: LineKind) -> Exists:
+    return Exists(LineUsage.objects.filter(rated_usage=OuterRef("pk"), kind=kind))
+
+
+def _unsettled_states(customer: Customer | None) -> list[OverageState]:
+    """Sum up the periods that have overage rows on no issued line."""
+    issued = LineUsage.objects.filter(rated_usage=OuterRef("pk"), kind=LineKind.OVERAGE).exclude(
+        line__invoice__status=InvoiceStatus.DRAFT
+    )
+    rows = RatedUsage.objects.exclude(overage=0).filter(~Exists(issued))
+    if customer is not None:
+        rows = rows.filter(customer=customer)
+    ids = rows.order_by().values_list("billing_period_id", flat=True).distinct()
+    return [overage_state(period) for period in _sold_periods().filter(pk__in=list(ids))]
+
+
+def _sold_periods() -> QuerySet[BillingPeriod]:
+    """List the periods that subscriptions opened: only they have a price."""
+    return (
+        BillingPeriod.objects.filter(source_key__startswith="subscription:")
+        .select_related("customer")
+        .order_by("end_at", "id")
+    )
+
+
+def _share(key: str, row: RatedUsage, used: Decimal) -> UsageShare:
+    dimensions = tuple(sorted((name, str(value)) for name, value in row.window.dimensions.items()))
+    return UsageShare(key, row.window.meter.name, dimensions, used)

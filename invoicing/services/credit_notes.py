@@ -1,0 +1,148 @@
+"""Credit finalized invoices: what is still owed first, what was paid goes back to the customer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from billing_project.kernel import audit, outbox
+from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.money import Money
+from credits.models import LedgerKind
+from invoicing.crediting import CreditRefused, Split, credit
+from invoicing.models import CreditNote, CreditNoteLine, CreditNoteReason, Invoice, InvoiceLine
+from invoicing.selectors import grants_of_line, is_issued, lines_left
+from invoicing.services.locks import (
+    CREDIT_NOTE_SERIES,
+    lock_invoice,
+    require_permission,
+    take_number,
+)
+from invoicing.services.packs import issue_pack_grants
+
+_LONGEST_KEY = 120
+Asked = Sequence[tuple[InvoiceLine, int]]
+
+
+@dataclass(frozen=True)
+class CreditNotePreview:
+    """What a note would do; nothing of it is stored."""
+
+    invoice: Invoice
+    split: Split
+
+
+@transaction.atomic
+def issue_credit_note(
+    *,
+    invoice: Invoice,
+    lines: Asked,
+    reason: str,
+    memo: str,
+    key: str,
+    by: User,
+    at: datetime,
+) -> CreditNote:
+    """Take amounts off the lines of a finalized invoice, by a numbered document.
+
+    Where a note takes the rest off a pack that was paid in part, the pack's credits are granted.
+
+    Args:
+        lines: Invoice lines with minor units > 0, each line once.
+        reason: One of CreditNoteReason; it decides how revenue follows.
+        key: The caller's idempotency key; the same again returns the same note.
+
+    Raises:
+        NotAllowed: a person without the permission.
+        Invalid: an unknown reason, a line of another invoice, a bad key.
+        IdempotencyConflict: the key credited something else before.
+        Conflict: the invoice is a draft, or a pack's credits were granted already.
+        Insufficient: more than is left on a line; the message says how much is.
+    """
+    require_permission(by, "invoicing.issue_creditnote", "issue credit notes")
+    _refuse_unreadable(reason, key)
+    locked = lock_invoice(invoice)
+    before = CreditNote.objects.filter(source_key=key).first()
+    if before is not None:
+        return _same_note(before, locked, lines, reason)
+    split = _split(locked, lines)
+    note = _write(locked, split, reason=reason, memo=memo, key=key, by=by, at=at)
+    CreditNoteLine.objects.bulk_create(
+        CreditNoteLine(credit_note=note, invoice_line=line, amount_minor=amount_minor)
+        for line, amount_minor in lines
+    )
+    locked.refresh_from_db(fields=["status", "open_minor", "credited_minor"])
+    issue_pack_grants(invoice=locked, effective_at=at, by=by, at=at)
+    outbox.publish("money_changed", [locked.customer_id], at)
+    audit.record(
+        by=by, at=at, action="issue_credit_note", subject=note, reason=reason, memo=memo,
+        number=note.number, invoice=locked.number, total_minor=note.total_minor,
+    )  # fmt: skip
+    return note
+
+
+def preview_credit_note(*, invoice: Invoice, lines: Asked) -> CreditNotePreview:
+    """Show what a note would take off and how it would settle; raises what issuing would."""
+    return CreditNotePreview(invoice, _split(invoice, lines))
+
+
+def _split(invoice: Invoice, lines: Asked) -> Split:
+    """Check what is asked against what is left, and split it: what is open first."""
+    if not is_issued(invoice):
+        raise Conflict("a draft is not credited: it can still change")
+    if any(line.invoice_id != invoice.pk for line, _ in lines):
+        raise Invalid(f"a credit note takes off lines of {invoice.number} only")
+    _refuse_granted_packs(lines)
+    asked = [(line.position, amount_minor) for line, amount_minor in lines]
+    try:
+        return credit(lines_left(invoice), asked, Money(invoice.open_minor, invoice.currency))
+    except CreditRefused as error:
+        raise Insufficient(str(error)) from error
+
+
+def _refuse_granted_packs(lines: Asked) -> None:
+    """Refuse to take back money for credits that the customer still has, or has used."""
+    for line, _ in lines:
+        grant = grants_of_line(line).exclude(transactions__kind=LedgerKind.VOIDED).first()
+        if grant is not None:
+            raise Conflict(
+                f"line {line.position} sold credits that were granted already:"
+                f" void the grant first (grant {grant.pk})"
+            )
+
+
+def _refuse_unreadable(reason: str, key: str) -> None:
+    if reason not in CreditNoteReason.values:
+        raise Invalid(f"a credit note's reason is one of {', '.join(CreditNoteReason.values)}")
+    if not 0 < len(key) <= _LONGEST_KEY:
+        raise Invalid(f"a credit note's key has 1 to {_LONGEST_KEY} characters")
+
+
+def _same_note(note: CreditNote, invoice: Invoice, lines: Asked, reason: str) -> CreditNote:
+    wanted = {(line.pk, amount_minor) for line, amount_minor in lines}
+    before = set(note.lines.values_list("invoice_line_id", "amount_minor"))
+    if (note.invoice_id, note.reason, before) != (invoice.pk, reason, wanted):
+        raise IdempotencyConflict("this key issued another credit note before")
+    return note
+
+
+def _write(
+    invoice: Invoice, split: Split, *, reason: str, memo: str, key: str, by: User, at: datetime
+) -> CreditNote:
+    sequence, number = take_number(CREDIT_NOTE_SERIES)
+    return CreditNote.objects.create(
+        invoice=invoice,
+        number=number,
+        sequence=sequence,
+        reason=reason,
+        memo=memo,
+        currency=invoice.currency,
+        total_minor=split.total_minor,
+        open_minor=split.open_minor,
+        balance_minor=split.balance_minor,
+        issued_by=by,
+        issued_at=at,
+        source_key=key,
+    )

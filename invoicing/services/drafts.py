@@ -1,0 +1,85 @@
+"""Write drafts: an invoice without a number, whose lines may still be rebuilt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing_project.kernel.errors import Conflict
+from billing_project.kernel.period import Period
+from credits.models import BillingPeriod
+from invoicing.lines import Line, total_minor
+from invoicing.models import Invoice, InvoiceLine, LineUsage, Subscription
+from metering.models import Customer
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a draft is about; its source key names it for good."""
+
+    customer: Customer
+    subscription: Subscription | None
+    currency: str
+    service: Period
+    ready_at: datetime
+    source_key: str
+
+
+def create_draft(draft: Draft, at: datetime) -> Invoice:
+    """Add an invoice without lines."""
+    return Invoice.objects.create(
+        customer=draft.customer,
+        subscription=draft.subscription,
+        currency=draft.currency,
+        service_start_at=draft.service.start,
+        service_end_at=draft.service.end,
+        created_at=at,
+        ready_at=draft.ready_at,
+        source_key=draft.source_key,
+    )
+
+
+def write_lines(
+    invoice: Invoice, lines: Sequence[Line], billing_period: BillingPeriod | None = None
+) -> list[InvoiceLine]:
+    """Put the lines on a draft that has none, in order, and set its total."""
+    rows = InvoiceLine.objects.bulk_create(
+        InvoiceLine(
+            invoice=invoice,
+            position=position,
+            kind=line.kind,
+            description=line.description[:300],
+            quantity=line.quantity,
+            unit=line.unit,
+            unit_price_unrounded=line.unit_price_unrounded,
+            amount_minor=line.amount_minor,
+            service_start_at=invoice.service_start_at,
+            service_end_at=invoice.service_end_at,
+            billing_period=billing_period,
+            source_key=f"{invoice.source_key}:{line.key}" if line.key else invoice.source_key,
+        )
+        for position, line in enumerate(lines, start=1)
+    )
+    _set_total(invoice, total_minor(lines))
+    return rows
+
+
+def clear_lines(invoice: Invoice) -> None:
+    """Take everything off a draft; the database refuses it once the invoice is issued."""
+    LineUsage.objects.filter(line__invoice=invoice).delete()
+    invoice.lines.all().delete()
+    _set_total(invoice, 0)
+
+
+def refuse_empty(invoice: Invoice) -> None:
+    """Refuse a draft whose lines went away when corrections outweighed its usage.
+
+    Raises:
+        Conflict: it claims nothing and states nothing.
+    """
+    if not invoice.lines.exists():
+        raise Conflict("this draft has no lines: there is nothing to invoice")
+
+
+def _set_total(invoice: Invoice, minor: int) -> None:
+    invoice.total_minor = minor
+    invoice.save(update_fields=["total_minor"])

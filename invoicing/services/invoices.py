@@ -1,0 +1,99 @@
+"""Issue invoices: rebuilt inside the lock, numbered last, frozen by the database afterwards."""
+
+import logging
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+
+from billing_project.kernel import audit, outbox
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import User
+from credits.services.rating import rate_customer
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
+from invoicing.selectors import is_issued
+from invoicing.services.drafts import refuse_empty
+from invoicing.services.locks import (
+    INVOICE_SERIES,
+    lock_invoice,
+    require_permission,
+    take_number,
+)
+from invoicing.services.overage import (
+    billing_period_of,
+    draft_overage_invoices,
+    is_overage,
+    rebuild,
+)
+
+__all__ = ["draft_overage_invoices", "finalize_due", "finalize_invoice"]
+
+_logger = logging.getLogger(__name__)
+
+
+@transaction.atomic
+def finalize_invoice(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
+    """Issue a draft: from then on it is claimed, numbered and immutable.
+
+    An overage draft is rated and rebuilt first, so that what arrived during the grace is in. An
+    invoice over nothing to pay is paid at once. Issued already: returned as it is.
+
+    Raises:
+        NotAllowed: a person without the permission.
+        Conflict: the draft has no lines.
+    """
+    require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
+    locked = lock_invoice(invoice)
+    if is_issued(locked):
+        return locked
+    if is_overage(locked):
+        rate_customer(customer_id=locked.customer_id, by=by, at=at)
+        rebuild(locked, billing_period_of(locked))
+    refuse_empty(locked)
+    return _issue(locked, by, at)
+
+
+def finalize_due(*, by: User, at: datetime) -> int:
+    """Finalize every draft whose grace is over; each in a transaction of its own.
+
+    Safe to run twice at once. A draft that is refused is logged and left for the next run.
+
+    Returns:
+        Drafts that are issued now.
+    """
+    has_lines = Exists(InvoiceLine.objects.filter(invoice=OuterRef("pk")))
+    due = Invoice.objects.filter(has_lines, status=InvoiceStatus.DRAFT, ready_at__lte=at)
+    issued = 0
+    for invoice in due.order_by("ready_at", "id"):
+        try:
+            issued += is_issued(finalize_invoice(invoice=invoice, by=by, at=at))
+        except BillingError as error:
+            _logger.warning("invoice_refused", extra={"invoice": invoice.pk, "code": error.code})
+    return issued
+
+
+def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
+    invoice.finalized_at, invoice.due_on = at, _due_on(invoice, at)
+    invoice.open_minor = invoice.total_minor
+    invoice.status = InvoiceStatus.FINALIZED if invoice.total_minor else InvoiceStatus.PAID
+    invoice.sequence, invoice.number = take_number(INVOICE_SERIES)
+    invoice.save()
+    outbox.publish("money_changed", [invoice.customer_id], at)
+    audit.record(
+        by=by,
+        at=at,
+        action="finalize_invoice",
+        subject=invoice,
+        number=invoice.number,
+        total_minor=invoice.total_minor,
+        currency=invoice.currency,
+    )
+    return invoice
+
+
+def _due_on(invoice: Invoice, at: datetime) -> date:
+    """Count the payment days from the customer's local date; what is sold ahead is due at once."""
+    days = invoice.subscription.plan_version.payment_days if invoice.subscription else 0
+    local = at.astimezone(ZoneInfo(invoice.customer.time_zone)).date()
+    return local + timedelta(days=days)

@@ -1,0 +1,50 @@
+"""What services take before they look: the customer's lock, a person's permission, a number.
+
+Lock order of the house: customer, subscription, grants, invoice, number series.
+"""
+
+from billing_project.kernel.errors import NotAllowed
+from billing_project.kernel.models import User
+from invoicing.models import Invoice, NumberSeries
+from metering.models import Customer
+
+INVOICE_SERIES, CREDIT_NOTE_SERIES = "INV", "CN"
+
+
+def lock_customer(customer_id: int) -> Customer:
+    """Hold a customer until the transaction ends; rows that refer to it may still be added."""
+    return Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
+
+
+def lock_invoice(invoice: Invoice) -> Invoice:
+    """Hold an invoice's customer, then the invoice, and return it as it stands now."""
+    lock_customer(invoice.customer_id)
+    return (
+        Invoice.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("customer", "subscription__plan_version")
+        .get(pk=invoice.pk)
+    )
+
+
+def require_permission(by: User, permission: str, action: str) -> None:
+    """Refuse a person without the permission; services act for whoever was checked before them.
+
+    An API key's scope was checked at the door; the worker acts by schedule.
+
+    Raises:
+        NotAllowed: a person lacks it.
+    """
+    if not by.is_service and not by.has_perm(permission):
+        raise NotAllowed(f"{by.username} may not {action}")
+
+
+def take_number(series: str) -> tuple[int, str]:
+    """Take the next number of a gapless series; call it last, in the issuing transaction.
+
+    Returns:
+        The sequence and its text: (7, "INV-000007").
+    """
+    row = NumberSeries.objects.select_for_update().get(code=series)
+    row.last_number += 1
+    row.save(update_fields=["last_number"])
+    return row.last_number, f"{series}-{row.last_number:06d}"

@@ -1,0 +1,154 @@
+"""Draft the overage of periods that ended, and rebuild such a draft from what is rated by then.
+
+One period has one open draft at most. Usage rated after it was finalized goes to a further one,
+with the period's own service dates.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from billing_project.kernel import audit
+from billing_project.kernel.errors import BillingError, Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
+from credits.models import BillingPeriod, RatedUsage
+from invoicing.lines import AmountOutOfBounds, credits_used_lines
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.selectors import (
+    credits_used,
+    overage_state,
+    periods_to_invoice,
+    subscription_of,
+    uninvoiced,
+)
+from invoicing.selectors.usage import usage_key
+from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
+from invoicing.services.locks import lock_customer
+
+_BATCH = 5_000
+_logger = logging.getLogger(__name__)
+
+
+def draft_overage_invoices(*, by: User, at: datetime) -> int:
+    """Draft the overage of every period that ended by `at` and has some on no line yet.
+
+    Safe to run twice at once. A period whose later corrections outweigh what waits gets no draft;
+    see `overcharged_periods`.
+
+    Returns:
+        Drafts made or rebuilt.
+    """
+    drafted = 0
+    for billing_period in periods_to_invoice(at):
+        try:
+            drafted += _draft(billing_period, by, at)
+        except BillingError as error:
+            _logger.error(
+                "overage_refused", extra={"billing_period": billing_period.pk, "code": error.code}
+            )
+    return drafted
+
+
+def is_overage(invoice: Invoice) -> bool:
+    """Tell whether an invoice claims a period's overage; its source key names the period."""
+    origin, _, rest = invoice.source_key.partition(":")
+    return origin == "billing_period" and rest.split(":")[1:2] == ["overage"]
+
+
+def billing_period_of(invoice: Invoice) -> BillingPeriod:
+    """Return the period whose overage an invoice claims."""
+    return BillingPeriod.objects.get(pk=int(invoice.source_key.split(":")[1]))
+
+
+def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
+    """Give a draft the lines and the rated usage of its period as they are now.
+
+    Call under the customer's lock, so that no usage is rated meanwhile. Where nothing is left to
+    claim, the draft stays without lines.
+
+    Raises:
+        Invalid: the amount is larger than an invoice may claim.
+    """
+    waiting = uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
+    if invoice.lines.exists() and not waiting:
+        return  # Nothing was rated since.
+    clear_lines(invoice)
+    state = overage_state(billing_period)
+    try:
+        claim = state.next_line()
+    except AmountOutOfBounds as error:
+        raise Invalid(str(error)) from error
+    if claim is None:
+        return
+    used = list(uninvoiced(billing_period, LineKind.CREDITS_USED).select_related("window__meter"))
+    statement = credits_used_lines(state.price.unit, credits_used(used))
+    lines = write_lines(invoice, [claim, *statement], billing_period)
+    _link(lines[0], list(uninvoiced(billing_period, LineKind.OVERAGE)))
+    _link_by_key(lines[1:], used)
+
+
+@transaction.atomic
+def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
+    lock_customer(billing_period.customer_id)
+    if overage_state(billing_period).unbilled <= 0:
+        return 0
+    if not uninvoiced(billing_period, LineKind.OVERAGE).exists():
+        return 0  # Another worker drafted it meanwhile.
+    invoice = _open_draft(billing_period) or _new_draft(billing_period, at)
+    rebuild(invoice, billing_period)
+    audit.record(
+        by=by, at=at, action="draft_overage", subject=invoice, total_minor=invoice.total_minor
+    )
+    return 1
+
+
+def _open_draft(billing_period: BillingPeriod) -> Invoice | None:
+    return _invoices_of(billing_period).filter(status=InvoiceStatus.DRAFT).first()
+
+
+def _new_draft(billing_period: BillingPeriod, at: datetime) -> Invoice:
+    """Add the period's first overage draft, or a further one; each waits out its own grace."""
+    subscription = subscription_of(billing_period)
+    grace = timedelta(hours=subscription.plan_version.grace_hours)
+    count = _invoices_of(billing_period).count()
+    key = f"billing_period:{billing_period.pk}:overage"
+    draft = Draft(
+        customer=subscription.customer,
+        subscription=subscription,
+        currency=subscription.plan_version.currency,
+        service=Period(billing_period.start_at, billing_period.end_at),
+        ready_at=(at if count else billing_period.end_at) + grace,
+        source_key=f"{key}:{count + 1}" if count else key,
+    )
+    return create_draft(draft, at)
+
+
+def _invoices_of(billing_period: BillingPeriod) -> QuerySet[Invoice]:
+    return Invoice.objects.filter(
+        customer_id=billing_period.customer_id,
+        source_key__startswith=f"billing_period:{billing_period.pk}:overage",
+    )
+
+
+def _link(line: InvoiceLine, rows: Sequence[RatedUsage]) -> None:
+    LineUsage.objects.bulk_create(
+        (LineUsage(line=line, rated_usage=row, kind=line.kind) for row in rows), batch_size=_BATCH
+    )
+
+
+def _link_by_key(lines: Sequence[InvoiceLine], rows: Sequence[RatedUsage]) -> None:
+    """Link each row to the statement line of its meter and dimensions."""
+    by_key: dict[str, InvoiceLine] = {
+        line.source_key.removeprefix(f"{line.invoice.source_key}:"): line for line in lines
+    }
+    LineUsage.objects.bulk_create(
+        (
+            LineUsage(line=by_key[usage_key(row)], rated_usage=row, kind=LineKind.CREDITS_USED)
+            for row in rows
+        ),
+        batch_size=_BATCH,
+    )

@@ -1,0 +1,122 @@
+"""Sell credits ahead of use: invoiced at once, granted once the invoice is fully paid."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+
+from billing_project.kernel import audit
+from billing_project.kernel.errors import IdempotencyConflict, Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.money import Money
+from billing_project.kernel.period import Period, midnight
+from credits.models import GrantCategory, PricingUnit
+from credits.services.grants import issue_grant
+from invoicing.lines import AmountOutOfBounds, Line, pack_line
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind
+from invoicing.selectors import grants_of_line
+from invoicing.services.drafts import Draft, create_draft, write_lines
+from invoicing.services.invoices import finalize_invoice
+from invoicing.services.locks import lock_customer
+from metering.models import Customer
+
+_LONGEST_KEY = 100
+
+
+@transaction.atomic
+def sell_credit_pack(
+    *,
+    customer: Customer,
+    pricing_unit: PricingUnit,
+    amount: Decimal,
+    price_minor: int,
+    key: str,
+    by: User,
+    at: datetime,
+) -> Invoice:
+    """Issue the invoice of a credit pack; its credits come with the payment.
+
+    Args:
+        amount: Credits, > 0, at most 12 decimals.
+        price_minor: In the customer's currency, > 0; credits without a price are a grant.
+        key: The caller's name for this sale; the same again returns the same invoice.
+
+    Raises:
+        Invalid: amount, price or key out of bounds.
+        IdempotencyConflict: the key sold something else before.
+    """
+    if not 0 < len(key) <= _LONGEST_KEY:
+        raise Invalid(f"a sale's key has 1 to {_LONGEST_KEY} characters")
+    locked = lock_customer(customer.pk)
+    line = _line(pricing_unit, amount, Money(price_minor, locked.currency))
+    source_key = f"credit_pack:{key}"
+    before = Invoice.objects.filter(source_key=source_key).first()
+    if before is not None:
+        return _same_sale(before, locked, line)
+    service = _local_day(locked, at)
+    draft = create_draft(Draft(locked, None, locked.currency, service, at, source_key), at)
+    write_lines(draft, [line])
+    audit.record(by=by, at=at, action="sell_credit_pack", subject=draft, key=key)
+    return finalize_invoice(invoice=draft, by=by, at=at)
+
+
+def issue_pack_grants(*, invoice: Invoice, effective_at: datetime, by: User, at: datetime) -> int:
+    """Grant the credits of a paid invoice's packs; call in the transaction of its last payment.
+
+    The grant's price is what the line claims in the end, less what notes took off it. A pack
+    credited in full was not paid for and is not granted.
+
+    Returns:
+        Grants issued.
+    """
+    if invoice.status != InvoiceStatus.PAID:
+        return 0
+    sold = invoice.lines.filter(kind=LineKind.CREDIT_PACK)
+    packs = [line for line in sold if _price(line) and not grants_of_line(line).exists()]
+    for line in packs:
+        issue_grant(
+            customer=invoice.customer,
+            category=GrantCategory.PAID,
+            amount=line.quantity,
+            pricing_unit=PricingUnit.objects.get(code=line.unit),
+            reason_code="credit_pack",
+            source_key=f"invoice_line:{line.pk}:pack",
+            by=by,
+            at=at,
+            effective_at=effective_at,
+            price_minor=_price(line),
+            currency=invoice.currency,
+        )
+    return len(packs)
+
+
+def _line(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:
+    if not (amount.is_finite() and 0 < amount < Decimal(10) ** 24):
+        raise Invalid("a pack has more than 0 and less than 10^24 credits")
+    if price.amount_minor <= 0:
+        raise Invalid("a pack has a price; credits without one are a promotional grant")
+    try:
+        return pack_line(pricing_unit.code, amount, price)
+    except AmountOutOfBounds as error:
+        raise Invalid(str(error)) from error
+
+
+def _same_sale(invoice: Invoice, customer: Customer, line: Line) -> Invoice:
+    sold = invoice.lines.get()
+    before = (invoice.customer_id, sold.unit, sold.quantity, sold.amount_minor)
+    if before != (customer.pk, line.unit, line.quantity, line.amount_minor):
+        raise IdempotencyConflict("this key sold another pack before")
+    return invoice
+
+
+def _price(line: InvoiceLine) -> int:
+    return line.amount_minor - line.credited_minor
+
+
+def _local_day(customer: Customer, at: datetime) -> Period:
+    """Return the customer's day of the sale: what a pack's line names as its service period."""
+    day = at.astimezone(ZoneInfo(customer.time_zone)).date()
+    return Period(
+        midnight(day, customer.time_zone), midnight(day + timedelta(days=1), customer.time_zone)
+    )

@@ -1,0 +1,129 @@
+"""Make plans and propose their terms; a version is sold only after somebody else approved it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing_project.kernel import audit
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.money import is_currency
+from billing_project.kernel.quantity import plain, round_unrounded
+from credits.models import RateCard
+from invoicing.models import Plan, PlanVersion
+from invoicing.periods import Unit
+
+_LARGEST_FEE, _LARGEST_CREDITS, _LARGEST_PRICE = 10**15, Decimal(10) ** 24, Decimal(10) ** 15
+_LONGEST_COUNT, _LONGEST_HOURS, _LONGEST_DAYS = 366, 24 * 35, 366
+
+
+@dataclass(frozen=True)
+class PlanTerms:
+    """What a plan version sells: a fee in advance, credits with it, a price beyond them."""
+
+    currency: str
+    fee_minor: int
+    included_credits: Decimal
+    overage_price: Decimal  # Major units for one credit.
+    rate_card: RateCard
+    interval_unit: str  # "day" or "month"
+    interval_count: int
+    grace_hours: int = 24
+    payment_days: int = 30
+
+
+@transaction.atomic
+def create_plan(*, code: str, name: str, by: User, at: datetime) -> Plan:
+    """Make a named package without terms; the same again returns the same row.
+
+    Raises:
+        Conflict: the code belongs to a plan of another name.
+    """
+    if not code.strip() or not name.strip():
+        raise Invalid("a plan needs its code and its name")
+    plan, is_new = Plan.objects.get_or_create(code=code, defaults={"name": name})
+    if plan.name != name:
+        raise Conflict(f"plan {code} exists under the name {plan.name}")
+    if is_new:
+        audit.record(by=by, at=at, action="create_plan", subject=plan)
+    return plan
+
+
+@transaction.atomic
+def propose_plan_version(
+    *, plan: Plan, terms: PlanTerms, proposal: Proposal, by: User, at: datetime
+) -> PlanVersion:
+    """Write down new terms of a plan and propose them for approval.
+
+    Raises:
+        Invalid: a term is out of its bounds.
+    """
+    _refuse_out_of_bounds(terms)
+    locked = Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
+    newest = locked.versions.order_by("-number").values_list("number", flat=True).first()
+    number = (newest or 0) + 1
+    change = propose(
+        kind="plan",
+        subject=f"plan:{locked.code}:{number}",
+        content=_content(locked, number, terms),
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+    return PlanVersion.objects.create(
+        plan=locked,
+        number=number,
+        currency=terms.currency,
+        fee_minor=terms.fee_minor,
+        included_credits=terms.included_credits,
+        overage_price_unrounded=terms.overage_price,
+        rate_card=terms.rate_card,
+        interval_unit=terms.interval_unit,
+        interval_count=terms.interval_count,
+        grace_hours=terms.grace_hours,
+        payment_days=terms.payment_days,
+        policy_change=change,
+    )
+
+
+def _content(plan: Plan, number: int, terms: PlanTerms) -> dict[str, object]:
+    """Write the whole version as plain values: what the approver's hash is taken of."""
+    return {
+        "plan": plan.code,
+        "number": number,
+        "currency": terms.currency,
+        "fee_minor": terms.fee_minor,
+        "included_credits": plain(terms.included_credits),
+        "overage_price": plain(terms.overage_price),
+        "rate_card": terms.rate_card.code,
+        "interval": f"{terms.interval_count} {terms.interval_unit}",
+        "grace_hours": terms.grace_hours,
+        "payment_days": terms.payment_days,
+    }
+
+
+def _refuse_out_of_bounds(terms: PlanTerms) -> None:
+    if not is_currency(terms.currency):
+        raise Invalid(f"{terms.currency} is no currency")
+    if terms.interval_unit not in set(Unit):
+        raise Invalid("an interval counts days or months")
+    bounds: dict[str, tuple[Decimal | int, int, Decimal | int]] = {
+        "fee": (terms.fee_minor, 0, _LARGEST_FEE),
+        "included credits": (terms.included_credits, 0, _LARGEST_CREDITS),
+        "overage price": (terms.overage_price, 0, _LARGEST_PRICE),
+        "interval": (terms.interval_count, 1, _LONGEST_COUNT),
+        "grace hours": (terms.grace_hours, 0, _LONGEST_HOURS),
+        "payment days": (terms.payment_days, 0, _LONGEST_DAYS),
+    }
+    for name, (value, least, most) in bounds.items():
+        _refuse_outside(name, Decimal(value), Decimal(least), Decimal(most))
+
+
+def _refuse_outside(name: str, value: Decimal, least: Decimal, most: Decimal) -> None:
+    if not value.is_finite() or not least <= value < most:
+        raise Invalid(f"a plan's {name} is at least {least} and less than {most:f}")
+    if round_unrounded(value) != value:
+        raise Invalid(f"a plan's {name} has at most 12 decimals")
