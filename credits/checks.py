@@ -1,1 +1,197 @@
-"""Checks of the books that this app answers for."""
+"""Checks of the books that this app answers for: windows, rated usage, grants and ledger agree.
+
+What waits to be rated is no finding: a window counts only at the revision that was rated.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from django.db import connection
+from django.db.models import Max, Sum
+
+from billing_project.kernel.books import Finding, check
+from credits.costing import cost_of
+from credits.models import LedgerTransaction, RatedUsage
+from credits.selectors import unrated_windows
+from credits.selectors.facts import Rulebook
+from metering.models import UsageWindow
+from metering.selectors.windows import period_quantity
+
+_SUMMED = ("sum", "count")
+
+
+@check("Usage windows in billing periods are what was rated of them")
+def windows_are_rated() -> Iterator[Finding]:
+    """Compare each window of a sum or count with its rated quantity, unless it changed since."""
+    yield from _findings(
+        "usage_window",
+        "{} used, {} rated",
+        "SELECT w.id, w.quantity, sum(r.quantity) FROM usage_window w"
+        " JOIN meter m ON m.id = w.meter_id AND m.aggregation = ANY(%s)"
+        " JOIN rated_usage r ON r.window_id = w.id GROUP BY w.id"
+        " HAVING max(r.window_revision) >= w.revision AND sum(r.quantity) <> w.quantity",
+        [list(_SUMMED)],
+    )
+
+
+@check("Meters with one quantity a period are rated at that quantity")
+def period_quantities_are_rated() -> Iterator[Finding]:
+    """Compare what a max, last or unique came to with what was rated of it, unless it changed."""
+    rated = RatedUsage.objects.exclude(window__meter__aggregation__in=_SUMMED)
+    groups = rated.order_by().values_list(
+        "billing_period", "window__meter", "window__workspace", "window__dimensions_key"
+    )
+    waiting = set(unrated_windows().values_list("customer_id", "meter_id"))
+    for period_id, *_, total, window_id in groups.annotate(Sum("quantity"), Max("window_id")):
+        window = UsageWindow.objects.select_related("meter").get(pk=window_id)
+        rules = Rulebook(window.customer_id)
+        hours = rules.hours_of(next(p for p in rules.periods if p.pk == period_id))
+        quantity = period_quantity(window, hours.start, hours.end)
+        if quantity != total and (window.customer_id, window.meter_id) not in waiting:
+            yield Finding(f"usage_window:{window_id}", f"{quantity} in its period, {total} rated")
+
+
+@check("No usage window in a billing period is forgotten")
+def no_window_is_forgotten() -> Iterator[Finding]:
+    """Find changed windows of periods that nothing will take up: no note waits for them."""
+    yield from _findings(
+        "customer",
+        "{} usage windows wait to be rated, and no note says so",
+        "SELECT w.customer_id, count(*) FROM usage_window w"
+        " WHERE NOT EXISTS (SELECT 1 FROM rated_usage r"
+        "                   WHERE r.window_id = w.id AND r.window_revision >= w.revision)"
+        " AND EXISTS (SELECT 1 FROM billing_period p WHERE p.customer_id = w.customer_id"
+        "             AND p.start_at < w.start_at + interval '1 hour' AND p.end_at > w.start_at)"
+        " AND NOT EXISTS (SELECT 1 FROM outbox_message o WHERE o.object_id = w.customer_id"
+        "                 AND o.topic IN ('usage_changed', 'rating_blocked'))"
+        " GROUP BY w.customer_id",
+    )
+
+
+@check("Rated usage has its quantity's price at its rate")
+def charges_follow_rates() -> Iterator[Finding]:
+    """Price each period's quantity at each rate again; differences never accumulate."""
+    yield from _findings(
+        "billing_period",
+        "charged {1} at rate {0}, due {2}",
+        "SELECT r.billing_period_id, r.rate_id, sum(r.charge),"
+        "       round(sum(r.quantity) * max(t.unit_price), 12)"
+        " FROM rated_usage r JOIN rate t ON t.id = r.rate_id"
+        " GROUP BY r.billing_period_id, r.rate_id"
+        " HAVING abs(sum(r.charge) - sum(r.quantity) * max(t.unit_price)) > 0.0000000000005",
+    )
+
+
+@check("Rated charges are drawn or overage, to the last digit")
+def charges_are_paid() -> Iterator[Finding]:
+    """Compare each row's charge with its parts."""
+    yield from _findings(
+        "rated_usage",
+        "charge {}, drawn {}, overage {}",
+        "SELECT id, charge, drawn, overage FROM rated_usage WHERE charge <> drawn + overage",
+    )
+
+
+@check("What rated usage drew is what the ledger says")
+def drawn_is_in_the_ledger() -> Iterator[Finding]:
+    """Compare each row's drawn credits with its ledger transactions."""
+    yield from _findings(
+        "rated_usage",
+        "drawn {}, ledger {}",
+        "SELECT r.id, r.drawn, coalesce(-l.credits, 0) FROM rated_usage r LEFT JOIN"
+        " (SELECT rated_usage_id, sum(credits) AS credits FROM ledger_transaction"
+        "  WHERE rated_usage_id IS NOT NULL GROUP BY rated_usage_id) l ON l.rated_usage_id = r.id"
+        " WHERE r.drawn <> coalesce(-l.credits, 0)",
+    )
+
+
+@check("Billing periods owe no negative overage")
+def overage_is_never_negative() -> Iterator[Finding]:
+    """Sum each period's overage; corrections reverse no more than there was."""
+    yield from _findings(
+        "billing_period",
+        "overage {}",
+        "SELECT billing_period_id, sum(overage) FROM rated_usage"
+        " GROUP BY billing_period_id HAVING sum(overage) < 0",
+    )
+
+
+@check("Each grant has left what its ledger transactions sum to")
+def grants_follow_the_ledger() -> Iterator[Finding]:
+    """Fold the ledger by grant and compare with the guarded column."""
+    yield from _findings(
+        "credit_grant",
+        "remaining {}, ledger {}",
+        "SELECT g.id, g.remaining, coalesce(l.credits, 0) FROM credit_grant g LEFT JOIN"
+        " (SELECT grant_id, sum(credits) AS credits FROM ledger_transaction GROUP BY grant_id) l"
+        " ON l.grant_id = g.id WHERE g.remaining <> coalesce(l.credits, 0)",
+    )
+
+
+@check("Each grant was filled once, with its amount, and belongs to its ledger's customer")
+def grants_are_filled_once() -> Iterator[Finding]:
+    """Find grants whose granted transaction is missing or differs."""
+    yield from _findings(
+        "credit_grant",
+        "amount {}, granted {}",
+        "SELECT g.id, g.amount, sum(l.credits) FILTER (WHERE l.kind = 'granted')"
+        " FROM credit_grant g LEFT JOIN ledger_transaction l ON l.grant_id = g.id GROUP BY g.id"
+        " HAVING sum(l.credits) FILTER (WHERE l.kind = 'granted') IS DISTINCT FROM g.amount"
+        " OR bool_or(l.customer_id <> g.customer_id)",
+    )
+
+
+@check("Grants are drawn only while they are in force and within their scope")
+def draws_respect_grants() -> Iterator[Finding]:
+    """Compare each draw with its grant's life, customer, workspace, meters and unit."""
+    yield from _findings(
+        "ledger_transaction",
+        "drawn for usage at {} that grant {} does not admit",
+        "SELECT l.id, r.service_at, g.id FROM ledger_transaction l"
+        " JOIN credit_grant g ON g.id = l.grant_id JOIN rated_usage r ON r.id = l.rated_usage_id"
+        " JOIN usage_window w ON w.id = r.window_id JOIN meter m ON m.id = w.meter_id"
+        " JOIN billing_period p ON p.id = r.billing_period_id"
+        " JOIN rate_card c ON c.id = p.rate_card_id"
+        " WHERE l.kind = 'drawn' AND NOT (greatest(r.service_at, p.start_at) >= g.effective_at"
+        "  AND (g.expires_at IS NULL OR r.service_at < g.expires_at)"
+        "  AND (g.workspace_id IS NULL OR g.workspace_id IS NOT DISTINCT FROM w.workspace_id)"
+        "  AND (g.meter_codes = '[]'::jsonb OR g.meter_codes ? m.code)"
+        "  AND r.customer_id = g.customer_id AND c.pricing_unit_id = g.pricing_unit_id)",
+    )
+
+
+@check("Rated usage and draws name approved versions")
+def versions_are_approved() -> Iterator[Finding]:
+    """Find facts whose rate card version or credit policy nobody approved."""
+    for table, facts, column in (
+        ("rate_card_version", "rated_usage", "rate_card_version_id"),
+        ("credit_policy", "ledger_transaction", "credit_policy_id"),
+    ):
+        yield from _findings(
+            table,
+            "governs without approval",
+            f"SELECT v.id FROM {table} v JOIN policy_change c ON c.id = v.policy_change_id"  # noqa: S608
+            f" WHERE c.status <> 'approved'"
+            f" AND EXISTS (SELECT 1 FROM {facts} f WHERE f.{column} = v.id)",
+        )
+
+
+@check("Each ledger transaction carries its share of the grant's price")
+def costs_follow_prices() -> Iterator[Finding]:
+    """Compute each cost basis again from the grant's price and amount."""
+    for entry in LedgerTransaction.objects.select_related("grant").order_by("pk").iterator():
+        grant = entry.grant
+        cost = cost_of(entry.credits, grant.amount, grant.price_minor, grant.currency)
+        if entry.cost_unrounded != cost:
+            yield Finding(
+                f"ledger_transaction:{entry.pk}", f"costs {entry.cost_unrounded}, should {cost}"
+            )
+
+
+def _findings(
+    subject: str, message: str, sql: str, params: Sequence[list[str]] = ()
+) -> Iterator[Finding]:
+    """Yield one finding for each row; its first column names the subject."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params or None)
+        for pk, *facts in cursor:
+            yield Finding(f"{subject}:{pk}", message.format(*facts))

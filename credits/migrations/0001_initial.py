@@ -223,7 +223,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='ratedusage',
-            index=models.Index(fields=['window'], name='rated_usage_window'),
+            index=models.Index(fields=['window', 'window_revision'], name='rated_usage_window'),
         ),
         migrations.AddConstraint(
             model_name='ratedusage',

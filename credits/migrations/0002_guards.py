@@ -6,6 +6,12 @@ from billing_project.kernel.guards import append_only, facts_with_state, needs_a
 
 LEDGER = (Path(__file__).parent / "sql" / "ledger.sql").read_text()
 
+# A range of one number stands for the customer: GiST compares ranges without any extension.
+NO_OVERLAP = (
+    "ALTER TABLE billing_period ADD CONSTRAINT billing_period_no_overlap EXCLUDE USING gist"
+    " (int8range(customer_id, customer_id, '[]') WITH &&, tstzrange(start_at, end_at) WITH &&)"
+)
+
 
 class Migration(migrations.Migration):
     """Rates, rated usage and the credit ledger under guard."""
@@ -17,6 +23,7 @@ class Migration(migrations.Migration):
         needs_proposed("rate", "version_id", "rate_card_version"),
         append_only("credit_policy"),
         append_only("billing_period"),
+        migrations.RunSQL(NO_OVERLAP, "ALTER TABLE billing_period DROP CONSTRAINT billing_period_no_overlap"),
         append_only("rated_usage"),
         needs_approved("rated_usage", "rate_card_version_id", "rate_card_version"),
         append_only("ledger_transaction"),

@@ -9,7 +9,8 @@ from credits.models.rate import Rate, RateCard, RateCardVersion
 class BillingPeriod(models.Model):
     """The span over which a customer's usage accumulates; made once, by the subscription.
 
-    `source_key` names who asked for it ("subscription:7:2026-10-24T00:00:00+00:00").
+    `source_key` names who asked for it ("subscription:7:2026-10-24T00:00:00+00:00"). The database
+    refuses two periods of one customer that overlap (billing_period_no_overlap).
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
@@ -69,7 +70,7 @@ class RatedUsage(models.Model):
         ]
         indexes = [
             models.Index(fields=["billing_period", "service_at"], name="rated_usage_period"),
-            models.Index(fields=["window"], name="rated_usage_window"),
+            models.Index(fields=["window", "window_revision"], name="rated_usage_window"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,17 @@
+"""Reads of the credits app: what governs, what was rated, what a customer has."""
+
+from credits.selectors.balances import Expiring, UnitBalance, balance, ledger_history
+from credits.selectors.governing import governing_credit_policy, governing_rate_card_version
+from credits.selectors.usage import drawn_of_period, overage_of_period, unrated_windows
+
+__all__ = [
+    "Expiring",
+    "UnitBalance",
+    "balance",
+    "drawn_of_period",
+    "governing_credit_policy",
+    "governing_rate_card_version",
+    "ledger_history",
+    "overage_of_period",
+    "unrated_windows",
+]

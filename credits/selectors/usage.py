@@ -1,0 +1,69 @@
+"""Usage windows beside what was rated of them, and what a billing period came to."""
+
+from decimal import Decimal
+from typing import cast
+
+from django.db.models import (
+    DateTimeField,
+    Exists,
+    ExpressionWrapper,
+    OuterRef,
+    QuerySet,
+    Sum,
+    Value,
+)
+from django.db.models.functions import Coalesce
+
+from billing_project.kernel.period import HOUR
+from credits.models import BillingPeriod, RatedUsage
+from metering.models import UsageWindow
+
+
+def unrated_windows(customer_id: int | None = None) -> QuerySet[UsageWindow]:
+    """List windows that changed since they were rated, oldest first.
+
+    `is_in_period` tells why one waits: without it no billing period is open for it; with it, it is
+    about to be rated or no approved rate matches it.
+    """
+    windows = _changed_windows(customer_id)
+    return windows.annotate(is_in_period=Exists(_periods_touched()))
+
+
+def windows_to_rate(customer_id: int) -> QuerySet[UsageWindow]:
+    """List a customer's windows that changed since they were rated and lie in a billing period."""
+    return _changed_windows(customer_id).filter(Exists(_periods_touched()))
+
+
+def drawn_of_period(billing_period: BillingPeriod) -> Decimal:
+    """Return the credits that grants paid in a billing period, unrounded."""
+    return _sum_of_period(billing_period, "drawn")
+
+
+def overage_of_period(billing_period: BillingPeriod) -> Decimal:
+    """Return the credits of a billing period that no grant covered, unrounded."""
+    return _sum_of_period(billing_period, "overage")
+
+
+def _changed_windows(customer_id: int | None) -> QuerySet[UsageWindow]:
+    rated = RatedUsage.objects.filter(
+        window_id=OuterRef("pk"), window_revision__gte=OuterRef("revision")
+    )
+    windows = UsageWindow.objects.filter(~Exists(rated)).select_related("meter")
+    if customer_id is not None:
+        windows = windows.filter(customer_id=customer_id)
+    return windows.order_by("start_at", "meter__code", "dimensions_key", "pk")
+
+
+def _periods_touched() -> QuerySet[BillingPeriod]:
+    """A window belongs to the period that its hour touches; `period_of` settles a shared hour."""
+    hour_end = ExpressionWrapper(OuterRef("start_at") + Value(HOUR), output_field=DateTimeField())
+    return BillingPeriod.objects.filter(
+        customer_id=OuterRef("customer_id"),
+        start_at__lt=hour_end,
+        end_at__gt=OuterRef("start_at"),
+    )
+
+
+def _sum_of_period(billing_period: BillingPeriod, column: str) -> Decimal:
+    rows = RatedUsage.objects.filter(billing_period=billing_period)
+    return cast(Decimal, rows.aggregate(total=Coalesce(Sum(column), Decimal(0)))["total"])

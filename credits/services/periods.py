@@ -1,0 +1,56 @@
+"""Open the spans over which a customer's usage accumulates."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from billing_project.kernel import outbox
+from billing_project.kernel.errors import Conflict, IdempotencyConflict
+from billing_project.kernel.period import Period
+from credits.models import BillingPeriod, RateCard
+from metering.models import Customer
+
+
+@transaction.atomic
+def open_billing_period(
+    *,
+    customer: Customer,
+    rate_card: RateCard,
+    period: Period,
+    source_key: str,
+    at: datetime,
+) -> BillingPeriod:
+    """Open a billing period; usage of it that waited is rated next.
+
+    Raises:
+        IdempotencyConflict: the source key came before with other inputs.
+        Conflict: another period of the customer overlaps.
+    """
+    Customer.objects.select_for_update(no_key=True).get(pk=customer.pk)
+    wanted = (customer.pk, rate_card.pk, period.start, period.end)
+    if earlier := BillingPeriod.objects.filter(source_key=source_key).first():
+        if wanted != _inputs(earlier):
+            raise IdempotencyConflict(f"{source_key} opened another billing period")
+        return earlier
+    _refuse_overlap(customer, period)
+    opened = BillingPeriod.objects.create(
+        customer=customer,
+        rate_card=rate_card,
+        start_at=period.start,
+        end_at=period.end,
+        source_key=source_key,
+    )
+    outbox.publish("usage_changed", [customer.pk], at)
+    return opened
+
+
+def _inputs(row: BillingPeriod) -> tuple[int, int, datetime, datetime]:
+    return row.customer_id, row.rate_card_id, row.start_at, row.end_at
+
+
+def _refuse_overlap(customer: Customer, period: Period) -> None:
+    overlapping = BillingPeriod.objects.filter(
+        customer=customer, start_at__lt=period.end, end_at__gt=period.start
+    ).first()
+    if overlapping:
+        raise Conflict(f"billing period {overlapping} of {customer} overlaps", code="overlap")

@@ -1,0 +1,52 @@
+"""Propose versions of the burn order: which grant is used first."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+from django.db import transaction
+from django.db.models import Max
+
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import User
+from credits.drawdown import BURN_KEYS, STRIPE_ORDER
+from credits.models import CreditPolicy
+from credits.selectors.governing import BURN_ORDER
+
+
+@transaction.atomic
+def propose_credit_policy(
+    *,
+    code: str = BURN_ORDER,
+    burn_order: Sequence[str] = STRIPE_ORDER,
+    proposal: Proposal,
+    by: User,
+    at: datetime,
+) -> CreditPolicy:
+    """Write a version of a credit policy; it governs once somebody else approved it.
+
+    Raises:
+        Invalid: the order names a key twice, or one that does not exist.
+    """
+    unknown = sorted(set(burn_order) - BURN_KEYS)
+    if unknown or not burn_order or len(set(burn_order)) < len(burn_order):
+        raise Invalid(f"a burn order names each of {', '.join(sorted(BURN_KEYS))} at most once")
+    number = _next_number(code)
+    change = propose(
+        kind="credit_policy",
+        subject=f"credit_policy:{code}:{number}",
+        content={"code": code, "number": number, "burn_order": list(burn_order)},
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+    return CreditPolicy.objects.create(
+        code=code, number=number, burn_order=list(burn_order), policy_change=change
+    )
+
+
+def _next_number(code: str) -> int:
+    """Two proposals at once would take the same number; the database lets one of them in."""
+    last = CreditPolicy.objects.filter(code=code).aggregate(last=Max("number"))["last"]
+    return cast(int, last or 0) + 1
