@@ -118,7 +118,7 @@ class MoneyField(serializers.Field[Money, Any, dict[str, str], Any]):
     """`{"amount": "90.00", "currency": "USD"}` in major units; never finer than the currency."""
 
     default_error_messages = {
-        "invalid": 'must be {"amount": "90.00", "currency": "USD"}',
+        "invalid": "must have amount and currency, like 90.00 and USD",
         "too_fine": "has more decimals than its currency",
         "too_large": "is more than can be stored",
     }

@@ -173,22 +173,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_strings(content: object) -> None:
     """Walk the document without recursion: depth, NUL, lone surrogates."""
-    level = [content]
-    for _ in range(MAX_DEPTH + 1):
-        for text in level:
-            if isinstance(text, str) and _UNSTORABLE.search(text):
-                raise Invalid("text holds a NUL character or a lone surrogate")
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return
-    raise _too_deep()
+    level, depth = [content], 0
+    while level:
+        if any(isinstance(text, str) and _UNSTORABLE.search(text) for text in level):
+            raise Invalid("text holds a NUL character or a lone surrogate")
+        nested = [child for child in level if isinstance(child, dict | list)]
+        if nested and depth == MAX_DEPTH:
+            raise _too_deep()
+        level, depth = [child for parent in nested for child in _children(parent)], depth + 1
 
 
-def _children(content: object) -> Iterator[object]:
+def _children(content: dict[str, Any] | list[Any]) -> Iterator[object]:
     if isinstance(content, dict):
         yield from content.keys()
         yield from content.values()
-    elif isinstance(content, list):
+    else:
         yield from content
 
 

@@ -100,8 +100,8 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the key and its scope, then the address: PostgreSQL's text takes no NUL."""
         super().initial(request, *args, **kwargs)
-        values = [value for _, many in request.query_params.lists() for value in many]
-        if any("\x00" in str(value) for value in (*values, *kwargs.values())):
+        sent = [text for name, values in request.query_params.lists() for text in (name, *values)]
+        if any("\x00" in str(text) for text in (*sent, *kwargs.values())):
             raise Invalid("the address holds a NUL character")
 
     def valid(
