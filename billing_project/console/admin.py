@@ -1,0 +1,218 @@
+"""Pages that take several apps: what is done for a customer, lineage links, the worker's tasks."""
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.utils.html import format_html
+from django_q.models import Failure, OrmQ, Schedule, Success
+from unfold.widgets import (
+    UnfoldAdminDateWidget,
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminSelectWidget,
+)
+
+from billing_project.console.navigation import lineage_url
+from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin
+from billing_project.kernel.backoffice.display import (
+    moment,
+    money_text,
+    number_text,
+    object_link,
+)
+from billing_project.kernel.backoffice.forms import ActionForm, AmountField, CreditsField
+from billing_project.kernel.backoffice.related import Link, offer
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from credits.models import GrantCategory, LedgerTransaction, PricingUnit, RatedUsage
+from credits.selectors import balance
+from credits.services.grants import issue_grant
+from invoicing.models import Invoice, InvoiceLine
+from invoicing.services.packs import sell_credit_pack
+from metering.admin.customers import CustomerAdmin
+from metering.models import Customer, MeterEvent
+from revrec.models import JournalEntry
+
+_GRANT_REASONS = (
+    ("sales_promotion", "sales promotion"),
+    ("trial", "trial"),
+    ("service_failure", "service failure"),
+    ("goodwill", "goodwill"),
+    ("migration", "migration from another system"),
+    ("correction", "correction of an error"),
+)
+
+
+class CreditForm(ActionForm):
+    """The base of forms that give a customer credits."""
+
+    subject: Customer
+    pricing_unit = forms.ModelChoiceField(
+        PricingUnit.objects.order_by("code"),
+        label="Kind of credits",
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget,
+    )
+    amount = CreditsField(label="Credits")
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List what the customer has."""
+        held = balance(self.subject, now())
+        return [
+            ("Customer", self.subject.name),
+            *((f"Has, in {b.pricing_unit}", number_text(b.available)) for b in held),
+        ]
+
+
+class GrantForm(CreditForm):
+    """Credits that nobody pays for."""
+
+    category = forms.ChoiceField(
+        choices=(
+            (GrantCategory.PROMOTIONAL.value, "promotional: to win or keep a customer"),
+            (GrantCategory.GOODWILL.value, "goodwill: for something that went wrong"),
+        ),
+        initial=GrantCategory.PROMOTIONAL.value,
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+    reason_code = forms.ChoiceField(
+        label="Reason", choices=_GRANT_REASONS, widget=UnfoldAdminSelectWidget
+    )
+    expires_on = forms.DateField(
+        label="Expires on",
+        required=False,
+        help_text="The last whole day is the one before; empty: never.",
+        widget=UnfoldAdminDateWidget,
+    )
+
+    def expires_at(self) -> datetime | None:
+        """Return the first instant of the day of expiry, in UTC."""
+        day = self.cleaned_data["expires_on"]
+        return datetime.combine(day, time.min, UTC) if day else None
+
+
+class PackForm(CreditForm):
+    """Credits that the customer pays for in advance."""
+
+    price = AmountField()
+
+    def __init__(self, *args: Any, subject: Customer, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        currency = subject.currency
+        self.fields["price"] = AmountField(currency=currency, label=f"Price in {currency}")
+
+
+admin.site.unregister(Customer)
+
+
+@admin.register(Customer)
+class CustomerPage(CustomerAdmin):
+    """A customer, with what people do for one."""
+
+    actions_detail = ("grant_credits", "sell_pack")
+
+    @form_action(
+        "Grant credits",
+        permission="credits.grant_credits",
+        form=GrantForm,
+        icon="redeem",
+        explanation="Credits without a price: using them earns no revenue. They cover usage that is"
+        " rated from now on. A mistake is mended by voiding the grant.",
+    )
+    def grant_credits(self, by: User, customer: Customer, form: GrantForm) -> str:
+        """Give promotional or goodwill credits."""
+        data, at = form.cleaned_data, now()
+        grant = issue_grant(
+            customer=customer,
+            category=data["category"],
+            amount=data["amount"],
+            pricing_unit=data["pricing_unit"],
+            reason_code=data["reason_code"],
+            source_key=form.key,
+            by=by,
+            at=at,
+            effective_at=at,
+            expires_at=form.expires_at(),
+        )
+        given = f"{number_text(grant.amount)} {data['pricing_unit'].code}"
+        return format_html("Granted {}: {}.", given, object_link(grant))
+
+    @form_action(
+        "Sell credit pack",
+        permission="invoicing.finalize_invoice",
+        form=PackForm,
+        icon="shopping_cart",
+        is_final=True,
+        explanation="An invoice is issued at once; its credits come when it is paid in full.",
+    )
+    def sell_pack(self, by: User, customer: Customer, form: PackForm) -> str:
+        """Invoice a pack of credits."""
+        data = form.cleaned_data
+        invoice = sell_credit_pack(
+            customer=customer,
+            pricing_unit=data["pricing_unit"],
+            amount=data["amount"],
+            price_minor=data["price"],
+            key=form.key,
+            by=by,
+            at=now(),
+        )
+        total = money_text(invoice.total_minor, invoice.currency)
+        return format_html("Issued {} over {}.", object_link(invoice), total)
+
+
+for _model in (Success, Failure, Schedule, OrmQ):
+    admin.site.unregister(_model)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ReadOnlyAdmin):
+    """What the worker does, and when next."""
+
+    list_display = ("name", "func", "schedule_type", "minutes", moment("next_run"))
+    ordering = ("name",)
+    fields = ("name", "func", "schedule_type", "minutes", "repeats", "next_run")
+
+
+@admin.register(Success)
+class SuccessAdmin(ReadOnlyAdmin):
+    """Tasks that went well; the newest hundred are kept."""
+
+    list_display = ("name", "func", moment("started"), moment("stopped"))
+    ordering = ("-started",)
+    fields = ("name", "func", "started", "stopped")
+
+
+@admin.register(Failure)
+class FailureAdmin(ReadOnlyAdmin):
+    """Tasks that failed; their next run finds the same work."""
+
+    list_display = ("name", "func", moment("started"), moment("stopped"), "attempt_count")
+    ordering = ("-started",)
+    fields = ("name", "func", "started", "stopped", "attempt_count", "result")
+
+
+def _offer_lineage() -> None:
+    """Link every step of the chain to its lineage."""
+    offer(MeterEvent, lambda e: _lineage("event", f"{e.customer.external_id}/{e.identifier}"))
+    offer(RatedUsage, lambda rated: _lineage("rated_usage", rated.pk))
+    offer(LedgerTransaction, lambda row: _lineage("ledger_transaction", row.pk))
+    offer(Invoice, lambda i: _lineage("invoice", i.number) if i.number else None)
+    offer(
+        InvoiceLine,
+        lambda line: (
+            _lineage("invoice_line", f"{line.invoice.number}:{line.position}")
+            if line.invoice.number
+            else None
+        ),
+    )
+    offer(JournalEntry, lambda entry: _lineage("journal_entry", entry.pk))
+
+
+def _lineage(kind: str, name: object) -> Link:
+    return Link("Lineage", lineage_url(kind, name), "account_tree")
+
+
+_offer_lineage()

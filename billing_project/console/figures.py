@@ -1,0 +1,188 @@
+"""The figures of the home page: each function is one aggregate query over its app's tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from django.db.models import CharField, Count, F, Min, Q, Sum
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, TruncDate
+
+from billing_project.console.charts import Row
+from billing_project.kernel.models import AuditEntry, OutboxMessage, PolicyChange, PolicyStatus
+from billing_project.kernel.money import exponent
+from credits.models import CreditGrant, RatedUsage
+from invoicing.models import Invoice
+from invoicing.models.invoice import InvoiceStatus
+from metering.models import EventBatch, QuarantinedEvent, UsageWindow
+from metering.models.event import QuarantineState
+from revrec.models import Posting
+
+RECEIVABLE, UNBILLED = ("1100",), ("1200",)
+DEFERRED, REVENUE = ("2100", "2120"), ("4",)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What came in, and what of it waits to be aggregated."""
+
+    event_count: int
+    waiting_count: int
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Notes of one topic that the next step has not taken up."""
+
+    topic: str
+    count: int
+    since: datetime
+
+
+def capture() -> Capture:
+    """Count events and waiting batches; batches carry the counts, so events are not scanned."""
+    waiting = Q(aggregated_at__isnull=True)
+    row = EventBatch.objects.aggregate(
+        events=Coalesce(Sum("event_count"), 0),
+        waiting=Count("id", filter=waiting),
+        since=Min("received_at", filter=waiting),
+    )
+    return Capture(row["events"], row["waiting"], row["since"])
+
+
+def waiting_notes() -> list[Waiting]:
+    """Count the notes of each topic of the outbox."""
+    rows = (
+        OutboxMessage.objects.values("topic")
+        .annotate(count=Count("id"), since=Min("created_at"))
+        .order_by("topic")
+    )
+    return [Waiting(row["topic"], row["count"], row["since"]) for row in rows]
+
+
+def open_quarantine() -> int:
+    """Count events that wait for somebody to map, replay or dismiss them."""
+    return QuarantinedEvent.objects.filter(state=QuarantineState.OPEN).count()
+
+
+def usage_by_day(start_at: datetime, end_at: datetime) -> list[tuple[date, str, str, Decimal]]:
+    """Sum quantities by UTC day, model and unit; a meter without models goes by its code."""
+    rows = (
+        UsageWindow.objects.filter(start_at__gte=start_at, start_at__lt=end_at)
+        .annotate(
+            day=TruncDate("start_at"),
+            series=Coalesce(
+                KeyTextTransform("model", "dimensions"), Cast(F("meter__code"), CharField())
+            ),
+        )
+        .values_list("day", "series", "meter__unit")
+        .annotate(total=Sum("quantity"))
+        .order_by("day", "series", "meter__unit")
+    )
+    return list(rows)
+
+
+def credits_outstanding(at: datetime) -> list[tuple[str, Decimal]]:
+    """Sum what is left of the grants that are in force, by pricing unit."""
+    in_force = Q(expires_at__isnull=True) | Q(expires_at__gt=at)
+    return list(
+        CreditGrant.objects.filter(in_force, effective_at__lte=at, remaining__gt=0)
+        .values_list("pricing_unit__code")
+        .annotate(total=Sum("remaining"))
+        .order_by("pricing_unit__code")
+    )
+
+
+def charge_by_day(start_at: datetime, end_at: datetime) -> list[Row]:
+    """Sum what grants covered and what they did not, by UTC day, in credits."""
+    rows = (
+        RatedUsage.objects.filter(service_at__gte=start_at, service_at__lt=end_at)
+        .annotate(day=TruncDate("service_at"))
+        .values_list("day")
+        .annotate(drawn_total=Sum("drawn"), overage_total=Sum("overage"))
+        .order_by("day")
+    )
+    return [
+        part
+        for day, drawn, overage in rows
+        for part in ((day, "drawn from grants", drawn), (day, "overage", overage))
+    ]
+
+
+def account_totals() -> dict[tuple[str, str], int]:
+    """Sum all postings by account and currency, in minor units; debits are positive."""
+    rows = (
+        Posting.objects.values_list("account_id", "currency")
+        .annotate(total=Sum("amount_minor"))
+        .order_by("account_id", "currency")
+    )
+    return {(account, currency): total for account, currency, total in rows}
+
+
+def total_of(
+    totals: dict[tuple[str, str], int], accounts: Iterable[str], sign: int
+) -> list[tuple[int, str]]:
+    """Sum the accounts whose code starts with one of the given, by currency.
+
+    Args:
+        sign: 1 for accounts that are debit-normal, -1 for the others.
+    """
+    sums: dict[str, int] = {}
+    for (account, currency), amount in totals.items():
+        if account.startswith(tuple(accounts)):
+            sums[currency] = sums.get(currency, 0) + sign * amount
+    return [(amount, currency) for currency, amount in sorted(sums.items())]
+
+
+def revenue_by_day(start_on: date, end_on: date) -> list[Row]:
+    """Sum recognised revenue by effective day and account, in major units of each currency."""
+    rows = (
+        Posting.objects.filter(
+            account_id__startswith="4",
+            entry__effective_on__gte=start_on,
+            entry__effective_on__lt=end_on,
+        )
+        .values_list("entry__effective_on", "account__name", "currency")
+        .annotate(total=Sum("amount_minor"))
+        .order_by("entry__effective_on", "account__name", "currency")
+    )
+    return [
+        (day, f"{name}, {currency}", Decimal(-total).scaleb(-exponent(currency)))
+        for day, name, currency, total in rows
+    ]
+
+
+def changes_to_decide(limit: int = 6) -> list[PolicyChange]:
+    """List the policy changes that wait for a decision, the oldest first."""
+    return list(
+        PolicyChange.objects.filter(status=PolicyStatus.PROPOSED)
+        .select_related("proposed_by")
+        .defer("content")
+        .order_by("id")[:limit]
+    )
+
+
+def drafts(limit: int = 6) -> list[Invoice]:
+    """List the draft invoices, those that may be finalized first."""
+    return list(
+        Invoice.objects.filter(status=InvoiceStatus.DRAFT)
+        .select_related("customer")
+        .order_by("ready_at", "id")[:limit]
+    )
+
+
+def draft_counts(at: datetime) -> tuple[int, int]:
+    """Count the drafts, and those of them that are past their grace."""
+    row = Invoice.objects.filter(status=InvoiceStatus.DRAFT).aggregate(
+        all=Count("id"), ready=Count("id", filter=Q(ready_at__lte=at))
+    )
+    return row["all"], row["ready"]
+
+
+def last_check() -> AuditEntry | None:
+    """Return when the books were last checked from the console, and with what result."""
+    return (
+        AuditEntry.objects.filter(action="check_books").select_related("by").order_by("-id").first()
+    )

@@ -1,0 +1,197 @@
+"""The home page: totals of each unit, the state of the chain and of the books, what waits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from billing_project.console import figures
+from billing_project.console.charts import chart_data, chart_options, days_until
+from billing_project.kernel.backoffice.display import money_text, number_text, object_url
+from billing_project.kernel.backoffice.policies import why_not
+from billing_project.kernel.backoffice.related import list_url
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import OutboxMessage, User
+from billing_project.kernel.period import midnight
+from invoicing.models import Invoice
+from metering.models import EventBatch, MeterEvent, QuarantinedEvent, UsageWindow
+from revrec.models import JournalEntry
+
+DAYS = 31
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One total: what it counts, how much, and where to read on."""
+
+    title: str
+    lines: tuple[str, ...]
+    note: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the chain: whether it is done, and since when it is not."""
+
+    title: str
+    state: str
+    is_done: bool
+    url: str
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the home page's figures to its context; some dozen aggregate queries."""
+    at = now()
+    days = days_until(at.date(), DAYS)
+    start_at = midnight(days[0])
+    end_at = midnight(days[-1] + timedelta(days=1))
+    usage = figures.usage_by_day(start_at, end_at)
+    return {
+        **context,
+        "title": "Home",
+        "at": at,
+        "days": DAYS,
+        "tiles": _tiles(at, usage),
+        "steps": _steps(at),
+        "charts": [
+            ("Usage by model and day", chart_data(((d, s, q) for d, s, _, q in usage), days)),
+            (
+                "Credits: drawn and overage by day",
+                chart_data(figures.charge_by_day(start_at, end_at), days),
+            ),
+            (
+                "Revenue recognised by day",
+                chart_data(figures.revenue_by_day(days[0], days[-1] + timedelta(days=1)), days),
+            ),
+        ],
+        "chart_options": chart_options(),
+        "queue": _queue(request.user, at),
+        "last_check": figures.last_check(),
+        "books_url": reverse("console:books"),
+        "lineage_url": reverse("console:lineage"),
+    }
+
+
+def _tiles(at: datetime, usage: Sequence[tuple[Any, str, str, Decimal]]) -> list[Tile]:
+    totals = figures.account_totals()
+    entries = list_url(JournalEntry, {})
+    return [
+        _usage_tile(usage),
+        Tile(
+            "Credits outstanding",
+            tuple(f"{_whole(left)} {unit}" for unit, left in figures.credits_outstanding(at)),
+            "left of the grants in force",
+            reverse("admin:credits_creditgrant_changelist"),
+        ),
+        Tile("Overage unbilled", _sums(totals, figures.UNBILLED, 1), "account 1200", entries),
+        Tile(
+            "Receivable",
+            _sums(totals, figures.RECEIVABLE, 1),
+            "account 1100",
+            list_url(Invoice, {"status__exact": "finalized"}),
+        ),
+        Tile("Deferred revenue", _sums(totals, figures.DEFERRED, -1), "2100 and 2120", entries),
+        Tile("Revenue recognised", _sums(totals, figures.REVENUE, -1), "accounts 4xxx", entries),
+    ]
+
+
+def _usage_tile(usage: Sequence[tuple[Any, str, str, Decimal]]) -> Tile:
+    units: dict[str, Decimal] = {}
+    for _, _, unit, quantity in usage:
+        units[unit] = units.get(unit, Decimal(0)) + quantity
+    lines = tuple(f"{number_text(total)} {unit}s" for unit, total in sorted(units.items()))
+    return Tile("Usage", lines, f"metered in the last {DAYS} days", list_url(UsageWindow, {}))
+
+
+def _sums(
+    totals: dict[tuple[str, str], int], accounts: tuple[str, ...], sign: int
+) -> tuple[str, ...]:
+    sums = figures.total_of(totals, accounts, sign)
+    return tuple(money_text(amount, currency) for amount, currency in sums)
+
+
+def _whole(value: Decimal) -> str:
+    return f"{value.quantize(Decimal(1), ROUND_HALF_UP):,}"
+
+
+def _steps(at: datetime) -> list[Step]:
+    capture = figures.capture()
+    notes = {note.topic: note for note in figures.waiting_notes()}
+    quarantined = figures.open_quarantine()
+    all_drafts, ready_drafts = figures.draft_counts(at)
+    return [
+        Step("Events stored", f"{capture.event_count:,}", True, list_url(MeterEvent, {})),
+        _waiting_step(
+            "Aggregate", capture.waiting_count, capture.waiting_since, at, list_url(EventBatch, {})
+        ),
+        *(
+            _waiting_step(
+                title,
+                notes[topic].count if topic in notes else 0,
+                notes[topic].since if topic in notes else None,
+                at,
+                list_url(OutboxMessage, {"topic__exact": topic}),
+            )
+            for title, topic in (
+                ("Rate and draw down", "usage_changed"),
+                ("Recognise drawdowns", "credits_changed"),
+                ("Recognise invoices", "money_changed"),
+            )
+        ),
+        Step(
+            "Quarantine",
+            f"{quarantined:,} open" if quarantined else "empty",
+            not quarantined,
+            list_url(QuarantinedEvent, {"state__exact": "open"}),
+        ),
+        Step(
+            "Draft invoices",
+            f"{all_drafts:,}, {ready_drafts:,} past their grace" if all_drafts else "none",
+            not ready_drafts,
+            list_url(Invoice, {"status__exact": "draft"}),
+        ),
+    ]
+
+
+def _waiting_step(title: str, count: int, since: datetime | None, at: datetime, url: str) -> Step:
+    if not count or since is None:
+        return Step(title, "up to date", True, url)
+    seconds = max(0, int((at - since).total_seconds()))
+    return Step(title, f"{count:,} waiting, oldest {_ago(seconds)}", False, url)
+
+
+def _ago(seconds: int) -> str:
+    for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {name}"
+    return f"{seconds} s"
+
+
+def _queue(user: Any, at: datetime) -> list[dict[str, Any]]:
+    """List what waits for people; `can` says whether this person may take it up."""
+    items: list[dict[str, Any]] = []
+    for change in figures.changes_to_decide():
+        may_decide = isinstance(user, User) and user.has_perm("kernel.approve_policychange")
+        items.append(
+            {
+                "title": change.title,
+                "note": f"policy change by {change.proposed_by}",
+                "url": object_url(change),
+                "can": may_decide and not why_not(user, change),
+            }
+        )
+    for invoice in figures.drafts():
+        items.append(
+            {
+                "title": f"{invoice} for {invoice.customer.name}",
+                "note": f"draft of {money_text(invoice.total_minor, invoice.currency)}",
+                "url": object_url(invoice),
+                "can": invoice.ready_at <= at and user.has_perm("invoicing.finalize_invoice"),
+            }
+        )
+    return items

@@ -1,0 +1,167 @@
+"""The page that draws a lineage: one fact, everything it came from, everything it became."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from billing_project.console.drawing import BOX_HEIGHT, BOX_WIDTH, Curve, column_x, draw
+from billing_project.console.lineage import KINDS, Lineage, Node, NodeType, start_of, trace
+from billing_project.console.search import Found, find_facts
+from billing_project.kernel.backoffice.display import moment_text, number_text
+from billing_project.kernel.errors import BillingError
+
+SHOWN, MOST = 25, 200  # Facts of one kind on the page, at first and on request.
+
+# Title, owner of the step, kinds of facts.
+_COLUMNS = (
+    ("Event", "engineering", (NodeType.METER_EVENT,)),
+    ("Usage window", "engineering", (NodeType.USAGE_WINDOW,)),
+    ("Rated usage, grant", "product", (NodeType.RATED_USAGE, NodeType.CREDIT_GRANT)),
+    ("Ledger, overage", "product", (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)),
+    ("Invoice line", "finance", (NodeType.INVOICE_LINE,)),
+    (
+        "Schedule, payment, note",
+        "finance",
+        (NodeType.REVENUE_SCHEDULE, NodeType.PAYMENT, NodeType.CREDIT_NOTE),
+    ),
+    ("Journal entry", "finance", (NodeType.JOURNAL_ENTRY,)),
+)
+_PAGES = {
+    NodeType.METER_EVENT: "metering_meterevent",
+    NodeType.USAGE_WINDOW: "metering_usagewindow",
+    NodeType.RATED_USAGE: "credits_ratedusage",
+    NodeType.CREDIT_GRANT: "credits_creditgrant",
+    NodeType.LEDGER_TRANSACTION: "credits_ledgertransaction",
+    NodeType.OVERAGE: "credits_ratedusage",
+    NodeType.INVOICE_LINE: "invoicing_invoiceline",
+    NodeType.CREDIT_NOTE: "invoicing_creditnote",
+    NodeType.PAYMENT: "invoicing_payment",
+    NodeType.REVENUE_SCHEDULE: "revrec_revenueschedule",
+    NodeType.JOURNAL_ENTRY: "revrec_journalentry",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One step of the chain, with its heading."""
+
+    title: str
+    owner: str
+    x: int
+    is_empty: bool
+
+
+@dataclass(frozen=True)
+class NodeBox:
+    """One fact as its box and its table row show it."""
+
+    node: Node
+    kind: str
+    url: str
+    amount: str
+    at: str
+    is_start: bool
+    x: int = 0
+    y: int = 0
+
+    @property
+    def short_label(self) -> str:
+        """What fits the first line of the box."""
+        return _cut(self.node.label, 25)
+
+    @property
+    def short_amount(self) -> str:
+        """What fits the second line of the box."""
+        return _cut(self.amount, 21)
+
+    @property
+    def rule(self) -> str:
+        """What fits the third line: owner, and version of the rule."""
+        return _cut(" · ".join(filter(None, [self.node.owner, self.node.policy_version])), 27)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A lineage, ready to be drawn."""
+
+    columns: tuple[Column, ...]
+    boxes: tuple[NodeBox, ...]
+    curves: tuple[Curve, ...]
+    width: int
+    height: int
+
+
+def lineage_page(request: HttpRequest) -> HttpResponse:
+    """Draw the lineage of the fact that the address names, or find one for what was typed."""
+    text = request.GET.get("q", "")
+    found = find_facts(text) if text else []
+    if len(found) == 1:
+        return HttpResponseRedirect(found[0].url)
+    context: dict[str, Any] = {
+        **admin.site.each_context(request),
+        "title": "Lineage",
+        "q": text,
+        "found": found,
+        "is_lost": bool(text) and not found,
+        "most": MOST,
+        **_traced(request),
+    }
+    return TemplateResponse(request, "console/lineage.html", context)
+
+
+def picture_of(lineage: Lineage, starts: Iterable[Any]) -> Picture:
+    """Lay a lineage out by the steps of the chain."""
+    first = set(starts)
+    columns = [[node.ref for node in lineage.of(*kinds)] for _, _, kinds in _COLUMNS]
+    drawing = draw(columns, [(edge.source, edge.target) for edge in lineage.edges])
+    nodes = {node.ref: node for node in lineage.nodes}
+    boxes = tuple(_box(nodes[b.key], b.key in first, b.x, b.y) for b in drawing.boxes)
+    heads = tuple(
+        Column(title, owner, column_x(i), not columns[i])
+        for i, (title, owner, _) in enumerate(_COLUMNS)
+    )
+    return Picture(heads, boxes, drawing.curves, drawing.width, max(drawing.height, 130))
+
+
+def _traced(request: HttpRequest) -> dict[str, Any]:
+    kind = next((kind for kind in KINDS if request.GET.get(kind)), "")
+    if not kind:
+        return {}
+    name = request.GET[kind]
+    limit = MOST if "all" in request.GET else SHOWN
+    try:
+        starts = start_of(kind, name)
+    except BillingError as error:
+        return {"problem": error.message, "q": name}
+    lineage = trace(starts, limit=limit)
+    return {
+        "q": name,
+        "fact": Found(kind, name, f"{kind.replace('_', ' ')} {name}"),
+        "picture": picture_of(lineage, starts),
+        "is_truncated": lineage.is_truncated,
+        "limit": limit,
+        "box_width": BOX_WIDTH,
+        "box_height": BOX_HEIGHT,
+    }
+
+
+def _box(node: Node, is_start: bool, x: int, y: int) -> NodeBox:
+    return NodeBox(
+        node=node,
+        kind=node.ref.type.replace("_", " "),
+        url=reverse(f"admin:{_PAGES[node.ref.type]}_change", args=[node.ref.pk]),
+        amount=f"{number_text(node.amount)} {node.unit}",
+        at=moment_text(node.at),
+        is_start=is_start,
+        x=x,
+        y=y,
+    )
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

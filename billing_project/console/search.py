@@ -1,0 +1,114 @@
+"""Find facts by what people paste: an event's identifier, an invoice number, JE-12, a customer."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from django.db.models import Q
+from django.http import HttpRequest
+from unfold.dataclasses import SearchResult
+
+from billing_project.console.lineage.starts import event_id
+from billing_project.console.navigation import lineage_url
+from billing_project.kernel.backoffice.display import object_url
+from credits.models import LedgerTransaction
+from invoicing.models import CreditNote, Invoice
+from metering.models import Customer, EventIdentity
+from revrec.models import JournalEntry
+
+_MOST = 8
+_MAX_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class Found:
+    """One fact that a lineage can start from."""
+
+    kind: str  # As the trace names it: "event", "invoice", "journal_entry".
+    name: str
+    title: str
+
+    @property
+    def url(self) -> str:
+        """The address of its lineage."""
+        return lineage_url(self.kind, self.name)
+
+
+def find_facts(text: str) -> list[Found]:
+    """List the facts that a pasted text may mean, the likeliest first."""
+    words = text.strip()
+    if not words or "\x00" in words:
+        return []
+    found = [fact for find in _FINDERS for fact in find(words)]
+    return found[:_MOST]
+
+
+def find_anything(request: HttpRequest, term: str) -> list[SearchResult]:
+    """Answer the command palette; `term` comes in lower case, the request has it as typed."""
+    text = request.GET.get("s", term)
+    facts = [
+        SearchResult(f"Lineage of {f.title}", f.kind, f.url, "account_tree")
+        for f in find_facts(text)
+    ]
+    return [*_pages(text), *facts][: 2 * _MOST]
+
+
+def _pages(text: str) -> Iterator[SearchResult]:
+    words = text.strip().replace("\x00", "")
+    for customer in Customer.objects.filter(
+        Q(external_id__istartswith=words) | Q(name__icontains=words)
+    )[:_MOST]:
+        yield SearchResult(customer.name, customer.external_id, object_url(customer), "groups")
+    for invoice in Invoice.objects.filter(number=words.upper()).select_related("customer"):
+        yield SearchResult(str(invoice), invoice.customer.name, object_url(invoice), "receipt")
+    for note in CreditNote.objects.filter(number=words.upper()):
+        yield SearchResult(note.number, "Credit note", object_url(note), "assignment_return")
+
+
+def _events(words: str) -> Iterable[Found]:
+    customer, slash, identifier = words.partition("/")
+    if slash and event_id(customer, identifier) is not None:
+        yield Found("event", words, f"event {words}")
+    # Identities are keyed by customer first: name them all, so that the index is used.
+    customers = dict(Customer.objects.values_list("pk", "external_id"))
+    for identity in EventIdentity.objects.filter(customer_id__in=list(customers), identifier=words)[
+        :_MOST
+    ]:
+        name = f"{customers[identity.customer_id]}/{words}"
+        yield Found("event", name, f"event {name}")
+
+
+def _invoices(words: str) -> Iterable[Found]:
+    number, colon, position = words.upper().partition(":")
+    if not Invoice.objects.filter(number=number).exists():
+        return
+    if colon and position.isascii() and position.isdigit():
+        yield Found("invoice_line", f"{number}:{position}", f"invoice line {number}:{position}")
+    else:
+        yield Found("invoice", number, f"invoice {number}")
+
+
+def _journal_entries(words: str) -> Iterable[Found]:
+    number = _id_after(words.upper(), "JE-")
+    if number is not None and JournalEntry.objects.filter(pk=number).exists():
+        yield Found("journal_entry", str(number), f"journal entry JE-{number}")
+
+
+def _ledger_transactions(words: str) -> Iterable[Found]:
+    number = _id_after(words.upper(), "LT-")
+    same = Q(source_key=words) | (Q() if number is None else Q(pk=number))
+    for row in LedgerTransaction.objects.filter(same)[:_MOST]:
+        yield Found("ledger_transaction", str(row.pk), f"ledger transaction LT-{row.pk}")
+
+
+def _id_after(words: str, prefix: str) -> int | None:
+    digits = words.removeprefix(prefix)
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
+    return int(digits) if is_number else None
+
+
+_FINDERS: tuple[Callable[[str], Iterable[Found]], ...] = (
+    _events,
+    _invoices,
+    _journal_entries,
+    _ledger_transactions,
+)

@@ -1,0 +1,13 @@
+"""Addresses of the console's own pages, beside the admin's."""
+
+from django.contrib import admin
+from django.urls import path
+
+from billing_project.console.books import books_page
+from billing_project.console.lineage_page import lineage_page
+
+app_name = "console"
+urlpatterns = [
+    path("lineage/", admin.site.admin_view(lineage_page), name="lineage"),
+    path("books/", admin.site.admin_view(books_page), name="books"),
+]

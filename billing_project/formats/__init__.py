@@ -1,0 +1,1 @@
+"""How the back office writes dates: ISO 8601, in UTC, the same for everybody."""

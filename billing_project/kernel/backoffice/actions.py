@@ -1,0 +1,163 @@
+"""Actions with a form: a button on an object's page that calls exactly one service.
+
+The page shows the form; a valid one runs the action. A BillingError becomes a message and the form
+keeps its input; success redirects to the object's page with a message, so that a reload repeats
+nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+
+from billing_project.kernel.backoffice.display import object_url
+from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import User
+
+# What an action does once its form is valid; returns the message of its success.
+Run = Callable[[Any, User, Any, Any], str]
+Page = TypeVar("Page", bound=Callable[..., HttpResponse])
+
+
+@dataclass(frozen=True)
+class FormAction:
+    """What stands behind one button."""
+
+    title: str
+    permission: str  # "invoicing.record_payment"
+    form: type[ActionForm]
+    offered: Callable[[Any], bool]  # Whether the object's state admits it.
+    refusal: Callable[[User, Any], str]  # Why this person may not, or "".
+    explanation: str
+    is_final: bool
+
+    def is_shown(self, user: User, subject: Model) -> bool:
+        """Tell whether the button stands on the object's page."""
+        return user.has_perm(self.permission) and self.offered(subject)
+
+
+def form_action(
+    title: str,
+    *,
+    permission: str,
+    form: type[ActionForm] = ReasonForm,
+    icon: str = "edit",
+    offered: Callable[[Any], bool] = lambda subject: True,
+    refusal: Callable[[User, Any], str] = lambda user, subject: "",
+    explanation: str = "",
+    is_final: bool = False,
+) -> Callable[[Run], Any]:
+    """Make an admin method into an action with a form; name it in `actions_detail`.
+
+    The method takes (by, subject, form) with a valid form, calls one service, and returns what to
+    tell the person.
+
+    Args:
+        offered: Hides the button where the object's state does not admit the action.
+        refusal: Says why this person may not; shown in place of the button to submit.
+        is_final: What cannot be undone gets a red button.
+    """
+    spec = FormAction(title, permission, form, offered, refusal, explanation, is_final)
+
+    def decorate(run: Run) -> Any:
+        variant = ActionVariant.DANGER if is_final else ActionVariant.DEFAULT
+        path = run.__name__.replace("_", "-")
+
+        @wraps(run)
+        def page(self: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+            return _respond(self, request, object_id, spec, run)
+
+        button = action(page, description=title, url_path=path, icon=icon, variant=variant)
+        button.form_action = spec
+        return button
+
+    return decorate
+
+
+def page_action(title: str, *, icon: str) -> Callable[[Page], Page]:
+    """Make an admin method (request, object_id) into a button that opens a page of its own."""
+
+    def decorate(page: Page) -> Page:
+        path = page.__name__.replace("_", "-")
+        return cast(Page, action(description=title, url_path=path, icon=icon)(page))
+
+    return decorate
+
+
+def _respond(
+    admin: Any, request: HttpRequest, object_id: str, spec: FormAction, run: Run
+) -> HttpResponse:
+    user = request.user
+    if not isinstance(user, User) or not user.has_perm(spec.permission):
+        raise PermissionDenied
+    subject = admin.get_object(request, unquote(object_id))
+    if subject is None:
+        response: HttpResponse = admin._get_obj_does_not_exist_redirect(
+            request, admin.opts, object_id
+        )
+        return response
+    if not admin.has_view_permission(request, subject):
+        raise PermissionDenied
+    form = spec.form(request.POST if request.method == "POST" else None, subject=subject)
+    refusal = spec.refusal(user, subject)
+    if form.is_bound and _succeeds(admin, request, user, subject, form, refusal, run):
+        return HttpResponseRedirect(object_url(subject))
+    return _page(admin, request, subject, form, spec, refusal)
+
+
+def _succeeds(
+    admin: Any,
+    request: HttpRequest,
+    user: User,
+    subject: Model,
+    form: ActionForm,
+    refusal: str,
+    run: Run,
+) -> bool:
+    if refusal:
+        messages.error(request, refusal)
+        return False
+    if not form.is_valid():
+        return False
+    try:
+        message = run(admin, user, subject, form)
+    except BillingError as error:
+        messages.error(request, error.message)
+        return False
+    messages.success(request, message)
+    return True
+
+
+def _page(
+    admin: Any,
+    request: HttpRequest,
+    subject: Model,
+    form: ActionForm,
+    spec: FormAction,
+    refusal: str,
+) -> HttpResponse:
+    context = {
+        **admin.admin_site.each_context(request),
+        "opts": admin.opts,
+        "original": subject,
+        "title": spec.title,
+        "subtitle": str(subject),
+        "subject_url": object_url(subject),
+        "form": form,
+        "action": spec,
+        "refusal": refusal,
+        "media": admin.media + form.media,
+    }
+    request.current_app = admin.admin_site.name
+    status = 422 if form.is_bound else 200
+    return TemplateResponse(request, "backoffice/action.html", context, status=status)

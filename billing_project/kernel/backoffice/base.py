@@ -1,0 +1,175 @@
+"""The read-only admin: facts are shown, never edited; what changes them is an action.
+
+Pages follow Django's view permissions, which every role has. Writing is refused to everybody,
+superusers included: the address that would save answers 403.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib.admin.utils import flatten, flatten_fieldsets, unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from billing_project.kernel.backoffice.actions import FormAction
+from billing_project.kernel.backoffice.related import Link, links_of, list_url
+from billing_project.kernel.models import AuditEntry, User
+
+if TYPE_CHECKING:
+    from django.contrib import admin
+
+    _Admin = admin.ModelAdmin[Any]
+    _Inline = admin.TabularInline[Any, Any]
+
+    class _History:
+        """Stands for SimpleHistoryAdmin, which has no types."""
+else:
+    from simple_history.admin import SimpleHistoryAdmin as _History
+    from unfold.admin import ModelAdmin as _Admin
+    from unfold.admin import TabularInline as _Inline
+
+
+class ReadOnlyAdmin(_Admin):
+    """Shows rows of one model; its only writes are the actions it names."""
+
+    fields: ClassVar[tuple[Any, ...] | None] = None  # Names, and callables of `display`.
+    fieldsets: ClassVar[tuple[Any, ...] | None] = None
+    list_per_page = 50
+    list_max_show_all = 0
+    list_filter_submit = True
+    show_full_result_count = False
+    actions_detail: tuple[str, ...] = ()
+    change_form_outer_before_template = "backoffice/related.html"
+    compressed_fields = True
+    has_versions = False  # Whether the history button shows versions of the row.
+
+    def __init__(self, model: type[Model], admin_site: Any) -> None:
+        super().__init__(model, admin_site)
+        # On the instance, because Django's checks read the attribute.
+        self.readonly_fields = _shown(self.fieldsets, self.fields)  # type: ignore[misc]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse: rows are made by services."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: facts are never edited."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: nothing is deleted."""
+        return False
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """Offer the actions that this person may do and this object's state admits."""
+        actions: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        with_forms = [a for a in actions if hasattr(a.method, "form_action")]
+        if not with_forms:
+            return actions
+        subject = self.get_object(request, unquote(str(object_id)))
+        return [a for a in actions if _is_shown(a, request.user, subject)]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Refuse every write; there is nothing that a form here could save."""
+        if request.method not in {"GET", "HEAD"} or object_id is None:
+            raise PermissionDenied
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add the links that other apps offer for this object, and its audit trail."""
+        obj = context.get("original")
+        if obj is not None:
+            audit_trail = Link("Audit trail", self._audit_url(obj.pk), "history_edu")
+            context["related_links"] = [*links_of(obj), audit_trail]
+            context["show_history"] = self.has_versions
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what was done to the object: its audit entries."""
+        return HttpResponseRedirect(self._audit_url(unquote(object_id)))
+
+    def _audit_url(self, key: object) -> str:
+        return list_url(AuditEntry, {"subject__exact": f"{self.opts.model_name}:{key}"})
+
+
+class HistoryAdmin(_History, ReadOnlyAdmin):
+    """A read-only admin of configuration: its history page lists each version of the row."""
+
+    fields: ClassVar[tuple[Any, ...] | None] = None
+    has_versions = True
+
+    def history_form_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        version_id: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one version; a POST here would write it back, and is refused."""
+        if request.method not in {"GET", "HEAD"}:
+            raise PermissionDenied
+        response: HttpResponse = super().history_form_view(  # type: ignore[misc]
+            request, object_id, version_id, extra_context
+        )
+        return response
+
+
+class ReadOnlyInline(_Inline):
+    """Rows under an object: capped by pages, joined in one query, never edited."""
+
+    fields: ClassVar[tuple[Any, ...] | None] = None
+    extra = 0
+    can_delete = False
+    per_page = 20
+    hide_title = True
+    tab = True
+    list_select_related: tuple[str, ...] = ()
+
+    def __init__(self, parent_model: type[Model], admin_site: Any) -> None:
+        super().__init__(parent_model, admin_site)
+        # On the instance, because Django's checks read the attribute.
+        self.readonly_fields = _shown(self.fieldsets, self.fields)  # type: ignore[misc]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Join what the columns read."""
+        queryset = super().get_queryset(request)
+        return (
+            queryset.select_related(*self.list_select_related)
+            if self.list_select_related
+            else queryset
+        )
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: rows are made by services."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: facts are never edited."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: nothing is deleted."""
+        return False
+
+
+def _shown(fieldsets: Any, fields: Any) -> tuple[Any, ...]:
+    if fieldsets:
+        return tuple(flatten_fieldsets(fieldsets))
+    return tuple(flatten(fields or ()))
+
+
+def _is_shown(entry: Any, user: Any, subject: Model | None) -> bool:
+    spec: FormAction | None = getattr(entry.method, "form_action", None)
+    if spec is None:
+        return True
+    return isinstance(user, User) and subject is not None and spec.is_shown(user, subject)

@@ -1,0 +1,105 @@
+"""Forms of actions: what a person must say before one service is called."""
+
+import re
+import secrets
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from billing_project.kernel.money import exponent
+
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+
+
+class ActionForm(forms.Form):
+    """The base: knows its subject, and carries a nonce that names this one attempt.
+
+    The nonce is drawn when the page is shown and comes back with it, so that a double click is one
+    attempt: services that take a key get it.
+    """
+
+    nonce = forms.CharField(widget=forms.HiddenInput)
+    before_template = ""  # Shown above the fields, with `form` in its context.
+    table_fields: tuple[str, ...] = ()  # Fields that the template before shows itself.
+
+    def __init__(self, *args: Any, subject: Model, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.subject = subject
+        self.fields["nonce"].initial = secrets.token_urlsafe(18)
+
+    def clean_nonce(self) -> str:
+        """Refuse a nonce that this page did not draw."""
+        nonce: str = self.cleaned_data["nonce"]
+        if not _NONCE.fullmatch(nonce):
+            raise ValidationError("Reload the page: its form is damaged.")
+        return nonce
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of this attempt."""
+        return f"console:{self.cleaned_data['nonce']}"
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List what the person should have before their eyes while deciding."""
+        return []
+
+    def listed_fields(self) -> list[forms.BoundField]:
+        """List the fields that the page shows one under another."""
+        return [field for field in self if field.name not in self.table_fields]
+
+
+class ReasonField(forms.CharField):
+    """Why: a sentence that an auditor reads later."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        defaults = {
+            "label": "Reason",
+            "max_length": 1000,
+            "help_text": "Kept in the audit trail under your name.",
+            "widget": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        }
+        super().__init__(**{**defaults, **kwargs})
+
+
+class ReasonForm(ActionForm):
+    """A form that asks for the reason and nothing else."""
+
+    reason = ReasonField()
+
+
+class ConfirmForm(ActionForm):
+    """A form that asks only whether to go on."""
+
+
+class AmountField(forms.DecimalField):
+    """An amount in major units of one currency; cleans to minor units."""
+
+    def __init__(self, *, currency: str = "USD", **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}))
+        self.currency = currency
+        super().__init__(max_digits=18, **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        """Return minor units; refuse fractions of them."""
+        amount = super().clean(value)
+        if amount is None:
+            return None
+        minor = amount.scaleb(exponent(self.currency))
+        if minor != minor.to_integral_value():
+            decimals = exponent(self.currency)
+            raise ValidationError(f"{self.currency} has {decimals} decimals.")
+        return int(minor)
+
+
+class CreditsField(forms.DecimalField):
+    """A positive number of credits, with at most 12 decimals."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}))
+        super().__init__(
+            max_digits=36, decimal_places=12, min_value=Decimal("0.000000000001"), **kwargs
+        )

@@ -1,0 +1,211 @@
+"""Credits given, taken back and used: grants and the ledger that explains them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    moment_text,
+    money,
+    number,
+    number_text,
+    pairs,
+)
+from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from credits.admin.usage import KIND_TONES
+from credits.models import CreditGrant, LedgerTransaction, RatedUsage
+from credits.services.grants import expire_grant, void_grant
+from metering.models import Customer
+
+_VOID = "credits.void_creditgrant"
+_CATEGORIES = {"paid": "good", "promotional": "info", "included": "", "goodwill": "wait"}
+_END_REASONS = (
+    ("entered_by_mistake", "entered by mistake"),
+    ("duplicate", "given twice"),
+    ("agreed_with_customer", "agreed with the customer"),
+    ("contract_ended", "contract ended"),
+    ("misuse", "misuse"),
+)
+
+
+class EndGrantForm(ActionForm):
+    """Why what is left of a grant ends."""
+
+    subject: CreditGrant
+    reason_code = forms.ChoiceField(
+        label="Reason", choices=_END_REASONS, widget=UnfoldAdminSelectWidget
+    )
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List what the grant gave and what is left of it."""
+        grant = self.subject
+        unit = grant.pricing_unit.code
+        return [
+            ("Customer", grant.customer.name),
+            ("Grant", str(grant)),
+            ("Given", f"{number_text(grant.amount)} {unit}"),
+            ("Left, ends now", f"{number_text(grant.remaining)} {unit}"),
+            ("Expires", moment_text(grant.expires_at)),
+        ]
+
+
+class LedgerInline(ReadOnlyInline):
+    """Where a grant's credits went, newest first."""
+
+    model = LedgerTransaction
+    fields = (
+        link("rated_usage", "for", text="rated_usage.source_key"),
+        badge("kind", KIND_TONES),
+        number("credits"),
+        number("cost_unrounded", "cost", unit="grant.currency"),
+        "reason_code",
+        "effective_at",
+    )
+    list_select_related = ("rated_usage", "grant")
+    verbose_name_plural = "ledger transactions"
+    tab = False
+
+
+def _has_credits_left(grant: CreditGrant) -> bool:
+    return grant.remaining > 0
+
+
+@admin.register(CreditGrant)
+class CreditGrantAdmin(ReadOnlyAdmin):
+    """Credits given to customers; what remains is what the ledger says."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        badge("category", _CATEGORIES),
+        number("amount", unit="pricing_unit.code"),
+        number("remaining", unit="pricing_unit.code"),
+        money("price_minor", "price"),
+        moment("effective_at"),
+        moment("expires_at"),
+    )
+    list_filter = (("customer", AutocompleteSelectFilter), "category")
+    list_select_related = ("customer", "pricing_unit")
+    search_fields = ("=id", "customer__external_id", "source_key", "reason_code")
+    search_help_text = "Id, customer's external id, source key or reason code"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    link("customer"),
+                    badge("category", _CATEGORIES),
+                    number("amount", unit="pricing_unit.code"),
+                    number("remaining", unit="pricing_unit.code"),
+                    money("price_minor", "price"),
+                )
+            },
+        ),
+        (
+            "Scope",
+            {
+                "fields": (
+                    "priority",
+                    "effective_at",
+                    "expires_at",
+                    link("workspace"),
+                    pairs("meter_codes", "meters"),
+                )
+            },
+        ),
+        ("Origin", {"fields": ("reason_code", "source_key", link("created_by"), "created_at")}),
+    )
+    inlines = (LedgerInline,)
+    actions_detail = ("void", "expire")
+
+    @form_action(
+        "Void",
+        permission=_VOID,
+        form=EndGrantForm,
+        icon="cancel",
+        offered=_has_credits_left,
+        is_final=True,
+        explanation="For a grant that should not have been given: all that is left of it is taken"
+        " back. What was used stays used.",
+    )
+    def void(self, by: User, grant: CreditGrant, form: EndGrantForm) -> str:
+        """Take back what is left."""
+        taken = void_grant(
+            grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
+        )
+        return f"Voided {number_text(-taken.credits)} {grant.pricing_unit.code} of {grant}."
+
+    @form_action(
+        "Expire",
+        permission=_VOID,
+        form=EndGrantForm,
+        icon="timer_off",
+        offered=_has_credits_left,
+        is_final=True,
+        explanation="For a grant that ends early: all that is left of it expires now. If it was"
+        " paid for, what is left becomes revenue.",
+    )
+    def expire(self, by: User, grant: CreditGrant, form: EndGrantForm) -> str:
+        """Let what is left expire now."""
+        taken = expire_grant(
+            grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
+        )
+        return f"Expired {number_text(-taken.credits)} {grant.pricing_unit.code} of {grant}."
+
+
+@admin.register(LedgerTransaction)
+class LedgerTransactionAdmin(ReadOnlyAdmin):
+    """Every movement of every grant; append-only."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        badge("kind", KIND_TONES),
+        number("credits", unit="grant.pricing_unit.code"),
+        number("cost_unrounded", "cost", unit="grant.currency"),
+        link("grant"),
+        link("rated_usage"),
+        moment("effective_at"),
+    )
+    list_filter = (("customer", AutocompleteSelectFilter), "kind")
+    list_select_related = ("customer", "grant__pricing_unit", "rated_usage")
+    paginator = InfinitePaginator
+    ordering = ("-id",)
+    search_fields = ("=id", "=source_key", "=customer__external_id")
+    search_help_text = "Id, source key or customer's external id, exactly"
+    fields = (
+        "source_key",
+        link("customer"),
+        link("grant"),
+        badge("kind", KIND_TONES),
+        number("credits", unit="grant.pricing_unit.code"),
+        number("cost_unrounded", "cost", unit="grant.currency"),
+        link("rated_usage"),
+        link("credit_policy", "burn order"),
+        "reason_code",
+        "effective_at",
+        "recorded_at",
+        link("recorded_by"),
+    )
+
+
+def _of_customer(customer: Customer) -> dict[str, object]:
+    return {"customer__id__exact": customer.pk}
+
+
+offer_list(Customer, CreditGrant, _of_customer, icon="redeem")
+offer_list(Customer, LedgerTransaction, _of_customer, icon="swap_vert")
+offer_list(RatedUsage, LedgerTransaction, lambda rated: {"rated_usage__id__exact": rated.pk})
+offer_list(CreditGrant, LedgerTransaction, lambda grant: {"grant__id__exact": grant.pk})

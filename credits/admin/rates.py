@@ -1,0 +1,150 @@
+"""What usage costs in credits: versions of rates, and of the rule which grant burns first."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.display import badge_html, link, moment_text, number, pairs
+from billing_project.kernel.backoffice.related import offer_list
+from credits.models import CreditPolicy, PricingUnit, Rate, RateCard, RateCardVersion
+
+_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad"}
+
+
+class _VersionAdmin(ReadOnlyAdmin):
+    """A version of a rule; its policy change says whether it governs, and why."""
+
+    fields: ClassVar[tuple[Any, ...] | None] = None
+
+    @admin.display(description="Status")
+    def status(self, version: RateCardVersion | CreditPolicy) -> str:
+        """Show the decision on the version."""
+        change = version.policy_change
+        return badge_html(change.status, _TONES[change.status])
+
+    @admin.display(description="Governs from")
+    def governs_from(self, version: RateCardVersion | CreditPolicy) -> str:
+        """Show when an approved version starts to govern."""
+        return moment_text(version.policy_change.effective_at)
+
+
+class VersionInline(ReadOnlyInline):
+    """A rate card's versions."""
+
+    model = RateCardVersion
+    fields = (link("policy_change", "version", text="policy_change.subject"), "status", "from_when")
+    list_select_related = ("policy_change",)
+    ordering = ("-number",)
+
+    def status(self, version: RateCardVersion) -> str:
+        """Show the decision on the version."""
+        return badge_html(version.policy_change.status, _TONES[version.policy_change.status])
+
+    @admin.display(description="Governs from")
+    def from_when(self, version: RateCardVersion) -> str:
+        """Show when the version starts to govern."""
+        return moment_text(version.policy_change.effective_at)
+
+
+class RateInline(ReadOnlyInline):
+    """A version's rates."""
+
+    model = Rate
+    fields = ("meter_code", pairs("dimensions"), number("unit_price", "credits per unit"))
+    ordering = ("meter_code", "id")
+    per_page = 100
+    tab = False
+
+
+@admin.register(PricingUnit)
+class PricingUnitAdmin(ReadOnlyAdmin):
+    """Kinds of credits."""
+
+    list_display = ("code", "name")
+    search_fields = ("code", "name")
+    ordering = ("code",)
+    fields = ("code", "name")
+
+
+@admin.register(RateCard)
+class RateCardAdmin(ReadOnlyAdmin):
+    """Named sets of rates."""
+
+    list_display = ("code", "name", link("pricing_unit"))
+    list_select_related = ("pricing_unit",)
+    search_fields = ("code", "name")
+    ordering = ("code",)
+    fields = ("code", "name", link("pricing_unit"))
+    inlines = (VersionInline,)
+
+
+@admin.register(RateCardVersion)
+class RateCardVersionAdmin(_VersionAdmin):
+    """Immutable rates, in force once somebody else approved them."""
+
+    list_display = (
+        "__str__",
+        link("rate_card"),
+        "number",
+        "status",
+        "governs_from",
+        link("policy_change"),
+    )
+    list_filter = ("policy_change__status",)
+    list_select_related = ("rate_card", "policy_change")
+    search_fields = ("rate_card__code", "policy_change__subject")
+    search_help_text = "Rate card's code"
+    fields = (link("rate_card"), "number", "status", "governs_from", link("policy_change"))
+    inlines = (RateInline,)
+
+
+@admin.register(Rate)
+class RateAdmin(ReadOnlyAdmin):
+    """Prices of one unit of a meter's quantity."""
+
+    list_display = (
+        "meter_code",
+        pairs("dimensions"),
+        number("unit_price", "credits per unit"),
+        link("version"),
+    )
+    list_filter = ("meter_code",)
+    list_select_related = ("version__rate_card",)
+    search_fields = ("meter_code", "version__rate_card__code")
+    search_help_text = "Meter's or rate card's code"
+    ordering = ("-version_id", "meter_code", "id")
+    fields = (
+        link("version"),
+        "meter_code",
+        pairs("dimensions"),
+        number("unit_price", "credits per unit"),
+    )
+
+
+@admin.register(CreditPolicy)
+class CreditPolicyAdmin(_VersionAdmin):
+    """Which grant is used first."""
+
+    list_display = (
+        "__str__",
+        pairs("burn_order"),
+        "status",
+        "governs_from",
+        link("policy_change"),
+    )
+    list_filter = ("policy_change__status",)
+    list_select_related = ("policy_change",)
+    search_fields = ("code", "policy_change__subject")
+    ordering = ("code", "-number")
+    fields = (
+        "code",
+        "number",
+        pairs("burn_order"),
+        "status",
+        "governs_from",
+        link("policy_change"),
+    )
+
+
+offer_list(RateCard, RateCardVersion, lambda card: {"rate_card__id__exact": card.pk})

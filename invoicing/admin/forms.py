@@ -1,0 +1,151 @@
+"""Forms of what is done to invoices."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from billing_project.kernel.backoffice.display import moment_text, money_text
+from billing_project.kernel.backoffice.forms import ActionForm, AmountField
+from billing_project.kernel.clock import now
+from billing_project.kernel.money import Money
+from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
+
+_METHODS = (
+    ("bank_transfer", "bank transfer"),
+    ("card", "card"),
+    ("direct_debit", "direct debit"),
+    ("check", "check"),
+    ("other", "other"),
+)
+_REASONS = {
+    CreditNoteReason.BILLING_ERROR: "billing error: it was never owed",
+    CreditNoteReason.DUPLICATE: "duplicate: it was charged twice",
+    CreditNoteReason.CANCEL_FUTURE: "cancellation: the service to come is not wanted",
+    CreditNoteReason.SERVICE_FAILURE: "service failure: what was delivered was not good",
+    CreditNoteReason.GOODWILL: "goodwill",
+    CreditNoteReason.PRICE_CONCESSION: "price concession: a lower price was agreed",
+}
+
+
+class InvoiceForm(ActionForm):
+    """The base of forms about one invoice."""
+
+    subject: Invoice
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List what is claimed and what is still owed."""
+        invoice = self.subject
+        rows: list[tuple[str, Any]] = [
+            ("Invoice", str(invoice)),
+            ("Customer", invoice.customer.name),
+            ("Total", money_text(invoice.total_minor, invoice.currency)),
+        ]
+        if invoice.number:
+            rows.append(("Open", money_text(invoice.open_minor, invoice.currency)))
+            rows.append(("Paid", money_text(invoice.paid_minor, invoice.currency)))
+        return rows
+
+
+class FinalizeForm(InvoiceForm):
+    """What becomes final with a draft."""
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List the draft, its lines as they stand, and when its grace ends."""
+        lines = self.subject.lines.order_by("position")
+        return [
+            *super().facts(),
+            ("Grace ends", moment_text(self.subject.ready_at)),
+            ("Lines", "; ".join(line.description for line in lines) or "none yet"),
+        ]
+
+
+class PaymentForm(InvoiceForm):
+    """Money that came in for an invoice."""
+
+    amount = AmountField()
+    paid_at = forms.SplitDateTimeField(
+        label="Paid at (UTC)", widget=UnfoldAdminSplitDateTimeWidget, initial=now
+    )
+    method = forms.ChoiceField(choices=_METHODS, widget=UnfoldAdminSelectWidget)
+    reference = forms.CharField(
+        max_length=100,
+        help_text="What the bank calls it. The same reference again is the same payment.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+
+    def __init__(self, *args: Any, subject: Invoice, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        self.fields["amount"] = AmountField(
+            currency=subject.currency,
+            label=f"Amount in {subject.currency}",
+            initial=Money(subject.open_minor, subject.currency).decimal,
+        )
+        self.order_fields(["amount", "paid_at", "method", "reference"])
+
+
+class CreditNoteForm(InvoiceForm):
+    """What to take off each line of an invoice."""
+
+    before_template = "backoffice/credit_note_lines.html"
+    reason = forms.ChoiceField(
+        choices=[("", "Choose"), *_REASONS.items()],
+        help_text="It decides how revenue follows.",
+        widget=UnfoldAdminSelectWidget,
+    )
+    memo = forms.CharField(
+        label="Reason in words",
+        max_length=500,
+        help_text="Printed on the credit note.",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+    )
+
+    def __init__(self, *args: Any, subject: Invoice, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        self.lines = list(subject.lines.filter(amount_minor__gt=0).order_by("position"))
+        for line in self.lines:
+            self.fields[_field_of(line)] = AmountField(
+                currency=subject.currency, required=False, min_value=0, label=line.description
+            )
+        self.table_fields = tuple(_field_of(line) for line in self.lines)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a note over nothing, and more than is left of a line."""
+        cleaned = super().clean() or self.cleaned_data
+        for line in self.lines:
+            left = line.amount_minor - line.credited_minor
+            if (cleaned.get(_field_of(line)) or 0) > left:
+                self.add_error(
+                    _field_of(line), f"Only {money_text(left, self.subject.currency)} is left."
+                )
+        if not self.errors and not self.amounts():
+            raise ValidationError("Enter an amount for at least one line.")
+        return cleaned
+
+    def amounts(self) -> list[tuple[InvoiceLine, int]]:
+        """List the lines to credit with their minor units."""
+        chosen = ((line, self.cleaned_data.get(_field_of(line)) or 0) for line in self.lines)
+        return [(line, amount) for line, amount in chosen if amount]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """List each line with what it claims, what is left, and its field."""
+        currency = self.subject.currency
+        return [
+            {
+                "line": line,
+                "amount": money_text(line.amount_minor, currency),
+                "left": money_text(line.amount_minor - line.credited_minor, currency),
+                "field": self[_field_of(line)],
+            }
+            for line in self.lines
+        ]
+
+
+def _field_of(line: InvoiceLine) -> str:
+    return f"line_{line.pk}"

@@ -1,0 +1,328 @@
+"""Claims on customers: drafts to finalize, issued ones to be paid or credited."""
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.paginator import InfinitePaginator
+
+from billing_project.kernel.backoffice.actions import form_action, page_action
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    money,
+    money_text,
+    number,
+    object_link,
+    object_url,
+)
+from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import User
+from credits.models import BillingPeriod, RatedUsage
+from invoicing.admin.forms import CreditNoteForm, FinalizeForm, PaymentForm
+from invoicing.documents import invoice_pdf
+from invoicing.models import (
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    InvoiceStatus,
+    LineUsage,
+    NumberSeries,
+    Payment,
+)
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.invoices import finalize_invoice
+from invoicing.services.payments import record_payment
+from metering.models import Customer
+
+_STATUSES = {"draft": "wait", "finalized": "info", "paid": "good"}
+
+
+class LineInline(ReadOnlyInline):
+    """An invoice's lines."""
+
+    model = InvoiceLine
+    fields = (
+        "position",
+        "as_link",
+        number("quantity"),
+        "unit",
+        number("unit_price_unrounded", "unit price"),
+        money("amount_minor", "amount", currency="invoice.currency"),
+        money("credited_minor", "credited", currency="invoice.currency"),
+        "service",
+    )
+    list_select_related = ("invoice",)
+    verbose_name_plural = "lines"
+    tab = False
+
+    @admin.display(description="Description")
+    def as_link(self, line: InvoiceLine) -> str:
+        """Link to the line's own page."""
+        return object_link(line, line.description)
+
+    def service(self, line: InvoiceLine) -> str:
+        """Show the service period."""
+        return f"{line.service_start_at:%Y-%m-%d} to {line.service_end_at:%Y-%m-%d}"
+
+
+class PaymentInline(ReadOnlyInline):
+    """What was paid."""
+
+    model = Payment
+    fields = (
+        "reference",
+        "method",
+        money("amount_minor", "amount"),
+        "paid_at",
+        link("recorded_by"),
+    )
+    list_select_related = ("recorded_by",)
+    tab = False
+
+
+class NoteInline(ReadOnlyInline):
+    """What was credited."""
+
+    model = CreditNote
+    fields = ("as_link", "reason", money("total_minor", "total"), "issued_at", link("issued_by"))
+    list_select_related = ("issued_by",)
+    tab = False
+
+    @admin.display(description="Number")
+    def as_link(self, note: CreditNote) -> str:
+        """Link to the note's own page."""
+        return object_link(note)
+
+
+def _is_draft(invoice: Invoice) -> bool:
+    return invoice.status == InvoiceStatus.DRAFT
+
+
+def _is_owed(invoice: Invoice) -> bool:
+    return invoice.status == InvoiceStatus.FINALIZED
+
+
+def _is_creditable(invoice: Invoice) -> bool:
+    return not _is_draft(invoice) and invoice.credited_minor < invoice.total_minor
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnlyAdmin):
+    """Claims: a draft has no number; finalizing gives it one and freezes it."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        badge("status", _STATUSES),
+        money("total_minor", "total"),
+        money("open_minor", "open"),
+        moment("service_start_at", "service from"),
+        moment("finalized_at"),
+        "due_on",
+    )
+    list_filter = (("customer", AutocompleteSelectFilter), "status", "currency")
+    list_select_related = ("customer",)
+    search_fields = ("number", "customer__external_id", "customer__name", "source_key")
+    search_help_text = "Number, customer or source key"
+    date_hierarchy = "finalized_at"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "number",
+                    link("customer", text="customer.name"),
+                    link("subscription"),
+                    badge("status", _STATUSES),
+                )
+            },
+        ),
+        (
+            "Money",
+            {
+                "fields": (
+                    money("total_minor", "total"),
+                    money("paid_minor", "paid"),
+                    money("credited_minor", "credited"),
+                    money("open_minor", "open"),
+                )
+            },
+        ),
+        (
+            "When",
+            {
+                "fields": (
+                    ("service_start_at", "service_end_at"),
+                    ("created_at", "ready_at"),
+                    ("finalized_at", "due_on"),
+                )
+            },
+        ),
+    )
+    inlines = (LineInline, PaymentInline, NoteInline)
+    actions_detail = ("pdf", "finalize", "pay", "credit")
+
+    @page_action("PDF", icon="picture_as_pdf")
+    def pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the invoice as its customer gets it."""
+        invoice = self.get_object(request, unquote(object_id))
+        if invoice is None or not self.has_view_permission(request, invoice):
+            raise PermissionDenied
+        try:
+            content = invoice_pdf(invoice)
+        except BillingError as error:
+            messages.error(request, error.message)
+            return HttpResponseRedirect(object_url(invoice))
+        return pdf_response(content, invoice.number)
+
+    @form_action(
+        "Finalize",
+        permission="invoicing.finalize_invoice",
+        form=FinalizeForm,
+        icon="task_alt",
+        offered=_is_draft,
+        is_final=True,
+        explanation="The draft is checked against usage once more, gets the next number, and can"
+        " be changed no longer: only payments and credit notes follow.",
+    )
+    def finalize(self, by: User, invoice: Invoice, form: FinalizeForm) -> str:
+        """Issue the draft."""
+        issued = finalize_invoice(invoice=invoice, by=by, at=now())
+        return f"Issued {issued} over {money_text(issued.total_minor, issued.currency)}."
+
+    @form_action(
+        "Record payment",
+        permission="invoicing.record_payment",
+        form=PaymentForm,
+        icon="payments",
+        offered=_is_owed,
+    )
+    def pay(self, by: User, invoice: Invoice, form: PaymentForm) -> str:
+        """Record money that came in."""
+        data = form.cleaned_data
+        payment = record_payment(
+            invoice=invoice,
+            amount_minor=data["amount"],
+            method=data["method"],
+            reference=data["reference"],
+            paid_at=data["paid_at"],
+            by=by,
+            at=now(),
+        )
+        return f"Recorded {money_text(payment.amount_minor, payment.currency)} for {invoice}."
+
+    @form_action(
+        "Issue credit note",
+        permission="invoicing.issue_creditnote",
+        form=CreditNoteForm,
+        icon="assignment_return",
+        offered=_is_creditable,
+        is_final=True,
+        explanation="A credit note is a numbered document and cannot be taken back. What is still"
+        " open is reduced first; what was paid already becomes the customer's balance.",
+    )
+    def credit(self, by: User, invoice: Invoice, form: CreditNoteForm) -> str:
+        """Take amounts off the invoice's lines."""
+        note = issue_credit_note(
+            invoice=invoice,
+            lines=form.amounts(),
+            reason=form.cleaned_data["reason"],
+            memo=form.cleaned_data["memo"],
+            key=form.key,
+            by=by,
+            at=now(),
+        )
+        total = money_text(note.total_minor, note.currency)
+        return format_html("Issued {} over {}.", object_link(note), total)
+
+
+@admin.register(InvoiceLine)
+class InvoiceLineAdmin(ReadOnlyAdmin):
+    """Single charges, with the usage that stands behind each."""
+
+    list_display = (
+        "__str__",
+        link("invoice"),
+        "kind",
+        "description",
+        number("quantity"),
+        money("amount_minor", "amount", currency="invoice.currency"),
+        money("credited_minor", "credited", currency="invoice.currency"),
+        moment("service_start_at", "service from"),
+    )
+    list_filter = ("kind",)
+    list_select_related = ("invoice",)
+    search_fields = ("invoice__number", "source_key")
+    search_help_text = "Invoice number or source key"
+    ordering = ("-id",)
+    fields = (
+        link("invoice"),
+        "position",
+        "kind",
+        "description",
+        number("quantity", unit="unit"),
+        number("unit_price_unrounded", "unit price", unit="invoice.currency"),
+        money("amount_minor", "amount", currency="invoice.currency"),
+        money("credited_minor", "credited", currency="invoice.currency"),
+        ("service_start_at", "service_end_at"),
+        link("billing_period"),
+        "source_key",
+    )
+
+
+@admin.register(LineUsage)
+class LineUsageAdmin(ReadOnlyAdmin):
+    """Which rated usage stands behind which line."""
+
+    list_display = (
+        "__str__",
+        link("line"),
+        link("rated_usage"),
+        "kind",
+        number("rated_usage.drawn", "drawn"),
+        number("rated_usage.overage", "overage"),
+        moment("rated_usage.service_at", "used"),
+    )
+    list_filter = ("kind",)
+    list_select_related = ("line__invoice", "rated_usage")
+    paginator = InfinitePaginator
+    ordering = ("-id",)
+    search_fields = ("=rated_usage__source_key", "=line__invoice__number")
+    search_help_text = "Source key of the usage or invoice number, exactly"
+    fields = (link("line"), link("rated_usage"), "kind")
+
+
+@admin.register(NumberSeries)
+class NumberSeriesAdmin(ReadOnlyAdmin):
+    """Gapless counters of documents."""
+
+    list_display = ("code", "last_number")
+    ordering = ("code",)
+    fields = ("code", "last_number")
+
+
+def pdf_response(content: bytes, name: str | None) -> HttpResponse:
+    """Answer with a document that the browser shows in its own viewer."""
+    response = HttpResponse(content, content_type="application/pdf")
+    response["Content-Disposition"] = f'inline; filename="{name}.pdf"'
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _of_customer(customer: Customer) -> dict[str, object]:
+    return {"customer__id__exact": customer.pk}
+
+
+offer_list(Customer, Invoice, _of_customer, icon="receipt")
+offer_list(BillingPeriod, InvoiceLine, lambda p: {"billing_period__id__exact": p.pk})
+offer_list(RatedUsage, LineUsage, lambda r: {"rated_usage__id__exact": r.pk}, title="Invoice lines")
+offer_list(
+    InvoiceLine, LineUsage, lambda line: {"line__id__exact": line.pk}, title="Usage behind it"
+)

@@ -1,0 +1,131 @@
+"""What is sold, on which approved terms, and who bought it."""
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.display import (
+    badge_html,
+    link,
+    moment,
+    moment_text,
+    money,
+    number,
+)
+from billing_project.kernel.backoffice.related import offer_list
+from invoicing.models import Invoice, Plan, PlanVersion, Subscription
+from metering.models import Customer
+
+_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad"}
+
+
+class PlanVersionInline(ReadOnlyInline):
+    """A plan's versions, newest first."""
+
+    model = PlanVersion
+    fields = (
+        link("policy_change", "version", text="policy_change.subject"),
+        money("fee_minor"),
+        number("included_credits"),
+        number("overage_price_unrounded", "overage per credit", unit="currency"),
+        "status",
+    )
+    list_select_related = ("policy_change",)
+    ordering = ("-number",)
+    tab = False
+
+    def status(self, version: PlanVersion) -> str:
+        """Show the decision on the version."""
+        return badge_html(version.policy_change.status, _TONES[version.policy_change.status])
+
+
+@admin.register(Plan)
+class PlanAdmin(ReadOnlyAdmin):
+    """Named packages."""
+
+    list_display = ("code", "name")
+    search_fields = ("code", "name")
+    ordering = ("code",)
+    fields = ("code", "name")
+    inlines = (PlanVersionInline,)
+
+
+@admin.register(PlanVersion)
+class PlanVersionAdmin(ReadOnlyAdmin):
+    """Immutable terms, sold once somebody else approved them."""
+
+    list_display = (
+        "__str__",
+        money("fee_minor", "fee"),
+        "interval",
+        number("included_credits"),
+        number("overage_price_unrounded", "overage per credit", unit="currency"),
+        link("rate_card"),
+        "status",
+        "governs_from",
+    )
+    list_filter = ("currency", "policy_change__status")
+    list_select_related = ("plan", "rate_card", "policy_change")
+    search_fields = ("plan__code", "plan__name", "policy_change__subject")
+    search_help_text = "Plan's code or name"
+    fields = (
+        link("plan"),
+        "number",
+        money("fee_minor", "fee"),
+        "interval",
+        number("included_credits"),
+        number("overage_price_unrounded", "overage per credit", unit="currency"),
+        link("rate_card"),
+        "grace_hours",
+        "payment_days",
+        "status",
+        "governs_from",
+        link("policy_change"),
+    )
+
+    def interval(self, version: PlanVersion) -> str:
+        """Show how often the fee recurs."""
+        return f"every {version.interval_count} {version.interval_unit}(s)"
+
+    def status(self, version: PlanVersion) -> str:
+        """Show the decision on the version."""
+        return badge_html(version.policy_change.status, _TONES[version.policy_change.status])
+
+    @admin.display(description="Governs from")
+    def governs_from(self, version: PlanVersion) -> str:
+        """Show when the version starts to be sold."""
+        return moment_text(version.policy_change.effective_at)
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    """Who bought what from when."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        link("plan_version"),
+        moment("start_at"),
+        moment("ends_at"),
+        link("created_by"),
+    )
+    list_filter = (
+        ("customer", AutocompleteSelectFilter),
+        ("ends_at", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("customer", "plan_version__plan", "created_by")
+    search_fields = ("=id", "customer__external_id", "customer__name", "plan_version__plan__code")
+    search_help_text = "Id, customer or plan"
+    fields = (
+        link("customer"),
+        link("plan_version"),
+        "start_at",
+        "ends_at",
+        link("created_by"),
+        "created_at",
+    )
+
+
+offer_list(Customer, Subscription, lambda c: {"customer__id__exact": c.pk}, icon="autorenew")
+offer_list(Subscription, Invoice, lambda s: {"subscription__id__exact": s.pk}, icon="receipt")
+offer_list(PlanVersion, Subscription, lambda v: {"plan_version__id__exact": v.pk})

@@ -1,0 +1,98 @@
+"""Who is billed, under which names, and the parts of them that use."""
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from billing_project.kernel.backoffice.base import HistoryAdmin, ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.display import link, moment
+from billing_project.kernel.backoffice.related import offer_list
+from metering.models import (
+    Customer,
+    CustomerAlias,
+    MeterEvent,
+    MeterEventAdjustment,
+    QuarantinedEvent,
+    UsageWindow,
+    Workspace,
+)
+
+
+class WorkspaceInline(ReadOnlyInline):
+    """A customer's workspaces."""
+
+    model = Workspace
+    fields = ("external_id", "name", "created_at")
+
+
+class AliasInline(ReadOnlyInline):
+    """Other names under which a customer's usage comes."""
+
+    model = CustomerAlias
+    fields = ("external_id", "reason", link("created_by"), "created_at")
+    list_select_related = ("created_by",)
+
+
+@admin.register(Customer)
+class CustomerAdmin(HistoryAdmin):
+    """Who is billed; what other apps keep about a customer is linked at the top."""
+
+    list_display = (
+        "external_id",
+        "name",
+        "currency",
+        "country",
+        "time_zone",
+        "email",
+        moment("created_at"),
+    )
+    list_filter = ("currency", "country")
+    search_fields = ("external_id", "name", "email", "aliases__external_id")
+    search_help_text = "External id, alias, name or email"
+    fields = ("external_id", "name", "currency", "time_zone", "country", "email", "created_at")
+    inlines = (WorkspaceInline, AliasInline)
+
+
+@admin.register(Workspace)
+class WorkspaceAdmin(HistoryAdmin):
+    """Parts of customers that use on their own."""
+
+    list_display = ("external_id", "name", link("customer"), moment("created_at"))
+    list_filter = (("customer", AutocompleteSelectFilter),)
+    list_select_related = ("customer",)
+    search_fields = ("external_id", "name", "customer__external_id")
+    search_help_text = "External id, name, or the customer's external id"
+    fields = ("external_id", "name", link("customer"), "created_at")
+
+
+@admin.register(CustomerAlias)
+class CustomerAliasAdmin(ReadOnlyAdmin):
+    """Names that were mapped to customers, and why."""
+
+    list_display = (
+        "external_id",
+        link("customer"),
+        "reason",
+        link("created_by"),
+        moment("created_at"),
+    )
+    list_select_related = ("customer", "created_by")
+    search_fields = ("external_id", "customer__external_id")
+    search_help_text = "Alias, or the customer's external id"
+    fields = ("external_id", link("customer"), "reason", link("created_by"), "created_at")
+
+
+def _of_customer(customer: Customer) -> dict[str, object]:
+    return {"customer__id__exact": customer.pk}
+
+
+offer_list(Customer, MeterEvent, _of_customer, icon="bolt")
+offer_list(Customer, UsageWindow, _of_customer, icon="schedule")
+offer_list(Customer, MeterEventAdjustment, _of_customer, title="Adjustments", icon="tune")
+offer_list(
+    Customer,
+    QuarantinedEvent,
+    lambda customer: {"customer_external_id__exact": customer.external_id},
+    title="Quarantine",
+    icon="report",
+)
+offer_list(Workspace, UsageWindow, lambda workspace: {"workspace__id__exact": workspace.pk})

@@ -1,0 +1,343 @@
+"""Raw usage as it came, and what became of each report.
+
+EventIdentity has no page: its key is composite, which the admin cannot address. An event's page
+shows its identity's customer and identifier.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminRadioSelectWidget
+
+from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin
+from billing_project.kernel.backoffice.display import (
+    badge,
+    badge_html,
+    document,
+    link,
+    moment,
+    moment_text,
+    pairs,
+)
+from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
+from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from metering.models import (
+    Customer,
+    EventBatch,
+    EventIdentity,
+    EventRejection,
+    MeterEvent,
+    MeterEventAdjustment,
+    QuarantinedEvent,
+    UsageWindow,
+)
+from metering.models.event import AdjustmentType, QuarantineState
+from metering.selectors.events import newest_adjustment
+from metering.services.adjust import cancel_event
+from metering.services.quarantine import dismiss_quarantined, replay_quarantine
+
+_ADJUST = "metering.adjust_meterevent"
+_REPLAY = "metering.replay_quarantinedevent"
+_STATES = {"open": "wait", "replayed": "good", "dismissed": ""}
+
+
+class CancelEventForm(ReasonForm):
+    """Why an event counts no longer."""
+
+    subject: MeterEvent
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List what the event said."""
+        event = self.subject
+        return [
+            ("Event", event.identifier),
+            ("Customer", event.customer.external_id),
+            ("Happened", moment_text(event.timestamp)),
+            ("Says", ", ".join(f"{key} {value}" for key, value in event.properties.items())),
+        ]
+
+
+class ReplayForm(ActionForm):
+    """What to send through the door again."""
+
+    subject: QuarantinedEvent
+    scope = forms.ChoiceField(
+        label="Replay",
+        choices=(
+            ("one", "this event"),
+            ("customer", "every open event that came under this customer's id"),
+            ("reason", "every open event that waits for this reason"),
+        ),
+        initial="one",
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List why the event waits."""
+        event = self.subject
+        return [
+            ("Event", event.identifier),
+            ("Came under", event.customer_external_id),
+            ("Waits for", event.reason.replace("_", " ")),
+        ]
+
+    def selection(self) -> dict[str, Any]:
+        """Return what the service is to replay."""
+        event = self.subject
+        choices: dict[str, dict[str, Any]] = {
+            "one": {"ids": [event.pk]},
+            "customer": {"customer_external_id": event.customer_external_id},
+            "reason": {"reason": event.reason},
+        }
+        return choices[self.cleaned_data["scope"]]
+
+
+@admin.register(MeterEvent)
+class MeterEventAdmin(ReadOnlyAdmin):
+    """Reports of use, as they were sent; partitioned by month, never counted for a list."""
+
+    list_display = (
+        "identifier",
+        link("customer"),
+        link("workspace"),
+        "event_name",
+        pairs("properties"),
+        moment("timestamp"),
+        moment("received_at"),
+    )
+    list_filter = (("customer", AutocompleteSelectFilter),)
+    list_select_related = ("customer", "workspace")
+    paginator = InfinitePaginator
+    sortable_by = ()
+    ordering = ("-id",)
+    search_fields = ("identifier",)
+    search_help_text = "Identifier, exactly as it was sent"
+    fields = (
+        "identifier",
+        link("customer"),
+        link("workspace"),
+        "event_name",
+        "timestamp",
+        "received_at",
+        document("properties"),
+        "adjustment",
+        "batch_id",
+    )
+    actions_detail = ("cancel",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find events by their identity, whose key starts with the customer: no scan of events."""
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        customers = list(Customer.objects.values_list("pk", flat=True))
+        ids = EventIdentity.objects.filter(
+            customer_id__in=customers, identifier=words.replace("\x00", "")
+        ).values_list("event_id", flat=True)
+        return queryset.filter(pk__in=list(ids[:100])), False
+
+    @admin.display(description="Adjustment")
+    def adjustment(self, event: MeterEvent) -> str:
+        """Show the adjustment that governs."""
+        newest = newest_adjustment(event)
+        if newest is None:
+            return "none: the event counts as it was sent"
+        tone = "bad" if newest.type == AdjustmentType.CANCEL else "wait"
+        return badge_html(f"{newest.type} {newest.created_at:%Y-%m-%d}: {newest.reason}", tone)
+
+    @form_action(
+        "Cancel event",
+        permission=_ADJUST,
+        form=CancelEventForm,
+        icon="event_busy",
+        is_final=True,
+        explanation="The event stays on record but counts no longer: usage, credits and overage"
+        " that came of it are taken back. An invoice that was finalized stays as it is and needs a"
+        " credit note.",
+    )
+    def cancel(self, by: User, event: MeterEvent, form: CancelEventForm) -> str:
+        """Let the event count no longer."""
+        cancel_event(
+            customer=event.customer,
+            identifier=event.identifier,
+            reason=form.cleaned_data["reason"],
+            by=by,
+            at=now(),
+        )
+        return f"Cancelled {event.identifier}."
+
+
+@admin.register(QuarantinedEvent)
+class QuarantinedEventAdmin(ReadOnlyAdmin):
+    """Received, kept, not yet billable: to be mapped and replayed, or dismissed."""
+
+    list_display = (
+        "identifier",
+        "customer_external_id",
+        "event_name",
+        "reason",
+        "detail",
+        badge("state", _STATES),
+        moment("timestamp"),
+        moment("received_at"),
+    )
+    list_filter = ("state", "reason")
+    search_fields = ("=identifier", "=customer_external_id")
+    search_help_text = "Identifier or customer's id, exactly as it was sent"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "identifier",
+                    "customer_external_id",
+                    "workspace_external_id",
+                    "event_name",
+                    "timestamp",
+                    "received_at",
+                    document("properties"),
+                )
+            },
+        ),
+        ("Why it waits", {"fields": ("reason", "detail")}),
+        (
+            "What became of it",
+            {
+                "fields": (
+                    badge("state", _STATES),
+                    "resolved_at",
+                    link("resolved_by"),
+                    "resolution",
+                )
+            },
+        ),
+    )
+    actions_detail = ("replay", "dismiss")
+
+    @form_action(
+        "Replay",
+        permission=_REPLAY,
+        form=ReplayForm,
+        icon="replay",
+        offered=lambda event: event.state == QuarantineState.OPEN,
+        explanation="What can be billed by now is stored and counted; the rest keeps waiting."
+        " Map an unknown customer first, by an alias.",
+    )
+    def replay(self, by: User, event: QuarantinedEvent, form: ReplayForm) -> str:
+        """Send what was chosen through the door again."""
+        done = replay_quarantine(by=by, at=now(), **form.selection())
+        return (
+            f"Replayed {done.replayed}, already stored {done.duplicates},"
+            f" in conflict {done.conflicts}, still open {done.still_open}."
+        )
+
+    @form_action(
+        "Dismiss",
+        permission=_REPLAY,
+        icon="delete_sweep",
+        offered=lambda event: event.state == QuarantineState.OPEN,
+        is_final=True,
+        explanation="The event is kept, but will never be billed.",
+    )
+    def dismiss(self, by: User, event: QuarantinedEvent, form: ReasonForm) -> str:
+        """Keep the event, and never bill it."""
+        reason = form.cleaned_data["reason"]
+        dismiss_quarantined(ids=[event.pk], reason=reason, by=by, at=now())
+        return f"Dismissed {event}."
+
+
+@admin.register(MeterEventAdjustment)
+class MeterEventAdjustmentAdmin(ReadOnlyAdmin):
+    """Corrections of events, and why; the newest one of an event governs."""
+
+    list_display = (
+        "identifier",
+        link("customer"),
+        badge("type", {"cancel": "bad", "amend": "wait"}),
+        "reason",
+        link("created_by"),
+        moment("created_at"),
+    )
+    list_filter = ("type", ("customer", AutocompleteSelectFilter))
+    list_select_related = ("customer", "created_by")
+    search_fields = ("=identifier", "=customer__external_id")
+    search_help_text = "Identifier or customer's external id, exactly"
+    fields = (
+        "identifier",
+        link("customer"),
+        "timestamp",
+        badge("type", {"cancel": "bad", "amend": "wait"}),
+        document("properties"),
+        "reason",
+        link("created_by"),
+        "created_at",
+    )
+
+
+@admin.register(EventBatch)
+class EventBatchAdmin(ReadOnlyAdmin):
+    """Events stored by one request; the aggregator takes each batch once."""
+
+    list_display = (
+        "__str__",
+        "event_count",
+        moment("received_at"),
+        moment("first_timestamp", "first event"),
+        moment("last_timestamp", "last event"),
+        moment("aggregated_at"),
+    )
+    list_filter = (("aggregated_at", admin.EmptyFieldListFilter),)
+    paginator = InfinitePaginator
+    ordering = ("-id",)
+    fields = (
+        "event_count",
+        "received_at",
+        "first_event_id",
+        "last_event_id",
+        "first_timestamp",
+        "last_timestamp",
+        "aggregated_at",
+    )
+
+
+@admin.register(EventRejection)
+class EventRejectionAdmin(ReadOnlyAdmin):
+    """What was refused at the door: how often, with the last sample."""
+
+    list_display = ("code", "api_key_name", "day", "count", moment("last_at"))
+    list_filter = ("code", "api_key_name")
+    ordering = ("-last_at",)
+    fields = ("code", "api_key_name", "day", "count", document("sample"), "last_at")
+
+
+def _window_of(event: MeterEvent) -> dict[str, object]:
+    hour = event.timestamp.replace(minute=0, second=0, microsecond=0)
+    return {
+        "customer__id__exact": event.customer_id,
+        "start_at__gte": hour.isoformat(),
+        "start_at__lt": (hour + timedelta(hours=1)).isoformat(),
+    }
+
+
+offer_list(MeterEvent, UsageWindow, _window_of, title="Usage windows of its hour", icon="schedule")
+offer_list(MeterEventAdjustment, MeterEvent, lambda a: {"id__exact": a.event_id}, title="Event")
+offer_list(
+    EventBatch,
+    MeterEvent,
+    lambda batch: {
+        "batch_id__exact": batch.pk,
+        "id__gte": batch.first_event_id,
+        "id__lte": batch.last_event_id,
+    },
+)

@@ -1,0 +1,99 @@
+"""Rules that read quantities from events, and the quantities they read."""
+
+from datetime import timedelta
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.paginator import InfinitePaginator
+
+from billing_project.kernel.backoffice.base import HistoryAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.display import (
+    badge,
+    document,
+    link,
+    moment,
+    number,
+    pairs,
+)
+from billing_project.kernel.backoffice.related import offer_list
+from metering.models import Meter, MeterEvent, UsageWindow
+
+_AGGREGATIONS = {"sum": "info", "count": "info", "max": "wait", "last": "wait", "unique": "wait"}
+
+
+@admin.register(Meter)
+class MeterAdmin(HistoryAdmin):
+    """What is counted, of which events, in which unit."""
+
+    list_display = (
+        "code",
+        "name",
+        "event_name",
+        badge("aggregation", _AGGREGATIONS),
+        "value_property",
+        pairs("dimensions"),
+        "unit",
+    )
+    list_filter = ("aggregation", "unit")
+    search_fields = ("code", "name", "event_name")
+    search_help_text = "Code, name or event name"
+    fields = (
+        "code",
+        "name",
+        "event_name",
+        badge("aggregation", _AGGREGATIONS),
+        "value_property",
+        document("filters"),
+        pairs("dimensions"),
+        "unit",
+        "created_at",
+    )
+
+
+@admin.register(UsageWindow)
+class UsageWindowAdmin(ReadOnlyAdmin):
+    """Quantities by the hour; a projection of events that can be rebuilt from them."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        link("meter"),
+        link("workspace"),
+        pairs("dimensions"),
+        moment("start_at"),
+        number("quantity", unit="meter.unit"),
+        "event_count",
+    )
+    list_filter = (
+        ("customer", AutocompleteSelectFilter),
+        ("meter", AutocompleteSelectFilter),
+    )
+    list_select_related = ("customer", "meter", "workspace")
+    paginator = InfinitePaginator
+    ordering = ("-id",)
+    search_fields = ("=customer__external_id",)
+    search_help_text = "Customer's external id, exactly"
+    fields = (
+        link("customer"),
+        link("workspace"),
+        link("meter"),
+        pairs("dimensions"),
+        "start_at",
+        number("quantity", unit="meter.unit"),
+        "event_count",
+        "revision",
+        "updated_at",
+    )
+
+
+def _events_of(window: UsageWindow) -> dict[str, object]:
+    return {
+        "customer__id__exact": window.customer_id,
+        "event_name__exact": window.meter.event_name,
+        "timestamp__gte": window.start_at.isoformat(),
+        "timestamp__lt": (window.start_at + timedelta(hours=1)).isoformat(),
+    }
+
+
+offer_list(UsageWindow, MeterEvent, _events_of, title="Events of this hour", icon="bolt")
+offer_list(Meter, UsageWindow, lambda meter: {"meter__id__exact": meter.pk}, icon="schedule")
