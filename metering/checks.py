@@ -1,1 +1,149 @@
-"""Checks of the books that this app answers for."""
+"""Checks of the books that this app answers for: nothing lost, nothing counted twice.
+
+Each reads the raw facts again and compares; waiting batches are no finding.
+"""
+
+from collections.abc import Iterator
+
+from django.db import connection
+
+from billing_project.kernel.books import Finding, check
+from metering.aggregation import MeterRule
+from metering.reading_sql import IS_AGGREGATED, Params, select_rows, total_of
+from metering.selectors.meters import meter_rules
+
+_SHOWN = 100
+
+_BATCHES = """
+SELECT coalesce(b.id, e.batch_id), b.event_count, e.event_count
+FROM event_batch b
+FULL JOIN (
+    SELECT batch_id, count(*) AS event_count, min(id) AS first_id, max(id) AS last_id,
+           min("timestamp") AS first_at, max("timestamp") AS last_at
+    FROM meter_event GROUP BY batch_id
+) e ON e.batch_id = b.id
+WHERE (b.event_count, b.first_event_id, b.last_event_id, b.first_timestamp, b.last_timestamp)
+      IS DISTINCT FROM (e.event_count, e.first_id, e.last_id, e.first_at, e.last_at)
+LIMIT %s
+"""
+_IDENTITIES = """
+SELECT coalesce(i.customer_id, e.customer_id), coalesce(i.identifier, e.identifier), e.id IS NULL
+FROM event_identity i
+FULL JOIN meter_event e
+  ON e.id = i.event_id AND e.customer_id = i.customer_id
+ AND e.identifier = i.identifier AND e."timestamp" = i."timestamp"
+WHERE i.event_id IS NULL OR e.id IS NULL
+LIMIT %s
+"""
+_ADJUSTMENTS = """
+SELECT a.id, a.event_id FROM meter_event_adjustment a
+LEFT JOIN meter_event e
+  ON e.id = a.event_id AND e.customer_id = a.customer_id
+ AND e.identifier = a.identifier AND e."timestamp" = a."timestamp"
+WHERE e.id IS NULL
+   OR EXISTS (SELECT FROM meter_event_adjustment c
+              WHERE c.event_id = a.event_id AND c.type = 'cancel' AND c.id < a.id)
+LIMIT %s
+"""
+_WINDOWS = """
+WITH used AS NOT MATERIALIZED (
+    SELECT e.*, 1 AS sign FROM used_meter_event e WHERE {is_aggregated}
+), said AS ({totals})
+SELECT w.id, s.meter_id, w.quantity, s.quantity, w.event_count, s.event_count
+FROM (SELECT * FROM usage_window WHERE meter_id = %(meter)s) w
+FULL JOIN said s
+  ON s.customer_id = w.customer_id AND s.start_at = w.start_at
+ AND coalesce(s.workspace_id, 0) = coalesce(w.workspace_id, 0)
+ AND s.dimensions_key = w.dimensions_key
+WHERE coalesce(w.quantity, -1) <> coalesce(s.quantity, 0)
+   OR coalesce(w.event_count, -1) <> coalesce(s.event_count, 0)
+LIMIT %(limit)s
+"""
+_TOTALS = """
+SELECT meter_id, customer_id, workspace_id, start_at,
+       encode(sha256(convert_to(dimensions, 'UTF8')), 'hex') AS dimensions_key,
+       {total} AS quantity, count(*) AS event_count
+FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, start_at, dimensions
+"""
+_REPLAYED = """
+SELECT q.id FROM quarantined_event q
+LEFT JOIN customer_alias a ON a.external_id = q.customer_external_id
+LEFT JOIN customer c ON c.external_id = q.customer_external_id
+LEFT JOIN event_identity i
+  ON i.customer_id = coalesce(c.id, a.customer_id) AND i.identifier = q.identifier
+ AND i.content_sha256 = q.content_sha256
+WHERE q.state = 'replayed' AND i.event_id IS NULL
+LIMIT %s
+"""
+_UNGUARDED = """
+SELECT p.inhrelid::regclass::text FROM pg_inherits p
+WHERE p.inhparent = 'meter_event'::regclass
+  AND (SELECT count(*) FROM pg_trigger t
+       WHERE t.tgrelid = p.inhrelid AND t.tgname IN ('keep_rows', 'keep_table')
+         AND t.tgenabled = 'A') <> 2
+"""
+
+
+@check("Every stored event belongs to the batch that counted it")
+def events_of_batches() -> Iterator[Finding]:
+    """Compare each batch's count and bounds with its events."""
+    for batch_id, told, found in _rows(_BATCHES, [_SHOWN]):
+        yield Finding(f"event_batch:{batch_id}", f"says {told} events, {found} are stored")
+
+
+@check("Every stored event has its identity, and every identity its event")
+def events_of_identities() -> Iterator[Finding]:
+    """Compare claims with events, both ways."""
+    for customer_id, identifier, is_lost in _rows(_IDENTITIES, [_SHOWN]):
+        fault = "is claimed, but no event is stored" if is_lost else "is stored without its claim"
+        yield Finding(f"customer:{customer_id}", f"event {identifier} {fault}")
+
+
+@check("Every adjustment corrects a stored event, and none follows a cancellation")
+def adjustments_of_events() -> Iterator[Finding]:
+    """Look for adjustments that nothing can obey."""
+    for adjustment_id, event_id in _rows(_ADJUSTMENTS, [_SHOWN]):
+        yield Finding(
+            f"meter_event_adjustment:{adjustment_id}",
+            f"event {event_id} is not stored so, or was cancelled before",
+        )
+
+
+@check("Usage windows say what the events say")
+def windows_of_events() -> Iterator[Finding]:
+    """Aggregate every meter's events anew and compare each window with the result."""
+    for rule in meter_rules():
+        yield from _differing_windows(rule)
+
+
+@check("Replayed events are stored")
+def replayed_events() -> Iterator[Finding]:
+    """Look for quarantined events that were closed as replayed without an event."""
+    for (quarantined_id,) in _rows(_REPLAYED, [_SHOWN]):
+        yield Finding(f"quarantined_event:{quarantined_id}", "was replayed, but is not stored")
+
+
+@check("Every month of raw events is guarded")
+def guarded_partitions() -> Iterator[Finding]:
+    """Look for partitions whose triggers are missing or can be switched off."""
+    for (name,) in _rows(_UNGUARDED, []):
+        yield Finding(str(name), "lacks the guards that keep its rows")
+
+
+def _differing_windows(rule: MeterRule) -> Iterator[Finding]:
+    rows = select_rows(rule, "used")
+    totals = _TOTALS.format(total=total_of(rule), rows=rows.text)
+    text = _WINDOWS.format(is_aggregated=IS_AGGREGATED, totals=totals)
+    found = _rows(text, {**rows.params, "meter": rule.id, "limit": _SHOWN})
+    for window_id, _, quantity, said, count, said_count in found:
+        yield Finding(
+            f"usage_window:{window_id}",
+            f"{rule.code}: has {quantity} from {count} events,"
+            f" the events say {said or 0} from {said_count or 0}",
+        )
+
+
+def _rows(text: str, params: list[int] | Params) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(text, params)
+        return list(cursor.fetchall())

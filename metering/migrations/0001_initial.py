@@ -5,6 +5,8 @@ import simple_history.models
 from django.conf import settings
 from django.db import migrations, models
 
+import metering.exact
+
 
 class Migration(migrations.Migration):
 
@@ -133,6 +135,7 @@ class Migration(migrations.Migration):
                 ('filters', models.JSONField(blank=True, default=list)),
                 ('dimensions', models.JSONField(blank=True, default=list)),
                 ('unit', models.CharField(max_length=40)),
+                ('first_event_id', models.BigIntegerField(default=0)),
                 ('created_at', models.DateTimeField()),
                 ('history_id', models.AutoField(primary_key=True, serialize=False)),
                 ('history_date', models.DateTimeField(db_index=True)),
@@ -184,6 +187,7 @@ class Migration(migrations.Migration):
                 ('filters', models.JSONField(blank=True, default=list)),
                 ('dimensions', models.JSONField(blank=True, default=list)),
                 ('unit', models.CharField(max_length=40)),
+                ('first_event_id', models.BigIntegerField(default=0)),
                 ('created_at', models.DateTimeField()),
             ],
             options={
@@ -214,7 +218,7 @@ class Migration(migrations.Migration):
                 ('dimensions', models.JSONField()),
                 ('dimensions_key', models.CharField(max_length=64)),
                 ('start_at', models.DateTimeField()),
-                ('quantity', models.DecimalField(decimal_places=12, max_digits=38)),
+                ('quantity', models.DecimalField(decimal_places=12, max_digits=50)),
                 ('event_count', models.BigIntegerField()),
                 ('revision', models.IntegerField(default=1)),
                 ('updated_at', models.DateTimeField()),
@@ -234,7 +238,7 @@ class Migration(migrations.Migration):
                 ('event_id', models.BigIntegerField(db_index=True)),
                 ('timestamp', models.DateTimeField()),
                 ('type', models.CharField(choices=[('cancel', 'Cancel'), ('amend', 'Amend')], max_length=10)),
-                ('properties', models.JSONField(blank=True, null=True)),
+                ('properties', models.JSONField(blank=True, decoder=metering.exact.ExactDecoder, null=True)),
                 ('reason', models.TextField()),
                 ('created_at', models.DateTimeField()),
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -256,7 +260,7 @@ class Migration(migrations.Migration):
                 ('identifier', models.CharField(max_length=128)),
                 ('timestamp', models.DateTimeField()),
                 ('is_timestamp_sent', models.BooleanField()),
-                ('properties', models.JSONField()),
+                ('properties', models.JSONField(decoder=metering.exact.ExactDecoder)),
                 ('content_sha256', models.BinaryField(max_length=32)),
                 ('reason', models.CharField(choices=[('unknown_customer', 'Unknown Customer'), ('unknown_event_name', 'Unknown Event Name'), ('missing_value', 'Missing Value'), ('identifier_conflict', 'Identifier Conflict')], max_length=30)),
                 ('detail', models.TextField(blank=True)),
@@ -288,6 +292,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='usagewindow',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity__gte', 0), ('quantity__lt', 100000000000000000000000000)), name='usage_window_quantity_bounds'),
+            constraint=models.CheckConstraint(condition=models.Q(('quantity__gte', 0), ('quantity__lt', 100000000000000000000000000000000000000)), name='usage_window_quantity_bounds'),
         ),
     ]

@@ -3,6 +3,8 @@ from pathlib import Path
 import django.db.models.deletion
 from django.db import migrations, models
 
+import metering.exact
+
 from billing_project.kernel.guards import append_only, facts_with_state
 
 TABLE = (Path(__file__).parent / "sql" / "meter_event.sql").read_text()
@@ -16,7 +18,9 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 migrations.RunSQL(
-                    TABLE, "DROP FUNCTION meter_event_ensure_partition; DROP TABLE meter_event"
+                    TABLE,
+                    "DROP FUNCTION meter_quantity; DROP VIEW used_meter_event;"
+                    " DROP FUNCTION meter_event_ensure_partition; DROP TABLE meter_event",
                 )
             ],
             state_operations=[
@@ -27,7 +31,7 @@ class Migration(migrations.Migration):
                         ('event_name', models.CharField(max_length=100)),
                         ('identifier', models.CharField(max_length=128)),
                         ('timestamp', models.DateTimeField()),
-                        ('properties', models.JSONField()),
+                        ('properties', models.JSONField(decoder=metering.exact.ExactDecoder)),
                         ('received_at', models.DateTimeField()),
                         ('batch_id', models.BigIntegerField()),
                         ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='metering.customer')),

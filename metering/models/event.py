@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from metering.exact import ExactDecoder
 from metering.models.customer import Customer, Workspace
 
 
@@ -76,7 +77,7 @@ class MeterEvent(models.Model):
     event_name = models.CharField(max_length=100)
     identifier = models.CharField(max_length=128)
     timestamp = models.DateTimeField()
-    properties = models.JSONField()
+    properties = models.JSONField(decoder=ExactDecoder)
     received_at = models.DateTimeField()
     batch_id = models.BigIntegerField()
 
@@ -110,7 +111,7 @@ class QuarantinedEvent(models.Model):
     identifier = models.CharField(max_length=128)
     timestamp = models.DateTimeField()
     is_timestamp_sent = models.BooleanField()
-    properties = models.JSONField()
+    properties = models.JSONField(decoder=ExactDecoder)
     content_sha256 = models.BinaryField(max_length=32)
     reason = models.CharField(max_length=30, choices=QuarantineReason.choices)
     detail = models.TextField(blank=True)
@@ -184,7 +185,7 @@ class MeterEventAdjustment(models.Model):
     event_id = models.BigIntegerField(db_index=True)
     timestamp = models.DateTimeField()  # The event's, to find it in its partition.
     type = models.CharField(max_length=10, choices=AdjustmentType.choices)
-    properties = models.JSONField(null=True, blank=True)
+    properties = models.JSONField(null=True, blank=True, decoder=ExactDecoder)
     reason = models.TextField()
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"

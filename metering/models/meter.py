@@ -23,6 +23,8 @@ class Meter(models.Model):
     filters = models.JSONField(default=list, blank=True)  # [{"property", "operator", "value"}]
     dimensions = models.JSONField(default=list, blank=True)  # ["model"]
     unit = models.CharField(max_length=40)  # "token"
+    # Events stored from this id on are counted; the database's order decides, not a clock.
+    first_event_id = models.BigIntegerField(default=0)
     created_at = models.DateTimeField()
     history = HistoricalRecords(table_name="meter_history")
 

@@ -17,7 +17,9 @@ class UsageWindow(models.Model):
     dimensions = models.JSONField()  # {"model": "gpt-5.4"}
     dimensions_key = models.CharField(max_length=64)  # sha256 of the canonical dimensions.
     start_at = models.DateTimeField()
-    quantity = models.DecimalField(max_digits=38, decimal_places=12)
+    # One value is below 10^24; 38 digits before the point hold the sum of 10^14 such events, so
+    # that no sender can stop the aggregator with large numbers.
+    quantity = models.DecimalField(max_digits=50, decimal_places=12)
     event_count = models.BigIntegerField()
     revision = models.IntegerField(default=1)  # Grows with every change of quantity.
     updated_at = models.DateTimeField()
@@ -31,7 +33,7 @@ class UsageWindow(models.Model):
                 name="usage_window_once",
             ),
             models.CheckConstraint(
-                condition=models.Q(quantity__gte=0, quantity__lt=10**26),
+                condition=models.Q(quantity__gte=0, quantity__lt=10**38),
                 name="usage_window_quantity_bounds",
             ),
         ]

@@ -39,3 +39,24 @@ BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER keep_rows', name);
     RETURN true;
 END $$;
+
+-- What each event says now: its newest adjustment governs, and a cancelled event says nothing.
+-- Every reader of usage reads this, so that there is one answer.
+CREATE VIEW used_meter_event AS
+SELECT e.id, e.customer_id, e.workspace_id, e.event_name, e.identifier, e."timestamp",
+       coalesce(a.properties, e.properties) AS properties, e.received_at, e.batch_id,
+       a.type IS NOT NULL AS is_adjusted
+FROM meter_event e
+LEFT JOIN LATERAL (
+    SELECT type, properties FROM meter_event_adjustment WHERE event_id = e.id
+    ORDER BY id DESC LIMIT 1
+) a ON true
+WHERE a.type IS DISTINCT FROM 'cancel';
+
+-- Read a property's text as a quantity, or as NULL if it is none: the rule of parse_quantity
+-- (plain ASCII decimal, 0 <= n < 10^24, at most 12 decimals).
+CREATE FUNCTION meter_quantity(value text) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
+SELECT CASE WHEN value ~ '^-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,39})?$' THEN
+    CASE WHEN value::numeric >= 0 AND value::numeric < 1e24
+              AND scale(trim_scale(value::numeric)) <= 12 THEN value::numeric END
+END $$;

@@ -1,0 +1,22 @@
+"""Metering over HTTP: set-up, usage in, quantities out."""
+
+from django.urls import path
+
+from metering.api.adjustments import EventAdjustmentsView
+from metering.api.customers import CustomersView, CustomerView, WorkspacesView
+from metering.api.events import EventsView
+from metering.api.meters import MetersView
+from metering.api.quarantine import QuarantineReplayView, QuarantineView
+from metering.api.usage import UsageView
+
+urlpatterns = [
+    path("customers", CustomersView.as_view()),
+    path("customers/<str:external_id>", CustomerView.as_view()),
+    path("workspaces", WorkspacesView.as_view()),
+    path("meters", MetersView.as_view()),
+    path("events", EventsView.as_view()),
+    path("event_adjustments", EventAdjustmentsView.as_view()),
+    path("usage", UsageView.as_view()),
+    path("quarantine", QuarantineView.as_view()),
+    path("quarantine/replay", QuarantineReplayView.as_view()),
+]

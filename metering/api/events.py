@@ -1,0 +1,131 @@
+"""Usage in: one event or a batch, read as bytes and answered item by item."""
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.models import ApiKey
+from billing_project.kernel.rest.errors import PROBLEM_TYPE, problem
+from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
+from billing_project.kernel.rest.parsing import BytesParser
+from billing_project.kernel.rest.views import ApiRequest, ApiView
+from metering.events import decode_body
+from metering.judging import Status
+from metering.models import MeterEvent
+from metering.selectors.customers import customer_named
+from metering.services.capture import CaptureResult, ItemResult, capture_events
+
+_PROBLEMS = {Status.CONFLICT: 409, Status.REJECTED: 422}
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """One report of use (documentation; bodies are decoded by `metering.events`)."""
+
+    event_name = serializers.CharField(max_length=100)
+    identifier = serializers.RegexField(r"^[A-Za-z0-9._:/-]{1,128}\Z")
+    customer = ExternalIdField(source="customer.external_id")
+    workspace = ExternalIdField(
+        source="workspace.external_id", required=False, allow_null=True, default=None
+    )
+    timestamp = UtcDateTimeField(required=False)
+    properties = serializers.DictField(required=False)
+
+
+class StoredEventSerializer(EventSerializer):
+    """A stored event, as it was sent."""
+
+    received_at = UtcDateTimeField(read_only=True)
+
+
+class ItemResultSerializer(serializers.Serializer[Any]):
+    """What became of an item that was not plainly accepted."""
+
+    index = serializers.IntegerField()
+    identifier = serializers.CharField()
+    status = serializers.ChoiceField([(str(one), str(one)) for one in Status])
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class BatchSerializer(serializers.Serializer[Any]):
+    """One to 1,000 events."""
+
+    events = EventSerializer(many=True)
+
+
+class CaptureResultSerializer(serializers.Serializer[Any]):
+    """The answer to a batch."""
+
+    accepted = serializers.IntegerField()
+    duplicates = serializers.IntegerField()
+    conflicts = serializers.IntegerField()
+    quarantined = serializers.IntegerField()
+    rejected = serializers.IntegerField()
+    results = ItemResultSerializer(many=True)
+
+
+class EventQuerySerializer(serializers.Serializer[Any]):
+    """Which events to list."""
+
+    customer = ExternalIdField()
+    event_name = serializers.CharField(max_length=100, required=False)
+    start = UtcDateTimeField(required=False)
+    end = UtcDateTimeField(required=False)
+
+
+class EventsView(ApiView):
+    """Events: POST to report use, GET to read reports back."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "usage:read", "POST": "events:write"}
+    takes_idempotency_key = False  # `identifier` is the key, for ever.
+    parser_classes = [BytesParser]
+
+    @extend_schema(parameters=[EventQuerySerializer], responses=StoredEventSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List a customer's stored events, newest first."""
+        return self.page(
+            request, _asked(self.valid_query(EventQuerySerializer)), StoredEventSerializer
+        )
+
+    @extend_schema(
+        request={"application/json": EventSerializer, "application/json; batch": BatchSerializer},
+        responses={200: CaptureResultSerializer},
+    )
+    def post(self, request: ApiRequest) -> Response:
+        """Store one event, or a batch whose items are judged one by one."""
+        body = decode_body(request.raw_body)
+        key: ApiKey = request.auth  # type: ignore[assignment]
+        result = capture_events(items=body.items, sender=key.name, at=clock.now())
+        if body.is_batch:
+            return Response(CaptureResultSerializer(result).data)
+        return _answer_to_one(body.items[0].identifier, result)
+
+
+def _answer_to_one(identifier: str, result: CaptureResult) -> Response:
+    item = result.results[0] if result.results else ItemResult(0, identifier, Status.ACCEPTED)
+    status = _PROBLEMS.get(item.status)
+    if status is not None:
+        error = {"path": item.path, "code": item.code, "detail": item.detail}
+        return Response(
+            problem(status, item.code, item.detail, [error]), status, content_type=PROBLEM_TYPE
+        )
+    content = {"identifier": item.identifier, "status": item.status}
+    return Response({**content, "code": item.code, "detail": item.detail} if item.code else content)
+
+
+def _asked(query: dict[str, Any]) -> QuerySet[MeterEvent]:
+    events = MeterEvent.objects.select_related("customer", "workspace").filter(
+        customer=customer_named(query["customer"])
+    )
+    if "event_name" in query:
+        events = events.filter(event_name=query["event_name"])
+    if "start" in query:
+        events = events.filter(timestamp__gte=query["start"])
+    if "end" in query:
+        events = events.filter(timestamp__lt=query["end"])
+    return events

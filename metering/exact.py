@@ -1,0 +1,21 @@
+"""Read and write JSON without a float in between: 1.50 stays 1.50, 0.1 stays 0.1."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+_encoder = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+
+
+class ExactDecoder(json.JSONDecoder):
+    """Django's JSON fields read numbers with a point through this, as Decimal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "parse_float": Decimal})
+
+
+def write_json(content: object) -> str:
+    """Write content with sorted keys; a Decimal becomes a JSON number with all its digits."""
+    return _encoder.encode(content).decode()

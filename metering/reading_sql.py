@@ -1,0 +1,146 @@
+"""Meters as SQL text: the one definition of which event counts in which usage window.
+
+Pure: texts and parameters in, texts and parameters out. A *source* is a relation `e` with the
+columns of `used_meter_event` and, where rows are added up, `sign` (1 adds, -1 takes away, 0 only
+touches the window). Nothing that a sender or an admin wrote becomes part of a text.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing_project.kernel.canonical import canonical_json
+from metering.aggregation import MeterRule, Operator
+
+Param = int | str | datetime | list[int] | list[str]
+Params = dict[str, Param]
+
+_HOUR_START = "date_bin('1 hour', e.\"timestamp\", TIMESTAMPTZ '2000-01-01 00:00+00')"
+# Only what the aggregator took counts: a waiting batch is added whole, later.
+IS_AGGREGATED = "e.batch_id NOT IN (SELECT id FROM event_batch WHERE aggregated_at IS NULL)"
+
+_ROWS = """
+SELECT {meter}::bigint AS meter_id, e.customer_id, e.workspace_id, {hour} AS start_at,
+       {dimensions} AS dimensions, {value} AS value, e.sign, e."timestamp", e.identifier
+FROM {source} e WHERE {condition}
+"""
+_ADDITIONS = """
+SELECT meter_id, customer_id, workspace_id, start_at, dimensions,
+       {quantity} AS quantity, {count} AS event_count
+FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, start_at, dimensions
+"""
+_TOTALS = {
+    "sum": "sum(value)",
+    "count": "sum(value)",
+    "max": "max(value)",
+    "last": '(array_agg(value ORDER BY "timestamp" DESC, identifier COLLATE "C" DESC))[1]',
+    "unique": "count(DISTINCT value)",
+}
+
+
+@dataclass(frozen=True)
+class Query:
+    """A text with named parameters."""
+
+    text: str
+    params: Params
+
+
+def total_of(rule: MeterRule) -> str:
+    """Return the aggregate over `value`, `timestamp` and `identifier` that the meter asks for."""
+    return _TOTALS[rule.aggregation]
+
+
+def select_rows(rule: MeterRule, source: str) -> Query:
+    """Read one row (window key, value, sign) from every event of the source that counts."""
+    condition = counts(rule)
+    dimensions, dimension_params = _dimensions_text(rule)
+    text = _ROWS.format(
+        meter=_name(rule, "id"),
+        hour=_HOUR_START,
+        dimensions=dimensions,
+        value=value_of(rule),
+        source=source,
+        condition=condition.text,
+    )
+    return Query(text, {**condition.params, **dimension_params})
+
+
+def select_additions(rules: Iterable[MeterRule], source: str) -> Query:
+    """Read what to add to each window; windows that are read anew get nothing but the touch."""
+    texts: list[str] = []
+    params: Params = {}
+    for rule in rules:
+        rows = select_rows(rule, source)
+        quantity, count = ("sum(sign * value)", "sum(sign)") if rule.is_additive else ("0.0", "0")
+        texts.append(_ADDITIONS.format(quantity=quantity, count=count, rows=rows.text))
+        params.update(rows.params)
+    return Query(" UNION ALL ".join(texts), params)
+
+
+def counts(rule: MeterRule) -> Query:
+    """Return the condition under which event `e` counts for the meter."""
+    params: Params = {
+        f"m{rule.id}_id": rule.id,
+        f"m{rule.id}_event": rule.event_name,
+        f"m{rule.id}_first": rule.first_event_id,
+        f"m{rule.id}_value": rule.value_property,
+    }
+    parts = [
+        f"e.event_name = {_name(rule, 'event')}",
+        f"e.id >= {_name(rule, 'first')}",
+        f"{value_of(rule)} IS NOT NULL",
+    ]
+    for i, one in enumerate(rule.filters):
+        params[f"m{rule.id}_f{i}"], params[f"m{rule.id}_v{i}"] = one.property, list(one.values)
+        among = (
+            f"coalesce(e.properties ->> {_name(rule, f'f{i}')}"
+            f" = ANY ({_name(rule, f'v{i}')}::text[]), false)"
+        )
+        parts.append(f"NOT {among}" if one.operator == Operator.NE else among)
+    return Query(" AND ".join(parts), params)
+
+
+def falls_into(rule: MeterRule) -> Query:
+    """Return the condition under which event `e` counts for the meter in the key of window `w`.
+
+    The hour is left to the caller, who may look at one window or at a period.
+    """
+    condition = counts(rule)
+    params = dict(condition.params)
+    parts = [
+        condition.text,
+        "e.customer_id = w.customer_id",
+        "e.workspace_id IS NOT DISTINCT FROM w.workspace_id",
+        IS_AGGREGATED,
+    ]
+    for i, name in enumerate(rule.dimensions):
+        params[f"m{rule.id}_n{i}"] = name
+        key = _name(rule, f"n{i}")
+        parts.append(f"(e.properties ->> {key}) IS NOT DISTINCT FROM (w.dimensions ->> {key})")
+    return Query(" AND ".join(parts), params)
+
+
+def value_of(rule: MeterRule) -> str:
+    """Return the value that the meter reads from event `e`, NULL if there is none."""
+    if rule.aggregation == "count":
+        return "1::numeric"
+    text = f"(e.properties ->> {_name(rule, 'value')})"
+    return f"meter_quantity{text}" if rule.needs_quantity else text
+
+
+def _dimensions_text(rule: MeterRule) -> tuple[str, Params]:
+    """Build the canonical JSON of the dimensions, the text that `dimensions_key` hashes."""
+    parts, params = [], dict[str, Param]()
+    for i, name in enumerate(rule.dimensions):
+        params[f"m{rule.id}_n{i}"] = name
+        params[f"m{rule.id}_k{i}"] = f"{',' if i else '{'}{canonical_json(name)}:"
+        parts.append(
+            f"{_name(rule, f'k{i}')}"
+            f" || coalesce(to_json(e.properties ->> {_name(rule, f'n{i}')})::text, 'null')"
+        )
+    return " || ".join([*parts, "'}'"]) if parts else "'{}'", params
+
+
+def _name(rule: MeterRule, part: str) -> str:
+    return f"%(m{rule.id}_{part})s"

@@ -1,0 +1,1 @@
+"""Reads of usage; nothing here writes."""

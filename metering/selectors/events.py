@@ -1,0 +1,154 @@
+"""Events with what became of them in metering; later steps have their own selectors."""
+
+from enum import StrEnum
+
+from django.db import connection
+
+from billing_project.kernel.errors import NotFound
+from metering.aggregation import Properties
+from metering.exact import write_json
+from metering.models import (
+    Customer,
+    EventBatch,
+    EventIdentity,
+    MeterEvent,
+    MeterEventAdjustment,
+    QuarantinedEvent,
+    UsageWindow,
+)
+from metering.models.event import AdjustmentType, QuarantineState
+from metering.reading_sql import IS_AGGREGATED, Params, falls_into, select_additions
+from metering.selectors.meters import meter_rules, rule_of
+
+# One event as several versions of its properties, each with a sign: a source of reading_sql.
+VERSIONS_OF_EVENT = """
+SELECT e.id, e.customer_id, e.workspace_id, e.event_name, e.identifier, e."timestamp",
+       v.properties, v.sign, e.batch_id
+FROM meter_event e
+CROSS JOIN jsonb_to_recordset(%(versions)s::jsonb) AS v(properties jsonb, sign integer)
+WHERE e.id = %(event)s AND e.customer_id = %(customer)s AND e."timestamp" = %(timestamp)s
+"""
+_OF_WINDOW = """
+SELECT e.* FROM usage_window w
+JOIN used_meter_event e
+  ON e."timestamp" >= w.start_at AND e."timestamp" < w.start_at + interval '1 hour'
+ AND {condition}
+WHERE w.id = %(window)s ORDER BY e."timestamp", e.identifier LIMIT %(limit)s
+"""
+_WINDOWS_OF = """
+WITH used AS ({source} AND {is_aggregated}), reading AS ({readings})
+SELECT DISTINCT w.id FROM reading r
+JOIN usage_window w
+  ON w.customer_id = r.customer_id AND w.meter_id = r.meter_id AND w.start_at = r.start_at
+ AND w.workspace_id IS NOT DISTINCT FROM r.workspace_id AND w.dimensions = r.dimensions::jsonb
+"""
+
+
+class EventState(StrEnum):
+    """How far an event came, as far as metering knows."""
+
+    RECEIVED = "received"
+    AGGREGATED = "aggregated"
+    QUARANTINED = "quarantined"
+    CANCELLED = "cancelled"
+
+
+def find_event(customer: Customer, identifier: str) -> MeterEvent | None:
+    """Return the stored event of an identifier, as it was sent."""
+    identity = EventIdentity.objects.filter(customer=customer, identifier=identifier).first()
+    if identity is None:
+        return None
+    return MeterEvent.objects.get(
+        pk=identity.event_id, customer=customer, timestamp=identity.timestamp
+    )
+
+
+def quarantined_under(customer_external_id: str, identifier: str) -> QuarantinedEvent | None:
+    """Return the open quarantined event of an identifier, the oldest if several wait."""
+    return (
+        QuarantinedEvent.objects.filter(
+            customer_external_id=customer_external_id,
+            identifier=identifier,
+            state=QuarantineState.OPEN,
+        )
+        .order_by("id")
+        .first()
+    )
+
+
+def newest_adjustment(event: MeterEvent) -> MeterEventAdjustment | None:
+    """Return the adjustment that governs, or None."""
+    return MeterEventAdjustment.objects.filter(event_id=event.pk).order_by("-id").first()
+
+
+def effective_properties(event: MeterEvent) -> Properties | None:
+    """Return what the event says now; None if it was cancelled."""
+    adjustment = newest_adjustment(event)
+    return event.properties if adjustment is None else adjustment.properties
+
+
+def event_state(event: MeterEvent) -> EventState:
+    """Return how far a stored event came."""
+    adjustment = newest_adjustment(event)
+    if adjustment is not None and adjustment.type == AdjustmentType.CANCEL:
+        return EventState.CANCELLED
+    is_waiting = EventBatch.objects.filter(pk=event.batch_id, aggregated_at__isnull=True).exists()
+    return EventState.RECEIVED if is_waiting else EventState.AGGREGATED
+
+
+def state_of(customer_external_id: str, identifier: str, event: MeterEvent | None) -> EventState:
+    """Return the state of a stored event, or of the report that waits in quarantine.
+
+    Raises:
+        NotFound: no such report was ever kept.
+    """
+    if event is not None:
+        return event_state(event)
+    if quarantined_under(customer_external_id, identifier) is None:
+        raise NotFound(f"no event {identifier} of {customer_external_id} was received")
+    return EventState.QUARANTINED
+
+
+def events_of_window(window: UsageWindow, limit: int = 1000) -> list[MeterEvent]:
+    """Return the events that the window's quantity is made of, oldest first.
+
+    Their `properties` are those that count now; `is_adjusted` tells whether they were amended.
+    """
+    condition = falls_into(rule_of(window.meter))
+    rows = MeterEvent.objects.raw(
+        _OF_WINDOW.format(condition=condition.text),
+        {**condition.params, "window": window.pk, "limit": limit},
+    )
+    return list(rows)
+
+
+def windows_of_event(event: MeterEvent) -> list[UsageWindow]:
+    """Return every window that the event was ever counted in, as sent or as amended.
+
+    A cancelled event keeps its windows: it was counted there and taken back there.
+    """
+    adjustments = MeterEventAdjustment.objects.filter(event_id=event.pk, type=AdjustmentType.AMEND)
+    versions = [event.properties, *adjustments.values_list("properties", flat=True)]
+    additions = select_additions(meter_rules([event.event_name]), "used")
+    if not additions.text:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _WINDOWS_OF.format(
+                source=VERSIONS_OF_EVENT, is_aggregated=IS_AGGREGATED, readings=additions.text
+            ),
+            {**additions.params, **versions_of(event, [(one, 0) for one in versions])},
+        )
+        ids = [pk for (pk,) in cursor.fetchall()]
+    return list(UsageWindow.objects.filter(pk__in=ids).select_related("meter").order_by("id"))
+
+
+def versions_of(event: MeterEvent, versions: list[tuple[Properties, int]]) -> Params:
+    """Return the parameters of VERSIONS_OF_EVENT."""
+    rows = [{"properties": properties, "sign": sign} for properties, sign in versions]
+    return {
+        "versions": write_json(rows),
+        "event": event.pk,
+        "customer": event.customer_id,
+        "timestamp": event.timestamp,
+    }

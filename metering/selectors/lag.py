@@ -1,0 +1,28 @@
+"""How far behind the usage windows are."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.db.models import Min
+
+from metering.models import EventBatch
+
+_MICROSECOND = Decimal(1).scaleb(-6)
+
+
+class AggregationState(NamedTuple):
+    """Everything stored before `as_of` is in the usage windows."""
+
+    as_of: datetime
+    lag_seconds: Decimal  # >= 0, to the microsecond.
+
+
+def aggregation_state(at: datetime) -> AggregationState:
+    """Return since when events wait; nothing waits: as of now, no lag."""
+    waiting = EventBatch.objects.filter(aggregated_at__isnull=True)
+    oldest: datetime | None = waiting.aggregate(oldest=Min("received_at"))["oldest"]
+    as_of = at if oldest is None else min(oldest, at)
+    lag = at - as_of
+    seconds = lag.days * 86_400 + lag.seconds + lag.microseconds * _MICROSECOND
+    return AggregationState(as_of, Decimal(seconds))

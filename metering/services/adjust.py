@@ -1,0 +1,186 @@
+"""Cancel or amend one event: the event stays as it was sent, its adjustment says what counts.
+
+The lock on the event's batch decides between two cases. Not aggregated yet: the adjustment is all
+there is to write, and the aggregator, which needs the same lock, will read through it. Aggregated:
+the windows are corrected here, the old reading taken away and the new one added. Either way an
+event is counted once. Order of locks: batch, windows by key, outbox.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Func, JSONField, TextField, Value
+
+from billing_project.kernel import audit, outbox
+from billing_project.kernel.errors import Conflict, Invalid, NotFound
+from billing_project.kernel.models import User
+from metering.aggregation import Properties
+from metering.events import BadValue, EventInput, check_properties
+from metering.exact import write_json
+from metering.judging import judge_values
+from metering.models import Customer, EventBatch, MeterEvent, MeterEventAdjustment
+from metering.models.event import AdjustmentType
+from metering.reading_sql import Params, select_additions
+from metering.selectors.events import (
+    VERSIONS_OF_EVENT,
+    find_event,
+    newest_adjustment,
+    versions_of,
+)
+from metering.selectors.meters import meter_rules
+from metering.services.aggregate import USAGE_CHANGED
+from metering.services.retrying import atomic_with_retries
+from metering.services.windows import add_to_windows, reread_windows
+
+_MOVE = """
+WITH used AS ({source}), reading AS ({readings})
+UPDATE usage_window w
+SET quantity = w.quantity + d.quantity, event_count = w.event_count + d.event_count
+FROM reading d
+WHERE w.customer_id = d.customer_id AND w.meter_id = d.meter_id AND w.start_at = d.start_at
+  AND w.workspace_id IS NOT DISTINCT FROM d.workspace_id AND w.dimensions = d.dimensions::jsonb
+"""
+
+
+@atomic_with_retries
+def cancel_event(
+    *, customer: Customer, identifier: str, reason: str, by: User, at: datetime
+) -> MeterEventAdjustment:
+    """Take an event out of usage for good; cancelling again returns the same adjustment.
+
+    Raises:
+        NotFound: no such event is stored.
+        Invalid: no reason.
+    """
+    event = _locked_event(customer, identifier, reason)
+    newest = newest_adjustment(event)
+    if newest is not None and newest.type == AdjustmentType.CANCEL:
+        return newest
+    before = _said(event, newest)
+    return _adjust(event, AdjustmentType.CANCEL, before, None, reason, by, at)
+
+
+@atomic_with_retries
+def amend_event(
+    *,
+    customer: Customer,
+    identifier: str,
+    properties: Mapping[str, Any],
+    reason: str,
+    by: User,
+    at: datetime,
+) -> MeterEventAdjustment:
+    """Let an event count with other properties; the same amendment again returns the same row.
+
+    Args:
+        properties: All of them, not only those that differ.
+
+    Raises:
+        NotFound: no such event is stored.
+        Conflict: the event was cancelled.
+        Invalid: no reason; a property out of bounds; a meter's value missing or no quantity.
+    """
+    checked = _checked(properties)
+    event = _locked_event(customer, identifier, reason)
+    newest = newest_adjustment(event)
+    if newest is not None and newest.type == AdjustmentType.CANCEL:
+        raise Conflict(f"event {identifier} was cancelled; send the use under a new identifier")
+    if newest is not None and write_json(newest.properties) == write_json(checked):
+        return newest
+    _check_values(event, checked)
+    before = _said(event, newest)
+    return _adjust(event, AdjustmentType.AMEND, before, checked, reason, by, at)
+
+
+def _locked_event(customer: Customer, identifier: str, reason: str) -> MeterEvent:
+    """Find the event and lock its batch; what is read afterwards holds until the commit."""
+    if not reason.strip():
+        raise Invalid("an adjustment needs its reason")
+    event = find_event(customer, identifier)
+    if event is None:
+        raise NotFound(f"no event {identifier} of {customer} is stored")
+    EventBatch.objects.select_for_update(no_key=True).get(pk=event.batch_id)
+    return event
+
+
+def _said(event: MeterEvent, newest: MeterEventAdjustment | None) -> Properties:
+    """Return what the event says so far; it was not cancelled."""
+    properties: Properties = event.properties if newest is None else newest.properties
+    return properties
+
+
+def _checked(properties: Mapping[str, Any]) -> Properties:
+    try:
+        return check_properties(properties)
+    except BadValue as error:
+        raise Invalid(f"{error.path} {error.detail}") from error
+
+
+def _check_values(event: MeterEvent, properties: Properties) -> None:
+    rules = [rule for rule in meter_rules([event.event_name]) if rule.first_event_id <= event.pk]
+    report = EventInput(
+        event_name=event.event_name, identifier=event.identifier, customer="", properties=properties
+    )
+    if verdict := judge_values(report, rules):
+        raise Invalid(verdict.detail, code=verdict.code)
+
+
+def _adjust(
+    event: MeterEvent,
+    kind: AdjustmentType,
+    before: Properties,
+    after: Properties | None,
+    reason: str,
+    by: User,
+    at: datetime,
+) -> MeterEventAdjustment:
+    adjustment = MeterEventAdjustment.objects.create(
+        customer_id=event.customer_id,
+        identifier=event.identifier,
+        event_id=event.pk,
+        timestamp=event.timestamp,
+        type=kind,
+        properties=None if after is None else _exact(after),
+        reason=reason,
+        created_by=by,
+        created_at=at,
+    )
+    adjustment.refresh_from_db()
+    if EventBatch.objects.filter(pk=event.batch_id, aggregated_at__isnull=False).exists():
+        _correct_windows(event, before, after, at)
+    audit.record(by=by, at=at, action=f"{kind}_event", subject=event, reason=reason)
+    return adjustment
+
+
+def _correct_windows(
+    event: MeterEvent, before: Properties, after: Properties | None, at: datetime
+) -> None:
+    """Lock every window that loses or gains the event, then move the difference."""
+    versions = [before] if after is None else [before, after]
+    rules = meter_rules([event.event_name])
+    touch = versions_of(event, [(properties, 0) for properties in versions])
+    touched = add_to_windows(VERSIONS_OF_EVENT, touch, rules, at)
+    signs = (-1, 1)[: len(versions)]
+    _move(versions_of(event, list(zip(versions, signs, strict=True))), event.event_name)
+    reread_windows(touched, rules)
+    outbox.publish(USAGE_CHANGED, (window.customer_id for window in touched), at)
+
+
+def _move(versions: Params, event_name: str) -> None:
+    additive = [rule for rule in meter_rules([event_name]) if rule.is_additive]
+    readings = select_additions(additive, "used")
+    if readings.text:
+        text = _MOVE.format(source=VERSIONS_OF_EVENT, readings=readings.text)
+        with connection.cursor() as cursor:
+            cursor.execute(text, {**readings.params, **versions})
+
+
+def _exact(properties: Properties) -> Func:
+    """Hand properties to PostgreSQL as JSON text, so that no number passes through a float."""
+    return Func(
+        Value(write_json(properties), output_field=TextField()),
+        template="(%(expressions)s)::jsonb",
+        output_field=JSONField(),
+    )

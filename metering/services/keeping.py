@@ -1,0 +1,119 @@
+"""Keep what is not stored: quarantined events as they came, rejections as counters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import connection
+
+from metering.events import EventInput
+from metering.exact import write_json
+from metering.judging import Status, Verdict
+
+_KEEP = """
+INSERT INTO quarantined_event (
+    customer_external_id, workspace_external_id, event_name, identifier, "timestamp",
+    is_timestamp_sent, properties, content_sha256, reason, detail, received_at, state, resolution)
+SELECT customer, workspace, event_name, identifier, "timestamp", is_timestamp_sent, properties,
+       decode(sha256, 'hex'), reason, detail, %(at)s, 'open', ''
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+    customer text, workspace text, event_name text, identifier text, "timestamp" timestamptz,
+    is_timestamp_sent boolean, properties jsonb, sha256 text, reason text, detail text)
+ORDER BY customer, identifier, sha256
+ON CONFLICT DO NOTHING
+"""
+_FIND_KEPT = """
+SELECT r.n, q.reason, q.detail
+FROM jsonb_to_recordset(%s::jsonb) AS r(n integer, customer text, identifier text, sha256 text)
+JOIN quarantined_event q ON q.customer_external_id = r.customer
+ AND q.identifier = r.identifier AND q.content_sha256 = decode(r.sha256, 'hex')
+"""
+_COUNT = """
+INSERT INTO event_rejection (api_key_name, code, day, count, sample, last_at)
+SELECT %(sender)s, code, %(day)s, count, sample, %(at)s
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(code text, count bigint, sample jsonb)
+ORDER BY code
+ON CONFLICT (api_key_name, code, day) DO UPDATE
+SET count = event_rejection.count + excluded.count, sample = excluded.sample,
+    last_at = excluded.last_at
+"""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An event for the quarantine, with the reason."""
+
+    sent: EventInput
+    timestamp: datetime
+    sha256: bytes
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A rejected item: what its sender needs to find it, no payload."""
+
+    code: str
+    detail: str
+    identifier: str
+    customer: str
+
+
+def keep_in_quarantine(rows: Sequence[Kept], at: datetime) -> None:
+    """Keep each content once; a retry of what is kept adds no row."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, {"rows": write_json([_row(kept) for kept in rows]), "at": at})
+
+
+def kept_verdicts(items: Mapping[int, Kept]) -> dict[int, Verdict]:
+    """Return the verdicts of items that are in quarantine already, by index.
+
+    A report that was kept stays kept, however late its retry comes.
+    """
+    if not items:
+        return {}
+    rows = [{"n": n, **_row(kept)} for n, kept in items.items()]
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND_KEPT, [write_json(rows)])
+        found = cursor.fetchall()
+    return {n: Verdict(Status.QUARANTINED, reason, detail) for n, reason, detail in found}
+
+
+def count_rejections(sender: str, refused: Sequence[Refused], at: datetime) -> None:
+    """Count by code and day, and keep the last one as a sample."""
+    if not refused:
+        return
+    last = {one.code: one for one in refused}
+    rows = [
+        {
+            "code": code,
+            "count": sum(one.code == code for one in refused),
+            "sample": {
+                "identifier": one.identifier,
+                "customer": one.customer,
+                "detail": one.detail[:500],
+            },
+        }
+        for code, one in last.items()
+    ]
+    day = at.astimezone(UTC).date()
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, {"sender": sender, "day": day, "rows": write_json(rows), "at": at})
+
+
+def _row(kept: Kept) -> dict[str, object]:
+    return {
+        "customer": kept.sent.customer,
+        "workspace": kept.sent.workspace,
+        "event_name": kept.sent.event_name,
+        "identifier": kept.sent.identifier,
+        "timestamp": kept.timestamp,
+        "is_timestamp_sent": kept.sent.timestamp is not None,
+        "properties": kept.sent.properties,
+        "sha256": kept.sha256.hex(),
+        "reason": kept.reason,
+        "detail": kept.detail,
+    }

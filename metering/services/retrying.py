@@ -1,0 +1,37 @@
+"""Run a business transaction again when PostgreSQL asks for it."""
+
+import functools
+import secrets
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from django.db import OperationalError, transaction
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_ATTEMPTS = 5
+_AGAIN = {"40P01", "40001"}  # Deadlock; serialization failure: nothing was written.
+
+
+def atomic_with_retries(service: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Run a service in a transaction; as the outermost one, repeat it whole after a deadlock.
+
+    Inside somebody else's transaction the error goes up: only the outermost can start anew.
+    """
+
+    @functools.wraps(service)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        attempts = 1 if transaction.get_connection().in_atomic_block else _ATTEMPTS
+        for attempt in range(1, attempts):
+            try:
+                with transaction.atomic():
+                    return service(*args, **kwargs)
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", None) not in _AGAIN:
+                    raise
+                time.sleep(attempt * secrets.randbelow(50) / 1000)
+        with transaction.atomic():
+            return service(*args, **kwargs)
+
+    return run
