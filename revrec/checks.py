@@ -1,1 +1,90 @@
-"""Checks of the books that this app answers for."""
+"""Checks of the books that this app answers for: the ledger, and what it was made from."""
+
+from collections.abc import Callable, Iterator
+
+from billing_project.kernel.books import Finding, check
+from revrec.selectors import tieouts
+from revrec.selectors.tieouts import Mismatch
+
+
+def _findings(mismatches: Callable[[], Iterator[Mismatch]]) -> Iterator[Finding]:
+    for mismatch in mismatches():
+        yield Finding(mismatch.subject, f"expected {mismatch.expected}, found {mismatch.found}")
+
+
+@check("Debits equal credits in every currency")
+def debits_equal_credits() -> Iterator[Finding]:
+    """Sum all postings by currency."""
+    return _findings(tieouts.unbalanced_currencies)
+
+
+@check("Every journal entry balances and has its postings")
+def entries_balance() -> Iterator[Finding]:
+    """Recount every entry."""
+    return _findings(tieouts.unbalanced_entries)
+
+
+@check("The journal's hash chain is intact")
+def chain_is_intact() -> Iterator[Finding]:
+    """Recompute every hash."""
+    return _findings(tieouts.broken_links)
+
+
+@check("Contract liabilities are what promises still owe")
+def liabilities_tie() -> Iterator[Finding]:
+    """Compare 2100 and 2120 promise by promise."""
+    return _findings(tieouts.untied_liabilities)
+
+
+@check("Revenue is what promises say is recognised")
+def revenue_ties() -> Iterator[Finding]:
+    """Compare 4xxx promise by promise."""
+    return _findings(tieouts.untied_revenue)
+
+
+@check("The unbilled receivable is overage on no invoice")
+def unbilled_ties() -> Iterator[Finding]:
+    """Compare 1200 billing period by billing period."""
+    return _findings(tieouts.untied_unbilled)
+
+
+@check("The receivable is what invoices still claim")
+def receivables_tie() -> Iterator[Finding]:
+    """Compare 1100 customer by customer."""
+    return _findings(tieouts.untied_receivables)
+
+
+@check("Customer balances are what credit notes owe back")
+def customer_balances_tie() -> Iterator[Finding]:
+    """Compare 2200 customer by customer."""
+    return _findings(tieouts.untied_customer_balances)
+
+
+@check("Paid grants earned the cost of the credits used")
+def grants_earn_their_cost() -> Iterator[Finding]:
+    """Compare 4010 grant by grant."""
+    return _findings(tieouts.untied_grants)
+
+
+@check("Fee schedules end on the price")
+def schedules_end_on_the_price() -> Iterator[Finding]:
+    """Sum what each newest schedule still plans."""
+    return _findings(tieouts.unfinished_schedules)
+
+
+@check("The deferred roll-forward explains the ledger")
+def rollforwards_tie() -> Iterator[Finding]:
+    """Explain each month's closing liabilities."""
+    return _findings(tieouts.unexplained_rollforwards)
+
+
+@check("Closed months stand as they were closed")
+def closes_stand() -> Iterator[Finding]:
+    """Make each closed month's trial balance anew."""
+    return _findings(tieouts.changed_closes)
+
+
+@check("Every fact is in the books or waits in the outbox")
+def facts_are_accounted() -> Iterator[Finding]:
+    """Look for facts that were forgotten."""
+    return _findings(tieouts.unaccounted_facts)

@@ -6,7 +6,7 @@ part in it. Within a customer's lock nothing new can appear.
 
 from datetime import date, datetime
 
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, QuerySet
 
 from billing_project.kernel.models import OutboxMessage
 from credits.models import LedgerKind, LedgerTransaction, RatedUsage
@@ -129,14 +129,14 @@ def accounted(source_type: SourceType, pk: str = "pk") -> Exists:
     )
 
 
+def waiting_customers() -> QuerySet[OutboxMessage, int]:
+    """Return the ids of customers whose facts wait in the outbox."""
+    notes = OutboxMessage.objects.filter(topic__in=TOPICS)
+    return notes.values_list("object_id", flat=True).distinct()
+
+
 def _transactions(customer_id: int | None) -> QuerySet[LedgerTransaction]:
     transactions = LedgerTransaction.objects.filter(~accounted(SourceType.LEDGER_TRANSACTION))
     if customer_id is not None:
         transactions = transactions.filter(customer_id=customer_id)
     return transactions.select_related("grant").order_by("grant_id", "id")
-
-
-def waiting_customers() -> Q:
-    """Return a filter for rows of customers whose facts wait in the outbox (field customer_id)."""
-    notes = OutboxMessage.objects.filter(topic__in=TOPICS)
-    return Q(customer_id__in=notes.values("object_id"))

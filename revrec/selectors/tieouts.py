@@ -1,0 +1,257 @@
+"""Where the ledger and what it was made from disagree; an empty answer is the proof.
+
+Sub-ledgers are compared promise by promise and customer by customer, so that two errors which
+cancel out are found too. Customers whose facts wait in the outbox are left out where the books may
+lawfully be behind.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import connection
+from django.db.models import QuerySet, Sum
+
+from billing_project.kernel.canonical import canonical_json, sha256_hex
+from credits.models import RatedUsage
+from invoicing.models import InvoiceLine, LineKind
+from invoicing.selectors import overage_price
+from revrec.accrual import Price
+from revrec.chain import GENESIS
+from revrec.models import (
+    AccountingPeriod,
+    ObligationKind,
+    PerformanceObligation,
+    PeriodStatus,
+    Posting,
+)
+from revrec.posting import Account
+from revrec.selectors import facts
+from revrec.selectors.journal import entries_in_chain_order, sealed_sha256
+from revrec.selectors.obligations import basis_of, used_credits
+from revrec.selectors.reports import deferred_rollforward, signed_balance
+from revrec.sources import SourceType
+
+_NONE = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One place where two figures that must be equal are not."""
+
+    subject: str
+    expected: str
+    found: str
+
+
+def unbalanced_currencies() -> Iterator[Mismatch]:
+    """Compare all debits with all credits."""
+    rows = Posting.objects.values("currency").annotate(total=Sum("amount_minor")).order_by()
+    for row in rows.exclude(total=0):
+        yield Mismatch(f"currency:{row['currency']}", "0", str(row["total"]))
+
+
+def unbalanced_entries() -> Iterator[Mismatch]:
+    """Recount and sum the postings of each entry."""
+    yield from _mismatches(
+        "SELECT 'journal_entry:' || e.id, e.posting_count || ' postings that sum to 0',"
+        "       coalesce(sum(p.count), 0) || ' postings, off by ' || coalesce(sum(abs(p.total)), 0)"
+        "  FROM journal_entry e LEFT JOIN ("
+        "       SELECT entry_id, currency, count(*) AS count,"
+        "              sum(amount_minor) AS total FROM posting GROUP BY entry_id, currency) p"
+        "    ON p.entry_id = e.id"
+        " GROUP BY e.id HAVING coalesce(sum(p.count), 0) <> e.posting_count"
+        "     OR coalesce(sum(abs(p.total)), 0) <> 0 ORDER BY e.id"
+    )
+
+
+def broken_links() -> Iterator[Mismatch]:
+    """Recompute the hash chain from its first entry on."""
+    position, previous = 0, GENESIS
+    for entry, postings in entries_in_chain_order():
+        position += 1
+        subject = f"journal_entry:{entry.pk}"
+        if entry.chain_position != position:
+            yield Mismatch(subject, f"position {position}", str(entry.chain_position))
+            position = entry.chain_position
+        if entry.previous_sha256 != previous:
+            yield Mismatch(subject, f"after {previous}", entry.previous_sha256)
+        sealed = sealed_sha256(entry.previous_sha256, entry, postings)
+        if entry.entry_sha256 != sealed:
+            yield Mismatch(subject, sealed, entry.entry_sha256)
+        previous = entry.entry_sha256
+
+
+def untied_liabilities() -> Iterator[Mismatch]:
+    """Compare 2100 and 2120 with what each promise still owes: its price less what is earned."""
+    yield from _mismatches(
+        "SELECT 'performance_obligation:' || o.id, (o.price_minor - o.recognised_minor)::text,"
+        "       (-coalesce(sum(p.amount_minor), 0))::text"
+        "  FROM performance_obligation o LEFT JOIN posting p ON p.obligation_id = o.id"
+        "   AND p.account_id = CASE o.kind WHEN 'credits' THEN '2100' ELSE '2120' END"
+        " WHERE o.kind IN ('credits', 'fee')"
+        " GROUP BY o.id"
+        " HAVING o.price_minor - o.recognised_minor <> -coalesce(sum(p.amount_minor), 0)"
+        " ORDER BY o.id"
+    )
+    yield from _mismatches(
+        "SELECT 'posting:' || id, 'a promise', 'none on ' || account_id FROM posting"
+        " WHERE account_id IN ('2100', '2120', '1200') AND obligation_id IS NULL ORDER BY id"
+    )
+
+
+def untied_revenue() -> Iterator[Mismatch]:
+    """Compare revenue, less credit notes, with what each promise says is recognised."""
+    yield from _mismatches(
+        "SELECT 'performance_obligation:' || o.id, o.recognised_minor::text,"
+        "       (-coalesce(sum(p.amount_minor), 0))::text"
+        "  FROM performance_obligation o LEFT JOIN posting p ON p.obligation_id = o.id"
+        "   AND p.account_id IN ('4000', '4010', '4020', '4030', '4900')"
+        " GROUP BY o.id HAVING o.recognised_minor <> -coalesce(sum(p.amount_minor), 0)"
+        " ORDER BY o.id"
+    )
+
+
+def untied_unbilled() -> Iterator[Mismatch]:
+    """Compare 1200 with overage that was used and is on no invoice in the books."""
+    ledger = _sums_by_obligation(Account.UNBILLED)
+    used = _by_billing_period(
+        RatedUsage.objects.filter(facts.accounted(SourceType.RATED_USAGE)), "overage"
+    )
+    invoiced = _by_billing_period(
+        InvoiceLine.objects.filter(facts.accounted(SourceType.INVOICE_LINE), kind=LineKind.OVERAGE),
+        "quantity",
+    )
+    promises = PerformanceObligation.objects.filter(kind=ObligationKind.OVERAGE)
+    for promise in promises.select_related("billing_period").order_by("id"):
+        assert promise.billing_period is not None, "an overage promise is a billing period's"
+        price = Price(*overage_price(promise.billing_period))
+        period_id = promise.billing_period.pk
+        expected = price.of(used.get(period_id, _NONE)) - price.of(invoiced.get(period_id, _NONE))
+        found = ledger.get(promise.pk, 0)
+        if expected != found:
+            yield Mismatch(f"performance_obligation:{promise.pk}", str(expected), str(found))
+
+
+def untied_receivables() -> Iterator[Mismatch]:
+    """Compare 1100 with what issued invoices still claim, customer by customer."""
+    yield from _customer_mismatches(
+        Account.RECEIVABLE,
+        "SELECT customer_id, currency, sum(open_minor) AS total FROM invoice"
+        " WHERE status <> 'draft' GROUP BY customer_id, currency",
+        sign=1,
+    )
+
+
+def untied_customer_balances() -> Iterator[Mismatch]:
+    """Compare 2200 with what credit notes owe back."""
+    yield from _customer_mismatches(
+        Account.CUSTOMER_BALANCE,
+        "SELECT i.customer_id, n.currency, sum(n.balance_minor) AS total FROM credit_note n"
+        " JOIN invoice i ON i.id = n.invoice_id GROUP BY i.customer_id, n.currency",
+        sign=-1,
+    )
+
+
+def untied_grants() -> Iterator[Mismatch]:
+    """Compare 4010 with the cost basis of the credits that were used, grant by grant."""
+    ledger = _sums_by_obligation(Account.USAGE_REVENUE)
+    promises = PerformanceObligation.objects.filter(grant__isnull=False).select_related("grant")
+    for promise in promises.order_by("id"):
+        expected = basis_of(promise).earned(used_credits(promise))
+        found = -ledger.get(promise.pk, 0)
+        if expected != found:
+            yield Mismatch(f"grant:{promise.grant_id}", str(expected), str(found))
+
+
+def unfinished_schedules() -> Iterator[Mismatch]:
+    """Check that each fee's newest schedule earns what is left of it, to the last unit."""
+    yield from _mismatches(
+        "SELECT 'performance_obligation:' || o.id, (o.price_minor - o.recognised_minor)::text,"
+        "       coalesce(sum(l.amount_minor), 0)::text"
+        "  FROM performance_obligation o"
+        "  JOIN (SELECT obligation_id, max(revision) AS revision FROM revenue_schedule"
+        "         GROUP BY obligation_id) newest ON newest.obligation_id = o.id"
+        "  JOIN revenue_schedule s ON s.obligation_id = o.id AND s.revision = newest.revision"
+        "  LEFT JOIN (SELECT * FROM revenue_schedule_line l WHERE NOT EXISTS ("
+        "       SELECT 1 FROM entry_source e WHERE e.source_type = 'revenue_schedule_line'"
+        "          AND e.source_id = l.id)) l ON l.schedule_id = s.id"
+        " GROUP BY o.id"
+        " HAVING o.price_minor - o.recognised_minor <> coalesce(sum(l.amount_minor), 0)"
+        " ORDER BY o.id"
+    )
+
+
+def unexplained_rollforwards() -> Iterator[Mismatch]:
+    """Check that movements explain each month's closing liabilities without a remainder."""
+    for period in AccountingPeriod.objects.all():
+        for row in deferred_rollforward(period):
+            explained = (
+                row.opening_minor + row.billings_minor - row.fees_minor - row.usage_minor
+                - row.breakage_minor - row.credit_notes_minor
+            )  # fmt: skip
+            if explained != row.closing_minor:
+                yield Mismatch(
+                    f"accounting_period:{period}", str(row.closing_minor), str(explained)
+                )
+
+
+def changed_closes() -> Iterator[Mismatch]:
+    """Compare each closed month's trial balance, made anew, with the one that was stored."""
+    for period in AccountingPeriod.objects.filter(status=PeriodStatus.CLOSED):
+        subject = f"accounting_period:{period}"
+        now = sha256_hex(canonical_json(signed_balance(period)))
+        stored = sha256_hex(canonical_json(period.trial_balance))
+        for found in (now, stored):
+            if found != period.trial_balance_sha256:
+                yield Mismatch(subject, period.trial_balance_sha256, found)
+
+
+def unaccounted_facts() -> Iterator[Mismatch]:
+    """List facts that are neither in the books nor announced in the outbox."""
+    waiting = list(facts.waiting_customers())
+    for name, rows, customer in (
+        (SourceType.INVOICE_LINE, facts.unaccounted_lines(), "invoice__customer_id"),
+        (SourceType.PAYMENT, facts.unaccounted_payments(), "invoice__customer_id"),
+        (SourceType.CREDIT_NOTE, facts.unaccounted_notes(), "invoice__customer_id"),
+        (SourceType.LEDGER_TRANSACTION, facts.unaccounted_grants(), "customer_id"),
+        (SourceType.LEDGER_TRANSACTION, facts.unaccounted_movements(), "customer_id"),
+        (SourceType.RATED_USAGE, facts.unaccounted_overage(), "customer_id"),
+    ):
+        forgotten: QuerySet[Posting] = rows.exclude(**{f"{customer}__in": waiting})  # type: ignore[assignment]
+        for pk in forgotten.values_list("pk", flat=True).iterator():
+            yield Mismatch(f"{name}:{pk}", "in the books", "not accounted for")
+
+
+def _mismatches(query: str) -> Iterator[Mismatch]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        yield from (Mismatch(*row) for row in cursor.fetchall())
+
+
+def _customer_mismatches(account: Account, claims: str, sign: int) -> Iterator[Mismatch]:
+    """Compare an account with a sub-ledger, where nothing of the customer waits."""
+    yield from _mismatches(
+        "SELECT 'customer:' || coalesce(l.customer_id, c.customer_id)"  # noqa: S608 - our own text
+        "       || ' ' || coalesce(l.currency, c.currency),"
+        "       coalesce(c.total, 0)::text, coalesce(l.total, 0)::text"
+        f" FROM (SELECT customer_id, currency, {sign} * sum(amount_minor) AS total FROM posting"
+        f"        WHERE account_id = '{account.value}' GROUP BY customer_id, currency) l"
+        f" FULL JOIN ({claims}) c ON c.customer_id = l.customer_id AND c.currency = l.currency"
+        " WHERE coalesce(l.total, 0) <> coalesce(c.total, 0)"
+        "   AND coalesce(l.customer_id, c.customer_id) NOT IN ("
+        "       SELECT object_id FROM outbox_message"
+        "        WHERE topic IN ('money_changed', 'credits_changed'))"
+    )
+
+
+def _sums_by_obligation(account: Account) -> dict[int | None, int]:
+    rows = Posting.objects.filter(account=account.value).values_list("obligation_id")
+    return dict(rows.annotate(total=Sum("amount_minor")).order_by())
+
+
+def _by_billing_period(
+    rows: QuerySet[RatedUsage] | QuerySet[InvoiceLine], column: str
+) -> dict[int, Decimal]:
+    sums = rows.values_list("billing_period_id").annotate(total=Sum(column)).order_by()
+    return dict(sums)

@@ -1,0 +1,61 @@
+"""Overage before its invoice: cumulative by day, and claimed to the last unit."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from revrec.accrual import DayUse, Price, accruals, share_of_accrual
+
+CENT = Price(Decimal("0.012"), "USD")
+FIRST = date(2026, 11, 1)
+
+
+def _days(*uses: str) -> list[DayUse]:
+    return [DayUse(FIRST + timedelta(days=n), Decimal(text)) for n, text in enumerate(uses)]
+
+
+def test_days_accrue_the_change_of_the_settled_total() -> None:
+    steps = accruals(Decimal(0), _days("10", "10", "10"), CENT)
+
+    # 0.12, 0.24, 0.36.
+    assert [step.amount_minor for step in steps] == [12, 12, 12]
+
+
+def test_small_days_carry_what_was_rounded_off() -> None:
+    steps = accruals(Decimal(0), _days("0.3", "0.3", "0.3", "0.3"), CENT)
+
+    # 0.0036 -> 0; 0.0072 -> 0.01; 0.0108 -> 0.01; 0.0144 -> 0.01.
+    assert [step.amount_minor for step in steps] == [0, 1, 0, 0]
+
+
+def test_a_correction_accrues_backward() -> None:
+    [step] = accruals(Decimal(100), _days("-25"), CENT)
+
+    assert step.amount_minor == -30  # 1.20 -> 0.90.
+
+
+def test_yen_are_whole() -> None:
+    steps = accruals(Decimal(0), _days("1", "1", "1"), Price(Decimal("0.4"), "JPY"))
+
+    assert [step.amount_minor for step in steps] == [0, 1, 0]  # 0.4, 0.8, 1.2.
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.decimals(0, 10**6, places=6), max_size=12),
+    st.integers(0, 12),
+    st.decimals(0, 10, places=6),
+)
+def test_lines_claim_all_that_was_accrued(
+    uses: list[Decimal], cut: int, unit_price: Decimal
+) -> None:
+    price = Price(unit_price, "USD")
+    days = [DayUse(FIRST, use) for use in uses]
+
+    accrued = sum(step.amount_minor for step in accruals(Decimal(0), days, price))
+
+    first, rest = sum(uses[:cut], Decimal(0)), sum(uses[cut:], Decimal(0))
+    claimed = share_of_accrual(Decimal(0), first, price) + share_of_accrual(first, rest, price)
+    assert accrued == claimed
