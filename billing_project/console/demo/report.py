@@ -4,20 +4,20 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import Sum
-from revrec.selectors.reports import revenue_totals
 from rich.console import Console
 from rich.table import Table
 
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.story import Story
 from billing_project.console.demo.traffic import METERS
-from billing_project.console.lineage import Lineage, Node, trace
+from billing_project.console.lineage import Lineage, Node, start_of, trace
 from billing_project.kernel.books import Result
 from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
 from credits.models import RatedUsage
 from invoicing.models import Invoice, InvoiceStatus
 from metering.models import UsageWindow
+from revrec.selectors.reports import revenue_totals
 
 EVENT_COUNTS = ("sent", "accepted", "duplicates", "conflicts", "quarantined", "replayed")
 
@@ -43,9 +43,8 @@ def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, 
 
 
 def trace_of(story: Story) -> Lineage:
-    """Return the lineage of the story's late event, which nothing but overage paid for."""
-    customer, identifier = story.traced
-    return trace(event=f"{customer}/{identifier}")
+    """Return the lineage of the month's last request of the heavy customer: overage, invoiced."""
+    return trace(start_of("event", story.traced))
 
 
 def _usage() -> dict[str, str]:
@@ -66,23 +65,35 @@ def _credits() -> dict[str, str]:
 def _invoices() -> dict[str, object]:
     issued = Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
     total = issued.aggregate(total=Sum("total_minor"))["total"] or 0
-    return {"count": issued.count(), "total": f"{Money(total, 'USD').decimal:f}", "currency": "USD"}
+    return {"count": issued.count(), "total": _money(total), "currency": "USD"}
 
 
 def _revenue(at: datetime) -> dict[str, str]:
-    totals = revenue_totals(at.date())
-    return {name: f"{Money(totals[name], 'USD').decimal:f}" for name in totals}
-
-
-def _step(node: Node) -> dict[str, object]:
+    totals = revenue_totals(at.date())[0]  # The demo sells in one currency.
     return {
-        "type": node.type,
-        "id": node.id,
+        "recognised": _money(totals.recognised_minor),
+        "deferred": _money(totals.deferred_minor),
+        "unbilled": _money(totals.unbilled_minor),
+    }
+
+
+def _money(minor: int) -> str:
+    return f"{Money(minor, 'USD').decimal:f}"
+
+
+def _step(node: Node) -> dict[str, str]:
+    return {
+        "type": node.ref.type.value,
+        "id": str(node.ref),
         "label": node.label,
-        "amount": node.amount,
+        "amount": _amount(node),
         "unit": node.unit,
         "owner": node.owner,
     }
+
+
+def _amount(node: Node) -> str:
+    return f"{node.amount:f}" if node.is_money else plain(node.amount)
 
 
 def show(report: dict[str, dict[str, object]], lineage: Lineage, console: Console) -> None:
@@ -98,7 +109,8 @@ def show(report: dict[str, dict[str, object]], lineage: Lineage, console: Consol
     for heading in ("step", "what", "amount", "unit", "owner"):
         steps.add_column(heading, justify="right" if heading == "amount" else "left")
     for node in lineage.nodes:
-        steps.add_row(node.type, node.label, _grouped(node.amount), node.unit, node.owner)
+        amount = _grouped(_amount(node))
+        steps.add_row(node.ref.type.value, node.label, amount, node.unit, node.owner)
     console.print(steps)
 
 

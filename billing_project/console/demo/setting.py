@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from billing_project.console.demo.traffic import EVENT_NAME, METERS, credit_prices
+from billing_project.kernel.approvals import Proposal, approve
+from billing_project.kernel.models import PolicyChange, User
+from billing_project.kernel.period import Period
+from credits.models import CreditGrant, GrantCategory, PricingUnit, RateCard
 from credits.services.grants import issue_grant, void_grant
 from credits.services.policies import propose_credit_policy
 from credits.services.rates import (
@@ -12,21 +17,15 @@ from credits.services.rates import (
     create_rate_card,
     propose_rate_card_version,
 )
+from invoicing.models import Invoice, PlanVersion
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
 from invoicing.services.subscriptions import subscribe
+from metering.models import Aggregation, Customer
 from metering.services.customers import create_customer
 from metering.services.meters import create_meter
-
-from billing_project.console.demo.traffic import EVENT_NAME, METERS, credit_prices
-from billing_project.kernel.approvals import Proposal, approve
-from billing_project.kernel.models import PolicyChange, User
-from billing_project.kernel.period import Period
-from credits.models import CreditGrant, GrantCategory, PricingUnit, RateCard
-from invoicing.models import Invoice, PlanVersion
-from metering.models import Aggregation, Customer
 
 # (code, name, fee in cents, included credits, dollars a credit beyond, its customers)
 PLANS = (

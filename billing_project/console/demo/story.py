@@ -7,12 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from invoicing.services.credit_notes import issue_credit_note
-from invoicing.services.invoices import draft_overage_invoices, finalize_due
-from metering.services.customers import add_alias
-from metering.services.quarantine import replay_quarantine
-from revrec.services.periods import close_period, ensure_period
-
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.sender import send_events
 from billing_project.console.demo.setting import Setting
@@ -27,10 +21,16 @@ from billing_project.console.demo.traffic import (
 from billing_project.console.tasks import step_chain
 from billing_project.kernel.period import DAY, Period, midnight, months_between
 from invoicing.models import CreditNoteReason, Invoice, InvoiceStatus, LineKind
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from metering.models import Customer
+from metering.services.customers import add_alias
+from metering.services.quarantine import replay_quarantine
+from revrec.services.periods import close_period, ensure_period
 
 Progress = Callable[[int], None]
 PERIOD = timedelta(days=30)
+HEAVY = "cust-01"  # Its last request is overage, and invoiced.
 STAGES = ("send events", "rate and recognise", "invoice", "close months", "late event")
 
 
@@ -41,7 +41,7 @@ class Story:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     closed: list[str] = field(default_factory=list)
-    traced: tuple[str, str] = ("", "")  # Customer and identifier of the late event.
+    traced: str = ""  # Customer and identifier of an overage event, "cust-01/req-7".
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -65,6 +65,8 @@ def tell(
     with story.stage(STAGES[0]):
         events = stream(requests, setting.period)
         story.counts.update(send_events(url, key, events, progress))
+        last = max((r for r in requests if r.customer == HEAVY), key=lambda r: r.row)
+        story.traced = f"{HEAVY}/{last.identifier}"
         _map_unknown_customer(setting, at, story)
     with story.stage(STAGES[1]):
         _drain(progress)
@@ -129,4 +131,3 @@ def _send_late_event(
     if answer["accepted"] != 1:
         raise DemoRefused("the late event was not accepted")
     story.counts.update(answer)
-    story.traced = (late.customer, late.identifier)

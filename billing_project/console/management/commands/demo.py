@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from billing_project.console import processes
 from billing_project.console.demo import report, setting, story
@@ -22,7 +23,9 @@ from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.tasks import ensure_schedules
 from billing_project.kernel import clock
 from billing_project.kernel.books import run_checks
+from billing_project.kernel.embedded.server import EmbeddedServer
 from billing_project.kernel.keys import create_api_key
+from billing_project.kernel.models import User
 
 PASSWORD = "demo-password"  # noqa: S105 - printed, and refused where DEBUG=False
 EXPECTED_WORK = 95_000  # Events, windows and facts that the bar counts; it ends at 100 % anyway.

@@ -22,9 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            raise CommandError(
-                "the database is not set up: run `make demo` first"
-            )
+            raise CommandError("the database is not set up: run `make demo` first")
         ensure_schedules()
         connection.close()
         try:

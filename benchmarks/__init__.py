@@ -1,0 +1,1 @@
+"""What the README's figures come from; each prints its ceiling or peer of the same run."""
