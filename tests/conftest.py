@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import TransactionTestCase
@@ -19,6 +20,11 @@ _SEEDED = {
     "ledger_account",
     "number_series",
 }
+
+
+def pytest_configure() -> None:
+    """Hash passwords cheaply; a million rounds a person would be most of the tests' time."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def reset_database() -> None:
