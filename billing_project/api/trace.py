@@ -93,7 +93,8 @@ class TraceView(ApiView):
         if len(names) != 1:
             raise Invalid(f"a trace starts at exactly one of {', '.join(KINDS)}")
         ((kind, name),) = names.items()
-        return Response(_lineage(trace(start_of(kind, name), limit=_limit(request))))
+        limit = _limit(request)
+        return Response(_lineage(trace(start_of(kind, name), limit=limit)))
 
 
 class EventView(ApiView):

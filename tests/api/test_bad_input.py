@@ -29,9 +29,10 @@ def _bomb() -> bytes:
     return b"".join(gzip.compress(b"0" * 1_000_000) for _ in range(100)) + gzip.flush()
 
 
-JSON, GZIP = {"content_type": "application/json"}, {"HTTP_CONTENT_ENCODING": "gzip"}
+JSON: dict[str, Any] = {"content_type": "application/json"}
+GZIP: dict[str, Any] = {"HTTP_CONTENT_ENCODING": "gzip"}
 # name: body, how it is sent, the statuses that may answer it (404: what the address names first).
-BODIES: dict[str, tuple[bytes, dict[str, str], set[int]]] = {
+BODIES: dict[str, tuple[bytes, dict[str, Any], set[int]]] = {
     "malformed": (b'{"a": ', JSON, {400, 404}),
     "not utf-8": (b'{"a": "\xff"}', JSON, {400, 404}),
     "NaN": (b'{"amount": NaN}', JSON, {400, 404}),
@@ -117,6 +118,8 @@ def test_bad_bodies_are_refused_and_store_nothing(
             headers={"Authorization": f"Bearer {admin}", "Idempotency-Key": f"k{next(keys)}"},
         )
         content = assert_problem(response, name)
+        if endpoint.route == "v1/events":
+            allowed = allowed | {422}  # Read by type as it goes: a wrong field may come first.
         assert response.status_code in allowed, f"{name}: {content}"
 
     assert stored_rows() == before

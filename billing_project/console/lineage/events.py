@@ -48,7 +48,7 @@ def _pairs(column: str, ids: Sequence[int], most: int) -> list[Pair]:
     for query in queries:
         params.update(query.params)
     with connection.cursor() as cursor:
-        cursor.execute(f"{text} ORDER BY 1, 2 LIMIT %(most)s", params)
+        cursor.execute(f"SELECT * FROM ({text}) AS pairs ORDER BY 1, 2 LIMIT %(most)s", params)  # noqa: S608
         return [(event, window, code) for event, window, code in cursor.fetchall()]
 
 

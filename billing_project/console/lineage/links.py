@@ -58,6 +58,11 @@ def _rows(query: str, params: list[Any]) -> list[Pair]:
         return [(source, target, label) for source, target, label in cursor.fetchall()]
 
 
+GRANTS = _relation(
+    NodeType.CREDIT_GRANT,
+    NodeType.LEDGER_TRANSACTION,
+    "SELECT grant_id AS source, id AS target, 'from grant' AS label FROM ledger_transaction",
+)
 # In the order of the chain: a link comes after every link that leads to its source.
 LINKS = (
     Link(
@@ -82,11 +87,7 @@ LINKS = (
         "SELECT id AS source, id AS target, 'not covered' AS label FROM rated_usage"
         " WHERE overage <> 0",
     ),
-    _relation(
-        NodeType.CREDIT_GRANT,
-        NodeType.LEDGER_TRANSACTION,
-        "SELECT grant_id AS source, id AS target, 'from grant' AS label FROM ledger_transaction",
-    ),
+    GRANTS,
     _relation(
         NodeType.LEDGER_TRANSACTION,
         NodeType.INVOICE_LINE,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from billing_project.console.lineage.graph import Edge, Lineage, Node, NodeType, Ref, admit
-from billing_project.console.lineage.links import LINKS, Link, Pair
+from billing_project.console.lineage.links import GRANTS, LINKS, Link, Pair
 from billing_project.console.lineage.nodes import load_nodes
 
 DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
@@ -32,6 +32,7 @@ def trace(start: Iterable[Ref], *, limit: int = DEFAULT_LIMIT) -> Lineage:
     walk.restart()
     for link in reversed(LINKS):
         walk.before(link)
+    walk.explain(GRANTS)
     nodes = load_nodes(walk.facts)
     return _lineage(nodes, walk)
 
@@ -63,6 +64,11 @@ class _Walk:
     def before(self, link: Link) -> None:
         """Follow a link from its target facts back to its sources."""
         ids = [ref.pk for ref in self.reached[link.target]]
+        self._follow(link, link.before(ids, self._most) if ids else [], link.source)
+
+    def explain(self, link: Link) -> None:
+        """Add where all facts of a kind come from, and go no further: a drawdown's grant."""
+        ids = [ref.pk for ref in self.facts if ref.type == link.target]
         self._follow(link, link.before(ids, self._most) if ids else [], link.source)
 
     @property

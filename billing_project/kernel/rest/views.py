@@ -140,12 +140,9 @@ class ApiView(APIView):
 
     def _handler(self, request: Request) -> Callable[..., Response]:
         method = (request.method or "").lower()
-        known = method in self.http_method_names
-        handler: Callable[..., Response] = (
-            getattr(self, method, self.http_method_not_allowed)
-            if known
-            else self.http_method_not_allowed
-        )
+        if method not in self.http_method_names or not hasattr(self, method):
+            self.http_method_not_allowed(request)  # Raises.
+        handler: Callable[..., Response] = getattr(self, method)
         return handler
 
     def _answer(self, request: ApiRequest, act: Callable[[], Response]) -> HttpResponseBase:

@@ -1,0 +1,69 @@
+"""Lineage over HTTP."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from billing_project.kernel import clock
+from billing_project.kernel.keys import create_api_key
+from tests.console.chain import Chain, run_chain
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def chain(db: None) -> Chain:
+    return run_chain()
+
+
+def get(url: str) -> Any:
+    _, token = create_api_key(name="reader", scopes=["usage:read"], at=clock.now())
+    return Client().get(url, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_a_trace_is_a_graph_of_exact_texts(chain: Chain) -> None:
+    answer = get(f"/v1/trace?invoice_line={chain.overage.number}:1").json()
+
+    nodes = {node["id"]: node for node in answer["nodes"]}
+    (line,) = [node for node in answer["nodes"] if node["type"] == "invoice_line"]
+    assert set(line) == {
+        *("id", "type", "label", "amount", "unit", "owner", "policy_version", "at"),
+    }
+    assert (line["amount"], line["unit"], line["owner"]) == ("0.60", "USD", "finance")
+    assert {edge["from"] for edge in answer["edges"]} <= set(nodes)
+    assert {edge["to"] for edge in answer["edges"]} <= set(nodes)
+    assert any(id_.startswith("meter_event:") for id_ in nodes)
+    assert any(id_.startswith("journal_entry:") for id_ in nodes)
+    assert answer["truncated"] is False
+
+
+def test_the_event_s_trace_and_its_page_agree(chain: Chain) -> None:
+    page = get("/v1/events/acme/req-2").json()
+
+    assert page["state"] == "recognised"
+    assert page["properties"] == {"model": "small", "output_tokens": "90"}
+    assert page["lineage"] == get("/v1/trace?event=acme/req-2").json()
+
+
+def test_the_limit_cuts_each_kind(chain: Chain) -> None:
+    answer = get(f"/v1/trace?invoice={chain.overage.number}&limit=1").json()
+
+    types = [node["type"] for node in answer["nodes"]]
+    assert answer["truncated"] is True
+    assert types.count("meter_event") == 1
+
+
+@pytest.mark.parametrize(
+    "query", ["", "event=a/b&invoice=INV-1", "limit=5", "event=acme", "invoice=1&limit=1001", "x=1"]
+)
+def test_a_trace_starts_at_exactly_one_name(query: str) -> None:
+    response = get(f"/v1/trace?{query}")
+
+    assert response.status_code == 422
+    assert response.json()["code"] == "invalid_value"
+
+
+@pytest.mark.parametrize("url", ["/v1/trace?event=acme/none", "/v1/events/acme/a/b:c"])
+def test_what_nobody_sent_is_404(url: str) -> None:
+    assert get(url).json()["code"] == "not_found"

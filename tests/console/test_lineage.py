@@ -1,0 +1,354 @@
+"""The lineage of a whole chain: the same facts from either end, and no others."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing_project.console.lineage import (
+    KINDS,
+    EventState,
+    NodeType,
+    Ref,
+    report_event,
+    start_of,
+    trace,
+)
+from billing_project.console.lineage.events import events_of_windows, windows_of_events
+from billing_project.console.lineage.graph import OWNERS, admit
+from billing_project.kernel.errors import Invalid, NotFound
+from invoicing.models import InvoiceLine, LineKind
+from invoicing.services.invoices import finalize_due
+from invoicing.services.overage import draft_overage_invoices
+from invoicing.services.subscriptions import renew_due
+from metering.events import EventInput
+from metering.models import MeterEvent, UsageWindow
+from metering.selectors.events import events_of_window, windows_of_event
+from metering.services.adjust import amend_event
+from metering.services.aggregate import aggregate_batches
+from metering.services.capture import capture_events
+from revrec.models import JournalEntry
+from tests.console.chain import (
+    CLOSED_AT,
+    USED_AT,
+    Chain,
+    close_period,
+    event,
+    recognise,
+    run_chain,
+)
+from tests.invoicing.builders import START, cancel, open_shop, rate, subscribed, use
+
+pytestmark = pytest.mark.django_db
+
+T = NodeType
+
+
+@pytest.fixture
+def chain(db: None) -> Chain:
+    return run_chain()
+
+
+def types(*start: Ref) -> set[NodeType]:
+    return {node.ref.type for node in trace(start).nodes}
+
+
+def test_an_event_that_a_grant_covered_leads_to_its_drawdown(chain: Chain) -> None:
+    lineage = trace([event("req-1")])
+
+    (window,) = lineage.of(T.USAGE_WINDOW)
+    (rated,) = lineage.of(T.RATED_USAGE)
+    (drawn,) = lineage.of(T.LEDGER_TRANSACTION)
+    assert (window.amount, window.unit) == (Decimal(60), "token")
+    assert (rated.amount, rated.unit, rated.policy_version) == (
+        Decimal(60),
+        "credit",
+        "standard v1",
+    )
+    assert (drawn.amount, drawn.policy_version) == (Decimal(-60), "burn_order v1")
+    (grant,) = lineage.of(T.CREDIT_GRANT)
+    assert (grant.amount, grant.unit) == (Decimal(100), "credit")
+    assert not lineage.of(T.OVERAGE)
+
+
+def test_an_event_beyond_the_grants_leads_to_its_invoice_line_and_the_ledger(chain: Chain) -> None:
+    lineage = trace([event("req-2")])
+
+    (overage,) = lineage.of(T.OVERAGE)
+    line = InvoiceLine.objects.get(invoice=chain.overage, kind=LineKind.OVERAGE)
+    claimed = next(node for node in lineage.of(T.INVOICE_LINE) if node.ref.pk == line.pk)
+    assert overage.amount == Decimal(50)
+    # 50 credits x USD 0.012 = USD 0.60.
+    assert (claimed.amount, claimed.unit) == (Decimal("0.60"), "USD")
+    assert claimed.policy_version == "plan-acme v1"
+    assert lineage.of(T.CREDIT_NOTE)
+    assert lineage.of(T.JOURNAL_ENTRY)
+
+
+def test_a_fee_leads_to_its_schedule_its_payment_and_the_ledger(chain: Chain) -> None:
+    fee = chain.payment.invoice
+
+    assert types(*start_of("invoice", str(fee.number))) == {
+        T.INVOICE_LINE,
+        T.PAYMENT,
+        T.REVENUE_SCHEDULE,
+        T.JOURNAL_ENTRY,
+    }
+
+
+def test_whatever_is_reached_reaches_back(chain: Chain) -> None:
+    facts = {node.ref for name in ("req-1", "req-2") for node in trace([event(name)]).nodes}
+    facts |= {node.ref for node in trace(start_of("invoice", str(chain.payment.invoice))).nodes}
+    assert {ref.type for ref in facts} == set(NodeType)
+    # A grant explains a drawdown; it is no step between the event and the ledger.
+    facts = {ref for ref in facts if ref.type != T.CREDIT_GRANT}
+
+    lineages = {ref: {node.ref for node in trace([ref]).nodes} for ref in facts}
+
+    for here, reached in lineages.items():
+        for there in reached & facts:
+            assert here in lineages[there], f"{here} reaches {there}, not back"
+
+
+def test_both_ends_of_the_chain_tell_the_same(chain: Chain) -> None:
+    forward = {entry.ref for entry in trace([event("req-2")]).of(T.JOURNAL_ENTRY)}
+
+    back = {
+        Ref(T.JOURNAL_ENTRY, entry.pk)
+        for entry in JournalEntry.objects.all()
+        if event("req-2") in {node.ref for node in trace([Ref(T.JOURNAL_ENTRY, entry.pk)]).nodes}
+    }
+
+    assert forward == back
+    assert forward
+
+
+def test_another_customer_s_facts_are_no_part_of_it(chain: Chain) -> None:
+    mine = {node.ref for node in trace([event("req-2")]).nodes}
+    theirs = {node.ref for node in trace([event("req-2", "beta")]).nodes}
+
+    assert theirs
+    assert not mine & theirs
+
+
+def test_siblings_in_the_same_window_are_no_part_of_it(chain: Chain) -> None:
+    use(chain.shop, 5, USED_AT + timedelta(minutes=1), "req-3", known_at=USED_AT)
+
+    nodes = trace([event("req-3")]).nodes
+
+    assert event("req-1") not in {node.ref for node in nodes}
+
+
+def test_edges_join_nodes_of_the_graph_along_the_chain(chain: Chain) -> None:
+    lineage = trace([event("req-2")])
+    order = list(NodeType)
+
+    nodes = {node.ref for node in lineage.nodes}
+    for edge in lineage.edges:
+        assert {edge.source, edge.target} <= nodes
+        assert order.index(edge.source.type) < order.index(edge.target.type)
+        assert edge.label
+
+
+def test_every_step_has_its_owner(chain: Chain) -> None:
+    assert {node.owner for node in trace([event("req-2")]).nodes} == {
+        "engineering",
+        "product",
+        "finance",
+    }
+    assert set(OWNERS) == set(NodeType)
+
+
+def test_more_facts_than_the_limit_are_cut_and_it_says_so(chain: Chain) -> None:
+    for number in range(5):
+        use(chain.shop, 1, USED_AT + timedelta(minutes=number), f"more-{number}", known_at=USED_AT)
+    (window,) = windows_of_event(MeterEvent.objects.get(pk=event("more-0").pk))
+
+    cut = trace([Ref(T.USAGE_WINDOW, window.pk)], limit=3)
+    whole = trace([Ref(T.USAGE_WINDOW, window.pk)], limit=10)
+
+    assert (len(cut.of(T.METER_EVENT)), cut.is_truncated) == (3, True)
+    assert (len(whole.of(T.METER_EVENT)), whole.is_truncated) == (6, False)
+
+
+def test_the_number_of_queries_does_not_grow_with_the_facts(
+    chain: Chain, django_assert_max_num_queries: Any
+) -> None:
+    everything = [
+        Ref(T.JOURNAL_ENTRY, pk) for pk in JournalEntry.objects.values_list("pk", flat=True)
+    ]
+    assert len(everything) > 5
+
+    # 16 links each way at most, 11 kinds of facts, and the meters twice.
+    with django_assert_max_num_queries(45):
+        trace(everything)
+
+
+def test_a_draft_is_no_claim_yet(chain: Chain) -> None:
+    later = START + timedelta(days=32)
+    renew_due(by=chain.shop.worker, at=later)
+    use(chain.shop, 500, later, "late")
+    draft_overage_invoices(by=chain.shop.worker, at=START + timedelta(days=61))
+
+    assert T.OVERAGE in types(event("late"))
+    assert T.INVOICE_LINE not in types(event("late"))
+
+
+def test_the_windows_of_an_event_are_those_that_metering_names(chain: Chain) -> None:
+    ids = list(MeterEvent.objects.values_list("pk", flat=True))
+    windows = list(UsageWindow.objects.values_list("pk", flat=True))
+
+    pairs = {(event_id, window) for event_id, window, _ in windows_of_events(ids, 100)}
+
+    assert pairs == {
+        (stored.pk, window.pk)
+        for stored in MeterEvent.objects.all()
+        for window in windows_of_event(stored)
+    }
+    assert pairs == {
+        (stored.pk, window.pk)
+        for window in UsageWindow.objects.all()
+        for stored in events_of_window(window)
+    }
+    assert pairs == {(event_id, window) for event_id, window, _ in events_of_windows(windows, 100)}
+
+
+def test_an_amended_event_keeps_every_window_that_it_was_counted_in(chain: Chain) -> None:
+    stored = MeterEvent.objects.get(pk=event("req-1").pk)
+    before = {node.ref for node in trace([event("req-1")]).of(T.USAGE_WINDOW)}
+
+    amend_event(
+        customer=stored.customer, identifier="req-1", reason="wrong model",
+        properties={"model": "large", "output_tokens": "60"}, by=chain.shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+
+    after = {node.ref for node in trace([event("req-1")]).of(T.USAGE_WINDOW)}
+    assert before < after
+    assert {ref.pk for ref in after} == {window.pk for window in windows_of_event(stored)}
+
+
+# Where a trace starts
+
+
+def test_every_kind_of_start_finds_its_fact(chain: Chain) -> None:
+    nodes = trace([event("req-2")]).nodes
+    by_type = {node.ref.type: node.ref for node in nodes}
+    names = {
+        "event": "acme/req-2",
+        "rated_usage": str(by_type[T.RATED_USAGE].pk),
+        "ledger_transaction": str(by_type[T.LEDGER_TRANSACTION].pk),
+        "invoice": str(chain.overage.number),
+        "invoice_line": f"{chain.overage.number}:1",
+        "journal_entry": f"JE-{by_type[T.JOURNAL_ENTRY].pk}",
+    }
+    assert set(names) == set(KINDS)
+
+    for kind, name in names.items():
+        assert event("req-2") in {node.ref for node in trace(start_of(kind, name)).nodes}, kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("event", "acme/none"),
+        ("event", "nobody/req-1"),
+        ("ledger_transaction", "999999"),
+        ("invoice", "INV-9"),
+        ("invoice_line", "INV-9:1"),
+        ("journal_entry", "JE-999999"),
+        ("rated_usage", "999999"),
+    ],
+)
+def test_a_name_that_nothing_has_is_not_found(kind: str, name: str) -> None:
+    with pytest.raises(NotFound):
+        start_of(kind, name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("event", "acme"),
+        ("event", "/x"),
+        ("invoice_line", "INV-1"),
+        ("invoice_line", "INV-1:x"),
+        ("invoice_line", "INV-1:-1"),
+        ("journal_entry", "9" * 30),
+        ("journal_entry", "٣"),
+        ("payment", "1"),
+    ],
+)
+def test_a_name_without_the_form_of_its_kind_is_invalid(kind: str, name: str) -> None:
+    with pytest.raises(Invalid):
+        start_of(kind, name)
+
+
+# How far an event came
+
+
+def test_an_event_goes_through_every_state() -> None:
+    shop = open_shop()
+    subscription = subscribed(shop)
+    finalize_due(by=shop.worker, at=START)
+    sent = EventInput(
+        event_name="llm_request", identifier="req-1", customer="acme", timestamp=USED_AT,
+        properties={"model": "small", "output_tokens": "150"},
+    )  # fmt: skip
+    states = []
+
+    def note() -> None:
+        states.append(report_event("acme", "req-1").state)
+
+    capture_events(items=[sent], sender="test", at=USED_AT)
+    note()
+    aggregate_batches(at=USED_AT)
+    note()
+    rate(shop, "acme", USED_AT)
+    note()
+    close_period(shop, subscription)
+    note()
+    recognise(shop, subscription, CLOSED_AT)
+    note()
+    cancel(shop, "req-1", CLOSED_AT)
+    note()
+
+    assert states == ["received", "aggregated", "rated", "invoiced", "recognised", "cancelled"]
+
+
+def test_a_quarantined_event_says_why() -> None:
+    open_shop()
+    sent = EventInput(
+        event_name="llm_request", identifier="req-1", customer="nobody", timestamp=USED_AT,
+        properties={"model": "small", "output_tokens": "1"},
+    )  # fmt: skip
+    capture_events(items=[sent], sender="test", at=USED_AT)
+
+    report = report_event("nobody", "req-1")
+
+    assert report.state == EventState.QUARANTINED
+    assert report.reason == "unknown_customer"
+    assert not report.lineage.nodes
+
+
+def test_an_event_that_nobody_sent_is_not_found() -> None:
+    with pytest.raises(NotFound):
+        report_event("acme", "req-1")
+
+
+# The rule by which facts are let in
+
+_REFS = st.sets(st.integers(1, 50).map(lambda pk: Ref(T.METER_EVENT, pk)), max_size=30)
+
+
+@settings(max_examples=100, deadline=None)
+@given(_REFS, _REFS, st.integers(1, 20))
+def test_admission_keeps_what_is_known_and_never_passes_the_limit(
+    found: set[Ref], known: set[Ref], limit: int
+) -> None:
+    kept, is_cut = admit(found, known, limit)
+
+    assert known <= kept <= known | found
+    assert len(kept) <= max(limit, len(known))
+    assert is_cut == (kept != known | found)
