@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import typst
 from babel.dates import format_date
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, get_currency_symbol
 from django.conf import settings
 from django.db.models import Sum
 
@@ -25,7 +25,7 @@ from invoicing.selectors import is_issued
 from metering.models import Customer
 
 _LOCALE = "en_US"
-_MINUS, _DASH = "\u2212", "\u2013"
+_MINUS, _DASH, _NBSP = "\u2212", "\u2013", "\u00a0"
 _TEMPLATES = Path(settings.BASE_DIR) / "templates" / "typst"
 Data = dict[str, object]
 
@@ -77,7 +77,7 @@ def credit_note_data(note: CreditNote) -> Data:
         "issued": _day(note.issued_at, customer.time_zone),
         "invoice": invoice.number,
         "invoice_issued": _day(cast(datetime, invoice.finalized_at), customer.time_zone),
-        "reason": CreditNoteReason(note.reason).label,
+        "reason": CreditNoteReason(note.reason).label.capitalize(),
         "memo": note.memo,
         "lines": [
             {
@@ -118,7 +118,8 @@ def counted(value: Decimal, unit: str) -> str:
 
 def _currency(value: Decimal, currency: str, least: int, most: int | None = None) -> str:
     decimals = "0" * least + "#" * ((most or least) - least)
-    pattern = f"¤#,##0.{decimals}" if decimals else "¤#,##0"
+    gap = _NBSP if get_currency_symbol(currency, _LOCALE)[-1].isalpha() else ""
+    pattern = f"¤{gap}#,##0.{decimals}" if decimals else f"¤{gap}#,##0"
     return format_currency(
         value, currency, format=pattern, locale=_LOCALE, currency_digits=False,
         decimal_quantization=False,

@@ -13,6 +13,7 @@ from billing_project.kernel.money import Money, settle
 from billing_project.kernel.quantity import plain, round_unrounded
 
 LARGEST_MINOR = 10**15  # A claim beyond 10 trillion dollars is a fault upstream, not an invoice.
+_LARGEST_UNIT_PRICE = 10**24
 
 
 class Kind(StrEnum):
@@ -78,8 +79,13 @@ def pack_line(unit: str, amount: Decimal, price: Money) -> Line:
 
     Returns:
         Its unit price is shown, rounded to 12 decimals; the amount is the price itself.
+
+    Raises:
+        AmountOutOfBounds: the price, or that of one credit, is larger than a line may claim.
     """
     unit_price = round_unrounded(price.decimal / amount)
+    if unit_price >= _LARGEST_UNIT_PRICE:
+        raise AmountOutOfBounds(f"{plain(unit_price)} a credit is more than a line can show")
     return Line(
         Kind.CREDIT_PACK, "Credit pack", amount, unit, unit_price, _within(price.amount_minor)
     )
@@ -101,6 +107,9 @@ def overage_line(
 
     Returns:
         amount = settle((before + unbilled) x price) - invoiced before, >= 0.
+
+    Raises:
+        AmountOutOfBounds: that is larger than an invoice may claim.
 
     Source: accounting.md 5.1, rounding by cumulative difference.
     """

@@ -11,6 +11,7 @@ from billing_project.kernel.errors import IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period, midnight
+from billing_project.kernel.quantity import round_unrounded
 from credits.models import GrantCategory, PricingUnit
 from credits.services.grants import issue_grant
 from invoicing.lines import AmountOutOfBounds, Line, pack_line
@@ -94,6 +95,8 @@ def issue_pack_grants(*, invoice: Invoice, effective_at: datetime, by: User, at:
 def _line(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:
     if not (amount.is_finite() and 0 < amount < Decimal(10) ** 24):
         raise Invalid("a pack has more than 0 and less than 10^24 credits")
+    if round_unrounded(amount) != amount:
+        raise Invalid("a pack's credits have at most 12 decimals")
     if price.amount_minor <= 0:
         raise Invalid("a pack has a price; credits without one are a promotional grant")
     try:

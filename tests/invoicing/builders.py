@@ -1,0 +1,203 @@
+"""A small shop: one customer, one meter, one plan, and the people who decide."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from threading import Barrier
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import connection
+
+from billing_project.kernel.approvals import Proposal, approve
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import User
+from billing_project.kernel.users import ensure_roles, worker_user
+from credits.models import BillingPeriod, PricingUnit, RateCard
+from credits.services.policies import propose_credit_policy
+from credits.services.rates import (
+    RateInput,
+    create_pricing_unit,
+    create_rate_card,
+    propose_rate_card_version,
+)
+from credits.services.rating import rate_customer
+from invoicing.models import Invoice, PlanVersion, Subscription
+from invoicing.selectors import billing_periods_of
+from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
+from invoicing.services.subscriptions import subscribe
+from metering.events import EventInput
+from metering.models import Aggregation, Customer
+from metering.services.adjust import cancel_event
+from metering.services.aggregate import aggregate_batches
+from metering.services.capture import capture_events
+from metering.services.customers import create_customer
+from metering.services.meters import create_meter
+
+START = datetime(2026, 10, 21, tzinfo=UTC)  # The first period: 30 days, to 20 November.
+END = START + timedelta(days=30)
+LAUNCH = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What a test needs to name."""
+
+    maker: User
+    approver: User
+    worker: User
+    unit: PricingUnit
+    rate_card: RateCard
+
+
+def open_shop() -> Shop:
+    """Make people, a meter of tokens with an approved rate (1 token, 1 credit), a burn order."""
+    ensure_roles()
+    maker, approver = _person("mia.shop", "finance_maker"), _person("ann.shop", "finance_approver")
+    create_meter(
+        code="output_tokens", name="Output tokens", event_name="llm_request",
+        aggregation=Aggregation.SUM, value_property="output_tokens", dimensions=("model",),
+        unit="token", by=maker, at=LAUNCH,
+    )  # fmt: skip
+    unit = create_pricing_unit(code="credit", name="Credit", by=maker, at=LAUNCH)
+    card = create_rate_card(
+        code="standard", name="Standard", pricing_unit=unit, by=maker, at=LAUNCH
+    )
+    rates = propose_rate_card_version(
+        rate_card=card, rates=[RateInput("output_tokens", {}, Decimal(1))],
+        proposal=words(LAUNCH), by=maker, at=LAUNCH,
+    )  # fmt: skip
+    approve(change=rates.policy_change, by=approver, reason="margin holds", at=LAUNCH)
+    policy = propose_credit_policy(proposal=words(LAUNCH), by=maker, at=LAUNCH)
+    approve(change=policy.policy_change, by=approver, reason="as sold", at=LAUNCH)
+    return Shop(maker, approver, worker_user(), unit, card)
+
+
+def words(effective_at: datetime) -> Proposal:
+    """Return a complete proposal."""
+    return Proposal("A version", "Customers asked", "New rows only", "launch", effective_at)
+
+
+def terms(shop: Shop, **changes: Any) -> PlanTerms:
+    """Return a plan's terms: USD 49.00 for 30 days with 100 credits, then USD 0.012 each."""
+    standard: dict[str, Any] = {
+        "currency": "USD", "fee_minor": 4900, "included_credits": Decimal(100),
+        "overage_price": Decimal("0.012"), "rate_card": shop.rate_card, "interval_unit": "day",
+        "interval_count": 30, "grace_hours": 24, "payment_days": 30,
+    }  # fmt: skip
+    return PlanTerms(**{**standard, **changes})
+
+
+def sell_plan(shop: Shop, code: str = "starter", **changes: Any) -> PlanVersion:
+    """Make a plan whose first version is approved and governs since the launch."""
+    version = propose(shop, code, **changes)
+    approve(change=version.policy_change, by=shop.approver, reason="price list", at=LAUNCH)
+    return version
+
+
+def propose(shop: Shop, code: str = "starter", **changes: Any) -> PlanVersion:
+    """Make a plan whose newest version is only proposed."""
+    plan = create_plan(code=code, name=code.capitalize(), by=shop.maker, at=LAUNCH)
+    return propose_plan_version(
+        plan=plan, terms=terms(shop, **changes), proposal=words(LAUNCH), by=shop.maker, at=LAUNCH
+    )
+
+
+def customer_of(shop: Shop, external_id: str = "acme", **changes: Any) -> Customer:
+    """Make a customer who is billed in USD."""
+    content = {"name": external_id.capitalize(), "currency": "USD", **changes}
+    return create_customer(external_id=external_id, by=shop.maker, at=LAUNCH, **content)
+
+
+def subscribed(
+    shop: Shop, external_id: str = "acme", start_at: datetime = START, **changes: Any
+) -> Subscription:
+    """Make a customer with a plan of their own."""
+    customer = customer_of(shop, external_id, currency=changes.get("currency", "USD"))
+    version = sell_plan(shop, f"plan-{external_id}", **changes)
+    return subscribe(
+        customer=customer, plan_version=version, start_at=start_at, by=shop.maker, at=start_at
+    )
+
+
+def use(
+    shop: Shop,
+    tokens: int | str,
+    at: datetime,
+    identifier: str = "req-1",
+    customer: str = "acme",
+    model: str = "small",
+    known_at: datetime | None = None,
+) -> None:
+    """Report one request and carry it through aggregation and rating."""
+    known_at = known_at or at
+    event = EventInput(
+        event_name="llm_request", identifier=identifier, customer=customer, timestamp=at,
+        properties={"model": model, "output_tokens": str(tokens)},
+    )  # fmt: skip
+    result = capture_events(items=[event], sender="test", at=known_at)
+    assert result.accepted == 1, result
+    rate(shop, customer, known_at)
+
+
+def cancel(shop: Shop, identifier: str, at: datetime, customer: str = "acme") -> None:
+    """Cancel one request and carry that through rating."""
+    owner = Customer.objects.get(external_id=customer)
+    cancel_event(customer=owner, identifier=identifier, reason="not theirs", by=shop.maker, at=at)
+    rate(shop, customer, at)
+
+
+def rate(shop: Shop, customer: str, at: datetime) -> None:
+    """Aggregate what waits and rate one customer."""
+    aggregate_batches(at=at)
+    owner = Customer.objects.get(external_id=customer)
+    rate_customer(customer_id=owner.pk, by=shop.worker, at=at)
+
+
+def first_period(subscription: Subscription) -> BillingPeriod:
+    """Return the period that subscribing opened."""
+    period = billing_periods_of(subscription).first()
+    assert period is not None
+    return period
+
+
+def fee_invoice(subscription: Subscription) -> Invoice:
+    """Return the draft or issued fee of the first period."""
+    return Invoice.objects.get(source_key=f"billing_period:{first_period(subscription).pk}:fee")
+
+
+def overage_invoices(subscription: Subscription) -> list[Invoice]:
+    """Return the overage invoices of the first period, the first one first."""
+    key = f"billing_period:{first_period(subscription).pk}:overage"
+    return list(Invoice.objects.filter(source_key__startswith=key).order_by("id"))
+
+
+def at_once(*actions: Callable[[], object]) -> list[object]:
+    """Run actions in threads with connections of their own; a refusal is returned, not raised."""
+    gate = Barrier(len(actions))
+
+    def run(action: Callable[[], object]) -> object:
+        try:
+            gate.wait(timeout=10)
+            return action()
+        except BillingError as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(run, actions))
+
+
+def refusals(results: Sequence[object]) -> list[BillingError]:
+    """Return those results that are refusals."""
+    return [result for result in results if isinstance(result, BillingError)]
+
+
+def _person(username: str, role: str) -> User:
+    user = User.objects.create_user(username, password=None, is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    return user

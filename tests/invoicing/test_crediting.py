@@ -1,0 +1,76 @@
+"""What notes take off lines, and how they settle."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing_project.kernel.money import Money
+from invoicing.crediting import CreditRefused, LineLeft, Split, credit
+
+LINES = [LineLeft(1, 4900, 0), LineLeft(2, 1200, 1000), LineLeft(3, 0, 0)]
+
+
+def _usd(minor: int) -> Money:
+    return Money(minor, "USD")
+
+
+@pytest.mark.parametrize(
+    ("asked", "open_minor", "expected"),
+    [
+        ([(1, 900)], 5100, Split(900, 0)),  # All of it is still owed.
+        ([(1, 900)], 0, Split(0, 900)),  # All of it was paid.
+        ([(1, 4900), (2, 200)], 3000, Split(3000, 2100)),  # 49.00 + 2.00 against 30.00 open.
+    ],
+)
+def test_what_is_open_is_reduced_first(
+    asked: list[tuple[int, int]], open_minor: int, expected: Split
+) -> None:
+    assert credit(LINES, asked, _usd(open_minor)) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ([], "at least one line"),
+        ([(9, 1)], "line 9 is not on the invoice"),
+        ([(2, 201)], "line 2 has 2.00 USD left to credit, not 2.01 USD"),
+        ([(2, 0)], "line 2 has 2.00 USD left"),
+        ([(2, -5)], "line 2 has 2.00 USD left"),
+        ([(3, 1)], "line 3 has 0.00 USD left"),
+        ([(1, 10), (1, 10)], "named twice"),
+    ],
+)
+def test_more_than_is_left_is_refused_and_the_message_says_how_much_is(
+    asked: list[tuple[int, int]], message: str
+) -> None:
+    with pytest.raises(CreditRefused, match=message):
+        credit(LINES, asked, _usd(5100))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    amounts=st.lists(st.integers(1, 10**6), min_size=1, max_size=5),
+    paid_share=st.integers(0, 100),
+    wishes=st.lists(st.integers(1, 10**6), max_size=8),
+)
+def test_notes_never_take_more_than_was_claimed_and_return_no_more_than_was_paid(
+    amounts: list[int], paid_share: int, wishes: list[int]
+) -> None:
+    total = sum(amounts)
+    paid = total * paid_share // 100
+    open_minor, balance, credited = total - paid, 0, [0] * len(amounts)
+
+    for index, wish in enumerate(wishes):
+        at = index % len(amounts)
+        lines = [LineLeft(i, amounts[i], credited[i]) for i in range(len(amounts))]
+        try:
+            split = credit(lines, [(at, wish)], _usd(open_minor))
+        except CreditRefused:
+            continue
+        assert split.total_minor == wish
+        credited[at] += wish
+        open_minor, balance = open_minor - split.open_minor, balance + split.balance_minor
+
+    assert open_minor >= 0
+    assert balance <= paid
+    assert open_minor == total - paid - (sum(credited) - balance)

@@ -1,0 +1,152 @@
+"""The documents: right words and numbers, inert names, the same bytes for the same rows."""
+
+from decimal import Decimal
+
+import pytest
+
+from billing_project.kernel.errors import Conflict
+from invoicing.documents import (
+    counted,
+    credit_note_data,
+    credit_note_pdf,
+    invoice_data,
+    invoice_pdf,
+    money,
+    number,
+    unit_price,
+)
+from invoicing.models import Invoice
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
+from invoicing.services.payments import record_payment
+from invoicing.services.subscriptions import subscribe
+from tests.invoicing.builders import (
+    DAY,
+    END,
+    START,
+    Shop,
+    customer_of,
+    fee_invoice,
+    overage_invoices,
+    sell_plan,
+    subscribed,
+    use,
+)
+
+pytestmark = pytest.mark.django_db
+
+HOSTILE = '#read("/etc/passwd") *b* $x$ <a> "\\ #image("x.png") [c] ' + "W" * 120
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "expected"),
+    [
+        (124000, "USD", "$1,240.00"),
+        (1240, "JPY", "¥1,240"),
+        (1240, "KWD", "KWD\N{NO-BREAK SPACE}1.240"),
+        (5, "EUR", "€0.05"),
+        (0, "USD", "$0.00"),
+    ],
+)
+def test_amounts_have_their_currencys_decimals(minor: int, currency: str, expected: str) -> None:
+    assert money(minor, currency) == expected
+
+
+def test_prices_and_quantities_are_as_fine_as_they_are() -> None:
+    assert unit_price(Decimal("0.012000000000"), "USD") == "$0.012"
+    assert unit_price(Decimal(49), "USD") == "$49.00"
+    assert unit_price(Decimal("1.5"), "JPY") == "¥1.5"
+    assert number(Decimal("1204331.250000000000")) == "1,204,331.25"
+    assert number(Decimal("123456789012345678901234.000000000001")).endswith(".000000000001")
+    assert [counted(Decimal(n), "token") for n in (0, 1, 2)] == ["0 tokens", "1 token", "2 tokens"]
+
+
+def _overage(shop: Shop) -> Invoice:
+    subscription = subscribed(shop)
+    use(shop, 150, START + DAY, "req-1", model="small")
+    use(shop, 30, START + DAY, "req-2", model="large")
+    draft_overage_invoices(by=shop.worker, at=END)
+    finalize_due(by=shop.worker, at=END + DAY)
+    [invoice] = overage_invoices(subscription)
+    return invoice
+
+
+def test_an_invoice_shows_money_above_and_credits_apart(shop: Shop) -> None:
+    data = invoice_data(_overage(shop))
+
+    assert (data["number"], data["total"], data["open"]) == ("INV-000002", "$0.96", "$0.96")
+    assert (data["issued"], data["due"]) == ("21 November 2026", "21 December 2026")
+    assert data["period"] == "21 Oct 2026 \N{EN DASH} 19 Nov 2026"
+    assert data["lines"] == [
+        {
+            "description": "Credits used beyond those granted",
+            "service": "21 Oct 2026 \N{EN DASH} 19 Nov 2026",
+            "quantity": "80 credits",
+            "unit_price": "$0.012",
+            "amount": "$0.96",
+        }
+    ]
+    assert data["statement"] == {
+        "unit": "credit",
+        "rows": [
+            {"description": "Output tokens, small", "used": "150 tokens", "credits": "150"},
+            {"description": "Output tokens, large", "used": "30 tokens", "credits": "30"},
+        ],
+        "total": "180",
+        "drawn": "100",
+        "overage": "80",
+    }
+
+
+def test_settlements_follow_in_time(shop: Shop) -> None:
+    invoice = finalize_invoice(invoice=fee_invoice(subscribed(shop)), by=shop.maker, at=START)
+    record_payment(
+        invoice=invoice, amount_minor=4000, method="bank_transfer", reference="wire-7",
+        paid_at=START, by=shop.maker, at=START + DAY,
+    )  # fmt: skip
+    note = issue_credit_note(
+        invoice=invoice, lines=[(invoice.lines.get(), 1500)], reason="service_failure",
+        memo="Slow", key="n", by=shop.maker, at=START + 2 * DAY,
+    )  # fmt: skip
+    invoice.refresh_from_db()
+
+    assert invoice_data(invoice)["settlements"] == [
+        {"label": "Paid 21 October 2026, wire-7", "amount": "\N{MINUS SIGN}$40.00"},
+        {"label": "Credit note CN-000001", "amount": "\N{MINUS SIGN}$9.00"},
+    ]
+    assert invoice_data(invoice)["is_paid"] is True
+    seen = credit_note_data(note)
+    assert (seen["reason"], seen["memo"], seen["invoice"]) == (
+        "Service failure", "Slow", "INV-000001",
+    )  # fmt: skip
+    assert (seen["total"], seen["off_open"], seen["balance"]) == ("$15.00", "$9.00", "$6.00")
+    assert credit_note_pdf(note) == credit_note_pdf(note)
+
+
+def test_the_same_rows_give_the_same_bytes(shop: Shop) -> None:
+    invoice = _overage(shop)
+
+    pdf = invoice_pdf(invoice)
+
+    assert pdf.startswith(b"%PDF-")
+    assert invoice_pdf(Invoice.objects.get(pk=invoice.pk)) == pdf
+
+
+def test_what_people_wrote_is_text_and_nothing_else(shop: Shop) -> None:
+    customer = customer_of(shop, "mallory", name=HOSTILE)
+    subscription = subscribe(
+        customer=customer, plan_version=sell_plan(shop), start_at=START, by=shop.maker, at=START
+    )
+    invoice = finalize_invoice(invoice=fee_invoice(subscription), by=shop.maker, at=START)
+    note = issue_credit_note(
+        invoice=invoice, lines=[(invoice.lines.get(), 100)], reason="goodwill", memo=HOSTILE,
+        key="n", by=shop.maker, at=START,
+    )  # fmt: skip
+
+    assert invoice_pdf(invoice).startswith(b"%PDF-")
+    assert credit_note_pdf(note).startswith(b"%PDF-")
+
+
+def test_a_draft_is_no_document(shop: Shop) -> None:
+    with pytest.raises(Conflict, match="finalize it first"):
+        invoice_pdf(fee_invoice(subscribed(shop)))

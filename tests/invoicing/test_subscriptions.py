@@ -1,0 +1,219 @@
+"""Selling plans, opening periods, ending them."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from billing_project.kernel import outbox
+from billing_project.kernel.errors import Conflict, Invalid
+from credits.models import BillingPeriod, CreditGrant
+from invoicing.models import Invoice, InvoiceStatus, Subscription
+from invoicing.selectors import billing_periods_of, overage_price, subscription_of
+from invoicing.services.subscriptions import end_subscription, renew_due, subscribe
+from tests.invoicing.builders import (
+    DAY,
+    END,
+    START,
+    Shop,
+    at_once,
+    customer_of,
+    fee_invoice,
+    first_period,
+    open_shop,
+    propose,
+    sell_plan,
+    subscribed,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_subscribing_opens_the_period_with_its_credits_and_its_fee(shop: Shop) -> None:
+    subscription = subscribed(shop)
+
+    period = first_period(subscription)
+    assert (period.start_at, period.end_at) == (START, END)
+    grant = CreditGrant.objects.get(source_key=f"billing_period:{period.pk}:included")
+    assert (grant.category, grant.remaining) == ("included", Decimal(100))
+    assert (grant.effective_at, grant.expires_at) == (START, END)
+    invoice = fee_invoice(subscription)
+    assert (invoice.status, invoice.total_minor, invoice.ready_at) == ("draft", 4900, START)
+    line = invoice.lines.get()
+    assert (line.kind, line.billing_period, line.source_key) == (
+        "recurring", period, f"billing_period:{period.pk}:fee",
+    )  # fmt: skip
+    assert subscription.customer_id in outbox.waiting("money_changed")
+    assert subscription_of(period) == subscription
+    assert overage_price(period) == (Decimal("0.012"), "USD")
+
+
+def test_a_plan_without_fee_or_credits_opens_only_the_period(shop: Shop) -> None:
+    subscription = subscribed(shop, fee_minor=0, included_credits=Decimal(0))
+
+    assert billing_periods_of(subscription).count() == 1
+    assert not Invoice.objects.exists()
+    assert not CreditGrant.objects.exists()
+
+
+def test_the_same_purchase_again_is_the_same_row(shop: Shop) -> None:
+    first = subscribed(shop)
+
+    again = subscribe(
+        customer=first.customer, plan_version=first.plan_version, start_at=START,
+        by=shop.maker, at=END,
+    )  # fmt: skip
+
+    assert again == first
+    assert BillingPeriod.objects.count() == 1
+
+
+def test_a_second_plan_at_the_same_time_is_refused(shop: Shop) -> None:
+    first = subscribed(shop)
+
+    with pytest.raises(Conflict, match="already"):
+        subscribe(
+            customer=first.customer, plan_version=sell_plan(shop, "other"), start_at=END,
+            by=shop.maker, at=END,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", ["proposed", "early", "currency"])
+def test_a_version_that_does_not_govern_is_not_sold(shop: Shop, fault: str) -> None:
+    version = propose(shop) if fault == "proposed" else sell_plan(shop)
+    customer = customer_of(shop, currency="EUR" if fault == "currency" else "USD")
+    start_at = datetime(2025, 12, 31, tzinfo=UTC) if fault == "early" else START
+
+    with pytest.raises(Conflict):
+        subscribe(
+            customer=customer, plan_version=version, start_at=start_at, by=shop.maker, at=START
+        )
+
+
+def test_renewal_catches_up_and_then_finds_nothing(shop: Shop) -> None:
+    subscription = subscribed(shop)
+
+    opened = renew_due(by=shop.worker, at=START + 75 * DAY)  # Periods 2 and 3 began.
+
+    assert opened == 2
+    assert renew_due(by=shop.worker, at=START + 75 * DAY) == 0
+    bounds = list(billing_periods_of(subscription).values_list("start_at", "end_at"))
+    assert bounds == [
+        (START + index * 30 * DAY, START + (index + 1) * 30 * DAY) for index in range(3)
+    ]
+    assert Invoice.objects.filter(status=InvoiceStatus.DRAFT).count() == 3
+    assert CreditGrant.objects.filter(category="included").count() == 3
+
+
+def test_a_period_is_renewed_from_the_instant_it_begins(shop: Shop) -> None:
+    subscribed(shop)
+
+    assert renew_due(by=shop.worker, at=END - timedelta(microseconds=1)) == 0
+    assert renew_due(by=shop.worker, at=END) == 1
+
+
+def test_months_keep_the_customers_midnight(shop: Shop) -> None:
+    customer = customer_of(shop, "berlin", time_zone="Europe/Berlin")
+    version = sell_plan(shop, "monthly", interval_unit="month", interval_count=1)
+    start = datetime(2026, 9, 30, 22, tzinfo=UTC)  # 1 October, 00:00 in Berlin.
+    subscription = subscribe(
+        customer=customer, plan_version=version, start_at=start, by=shop.maker, at=start
+    )
+
+    renew_due(by=shop.worker, at=datetime(2026, 12, 1, tzinfo=UTC))
+
+    ends = [period.end_at for period in billing_periods_of(subscription)]
+    assert ends == [
+        datetime(2026, 10, 31, 23, tzinfo=UTC),
+        datetime(2026, 11, 30, 23, tzinfo=UTC),
+        datetime(2026, 12, 31, 23, tzinfo=UTC),
+    ]
+
+
+def test_an_ended_subscription_is_not_renewed(shop: Shop) -> None:
+    subscription = subscribed(shop)
+
+    ended = end_subscription(
+        subscription=subscription, ends_at=END + 30 * DAY, reason="left", by=shop.maker, at=START
+    )
+
+    assert renew_due(by=shop.worker, at=START + 200 * DAY) == 1  # Only the second period.
+    assert ended.ends_at == END + 30 * DAY
+    same = end_subscription(
+        subscription=subscription, ends_at=END + 30 * DAY, reason="left", by=shop.maker, at=END
+    )
+    assert same == ended
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "reason", "error"),
+    [
+        (END - DAY, "left", Conflict),  # Inside the running period.
+        (END + DAY, "left", Conflict),  # Inside the next one.
+        (END, "  ", Invalid),
+        (END + 5000 * DAY, "left", Invalid),
+    ],
+)
+def test_a_subscription_ends_with_a_period_and_a_reason(
+    shop: Shop, ends_at: datetime, reason: str, error: type[Exception]
+) -> None:
+    subscription = subscribed(shop)
+
+    with pytest.raises(error):
+        end_subscription(
+            subscription=subscription, ends_at=ends_at, reason=reason, by=shop.maker, at=START
+        )
+
+
+def test_an_end_is_set_once(shop: Shop) -> None:
+    subscription = subscribed(shop)
+    end_subscription(subscription=subscription, ends_at=END, reason="left", by=shop.maker, at=START)
+
+    with pytest.raises(Conflict, match="ends at"):
+        end_subscription(
+            subscription=subscription, ends_at=END + 30 * DAY, reason="stays", by=shop.maker,
+            at=START,
+        )  # fmt: skip
+
+
+def test_after_the_end_another_plan_may_start(shop: Shop) -> None:
+    subscription = subscribed(shop)
+    end_subscription(
+        subscription=subscription, ends_at=END, reason="upgrade", by=shop.maker, at=START
+    )
+
+    second = subscribe(
+        customer=subscription.customer, plan_version=sell_plan(shop, "growth"), start_at=END,
+        by=shop.maker, at=END,
+    )  # fmt: skip
+
+    assert first_period(second).start_at == END
+    assert renew_due(by=shop.worker, at=END + DAY) == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE subscription SET start_at = start_at - interval '1 day' WHERE id = %s",
+        "DELETE FROM subscription WHERE id = %s",
+    ],
+)
+def test_postgresql_keeps_what_was_sold(shop: Shop, statement: str) -> None:
+    subscription = subscribed(shop)
+
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, [subscription.pk])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_renewals_at_once_open_each_period_once() -> None:
+    shop = open_shop()
+    for name in ("acme", "globex", "initech"):
+        subscribed(shop, name)
+
+    opened = at_once(*[lambda: renew_due(by=shop.worker, at=END + 31 * DAY)] * 2)
+
+    assert sum(int(str(count)) for count in opened) == 6  # Three customers, two periods each.
+    assert BillingPeriod.objects.count() == 9
+    assert Subscription.objects.count() == 3
