@@ -157,9 +157,9 @@ SIMPLE_HISTORY_REVERT_DISABLED = True
 Q_CLUSTER = {
     "name": "billing",
     "orm": "default",
-    "workers": 1,
+    "workers": 3,  # Two runs of the chain may overlap; one more for the calendar.
     "bulk": 1,
-    "queue_limit": 2,
+    "queue_limit": 3,
     "timeout": 300,
     "retry": 600,
     "max_attempts": 5,
@@ -203,6 +203,13 @@ UNFOLD = {
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "billing_project.console.navigation.environment",
     "DASHBOARD_CALLBACK": "billing_project.console.home.dashboard",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": "billing_project.console.navigation.favicon",
+        }
+    ],
     "STYLES": ["billing_project.console.navigation.stylesheet"],
     "SIDEBAR": {
         "show_search": True,
@@ -238,4 +245,4 @@ SELLER = {
 EVENT_DAYS_BACK = env.int("EVENT_DAYS_BACK", default=35)
 EVENT_MINUTES_AHEAD = env.int("EVENT_MINUTES_AHEAD", default=5)
 
-LOGGING = logging_config(env.str("LOG_LEVEL", default="INFO"))
+LOGGING = logging_config(env.str("LOG_LEVEL", default="WARNING" if IS_TESTING else "INFO"))

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from billing_project.console import processes
-from billing_project.console.tasks import ensure_schedules
+from billing_project.console.tasks import ensure_schedules, ring_all
 
 
 class Command(BaseCommand):
@@ -24,6 +24,7 @@ class Command(BaseCommand):
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             raise CommandError("the database is not set up: run `make demo` first")
         ensure_schedules()
+        ring_all()
         connection.close()
         try:
             self._serve(options["port"])
