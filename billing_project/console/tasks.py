@@ -15,9 +15,7 @@ import invoicing.tasks
 import metering.tasks
 import revrec.tasks
 
-CHAIN_SECONDS = (
-    85  # Longer than the schedule's minute plus the scheduler's half: no gap between runs.
-)
+CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
 PAUSE_SECONDS = 1.0
 
 # (name, function, minutes between runs)
