@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
@@ -36,11 +35,11 @@ class Api:
         self._token = create_api_key(name="test", scopes=scopes, at=LAUNCH)[1]
         self._client = Client()
 
-    def get(self, path: str) -> HttpResponse:
+    def get(self, path: str) -> Any:
         """Read."""
         return self._client.get(f"/v1/{path}", **self._headers())
 
-    def post(self, path: str, body: object, key: str | None = None) -> HttpResponse:
+    def post(self, path: str, body: object, key: str | None = None) -> Any:
         """Write JSON."""
         return self._client.post(
             f"/v1/{path}", json.dumps(body), content_type="application/json", **self._headers(key)

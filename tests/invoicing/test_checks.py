@@ -61,7 +61,7 @@ def _month(shop: Shop) -> Invoice:
     return invoice
 
 
-def _forge(table: str, statement: str, params: dict[str, object]) -> None:
+def _forge(table: str, statement: str, params: dict[str, int]) -> None:
     """Break a row past its guards, as no service can."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -31,7 +31,11 @@ def test_a_fee_is_claimed_once_for_its_period() -> None:
     line = fee_line("Growth", Money(19900, "USD"), Decimal("5000.000000000000"))
 
     assert line.description == "Growth, 5000 credits included"
-    assert (line.quantity, line.unit_price_unrounded, line.amount_minor) == (1, Decimal(199), 19900)
+    assert (line.quantity, line.unit_price_unrounded, line.amount_minor) == (
+        Decimal(1),
+        Decimal(199),
+        19900,
+    )
 
 
 def test_a_pack_costs_its_price_whatever_its_unit_price_rounds_to() -> None:

@@ -103,7 +103,7 @@ def test_what_is_late_goes_to_a_further_invoice_of_the_same_period(shop: Shop) -
     assert second.total_minor == 1
     finalize_due(by=shop.worker, at=second.ready_at)
     state = overage_state(first_period(subscription))
-    assert (state.rated, state.invoiced, state.unbilled) == (2, 2, 0)
+    assert (state.rated, state.invoiced, state.unbilled) == (Decimal(2), Decimal(2), Decimal(0))
 
 
 def test_corrections_before_the_invoice_reduce_it(shop: Shop) -> None:
@@ -184,7 +184,8 @@ def test_drafting_is_written_down(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "DELETE FROM line_usage WHERE line_id IN (SELECT id FROM invoice_line WHERE invoice_id = %s)",
+        "DELETE FROM line_usage WHERE line_id IN"
+        " (SELECT id FROM invoice_line WHERE invoice_id = %s)",
         "UPDATE line_usage SET kind = 'recurring' WHERE line_id IN"
         " (SELECT id FROM invoice_line WHERE invoice_id = %s)",
         "TRUNCATE line_usage",
@@ -209,10 +210,10 @@ def test_postgresql_refuses_more_usage_behind_an_issued_line(shop: Shop) -> None
     finalize_due(by=shop.worker, at=END + DAY)
     use(shop, 7, START + DAY, "req-2", known_at=LATE)
     [invoice] = overage_invoices(subscription)
-    late = RatedUsage.objects.latest("id")
+    line, late = invoice.lines.get(position=1), RatedUsage.objects.latest("id")
 
     with pytest.raises(DatabaseError, match="frozen"), transaction.atomic():
-        LineUsage.objects.create(line=invoice.lines.first(), rated_usage=late, kind="overage")
+        LineUsage.objects.create(line=line, rated_usage=late, kind="overage")
 
 
 def test_postgresql_bills_rated_usage_once(shop: Shop) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.approvals import approve
+from billing_project.kernel.errors import Conflict, Invalid
 from invoicing.models import Subscription
 from invoicing.selectors import governing_plan_version
 from invoicing.services.plans import create_plan, propose_plan_version

@@ -5,7 +5,7 @@ import pytest
 from billing_project.kernel import clock
 from invoicing import tasks
 from invoicing.models import Invoice, InvoiceStatus
-from tests.invoicing.builders import END, START, DAY, Shop, subscribed, use
+from tests.invoicing.builders import DAY, END, START, Shop, subscribed, use
 
 pytestmark = pytest.mark.django_db
 
