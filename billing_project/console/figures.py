@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from django.db.models import CharField, Count, F, Min, Q, Sum
+from django.db.models import Count, Min, Q, Sum, TextField
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, Coalesce, TruncDate
+from django.db.models.functions import Coalesce, TruncDate
 
 from billing_project.console.charts import Row
 from billing_project.kernel.models import AuditEntry, OutboxMessage, PolicyChange, PolicyStatus
@@ -74,7 +74,7 @@ def usage_by_day(start_at: datetime, end_at: datetime) -> list[tuple[date, str, 
         .annotate(
             day=TruncDate("start_at"),
             series=Coalesce(
-                KeyTextTransform("model", "dimensions"), Cast(F("meter__code"), CharField())
+                KeyTextTransform("model", "dimensions"), "meter__code", output_field=TextField()
             ),
         )
         .values_list("day", "series", "meter__unit")
@@ -140,7 +140,7 @@ def revenue_by_day(start_on: date, end_on: date) -> list[Row]:
     """Sum recognised revenue by effective day and account, in major units of each currency."""
     rows = (
         Posting.objects.filter(
-            account_id__startswith="4",
+            account__code__startswith="4",
             entry__effective_on__gte=start_on,
             entry__effective_on__lt=end_on,
         )

@@ -16,6 +16,7 @@ from billing_project.kernel.backoffice.policies import why_not
 from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import OutboxMessage, User
+from billing_project.kernel.money import Money
 from billing_project.kernel.period import midnight
 from invoicing.models import Invoice
 from metering.models import EventBatch, MeterEvent, QuarantinedEvent, UsageWindow
@@ -29,7 +30,7 @@ class Tile:
     """One total: what it counts, how much, and where to read on."""
 
     title: str
-    lines: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...]  # Amounts with their units.
     note: str
     url: str
 
@@ -84,7 +85,7 @@ def _tiles(at: datetime, usage: Sequence[tuple[Any, str, str, Decimal]]) -> list
         _usage_tile(usage),
         Tile(
             "Credits outstanding",
-            tuple(f"{_whole(left)} {unit}" for unit, left in figures.credits_outstanding(at)),
+            tuple((_whole(left), unit) for unit, left in figures.credits_outstanding(at)),
             "left of the grants in force",
             reverse("admin:credits_creditgrant_changelist"),
         ),
@@ -104,15 +105,15 @@ def _usage_tile(usage: Sequence[tuple[Any, str, str, Decimal]]) -> Tile:
     units: dict[str, Decimal] = {}
     for _, _, unit, quantity in usage:
         units[unit] = units.get(unit, Decimal(0)) + quantity
-    lines = tuple(f"{number_text(total)} {unit}s" for unit, total in sorted(units.items()))
+    lines = tuple((number_text(total), f"{unit}s") for unit, total in sorted(units.items()))
     return Tile("Usage", lines, f"metered in the last {DAYS} days", list_url(UsageWindow, {}))
 
 
 def _sums(
     totals: dict[tuple[str, str], int], accounts: tuple[str, ...], sign: int
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, str], ...]:
     sums = figures.total_of(totals, accounts, sign)
-    return tuple(money_text(amount, currency) for amount, currency in sums)
+    return tuple((f"{Money(amount, code).decimal:,f}", code) for amount, code in sums)
 
 
 def _whole(value: Decimal) -> str:

@@ -72,7 +72,7 @@ class NodeBox:
     @property
     def short_label(self) -> str:
         """What fits the first line of the box."""
-        return _cut(self.node.label, 25)
+        return _cut(self.node.label, 23)
 
     @property
     def short_amount(self) -> str:
@@ -82,7 +82,7 @@ class NodeBox:
     @property
     def rule(self) -> str:
         """What fits the third line: owner, and version of the rule."""
-        return _cut(" · ".join(filter(None, [self.node.owner, self.node.policy_version])), 27)
+        return _cut(" · ".join(filter(None, [self.node.owner, self.node.policy_version])), 25)
 
 
 @dataclass(frozen=True)

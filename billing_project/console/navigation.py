@@ -10,62 +10,74 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
-# App label, heading with its owner, whether it stands open.
+# Heading with its owner, apps.
 _GROUPS = (
-    ("metering", "Metering · engineering"),
-    ("credits", "Credits · product"),
-    ("invoicing", "Invoicing · finance and support"),
-    ("revrec", "Revenue · finance"),
-    ("kernel", "Access and approvals"),
-    ("auth", "Roles"),
-    ("django_q", "Worker"),
+    ("Metering · engineering", ("metering",)),
+    ("Credits · product", ("credits",)),
+    ("Invoicing · finance and support", ("invoicing",)),
+    ("Revenue · finance", ("revrec",)),
+    ("Access and approvals", ("kernel", "auth")),
+    ("Worker", ("django_q",)),
 )
+# In the order of the sidebar; what is not named comes last.
 _ICONS = {
-    "accountingperiod": "calendar_month",
-    "apikey": "key",
-    "auditentry": "history_edu",
-    "billingperiod": "date_range",
-    "creditgrant": "redeem",
-    "creditnote": "assignment_return",
-    "creditpolicy": "low_priority",
     "customer": "groups",
+    "workspace": "workspaces",
     "customeralias": "alternate_email",
+    "meterevent": "bolt",
+    "quarantinedevent": "report",
+    "metereventadjustment": "tune",
+    "usagewindow": "schedule",
+    "meter": "speed",
     "eventbatch": "inbox",
     "eventrejection": "block",
-    "group": "badge",
-    "idempotencyrecord": "fingerprint",
-    "invoice": "receipt",
-    "invoiceline": "format_list_numbered",
-    "journalentry": "menu_book",
-    "ledgeraccount": "account_tree",
+    "creditgrant": "redeem",
     "ledgertransaction": "swap_vert",
-    "meter": "speed",
-    "meterevent": "bolt",
-    "metereventadjustment": "tune",
-    "numberseries": "pin",
-    "outboxmessage": "outbox",
-    "payment": "payments",
-    "performanceobligation": "handshake",
-    "plan": "inventory_2",
-    "planversion": "layers",
-    "policychange": "gavel",
-    "posting": "balance",
-    "pricingunit": "toll",
-    "quarantinedevent": "report",
+    "ratedusage": "calculate",
+    "billingperiod": "date_range",
     "ratecard": "sell",
     "ratecardversion": "price_change",
-    "ratedusage": "calculate",
-    "revenueschedule": "timeline",
+    "rate": "price_check",
+    "creditpolicy": "low_priority",
+    "pricingunit": "toll",
+    "invoice": "receipt",
+    "creditnote": "assignment_return",
+    "payment": "payments",
     "subscription": "autorenew",
-    "usagewindow": "schedule",
+    "plan": "inventory_2",
+    "planversion": "layers",
+    "invoiceline": "format_list_numbered",
+    "lineusage": "link",
+    "numberseries": "pin",
+    "journalentry": "menu_book",
+    "posting": "balance",
+    "accountingperiod": "calendar_month",
+    "ledgeraccount": "account_tree",
+    "performanceobligation": "handshake",
+    "revenueschedule": "timeline",
+    "entrysource": "link",
+    "policychange": "gavel",
+    "auditentry": "history_edu",
     "user": "person",
-    "workspace": "workspaces",
+    "group": "badge",
+    "apikey": "key",
+    "idempotencyrecord": "fingerprint",
+    "outboxmessage": "outbox",
+    "schedule": "event_repeat",
+    "success": "check_circle",
+    "failure": "error",
 }
+_NAMES = {"apikey": "API keys", "group": "Roles", "lineusage": "Usage behind lines"}
 
 
 def stylesheet(request: HttpRequest) -> str:
     """Return the address of the console's stylesheet."""
     return static("console/console.css")
+
+
+def favicon(request: HttpRequest) -> str:
+    """Return the address of the console's icon."""
+    return static("console/favicon.svg")
 
 
 def environment(request: HttpRequest) -> list[str] | None:
@@ -77,7 +89,7 @@ def environment(request: HttpRequest) -> list[str] | None:
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """List the pages that the person may see, grouped by who answers for them."""
-    groups = [_group(request, label, title) for label, title in _GROUPS]
+    groups = [_group(request, labels, title) for title, labels in _GROUPS]
     return [_pages(), *(group for group in groups if group["items"])]
 
 
@@ -96,24 +108,29 @@ def _pages() -> dict[str, Any]:
     }
 
 
-def _group(request: HttpRequest, label: str, title: str) -> dict[str, Any]:
+def _group(request: HttpRequest, labels: tuple[str, ...], title: str) -> dict[str, Any]:
     models = [
         model
         for model, page in admin.site._registry.items()
-        if model._meta.app_label == label and page.has_module_permission(request)
-        if page.has_view_permission(request)
+        if model._meta.app_label in labels and page.has_view_permission(request)
     ]
     return {
         "title": title,
         "separator": True,
         "collapsible": True,
-        "items": [_item(model) for model in models],
+        "items": [_item(model) for model in sorted(models, key=_place)],
     }
+
+
+def _place(model: type[Model]) -> int:
+    order = list(_ICONS)
+    name = str(model._meta.model_name)
+    return order.index(name) if name in order else len(order)
 
 
 def _item(model: type[Model]) -> dict[str, Any]:
     opts = model._meta
-    name = str(opts.verbose_name_plural)
+    name = _NAMES.get(str(opts.model_name), str(opts.verbose_name_plural))
     return {
         "title": name[:1].upper() + name[1:],
         "icon": _ICONS.get(str(opts.model_name), "table_rows"),

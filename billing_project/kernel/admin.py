@@ -52,20 +52,24 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
     search_fields = ("title", "subject", "reason_code", "content_sha256")
     search_help_text = "Title, subject, reason code or sha256"
     fieldsets = (
-        (None, {"fields": ("title", "kind", "subject", badge("status", _POLICY_TONES))}),
         (
-            "Why",
-            {"fields": ("product_requirement", "engineering_note", "reason_code", "effective_at")},
+            None,
+            {
+                "fields": (
+                    ("title", badge("status", _POLICY_TONES)),
+                    ("subject", "effective_at"),
+                    "next_step",
+                )
+            },
         ),
+        ("Why", {"fields": ("product_requirement", "engineering_note", "reason_code")}),
         ("What changes", {"fields": ("difference",)}),
         (
             "Who",
             {
                 "fields": (
-                    link("proposed_by"),
-                    "proposed_at",
-                    link("decided_by"),
-                    "decided_at",
+                    (link("proposed_by"), "proposed_at"),
+                    (link("decided_by"), "decided_at"),
                     "decision_reason",
                 )
             },
@@ -81,6 +85,13 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
     def difference(self, change: PolicyChange) -> str:
         """Show the content beside the version that governs."""
         return difference_html(change)
+
+    @admin.display(description="Next step")
+    def next_step(self, change: PolicyChange) -> str:
+        """Say who has to do what, four eyes included."""
+        if _is_proposed(change):
+            return f"A finance approver decides; {change.proposed_by} proposed it and cannot."
+        return "Nothing: it is decided."
 
     @form_action(
         "Approve",
@@ -106,6 +117,7 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         offered=_is_proposed,
         refusal=why_not,
         is_final=True,
+        takes_away=True,
         explanation="A rejected version never governs; a better one is a new proposal.",
     )
     def reject(self, by: User, change: PolicyChange, form: DecisionForm) -> str:
@@ -141,6 +153,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         icon="key_off",
         offered=lambda key: key.revoked_at is None,
         is_final=True,
+        takes_away=True,
         explanation="Requests with this key are refused from now on. Make a new key with"
         " manage.py create_api_key.",
     )

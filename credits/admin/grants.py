@@ -5,11 +5,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
     link,
@@ -105,10 +104,11 @@ class CreditGrantAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    link("customer"),
-                    badge("category", _CATEGORIES),
-                    number("amount", unit="pricing_unit.code"),
-                    number("remaining", unit="pricing_unit.code"),
+                    (link("customer"), badge("category", _CATEGORIES)),
+                    (
+                        number("amount", unit="pricing_unit.code"),
+                        number("remaining", unit="pricing_unit.code"),
+                    ),
                     money("price_minor", "price"),
                 )
             },
@@ -117,15 +117,16 @@ class CreditGrantAdmin(ReadOnlyAdmin):
             "Scope",
             {
                 "fields": (
+                    ("effective_at", "expires_at"),
+                    (link("workspace"), pairs("meter_codes", "meters")),
                     "priority",
-                    "effective_at",
-                    "expires_at",
-                    link("workspace"),
-                    pairs("meter_codes", "meters"),
                 )
             },
         ),
-        ("Origin", {"fields": ("reason_code", "source_key", link("created_by"), "created_at")}),
+        (
+            "Origin",
+            {"fields": (("reason_code", "source_key"), (link("created_by"), "created_at"))},
+        ),
     )
     inlines = (LedgerInline,)
     actions_detail = ("void", "expire")
@@ -137,6 +138,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         icon="cancel",
         offered=_has_credits_left,
         is_final=True,
+        takes_away=True,
         explanation="For a grant that should not have been given: all that is left of it is taken"
         " back. What was used stays used.",
     )
@@ -154,6 +156,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         icon="timer_off",
         offered=_has_credits_left,
         is_final=True,
+        takes_away=True,
         explanation="For a grant that ends early: all that is left of it expires now. If it was"
         " paid for, what is left becomes revenue.",
     )
@@ -166,7 +169,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
 
 
 @admin.register(LedgerTransaction)
-class LedgerTransactionAdmin(ReadOnlyAdmin):
+class LedgerTransactionAdmin(LargeTableAdmin):
     """Every movement of every grant; append-only."""
 
     list_display = (
@@ -181,8 +184,6 @@ class LedgerTransactionAdmin(ReadOnlyAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter), "kind")
     list_select_related = ("customer", "grant__pricing_unit", "rated_usage")
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     search_fields = ("=id", "=source_key", "=customer__external_id")
     search_help_text = "Id, source key or customer's external id, exactly"
     fields = (

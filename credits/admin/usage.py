@@ -2,9 +2,8 @@
 
 from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.paginator import InfinitePaginator
 
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
     document,
@@ -82,13 +81,13 @@ class BillingPeriodAdmin(ReadOnlyAdmin):
 
 
 @admin.register(RatedUsage)
-class RatedUsageAdmin(ReadOnlyAdmin):
+class RatedUsageAdmin(LargeTableAdmin):
     """Charges for changes of usage windows: charge = drawn + overage."""
 
     list_display = (
         "source_key",
         link("customer"),
-        link("window"),
+        link("window", text="window.meter.code"),
         number("quantity", unit="window.meter.unit"),
         number("charge", "charge in credits"),
         number("drawn"),
@@ -97,8 +96,6 @@ class RatedUsageAdmin(ReadOnlyAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter),)
     list_select_related = ("customer", "window__meter")
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     search_fields = ("=source_key", "=customer__external_id")
     search_help_text = "Source key (window:9:r2) or customer's external id, exactly"
     fieldsets = (
@@ -106,12 +103,9 @@ class RatedUsageAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    "source_key",
-                    link("customer"),
-                    link("billing_period"),
-                    link("window"),
-                    "window_revision",
-                    "service_at",
+                    ("source_key", link("customer")),
+                    (link("window", text="window.meter.code"), "window_revision"),
+                    ("service_at", link("billing_period")),
                 )
             },
         ),
@@ -119,16 +113,20 @@ class RatedUsageAdmin(ReadOnlyAdmin):
             "Charge in credits",
             {
                 "fields": (
-                    number("quantity", unit="window.meter.unit"),
-                    number("charge"),
-                    number("drawn"),
-                    number("overage"),
+                    (number("quantity", unit="window.meter.unit"), number("charge")),
+                    (number("drawn"), number("overage")),
                 )
             },
         ),
         (
             "By which rule",
-            {"fields": (link("rate"), link("rate_card_version"), document("tiers"), "rated_at")},
+            {
+                "fields": (
+                    (link("rate_card_version"), link("rate", text="rate.meter_code")),
+                    document("tiers"),
+                    "rated_at",
+                )
+            },
         ),
     )
     inlines = (DrawdownInline,)

@@ -6,10 +6,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.paginator import InfinitePaginator
 
 from billing_project.kernel.backoffice.actions import form_action, page_action
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
     link,
@@ -137,10 +136,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    "number",
-                    link("customer", text="customer.name"),
-                    link("subscription"),
-                    badge("status", _STATUSES),
+                    ("number", badge("status", _STATUSES)),
+                    (link("customer", text="customer.name"), link("subscription")),
                 )
             },
         ),
@@ -148,10 +145,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
             "Money",
             {
                 "fields": (
-                    money("total_minor", "total"),
-                    money("paid_minor", "paid"),
-                    money("credited_minor", "credited"),
-                    money("open_minor", "open"),
+                    (money("total_minor", "total"), money("open_minor", "open")),
+                    (money("paid_minor", "paid"), money("credited_minor", "credited")),
                 )
             },
         ),
@@ -278,7 +273,7 @@ class InvoiceLineAdmin(ReadOnlyAdmin):
 
 
 @admin.register(LineUsage)
-class LineUsageAdmin(ReadOnlyAdmin):
+class LineUsageAdmin(LargeTableAdmin):
     """Which rated usage stands behind which line."""
 
     list_display = (
@@ -292,8 +287,6 @@ class LineUsageAdmin(ReadOnlyAdmin):
     )
     list_filter = ("kind",)
     list_select_related = ("line__invoice", "rated_usage")
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     search_fields = ("=rated_usage__source_key", "=line__invoice__number")
     search_help_text = "Source key of the usage or invoice number, exactly"
     fields = (link("line"), link("rated_usage"), "kind")

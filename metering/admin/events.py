@@ -12,11 +12,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminRadioSelectWidget
 
 from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import (
     badge,
     badge_html,
@@ -102,7 +101,7 @@ class ReplayForm(ActionForm):
 
 
 @admin.register(MeterEvent)
-class MeterEventAdmin(ReadOnlyAdmin):
+class MeterEventAdmin(LargeTableAdmin):
     """Reports of use, as they were sent; partitioned by month, never counted for a list."""
 
     list_display = (
@@ -116,9 +115,7 @@ class MeterEventAdmin(ReadOnlyAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter),)
     list_select_related = ("customer", "workspace")
-    paginator = InfinitePaginator
     sortable_by = ()
-    ordering = ("-id",)
     search_fields = ("identifier",)
     search_help_text = "Identifier, exactly as it was sent"
     fields = (
@@ -162,6 +159,7 @@ class MeterEventAdmin(ReadOnlyAdmin):
         form=CancelEventForm,
         icon="event_busy",
         is_final=True,
+        takes_away=True,
         explanation="The event stays on record but counts no longer: usage, credits and overage"
         " that came of it are taken back. An invoice that was finalized stays as it is and needs a"
         " credit note.",
@@ -248,6 +246,7 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
         icon="delete_sweep",
         offered=lambda event: event.state == QuarantineState.OPEN,
         is_final=True,
+        takes_away=True,
         explanation="The event is kept, but will never be billed.",
     )
     def dismiss(self, by: User, event: QuarantinedEvent, form: ReasonForm) -> str:
@@ -286,7 +285,7 @@ class MeterEventAdjustmentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(EventBatch)
-class EventBatchAdmin(ReadOnlyAdmin):
+class EventBatchAdmin(LargeTableAdmin):
     """Events stored by one request; the aggregator takes each batch once."""
 
     list_display = (
@@ -298,8 +297,6 @@ class EventBatchAdmin(ReadOnlyAdmin):
         moment("aggregated_at"),
     )
     list_filter = (("aggregated_at", admin.EmptyFieldListFilter),)
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     fields = (
         "event_count",
         "received_at",

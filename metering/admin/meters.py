@@ -4,9 +4,8 @@ from datetime import timedelta
 
 from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.paginator import InfinitePaginator
 
-from billing_project.kernel.backoffice.base import HistoryAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.base import HistoryAdmin, LargeTableAdmin
 from billing_project.kernel.backoffice.display import (
     badge,
     document,
@@ -51,16 +50,15 @@ class MeterAdmin(HistoryAdmin):
 
 
 @admin.register(UsageWindow)
-class UsageWindowAdmin(ReadOnlyAdmin):
+class UsageWindowAdmin(LargeTableAdmin):
     """Quantities by the hour; a projection of events that can be rebuilt from them."""
 
     list_display = (
-        "__str__",
+        moment("start_at", "hour"),
         link("customer"),
         link("meter"),
         link("workspace"),
         pairs("dimensions"),
-        moment("start_at"),
         number("quantity", unit="meter.unit"),
         "event_count",
     )
@@ -69,8 +67,6 @@ class UsageWindowAdmin(ReadOnlyAdmin):
         ("meter", AutocompleteSelectFilter),
     )
     list_select_related = ("customer", "meter", "workspace")
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     search_fields = ("=customer__external_id",)
     search_help_text = "Customer's external id, exactly"
     fields = (

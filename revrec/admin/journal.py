@@ -4,12 +4,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.paginator import InfinitePaginator
 
 from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge, link, moment, money, money_text
 from billing_project.kernel.backoffice.forms import ConfirmForm
 from billing_project.kernel.backoffice.related import offer_list
@@ -28,6 +28,14 @@ from revrec.selectors.reports import deferred_rollforward, trial_balance
 from revrec.services.periods import close_period
 
 _STATUSES = {"open": "wait", "closed": "good"}
+# The pages of the facts that entries account for; a schedule's day has none of its own.
+_FACT_PAGES = {
+    "ledger_transaction": "credits_ledgertransaction",
+    "rated_usage": "credits_ratedusage",
+    "invoice_line": "invoicing_invoiceline",
+    "credit_note": "invoicing_creditnote",
+    "payment": "invoicing_payment",
+}
 
 
 class PostingInline(ReadOnlyInline):
@@ -61,10 +69,14 @@ class SourceInline(ReadOnlyInline):
     """Which facts an entry accounts for."""
 
     model = EntrySource
-    fields = ("source_type", "source_id", "role")
+    fields = ("fact", "role")
     ordering = ("id",)
     verbose_name_plural = "sources"
     tab = False
+
+    def fact(self, source: EntrySource) -> str:
+        """Link to the fact that was accounted for."""
+        return _fact_link(source)
 
 
 class CloseForm(ConfirmForm):
@@ -144,7 +156,7 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
 
 
 @admin.register(JournalEntry)
-class JournalEntryAdmin(ReadOnlyAdmin):
+class JournalEntryAdmin(LargeTableAdmin):
     """Dated, balanced sets of postings; append-only, chained by their hashes."""
 
     list_display = (
@@ -159,21 +171,16 @@ class JournalEntryAdmin(ReadOnlyAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter), "kind", "period")
     list_select_related = ("customer", "period")
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     search_fields = ("=id", "=source_key", "=customer__external_id")
     search_help_text = "12 for JE-12, a source key or a customer, exactly"
-    date_hierarchy = "effective_on"
     fieldsets = (
         (
             None,
             {
                 "fields": (
-                    "effective_on",
-                    link("period"),
-                    "kind",
+                    ("effective_on", link("period")),
+                    ("kind", link("customer")),
                     "description",
-                    link("customer"),
                     link("reverses"),
                 )
             },
@@ -197,7 +204,7 @@ class JournalEntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Posting)
-class PostingAdmin(ReadOnlyAdmin):
+class PostingAdmin(LargeTableAdmin):
     """Single signed amounts on accounts: debits positive, credits negative."""
 
     list_display = (
@@ -212,8 +219,6 @@ class PostingAdmin(ReadOnlyAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter), "account", "currency")
     list_select_related = ("entry", "account", "customer", "obligation", "invoice_line__invoice")
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     search_fields = ("=entry__id", "=account__code", "=customer__external_id")
     search_help_text = "Entry's id, account's code or customer, exactly"
     fields = (
@@ -234,17 +239,28 @@ class PostingAdmin(ReadOnlyAdmin):
 
 
 @admin.register(EntrySource)
-class EntrySourceAdmin(ReadOnlyAdmin):
+class EntrySourceAdmin(LargeTableAdmin):
     """Which facts were accounted for, by which entry; without one, there was nothing to post."""
 
-    list_display = ("__str__", "role", link("entry"))
+    list_display = ("__str__", "fact", "role", link("entry"))
     list_filter = ("source_type", "role")
     list_select_related = ("entry",)
-    paginator = InfinitePaginator
-    ordering = ("-id",)
     search_fields = ("=source_id", "=entry__id")
     search_help_text = "Id of the fact or of the entry, exactly"
-    fields = ("source_type", "source_id", "role", link("entry"))
+    fields = ("fact", "role", link("entry"))
+
+    def fact(self, source: EntrySource) -> str:
+        """Link to the fact that was accounted for."""
+        return _fact_link(source)
+
+
+def _fact_link(source: EntrySource) -> str:
+    page = _FACT_PAGES.get(source.source_type)
+    name = f"{source.source_type.replace('_', ' ')} {source.source_id}"
+    if page is None:
+        return name
+    url = reverse(f"admin:{page}_change", args=[source.source_id])
+    return format_html('<a href="{}" class="text-link">{}</a>', url, name)
 
 
 def _amount(posting: Posting) -> str:

@@ -39,7 +39,8 @@ class FormAction:
     offered: Callable[[Any], bool]  # Whether the object's state admits it.
     refusal: Callable[[User, Any], str]  # Why this person may not, or "".
     explanation: str
-    is_final: bool
+    is_final: bool  # Cannot be undone.
+    takes_away: bool  # Ends or refuses something: red.
 
     def is_shown(self, user: User, subject: Model) -> bool:
         """Tell whether the button stands on the object's page."""
@@ -56,6 +57,7 @@ def form_action(
     refusal: Callable[[User, Any], str] = lambda user, subject: "",
     explanation: str = "",
     is_final: bool = False,
+    takes_away: bool = False,
 ) -> Callable[[Run], Any]:
     """Make an admin method into an action with a form; name it in `actions_detail`.
 
@@ -65,12 +67,13 @@ def form_action(
     Args:
         offered: Hides the button where the object's state does not admit the action.
         refusal: Says why this person may not; shown in place of the button to submit.
-        is_final: What cannot be undone gets a red button.
+        is_final: What cannot be undone is said with a warning.
+        takes_away: What ends or refuses something gets a red button.
     """
-    spec = FormAction(title, permission, form, offered, refusal, explanation, is_final)
+    spec = FormAction(title, permission, form, offered, refusal, explanation, is_final, takes_away)
 
     def decorate(run: Run) -> Any:
-        variant = ActionVariant.DANGER if is_final else ActionVariant.DEFAULT
+        variant = ActionVariant.DANGER if takes_away else ActionVariant.DEFAULT
         path = run.__name__.replace("_", "-")
 
         @wraps(run)

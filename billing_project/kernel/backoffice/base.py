@@ -10,6 +10,7 @@ from django.contrib.admin.utils import flatten, flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.paginator import InfinitePaginator
 
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.backoffice.related import Link, links_of, list_url
@@ -37,7 +38,6 @@ class ReadOnlyAdmin(_Admin):
     list_per_page = 50
     list_max_show_all = 0
     list_filter_submit = True
-    show_full_result_count = False
     actions_detail: tuple[str, ...] = ()
     change_form_outer_before_template = "backoffice/related.html"
     compressed_fields = True
@@ -100,6 +100,16 @@ class ReadOnlyAdmin(_Admin):
 
     def _audit_url(self, key: object) -> str:
         return list_url(AuditEntry, {"subject__exact": f"{self.opts.model_name}:{key}"})
+
+
+class LargeTableAdmin(ReadOnlyAdmin):
+    """A table that grows with usage: newest first, paged without counting its rows."""
+
+    fields: ClassVar[tuple[Any, ...] | None] = None  # Said again: mypy asks it of each base.
+    fieldsets: ClassVar[tuple[Any, ...] | None] = None
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    ordering = ("-id",)
 
 
 class HistoryAdmin(_History, ReadOnlyAdmin):

@@ -48,8 +48,8 @@ def number_text(value: Decimal | int) -> str:
 
 
 def moment_text(at: datetime | None) -> str:
-    """Write an instant in UTC, to the second."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else EMPTY
+    """Write an instant to the second; the whole back office is in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if at else EMPTY
 
 
 def object_url(obj: Model) -> str:
@@ -131,7 +131,7 @@ def moment(field: str, title: str = "") -> Display:
     instant = attrgetter(field)
 
     def show(row: Any) -> str:
-        return moment_text(instant(row))
+        return _figure(moment_text(instant(row)))
 
     return _named(show, field, title or field.removesuffix("_at"), order=field)
 

@@ -27,9 +27,13 @@ def previous_version(change: PolicyChange) -> PolicyChange | None:
 
 
 def content_differences(change: PolicyChange, before: PolicyChange | None) -> list[Difference]:
-    """Compare a change's content with that of an earlier version."""
+    """Compare a change's content with that of an earlier version, what differs first.
+
+    The version's own number is left out: it always differs.
+    """
     old = json.loads(before.content) if before else None
-    return differences(old, json.loads(change.content))
+    rows = [row for row in differences(old, json.loads(change.content)) if row.path != "number"]
+    return sorted(rows, key=lambda row: not row.is_changed)
 
 
 def difference_html(change: PolicyChange) -> str:
@@ -70,7 +74,7 @@ class DecisionForm(ReasonForm):
             ("Proposed by", f"{change.proposed_by}, {moment_text(change.proposed_at)}"),
             ("Governs from", moment_text(change.effective_at)),
             ("Reason code", change.reason_code),
-            ("sha256 of the content", change.content_sha256),
+            ("sha256 of the content", f"{change.content_sha256[:16]}…"),
         ]
 
     def difference_html(self) -> str:
