@@ -98,7 +98,8 @@ class EventsView(ApiView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Store one event, or a batch whose items are judged one by one."""
-        body = decode_body(request.raw_body)
+        sent: Any = request.data or b""  # BytesParser's bytes.
+        body = decode_body(sent)
         key: ApiKey = request.auth  # type: ignore[assignment]
         result = capture_events(items=body.items, sender=key.name, at=clock.now())
         if body.is_batch:

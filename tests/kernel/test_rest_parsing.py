@@ -78,6 +78,19 @@ def test_a_server_that_cannot_end_a_chunked_body_asks_for_its_length() -> None:
     assert code_of(request) == "length_required"
 
 
+class BrokenChunks(io.BytesIO):
+    """What a server's reader does at a chunk without a size."""
+
+    def read(self, _size: int | None = -1) -> bytes:
+        raise ValueError("Invalid chunk size: b'ZZ'")
+
+
+def test_broken_chunks_are_malformed() -> None:
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+
+    assert code_of(request_of(b"", **chunked, **{"wsgi.input": BrokenChunks()})) == "malformed_body"
+
+
 def test_numbers_are_exact() -> None:
     content = parse_json(b'{"a": 0.1, "b": 1e3, "c": 12345678901234567890123}')
 

@@ -126,12 +126,23 @@ def _from_database(error: Exception, context: Mapping[str, Any]) -> Response:
     if isinstance(error, DataError):
         return _respond(422, "invalid_value", "a value is out of what can be stored")
     if isinstance(error, IntegrityError):
-        _logger.warning("api_refused_by_database", exc_info=error)
+        _logger.warning("api_refused_by_database", extra=_facts(error))
         return _respond(409, "conflict", "the database refused this: it would break a rule")
     if isinstance(error, OperationalError | InterfaceError):
-        _logger.warning("api_database_unavailable", exc_info=error)
+        _logger.warning("api_database_unavailable", extra=_facts(error))
         return _respond(503, "unavailable", "the database is down or busy; try again")
     return _unexpected(error, context)
+
+
+def _facts(error: Exception) -> dict[str, str | None]:
+    """Name what PostgreSQL refused; its own message would carry the row's values."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return {
+        "error": type(error).__name__,
+        "sqlstate": getattr(diagnosis, "sqlstate", None),
+        "table": getattr(diagnosis, "table_name", None),
+        "constraint": getattr(diagnosis, "constraint_name", None),
+    }
 
 
 def _unexpected(error: Exception, context: Mapping[str, Any]) -> Response:

@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import IO, Any, NoReturn, Protocol
 
 from django.http import HttpRequest
-from django.http.request import RawPostDataException, UnreadablePostError
 from rest_framework.parsers import BaseParser
 
 from billing_project.kernel.errors import Invalid
@@ -121,14 +120,18 @@ def _stream_of(request: HttpRequest) -> _Readable:
 
 def _read_bounded(stream: _Readable) -> bytes:
     body = io.BytesIO()
-    try:
-        while chunk := stream.read(_CHUNK):
-            body.write(chunk)
-            if body.tell() > MAX_BYTES:
-                raise BodyTooLarge(f"a body has at most {MAX_BYTES} bytes")
-    except (UnreadablePostError, RawPostDataException, OSError) as error:
-        raise BadRequest("the body ended early") from error
+    while chunk := _read_some(stream):
+        body.write(chunk)
+        if body.tell() > MAX_BYTES:
+            raise BodyTooLarge(f"a body has at most {MAX_BYTES} bytes")
     return body.getvalue()
+
+
+def _read_some(stream: _Readable) -> bytes:
+    try:
+        return stream.read(_CHUNK)
+    except Exception as error:
+        raise BadRequest("the body ended early or its chunks are broken") from error
 
 
 def _decompress(body: bytes) -> bytes:
