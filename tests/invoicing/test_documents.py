@@ -35,7 +35,7 @@ from tests.invoicing.builders import (
 
 pytestmark = pytest.mark.django_db
 
-HOSTILE = '#read("/etc/passwd") *b* $x$ <a> "\\ #image("x.png") [c] ' + "W" * 120
+HOSTILE = '#read("/etc/passwd") *b* $x$ <a> "\\ #image("x.png") [c]  \n' + "W" * 120
 
 
 @pytest.mark.parametrize(
