@@ -26,7 +26,8 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('meter_event_partition', 0));
-    IF to_regclass(name) IS NOT NULL THEN
+    -- The catalogue itself, not to_regclass again: that may answer from before the lock.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = name AND relispartition) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE meter_event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
