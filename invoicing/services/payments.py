@@ -50,7 +50,7 @@ def record_payment(
     if same is not None:
         return _same_payment(same, amount_minor)
     _refuse_too_much(locked, amount_minor)
-    payment = Payment.objects.create(
+    payment = Payment(
         invoice=locked,
         amount_minor=amount_minor,
         currency=locked.currency,
@@ -60,12 +60,19 @@ def record_payment(
         recorded_by=by,
         recorded_at=at,
     )
-    locked.refresh_from_db(fields=["status", "paid_minor", "open_minor"])
-    issue_pack_grants(invoice=locked, effective_at=paid_at, by=by, at=at)
-    outbox.publish("money_changed", [locked.customer_id], at)
+    return _take_in(payment)
+
+
+def _take_in(payment: Payment) -> Payment:
+    """Store a payment with all that follows from it."""
+    invoice, by, at = payment.invoice, payment.recorded_by, payment.recorded_at
+    payment.save(force_insert=True)
+    invoice.refresh_from_db(fields=["status", "paid_minor", "open_minor"])
+    issue_pack_grants(invoice=invoice, effective_at=payment.paid_at, by=by, at=at)
+    outbox.publish("money_changed", [invoice.customer_id], at)
     audit.record(
-        by=by, at=at, action="record_payment", subject=payment, amount_minor=amount_minor,
-        currency=locked.currency, invoice=locked.number,
+        by=by, at=at, action="record_payment", subject=payment, invoice=invoice.number,
+        amount_minor=payment.amount_minor, currency=invoice.currency,
     )  # fmt: skip
     return payment
 
