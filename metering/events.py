@@ -6,17 +6,17 @@ Meters, customers and the clock play no part here (see `judging`).
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 
 from billing_project.kernel.errors import BillingError, Invalid
 from metering.aggregation import Value
+from metering.rescue import UNSTORABLE, rewrite
 
 MAX_EVENTS = 1000
 MAX_PROPERTIES = 64
@@ -30,7 +30,6 @@ _Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/-]{1,128}\Z")
 _Customer = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@+-]{1,128}\Z")]
 _Workspace = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@+-]{0,128}\Z")]
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text takes neither.
 
 
 class MalformedBody(BillingError):
@@ -110,13 +109,8 @@ def decode_body(body: bytes) -> Body:
 def decode_event(raw: bytes) -> EventInput | BadItem:
     """Read one item; what is wrong with it is in the answer, never raised."""
     try:
-        return _typed(raw)
-    except BadValue as error:
-        return BadItem(error.detail, error.path, _label(raw))
-    except msgspec.ValidationError as error:
-        detail, _, path = str(error).partition(" - at `")
-        return BadItem(detail, path.rstrip("`") or "$", _label(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation, RecursionError):
+        return _judged(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return BadItem("is not readable as an event", identifier=_label(raw))
 
 
@@ -159,12 +153,32 @@ def _split(body: bytes) -> Body:
             raise MalformedBody("the body is an object: one event, or {events: [...]}") from error
         if "`$.events`" in str(error):
             raise Invalid("events is an array of 1 to 1,000 events") from error
-        return Body((decode_event(body),), is_batch=False)
+        return Body((_single(body),), is_batch=False)
     except msgspec.DecodeError as error:
-        return _split(_without_constants(body, error))
+        return _split(_rewritten(body, error))
     if not 1 <= len(events) <= MAX_EVENTS:
         raise Invalid(f"a batch has 1 to {MAX_EVENTS} events, not {len(events)}")
     return Body(tuple(decode_event(bytes(raw)) for raw in events), is_batch=True)
+
+
+def _single(body: bytes) -> EventInput | BadItem:
+    """Read a body that is one event: what is no JSON refuses the request, not the event."""
+    try:
+        return _judged(body)
+    except msgspec.DecodeError as error:
+        return _judged(_rewritten(body, error))
+
+
+def _judged(raw: bytes) -> EventInput | BadItem:
+    try:
+        return _typed(raw)
+    except BadValue as error:
+        return BadItem(error.detail, error.path, _label(raw))
+    except msgspec.ValidationError as error:
+        detail, _, path = str(error).partition(" - at `")
+        return BadItem(detail, path.rstrip("`") or "$", _label(raw))
+    except InvalidOperation:
+        return BadItem("has a number that is out of bounds", "$.properties", _label(raw))
 
 
 def _typed(raw: bytes) -> EventInput:
@@ -195,7 +209,7 @@ def _instant(text: str) -> datetime:
 def _refuse_unstorable(properties: Mapping[str, Any]) -> None:
     """Look for NUL and lone surrogates; both can only be written as an escape."""
     for key, value in properties.items():
-        if any(isinstance(text, str) and _UNSTORABLE.search(text) for text in (key, value)):
+        if any(isinstance(text, str) and UNSTORABLE.search(text) for text in (key, value)):
             raise BadValue("holds a NUL character or a lone surrogate", "$.properties")
 
 
@@ -258,40 +272,17 @@ def _refuse_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _without_constants(body: bytes, error: msgspec.DecodeError) -> bytes:
-    """Rewrite NaN and Infinity, which some senders write though JSON has none.
-
-    They become a value that no property may have, so that they cost one item and not the batch.
-    """
-
-    found: list[str] = []
-
-    def unusable(name: str) -> list[str]:
-        found.append(name)
-        return [name]
-
-    try:
-        content = json.loads(body, parse_constant=unusable, parse_float=_decimal)
-    except (ValueError, InvalidOperation):  # Not JSON either way, or more digits than is sane.
-        _malformed(error)
-    if not found:
-        _malformed(error)
-    return _encode(content)
-
-
-def _decimal(text: str) -> Decimal | list[str]:
-    number = Decimal(text)
-    return number if number.is_finite() else [text]
-
-
-def _malformed(error: Exception) -> NoReturn:
-    raise MalformedBody(f"the body is not JSON: {error}") from error
+def _rewritten(body: bytes, error: msgspec.DecodeError) -> bytes:
+    rewritten = rewrite(body)
+    if rewritten is None:
+        raise MalformedBody(f"the body is not JSON: {error}") from error
+    return rewritten
 
 
 def _label(raw: bytes) -> str:
     """Return the identifier of an item that is bad otherwise, for the sender to find it."""
     try:
-        return _UNSTORABLE.sub("", _decode_label(raw).identifier)[:128]
+        return UNSTORABLE.sub("", _decode_label(raw).identifier)[:128]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
 

@@ -107,8 +107,10 @@ def _locked_event(customer: Customer, identifier: str, reason: str) -> MeterEven
 
 def _said(event: MeterEvent, newest: MeterEventAdjustment | None) -> Properties:
     """Return what the event says so far; it was not cancelled."""
-    properties: Properties = event.properties if newest is None else newest.properties
-    return properties
+    if newest is None:
+        return event.properties  # type: ignore[no-any-return]
+    assert newest.properties is not None, "an amendment has properties"
+    return newest.properties  # type: ignore[no-any-return]
 
 
 def _checked(properties: Mapping[str, Any]) -> Properties:

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from billing_project.kernel.models import User
+from billing_project.kernel.users import worker_user
 from metering.events import EventInput
 from metering.models import Customer, Meter
 from metering.services.capture import CaptureResult, capture_events
 from metering.services.customers import create_customer
 from metering.services.meters import create_meter
-
-from billing_project.kernel.models import User
-from billing_project.kernel.users import worker_user
 
 EVENT_NAME = "llm_request"
 

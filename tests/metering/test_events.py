@@ -1,0 +1,242 @@
+"""Bodies and events as bytes: what is read, what is refused, and with which words."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing_project.kernel.errors import Invalid
+from metering.events import (
+    BadItem,
+    EventInput,
+    MalformedBody,
+    content_sha256,
+    decode_body,
+    decode_event,
+)
+
+_FIELDS = {"event_name": "llm_request", "identifier": "e1", "customer": "acme"}
+
+
+def _raw(**changes: Any) -> bytes:
+    return json.dumps({**_FIELDS, **changes}).encode()
+
+
+def _with_value(literal: str) -> bytes:
+    return _raw(properties={"tokens": 0}).replace(b'"tokens": 0', b'"tokens": ' + literal.encode())
+
+
+def _decoded(raw: bytes) -> EventInput:
+    event = decode_event(raw)
+    assert isinstance(event, EventInput), event
+    return event
+
+
+def _refused(raw: bytes) -> BadItem:
+    item = decode_event(raw)
+    assert isinstance(item, BadItem), item
+    return item
+
+
+def test_an_event_is_read_with_its_instant_in_utc() -> None:
+    event = _decoded(
+        _raw(workspace="prod", timestamp="2026-11-20T11:15:30.5+01:00", properties={"n": 1})
+    )
+
+    assert event.timestamp == datetime(2026, 11, 20, 10, 15, 30, 500_000, UTC)
+    assert (event.workspace, event.properties) == ("prod", {"n": 1})
+
+
+@pytest.mark.parametrize(
+    ("literal", "value"),
+    [
+        ("1.50", Decimal("1.50")),
+        ("12345678901234567.123456789", Decimal("12345678901234567.123456789")),
+        ("0.1", Decimal("0.1")),
+        ("-0", 0),
+        ("-0.0", 0),
+        ("-5", -5),  # A property may be negative; a meter's value may not (judging).
+        ("1e3", Decimal("1000")),
+        ("999999999999999999999999", 10**24 - 1),
+        ('"\uff11\uff12"', "\uff11\uff12"),
+        ("true", True),
+    ],
+)
+def test_values_are_kept_exactly(literal: str, value: object) -> None:
+    kept = _decoded(_with_value(literal)).properties["tokens"]
+
+    assert (kept, str(kept)) in [(value, str(value)), (value, str(kept))]
+    assert not isinstance(kept, float)
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "1e400", "-1e400", "1e24", "1" * 60, "0." + "1" * 60, "1" * 5000, "1e-60",
+        "1e-999999999999999999999", "null", "[1]", '{"a": 1}', '"' + "x" * 1001 + '"',
+        r'"\u0000"', r'"\ud800"', r'"\udc00x"', "NaN",
+    ],
+)  # fmt: skip
+def test_values_out_of_bounds_are_refused(literal: str) -> None:
+    assert _refused(_with_value(literal)).code == "invalid_value"
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"identifier": ""}, "$.identifier"),
+        ({"identifier": "x" * 129}, "$.identifier"),
+        ({"identifier": "with space"}, "$.identifier"),
+        ({"identifier": "e1\n"}, "$.identifier"),
+        ({"identifier": 7}, "$.identifier"),
+        ({"customer": "Ünal"}, "$.customer"),
+        ({"event_name": ""}, "$.event_name"),
+        ({"workspace": "a b"}, "$.workspace"),
+        ({"timestamp": "2026-11-20T10:15:30"}, "$.timestamp"),
+        ({"timestamp": "2026-11-20T10:15:60Z"}, "$.timestamp"),
+        ({"timestamp": "yesterday"}, "$.timestamp"),
+        ({"timestamp": "0001-01-01T00:00:00+14:00"}, "$.timestamp"),
+        ({"timestamp": "9999-12-31T23:59:59-14:00"}, "$.timestamp"),
+        ({"timestamp": 1795424000}, "$.timestamp"),
+        ({"properties": {"": 1}}, "$.properties"),
+        ({"properties": {"k" * 101: 1}}, "$.properties"),
+        ({"properties": {"a\x00b": 1}}, "$.properties"),
+        ({"properties": {str(i): i for i in range(65)}}, "$.properties"),
+        ({"properties": []}, "$.properties"),
+        ({"quantity": 1}, "$"),
+    ],
+)
+def test_fields_out_of_bounds_are_named_by_their_path(changes: dict[str, Any], path: str) -> None:
+    assert _refused(_raw(**changes)).path == path
+
+
+def test_a_bad_item_keeps_its_identifier_for_its_sender() -> None:
+    assert _refused(_raw(customer=5)).identifier == "e1"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"event_name":"x","identifier":"e1","identifier":"e2","customer":"acme"}',
+        b'{"event_name":"x","identifier":"e1","customer":"acme","properties":{"a":1,"a":2}}',
+        b'{"event_name":"x","identifier":"e1","customer":"acme","properties":{"a":1,"a":"\\u003a"}}',
+        b'{"event_name" :"x","identifier":"e1","customer":"acme","properties":{"a":1,"a" :2}}',
+    ],
+)
+def test_a_key_that_comes_twice_is_refused(raw: bytes) -> None:
+    assert _refused(raw).detail == "a key comes twice"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+        | st.integers(-(10**20), 10**20)
+        | st.booleans(),
+        max_size=5,
+    ),
+    st.booleans(),
+)
+def test_no_event_with_different_keys_is_refused(
+    properties: dict[str, Any], is_ascii: bool
+) -> None:
+    raw = json.dumps({**_FIELDS, "properties": properties}, ensure_ascii=is_ascii).encode()
+
+    assert _decoded(raw).properties == properties
+
+
+def test_a_single_event_and_a_batch_are_told_apart() -> None:
+    assert not decode_body(_raw()).is_batch
+    assert decode_body(b'{"events":[' + _raw() + b"]}").is_batch
+
+
+def test_one_bad_item_costs_only_itself() -> None:
+    surrogate = _with_value(r'"\ud800"')
+    body = b",".join([_raw(), b"7", _raw(identifier="e 2"), surrogate, _raw()])
+
+    items = decode_body(b'{"events":[' + body + b"]}").items
+
+    assert [isinstance(item, EventInput) for item in items] == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_constant_that_is_no_json_costs_only_its_item(constant: str) -> None:
+    bad = _with_value(constant)
+    exact = _with_value("0.10000000000000000001")
+
+    items = decode_body(b'{"events":[' + bad + b"," + exact + b"]}").items
+
+    assert isinstance(items[0], BadItem)
+    assert isinstance(items[1], EventInput)
+    assert items[1].properties["tokens"] == Decimal("0.10000000000000000001")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b"7", b"null", b'{"events":[1,]}', b"\xff\xfe", b'"\xed\xa0\x80"',
+        b'{"events":[' + b"[" * 100_000 + b"]" * 100_000 + b"]}", b"[" * 200_000,
+    ],
+)  # fmt: skip
+def test_a_body_that_cannot_be_read_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        decode_body(body)
+
+
+def test_a_deep_property_is_refused() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+
+    with pytest.raises(MalformedBody):
+        decode_body(_raw(properties={"a": 0}).replace(b'"a": 0', b'"a": ' + deep))
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_a_batch_has_its_bounds(count: int) -> None:
+    with pytest.raises(Invalid):
+        decode_body(b'{"events":[' + b",".join([_raw()] * count) + b"]}")
+
+
+def test_events_that_are_no_array_are_refused() -> None:
+    with pytest.raises(Invalid):
+        decode_body(b'{"events": 5}')
+
+
+def test_the_content_hash_is_stable_over_releases() -> None:
+    event = _decoded(
+        _raw(timestamp="2026-11-20T10:15:30Z", properties={"b": "1", "a": 2, "c": True})
+    )
+
+    # sha256 of ["llm_request","","2026-11-20T10:15:30Z",{"a":2,"b":"1","c":true}]
+    assert content_sha256(event).hex() == (
+        "d69a383ac22d2a04f9f2b6d1651692951a2b6d658cba67ada5f7290473c0277a"
+    )
+
+
+def test_the_content_is_neither_the_customer_nor_the_order_of_keys() -> None:
+    one = _decoded(_raw(properties={"a": 1, "b": 2}))
+    other = _decoded(_raw(customer="acme-eu", properties={"b": 2, "a": 1}))
+
+    assert content_sha256(one) == content_sha256(other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.decimals(-(10**15), 10**15, places=12), st.integers(0, 6))
+def test_equal_numbers_hash_equally_and_others_do_not(number: Decimal, zeros: int) -> None:
+    def hashed(text: str) -> bytes:
+        return content_sha256(_decoded(_with_value(text)))
+
+    text = f"{number:f}"
+
+    assert hashed(text) == hashed(text + "0" * zeros)
+    assert hashed(text) != hashed(f"{number + Decimal('1e-12'):f}")
+
+
+def test_what_is_rescued_keeps_its_identifier() -> None:
+    items = decode_body(b'{"events":[' + _with_value(r'"cut \ud83d"') + b"]}").items
+
+    assert [item.identifier for item in items] == ["e1"]

@@ -1,0 +1,100 @@
+"""Judging: the pure rules of what is stored, kept or refused."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing_project.kernel.quantity import NotAQuantity, parse_quantity
+from metering.aggregation import (
+    Filter,
+    MeterRule,
+    Operator,
+    dimensions_key,
+    dimensions_of,
+    text_of,
+)
+from metering.judging import TimeWindow, judge, judge_time
+from tests.metering.builders import an_event
+
+_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+_WINDOW = TimeWindow.around(_AT, 35, 5)
+_TOKENS = MeterRule(1, "tokens", "llm_request", "sum", "tokens", (), (), 0)
+_USERS = MeterRule(2, "users", "llm_request", "unique", "user", (), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_known", "rules", "code"),
+    [
+        ({}, True, [_TOKENS], None),
+        ({}, False, [_TOKENS], "unknown_customer"),
+        ({}, True, [], "unknown_event_name"),
+        ({}, False, [], "unknown_customer"),
+        ({}, True, [_TOKENS, _USERS], "missing_value"),
+        ({"properties": {"tokens": "x"}}, True, [_USERS, _TOKENS], "invalid_value"),
+        ({"properties": {"tokens": "x"}}, False, [_TOKENS], "invalid_value"),
+        ({"properties": {"tokens": "1", "user": "any text"}}, True, [_TOKENS, _USERS], None),
+        ({"timestamp": _AT - timedelta(days=36)}, False, [], "timestamp_too_far_in_past"),
+        ({"timestamp": _AT + timedelta(hours=1)}, True, [_TOKENS], "timestamp_in_future"),
+    ],
+)
+def test_rejection_goes_before_quarantine(
+    changes: dict[str, object], is_known: bool, rules: list[MeterRule], code: str | None
+) -> None:
+    verdict = judge(
+        an_event(**changes),  # type: ignore[arg-type]
+        is_customer_known=is_known,
+        rules={"llm_request": rules} if rules else {},
+        window=_WINDOW,
+    )
+
+    assert (verdict.code if verdict else None) == code
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.from_regex(r"[-+]?[0-9]{0,26}(\.[0-9]{0,14})?(e[0-9])?", fullmatch=True)
+    | st.text(max_size=5)
+)
+def test_the_short_cut_for_integers_agrees_with_the_rule(text: str) -> None:
+    event = an_event(properties={"tokens": text})
+
+    verdict = judge(event, is_customer_known=True, rules={"llm_request": [_TOKENS]}, window=None)
+
+    try:
+        parse_quantity(text)
+    except NotAQuantity:
+        assert verdict is not None
+    else:
+        assert verdict is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.datetimes(timezones=st.timezones()))
+def test_every_instant_is_before_inside_or_after(moment: datetime) -> None:
+    verdict = judge_time(moment, _WINDOW)
+
+    assert (verdict is None) == (_AT - timedelta(days=35) <= moment <= _AT + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "admitted"),
+    [
+        (Operator.EQ, "a", True), (Operator.EQ, "b", False), (Operator.EQ, None, False),
+        (Operator.NE, "a", False), (Operator.NE, "b", True), (Operator.NE, None, True),
+        (Operator.IN, "a", True), (Operator.IN, "b", False), (Operator.IN, None, False),
+    ],
+)  # fmt: skip
+def test_filters(operator: Operator, value: str | None, admitted: bool) -> None:
+    properties = {} if value is None else {"p": value}
+
+    assert Filter("p", operator, ("a",)).admits(properties) is admitted
+
+
+def test_dimensions_are_text_in_one_order() -> None:
+    dimensions = dimensions_of(("b", "a", "c"), {"a": True, "b": 2})
+
+    assert dimensions == {"b": "2", "a": "true", "c": None}
+    assert dimensions_key(dimensions) == dimensions_key({"a": "true", "b": "2", "c": None})
+    assert text_of("x") == "x"

@@ -1,0 +1,139 @@
+"""Quarantine: what was kept is replayed once it can be billed, and billed once."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import User
+from metering.models import Customer, MeterEvent, QuarantinedEvent, UsageWindow
+from metering.services.aggregate import aggregate_batches
+from metering.services.customers import add_alias
+from metering.services.quarantine import ReplayResult, dismiss_quarantined, replay_quarantine
+from tests.metering.builders import a_customer, a_meter, an_event, send
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def customer(at: datetime, db: None) -> Customer:
+    """Return acme, which has a meter of tokens."""
+    a_meter(at)
+    return a_customer(at)
+
+
+def _alias(customer: Customer, by: User, at: datetime) -> None:
+    add_alias(external_id="acme-eu", customer=customer, reason="region", by=by, at=at)
+
+
+def test_mapped_events_are_replayed_once(customer: Customer, engineer: User, at: datetime) -> None:
+    send(at, *(an_event(f"e{i}", customer="acme-eu") for i in range(3)))
+    _alias(customer, engineer, at)
+
+    first = replay_quarantine(by=engineer, at=at, customer_external_id="acme-eu")
+    second = replay_quarantine(by=engineer, at=at, customer_external_id="acme-eu")
+
+    aggregate_batches(at=at)
+    assert (first, second) == (ReplayResult(replayed=3), ReplayResult())
+    assert UsageWindow.objects.get().quantity == 300
+    row = QuarantinedEvent.objects.first()
+    assert row is not None
+    assert (row.state, row.resolved_by, row.resolution) == ("replayed", engineer, "stored")
+
+
+def test_use_without_a_time_counts_when_it_was_first_received(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    send(at, an_event(customer="acme-eu"))
+    _alias(customer, engineer, at)
+    much_later = at + timedelta(days=90)
+
+    replay_quarantine(by=engineer, at=much_later)
+
+    event = MeterEvent.objects.get()
+    assert (event.timestamp, event.received_at) == (at, much_later)
+    assert send(much_later, an_event()).duplicates == 1
+
+
+def test_a_new_meter_counts_what_is_replayed_for_it(engineer: User, at: datetime) -> None:
+    send(at, an_event(event_name="image"))
+    a_meter(at, "count", code="images", event_name="image")
+
+    result = replay_quarantine(by=engineer, at=at, reason="unknown_event_name")
+    aggregate_batches(at=at)
+
+    assert result.replayed == 1
+    assert UsageWindow.objects.get().meter.code == "images"
+
+
+def test_what_is_still_not_billable_stays_open(engineer: User, at: datetime) -> None:
+    send(at, an_event(customer="nobody"))
+
+    assert replay_quarantine(by=engineer, at=at) == ReplayResult(still_open=1)
+    assert QuarantinedEvent.objects.get().state == "open"
+
+
+def test_a_value_that_a_new_meter_cannot_read_stays_open(engineer: User, at: datetime) -> None:
+    send(at, an_event(event_name="image", properties={"pixels": "many"}))
+    a_meter(at, code="pixels", event_name="image", value_property="pixels")
+
+    assert replay_quarantine(by=engineer, at=at) == ReplayResult(still_open=1)
+
+
+def test_a_conflict_stays_open(engineer: User, at: datetime) -> None:
+    send(at, an_event())
+    send(at, an_event(properties={"model": "opus", "tokens": "1"}))
+
+    assert replay_quarantine(by=engineer, at=at) == ReplayResult(conflicts=1)
+    assert QuarantinedEvent.objects.get().state == "open"
+
+
+def test_what_its_sender_sent_again_meanwhile_is_a_duplicate(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    send(at, an_event(customer="acme-eu"))
+    _alias(customer, engineer, at)
+    send(at, an_event(customer="acme-eu"))
+
+    assert replay_quarantine(by=engineer, at=at) == ReplayResult(duplicates=1)
+    assert QuarantinedEvent.objects.get().state == "replayed"
+    assert MeterEvent.objects.count() == 1
+
+
+def test_two_contents_under_one_identifier_store_the_first(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    send(at, an_event(customer="acme-eu"))
+    send(at, an_event(customer="acme-eu", properties={"model": "x", "tokens": "5"}))
+    _alias(customer, engineer, at)
+
+    result = replay_quarantine(by=engineer, at=at)
+
+    assert result == ReplayResult(replayed=1, conflicts=1)
+    assert MeterEvent.objects.get().properties["tokens"] == "100"
+
+
+def test_only_the_rows_that_were_asked_for_are_replayed(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    send(at, an_event("a", customer="acme-eu"), an_event("b", customer="acme-eu"))
+    _alias(customer, engineer, at)
+    chosen = QuarantinedEvent.objects.get(identifier="b")
+
+    result = replay_quarantine(by=engineer, at=at, ids=[chosen.pk])
+
+    assert result.replayed == 1
+    assert MeterEvent.objects.get().identifier == "b"
+
+
+def test_dismissed_rows_are_closed_with_a_reason(engineer: User, at: datetime) -> None:
+    send(at, an_event(customer="nobody"))
+    ids = list(QuarantinedEvent.objects.values_list("id", flat=True))
+
+    with pytest.raises(Invalid):
+        dismiss_quarantined(ids=ids, reason="", by=engineer, at=at)
+    counts = [dismiss_quarantined(ids=ids, reason="load test", by=engineer, at=at) for _ in "ab"]
+
+    assert counts == [1, 0]
+    assert QuarantinedEvent.objects.get().resolution == "load test"
+    assert replay_quarantine(by=engineer, at=at) == ReplayResult()
