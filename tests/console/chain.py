@@ -36,18 +36,19 @@ class Chain:
     note: CreditNote
 
 
-def run_chain() -> Chain:
+def run_chain(*others: str) -> Chain:
     """Bill acme for one period.
 
     req-1 uses 60 of the 100 included credits; req-2, an hour later, the other 40 and 50 of
     overage: 50 x USD 0.012 = USD 0.60. The fee of USD 49 is paid, the overage loses USD 0.10.
-    beta uses as much, so that a walk that strays is seen.
+    Others use as much, so that a walk that strays is seen.
     """
     shop = open_shop()
     subscription = subscribed(shop)
-    subscribed(shop, "beta")
+    for other in others:
+        subscribed(shop, other)
     finalize_due(by=shop.worker, at=START)
-    for customer in ("acme", "beta"):
+    for customer in ("acme", *others):
         use(shop, 60, USED_AT, "req-1", customer)
         use(shop, 90, USED_AT + timedelta(hours=1), "req-2", customer)
     payment = _pay_fee(shop, subscription)

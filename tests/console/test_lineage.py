@@ -126,7 +126,20 @@ def test_both_ends_of_the_chain_tell_the_same(chain: Chain) -> None:
     assert forward
 
 
-def test_another_customer_s_facts_are_no_part_of_it(chain: Chain) -> None:
+def test_a_claim_and_the_revenue_for_the_same_usage_lead_to_each_other(chain: Chain) -> None:
+    lineage = trace(start_of("invoice_line", f"{chain.overage.number}:1"))
+    (overage,) = lineage.of(T.OVERAGE)
+
+    (accrued,) = [edge.target for edge in lineage.edges if edge.label == "accrued"]
+    claimed = trace([accrued])
+
+    assert overage.ref in {edge.source for edge in claimed.edges}
+    assert str(chain.overage.number) in str([node.label for node in claimed.of(T.INVOICE_LINE)])
+
+
+def test_another_customer_s_facts_are_no_part_of_it() -> None:
+    run_chain("beta")
+
     mine = {node.ref for node in trace([event("req-2")]).nodes}
     theirs = {node.ref for node in trace([event("req-2", "beta")]).nodes}
 
@@ -182,8 +195,8 @@ def test_the_number_of_queries_does_not_grow_with_the_facts(
     ]
     assert len(everything) > 5
 
-    # 16 links each way at most, 11 kinds of facts, and the meters twice.
-    with django_assert_max_num_queries(45):
+    # 16 links each way, 9 from drawdowns and overages, 11 kinds of facts, the grants, the meters.
+    with django_assert_max_num_queries(55):
         trace(everything)
 
 

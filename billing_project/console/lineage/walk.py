@@ -1,11 +1,12 @@
 """Walk the chain from some facts: everything before them, and everything after them.
 
-One query for each link and direction, whatever the number of facts. Siblings are not followed: the
-other events of an event's window are no part of its lineage.
+One query for each link and direction, whatever the number of facts. Siblings are not followed (the
+other events of an event's window are no part of its lineage), but for one kind: a drawdown or an
+overage is claimed by an invoice line and earned by a journal entry, and each leads to the other.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from billing_project.console.lineage.graph import Edge, Lineage, Node, NodeType, Ref, admit
@@ -14,6 +15,7 @@ from billing_project.console.lineage.nodes import load_nodes
 
 DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
 _ORDER = list(NodeType)
+_TWO_SIDED = (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)  # Claimed and earned.
 
 
 def trace(start: Iterable[Ref], *, limit: int = DEFAULT_LIMIT) -> Lineage:
@@ -26,12 +28,15 @@ def trace(start: Iterable[Ref], *, limit: int = DEFAULT_LIMIT) -> Lineage:
     Returns:
         Nodes in the order of the chain, then by id; edges between them.
     """
-    walk = _Walk(limit, set(start))
+    walk = _Walk(limit, frozenset(start))
     for link in LINKS:
         walk.after(link)
-    walk.restart()
+    walk.start_at(walk.start)
     for link in reversed(LINKS):
         walk.before(link)
+    walk.start_at({ref for type_ in _TWO_SIDED for ref in walk.reached[type_]})
+    for link in LINKS:
+        walk.after(link)
     walk.explain(GRANTS)
     nodes = load_nodes(walk.facts)
     return _lineage(nodes, walk)
@@ -42,18 +47,18 @@ class _Walk:
     """The facts reached in the present direction, and what both directions found."""
 
     limit: int
-    start: set[Ref]
+    start: frozenset[Ref]
     edges: set[Edge] = field(default_factory=set)
     is_truncated: bool = False
 
     def __post_init__(self) -> None:
         self.facts = set(self.start)
-        self.restart()
+        self.start_at(self.start)
 
-    def restart(self) -> None:
-        """Go back to the start, to walk the other way."""
+    def start_at(self, refs: Collection[Ref]) -> None:
+        """Walk on from these facts, and from no others."""
         self.reached: dict[NodeType, set[Ref]] = defaultdict(set)
-        for ref in self.start:
+        for ref in refs:
             self.reached[ref.type].add(ref)
 
     def after(self, link: Link) -> None:
