@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from django.db import OperationalError
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
 from rest_framework import serializers
@@ -25,7 +24,7 @@ class PartIn(serializers.Serializer[Any]):
 class NoteIn(serializers.Serializer[Any]):
     topic = serializers.CharField(max_length=60)  # Longer than the column, on purpose.
     parts = PartIn(many=True, required=False)
-    fail = serializers.CharField(required=False)
+    failure = serializers.CharField(required=False)
 
 
 class NoteOut(serializers.Serializer[Any]):
@@ -49,7 +48,7 @@ class NotesView(ApiView):
             "bug": ZeroDivisionError("secret"),
             "database": OperationalError("down"),
         }
-        if failure := errors.get(body.get("fail")):
+        if failure := errors.get(body.get("failure")):
             raise failure
         return Response(NoteOut(note).data, 201)
 
@@ -67,9 +66,9 @@ urlpatterns = [
 
 def post(
     client: Client, token: str, body: object, url: str = "/v1/notes", **headers: str
-) -> HttpResponse:
+) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    response: HttpResponse = client.post(
+    response: Any = client.post(
         url,
         data,
         content_type=headers.pop("content_type", "application/json"),

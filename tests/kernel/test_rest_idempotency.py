@@ -54,7 +54,7 @@ def test_two_callers_may_use_the_same_key(client: Client, token: str) -> None:
 
 def test_a_refusal_of_the_request_itself_is_replayed(client: Client, token: str) -> None:
     for _ in range(2):
-        body = {"topic": "x", "fail": "invalid"}
+        body = {"topic": "x", "failure": "invalid"}
         response = post(client, token, body, **{"Idempotency-Key": "k1"})
         assert problem_of(response) == (422, "invalid_value")
     assert response["Idempotency-Replayed"] == "true"
@@ -63,7 +63,7 @@ def test_a_refusal_of_the_request_itself_is_replayed(client: Client, token: str)
 @pytest.mark.parametrize("failure", ["conflict", "bug", "database"])
 def test_a_failure_that_may_pass_is_not_kept(client: Client, token: str, failure: str) -> None:
     for _ in range(2):
-        body = {"topic": "x", "fail": failure}
+        body = {"topic": "x", "failure": failure}
         response = post(client, token, body, **{"Idempotency-Key": "k1"})
         assert response.status_code >= 409
         assert "Idempotency-Replayed" not in response

@@ -160,21 +160,21 @@ def test_accept_and_format_do_not_matter(client: Client, token: str) -> None:
 
 
 def test_a_failure_rolls_the_effect_back(client: Client, token: str) -> None:
-    response = post(client, token, {"topic": "x", "fail": "conflict"})
+    response = post(client, token, {"topic": "x", "failure": "conflict"})
 
     assert problem_of(response) == (409, "conflict")
     assert not OutboxMessage.objects.exists()
 
 
 def test_a_bug_tells_nothing_about_the_inside(client: Client, token: str) -> None:
-    response = post(client, token, {"topic": "x", "fail": "bug"})
+    response = post(client, token, {"topic": "x", "failure": "bug"})
 
     assert problem_of(response) == (500, "internal_error")
     assert b"secret" not in response.content
 
 
 def test_a_database_that_is_down_asks_to_try_again(client: Client, token: str) -> None:
-    response = post(client, token, {"topic": "x", "fail": "database"})
+    response = post(client, token, {"topic": "x", "failure": "database"})
 
     assert problem_of(response) == (503, "unavailable")
     assert response["Retry-After"] == "1"
@@ -182,7 +182,7 @@ def test_a_database_that_is_down_asks_to_try_again(client: Client, token: str) -
 
 def test_an_unexpected_failure_reaches_the_error_signal(token: str) -> None:
     with pytest.raises(ZeroDivisionError):
-        post(Client(), token, {"topic": "x", "fail": "bug"})
+        post(Client(), token, {"topic": "x", "failure": "bug"})
 
 
 def test_pages_follow_one_another_without_gap_or_repeat(client: Client, token: str) -> None:
