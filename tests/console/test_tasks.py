@@ -1,5 +1,7 @@
 """The worker's tasks: doorbells that may be lost, doubled or killed."""
 
+from typing import Any
+
 import pytest
 from django.conf import settings
 from django_q.models import OrmQ, Schedule
@@ -18,7 +20,7 @@ def test_schedules_are_written_once() -> None:
 
 
 def test_the_queue_follows_its_rules() -> None:
-    cluster = settings.Q_CLUSTER
+    cluster: dict[str, Any] = settings.Q_CLUSTER
 
     assert cluster["retry"] > cluster["timeout"] > tasks.CHAIN_SECONDS
     assert cluster["max_attempts"] == 5

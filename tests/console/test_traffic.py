@@ -71,4 +71,4 @@ def test_prices_are_160_credits_a_supplier_dollar() -> None:
         ("claude-opus-4-6", (800, 80, 4_000)),
         ("claude-haiku-4-5", (160, 16, 800)),
     ):
-        assert tuple(prices[meter, model] * million for meter in traffic.METERS) == expected
+        assert [prices[meter, model] * million for meter in traffic.METERS] == list(expected)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import Sum
 from rich.console import Console
@@ -22,7 +23,7 @@ from revrec.selectors.reports import revenue_totals
 EVENT_COUNTS = ("sent", "accepted", "duplicates", "conflicts", "quarantined", "replayed")
 
 
-def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, object]:
+def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, Any]:
     """Collect the figures of the whole job.
 
     Raises:
@@ -96,7 +97,7 @@ def _amount(node: Node) -> str:
     return f"{node.amount:f}" if node.is_money else plain(node.amount)
 
 
-def show(report: dict[str, dict[str, object]], lineage: Lineage, console: Console) -> None:
+def show(report: dict[str, Any], lineage: Lineage, console: Console) -> None:
     """Print the summary and the lineage of one event as tables."""
     table = Table(title="One month of real LLM traffic", show_header=False, title_justify="left")
     for section in ("events", "usage", "credits", "invoices", "revenue", "check_books", "seconds"):

@@ -5,6 +5,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from contextlib import ExitStack
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from billing_project.console.demo.database import make_fresh_database
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.tasks import ensure_schedules
 from billing_project.kernel import clock
-from billing_project.kernel.books import run_checks
+from billing_project.kernel.books import Result, run_checks
 from billing_project.kernel.embedded.server import EmbeddedServer
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import User
@@ -84,7 +85,9 @@ class Command(BaseCommand):
         ensure_schedules()
         self._finish(console, told, checks, at)
 
-    def _finish(self, console: Console, told: story.Story, checks: list[Any], at: Any) -> None:
+    def _finish(
+        self, console: Console, told: story.Story, checks: list[Result], at: datetime
+    ) -> None:
         figures = report.build_report(told, checks, at)
         path = Path(settings.LOCAL_DIR) / "demo.json"
         path.write_text(json.dumps(figures, indent=1) + "\n")
@@ -92,7 +95,7 @@ class Command(BaseCommand):
         for result in checks:
             for finding in result.findings:
                 console.print(f"[red]{result.title}: {finding.subject}: {finding.message}")
-        if figures["check_books"]["findings"]:  # type: ignore[index]
+        if any(result.findings for result in checks):
             raise DemoRefused("the books do not hold; see the findings above")
         console.print(f"Figures in {path.relative_to(settings.BASE_DIR)}")
         console.print(f"Login demo / {PASSWORD}; one login a role, for example ann.approver")
@@ -102,7 +105,7 @@ def _embedded_server() -> EmbeddedServer | None:
     database = settings.DATABASES["default"]
     if database["ENGINE"] != settings.EMBEDDED_ENGINE:
         return None
-    return EmbeddedServer(Path(database["HOST"]))
+    return EmbeddedServer(Path(str(database["HOST"])))
 
 
 def _cast() -> setting.Cast:
