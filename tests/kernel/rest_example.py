@@ -64,9 +64,7 @@ urlpatterns = [
 ]
 
 
-def post(
-    client: Client, token: str, body: object, url: str = "/v1/notes", **headers: str
-) -> Any:
+def post(client: Client, token: str, body: object, url: str = "/v1/notes", **headers: str) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     response: Any = client.post(
         url,
