@@ -2,10 +2,12 @@
 
 from credits.selectors.balances import Expiring, UnitBalance, balance, ledger_history
 from credits.selectors.governing import governing_credit_policy, governing_rate_card_version
+from credits.selectors.lag import RatingState, rating_state
 from credits.selectors.usage import drawn_of_period, overage_of_period, unrated_windows
 
 __all__ = [
     "Expiring",
+    "RatingState",
     "UnitBalance",
     "balance",
     "drawn_of_period",
@@ -13,5 +15,6 @@ __all__ = [
     "governing_rate_card_version",
     "ledger_history",
     "overage_of_period",
+    "rating_state",
     "unrated_windows",
 ]

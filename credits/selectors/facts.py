@@ -23,7 +23,7 @@ from credits.models import (
 )
 from credits.rating import AmbiguousRate, RatedSoFar, RateOption, match_rate
 from credits.selectors.governing import approved_policies, approved_versions
-from metering.models import Aggregation, UsageWindow
+from metering.models import Aggregation, Meter, UsageWindow
 
 INSTANT = timedelta(microseconds=1)
 SUMMED = frozenset({str(Aggregation.SUM), str(Aggregation.COUNT)})
@@ -42,6 +42,11 @@ class Rulebook:
         )
         self._starts = [period.start_at for period in self.periods]
         self._matches: dict[tuple[int, str, str], int | None] = {}
+
+    @cached_property
+    def meters(self) -> dict[int, Meter]:
+        """All meters by id: read once, not with each window."""
+        return Meter.objects.in_bulk()
 
     @cached_property
     def versions(self) -> dict[int, list[RateCardVersion]]:
@@ -89,9 +94,10 @@ class Rulebook:
         version = period and self._governing(period.rate_card_id, window.start_at)
         if not version:
             return None
-        key = (version.pk, window.meter.code, window.dimensions_key)
+        code = self.meters[window.meter_id].code
+        key = (version.pk, code, window.dimensions_key)
         if key not in self._matches:
-            self._matches[key] = self._match(version.pk, window.meter.code, window.dimensions)
+            self._matches[key] = self._match(version.pk, code, window.dimensions)
         rate_id = self._matches[key]
         return None if rate_id is None else self.rates[rate_id]
 

@@ -48,7 +48,7 @@ def _changed_windows(customer_id: int | None) -> QuerySet[UsageWindow]:
     rated = RatedUsage.objects.filter(
         window_id=OuterRef("pk"), window_revision__gte=OuterRef("revision")
     )
-    windows = UsageWindow.objects.filter(~Exists(rated)).select_related("meter")
+    windows = UsageWindow.objects.filter(~Exists(rated))
     if customer_id is not None:
         windows = windows.filter(customer_id=customer_id)
     return windows.order_by("start_at", "meter__code", "dimensions_key", "pk")

@@ -187,7 +187,7 @@ class Burner:
         amount: Decimal,
     ) -> None:
         entry = self._entry(kind, grant_id, amount, f"{bill.row.source_key}:grant:{grant_id}")
-        entry.rated_usage, entry.credit_policy = bill.row, bill.policy
+        entry.rated_usage, entry.credit_policy_id = bill.row, bill.policy.pk
         entry.effective_at = bill.use.period.start
         self._entries.append(entry)
         if history := self._histories.get(bill.period.pk):
@@ -208,7 +208,7 @@ class Burner:
             credits=amount,
             cost_unrounded=cost_of(amount, grant.amount, grant.price_minor, grant.currency),
             recorded_at=self._at,
-            recorded_by=self._by,
+            recorded_by_id=self._by.pk,
             source_key=source_key,
         )
 
@@ -240,7 +240,7 @@ def _window(row: RatedUsage) -> RatedWindow:
 def _cover_row(bill: Bill, unpaid: Unpaid, drawn: Decimal) -> RatedUsage:
     return RatedUsage(
         customer_id=bill.row.customer_id,
-        billing_period=bill.period,
+        billing_period_id=bill.period.pk,
         window_id=unpaid.window.id,
         window_revision=unpaid.window.revision,
         service_at=unpaid.window.start_at,

@@ -39,6 +39,8 @@ class Pricer:
         at: datetime,
     ) -> None:
         self._windows, self._rules, self._at = list(windows), rules, at
+        for window in self._windows:
+            window.meter = rules.meters[window.meter_id]
         self._burner = Burner(customer_id, by, at)
         periods = {p.pk for w in self._windows if (p := rules.period_of(w.start_at))}
         others = {w.meter_id for w in self._windows if w.meter.aggregation not in SUMMED}
@@ -110,11 +112,11 @@ class Pricer:
     ) -> RatedUsage:
         return RatedUsage(
             customer_id=window.customer_id,
-            billing_period=period,
+            billing_period_id=period.pk,
             window_id=window.pk,
             window_revision=window.revision,
             service_at=window.start_at,
-            rate=rate,
+            rate_id=rate.pk,
             rate_card_version_id=rate.version_id,
             quantity=change,
             charge=charge.total,

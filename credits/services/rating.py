@@ -5,7 +5,7 @@ commits later leaves a note of its own. Run it twice at once and the second find
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import Error, transaction
@@ -18,7 +18,7 @@ from credits.models import RatedUsage
 from credits.selectors.facts import Rulebook
 from credits.selectors.usage import windows_to_rate
 from credits.services.pricing import Pricer
-from metering.models import Customer
+from metering.models import Customer, UsageWindow
 
 log = logging.getLogger(__name__)
 CHUNK = 5_000  # Windows a transaction: bounds its memory and how long it holds the lock.
@@ -76,48 +76,52 @@ def _begin(customer_id: int, by: User, at: datetime) -> tuple[int, list[int]]:
     outbox.take("usage_changed", customer_id)
     outbox.take(BLOCKED, customer_id)
     rules = Rulebook(customer_id)
-    ids, is_blocked = _sort_out(customer_id, rules)
+    first, rest, is_blocked = _sort_out(customer_id, rules)
     if is_blocked:
         outbox.publish(BLOCKED, [customer_id], at)
-    if ids[CHUNK:]:
+    if rest:
         outbox.publish("usage_changed", [customer_id], at)
-    return _rate(customer_id, ids[:CHUNK], rules, by, at), ids[CHUNK:]
+    return _rate(customer_id, first, rules, by, at), rest
 
 
 @transaction.atomic
 def _continue(customer_id: int, window_ids: list[int], by: User, at: datetime) -> int:
+    """Rate those of the windows that still wait: another worker may have been first."""
     _lock(customer_id)
-    return _rate(customer_id, window_ids, Rulebook(customer_id), by, at)
+    windows = windows_to_rate(customer_id).filter(pk__in=window_ids)
+    return _rate(customer_id, windows, Rulebook(customer_id), by, at)
 
 
 def _lock(customer_id: int) -> None:
     Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
 
 
-def _sort_out(customer_id: int, rules: Rulebook) -> tuple[list[int], bool]:
-    """List the windows that can be rated, and tell whether others wait for an approval."""
+def _sort_out(customer_id: int, rules: Rulebook) -> tuple[list[UsageWindow], list[int], bool]:
+    """Find what can be rated: the first windows, and the ids of the rest.
+
+    Tells, too, whether other windows wait for an approval.
+    """
     was_rated = Exists(RatedUsage.objects.filter(window_id=OuterRef("pk")))
-    windows = windows_to_rate(customer_id).annotate(was_rated=was_rated)
-    ids, is_blocked = [], False
-    for window in windows.iterator():
-        if not window.was_rated and rules.rate_of(window) is None:
+    first: list[UsageWindow] = []
+    rest: list[int] = []
+    is_blocked = False
+    for window in windows_to_rate(customer_id).annotate(was_rated=was_rated).iterator():
+        if not (window.was_rated or rules.rate_of(window)):
             is_blocked = True
         elif not rules.policies:
             raise Conflict("no burn order is approved yet: usage waits", code="no_credit_policy")
         elif rules.policy_of(window.start_at) is None:
             is_blocked = True
+        elif len(first) < CHUNK:
+            first.append(window)
         else:
-            ids.append(window.pk)
-    return ids, is_blocked
+            rest.append(window.pk)
+    return first, rest, is_blocked
 
 
 def _rate(
-    customer_id: int, window_ids: Sequence[int], rules: Rulebook, by: User, at: datetime
+    customer_id: int, windows: Iterable[UsageWindow], rules: Rulebook, by: User, at: datetime
 ) -> int:
-    """Rate those of the windows that still wait: another worker may have been first."""
-    if not window_ids:
-        return 0
-    windows = windows_to_rate(customer_id).filter(pk__in=window_ids)
     written = Pricer(windows, rules, customer_id=customer_id, by=by, at=at).rate_all()
     if written:
         outbox.publish("credits_changed", [customer_id], at)

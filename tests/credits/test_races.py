@@ -1,0 +1,109 @@
+"""Two workers at once: real connections and an injected gap between reading and writing."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from django.db import DatabaseError, connection
+
+from billing_project.kernel.models import OutboxMessage, User
+from billing_project.kernel.users import ensure_roles
+from credits import checks
+from credits.models import LedgerTransaction, RatedUsage
+from credits.services import burning, rating
+from credits.services.grants import void_grant
+from credits.services.rating import rate_customer
+from tests.credits.builders import Shop, make_shop
+
+AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+GAP = 0.3
+
+
+@pytest.fixture
+def open_shop(transactional_db: None, maker: User, approver: User) -> Shop:
+    """Return a shop that is committed, with 100 credits granted and 100 used."""
+    ensure_roles()
+    shop = make_shop(maker, approver, AT)
+    shop.grant("100")
+    shop.use(input="200")
+    return shop
+
+
+@pytest.fixture
+def _gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait between reading what is left of the grants and writing what was drawn."""
+    write = burning.Burner._flush_rows
+
+    def slowly(self: burning.Burner) -> int:
+        time.sleep(GAP)
+        return write(self)
+
+    monkeypatch.setattr(burning.Burner, "_flush_rows", slowly)
+
+
+def _at_once(*acts: Callable[[], object]) -> list[BaseException]:
+    failures: list[BaseException] = []
+
+    def run(act: Callable[[], object]) -> None:
+        try:
+            act()
+        except DatabaseError as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=[act]) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+def _rating(shop: Shop) -> Callable[[], object]:
+    return lambda: rate_customer(customer_id=shop.customer.pk, by=shop.maker, at=AT)
+
+
+@pytest.mark.usefixtures("_gap")
+def test_two_workers_rate_usage_once(open_shop: Shop) -> None:
+    failures = _at_once(_rating(open_shop), _rating(open_shop))
+
+    assert failures == []
+    assert RatedUsage.objects.count() == 1
+    assert [entry.credits for entry in LedgerTransaction.objects.filter(kind="drawn")] == [-100]
+
+
+@pytest.mark.usefixtures("_gap")
+def test_without_the_lock_the_database_has_to_refuse(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The canary: it shows that the gap is wide enough for the test above to mean something. The
+    # notes go, too: deleting the same one makes the second worker wait like a lock.
+    monkeypatch.setattr(rating, "_lock", lambda customer_id: None)
+    OutboxMessage.objects.all().delete()
+
+    failures = _at_once(_rating(open_shop), _rating(open_shop))
+
+    assert len(failures) == 1
+    assert RatedUsage.objects.count() == 1  # Its key is unique: nothing is charged twice.
+
+
+@pytest.mark.usefixtures("_gap")
+def test_a_void_beside_a_drawdown_takes_only_what_is_left(open_shop: Shop) -> None:
+    open_shop.use(input="2")
+    grant = open_shop.grant("50", priority=99)
+
+    def void() -> None:
+        with suppress(Exception):
+            void_grant(grant=grant, reason_code="mistake", by=open_shop.maker, at=AT)
+
+    failures = _at_once(_rating(open_shop), void)
+
+    assert failures == []
+    grant.refresh_from_db()
+    assert grant.remaining == 0
+    assert list(checks.grants_follow_the_ledger()) == []
+    assert list(checks.drawn_is_in_the_ledger()) == []
