@@ -6,13 +6,13 @@ in `overcharged_periods` until a credit note or more usage evens it out. A perio
 gets no invoice at its end; `credits_used` states its credits whenever somebody asks.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, QuerySet, Sum
 
 from billing_project.kernel.money import settle
 from credits.models import BillingPeriod, RatedUsage
@@ -107,31 +107,20 @@ def overcharged_periods(customer: Customer | None = None) -> list[OverageState]:
     return [state for state in _unsettled_states(customer) if state.unbilled < 0]
 
 
-def credits_used(rows: Iterable[RatedUsage]) -> list[UsageShare]:
-    """Sum the credits of rated usage by meter and dimensions, drawn or not.
-
-    Args:
-        rows: With `window__meter` selected.
-    """
-    used: dict[str, Decimal] = defaultdict(Decimal)
-    first: dict[str, RatedUsage] = {}
-    for row in rows:
-        key = usage_key(row)
-        first.setdefault(key, row)
-        used[key] += row.charge
-    return [_share(key, first[key], total) for key, total in used.items()]
-
-
-def usage_key(row: RatedUsage) -> str:
-    """Name the meter and dimensions that a row's usage has."""
-    return f"used:{row.window.meter_id}:{row.window.dimensions_key[:16]}"
+def credits_used(rows: QuerySet[RatedUsage]) -> list[UsageShare]:
+    """Sum the credits of rated usage by meter and dimensions, drawn or not."""
+    groups = (
+        rows.order_by()
+        .values("window__meter_id", "window__meter__name", "window__dimensions_key")
+        .annotate(used=Sum("charge"), dimensions=F("window__dimensions"))
+    )
+    return [_share(group) for group in groups]
 
 
 def preview(billing_period: BillingPeriod) -> Preview:
     """Show the lines that would claim what is unbilled of a period, and all credits it used."""
     state = overage_state(billing_period)
-    rows = RatedUsage.objects.filter(billing_period=billing_period)
-    shares = credits_used(rows.select_related("window__meter"))
+    shares = credits_used(RatedUsage.objects.filter(billing_period=billing_period))
     claim = state.next_line()
     lines = [*([claim] if claim else []), *credits_used_lines(state.price.unit, shares)]
     total = sum(line.amount_minor for line in lines)
@@ -163,6 +152,7 @@ def _sold_periods() -> QuerySet[BillingPeriod]:
     )
 
 
-def _share(key: str, row: RatedUsage, used: Decimal) -> UsageShare:
-    dimensions = tuple(sorted((name, str(value)) for name, value in row.window.dimensions.items()))
-    return UsageShare(key, row.window.meter.name, dimensions, used)
+def _share(group: Mapping[str, Any]) -> UsageShare:
+    dimensions = tuple(sorted((name, str(value)) for name, value in group["dimensions"].items()))
+    key = f"used:{group['window__meter_id']}:{group['window__dimensions_key'][:16]}"
+    return UsageShare(key, group["window__meter__name"], dimensions, group["used"])

@@ -5,19 +5,18 @@ with the period's own service dates.
 """
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
-from credits.models import BillingPeriod, RatedUsage
+from credits.models import BillingPeriod
 from invoicing.lines import AmountOutOfBounds, credits_used_lines
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.models import Invoice, InvoiceStatus, LineKind
 from invoicing.selectors import (
     credits_used,
     overage_state,
@@ -25,11 +24,27 @@ from invoicing.selectors import (
     subscription_of,
     uninvoiced,
 )
-from invoicing.selectors.usage import usage_key
 from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
 from invoicing.services.locks import lock_customer
 
-_BATCH = 5_000
+_LINK_OVERAGE = """
+INSERT INTO line_usage (line_id, rated_usage_id, kind)
+SELECT l.id, r.id, l.kind
+  FROM rated_usage r JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'overage'
+ WHERE r.billing_period_id = %(period)s AND r.overage <> 0
+   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind)
+"""
+# A statement line's source key names the meter and dimensions that it is about.
+_LINK_CREDITS_USED = """
+INSERT INTO line_usage (line_id, rated_usage_id, kind)
+SELECT l.id, r.id, l.kind
+  FROM rated_usage r
+  JOIN usage_window w ON w.id = r.window_id
+  JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'credits_used'
+   AND l.source_key = %(key)s || ':used:' || w.meter_id || ':' || left(w.dimensions_key, 16)
+ WHERE r.billing_period_id = %(period)s
+   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind)
+"""
 _logger = logging.getLogger(__name__)
 
 
@@ -84,11 +99,10 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         raise Invalid(str(error)) from error
     if claim is None:
         return
-    used = list(uninvoiced(billing_period, LineKind.CREDITS_USED).select_related("window__meter"))
-    statement = credits_used_lines(state.price.unit, credits_used(used))
-    lines = write_lines(invoice, [claim, *statement], billing_period)
-    _link(lines[0], list(uninvoiced(billing_period, LineKind.OVERAGE)))
-    _link_by_key(lines[1:], used)
+    shares = credits_used(uninvoiced(billing_period, LineKind.CREDITS_USED))
+    statement = credits_used_lines(state.price.unit, shares)
+    write_lines(invoice, [claim, *statement], billing_period)
+    _link_usage(invoice, billing_period)
 
 
 @transaction.atomic
@@ -134,21 +148,11 @@ def _invoices_of(billing_period: BillingPeriod) -> QuerySet[Invoice]:
     )
 
 
-def _link(line: InvoiceLine, rows: Sequence[RatedUsage]) -> None:
-    LineUsage.objects.bulk_create(
-        (LineUsage(line=line, rated_usage=row, kind=line.kind) for row in rows), batch_size=_BATCH
-    )
-
-
-def _link_by_key(lines: Sequence[InvoiceLine], rows: Sequence[RatedUsage]) -> None:
-    """Link each row to the statement line of its meter and dimensions."""
-    by_key: dict[str, InvoiceLine] = {
-        line.source_key.removeprefix(f"{line.invoice.source_key}:"): line for line in lines
-    }
-    LineUsage.objects.bulk_create(
-        (
-            LineUsage(line=by_key[usage_key(row)], rated_usage=row, kind=LineKind.CREDITS_USED)
-            for row in rows
-        ),
-        batch_size=_BATCH,
-    )
+def _link_usage(invoice: Invoice, billing_period: BillingPeriod) -> None:
+    """Put each rated usage that stands behind no line behind this invoice's."""
+    params: dict[str, int | str] = {
+        "invoice": invoice.pk, "key": invoice.source_key, "period": billing_period.pk,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_LINK_OVERAGE, params)
+        cursor.execute(_LINK_CREDITS_USED, params)

@@ -67,21 +67,27 @@ CREATE TRIGGER keep_table BEFORE TRUNCATE ON invoice_line
     FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
 ALTER TABLE invoice_line ENABLE ALWAYS TRIGGER keep_table;
 
--- The rated usage behind a line is frozen with its invoice.
+-- The rated usage behind a line is frozen with its invoice. Whole statements are judged: a draft
+-- takes tens of thousands of rows at once.
 CREATE FUNCTION line_usage_keep_issued() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    state text;
 BEGIN
-    SELECT i.status INTO state FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id
-     WHERE l.id = CASE TG_OP WHEN 'DELETE' THEN OLD.line_id ELSE NEW.line_id END;
-    IF TG_OP = 'UPDATE' OR state IS DISTINCT FROM 'draft' THEN
+    IF EXISTS (SELECT FROM changed_rows u JOIN invoice_line l ON l.id = u.line_id
+                 JOIN invoice i ON i.id = l.invoice_id WHERE i.status <> 'draft') THEN
         RAISE EXCEPTION 'usage behind an issued line is frozen: % refused', TG_OP
             USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
     END IF;
-    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    RETURN NULL;
 END $$;
-CREATE TRIGGER keep_rows BEFORE INSERT OR UPDATE OR DELETE ON line_usage
-    FOR EACH ROW EXECUTE FUNCTION line_usage_keep_issued();
+CREATE TRIGGER keep_issued_from_more AFTER INSERT ON line_usage
+    REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION line_usage_keep_issued();
+ALTER TABLE line_usage ENABLE ALWAYS TRIGGER keep_issued_from_more;
+CREATE TRIGGER keep_issued_from_less AFTER DELETE ON line_usage
+    REFERENCING OLD TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION line_usage_keep_issued();
+ALTER TABLE line_usage ENABLE ALWAYS TRIGGER keep_issued_from_less;
+CREATE TRIGGER keep_rows BEFORE UPDATE ON line_usage
+    FOR EACH ROW EXECUTE FUNCTION kernel_refuse_change();
 ALTER TABLE line_usage ENABLE ALWAYS TRIGGER keep_rows;
 CREATE TRIGGER keep_table BEFORE TRUNCATE ON line_usage
     FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
