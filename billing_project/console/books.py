@@ -4,12 +4,14 @@ import time
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 from billing_project.console.figures import last_check
+from billing_project.console.navigation import may_read
 from billing_project.kernel import audit
 from billing_project.kernel.books import Result, run_checks
 from billing_project.kernel.clock import now
@@ -19,6 +21,8 @@ from billing_project.kernel.models import User
 @require_http_methods(["GET", "POST"])
 def books_page(request: HttpRequest) -> HttpResponse:
     """Show what the checks are; POST runs them and keeps who ran them, when, and the result."""
+    if not may_read(request):
+        raise PermissionDenied
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": "Books",

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from billing_project.console import figures
 from billing_project.console.charts import chart_data, chart_options, days_until
+from billing_project.console.navigation import may_read
 from billing_project.kernel.backoffice.display import money_text, number_text, object_url
 from billing_project.kernel.backoffice.policies import why_not
 from billing_project.kernel.backoffice.related import list_url
@@ -46,7 +47,12 @@ class Step:
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the home page's figures to its context; some dozen aggregate queries."""
+    """Add the home page's figures to its context; some dozen aggregate queries.
+
+    Somebody without a role sees none of them.
+    """
+    if not may_read(request):
+        return {**context, "title": "Home", "has_no_role": True}
     at = now()
     days = days_until(at.date(), DAYS)
     start_at = midnight(days[0])

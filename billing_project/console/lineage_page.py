@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from billing_project.console.drawing import BOX_HEIGHT, BOX_WIDTH, Curve, column_x, draw
 from billing_project.console.lineage import KINDS, Lineage, Node, NodeType, start_of, trace
+from billing_project.console.navigation import may_read
 from billing_project.console.search import Found, find_facts
 from billing_project.kernel.backoffice.display import moment_text, number_text
 from billing_project.kernel.errors import BillingError
@@ -98,6 +100,8 @@ class Picture:
 
 def lineage_page(request: HttpRequest) -> HttpResponse:
     """Draw the lineage of the fact that the address names, or find one for what was typed."""
+    if not may_read(request):
+        raise PermissionDenied
     text = request.GET.get("q", "")
     found = find_facts(text) if text else []
     if len(found) == 1:
@@ -132,7 +136,7 @@ def _traced(request: HttpRequest) -> dict[str, Any]:
     kind = next((kind for kind in KINDS if request.GET.get(kind)), "")
     if not kind:
         return {}
-    name = request.GET[kind]
+    name = request.GET[kind].replace("\x00", "")  # PostgreSQL knows no NUL.
     limit = MOST if "all" in request.GET else SHOWN
     try:
         starts = start_of(kind, name)

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.dataclasses import SearchResult
 
 from billing_project.console.lineage.starts import event_id
-from billing_project.console.navigation import lineage_url
+from billing_project.console.navigation import lineage_url, may_read
 from billing_project.kernel.backoffice.display import object_url
 from credits.models import LedgerTransaction
 from invoicing.models import CreditNote, Invoice
@@ -44,6 +44,8 @@ def find_facts(text: str) -> list[Found]:
 
 def find_anything(request: HttpRequest, term: str) -> list[SearchResult]:
     """Answer the command palette; `term` comes in lower case, the request has it as typed."""
+    if not may_read(request):
+        return []
     text = request.GET.get("s", term)
     facts = [
         SearchResult(f"Lineage of {f.title}", f.kind, f.url, "account_tree")

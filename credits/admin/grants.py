@@ -73,6 +73,7 @@ class LedgerInline(ReadOnlyInline):
         "effective_at",
     )
     list_select_related = ("rated_usage", "grant")
+    ordering = ("-id",)
     verbose_name_plural = "ledger transactions"
     tab = False
 

@@ -1,0 +1,196 @@
+"""A back office with something on every page, and how tests walk through it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from billing_project.kernel.approvals import Proposal
+from billing_project.kernel.backoffice.actions import FormAction
+from billing_project.kernel.keys import create_api_key
+from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User
+from billing_project.kernel.users import ROLES
+from credits.services.policies import propose_credit_policy
+from credits.services.rates import RateInput, propose_rate_card_version
+from invoicing.models import Invoice, LineKind
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.payments import record_payment
+from invoicing.services.subscriptions import renew_due
+from metering.events import EventInput
+from metering.models import Customer
+from metering.services.adjust import amend_event
+from metering.services.capture import capture_events
+from metering.services.customers import add_alias, create_workspace, update_customer
+from metering.services.meters import create_meter
+from revrec.services.recognise import recognise_customer
+from tests.console.chain import CLOSED_AT, USED_AT, Chain, run_chain
+from tests.invoicing.builders import Shop, sell_plan, use
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)  # The first period has ended, October too.
+CLOCK = NOW.isoformat()
+HOSTILE = "<script>alert(1)</script>"
+
+
+@dataclass(frozen=True)
+class Office:
+    """The chain of two customers, and what waits for somebody."""
+
+    chain: Chain
+    proposed: PolicyChange
+
+
+def open_office() -> Office:
+    """Run the chain, and leave at least two rows on most lists and something for each action."""
+    chain = run_chain("beta")
+    shop = chain.shop
+    _name_badly(shop)
+    for customer in Customer.objects.all():
+        _live_in(shop, customer)
+    _settle_beta(shop)
+    _leave_waiting(shop.maker)
+    _price_anew(shop)
+    use(shop, 5, NOW - timedelta(days=1), "req-3")
+    sell_plan(shop, "spare")
+    renew_due(by=shop.worker, at=NOW)
+    for customer in Customer.objects.all():
+        recognise_customer(customer_id=customer.pk, by=shop.worker, at=CLOSED_AT)
+    policy = propose_credit_policy(proposal=_wish(), by=shop.maker, at=NOW)
+    return Office(chain, policy.policy_change)
+
+
+def _name_badly(shop: Shop) -> None:
+    """Give a customer and a person names that are no names, but scripts."""
+    acme = Customer.objects.get(external_id="acme")
+    update_customer(customer=acme, by=shop.maker, at=USED_AT, reason=HOSTILE, name=HOSTILE)
+    User.objects.filter(pk=shop.maker.pk).update(username=HOSTILE, first_name=HOSTILE)
+
+
+def _live_in(shop: Shop, customer: Customer) -> None:
+    for name in ("prod", "test"):
+        create_workspace(customer=customer, external_id=name, name=name, by=shop.maker, at=USED_AT)
+    add_alias(
+        external_id=f"old-{customer.external_id}", customer=customer, reason=HOSTILE,
+        by=shop.maker, at=USED_AT,
+    )  # fmt: skip
+    amend_event(
+        customer=customer, identifier="req-1", properties={"output_tokens": "61"},
+        reason="miscounted", by=shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+
+
+def _settle_beta(shop: Shop) -> None:
+    """Pay beta's fee and credit its overage, as the chain did for acme."""
+    fee, overage = Invoice.objects.filter(customer__external_id="beta").order_by("id")[:2]
+    record_payment(
+        invoice=fee, amount_minor=fee.open_minor, method="card", reference="tr-2",
+        paid_at=CLOSED_AT, by=shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+    issue_credit_note(
+        invoice=overage, lines=[(overage.lines.get(kind=LineKind.OVERAGE), 10)],
+        reason="goodwill", memo="sorry", key="note-2", by=shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+
+
+def _price_anew(shop: Shop) -> None:
+    """Propose a second version of the rates, for a second meter too."""
+    create_meter(
+        code="requests", name="Requests", event_name="llm_request", aggregation="count",
+        unit="request", by=shop.maker, at=NOW,
+    )  # fmt: skip
+    rates = [RateInput("output_tokens", {}, Decimal(2)), RateInput("requests", {}, Decimal(1))]
+    propose_rate_card_version(
+        rate_card=shop.rate_card, rates=rates, proposal=_wish(), by=shop.maker, at=NOW
+    )
+
+
+def _wish() -> Proposal:
+    return Proposal("Dearer output", "The margin is thin", "Rates only", "margin", NOW)
+
+
+def _leave_waiting(by: User) -> None:
+    """Leave two events in quarantine, a rejection, two keys and two stored answers."""
+    sent = [
+        EventInput(event_name="llm_request", identifier=f"lost-{i}", customer="nobody",
+                   timestamp=NOW, properties={"output_tokens": "1"})
+        for i in range(2)
+    ]  # fmt: skip
+    sent.append(
+        EventInput(event_name="llm_request", identifier="ancient", customer="acme",
+                   timestamp=NOW - timedelta(days=90), properties={"output_tokens": "1"})
+    )  # fmt: skip
+    capture_events(items=sent, sender="test", at=NOW)
+    for name in ("one", "two"):
+        key, _ = create_api_key(name=name, scopes=["usage:read"], at=NOW)
+        IdempotencyRecord.objects.create(
+            api_key=key, key=f"k-{name}", route="/v1/x", request_sha256="0" * 64,
+            response_status=200, response_body="{}", created_at=NOW,
+        )  # fmt: skip
+
+
+def person(role: str) -> User:
+    """Make somebody with one role; "superuser" may do everything."""
+    user = User.objects.create_user(f"test.{role}", is_staff=True, is_superuser=role == "superuser")
+    if role in ROLES:
+        user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+def client_of(user: User) -> Client:
+    """Return a browser in which somebody is logged in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def pages() -> list[tuple[type[Model], Any]]:
+    """List every model with its page."""
+    return list(admin.site._registry.items())
+
+
+def list_of(model: type[Model]) -> str:
+    """Return the address of a model's list."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def page_of(obj: Model) -> str:
+    """Return the address of an object's page."""
+    opts = obj._meta
+    return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[obj.pk])
+
+
+def newest(model: type[Model]) -> Model | None:
+    """Return one row of a model, or None."""
+    return model._default_manager.order_by("-pk").first()
+
+
+def actions() -> Iterator[tuple[type[Model], str, FormAction]]:
+    """Yield every action with a form: its model, its name, what stands behind it."""
+    for model, page in pages():
+        for name in getattr(page, "actions_detail", ()):
+            spec = getattr(getattr(page, name), "form_action", None)
+            if spec is not None:
+                yield model, name, spec
+
+
+def action_url(obj: Model, name: str) -> str:
+    """Return the address of an action's page for an object."""
+    opts = obj._meta
+    return reverse(f"admin:{opts.app_label}_{opts.model_name}_{name}", args=[obj.pk])
+
+
+def send(client: Client, url: str, **fields: object) -> Any:
+    """Show an action's form, fill it in and send it, with the nonce that it came with."""
+    form = client.get(url).context["form"]
+    shown = {name: _text(form[name].value()) for name in form.fields}
+    return client.post(url, {**shown, **{name: str(value) for name, value in fields.items()}})
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
