@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from revrec.chain import GENESIS, Field, entry_sha256
 from revrec.models import EntrySource, JournalEntry, Posting
@@ -35,7 +35,8 @@ def journal_entries(
         period_start_on: First day of an accounting month.
         account: Code; entries with at least one posting on it.
     """
-    entries = JournalEntry.objects.select_related("customer", "period").prefetch_related("postings")
+    postings = Prefetch("postings", Posting.objects.order_by("position"))
+    entries = JournalEntry.objects.select_related("customer", "period").prefetch_related(postings)
     if customer is not None:
         entries = entries.filter(customer__external_id=customer)
     if period_start_on is not None:

@@ -5,10 +5,17 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revrec.chain import GENESIS, entry_sha256
+from revrec.chain import GENESIS, Field, entry_sha256
 
-ENTRY = [1, date(2026, 11, 1), "fees_earned", "Fees", None, datetime(2026, 11, 2, 9, tzinfo=UTC)]
-POSTINGS = [[1, "2120", 158, "USD", None], [2, "4000", -158, "USD", None]]
+ENTRY: list[Field] = [
+    1,
+    date(2026, 11, 1),
+    "fees_earned",
+    "Fees",
+    None,
+    datetime(2026, 11, 2, 9, tzinfo=UTC),
+]
+POSTINGS: list[list[Field]] = [[1, "2120", 158, "USD", None], [2, "4000", -158, "USD", None]]
 
 fields = st.one_of(st.none(), st.integers(), st.text(max_size=8))
 

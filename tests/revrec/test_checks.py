@@ -1,6 +1,6 @@
 """The checks see what a superuser did behind the ledger's back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -49,7 +49,7 @@ def customer(shop: Shop) -> Customer:
 
 
 @pytest.fixture
-def tamper() -> Iterator[Callable[[str], None]]:
+def tamper() -> Callable[[str], None]:
     """Return a way to run a statement with the guards switched off."""
     tables = ("posting", "journal_entry", "entry_source", "accounting_period")
 

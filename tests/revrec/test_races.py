@@ -6,6 +6,7 @@ import time
 import pytest
 from django.db import DatabaseError, connection
 
+from billing_project.kernel import outbox
 from metering.models import Customer
 from revrec.models import JournalEntry
 from revrec.selectors.tieouts import untied_revenue
@@ -70,7 +71,7 @@ def test_without_the_locks_a_use_would_count_twice(
     customer = shop.subscriber("2026-01-01")
     shop.use(customer, "500", "2026-01-03T10")
     monkeypatch.setattr(Customer.objects, "select_for_update", lambda **_: Customer.objects.all())
-    monkeypatch.setattr(recognise_module.outbox, "take", lambda topic, customer_id: 0)
+    monkeypatch.setattr(outbox, "take", lambda topic, customer_id: 0)
 
     failures = _both(customer)
 

@@ -142,19 +142,12 @@ def test_the_worked_close_of_three_months(shop: Shop) -> None:
     shop.use(customer, "20", "2026-03-10T10")  # Overage: 20 * 0.012 = 0.24.
     march = _close("2026-03-01", "2026-04-01")
 
-    common = {"currency": "USD", "credit_notes_minor": 0, "other_minor": 0}
+    # In order: opening, billings, fees, usage, breakage, credit notes, other, closing.
     assert _rollforward(january) == DeferredRollforward(
-        opening_minor=0, billings_minor=14_900, fees_minor=4_900, usage_minor=3_000,
-        breakage_minor=0, closing_minor=7_000, **common,
-    )  # fmt: skip
-    assert _rollforward(february) == DeferredRollforward(
-        opening_minor=7_000, billings_minor=0, fees_minor=0, usage_minor=3_500,
-        breakage_minor=0, closing_minor=3_500, **common,
-    )  # fmt: skip
-    assert _rollforward(march) == DeferredRollforward(
-        opening_minor=3_500, billings_minor=0, fees_minor=0, usage_minor=0,
-        breakage_minor=3_500, closing_minor=0, **common,
-    )  # fmt: skip
+        "USD", 0, 14_900, 4_900, 3_000, 0, 0, 0, 7_000
+    )
+    assert _rollforward(february) == DeferredRollforward("USD", 7_000, 0, 0, 3_500, 0, 0, 0, 3_500)
+    assert _rollforward(march) == DeferredRollforward("USD", 3_500, 0, 0, 0, 3_500, 0, 0, 0)
     late = JournalEntry.objects.get(
         kind="credits_used", postings__service_start_on=date(2026, 1, 31), postings__account="4010"
     )
