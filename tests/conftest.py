@@ -53,10 +53,9 @@ def reset_database() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _reset_instead_of_flush() -> Iterator[None]:
-    original = TransactionTestCase._fixture_teardown
-    TransactionTestCase._fixture_teardown = lambda self: reset_database()  # type: ignore[method-assign]
-    yield
-    TransactionTestCase._fixture_teardown = original  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: reset_database())
+        yield
 
 
 @pytest.fixture
