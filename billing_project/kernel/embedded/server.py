@@ -38,6 +38,7 @@ fsync = on
 synchronous_commit = on
 full_page_writes = on
 idle_in_transaction_session_timeout = '60s'
+autovacuum_naptime = '5s'
 log_min_messages = warning
 timezone = 'UTC'
 log_timezone = 'UTC'
