@@ -43,6 +43,14 @@ _PROBLEM_ANSWER = {
     "description": "Any failure.",
     "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+_PAGE_PARAMETERS = (
+    {"in": "query", "name": "cursor", "schema": {"type": "string"}},
+    {
+        "in": "query",
+        "name": "limit",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 1000},
+    },
+)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -84,12 +92,28 @@ class ApiSchema(AutoSchema):
 def add_problems(
     result: dict[str, Any], generator: object, request: object, public: bool
 ) -> dict[str, Any]:
-    """Let every operation answer problems (drf-spectacular's postprocessing hook)."""
+    """Let operations answer problems, and lists pages (drf-spectacular's postprocessing hook)."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
     for operations in result["paths"].values():
         for operation in operations.values():
+            _page(operation)
             operation["responses"]["default"] = _PROBLEM_ANSWER
     return result
+
+
+def _page(operation: dict[str, Any]) -> None:
+    """Write a list as what it is on the wire: a page, with the parameters that turn it."""
+    answer = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
+    if answer.get("schema", {}).get("type") != "array":
+        return
+    answer["schema"] = {
+        "type": "object",
+        "required": ["data", "next_cursor"],
+        "properties": {"data": answer["schema"], "next_cursor": {"type": ["string", "null"]}},
+    }
+    known = operation.setdefault("parameters", [])
+    names = {parameter["name"] for parameter in known}
+    known += [parameter for parameter in _PAGE_PARAMETERS if parameter["name"] not in names]
 
 
 @require_safe

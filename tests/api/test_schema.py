@@ -70,3 +70,11 @@ def test_the_docs_load_nothing_from_outside() -> None:
 
     assert "/static/drf_spectacular_sidecar/" in page
     assert not re.search(r"(src|href)=\"(https?:)?//", page)
+
+
+def test_lists_are_written_as_pages(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/customers"]["get"]
+
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["data", "next_cursor"]
+    assert {"cursor", "limit"} <= {parameter["name"] for parameter in operation["parameters"]}
