@@ -8,7 +8,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
+from django.contrib.messages import get_messages
 from django.db.models import Model
+from django.forms import BoundField, MultiWidget, Select
 from django.test import Client
 from django.urls import reverse
 
@@ -186,11 +188,26 @@ def action_url(obj: Model, name: str) -> str:
 
 
 def send(client: Client, url: str, **fields: object) -> Any:
-    """Show an action's form, fill it in and send it, with the nonce that it came with."""
+    """Open an action's form, fill it in and send it, with all that it came with."""
     form = client.get(url).context["form"]
-    shown = {name: _text(form[name].value()) for name in form.fields}
+    shown = {name: text for field in form for name, text in _as_shown(field)}
     return client.post(url, {**shown, **{name: str(value) for name, value in fields.items()}})
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _as_shown(field: BoundField) -> Iterator[tuple[str, str]]:
+    """Yield what a browser would send for a field that nobody touched."""
+    widget, value = field.field.widget, field.value()
+    if isinstance(widget, MultiWidget):
+        for index, part in enumerate(widget.decompress(value) or []):
+            shown = widget.widgets[index].format_value(part)
+            yield f"{field.name}_{index}", str(shown)
+    elif isinstance(widget, Select) and not value:
+        yield field.name, str(next(iter(widget.choices))[0])
+    else:
+        yield field.name, "" if value is None else str(value)
+
+
+def told(response: Any) -> str:
+    """Return the last message of a response with its level ("success: Voided ...")."""
+    *_, message = get_messages(response.wsgi_request)
+    return f"{message.level_tag}: {message}"

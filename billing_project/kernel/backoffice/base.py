@@ -143,7 +143,7 @@ class ReadOnlyInline(_Inline):
     per_page = 20
     hide_title = True
     tab = True
-    ordering: Any = ("id",)
+    ordering: ClassVar[tuple[str, ...]] = ("id",)
     list_select_related: tuple[str, ...] = ()
 
     def __init__(self, parent_model: type[Model], admin_site: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-_STEP = " › "  # noqa: RUF001  (how paths read on the page)
+_STEP = " / "  # How paths read on the page.
 
 
 @dataclass(frozen=True)

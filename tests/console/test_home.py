@@ -1,0 +1,166 @@
+"""The home page says what the tables say, in few queries; the books page proves them."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from billing_project.console import figures
+from billing_project.console.home import DAYS
+from billing_project.kernel import outbox
+from billing_project.kernel.books import Finding, Result
+from billing_project.kernel.models import AuditEntry, User
+from revrec.selectors.reports import revenue_totals
+from tests.console.backoffice import client_of, page_of
+from tests.console.chain import CLOSED_AT as NOW
+from tests.console.chain import Chain, run_chain
+from tests.invoicing.builders import START, propose
+
+pytestmark = pytest.mark.django_db
+
+MOST_QUERIES = 24  # Session, person and permissions among them; not one for each row.
+
+
+@pytest.fixture(autouse=True)
+def clock(settings: Any) -> None:
+    settings.BILLING_CLOCK = NOW.isoformat()
+
+
+@pytest.fixture
+def chain(db: None) -> Chain:
+    return run_chain()
+
+
+def home(user: User) -> Any:
+    return client_of(user).get(reverse("admin:index"))
+
+
+def test_totals_are_those_of_the_books(chain: Chain, auditor: User) -> None:
+    tiles = {tile.title: tile.lines for tile in home(auditor).context["tiles"]}
+
+    (books,) = revenue_totals()
+    dollars = {
+        "Revenue recognised": books.recognised_minor,
+        "Deferred revenue": books.deferred_minor,
+        "Overage unbilled": books.unbilled_minor,
+        "Receivable": chain.overage.total_minor - chain.note.total_minor,
+    }
+    assert {name: tiles[name] for name in dollars} == {
+        name: ((f"{minor // 100:,}.{minor % 100:02}", "USD"),) for name, minor in dollars.items()
+    }
+    assert tiles["Usage"] == (("150", "tokens"),)  # 60 + 90
+    assert tiles["Credits outstanding"] == ()  # All 100 were drawn.
+
+
+def test_the_home_page_asks_few_queries_however_much_there_is(chain: Chain, auditor: User) -> None:
+    client = client_of(auditor)
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(reverse("admin:index")).status_code == 200
+
+    assert len(captured.captured_queries) <= MOST_QUERIES
+
+
+def test_an_empty_house_has_a_home_page(auditor: User) -> None:
+    response = home(auditor)
+
+    assert response.status_code == 200
+    assert "Nothing waits" in response.content.decode()
+
+
+def test_waiting_work_is_shown_with_its_age(chain: Chain, auditor: User) -> None:
+    outbox.publish("usage_changed", [chain.subscription.customer_id], NOW - timedelta(minutes=5))
+
+    steps = {step.title: step for step in home(auditor).context["steps"]}
+
+    assert steps["Aggregate"].state == "up to date"
+    assert steps["Rate and draw down"].state.endswith("waiting, oldest 5 min")
+    assert not steps["Rate and draw down"].is_done
+    assert steps["Quarantine"].state == "empty"
+
+
+def test_the_queue_names_what_the_person_can_take_up(
+    chain: Chain, approver: User, support: User
+) -> None:
+    change = propose(chain.shop, "spare").policy_change
+
+    (item,) = [i for i in home(approver).context["queue"] if i["url"] == page_of(change)]
+    (same,) = [i for i in home(support).context["queue"] if i["url"] == page_of(change)]
+
+    assert item["can"]
+    assert not same["can"]
+
+
+def test_the_proposer_is_not_told_to_decide(chain: Chain, approver: User) -> None:
+    change = propose(replace(chain.shop, maker=approver), "spare").policy_change
+
+    (item,) = [i for i in home(approver).context["queue"] if i["url"] == page_of(change)]
+
+    assert not item["can"]
+
+
+def test_usage_and_charges_are_summed_by_day(chain: Chain) -> None:
+    start, end = START, START + timedelta(days=DAYS)
+    day = (START + timedelta(days=2)).date()
+
+    assert figures.usage_by_day(start, end) == [(day, "small", "token", Decimal(150))]
+    assert figures.charge_by_day(start, end) == [
+        (day, "drawn from grants", Decimal(100)),
+        (day, "overage", Decimal(50)),
+    ]
+    assert figures.usage_by_day(end, end + timedelta(days=1)) == []
+
+
+def test_revenue_of_all_days_is_the_revenue_of_the_books(chain: Chain) -> None:
+    rows = figures.revenue_by_day(START.date(), NOW.date() + timedelta(days=1))
+
+    (books,) = revenue_totals()
+    assert sum(amount for _, _, amount in rows) * 100 == books.recognised_minor
+
+
+def test_the_books_are_checked_on_request_and_the_result_is_kept(
+    chain: Chain, auditor: User
+) -> None:
+    client, url = client_of(auditor), reverse("console:books")
+
+    before = client.get(url)
+    after = client.post(url)
+
+    assert "results" not in before.context
+    assert after.context["finding_count"] == 0
+    assert "The books hold" in after.content.decode()
+    entry = AuditEntry.objects.get(action="check_books")
+    assert (entry.by, entry.at, entry.facts["findings"]) == (auditor, NOW, 0)
+    assert entry.facts["checks"] == len(after.context["results"]) > 20
+    assert home(auditor).context["last_check"] == entry
+
+
+def test_findings_come_first_and_are_named(auditor: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Result("a.two", "Sums agree", (Finding("customer:7", "is off by <b>1</b>"),))
+    monkeypatch.setattr(
+        "billing_project.console.books.run_checks",
+        lambda: iter([Result("a.one", "Numbers have no gaps", ()), found]),
+    )
+
+    response = client_of(auditor).post(reverse("console:books"))
+
+    page = response.content.decode()
+    assert response.context["results"][0] == found
+    assert "1 finding" in page
+    assert "is off by &lt;b&gt;1&lt;/b&gt;" in page
+
+
+def test_the_books_are_not_checked_by_a_form_from_elsewhere(auditor: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(auditor)
+
+    assert client.post(reverse("console:books")).status_code == 403
+
+
+def test_the_root_leads_home(client: Client) -> None:
+    assert client.get("/")["Location"] == reverse("admin:index")

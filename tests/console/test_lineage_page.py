@@ -1,0 +1,155 @@
+"""What people paste leads to its lineage: drawn by columns, and told in a table."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from billing_project.console.lineage import NodeType, Ref, start_of, trace
+from billing_project.console.lineage_page import picture_of
+from billing_project.console.search import find_facts
+from billing_project.kernel.models import User
+from credits.models import LedgerTransaction
+from revrec.models import JournalEntry
+from tests.console.backoffice import client_of
+from tests.console.chain import Chain, event, run_chain
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def chain(db: None) -> Chain:
+    return run_chain("beta")
+
+
+@pytest.fixture
+def client(auditor: User) -> Client:
+    return client_of(auditor)
+
+
+def page(client: Client, query: str) -> Any:
+    return client.get(f"{reverse('console:lineage')}?{query}")
+
+
+def test_an_event_is_drawn_from_request_to_journal_entry(chain: Chain, client: Client) -> None:
+    picture = page(client, "event=acme/req-2").context["picture"]
+
+    kinds = [box.node.ref.type for box in picture.boxes]
+    assert kinds[0] == NodeType.METER_EVENT
+    assert kinds[-1] == NodeType.JOURNAL_ENTRY
+    assert {NodeType.OVERAGE, NodeType.INVOICE_LINE, NodeType.LEDGER_TRANSACTION} <= set(kinds)
+    assert picture.columns[0].title == "Event"
+    assert [box.node.ref for box in picture.boxes if box.is_start] == [event("req-2")]
+
+
+def test_each_box_links_to_its_page_and_says_amount_owner_and_version(
+    chain: Chain, client: Client
+) -> None:
+    boxes = page(client, "event=acme/req-2").context["picture"].boxes
+
+    for box in boxes:
+        assert client.get(box.url).status_code == 200
+        assert box.amount.endswith(box.node.unit)
+    (rated,) = [box for box in boxes if box.node.ref.type == NodeType.RATED_USAGE]
+    assert (rated.amount, rated.rule) == ("90 credit", "product · standard v1")
+
+
+def test_boxes_stand_in_the_columns_of_their_step(chain: Chain) -> None:
+    lineage = trace({event("req-2")})
+    picture = picture_of(lineage, [event("req-2")])
+
+    steps = [column.x for column in picture.columns]
+    place = {box.node.ref: steps.index(box.x) for box in picture.boxes}
+    assert place.keys() == {node.ref for node in lineage.nodes}
+    assert all(
+        place[edge.source] < place[edge.target]
+        for edge in lineage.edges
+        if edge.source.type != NodeType.INVOICE_LINE  # A sold pack leads back to its grant.
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("acme/req-2", "event"),
+        ("INV-000002", "invoice"),
+        ("inv-000002", "invoice"),
+        (" INV-000002:1 ", "invoice_line"),
+    ],
+)
+def test_what_is_pasted_leads_to_its_fact(
+    chain: Chain, client: Client, text: str, kind: str
+) -> None:
+    (found,) = find_facts(text)
+
+    answer = page(client, f"q={text}")
+
+    assert found.kind == kind
+    assert answer["Location"] == found.url
+    assert client.get(found.url).context["picture"].boxes
+
+
+def test_entries_and_ledger_transactions_are_found_by_their_ids(chain: Chain) -> None:
+    entry = JournalEntry.objects.earliest("pk")
+    row = LedgerTransaction.objects.latest("pk")
+
+    assert [fact.kind for fact in find_facts(f"JE-{entry.pk}")] == ["journal_entry"]
+    assert [fact.kind for fact in find_facts(f"je-{entry.pk}")] == ["journal_entry"]
+    assert [fact.kind for fact in find_facts(f"LT-{row.pk}")] == ["ledger_transaction"]
+    assert [fact.name for fact in find_facts(row.source_key)] == [str(row.pk)]
+
+
+def test_an_identifier_of_two_customers_asks_which(chain: Chain, client: Client) -> None:
+    answer = page(client, "q=req-1")
+
+    assert {fact.name for fact in answer.context["found"]} == {"acme/req-1", "beta/req-1"}
+    assert "Which one?" in answer.content.decode()
+
+
+@pytest.mark.parametrize("text", ["nothing", "JE-", "JE-99999999999999999999", "%", "a/b/c", "१२"])
+def test_what_names_nothing_is_said_so(chain: Chain, client: Client, text: str) -> None:
+    answer = client.get(reverse("console:lineage"), {"q": text})
+
+    assert answer.status_code == 200
+    assert "Nothing is named" in answer.content.decode()
+
+
+@pytest.mark.parametrize("query", ["event=acme", "event=acme/no", "invoice=%00", "journal_entry=x"])
+def test_an_address_that_names_nothing_says_why(chain: Chain, client: Client, query: str) -> None:
+    answer = page(client, query)
+
+    assert answer.status_code == 200
+    assert answer.context["problem"]
+    assert "picture" not in answer.context
+
+
+def test_a_large_lineage_is_cut_and_says_so(
+    chain: Chain, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing_project.console.lineage_page.SHOWN", 1)
+
+    cut = page(client, f"invoice={chain.overage.number}")
+    whole = client.get(cut.context["fact"].url + "&all=1")
+
+    assert "Show up to" in cut.content.decode()
+    assert len(whole.context["picture"].boxes) > len(cut.context["picture"].boxes)
+    assert not whole.context["is_truncated"]
+
+
+def test_a_picture_of_one_fact_has_every_column(chain: Chain) -> None:
+    (start,) = start_of("event", "acme/req-1")
+    picture = picture_of(trace({start}, limit=1), [start])
+
+    assert len(picture.columns) == 7
+    assert isinstance(picture.boxes[0].node.ref, Ref)
+
+
+def test_the_command_palette_finds_pages_and_lineages(chain: Chain, client: Client) -> None:
+    def found(text: str) -> str:
+        answer = client.get(reverse("admin:search"), {"s": text, "extended": "1"})
+        return answer.content.decode()
+
+    assert "/admin/metering/customer/" in found("Acme")
+    assert "Lineage of invoice INV-000002" in found("INV-000002")
+    assert "Lineage of event acme/req-2" in found("acme/req-2")

@@ -1,0 +1,70 @@
+"""What finance reads of the ledger in the back office, and how it closes a month."""
+
+from typing import Any
+
+import pytest
+
+from billing_project.kernel.models import User
+from revrec.models import AccountingPeriod, JournalEntry, PeriodStatus
+from revrec.services.periods import ensure_period
+from tests.console.backoffice import CLOCK, action_url, client_of, page_of, send, told
+from tests.console.chain import run_chain
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def clock(settings: Any) -> None:
+    settings.BILLING_CLOCK = CLOCK
+
+
+@pytest.fixture
+def october(db: None) -> AccountingPeriod:
+    """Return October 2026, in which the chain earned ten days of its fee."""
+    run_chain()
+    return AccountingPeriod.objects.earliest("start_on")
+
+
+def test_an_approver_closes_a_month_once(october: AccountingPeriod, approver: User) -> None:
+    client = client_of(approver)
+
+    response = send(client, action_url(october, "close"))
+
+    october.refresh_from_db()
+    assert (october.status, october.closed_by) == (PeriodStatus.CLOSED, approver)
+    assert told(response).startswith("success: Closed 2026-10; trial balance ")
+    assert action_url(october, "close") not in client.get(page_of(october)).content.decode()
+
+
+def test_a_month_that_has_not_ended_stays_open(october: AccountingPeriod, approver: User) -> None:
+    november = ensure_period(october.end_on)
+
+    response = send(client_of(approver), action_url(november, "close"))
+
+    november.refresh_from_db()
+    assert response.status_code == 422
+    assert told(response) == "error: 2026-11 has not ended"
+    assert november.status == PeriodStatus.OPEN
+
+
+def test_a_month_shows_its_trial_balance_and_its_deferred_revenue(
+    october: AccountingPeriod, auditor: User
+) -> None:
+    page = client_of(auditor).get(page_of(october)).content.decode()
+
+    # The fee of 49.00 for 30 days from 21 October: 11 days of October earn 17.97.
+    assert "4000 Revenue: base fees" in page
+    assert "-17.97 USD" in page
+    assert "Not explained" in page
+
+
+def test_an_entry_shows_debits_credits_and_the_facts_behind_it(
+    october: AccountingPeriod, auditor: User
+) -> None:
+    entry = JournalEntry.objects.filter(sources__source_type="invoice_line").earliest("pk")
+    source = entry.sources.get()
+
+    page = client_of(auditor).get(page_of(entry)).content.decode()
+
+    assert page.count("49.00 USD") == 2  # Debited once, credited once.
+    assert f"/admin/invoicing/invoiceline/{source.source_id}/change/" in page
