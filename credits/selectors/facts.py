@@ -24,6 +24,7 @@ from credits.models import (
 from credits.rating import AmbiguousRate, RatedSoFar, RateOption, match_rate
 from credits.selectors.governing import approved_policies, approved_versions
 from metering.models import Aggregation, Meter, UsageWindow
+from metering.selectors.windows import windows_in
 
 INSTANT = timedelta(microseconds=1)
 SUMMED = frozenset({str(Aggregation.SUM), str(Aggregation.COUNT)})
@@ -166,22 +167,36 @@ def rated_at_rates(period_ids: Iterable[int]) -> dict[tuple[int, int], RatedSoFa
     return {(period, rate): RatedSoFar(*so_far) for period, rate, *so_far in sums.order_by()}
 
 
-def history_of(period: BillingPeriod) -> PeriodHistory:
-    """Fold a billing period's rated usage and ledger transactions."""
+def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
+    """Fold a billing period's rated usage and ledger transactions.
+
+    Reads each table by its own index and joins here: the rows are many, and new.
+    """
     history = PeriodHistory()
-    place = ("window__workspace_id", "window__meter__code")
-    usage = RatedUsage.objects.filter(billing_period=period).exclude(overage=0).order_by("pk")
+    places = _places(period, rules)
+    uses: dict[int, Use] = {}
+    rated = RatedUsage.objects.filter(billing_period=period).order_by("pk")
     columns = ("window_id", "service_at", "window_revision", "rate_id", "rate_card_version_id")
-    for *window, charge, overage, workspace, meter in usage.values_list(
-        *columns, "charge", "overage", *place
-    ):
-        rated = RatedWindow(*window)
-        use = use_of(rated.start_at, period, (workspace, meter))
-        history.add_overage(rated, use, overage, is_cover=not charge)
-    drawn = LedgerTransaction.objects.filter(rated_usage__billing_period=period).order_by("pk")
-    places = ("rated_usage__window__workspace_id", "rated_usage__window__meter__code")
-    for start_at, grant_id, amount, workspace, meter in drawn.values_list(
-        "rated_usage__service_at", "grant_id", "credits", *places
-    ):
-        history.add_draw(use_of(start_at, period, (workspace, meter)), grant_id, amount)
+    for pk, charge, overage, *window in rated.values_list("pk", "charge", "overage", *columns):
+        rated_window = RatedWindow(*window)
+        uses[pk] = use_of(rated_window.start_at, period, places[rated_window.id])
+        history.add_overage(rated_window, uses[pk], overage, is_cover=not charge)
+    burned = LedgerTransaction.objects.filter(
+        customer_id=period.customer_id,
+        effective_at__gte=period.start_at,
+        effective_at__lt=period.end_at,
+        rated_usage__isnull=False,
+    ).order_by("pk")
+    for rated_id, grant_id, amount in burned.values_list("rated_usage_id", "grant_id", "credits"):
+        history.add_draw(uses[rated_id], grant_id, amount)
     return history
+
+
+def _places(period: BillingPeriod, rules: Rulebook) -> dict[int, tuple[int | None, str]]:
+    """Map the period's windows to their workspace and meter."""
+    hours = rules.hours_of(period)
+    windows = windows_in(period.customer_id, hours.start, hours.end).select_related(None)
+    return {
+        pk: (workspace_id, rules.meters[meter_id].code)
+        for pk, workspace_id, meter_id in windows.values_list("pk", "workspace_id", "meter_id")
+    }

@@ -32,7 +32,7 @@ from credits.models import (
     LedgerTransaction,
     RatedUsage,
 )
-from credits.selectors.facts import history_of
+from credits.selectors.facts import Rulebook, history_of
 
 _ZERO = Decimal(0)
 _ENDINGS = (LedgerKind.VOIDED, LedgerKind.EXPIRED)
@@ -93,8 +93,8 @@ class Wallet:
 class Burner:
     """Pays bills one after the other, and writes what came of it with `flush`."""
 
-    def __init__(self, customer_id: int, by: User, at: datetime) -> None:
-        self._customer_id, self._by, self._at = customer_id, by, at
+    def __init__(self, customer_id: int, rules: Rulebook, by: User, at: datetime) -> None:
+        self._customer_id, self._rules, self._by, self._at = customer_id, rules, by, at
         self._wallet = Wallet(customer_id)
         self._usage: list[RatedUsage] = []
         self._entries: list[LedgerTransaction] = []
@@ -216,7 +216,7 @@ class Burner:
         """Fold the period once, with all that was collected; it follows along from then on."""
         if period.pk not in self._histories:
             self._written += self._flush_rows()
-            self._histories[period.pk] = history_of(period)
+            self._histories[period.pk] = history_of(period, self._rules)
         return self._histories[period.pk]
 
     def _flush_rows(self) -> int:

@@ -41,7 +41,7 @@ class Pricer:
         self._windows, self._rules, self._at = list(windows), rules, at
         for window in self._windows:
             window.meter = rules.meters[window.meter_id]
-        self._burner = Burner(customer_id, by, at)
+        self._burner = Burner(customer_id, rules, by, at)
         periods = {p.pk for w in self._windows if (p := rules.period_of(w.start_at))}
         others = {w.meter_id for w in self._windows if w.meter.aggregation not in SUMMED}
         self._of_window = rated_of_windows(window.pk for window in self._windows)
