@@ -9,6 +9,7 @@ from unfold.dataclasses import SearchResult
 
 from billing_project.console.lineage.starts import event_id
 from billing_project.console.navigation import lineage_url, may_read
+from billing_project.kernel.backoffice.base import is_id
 from billing_project.kernel.backoffice.display import object_url
 from credits.models import LedgerTransaction
 from invoicing.models import CreditNote, Invoice
@@ -16,7 +17,6 @@ from metering.models import Customer, EventIdentity
 from revrec.models import JournalEntry
 
 _MOST = 8
-_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,7 @@ def _ledger_transactions(words: str) -> Iterable[Found]:
 
 def _id_after(words: str, prefix: str) -> int | None:
     digits = words.removeprefix(prefix)
-    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
-    return int(digits) if is_number else None
+    return int(digits) if is_id(digits) else None
 
 
 _FINDERS: tuple[Callable[[str], Iterable[Found]], ...] = (

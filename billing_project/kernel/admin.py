@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from billing_project.kernel import approvals, keys
 from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import badge, document, link, moment, pairs
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.policies import DecisionForm, difference_html, why_not
@@ -177,14 +177,14 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(IdempotencyRecord)
-class IdempotencyRecordAdmin(ReadOnlyAdmin):
+class IdempotencyRecordAdmin(LargeTableAdmin):
     """Answers that were given once, and are given again to the same key."""
 
     list_display = ("key", link("api_key"), "route", "response_status", moment("created_at"))
     list_filter = ("response_status",)
     list_select_related = ("api_key",)
     search_fields = ("key",)
-    ordering = ("-id",)
+    search_help_text = "Key, exactly"
     fields = (
         "key",
         link("api_key"),

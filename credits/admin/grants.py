@@ -185,7 +185,7 @@ class LedgerTransactionAdmin(LargeTableAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter), "kind")
     list_select_related = ("customer", "grant__pricing_unit", "rated_usage")
-    search_fields = ("=id", "=source_key", "=customer__external_id")
+    search_fields = ("id", "source_key", "customer__external_id")
     search_help_text = "Id, source key or customer's external id, exactly"
     fields = (
         "source_key",

@@ -96,7 +96,7 @@ class RatedUsageAdmin(LargeTableAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter),)
     list_select_related = ("customer", "window__meter")
-    search_fields = ("=source_key", "=customer__external_id")
+    search_fields = ("source_key", "customer__external_id")
     search_help_text = "Source key (window:9:r2) or customer's external id, exactly"
     fieldsets = (
         (

@@ -287,7 +287,7 @@ class LineUsageAdmin(LargeTableAdmin):
     )
     list_filter = ("kind",)
     list_select_related = ("line__invoice", "rated_usage")
-    search_fields = ("=rated_usage__source_key", "=line__invoice__number")
+    search_fields = ("rated_usage__source_key", "line__invoice__number")
     search_help_text = "Source key of the usage or invoice number, exactly"
     fields = (link("line"), link("rated_usage"), "kind")
 

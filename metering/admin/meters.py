@@ -67,7 +67,7 @@ class UsageWindowAdmin(LargeTableAdmin):
         ("meter", AutocompleteSelectFilter),
     )
     list_select_related = ("customer", "meter", "workspace")
-    search_fields = ("=customer__external_id",)
+    search_fields = ("customer__external_id",)
     search_help_text = "Customer's external id, exactly"
     fields = (
         link("customer"),

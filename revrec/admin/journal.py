@@ -171,7 +171,7 @@ class JournalEntryAdmin(LargeTableAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter), "kind", "period")
     list_select_related = ("customer", "period")
-    search_fields = ("=id", "=source_key", "=customer__external_id")
+    search_fields = ("id", "source_key", "customer__external_id")
     search_help_text = "12 for JE-12, a source key or a customer, exactly"
     fieldsets = (
         (
@@ -219,7 +219,7 @@ class PostingAdmin(LargeTableAdmin):
     )
     list_filter = (("customer", AutocompleteSelectFilter), "account", "currency")
     list_select_related = ("entry", "account", "customer", "obligation", "invoice_line__invoice")
-    search_fields = ("=entry__id", "=account__code", "=customer__external_id")
+    search_fields = ("entry__id", "account__code", "customer__external_id")
     search_help_text = "Entry's id, account's code or customer, exactly"
     fields = (
         link("entry"),
@@ -245,7 +245,7 @@ class EntrySourceAdmin(LargeTableAdmin):
     list_display = ("__str__", "fact", "role", link("entry"))
     list_filter = ("source_type", "role")
     list_select_related = ("entry",)
-    search_fields = ("=source_id", "=entry__id")
+    search_fields = ("source_id", "entry__id")
     search_help_text = "Id of the fact or of the entry, exactly"
     fields = ("fact", "role", link("entry"))
 

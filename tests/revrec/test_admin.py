@@ -7,7 +7,7 @@ import pytest
 from billing_project.kernel.models import User
 from revrec.models import AccountingPeriod, JournalEntry, PeriodStatus
 from revrec.services.periods import ensure_period
-from tests.console.backoffice import CLOCK, action_url, client_of, page_of, send, told
+from tests.console.backoffice import CLOCK, action_url, client_of, list_of, page_of, send, told
 from tests.console.chain import run_chain
 
 pytestmark = pytest.mark.django_db
@@ -68,3 +68,18 @@ def test_an_entry_shows_debits_credits_and_the_facts_behind_it(
 
     assert page.count("49.00 USD") == 2  # Debited once, credited once.
     assert f"/admin/invoicing/invoiceline/{source.source_id}/change/" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "finds"),
+    [("{id}", True), ("{key}", True), ("acme", True), ("ACME", False), ("12x", False)],
+)
+def test_entries_are_found_exactly(
+    october: AccountingPeriod, auditor: User, words: str, finds: bool
+) -> None:
+    entry = JournalEntry.objects.latest("pk")
+    term = words.format(id=entry.pk, key=entry.source_key)
+
+    found = client_of(auditor).get(list_of(JournalEntry), {"q": term}).context["cl"].result_list
+
+    assert (entry in found) is finds
