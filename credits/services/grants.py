@@ -55,23 +55,12 @@ def issue_grant(
         IdempotencyConflict: the source key came before with other inputs.
     """
     wanted = CreditGrant(
-        customer=customer,
-        category=category,
-        amount=amount,
-        remaining=Decimal(0),
-        pricing_unit=pricing_unit,
-        reason_code=reason_code,
-        source_key=source_key,
-        effective_at=effective_at,
-        expires_at=expires_at,
-        price_minor=price_minor,
-        currency=currency or customer.currency,
-        priority=priority,
-        workspace=workspace,
-        meter_codes=sorted(set(meter_codes)),
-        created_by=by,
-        created_at=at,
-    )
+        customer=customer, pricing_unit=pricing_unit, category=category, amount=amount,
+        remaining=Decimal(0), price_minor=price_minor, currency=currency or customer.currency,
+        priority=priority, effective_at=effective_at, expires_at=expires_at,
+        workspace=workspace, meter_codes=sorted(set(meter_codes)), reason_code=reason_code,
+        source_key=source_key, created_by=by, created_at=at,
+    )  # fmt: skip
     _refuse_bad_grant(wanted)
     return _write_grant(wanted)
 
