@@ -1,0 +1,28 @@
+"""What the worker calls: rating at once, expiry after its grace."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from credits.tasks import expire_grants, rate
+from tests.credits.builders import DAY_10, Shop
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_worker_rates_what_waits(shop: Shop, settings: Any) -> None:
+    settings.BILLING_CLOCK = shop.at.isoformat()
+    shop.use(input="2")
+
+    assert rate() == 1
+    assert rate() == 0
+
+
+def test_the_worker_expires_grants_a_day_after_their_end(shop: Shop, settings: Any) -> None:
+    shop.grant("10", expires_at=DAY_10)
+
+    settings.BILLING_CLOCK = (DAY_10 + timedelta(hours=23)).isoformat()
+    assert expire_grants() == 0
+    settings.BILLING_CLOCK = (DAY_10 + timedelta(hours=24)).isoformat()
+    assert expire_grants() == 1
