@@ -41,7 +41,9 @@ def test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not() -> None:
 
 
 def test_gzip_is_undone() -> None:
-    assert read_body(request_of(gzip.compress(b"{}"), HTTP_CONTENT_ENCODING="gzip")) == b"{}"
+    assert (
+        read_body(request_of(gzip.compress(b"{}", mtime=0), HTTP_CONTENT_ENCODING="gzip")) == b"{}"
+    )
 
 
 def test_a_gzip_bomb_is_refused_before_it_takes_memory() -> None:
@@ -53,7 +55,14 @@ def test_a_gzip_bomb_is_refused_before_it_takes_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") * 2, b"\x1f\x8b\x08"]
+    "body",
+    [
+        b"",
+        b"{}",
+        gzip.compress(b"{}", mtime=0)[:-4],
+        gzip.compress(b"{}", mtime=0) * 2,
+        b"\x1f\x8b\x08",
+    ],
 )
 def test_what_is_not_one_gzip_member_is_malformed(body: bytes) -> None:
     assert code_of(request_of(body, HTTP_CONTENT_ENCODING="gzip")) == "malformed_body"
