@@ -4,7 +4,12 @@ Row triggers refuse UPDATE and DELETE, statement triggers TRUNCATE; all are ENAB
 session_replication_role does not switch them off. `check_books` compares what stands with GUARDED.
 """
 
+from typing import Any, TypeAlias
+
 from django.db.migrations import RunSQL
+
+# What RunSQL takes as one statement of several.
+Statement: TypeAlias = str | tuple[str, dict[str, Any] | list[Any] | tuple[Any, ...] | None]
 
 # Trigger names by table, as the operations below were made; filled when migrations are imported.
 ROW, TRUNCATE, APPROVED, PROPOSED = "keep_rows", "keep_table", "need_approval", "need_proposal"
@@ -63,7 +68,8 @@ def _truncate(table: str) -> str:
 
 
 def _operation(table: str, triggers: dict[str, str]) -> RunSQL:
-    create, drop = [], []
+    create: list[Statement] = []
+    drop: list[Statement] = []
     for name, definition in triggers.items():
         create.append(f"CREATE TRIGGER {name} {definition}")
         create.append(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")

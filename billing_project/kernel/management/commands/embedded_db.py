@@ -23,7 +23,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "DATABASE_URL names a server of its own; this command has no part in it"
             )
-        server = EmbeddedServer(Path(database["HOST"]))
+        server = EmbeddedServer(Path(str(database["HOST"])))
         if options["action"] == "start":
             self.stdout.write(f"running, socket in {server.start()}")
         elif options["action"] == "stop":
