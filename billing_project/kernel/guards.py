@@ -1,7 +1,8 @@
 """Migration operations that put a table under PostgreSQL's guard.
 
 Row triggers refuse UPDATE and DELETE, statement triggers TRUNCATE; all are ENABLE ALWAYS, so that
-session_replication_role does not switch them off. `check_books` compares what stands with GUARDED.
+session_replication_role does not switch them off. `check_books` compares the triggers that stand
+with those that the migrations made.
 """
 
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from django.db.migrations import RunSQL
 # What RunSQL takes as one statement of several.
 Statement: TypeAlias = str | tuple[str, dict[str, Any] | list[Any] | tuple[Any, ...] | None]
 
-# Trigger names by table, as the operations below were made; filled when migrations are imported.
+# Names of the triggers that the operations below make.
 ROW, TRUNCATE, APPROVED, PROPOSED = "keep_rows", "keep_table", "need_approval", "need_proposal"
 
 
