@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import metering.tasks
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.sender import send_events
 from billing_project.console.demo.setting import Setting
@@ -19,7 +20,10 @@ from billing_project.console.demo.traffic import (
     stream,
 )
 from billing_project.console.tasks import step_chain
+from billing_project.kernel import clock, outbox
 from billing_project.kernel.period import DAY, Period, midnight, months_between
+from billing_project.kernel.users import worker_user
+from credits.services.rating import rate_pending
 from invoicing.models import CreditNoteReason, Invoice, InvoiceStatus, LineKind
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
@@ -27,6 +31,7 @@ from metering.models import Customer
 from metering.services.customers import add_alias
 from metering.services.quarantine import replay_quarantine
 from revrec.services.periods import close_period, ensure_period
+from revrec.services.recognise import recognise_pending
 
 Progress = Callable[[int], None]
 PERIOD = timedelta(days=30)
@@ -91,6 +96,13 @@ def _map_unknown_customer(setting: Setting, at: datetime, story: Story) -> None:
 
 
 def _drain(progress: Progress) -> None:
+    """Move the chain until nothing waits; customer by customer, so that progress shows."""
+    worker, at = worker_user(), clock.now()
+    metering.tasks.aggregate()
+    for _ in outbox.waiting("usage_changed"):
+        progress(rate_pending(by=worker, at=at, limit=1))
+    for _ in outbox.waiting("credits_changed"):
+        progress(recognise_pending(by=worker, at=at, limit=1))
     while done := step_chain():
         progress(done)
 
