@@ -13,10 +13,9 @@ from credits.costing import cost_of
 from credits.models import LedgerTransaction, RatedUsage
 from credits.selectors import unrated_windows
 from credits.selectors.facts import Rulebook
+from metering.aggregation import ADDITIVE
 from metering.models import UsageWindow
 from metering.selectors.windows import period_quantity
-
-_SUMMED = ("sum", "count")
 
 
 @check("Usage windows in billing periods are what was rated of them")
@@ -31,14 +30,14 @@ def windows_are_rated() -> Iterator[Finding]:
         "  UNION ALL"
         "  SELECT r.window_id, 0, r.quantity, NULL, r.window_revision FROM rated_usage r) u"
         " GROUP BY id HAVING max(reached) >= max(wanted) AND sum(used) <> sum(rated)",
-        [list(_SUMMED)],
+        [sorted(ADDITIVE)],
     )
 
 
 @check("Meters with one quantity a period are rated at that quantity")
 def period_quantities_are_rated() -> Iterator[Finding]:
     """Compare what a max, last or unique came to with what was rated of it, unless it changed."""
-    rated = RatedUsage.objects.exclude(window__meter__aggregation__in=_SUMMED)
+    rated = RatedUsage.objects.exclude(window__meter__aggregation__in=ADDITIVE)
     groups = rated.order_by().values_list(
         "billing_period", "window__meter", "window__workspace", "window__dimensions_key"
     )
@@ -71,14 +70,15 @@ def no_window_is_forgotten() -> Iterator[Finding]:
 
 @check("Rated usage has its quantity's price at its rate")
 def charges_follow_rates() -> Iterator[Finding]:
-    """Price each period's quantity at each rate again; differences never accumulate."""
+    """Price each workspace's quantity at each rate again; differences never accumulate."""
     yield from _findings(
         "billing_period",
-        "charged {1} at rate {0}, due {2}",
-        "SELECT r.billing_period_id, r.rate_id, sum(r.charge),"
+        "charged {2} at rate {0} in workspace {1}, due {3}",
+        "SELECT r.billing_period_id, r.rate_id, w.workspace_id, sum(r.charge),"
         "       round(sum(r.quantity) * max(t.unit_price), 12)"
         " FROM rated_usage r JOIN rate t ON t.id = r.rate_id"
-        " GROUP BY r.billing_period_id, r.rate_id"
+        " JOIN usage_window w ON w.id = r.window_id"
+        " GROUP BY r.billing_period_id, r.rate_id, w.workspace_id"
         " HAVING abs(sum(r.charge) - sum(r.quantity) * max(t.unit_price)) > 0.0000000000005",
     )
 

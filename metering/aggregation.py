@@ -12,6 +12,7 @@ from billing_project.kernel.canonical import canonical_json, sha256_hex
 
 Value = str | int | Decimal | bool
 Properties = Mapping[str, Value]
+ADDITIVE = frozenset({"sum", "count"})  # What adds up; the rest is one quantity of its period.
 
 
 class Operator(StrEnum):
@@ -53,7 +54,7 @@ class MeterRule:
     @property
     def is_additive(self) -> bool:
         """Sums and counts add up; max, last and unique are read anew from the events."""
-        return self.aggregation in {"sum", "count"}
+        return self.aggregation in ADDITIVE
 
     @property
     def needs_quantity(self) -> bool:

@@ -23,13 +23,15 @@ from credits.models import (
 )
 from credits.rating import AmbiguousRate, RatedSoFar, RateOption, match_rate
 from credits.selectors.governing import approved_policies, approved_versions
-from metering.models import Aggregation, Meter, UsageWindow
+from metering.models import Meter, UsageWindow
 from metering.selectors.windows import windows_in
 
 INSTANT = timedelta(microseconds=1)
-SUMMED = frozenset({str(Aggregation.SUM), str(Aggregation.COUNT)})
 # Billing period, meter, workspace, dimensions: what has one quantity over the whole period.
 Group = tuple[int, int, int | None, str]
+# Billing period, rate, workspace: over what charges accumulate. A correction undoes charges of one
+# workspace and meter; were they rounded over more than that, it could ask back more than they were.
+Scope = tuple[int, int, int | None]
 
 
 class Rulebook:
@@ -160,11 +162,13 @@ def rated_of_groups(period_ids: Iterable[int], meter_ids: Iterable[int]) -> dict
     return {(p, m, w, d): Earlier(quantity, rate_id) for p, m, w, d, quantity, rate_id in sums}
 
 
-def rated_at_rates(period_ids: Iterable[int]) -> dict[tuple[int, int], RatedSoFar]:
-    """Sum what was rated in each billing period at each rate."""
+def rated_in_scopes(period_ids: Iterable[int]) -> dict[Scope, RatedSoFar]:
+    """Sum what was rated in each billing period at each rate for each workspace."""
     rows = RatedUsage.objects.filter(billing_period_id__in=period_ids)
-    sums = rows.values_list("billing_period_id", "rate_id").annotate(Sum("quantity"), Sum("charge"))
-    return {(period, rate): RatedSoFar(*so_far) for period, rate, *so_far in sums.order_by()}
+    sums = rows.values_list("billing_period_id", "rate_id", "window__workspace_id").annotate(
+        Sum("quantity"), Sum("charge")
+    )
+    return {(p, r, w): RatedSoFar(*so_far) for p, r, w, *so_far in sums.order_by()}
 
 
 def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:

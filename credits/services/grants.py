@@ -17,6 +17,7 @@ from billing_project.kernel.quantity import LIMIT, plain, round_unrounded
 from credits.costing import cost_of
 from credits.models import CreditGrant, GrantCategory, LedgerKind, LedgerTransaction, PricingUnit
 from metering.models import Customer, Meter, Workspace
+from metering.services.customers import lock_customer
 
 MAX_PRIORITY = 100
 _ACTIONS = {LedgerKind.VOIDED: "void_grant", LedgerKind.EXPIRED: "expire_grant"}
@@ -133,7 +134,7 @@ def _refuse_bad_scope(grant: CreditGrant) -> None:
 
 @transaction.atomic
 def _write_grant(wanted: CreditGrant) -> CreditGrant:
-    _lock(wanted.customer_id)
+    lock_customer(wanted.customer_id)
     if earlier := CreditGrant.objects.filter(source_key=wanted.source_key).first():
         if _inputs(earlier) != _inputs(wanted):
             raise IdempotencyConflict(f"{wanted.source_key} issued another grant")
@@ -183,7 +184,7 @@ def _inputs(grant: CreditGrant) -> tuple[object, ...]:
 def _expire_due(grant: CreditGrant, by: User, at: datetime) -> int:
     assert grant.expires_at is not None, "selected by its expiry"
     with transaction.atomic():
-        _lock(grant.customer_id)
+        lock_customer(grant.customer_id)
         grant.refresh_from_db(fields=["remaining"])
         if not grant.remaining:
             return 0  # Another worker was first.
@@ -201,7 +202,7 @@ def _take_remaining(
 ) -> LedgerTransaction:
     if not reason_code.strip():
         raise Invalid("taking credits back needs its reason code")
-    _lock(grant.customer_id)
+    lock_customer(grant.customer_id)
     grant.refresh_from_db(fields=["remaining"])
     earlier = list(grant.transactions.filter(kind=kind).order_by("pk"))
     if not grant.remaining:
@@ -256,7 +257,3 @@ def _enter(
     )
     outbox.publish("credits_changed", [grant.customer_id], recorded_at)
     return entry
-
-
-def _lock(customer_id: int) -> None:
-    Customer.objects.select_for_update(no_key=True).get(pk=customer_id)

@@ -9,6 +9,7 @@ from billing_project.kernel.errors import Conflict, IdempotencyConflict
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod, RateCard
 from metering.models import Customer
+from metering.services.customers import lock_customer
 
 
 @transaction.atomic
@@ -26,7 +27,7 @@ def open_billing_period(
         IdempotencyConflict: the source key came before with other inputs.
         Conflict: another period of the customer overlaps.
     """
-    Customer.objects.select_for_update(no_key=True).get(pk=customer.pk)
+    lock_customer(customer.pk)
     wanted = (customer.pk, rate_card.pk, period.start, period.end)
     if earlier := BillingPeriod.objects.filter(source_key=source_key).first():
         if wanted != _inputs(earlier):

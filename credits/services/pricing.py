@@ -10,16 +10,17 @@ from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod, Rate, RatedUsage
 from credits.rating import Charge, ChargeOutOfBounds, RatedSoFar, Tier, charge_difference
 from credits.selectors.facts import (
-    SUMMED,
     Earlier,
     Group,
     Rulebook,
-    rated_at_rates,
+    Scope,
+    rated_in_scopes,
     rated_of_groups,
     rated_of_windows,
     use_of,
 )
 from credits.services.burning import Bill, Burner
+from metering.aggregation import ADDITIVE
 from metering.models import UsageWindow
 from metering.selectors.windows import period_quantity
 
@@ -43,10 +44,10 @@ class Pricer:
             window.meter = rules.meters[window.meter_id]
         self._burner = Burner(customer_id, rules, by, at)
         periods = {p.pk for w in self._windows if (p := rules.period_of(w.start_at))}
-        others = {w.meter_id for w in self._windows if w.meter.aggregation not in SUMMED}
+        others = {w.meter_id for w in self._windows if w.meter.aggregation not in ADDITIVE}
         self._of_window = rated_of_windows(window.pk for window in self._windows)
         self._of_group = rated_of_groups(periods, others) if others else {}
-        self._at_rate = rated_at_rates(periods)
+        self._so_far: dict[Scope, RatedSoFar] = rated_in_scopes(periods)
         self._group_quantity: dict[Group, Decimal] = {}
 
     def rate_all(self) -> int:
@@ -79,7 +80,7 @@ class Pricer:
         self, window: UsageWindow, period: BillingPeriod
     ) -> tuple[Decimal, Earlier | None]:
         """Return the quantity now, and what was rated of it: of the window or of its period."""
-        if window.meter.aggregation in SUMMED:
+        if window.meter.aggregation in ADDITIVE:
             return window.quantity, self._of_window.get(window.pk)
         group = (period.pk, window.meter_id, window.workspace_id, window.dimensions_key)
         if group not in self._group_quantity:
@@ -90,14 +91,15 @@ class Pricer:
     def _charge(
         self, window: UsageWindow, period: BillingPeriod, rate: Rate, change: Decimal
     ) -> Charge | None:
-        so_far = self._at_rate.get((period.pk, rate.pk), RatedSoFar())
+        scope = (period.pk, rate.pk, window.workspace_id)
+        so_far = self._so_far.get(scope, RatedSoFar())
         try:
             charge = charge_difference(so_far, change, rate.unit_price)
         except ChargeOutOfBounds as error:
             log.error("charge out of bounds", extra={"window": window.pk, "reason": str(error)})
             return None
-        self._at_rate[period.pk, rate.pk] = so_far.plus(change, charge.total)
-        if window.meter.aggregation not in SUMMED:
+        self._so_far[scope] = so_far.plus(change, charge.total)
+        if window.meter.aggregation not in ADDITIVE:
             group = (period.pk, window.meter_id, window.workspace_id, window.dimensions_key)
             self._of_group[group] = Earlier(self._group_quantity[group], rate.pk)
         return charge

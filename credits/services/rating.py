@@ -4,23 +4,23 @@ Under the customer's row lock the notes are taken first and the windows read aft
 commits later leaves a note of its own. Run it twice at once and the second finds nothing to do.
 """
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db import Error, transaction
+from django.db import transaction
 from django.db.models import Exists, Max, OuterRef
 
 from billing_project.kernel import outbox
-from billing_project.kernel.errors import BillingError, Conflict
+from billing_project.kernel.apart import each_apart
+from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import OutboxMessage, PolicyChange, PolicyStatus, User
 from credits.models import RatedUsage
 from credits.selectors.facts import Rulebook
 from credits.selectors.usage import windows_to_rate
 from credits.services.pricing import Pricer
-from metering.models import Customer, UsageWindow
+from metering.models import UsageWindow
+from metering.services.customers import lock_customer
 
-log = logging.getLogger(__name__)
 CHUNK = 5_000  # Windows a transaction: bounds its memory and how long it holds the lock.
 BLOCKED = "rating_blocked"  # Notes of customers whose usage waits for an approval.
 _RULES = ("rate_card", "credit_policy")
@@ -57,22 +57,17 @@ def rate_pending(*, by: User, at: datetime, limit: int = 100) -> int:
         Rows of rated usage written.
     """
     _wake_blocked(at)
-    customer_ids = outbox.waiting("usage_changed", limit)
-    return sum(_rate_or_log(customer_id, by, at) for customer_id in customer_ids)
-
-
-def _rate_or_log(customer_id: int, by: User, at: datetime) -> int:
-    try:
-        return rate_customer(customer_id=customer_id, by=by, at=at)
-    except (BillingError, Error) as error:
-        log.warning("rating failed", extra={"customer": customer_id, "reason": str(error)})
-        return 0
+    return each_apart(
+        outbox.waiting("usage_changed", limit),
+        lambda customer_id: rate_customer(customer_id=customer_id, by=by, at=at),
+        step="rate",
+    )
 
 
 @transaction.atomic
 def _begin(customer_id: int, by: User, at: datetime) -> tuple[int, list[int]]:
     """Take the notes, rate the first windows, and return the ids of those that are left."""
-    _lock(customer_id)
+    lock_customer(customer_id)
     outbox.take("usage_changed", customer_id)
     outbox.take(BLOCKED, customer_id)
     rules = Rulebook(customer_id)
@@ -87,13 +82,9 @@ def _begin(customer_id: int, by: User, at: datetime) -> tuple[int, list[int]]:
 @transaction.atomic
 def _continue(customer_id: int, window_ids: list[int], by: User, at: datetime) -> int:
     """Rate those of the windows that still wait: another worker may have been first."""
-    _lock(customer_id)
+    lock_customer(customer_id)
     windows = windows_to_rate(customer_id).filter(pk__in=window_ids)
     return _rate(customer_id, windows, Rulebook(customer_id), by, at)
-
-
-def _lock(customer_id: int) -> None:
-    Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
 
 
 def _sort_out(customer_id: int, rules: Rulebook) -> tuple[list[UsageWindow], list[int], bool]:

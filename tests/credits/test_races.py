@@ -82,7 +82,7 @@ def test_without_the_lock_the_database_has_to_refuse(
 ) -> None:
     # The canary: it shows that the gap is wide enough for the test above to mean something. The
     # notes go, too: deleting the same one makes the second worker wait like a lock.
-    monkeypatch.setattr(rating, "_lock", lambda customer_id: None)
+    monkeypatch.setattr(rating, "lock_customer", lambda customer_id: None)
     OutboxMessage.objects.all().delete()
 
     failures = _at_once(_rating(open_shop), _rating(open_shop))
