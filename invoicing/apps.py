@@ -9,5 +9,6 @@ class InvoicingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register this app's checks of the books."""
+        """Register this app's checks of the books, and what its versions consist of."""
         from invoicing import checks  # noqa: F401
+        from invoicing.services import plans  # noqa: F401

@@ -1,17 +1,24 @@
 """Propose and decide versions of rules: two people stand behind each.
 
-`propose` is called by the service that makes the version's rows, in its transaction.
+`propose` is called by the service that makes the version's rows, in its transaction. Each app says
+with `content_of` how a version is read back from its rows, so that what governs can be compared
+with what was approved; the ground knows no kind of version itself.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+
+ContentOf = Callable[[PolicyChange], object]
+_contents: dict[str, ContentOf] = {}
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,31 @@ class Proposal:
     engineering_note: str
     reason_code: str
     effective_at: datetime
+
+
+def content_of(kind: str) -> Callable[[ContentOf], ContentOf]:
+    """Register how the whole content of one kind of version is built from its rows."""
+
+    def register(function: ContentOf) -> ContentOf:
+        _contents[kind] = function
+        return function
+
+    return register
+
+
+def is_as_proposed(change: PolicyChange) -> bool:
+    """Tell whether a version's rows are the content that was proposed, to the last character.
+
+    A kind that no app registered, or a version without its rows, is not.
+    """
+    read = _contents.get(change.kind)
+    if read is None:
+        return False
+    try:
+        content = read(change)
+    except ObjectDoesNotExist:
+        return False
+    return sha256_hex(canonical_json(content)) == change.content_sha256
 
 
 def propose(
@@ -59,7 +91,7 @@ def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> Pol
 
     Raises:
         NotAllowed: `by` proposed it, or lacks the permission.
-        Conflict: somebody decided already.
+        Conflict: somebody decided already, or the version's rows are not what was proposed.
     """
     return _decide(change, PolicyStatus.APPROVED, by, reason, at)
 
@@ -82,6 +114,8 @@ def _decide(
         raise Conflict(f"this change was {locked.status} already")
     if locked.proposed_by_id == by.pk:
         raise NotAllowed("the proposer cannot decide on their own proposal")
+    if status == PolicyStatus.APPROVED and not is_as_proposed(locked):
+        raise Conflict("the version's rows are not what was proposed", code="content_changed")
     locked.status, locked.decided_by, locked.decided_at = status, by, at
     locked.decision_reason = reason
     locked.save(update_fields=["status", "decided_by", "decided_at", "decision_reason"])

@@ -8,8 +8,9 @@ from django.db.migrations import RunSQL
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
+from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.books import Finding, check
-from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.models import PolicyChange, PolicyStatus
 
 _TRIGGER = re.compile(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+)[^;]*?\bON (\w+)", re.IGNORECASE)
 
@@ -49,6 +50,14 @@ def four_eyes() -> Iterator[Finding]:
     for change in PolicyChange.objects.exclude(decided_by=None).iterator():
         if change.decided_by_id == change.proposed_by_id:
             yield Finding(f"policy_change:{change.pk}", "was decided by its proposer")
+
+
+@check("What governs is what was approved")
+def versions_stand_as_approved() -> Iterator[Finding]:
+    """Build each approved version from its rows again and compare it with what was signed."""
+    for change in PolicyChange.objects.filter(status=PolicyStatus.APPROVED).iterator():
+        if not is_as_proposed(change):
+            yield Finding(f"policy_change:{change.pk}", f"{change.subject} is not as approved")
 
 
 def _expected_guards() -> set[tuple[str, str]]:

@@ -225,6 +225,10 @@ class Migration(migrations.Migration):
             model_name='ratedusage',
             index=models.Index(fields=['window', 'window_revision'], name='rated_usage_window'),
         ),
+        migrations.AddIndex(
+            model_name='ratedusage',
+            index=models.Index(condition=models.Q(('overage', 0), _negated=True), fields=['billing_period', 'id'], name='rated_usage_overage'),
+        ),
         migrations.AddConstraint(
             model_name='ratedusage',
             constraint=models.CheckConstraint(condition=models.Q(('charge', django.db.models.expressions.CombinedExpression(models.F('drawn'), '+', models.F('overage')))), name='rated_usage_parts_sum'),

@@ -18,6 +18,8 @@ class Migration(migrations.Migration):
 
     dependencies = [("credits", "0001_initial"), ("kernel", "0002_guards")]
     operations = [
+        facts_with_state("pricing_unit", "name"),
+        facts_with_state("rate_card", "name"),
         append_only("rate_card_version"),
         append_only("rate"),
         needs_proposed("rate", "version_id", "rate_card_version"),

@@ -71,6 +71,9 @@ class RatedUsage(models.Model):
         indexes = [
             models.Index(fields=["billing_period", "service_at"], name="rated_usage_period"),
             models.Index(fields=["window", "window_revision"], name="rated_usage_window"),
+            models.Index(
+                fields=["billing_period", "id"], condition=~Q(overage=0), name="rated_usage_overage"
+            ),
         ]
 
     def __str__(self) -> str:

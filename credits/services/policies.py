@@ -12,6 +12,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from credits.drawdown import BURN_KEYS, STRIPE_ORDER
 from credits.models import CreditPolicy
+from credits.selectors.contents import content_of_policy
 from credits.selectors.governing import BURN_ORDER
 
 
@@ -32,18 +33,17 @@ def propose_credit_policy(
     unknown = sorted(set(burn_order) - BURN_KEYS)
     if unknown or not burn_order or len(set(burn_order)) < len(burn_order):
         raise Invalid(f"a burn order names each of {', '.join(sorted(BURN_KEYS))} at most once")
-    number = _next_number(code)
-    change = propose(
+    policy = CreditPolicy(code=code, number=_next_number(code), burn_order=list(burn_order))
+    policy.policy_change = propose(
         kind="credit_policy",
-        subject=f"credit_policy:{code}:{number}",
-        content={"code": code, "number": number, "burn_order": list(burn_order)},
+        subject=f"credit_policy:{code}:{policy.number}",
+        content=content_of_policy(policy),
         proposal=proposal,
         by=by,
         at=at,
     )
-    return CreditPolicy.objects.create(
-        code=code, number=number, burn_order=list(burn_order), policy_change=change
-    )
+    policy.save(force_insert=True)
+    return policy
 
 
 def _next_number(code: str) -> int:

@@ -15,9 +15,9 @@ from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
-from billing_project.kernel.quantity import plain
 from credits.models import PricingUnit, Rate, RateCard, RateCardVersion
 from credits.rating import ambiguous_pair
+from credits.selectors.contents import content_of_rates
 from metering.models import Meter
 
 PRICE_DECIMALS = 18
@@ -85,16 +85,19 @@ def propose_rate_card_version(
     card = RateCard.objects.select_for_update().get(pk=rate_card.pk)
     _refuse_bad_rates(rates)
     number = _next_number(card)
+    rows = [_rate(rate) for rate in rates]
     change = propose(
         kind="rate_card",
         subject=f"rate_card:{card.code}:{number}",
-        content=_content(card, number, rates),
+        content=content_of_rates(card, number, rows),
         proposal=proposal,
         by=by,
         at=at,
     )
     version = RateCardVersion.objects.create(rate_card=card, number=number, policy_change=change)
-    Rate.objects.bulk_create(_rate(version, rate) for rate in rates)
+    for row in rows:
+        row.version = version
+    Rate.objects.bulk_create(rows)
     return version
 
 
@@ -136,27 +139,8 @@ def _next_number(card: RateCard) -> int:
     return cast(int, last or 0) + 1
 
 
-def _content(card: RateCard, number: int, rates: Sequence[RateInput]) -> dict[str, object]:
-    """The whole version in one canonical form: rates sorted, prices as plain text."""
-    rows: list[dict[str, object]] = [
-        {
-            "meter_code": rate.meter_code,
-            "dimensions": dict(rate.dimensions),
-            "unit_price": plain(rate.unit_price),
-        }
-        for rate in rates
-    ]
-    return {
-        "rate_card": card.code,
-        "pricing_unit": card.pricing_unit.code,
-        "number": number,
-        "rates": sorted(rows, key=canonical_json),
-    }
-
-
-def _rate(version: RateCardVersion, rate: RateInput) -> Rate:
+def _rate(rate: RateInput) -> Rate:
     return Rate(
-        version=version,
         meter_code=rate.meter_code,
         dimensions=dict(rate.dimensions),
         dimensions_key=sha256_hex(canonical_json(dict(rate.dimensions))),

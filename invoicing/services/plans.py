@@ -7,9 +7,9 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, content_of, propose
 from billing_project.kernel.errors import Conflict, Invalid
-from billing_project.kernel.models import User
+from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.quantity import plain, round_unrounded
 from credits.models import RateCard
@@ -64,18 +64,9 @@ def propose_plan_version(
     _refuse_out_of_bounds(terms)
     locked = Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
     newest = locked.versions.order_by("-number").values_list("number", flat=True).first()
-    number = (newest or 0) + 1
-    change = propose(
-        kind="plan",
-        subject=f"plan:{locked.code}:{number}",
-        content=_content(locked, number, terms),
-        proposal=proposal,
-        by=by,
-        at=at,
-    )
-    return PlanVersion.objects.create(
+    version = PlanVersion(
         plan=locked,
-        number=number,
+        number=(newest or 0) + 1,
         currency=terms.currency,
         fee_minor=terms.fee_minor,
         included_credits=terms.included_credits,
@@ -85,23 +76,38 @@ def propose_plan_version(
         interval_count=terms.interval_count,
         grace_hours=terms.grace_hours,
         payment_days=terms.payment_days,
-        policy_change=change,
     )
+    version.policy_change = propose(
+        kind="plan",
+        subject=f"plan:{locked.code}:{version.number}",
+        content=_content(version),
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+    version.save(force_insert=True)
+    return version
 
 
-def _content(plan: Plan, number: int, terms: PlanTerms) -> dict[str, object]:
+@content_of("plan")
+def _content_of_change(change: PolicyChange) -> dict[str, object]:
+    versions = PlanVersion.objects.select_related("plan", "rate_card")
+    return _content(versions.get(policy_change=change))
+
+
+def _content(version: PlanVersion) -> dict[str, object]:
     """Write the whole version as plain values: what the approver's hash is taken of."""
     return {
-        "plan": plan.code,
-        "number": number,
-        "currency": terms.currency,
-        "fee_minor": terms.fee_minor,
-        "included_credits": plain(terms.included_credits),
-        "overage_price": plain(terms.overage_price),
-        "rate_card": terms.rate_card.code,
-        "interval": f"{terms.interval_count} {terms.interval_unit}",
-        "grace_hours": terms.grace_hours,
-        "payment_days": terms.payment_days,
+        "plan": version.plan.code,
+        "number": version.number,
+        "currency": version.currency,
+        "fee_minor": version.fee_minor,
+        "included_credits": plain(version.included_credits),
+        "overage_price": plain(version.overage_price_unrounded),
+        "rate_card": version.rate_card.code,
+        "interval": f"{version.interval_count} {version.interval_unit}",
+        "grace_hours": version.grace_hours,
+        "payment_days": version.payment_days,
     }
 
 

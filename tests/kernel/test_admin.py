@@ -1,5 +1,6 @@
 """Actions with a form: one service, a message, a redirect; a refusal keeps what was typed."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from billing_project.kernel import approvals
 from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import AuditEntry, PolicyChange, PolicyStatus, User
@@ -18,6 +20,12 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def clock(settings: Any, at: datetime) -> None:
     settings.BILLING_CLOCK = at.isoformat()
+
+
+@pytest.fixture(autouse=True)
+def rows_as_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for the app that keeps the versions' rows."""
+    monkeypatch.setitem(approvals._contents, "rate_card", lambda change: json.loads(change.content))
 
 
 def proposed(by: User, at: datetime, number: int = 1, price: str = "0.5") -> PolicyChange:

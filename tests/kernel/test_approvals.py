@@ -5,11 +5,22 @@ from datetime import datetime
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing_project.kernel.approvals import Proposal, approve, propose, reject
+from billing_project.kernel import approvals, checks
+from billing_project.kernel.approvals import Proposal, approve, content_of, propose, reject
+from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Stand in for an app: return the rows of a version, as they are now."""
+    monkeypatch.setattr(approvals, "_contents", {})
+    rows = {"rate": "1.5"}
+    content_of("rate_card")(lambda change: rows)
+    return rows
 
 
 def _proposed(by: User, at: datetime) -> PolicyChange:
@@ -48,6 +59,50 @@ def test_a_decision_is_made_once(maker: User, approver: User, at: datetime) -> N
 
     with pytest.raises(Conflict):
         approve(change=change, by=approver, reason="on second thought", at=at)
+
+
+def test_what_is_not_what_was_proposed_is_not_approved(
+    maker: User, approver: User, at: datetime, rows: dict[str, str]
+) -> None:
+    change = _proposed(maker, at)
+    rows["rate"] = "0"
+
+    with pytest.raises(Conflict, match="not what was proposed"):
+        approve(change=change, by=approver, reason="margin holds", at=at)
+
+    rejected = reject(change=change, by=approver, reason="rows differ", at=at)
+    assert rejected.status == PolicyStatus.REJECTED
+
+
+def test_a_kind_that_no_app_knows_is_not_approved(
+    maker: User, approver: User, at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approvals, "_contents", {})
+
+    with pytest.raises(Conflict, match="not what was proposed"):
+        approve(change=_proposed(maker, at), by=approver, reason="margin holds", at=at)
+
+
+def test_a_version_without_its_rows_is_not_approved(
+    maker: User, approver: User, at: datetime
+) -> None:
+    content_of("rate_card")(lambda change: PolicyChange.objects.get(pk=-1))
+
+    with pytest.raises(Conflict, match="not what was proposed"):
+        approve(change=_proposed(maker, at), by=approver, reason="margin holds", at=at)
+
+
+def test_the_books_tell_when_what_governs_changed_after_its_approval(
+    maker: User, approver: User, at: datetime, rows: dict[str, str]
+) -> None:
+    change = approve(change=_proposed(maker, at), by=approver, reason="margin holds", at=at)
+    assert canonical_json(rows) == change.content
+    assert not list(checks.versions_stand_as_approved())
+
+    rows["model"] = "large"
+
+    [finding] = checks.versions_stand_as_approved()
+    assert finding.subject == f"policy_change:{change.pk}"
 
 
 def test_a_proposal_without_its_words_is_refused(maker: User, at: datetime) -> None:

@@ -37,13 +37,14 @@ END $$;
 
 -- Arguments: version table, column of the new row that refers to it.
 -- What a version consists of is fixed when it is proposed: parts join only while it is undecided.
+-- The lock makes a decision wait for parts that are on their way, and them for a decision.
 CREATE FUNCTION kernel_require_proposed() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     open boolean;
 BEGIN
     EXECUTE format(
         'SELECT c.status = ''proposed'' FROM %I v JOIN policy_change c ON c.id = v.policy_change_id'
-        ' WHERE v.id = $1', TG_ARGV[0])
+        ' WHERE v.id = $1 FOR SHARE OF c', TG_ARGV[0])
         INTO open USING (to_jsonb(NEW) ->> TG_ARGV[1])::bigint;
     IF open IS NOT TRUE THEN
         RAISE EXCEPTION '% takes no parts after the decision on it', TG_ARGV[0]
