@@ -144,7 +144,7 @@ def test_findings_come_first_and_are_named(auditor: User, monkeypatch: pytest.Mo
     found = Result("a.two", "Sums agree", (Finding("customer:7", "is off by <b>1</b>"),))
     monkeypatch.setattr(
         "billing_project.console.books.run_checks",
-        lambda: iter([Result("a.one", "Numbers have no gaps", ()), found]),
+        lambda: [Result("a.one", "Numbers have no gaps", ()), found],
     )
 
     response = client_of(auditor).post(reverse("console:books"))
