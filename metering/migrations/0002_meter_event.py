@@ -19,7 +19,9 @@ class Migration(migrations.Migration):
             database_operations=[
                 migrations.RunSQL(
                     TABLE,
-                    "DROP FUNCTION meter_quantity; DROP VIEW used_meter_event;"
+                    "DROP TRIGGER aggregate_once ON event_batch;"
+                    " DROP FUNCTION event_batch_aggregate_once;"
+                    " DROP FUNCTION meter_quantity; DROP VIEW used_meter_event;"
                     " DROP FUNCTION meter_event_ensure_partition; DROP TABLE meter_event",
                 )
             ],

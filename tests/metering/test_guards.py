@@ -75,6 +75,8 @@ def test_facts_are_append_only(table: str, as_replica: bool) -> None:
         "UPDATE meter SET aggregation = 'max'",
         "UPDATE meter SET first_event_id = 0",
         "UPDATE event_batch SET event_count = 7",
+        "UPDATE event_batch SET aggregated_at = NULL",
+        "UPDATE event_batch SET aggregated_at = now()",
         "UPDATE quarantined_event SET properties = '{}'",
         "UPDATE quarantined_event SET state = 'replayed'",
         "DELETE FROM customer",

@@ -41,6 +41,19 @@ BEGIN
     RETURN true;
 END $$;
 
+-- A batch is aggregated once: a mark that could be taken back would add its events again.
+CREATE FUNCTION event_batch_aggregate_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.aggregated_at IS DISTINCT FROM NEW.aggregated_at AND OLD.aggregated_at IS NOT NULL THEN
+        RAISE EXCEPTION 'event batch % was aggregated already', OLD.id
+            USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER aggregate_once BEFORE UPDATE ON event_batch
+    FOR EACH ROW EXECUTE FUNCTION event_batch_aggregate_once();
+ALTER TABLE event_batch ENABLE ALWAYS TRIGGER aggregate_once;
+
 -- What each event says now: its newest adjustment governs, and a cancelled event says nothing.
 -- Every reader of usage reads this, so that there is one answer.
 CREATE VIEW used_meter_event AS
