@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
+from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
-from revrec.selectors import tieouts
+from revrec.selectors import silent, tieouts
 from revrec.selectors.tieouts import Mismatch
 
 
@@ -42,10 +43,16 @@ def revenue_ties() -> Iterator[Finding]:
     return _findings(tieouts.untied_revenue)
 
 
-@check("The unbilled receivable is overage on no invoice")
+@check("The unbilled receivable is overage that no invoice claims")
 def unbilled_ties() -> Iterator[Finding]:
     """Compare 1200 billing period by billing period."""
     return _findings(tieouts.untied_unbilled)
+
+
+@check("Overage revenue is usage at its price, less what was conceded, and never below nothing")
+def overage_earns_its_use() -> Iterator[Finding]:
+    """Compare 4020 and 4900 billing period by billing period with the usage itself."""
+    return _findings(tieouts.untied_overage)
 
 
 @check("The receivable is what invoices still claim")
@@ -86,5 +93,12 @@ def closes_stand() -> Iterator[Finding]:
 
 @check("Every fact is in the books or waits in the outbox")
 def facts_are_accounted() -> Iterator[Finding]:
-    """Look for facts that were forgotten."""
-    return _findings(tieouts.unaccounted_facts)
+    """Look for facts that were forgotten, or whose note has waited for too long."""
+    return _findings(lambda: tieouts.unaccounted_facts(clock.now()))
+
+
+@check("Facts without an entry really move nothing")
+def silent_facts_move_nothing() -> Iterator[Finding]:
+    """Work out again what was marked as moving no money."""
+    for mismatches in (silent.silent_claims, silent.silent_grants, silent.silent_overage):
+        yield from _findings(mismatches)

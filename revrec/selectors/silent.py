@@ -1,0 +1,85 @@
+"""Facts that were marked as moving no money although they do; an empty answer is the proof.
+
+A source row without an entry says that a fact was looked at and there was nothing to post. Anybody
+who can write such a row can hide a fact from the books, and no constraint can tell: what a fact
+moves is arithmetic over its grant or period. So it is worked out again here. Single drawdowns and
+accruals are covered by the cumulative ties of `tieouts` (grants, unbilled receivable), which sum
+silent facts like all others; those ties start from promises, so that a promise which was never made
+is looked for here.
+"""
+
+from collections.abc import Iterator
+
+from django.db import connection
+
+from revrec.selectors.tieouts import Mismatch
+
+# Facts that always move money, by an amount of theirs: (kind of fact, its rows).
+_CLAIMS = (
+    (
+        "invoice_line",
+        "SELECT l.id, l.amount_minor FROM invoice_line l"
+        " JOIN invoice i ON i.id = l.invoice_id AND i.status <> 'draft'",
+    ),
+    ("payment", "SELECT id, amount_minor FROM payment"),
+    ("credit_note", "SELECT id, total_minor AS amount_minor FROM credit_note"),
+    ("revenue_schedule_line", "SELECT id, amount_minor FROM revenue_schedule_line"),
+)
+_ACCOUNTED_TRANSACTION = (
+    "SELECT t.id, t.grant_id, t.kind FROM ledger_transaction t JOIN entry_source s"
+    " ON s.source_type = 'ledger_transaction' AND s.role = 'recognised' AND s.source_id = t.id"
+)
+# A grant that cost money owes its credits from the first: its promise is made with its entry.
+_UNPROMISED_GRANTS = (
+    "SELECT 'grant:' || g.id, 'a promise of ' || g.price_minor, 'none'"  # noqa: S608 - constants
+    f"  FROM credit_grant g JOIN ({_ACCOUNTED_TRANSACTION}) t ON t.grant_id = g.id"
+    " WHERE t.kind = 'granted' AND g.price_minor > 0"
+    "   AND NOT EXISTS (SELECT FROM performance_obligation o WHERE o.grant_id = g.id)"
+    " ORDER BY g.id"
+)
+# The end of a grant takes all that is left of its price.
+_UNFINISHED_GRANTS = (
+    "SELECT 'grant:' || o.grant_id, o.price_minor::text, o.recognised_minor::text"  # noqa: S608
+    "  FROM performance_obligation o JOIN ("
+    f"      SELECT DISTINCT ON (t.grant_id) t.grant_id, t.kind FROM ({_ACCOUNTED_TRANSACTION}) t"
+    "        ORDER BY t.grant_id, t.id DESC) newest ON newest.grant_id = o.grant_id"
+    " WHERE newest.kind IN ('expired', 'voided') AND o.recognised_minor <> o.price_minor"
+    " ORDER BY o.grant_id"
+)
+_UNPROMISED_OVERAGE = (
+    "SELECT DISTINCT 'billing_period:' || u.billing_period_id, 'a promise', 'none'"
+    "  FROM rated_usage u JOIN entry_source s"
+    "    ON s.source_type = 'rated_usage' AND s.role = 'accrued' AND s.source_id = u.id"
+    " WHERE u.overage <> 0 AND NOT EXISTS ("
+    "       SELECT FROM performance_obligation o"
+    "        WHERE o.billing_period_id = u.billing_period_id AND o.kind = 'overage')"
+    " ORDER BY 1"
+)
+
+
+def silent_claims() -> Iterator[Mismatch]:
+    """List claims, payments, notes and fee days of some amount that have no entry."""
+    for source_type, rows in _CLAIMS:
+        yield from _mismatches(
+            f"SELECT '{source_type}:' || f.id, 'an entry of ' || f.amount_minor, 'none'"  # noqa: S608
+            f" FROM ({rows}) f JOIN entry_source s ON s.source_id = f.id"
+            f"  AND s.source_type = '{source_type}' AND s.entry_id IS NULL"
+            " WHERE f.amount_minor <> 0 ORDER BY f.id"
+        )
+
+
+def silent_grants() -> Iterator[Mismatch]:
+    """List paid grants that were marked without a promise, or ended without earning their price."""
+    yield from _mismatches(_UNPROMISED_GRANTS)
+    yield from _mismatches(_UNFINISHED_GRANTS)
+
+
+def silent_overage() -> Iterator[Mismatch]:
+    """List billing periods whose overage was marked without a promise to sum it in."""
+    yield from _mismatches(_UNPROMISED_OVERAGE)
+
+
+def _mismatches(query: str) -> Iterator[Mismatch]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        yield from (Mismatch(*row) for row in cursor.fetchall())
