@@ -5,6 +5,7 @@ lost, doubled or killed changes nothing; the next one finds the same work.
 """
 
 import time
+from collections.abc import Callable
 
 from django.db import close_old_connections, connection
 from django_q.models import Schedule
@@ -14,6 +15,7 @@ import credits.tasks
 import invoicing.tasks
 import metering.tasks
 import revrec.tasks
+from billing_project.kernel.apart import each_apart
 
 CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
 PAUSE_SECONDS = 1.0
@@ -28,8 +30,11 @@ SCHEDULES = (
 
 
 def step_chain() -> int:
-    """Take each step of the chain once; return how much was done (0: nothing waited)."""
-    return metering.tasks.aggregate() + credits.tasks.rate() + revrec.tasks.recognise()
+    """Take each step of the chain once; return how much was done (0: nothing waited).
+
+    A step that fails does not stop the next ones: they have work of their own.
+    """
+    return _each("chain", metering.tasks.aggregate, credits.tasks.rate, revrec.tasks.recognise)
 
 
 def drain_chain() -> int:
@@ -53,9 +58,12 @@ def move_chain(seconds: float = CHAIN_SECONDS) -> None:
 
 def run_billing() -> None:
     """Open the periods that began, draft what ended, finalize what is past its grace."""
-    invoicing.tasks.renew()
-    invoicing.tasks.draft_overage()
-    invoicing.tasks.finalize()
+    _each(
+        "billing",
+        invoicing.tasks.renew,
+        invoicing.tasks.draft_overage,
+        invoicing.tasks.finalize,
+    )
 
 
 def ensure_schedules() -> None:
@@ -76,3 +84,9 @@ def ring_all() -> None:
     """Ask for each scheduled task once, now: the scheduler itself looks only twice a minute."""
     for _, function, _ in reversed(SCHEDULES):
         async_task(function)
+
+
+def _each(task: str, *steps: Callable[[], int]) -> int:
+    """Take the steps in their order, each apart; return how much was done."""
+    by_name = {step.__name__: step for step in steps}
+    return each_apart(by_name, lambda name: by_name[name](), step=task)

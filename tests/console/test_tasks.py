@@ -1,5 +1,6 @@
 """The worker's tasks: doorbells that may be lost, doubled or killed."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -9,6 +10,15 @@ from django_q.models import OrmQ, Schedule
 from billing_project.console import tasks
 
 pytestmark = pytest.mark.django_db
+
+_STEPS = [
+    "metering.tasks.aggregate",
+    "credits.tasks.rate",
+    "revrec.tasks.recognise",
+    "invoicing.tasks.renew",
+    "invoicing.tasks.draft_overage",
+    "invoicing.tasks.finalize",
+]
 
 
 def test_schedules_are_written_once() -> None:
@@ -38,3 +48,38 @@ def test_an_empty_house_has_nothing_to_do() -> None:
     assert tasks.drain_chain() == 0
 
     tasks.run_billing()
+
+
+@pytest.mark.parametrize(
+    ("failing", "run"),
+    [
+        ("invoicing.tasks.renew", tasks.run_billing),
+        ("invoicing.tasks.draft_overage", tasks.run_billing),
+        ("metering.tasks.aggregate", tasks.step_chain),
+        ("credits.tasks.rate", tasks.step_chain),
+    ],
+)
+def test_a_step_that_fails_does_not_stop_the_next_ones(
+    failing: str, run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[str] = []
+
+    def stand_in(name: str) -> Any:
+        def step() -> int:
+            taken.append(name)
+            assert name != failing, "poison"
+            return 1
+
+        step.__name__ = name
+        return step
+
+    for name in _STEPS:
+        monkeypatch.setattr(name, stand_in(name))
+    with caplog.at_level(logging.ERROR):
+        run()
+
+    assert taken == [name for name in _STEPS if name in taken]
+    assert len(taken) == 3
+    assert [(record.message, record.item) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("step_failed", failing)
+    ]
