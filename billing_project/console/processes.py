@@ -39,6 +39,7 @@ def server_command(port: int, workers: int = 2) -> list[str]:
         "--bind", f"{HOST}:{port}", "--workers", str(workers), "--threads", "8",
         "--worker-class", "gthread", "--timeout", "60", "--graceful-timeout", "3",
         "--keep-alive", "30", "--log-level", "warning",
+        "--limit-request-line", "8190",  # gunicorn's most; past its limit it answers HTML.
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from billing_project.kernel import clock
 from billing_project.kernel.models import User
-from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
+from billing_project.kernel.rest.fields import ExternalIdField, IntegerField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from metering.models import QuarantinedEvent
 from metering.models.event import QuarantineReason, QuarantineState
@@ -48,7 +48,7 @@ class ReplaySerializer(serializers.Serializer[Any]):
     customer = ExternalIdField(required=False)
     reason = serializers.ChoiceField(QuarantineReason.choices, required=False)
     ids = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
+        child=IntegerField(min_value=1, max_value=2**63 - 1),
         required=False,
         max_length=1000,
     )

@@ -14,6 +14,7 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.rest.fields import (
     CurrencyField,
     ExternalIdField,
+    IntegerField,
     MoneyField,
     QuantityField,
     TimeZoneField,
@@ -110,3 +111,25 @@ def test_money_survives_the_round_trip(minor: int, currency: str) -> None:
     money, field = Money(minor, currency), MoneyField()
 
     assert field.run_validation(field.to_representation(money)) == money
+
+
+@pytest.mark.parametrize(("sent", "read"), [(5, 5), ("5", 5), ("-3", -3), (0, 0), (2**62, 2**62)])
+def test_whole_numbers_are_read(sent: object, read: int) -> None:
+    assert IntegerField().run_validation(sent) == read
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["٣", "५", "1.0", "+5", " 5", "5 ", "05", "1_0", "", "-", "1e3", 1.0, Decimal(5), True, False,
+     None, [], {}, "9" * 30],
+)  # fmt: skip
+def test_what_is_no_whole_number_is_refused(sent: object) -> None:
+    with pytest.raises(ValidationError):
+        IntegerField().run_validation(sent)
+
+
+def test_a_whole_number_has_its_bounds() -> None:
+    with pytest.raises(ValidationError):
+        IntegerField(min_value=1).run_validation(0)
+    with pytest.raises(ValidationError):
+        IntegerField(max_value=100).run_validation(101)

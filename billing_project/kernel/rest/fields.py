@@ -13,6 +13,7 @@ from billing_project.kernel.money import Money, exponent, is_currency
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity, plain
 
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9._:@+-]{1,128}", re.ASCII)
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII
 )  # RFC 3339; an offset is required.
@@ -42,6 +43,21 @@ class QuantityField(serializers.Field[Decimal, Any, str, Any]):
     def to_representation(self, value: Decimal) -> str:
         """Write it without exponent and trailing zeros; signs are allowed on the way out."""
         return plain(value)
+
+
+class IntegerField(serializers.IntegerField):
+    """A whole JSON number, or its plain ASCII digits as text; no bool and no fraction.
+
+    Python's `int` reads digits of every script and drops fractions; a caller means neither.
+    """
+
+    def to_internal_value(self, data: object) -> int:
+        """Read exactly what is a whole number."""
+        if isinstance(data, str) and _INTEGER.fullmatch(data):
+            return super().to_internal_value(data)
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 @extend_schema_field({"type": "string", "format": "date-time"})
