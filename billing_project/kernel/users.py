@@ -49,13 +49,33 @@ def worker_user() -> User:
 
 def ensure_roles() -> None:
     """Make the groups and give each its permissions; run after migrations, safe to repeat."""
-    views = list(Permission.objects.filter(codename__startswith="view_"))
-    for role, names in ROLES.items():
-        wanted = [_permission(name) for name in names]
-        group, _ = Group.objects.get_or_create(name=role)
-        group.permissions.set([*views, *wanted])
+    Group.objects.bulk_create((Group(name=role) for role in ROLES), ignore_conflicts=True)
+    groups = dict(Group.objects.filter(name__in=ROLES).values_list("name", "pk"))
+    permissions = _permissions()
+    views = {pk for name, pk in permissions.items() if name.split(".")[1].startswith("view_")}
+    wanted = {
+        (groups[role], pk)
+        for role, names in ROLES.items()
+        for pk in views.union(permissions[name] for name in names)
+    }
+    _grant_only(set(groups.values()), wanted)
 
 
-def _permission(name: str) -> Permission:
-    app_label, codename = name.split(".")
-    return Permission.objects.get(content_type__app_label=app_label, codename=codename)
+def _permissions() -> dict[str, int]:
+    """Return the id of every permission by its name ("credits.grant_credits")."""
+    rows = Permission.objects.values_list("content_type__app_label", "codename", "pk").order_by()
+    return {f"{app_label}.{codename}": pk for app_label, codename, pk in rows}
+
+
+def _grant_only(groups: set[int], wanted: set[tuple[int, int]]) -> None:
+    """Let the groups have these permissions (group, permission) and no others."""
+    given = Group.permissions.through.objects.filter(group_id__in=groups)
+    standing = {(row.group_id, row.permission_id): row.pk for row in given}
+    given.filter(pk__in=[standing[pair] for pair in standing.keys() - wanted]).delete()
+    Group.permissions.through.objects.bulk_create(
+        (
+            Group.permissions.through(group_id=group, permission_id=permission)
+            for group, permission in wanted - standing.keys()
+        ),
+        ignore_conflicts=True,
+    )
