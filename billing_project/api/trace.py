@@ -23,6 +23,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.fields import UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
+from metering.models import MeterEventAdjustment
 
 _TEXT = {"type": "string"}
 _EDGE = {
@@ -48,15 +49,39 @@ _LINEAGE = {
         "truncated": {"type": "boolean", "description": "A kind had more facts than the limit."},
     },
 }
+_PROPERTIES = {"type": "object", "additionalProperties": True}
+_ADJUSTMENT_TEXTS = ("type", "reason", "actor")
+_ADJUSTMENT = {
+    "type": "object",
+    "required": [*_ADJUSTMENT_TEXTS, "at", "properties"],
+    "properties": {
+        **dict.fromkeys(_ADJUSTMENT_TEXTS, _TEXT),
+        "at": {"type": "string", "format": "date-time"},
+        "properties": {
+            **_PROPERTIES,
+            "type": ["object", "null"],
+            "description": "What an amendment put in place; null for a cancellation.",
+        },
+    },
+}
 _EVENT_TEXTS = ("customer", "workspace", "event_name", "identifier", "state", "reason")
 _EVENT = {
     "type": "object",
-    "required": [*_EVENT_TEXTS, "timestamp", "received_at", "properties", "lineage"],
+    "required": [
+        *(*_EVENT_TEXTS, "timestamp", "received_at"),
+        *("properties", "original_properties", "adjustments", "lineage"),
+    ],
     "properties": {
         **dict.fromkeys(_EVENT_TEXTS, _TEXT),
         "timestamp": {"type": "string", "format": "date-time"},
         "received_at": {"type": "string", "format": "date-time"},
-        "properties": {"type": "object", "additionalProperties": True},
+        "properties": {**_PROPERTIES, "description": "What governs: amended, or as sent."},
+        "original_properties": {**_PROPERTIES, "description": "As sent."},
+        "adjustments": {
+            "type": "array",
+            "items": _ADJUSTMENT,
+            "description": "The oldest first; the last one governs.",
+        },
         "lineage": _LINEAGE,
     },
 }
@@ -141,6 +166,16 @@ def _edge(edge: Edge) -> dict[str, str]:
     return {"from": str(edge.source), "to": str(edge.target), "label": edge.label}
 
 
+def _adjustment(adjustment: MeterEventAdjustment) -> dict[str, object]:
+    return {
+        "type": adjustment.type,
+        "reason": adjustment.reason,
+        "actor": str(adjustment.created_by),
+        "at": UtcDateTimeField().to_representation(adjustment.created_at),
+        "properties": adjustment.properties,
+    }
+
+
 def _event(report: EventReport) -> dict[str, object]:
     write = UtcDateTimeField().to_representation
     return {
@@ -151,6 +186,8 @@ def _event(report: EventReport) -> dict[str, object]:
         "timestamp": write(report.timestamp),
         "received_at": write(report.received_at),
         "properties": report.properties,
+        "original_properties": report.original_properties,
+        "adjustments": [_adjustment(one) for one in report.adjustments],
         "state": report.state,
         "reason": report.reason,
         "lineage": _lineage(report.lineage),

@@ -20,8 +20,10 @@ from billing_project.kernel.errors import BillingError
 SHOWN, MOST = 25, 200  # Facts of one kind on the page, at first and on request.
 
 # Title, owner of the step, kinds of facts.
+_ADJUSTMENT = ("Adjustment", "engineering", (NodeType.METER_EVENT_ADJUSTMENT,))
 _COLUMNS = (
     ("Event", "engineering", (NodeType.METER_EVENT,)),
+    _ADJUSTMENT,  # Left out where nothing was adjusted: few events are.
     ("Usage window", "engineering", (NodeType.USAGE_WINDOW,)),
     ("Rated usage, grant", "product", (NodeType.RATED_USAGE, NodeType.CREDIT_GRANT)),
     ("Ledger, overage", "product", (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)),
@@ -35,6 +37,7 @@ _COLUMNS = (
 )
 _PAGES = {
     NodeType.METER_EVENT: "metering_meterevent",
+    NodeType.METER_EVENT_ADJUSTMENT: "metering_metereventadjustment",
     NodeType.USAGE_WINDOW: "metering_usagewindow",
     NodeType.RATED_USAGE: "credits_ratedusage",
     NodeType.CREDIT_GRANT: "credits_creditgrant",
@@ -121,13 +124,15 @@ def lineage_page(request: HttpRequest) -> HttpResponse:
 def picture_of(lineage: Lineage, starts: Iterable[Any]) -> Picture:
     """Lay a lineage out by the steps of the chain."""
     first = set(starts)
-    columns = [[node.ref for node in lineage.of(*kinds)] for _, _, kinds in _COLUMNS]
+    is_adjusted = bool(lineage.of(NodeType.METER_EVENT_ADJUSTMENT))
+    steps = [step for step in _COLUMNS if is_adjusted or step is not _ADJUSTMENT]
+    columns = [[node.ref for node in lineage.of(*kinds)] for _, _, kinds in steps]
     drawing = draw(columns, [(edge.source, edge.target) for edge in lineage.edges])
     nodes = {node.ref: node for node in lineage.nodes}
     boxes = tuple(_box(nodes[b.key], b.key in first, b.x, b.y) for b in drawing.boxes)
     heads = tuple(
         Column(title, owner, column_x(i), not columns[i])
-        for i, (title, owner, _) in enumerate(_COLUMNS)
+        for i, (title, owner, _) in enumerate(steps)
     )
     return Picture(heads, boxes, drawing.curves, drawing.width, max(drawing.height, 130))
 

@@ -81,6 +81,12 @@ def newest_adjustment(event: MeterEvent) -> MeterEventAdjustment | None:
     return MeterEventAdjustment.objects.filter(event_id=event.pk).order_by("-id").first()
 
 
+def adjustments_of_event(event: MeterEvent) -> list[MeterEventAdjustment]:
+    """List the adjustments of an event with who made them, the oldest first; the last governs."""
+    rows = MeterEventAdjustment.objects.filter(event_id=event.pk).select_related("created_by")
+    return list(rows.order_by("id"))
+
+
 def effective_properties(event: MeterEvent) -> Properties | None:
     """Return what the event says now; None if it was cancelled."""
     adjustment = newest_adjustment(event)

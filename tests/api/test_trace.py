@@ -7,7 +7,8 @@ from django.test import Client
 
 from billing_project.kernel import clock
 from billing_project.kernel.keys import create_api_key
-from tests.console.chain import Chain, run_chain
+from metering.services.adjust import amend_event
+from tests.console.chain import CLOSED_AT, Chain, run_chain
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +45,30 @@ def test_the_event_s_trace_and_its_page_agree(chain: Chain) -> None:
     assert page["state"] == "recognised"
     assert page["properties"] == {"model": "small", "output_tokens": "90"}
     assert page["lineage"] == get("/v1/trace?event=acme/req-2").json()
+
+
+def test_an_amended_event_shows_what_was_sent_and_what_governs(chain: Chain) -> None:
+    amended = {"model": "small", "output_tokens": "70"}
+    amend_event(
+        customer=chain.subscription.customer, identifier="req-2", properties=amended,
+        reason="counted twice", by=chain.shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+
+    page = get("/v1/events/acme/req-2").json()
+
+    assert page["properties"] == amended
+    assert page["original_properties"] == {"model": "small", "output_tokens": "90"}
+    assert page["adjustments"] == [
+        {
+            "type": "amend",
+            "reason": "counted twice",
+            "actor": str(chain.shop.maker),
+            "at": CLOSED_AT.isoformat().replace("+00:00", "Z"),
+            "properties": amended,
+        }
+    ]
+    types = [node["type"] for node in page["lineage"]["nodes"]]
+    assert types.count("meter_event_adjustment") == 1
 
 
 def test_the_limit_cuts_each_kind(chain: Chain) -> None:

@@ -1,6 +1,6 @@
 """The lineage of a whole chain: the same facts from either end, and no others."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -102,7 +102,7 @@ def test_a_fee_leads_to_its_schedule_its_payment_and_the_ledger(chain: Chain) ->
 def test_whatever_is_reached_reaches_back(chain: Chain) -> None:
     facts = {node.ref for name in ("req-1", "req-2") for node in trace([event(name)]).nodes}
     facts |= {node.ref for node in trace(start_of("invoice", str(chain.payment.invoice))).nodes}
-    assert {ref.type for ref in facts} == set(NodeType)
+    assert {ref.type for ref in facts} == set(NodeType) - {T.METER_EVENT_ADJUSTMENT}
     # A grant explains a drawdown; it is no step between the event and the ledger.
     facts = {ref for ref in facts if ref.type != T.CREDIT_GRANT}
 
@@ -214,7 +214,7 @@ def test_the_windows_of_an_event_are_those_that_metering_names(chain: Chain) -> 
     ids = list(MeterEvent.objects.values_list("pk", flat=True))
     windows = list(UsageWindow.objects.values_list("pk", flat=True))
 
-    pairs = {(event_id, window) for event_id, window, _ in windows_of_events(ids, 100)}
+    pairs = {(event_id, window) for event_id, window, *_ in windows_of_events(ids, 100, {})}
 
     assert pairs == {
         (stored.pk, window.pk)
@@ -226,7 +226,9 @@ def test_the_windows_of_an_event_are_those_that_metering_names(chain: Chain) -> 
         for window in UsageWindow.objects.all()
         for stored in events_of_window(window)
     }
-    assert pairs == {(event_id, window) for event_id, window, _ in events_of_windows(windows, 100)}
+    assert pairs == {
+        (event_id, window) for event_id, window, *_ in events_of_windows(windows, 100, {})
+    }
 
 
 def test_an_amended_event_keeps_every_window_that_it_was_counted_in(chain: Chain) -> None:
@@ -241,6 +243,85 @@ def test_an_amended_event_keeps_every_window_that_it_was_counted_in(chain: Chain
     after = {node.ref for node in trace([event("req-1")]).of(T.USAGE_WINDOW)}
     assert before < after
     assert {ref.pk for ref in after} == {window.pk for window in windows_of_event(stored)}
+
+
+def _amend(chain: Chain, identifier: str, tokens: int, at: datetime) -> Ref:
+    amended = amend_event(
+        customer=chain.subscription.customer, identifier=identifier, reason="counted twice",
+        properties={"model": "small", "output_tokens": str(tokens)}, by=chain.shop.maker, at=at,
+    )  # fmt: skip
+    rate(chain.shop, "acme", at)
+    recognise(chain.shop, chain.subscription, at)
+    return Ref(T.METER_EVENT_ADJUSTMENT, amended.pk)
+
+
+def test_an_adjustment_stands_between_its_event_and_the_windows(chain: Chain) -> None:
+    adjustment = _amend(chain, "req-2", 70, CLOSED_AT + timedelta(hours=1))
+
+    lineage = trace([event("req-2")])
+
+    (node,) = lineage.of(T.METER_EVENT_ADJUSTMENT)
+    (window,) = lineage.of(T.USAGE_WINDOW)
+    assert (node.ref, node.owner) == (adjustment, "engineering")
+    assert node.label == f"amend req-2 by {chain.shop.maker}: counted twice"
+    assert node.at == CLOSED_AT + timedelta(hours=1)
+    joined = {(edge.source, edge.target): edge.label for edge in lineage.edges}
+    assert joined[event("req-2"), adjustment] == "amend"
+    assert (adjustment, window.ref) in joined
+    # 70 - 90 = -20 credits of overage.
+    assert [rated.amount for rated in lineage.of(T.RATED_USAGE)] == [Decimal(90), Decimal(-20)]
+
+
+def test_an_adjustment_leads_to_what_came_of_it_and_to_nothing_earlier(chain: Chain) -> None:
+    adjustment = _amend(chain, "req-2", 70, CLOSED_AT + timedelta(hours=1))
+
+    lineage = trace([adjustment])
+
+    assert [rated.amount for rated in lineage.of(T.RATED_USAGE)] == [Decimal(-20)]
+    assert [node.ref for node in lineage.of(T.METER_EVENT)] == [event("req-2")]
+    assert lineage.of(T.JOURNAL_ENTRY)
+    earlier = trace(start_of("invoice_line", f"{chain.overage.number}:1"))
+    assert not earlier.of(T.METER_EVENT_ADJUSTMENT)
+
+
+def test_a_cancellation_is_told_with_its_reason(chain: Chain) -> None:
+    cancel(chain.shop, "req-1", CLOSED_AT)
+
+    report = report_event("acme", "req-1")
+
+    assert [one.type for one in report.adjustments] == ["cancel"]
+    assert report.properties == report.original_properties
+    assert len(report.lineage.of(T.METER_EVENT_ADJUSTMENT)) == 1
+
+
+def test_what_was_rated_before_an_event_is_no_part_of_it(chain: Chain) -> None:
+    late = USED_AT + timedelta(hours=3)
+    use(chain.shop, 7, USED_AT + timedelta(minutes=2), "late", known_at=late)
+
+    first = trace([event("req-1")]).of(T.RATED_USAGE)
+    second = trace([event("late")]).of(T.RATED_USAGE)
+
+    # Both fell into one window, which was rated twice: 60, then 7 more.
+    assert [rated.amount for rated in first] == [Decimal(60), Decimal(7)]
+    assert [rated.amount for rated in second] == [Decimal(7)]
+    (before, after) = (node.ref for node in first)
+    assert [node.ref for node in trace([before]).of(T.METER_EVENT)] == [event("req-1")]
+    assert {node.ref for node in trace([after]).of(T.METER_EVENT)} == {
+        event("req-1"), event("late"),
+    }  # fmt: skip
+
+
+def test_a_worker_whose_clock_was_read_a_little_early_loses_nothing(chain: Chain) -> None:
+    at = USED_AT + timedelta(hours=3)
+    sent = EventInput(
+        event_name="llm_request", identifier="req-3", customer="acme", timestamp=at,
+        properties={"model": "small", "output_tokens": "5"},
+    )  # fmt: skip
+    capture_events(items=[sent], sender="test", at=at)
+    aggregate_batches(at=at)
+    rate(chain.shop, "acme", at - timedelta(seconds=30))
+
+    assert [rated.amount for rated in trace([event("req-3")]).of(T.RATED_USAGE)] == [Decimal(5)]
 
 
 # Where a trace starts

@@ -13,7 +13,8 @@ from billing_project.kernel.models import User
 from credits.models import LedgerTransaction
 from revrec.models import JournalEntry
 from tests.console.backoffice import client_of
-from tests.console.chain import Chain, event, run_chain
+from tests.console.chain import CLOSED_AT, Chain, event, run_chain
+from tests.invoicing.builders import cancel
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +68,19 @@ def test_boxes_stand_in_the_columns_of_their_step(chain: Chain) -> None:
         for edge in lineage.edges
         if edge.source.type != NodeType.INVOICE_LINE  # A sold pack leads back to its grant.
     )
+
+
+def test_an_adjusted_event_has_a_column_more(chain: Chain, client: Client) -> None:
+    cancel(chain.shop, "req-2", CLOSED_AT)
+
+    picture = page(client, "event=acme/req-2").context["picture"]
+
+    assert [column.title for column in picture.columns][:3] == [
+        "Event", "Adjustment", "Usage window",
+    ]  # fmt: skip
+    assert len({box.x for box in picture.boxes}) == 8
+    (box,) = [b for b in picture.boxes if b.node.ref.type == NodeType.METER_EVENT_ADJUSTMENT]
+    assert client.get(box.url).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ class NodeType(StrEnum):
     """A kind of fact, named as its table; `overage` is rated usage that no grant took."""
 
     METER_EVENT = "meter_event"
+    METER_EVENT_ADJUSTMENT = "meter_event_adjustment"
     USAGE_WINDOW = "usage_window"
     RATED_USAGE = "rated_usage"
     CREDIT_GRANT = "credit_grant"
@@ -26,6 +27,7 @@ class NodeType(StrEnum):
 # Who answers for the step that made such a fact.
 OWNERS = {
     NodeType.METER_EVENT: "engineering",
+    NodeType.METER_EVENT_ADJUSTMENT: "engineering",
     NodeType.USAGE_WINDOW: "engineering",
     NodeType.RATED_USAGE: "product",
     NodeType.CREDIT_GRANT: "product",

@@ -1,16 +1,20 @@
 """How the facts of one step lead to those of the next; each link is one relation of two ids."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 
-from billing_project.console.lineage.events import events_of_windows, windows_of_events
+from billing_project.console.lineage.events import (
+    adjustments_of_windows,
+    events_of_windows,
+    windows_of_adjustments,
+    windows_of_events,
+)
 from billing_project.console.lineage.graph import NodeType
+from billing_project.console.lineage.pairs import CLOCK_SLACK, Follow, Pair, Times
 
-Pair = tuple[int, int, str]  # Source id, target id, what happened between them.
-_Follow = Callable[[Sequence[int], int], list[Pair]]
 # A draft is rebuilt until it is issued: its lines are no facts yet.
 _ISSUED_USAGE = (
     "SELECT u.rated_usage_id, u.line_id, u.kind FROM line_usage u"
@@ -25,19 +29,19 @@ class Link:
 
     source: NodeType
     target: NodeType
-    after: _Follow
-    before: _Follow
+    after: Follow
+    before: Follow
 
 
 def _relation(source: NodeType, target: NodeType, pairs: str) -> Link:
     """Make a link of a query that yields (source, target, label)."""
 
-    def follow(column: str) -> _Follow:
+    def follow(column: str) -> Follow:
         query = (
             f"SELECT DISTINCT source, target, label FROM ({pairs}) AS pairs"  # noqa: S608 - constants
             f" WHERE {column} = ANY(%s) ORDER BY source, target LIMIT %s"
         )
-        return lambda ids, most: _rows(query, [list(ids), most])
+        return lambda ids, most, times: _rows(query, [list(ids), most])
 
     return Link(source, target, follow("source"), follow("target"))
 
@@ -55,7 +59,26 @@ def _entries(source: NodeType, source_type: str) -> Link:
 def _rows(query: str, params: list[Any]) -> list[Pair]:
     with connection.cursor() as cursor:
         cursor.execute(query, params)
-        return [(source, target, label) for source, target, label in cursor.fetchall()]
+        return [Pair(*row) for row in cursor.fetchall()]
+
+
+def _rated_of_windows(ids: Sequence[int], most: int, times: Times) -> list[Pair]:
+    """List what was rated of the windows since their bounds: earlier revisions are left out."""
+    return _rows(
+        "SELECT u.window_id, u.id, 'rated', u.rated_at"
+        " FROM unnest(%s::bigint[], %s::timestamptz[]) AS since(id, at) JOIN rated_usage u"
+        "   ON u.window_id = since.id AND (since.at IS NULL OR u.rated_at >= since.at - %s)"
+        " ORDER BY 1, 2 LIMIT %s",
+        [list(ids), [times.get(pk) for pk in ids], CLOCK_SLACK, most],
+    )
+
+
+def _windows_of_rated(ids: Sequence[int], most: int, times: Times) -> list[Pair]:
+    return _rows(
+        "SELECT window_id, id, 'rated', rated_at FROM rated_usage WHERE id = ANY(%s)"
+        " ORDER BY 1, 2 LIMIT %s",
+        [list(ids), most],
+    )
 
 
 GRANTS = _relation(
@@ -65,16 +88,28 @@ GRANTS = _relation(
 )
 # In the order of the chain: a link comes after every link that leads to its source.
 LINKS = (
+    _relation(
+        NodeType.METER_EVENT,
+        NodeType.METER_EVENT_ADJUSTMENT,
+        "SELECT event_id AS source, id AS target, type AS label FROM meter_event_adjustment",
+    ),
     Link(
         NodeType.METER_EVENT,
         NodeType.USAGE_WINDOW,
         windows_of_events,
         events_of_windows,
     ),
-    _relation(
+    Link(
+        NodeType.METER_EVENT_ADJUSTMENT,
+        NodeType.USAGE_WINDOW,
+        windows_of_adjustments,
+        adjustments_of_windows,
+    ),
+    Link(
         NodeType.USAGE_WINDOW,
         NodeType.RATED_USAGE,
-        "SELECT window_id AS source, id AS target, 'rated' AS label FROM rated_usage",
+        _rated_of_windows,
+        _windows_of_rated,
     ),
     _relation(
         NodeType.RATED_USAGE,

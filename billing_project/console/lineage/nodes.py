@@ -12,7 +12,7 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant, LedgerTransaction, RatedUsage
 from invoicing.models import CreditNote, InvoiceLine, Payment
-from metering.models import MeterEvent, UsageWindow
+from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from revrec.models import JournalEntry, RevenueSchedule
 
 _Ids = Collection[int]
@@ -30,6 +30,14 @@ def _meter_events(ids: _Ids) -> Iterator[Node]:
     for event in MeterEvent.objects.filter(pk__in=ids):
         ref, label = Ref(NodeType.METER_EVENT, event.pk), f"{event.event_name} {event.identifier}"
         yield Node(ref, label, Decimal(1), "event", event.timestamp)
+
+
+def _adjustments(ids: _Ids) -> Iterator[Node]:
+    rows = MeterEventAdjustment.objects.filter(pk__in=ids).select_related("created_by")
+    for row in rows:
+        ref = Ref(NodeType.METER_EVENT_ADJUSTMENT, row.pk)
+        label = f"{row.type} {row.identifier} by {row.created_by}: {row.reason}"
+        yield Node(ref, label, Decimal(1), "adjustment", row.created_at)
 
 
 def _usage_windows(ids: _Ids) -> Iterator[Node]:
@@ -130,6 +138,7 @@ def _money(
 
 _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.METER_EVENT: _meter_events,
+    NodeType.METER_EVENT_ADJUSTMENT: _adjustments,
     NodeType.USAGE_WINDOW: _usage_windows,
     NodeType.RATED_USAGE: _rated_usage,
     NodeType.CREDIT_GRANT: _credit_grants,

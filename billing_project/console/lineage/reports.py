@@ -9,9 +9,9 @@ from billing_project.console.lineage.starts import event_id
 from billing_project.console.lineage.state import EventState, state_of
 from billing_project.console.lineage.walk import trace
 from billing_project.kernel.errors import NotFound
-from metering.models import MeterEvent, QuarantinedEvent
+from metering.models import MeterEvent, MeterEventAdjustment, QuarantinedEvent
 from metering.models.event import AdjustmentType
-from metering.selectors.events import newest_adjustment, quarantined_under
+from metering.selectors.events import adjustments_of_event, quarantined_under
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class EventReport:
     timestamp: datetime
     received_at: datetime
     properties: Mapping[str, object]
+    original_properties: Mapping[str, object]  # As sent.
+    adjustments: tuple[MeterEventAdjustment, ...]  # The oldest first; the last one governs.
     state: EventState
     reason: str  # Why it is quarantined, or was amended or cancelled.
     lineage: Lineage
@@ -46,7 +48,8 @@ def report_event(customer: str, identifier: str) -> EventReport:
 
 
 def _stored(event: MeterEvent) -> EventReport:
-    newest = newest_adjustment(event)
+    adjustments = adjustments_of_event(event)
+    newest = adjustments[-1] if adjustments else None
     is_cancelled = newest is not None and newest.type == AdjustmentType.CANCEL
     lineage = trace([Ref(NodeType.METER_EVENT, event.pk)])
     return EventReport(
@@ -57,6 +60,8 @@ def _stored(event: MeterEvent) -> EventReport:
         timestamp=event.timestamp,
         received_at=event.received_at,
         properties=(newest.properties if newest else None) or event.properties,
+        original_properties=event.properties,
+        adjustments=tuple(adjustments),
         state=state_of(lineage, is_cancelled=is_cancelled),
         reason=newest.reason if newest else "",
         lineage=lineage,
@@ -72,6 +77,8 @@ def _quarantined(waiting: QuarantinedEvent) -> EventReport:
         timestamp=waiting.timestamp,
         received_at=waiting.received_at,
         properties=waiting.properties,
+        original_properties=waiting.properties,
+        adjustments=(),
         state=EventState.QUARANTINED,
         reason=waiting.reason,
         lineage=Lineage((), (), is_truncated=False),

@@ -3,15 +3,20 @@
 One query for each link and direction, whatever the number of facts. Siblings are not followed (the
 other events of an event's window are no part of its lineage), but for one kind: a drawdown or an
 overage is claimed by an invoice line and earned by a journal entry, and each leads to the other.
+
+A window is rated anew with each change. What was rated before an event was received cannot come of
+it, so each window keeps a bound in time (see `pairs.Times`).
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from billing_project.console.lineage.graph import Edge, Lineage, Node, NodeType, Ref, admit
-from billing_project.console.lineage.links import GRANTS, LINKS, Link, Pair
+from billing_project.console.lineage.links import GRANTS, LINKS, Link
 from billing_project.console.lineage.nodes import load_nodes
+from billing_project.console.lineage.pairs import Pair
 
 DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
 _ORDER = list(NodeType)
@@ -57,6 +62,7 @@ class _Walk:
 
     def start_at(self, refs: Collection[Ref]) -> None:
         """Walk on from these facts, and from no others."""
+        self.times: dict[int, datetime] = {}
         self.reached: dict[NodeType, set[Ref]] = defaultdict(set)
         for ref in refs:
             self.reached[ref.type].add(ref)
@@ -64,17 +70,33 @@ class _Walk:
     def after(self, link: Link) -> None:
         """Follow a link from its source facts to its targets."""
         ids = [ref.pk for ref in self.reached[link.source]]
-        self._follow(link, link.after(ids, self._most) if ids else [], link.target)
+        pairs = link.after(ids, self._most, self.times) if ids else []
+        if link.target == NodeType.USAGE_WINDOW:
+            self._bound(min, ((pair.target, pair.at) for pair in pairs))
+        self._follow(link, pairs, link.target)
 
     def before(self, link: Link) -> None:
         """Follow a link from its target facts back to its sources."""
         ids = [ref.pk for ref in self.reached[link.target]]
-        self._follow(link, link.before(ids, self._most) if ids else [], link.source)
+        pairs = link.before(ids, self._most, self.times) if ids else []
+        if link.source == NodeType.USAGE_WINDOW:
+            self._bound(max, ((pair.source, pair.at) for pair in pairs))
+        self._follow(link, pairs, link.source)
 
     def explain(self, link: Link) -> None:
         """Add where all facts of a kind come from, and go no further: a drawdown's grant."""
         ids = [ref.pk for ref in self.facts if ref.type == link.target]
-        self._follow(link, link.before(ids, self._most) if ids else [], link.source)
+        self._follow(link, link.before(ids, self._most, {}) if ids else [], link.source)
+
+    def _bound(
+        self,
+        choose: Callable[[datetime, datetime], datetime],
+        instants: Iterable[tuple[int, datetime | None]],
+    ) -> None:
+        """Let the first or the last instant bound each window."""
+        for window, at in instants:
+            if at is not None:
+                self.times[window] = choose(self.times.get(window, at), at)
 
     @property
     def _most(self) -> int:
@@ -84,7 +106,7 @@ class _Walk:
     def _follow(self, link: Link, pairs: list[Pair], side: NodeType) -> None:
         edges = {
             Edge(Ref(link.source, source), Ref(link.target, target), label)
-            for source, target, label in pairs
+            for source, target, label, _ in pairs
         }
         ends = {edge.target if side == link.target else edge.source for edge in edges}
         known = {ref for ref in self.facts if ref.type == side}
