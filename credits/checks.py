@@ -143,9 +143,9 @@ def grants_are_filled_once() -> Iterator[Finding]:
     )
 
 
-@check("Grants are drawn only while they are in force and within their scope")
+@check("Grants are drawn only in hours in which they are in force, and within their scope")
 def draws_respect_grants() -> Iterator[Finding]:
-    """Compare each draw with its grant's life, customer, workspace, meters and unit."""
+    """Compare each draw's hour, cut to its period, with the grant's life; and their scopes."""
     yield from _findings(
         "ledger_transaction",
         "drawn for usage at {} that grant {} does not admit",
@@ -154,8 +154,9 @@ def draws_respect_grants() -> Iterator[Finding]:
         " JOIN usage_window w ON w.id = r.window_id JOIN meter m ON m.id = w.meter_id"
         " JOIN billing_period p ON p.id = r.billing_period_id"
         " JOIN rate_card c ON c.id = p.rate_card_id"
-        " WHERE l.kind = 'drawn' AND NOT (greatest(r.service_at, p.start_at) >= g.effective_at"
-        "  AND (g.expires_at IS NULL OR r.service_at < g.expires_at)"
+        " WHERE l.kind = 'drawn' AND NOT ("
+        "  g.effective_at < least(r.service_at + interval '1 hour', p.end_at)"
+        "  AND (g.expires_at IS NULL OR greatest(r.service_at, p.start_at) < g.expires_at)"
         "  AND (g.workspace_id IS NULL OR g.workspace_id IS NOT DISTINCT FROM w.workspace_id)"
         "  AND (g.meter_codes = '[]'::jsonb OR g.meter_codes ? m.code)"
         "  AND r.customer_id = g.customer_id AND c.pricing_unit_id = g.pricing_unit_id)",

@@ -44,10 +44,13 @@ class GrantState:
     meter_codes: frozenset[str] = frozenset()
 
     def admits(self, use: Use) -> bool:
-        """Tell whether the whole use lies within the grant's life and scope."""
+        """Tell whether the use lies in the grant's scope, and its hour touches the grant's life.
+
+        Usage is known by the hour: a grant that was in force for a part of it serves all of it.
+        """
         return (
-            self.effective_at <= use.period.start
-            and (self.expires_at is None or use.period.end <= self.expires_at)
+            self.effective_at < use.period.end
+            and (self.expires_at is None or use.period.start < self.expires_at)
             and self.workspace_id in (None, use.workspace_id)
             and (not self.meter_codes or use.meter_code in self.meter_codes)
         )
@@ -116,7 +119,7 @@ def draw_down(
     Args:
         charge: Credits, >= 0.
         grants: Remaining balances of one pricing unit, any order.
-        use: Grants that do not admit all of it are skipped.
+        use: Grants that do not admit it are skipped.
         order: Names of BURN_KEYS, most important first.
 
     Returns:

@@ -87,7 +87,7 @@ class Rulebook:
     def hours_of(self, period: BillingPeriod) -> Period:
         """Return the whole hours whose windows belong to a period."""
         first = hour_of(period.start_at)
-        if self.period_of(first) is not period:
+        if self.period_of(first) != period:
             first += HOUR
         return Period(first, hour_of(period.end_at - INSTANT) + HOUR)
 

@@ -188,7 +188,9 @@ class Burner:
     ) -> None:
         entry = self._entry(kind, grant_id, amount, f"{bill.row.source_key}:grant:{grant_id}")
         entry.rated_usage, entry.credit_policy_id = bill.row, bill.policy.pk
-        entry.effective_at = bill.use.period.start
+        # Within the hour, but not before the grant: no balance of the past falls below zero.
+        grant = self._wallet.grant(grant_id)
+        entry.effective_at = max(bill.use.period.start, grant.effective_at)
         self._entries.append(entry)
         if history := self._histories.get(bill.period.pk):
             history.add_draw(bill.use, grant_id, amount)

@@ -12,7 +12,6 @@ from django.db import transaction
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
-from billing_project.kernel.money import is_currency
 from billing_project.kernel.quantity import LIMIT, plain, round_unrounded
 from credits.costing import cost_of
 from credits.models import CreditGrant, GrantCategory, LedgerKind, LedgerTransaction, PricingUnit
@@ -20,6 +19,7 @@ from metering.models import Customer, Meter, Workspace
 from metering.services.customers import lock_customer
 
 MAX_PRIORITY = 100
+FARTHEST = timedelta(days=3_653)  # Ten years: a slip of the pen is farther.
 _ACTIONS = {LedgerKind.VOIDED: "void_grant", LedgerKind.EXPIRED: "expire_grant"}
 
 
@@ -47,7 +47,10 @@ def issue_grant(
 
     Args:
         amount: Credits, > 0, at most 12 decimals.
+        effective_at, expires_at: Half-open, within ten years of `at`. A grant serves every hour
+            of usage that its life touches.
         price_minor: What was paid for it, ex tax, in minor units; paid grants only.
+        currency: The customer's, which is also the default.
         priority: 0 burns first, 100 last.
         workspace, meter_codes: Whose usage may burn it; none means all of the customer's.
 
@@ -115,13 +118,20 @@ def _refuse_bad_grant(grant: CreditGrant) -> None:
         raise Invalid("only paid grants have a price, and it is more than 0")
     if not 0 <= grant.priority <= MAX_PRIORITY:
         raise Invalid(f"a priority is 0 to {MAX_PRIORITY}")
-    if not is_currency(grant.currency):
-        raise Invalid(f"{grant.currency} is not an ISO 4217 currency")
-    if grant.expires_at is not None and grant.expires_at <= grant.effective_at:
-        raise Invalid("a grant expires after it becomes effective")
+    if grant.currency != grant.customer.currency:
+        raise Invalid(f"the customer pays in {grant.customer.currency}, not in {grant.currency}")
     if not grant.reason_code.strip():
         raise Invalid("a grant needs its reason code")
+    _refuse_bad_life(grant)
     _refuse_bad_scope(grant)
+
+
+def _refuse_bad_life(grant: CreditGrant) -> None:
+    for name, instant in (("effective_at", grant.effective_at), ("expires_at", grant.expires_at)):
+        if instant is not None and abs(instant - grant.created_at) > FARTHEST:
+            raise Invalid(f"a grant's {name} is within ten years of now")
+    if grant.expires_at is not None and grant.expires_at <= grant.effective_at:
+        raise Invalid("a grant expires after it becomes effective")
 
 
 def _refuse_bad_scope(grant: CreditGrant) -> None:

@@ -6,8 +6,8 @@ from django.db import transaction
 
 from billing_project.kernel import outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict
-from billing_project.kernel.period import Period
-from credits.models import BillingPeriod, RateCard
+from billing_project.kernel.period import Period, hour_of
+from credits.models import BillingPeriod, RateCard, RatedUsage
 from metering.models import Customer
 from metering.services.customers import lock_customer
 
@@ -25,7 +25,7 @@ def open_billing_period(
 
     Raises:
         IdempotencyConflict: the source key came before with other inputs.
-        Conflict: another period of the customer overlaps.
+        Conflict: another period of the customer overlaps, or rated an hour of this one.
     """
     lock_customer(customer.pk)
     wanted = (customer.pk, rate_card.pk, period.start, period.end)
@@ -34,6 +34,7 @@ def open_billing_period(
             raise IdempotencyConflict(f"{source_key} opened another billing period")
         return earlier
     _refuse_overlap(customer, period)
+    _refuse_rated_hour(customer, period)
     opened = BillingPeriod.objects.create(
         customer=customer,
         rate_card=rate_card,
@@ -55,3 +56,19 @@ def _refuse_overlap(customer: Customer, period: Period) -> None:
     ).first()
     if overlapping:
         raise Conflict(f"billing period {overlapping} of {customer} overlaps", code="overlap")
+
+
+def _refuse_rated_hour(customer: Customer, period: Period) -> None:
+    """Keep a rated window in its period: a later one may have begun within the last hour."""
+    last_hour = hour_of(period.end)
+    if last_hour == period.end:
+        return
+    rated = (
+        RatedUsage.objects.filter(
+            customer=customer, service_at=last_hour, billing_period__start_at__gte=period.end
+        )
+        .select_related("billing_period")
+        .first()
+    )
+    if rated:
+        raise Conflict(f"{rated.billing_period} of {customer} rated its first hour", code="overlap")

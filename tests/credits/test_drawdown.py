@@ -84,9 +84,27 @@ def test_another_order_is_other_data() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"effective_at": NOON + timedelta(minutes=1)},
+        {"effective_at": NOON + timedelta(minutes=59)},
+        {"expires_at": NOON + timedelta(minutes=1)},
+        {
+            "effective_at": NOON + timedelta(minutes=20),
+            "expires_at": NOON + timedelta(minutes=30),
+        },
+    ],
+)
+def test_a_grant_in_force_for_a_part_of_the_hour_serves_all_of_it(
+    fields: dict[str, object],
+) -> None:
+    result = draw_down(Decimal(3), [_grant(1, **fields)], USE)  # type: ignore[arg-type]
+
+    assert result.parts == (Part(1, Decimal(3)),)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"effective_at": NOON + timedelta(hours=1)},
         {"expires_at": NOON},
-        {"expires_at": NOON + timedelta(minutes=30)},  # Not in force for the whole hour.
         {"workspace_id": 7},
         {"meter_codes": frozenset({"output"})},
         {"remaining": Decimal(0)},

@@ -1,6 +1,6 @@
 """Credits are given once for one key, and taken back only with a ledger transaction."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -55,6 +55,11 @@ def test_the_same_key_with_other_inputs_is_refused(shop: Shop) -> None:
         {"category": "paid", "price_minor": -1},
         {"priority": 101},
         {"currency": "XXZ"},
+        {"category": "paid", "price_minor": 100, "currency": "EUR"},  # The customer pays dollars.
+        {"effective_at": datetime(9999, 12, 31, tzinfo=UTC)},
+        {"expires_at": datetime(9999, 12, 31, tzinfo=UTC)},
+        {"effective_at": datetime(1, 1, 1, tzinfo=UTC)},
+        {"effective_at": datetime(2036, 11, 22, tzinfo=UTC)},  # Ten years and two days from now.
         {"expires_at": NOVEMBER.start},
         {"reason_code": " "},
         {"meter_codes": ["nothing"]},

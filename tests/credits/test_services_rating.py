@@ -9,6 +9,7 @@ from billing_project.kernel import outbox
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
+from credits import checks
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import drawn_of_period, overage_of_period, unrated_windows
 from credits.services.grants import void_grant
@@ -95,7 +96,7 @@ def test_rated_in_parts_comes_to_the_same_as_at_once(shop: Shop) -> None:
 
 
 def test_windows_are_rated_in_time_order_so_that_late_arrival_does_not_matter(shop: Shop) -> None:
-    early = shop.grant("5", expires_at=DAY_10)
+    early = shop.grant("5", expires_at=DAY_10 - HOUR)
     shop.use(DAY_10 + HOUR, input="10")
     shop.use(DAY_10 - 5 * HOUR, input="10")
 
@@ -197,26 +198,53 @@ def test_a_grant_that_comes_later_does_not_rerate_old_usage(shop: Shop) -> None:
     assert _left(grant) == 999
 
 
-def test_a_grant_serves_windows_that_start_when_it_is_in_force(shop: Shop) -> None:
-    grant = shop.grant("100", effective_at=DAY_10)  # 9:30: the window of 9:00 began before.
-    shop.use(DAY_10, input="2")
-    shop.use(DAY_10 + HOUR, input="2")
+def test_a_grant_serves_the_hour_in_which_it_was_bought(shop: Shop) -> None:
+    grant = shop.grant("100", effective_at=DAY_10)  # 9:30
+    shop.use(DAY_10 + timedelta(minutes=1), input="2")
+    shop.use(DAY_10 - HOUR, input="4")
 
     shop.rate()
 
     assert _left(grant) == 99
-    assert overage_of_period(shop.period()) == 1
+    assert overage_of_period(shop.period()) == 2  # The hour before is none of its.
+    draw = LedgerTransaction.objects.get(kind=LedgerKind.DRAWN)
+    assert draw.effective_at == DAY_10  # No balance of 9:15 falls below zero.
+    assert not list(checks.draws_respect_grants())
 
 
-def test_a_grant_is_never_burned_at_or_after_its_expiry(shop: Shop) -> None:
-    grant = shop.grant("100", expires_at=DAY_10)  # Expires at 9:30, within the hour.
-    shop.use(DAY_10, input="2")
-    shop.use(DAY_10 - HOUR, input="2")
+def test_a_grant_serves_the_hour_in_which_it_expires_and_no_later_one(shop: Shop) -> None:
+    grant = shop.grant("100", expires_at=DAY_10)  # 9:30
+    shop.use(DAY_10 - timedelta(minutes=1), input="2")
+    shop.use(DAY_10 + HOUR, input="4")
 
     shop.rate()
 
     assert _left(grant) == 99
+    assert overage_of_period(shop.period()) == 2
+    assert not list(checks.draws_respect_grants())
+
+
+def test_a_grant_that_expires_with_the_hour_serves_none_after(shop: Shop) -> None:
+    ten = DAY_10 + timedelta(minutes=30)
+    before, after = shop.grant("100", expires_at=ten), shop.grant("100", effective_at=ten)
+    shop.use(ten - timedelta(minutes=1), input="2")
+    shop.use(ten, input="4")
+
+    shop.rate()
+
+    assert figures(_left(before), _left(after)) == "99 98"
+
+
+def test_use_of_an_hour_that_was_rated_before_the_grant_came_stays_overage(shop: Shop) -> None:
+    shop.use(DAY_10, input="2")
+    shop.rate()
+    grant = shop.grant("100", effective_at=DAY_10 + timedelta(minutes=5))
+    shop.use(DAY_10 + timedelta(minutes=6), input="4")
+
+    shop.rate()
+
     assert overage_of_period(shop.period()) == 1
+    assert _left(grant) == 98
 
 
 def test_a_period_that_starts_within_an_hour_takes_that_hours_usage(shop: Shop) -> None:
