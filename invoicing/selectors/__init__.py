@@ -10,7 +10,6 @@ from invoicing.selectors.invoices import (
     invoices,
     is_issued,
     lines_left,
-    pack_steps,
 )
 from invoicing.selectors.plans import (
     billing_periods_of,
@@ -53,7 +52,6 @@ __all__ = [
     "overage_price",
     "overage_state",
     "overcharged_periods",
-    "pack_steps",
     "periods_to_invoice",
     "plan_version_of",
     "preview",

@@ -4,7 +4,7 @@ Every query is an anti-join, so that a fact is found whenever it committed; ids 
 part in it. Within a customer's lock nothing new can appear.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from django.db.models import Exists, F, Min, OuterRef, QuerySet
 
@@ -21,6 +21,7 @@ from revrec.models import (
 from revrec.sources import ROLES, SourceType
 
 TOPICS = ("money_changed", "credits_changed")
+PATIENCE = timedelta(minutes=15)  # A note that waits longer excuses nothing.
 
 
 def unaccounted_lines(customer_id: int | None = None) -> QuerySet[InvoiceLine]:
@@ -97,7 +98,7 @@ def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
     )
 
 
-def customers_to_recognise(before: date, limit: int) -> list[int]:
+def customers_to_recognise(before: date, limit: int | None = None) -> list[int]:
     """List customers who wait: the outbox names them, or service days of theirs have ended.
 
     The longest-waiting come first.
@@ -129,10 +130,17 @@ def accounted(source_type: SourceType, pk: str = "pk") -> Exists:
     )
 
 
-def waiting_customers() -> QuerySet[OutboxMessage, int]:
-    """Return the ids of customers whose facts wait in the outbox."""
-    notes = OutboxMessage.objects.filter(topic__in=TOPICS)
-    return notes.values_list("object_id", flat=True).distinct()
+def waiting_customers(at: datetime | None = None) -> QuerySet[OutboxMessage, int]:
+    """Return the ids of customers whose facts wait in the outbox to be taken up.
+
+    Args:
+        at: Leaves out who waits for longer than PATIENCE until this instant: their notes are stuck.
+    """
+    notes = OutboxMessage.objects.filter(topic__in=TOPICS).order_by().values("object_id")
+    waiting = notes.annotate(oldest=Min("created_at"))
+    if at is not None:
+        waiting = waiting.filter(oldest__gte=at - PATIENCE)
+    return waiting.values_list("object_id", flat=True)
 
 
 def _transactions(customer_id: int | None) -> QuerySet[LedgerTransaction]:

@@ -93,8 +93,12 @@ def trial_balance(
 
 
 def signed_balance(period: AccountingPeriod) -> list[dict[str, object]]:
-    """Return a month's trial balance as it is stored and hashed when the month is closed."""
-    return [asdict(row) for row in trial_balance(period.start_on, period.end_on)]
+    """Return a month's trial balance as it is stored and hashed when the month is closed.
+
+    Accounts stand by their code: a new name for one changes no month that was closed.
+    """
+    rows = [asdict(row) for row in trial_balance(period.start_on, period.end_on)]
+    return [{key: value for key, value in row.items() if key != "name"} for row in rows]
 
 
 def deferred_rollforward(period: AccountingPeriod) -> list[DeferredRollforward]:

@@ -23,7 +23,8 @@ def account_grants(run: Run) -> int:
     """Tie each new paid grant to the promise that it fulfils; return the entries posted.
 
     A grant from a credit pack joins the promise that its invoice made. One that has a price but no
-    invoice counts as paid out of band when it was issued: Dr 1000 Cr 2100 on its first day.
+    invoice counts as paid out of band when it was recorded: Dr 1000 Cr 2100 on that day, whenever
+    its credits can be used.
     """
     silent: list[int] = []
     drafts: list[EntryDraft] = []
@@ -85,7 +86,7 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
         source_key=f"credit_grant:{grant.pk}",
     )
     return EntryDraft(
-        wanted_on=day_of(grant.effective_at),
+        wanted_on=day_of(grant.created_at),
         kind=EntryKind.CREDITS_SOLD,
         description=f"Credits sold out of band, grant {grant.pk}",
         customer_id=run.customer_id,
@@ -111,11 +112,13 @@ def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) 
 
 
 def _draft(run: Run, obligation: PerformanceObligation, release: Release) -> EntryDraft:
+    """Write what a release earns, on its service day, but never before the credits were sold."""
+    assert obligation.grant is not None, "a promise of credits that move has its grant"
     rule = credits_expired if release.is_breakage else credits_used
     kind = EntryKind.CREDITS_EXPIRED if release.is_breakage else EntryKind.CREDITS_USED
     word = "ended" if release.is_breakage else "used"
     return EntryDraft(
-        wanted_on=release.service_on,
+        wanted_on=max(release.service_on, day_of(obligation.grant.created_at)),
         kind=kind,
         description=f"Credits {word} on {release.service_on}, grant {obligation.grant_id}",
         customer_id=run.customer_id,

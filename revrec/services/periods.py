@@ -9,6 +9,8 @@ from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.errors import Conflict, NotAllowed
 from billing_project.kernel.models import User
 from billing_project.kernel.period import midnight
+from credits.services.rating import rate_pending
+from metering.services.aggregate import aggregate_batches
 from revrec.models import AccountingPeriod, PeriodStatus
 from revrec.schedule import day_of
 from revrec.selectors.facts import customers_to_recognise
@@ -18,33 +20,44 @@ from revrec.services.recognise import recognise_customer, recognise_pending
 
 __all__ = ["close_period", "ensure_period"]
 
-_BATCH = 1000
+_ALL = 10**9  # More than ever wait.
 
 
 def close_period(*, period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod:
     """Close a month for good: what is learnt later goes to the first open one.
 
-    Everything due is recognised first, customer by customer; what appears meanwhile is recognised
-    under the lock. The trial balance is stored with its sha256.
+    All that waits is aggregated, rated and recognised first, customer by customer; what appears
+    meanwhile is recognised under the lock, and nobody's may fail there. What was reported but could
+    not be rated yet (no period, no approved rate) is a late fact of a later month. The trial
+    balance is stored with its sha256.
 
     Raises:
         NotAllowed: `by` is a person without the permission.
         Conflict: the month has not ended, is closed already, or follows one that is open.
+        Exception: whatever keeps a customer from being recognised; the month stays open.
     """
     if not by.is_service and not by.has_perm("revrec.close_accountingperiod"):
         raise NotAllowed("only finance approvers close a period")
     _refuse(period, at)
-    while customers_to_recognise(day_of(at), 1):
-        recognise_pending(by=by, at=at, limit=_BATCH)
+    _catch_up(by, at)
     return _close(period, by, at)
+
+
+def _catch_up(by: User, at: datetime) -> None:
+    """Bring usage and facts that wait into the books, each customer in a transaction of their own.
+
+    Who fails here is met again under the lock.
+    """
+    aggregate_batches(at=at, limit=_ALL)
+    rate_pending(by=by, at=at, limit=_ALL)
+    recognise_pending(by=by, at=at, limit=None)
 
 
 @transaction.atomic
 def _close(period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod:
     locked = AccountingPeriod.objects.select_for_update().get(pk=period.pk)
     _refuse(locked, at)
-    for customer_id in sorted(customers_to_recognise(day_of(at), _BATCH)):
-        recognise_customer(customer_id=customer_id, by=by, at=at)
+    _recognise_all(by, at)
     balance = signed_balance(locked)
     locked.status, locked.closed_at, locked.closed_by = PeriodStatus.CLOSED, at, by
     locked.trial_balance = balance
@@ -63,6 +76,15 @@ def _close(period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod
         trial_balance_sha256=locked.trial_balance_sha256,
     )
     return locked
+
+
+def _recognise_all(by: User, at: datetime) -> None:
+    """Recognise until nobody waits; who was recognised here stays locked, and cannot wait again."""
+    done: set[int] = set()
+    while waiting := set(customers_to_recognise(day_of(at))) - done:
+        for customer_id in sorted(waiting):
+            recognise_customer(customer_id=customer_id, by=by, at=at)
+        done |= waiting
 
 
 def _refuse(period: AccountingPeriod, at: datetime) -> None:

@@ -5,15 +5,14 @@ passing of service days. Each is accounted for once; running again, or twice at 
 nothing.
 """
 
-import logging
 from datetime import datetime
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from billing_project.kernel import outbox
-from billing_project.kernel.errors import BillingError
+from billing_project.kernel.apart import each_apart
 from billing_project.kernel.models import User
-from metering.models import Customer
+from metering.services.customers import lock_customer
 from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise, unaccounted_notes
 from revrec.services.drafts import Run
@@ -23,8 +22,6 @@ from revrec.services.invoices import account_invoices, account_payments
 from revrec.services.months import hold_open_books
 from revrec.services.notes import account_note
 from revrec.services.overage import accrue_overage
-
-_logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
@@ -38,7 +35,7 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
         The number of entries posted.
     """
     hold_open_books()
-    Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
+    lock_customer(customer_id)
     for topic in TOPICS:
         outbox.take(topic, customer_id)
     run = Run(customer_id, by, at)
@@ -53,19 +50,17 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
     return posted + recognise_fees(run, before=day_of(at))
 
 
-def recognise_pending(*, by: User, at: datetime, limit: int = 200) -> int:
+def recognise_pending(*, by: User, at: datetime, limit: int | None = 200) -> int:
     """Bring up to date the customers who wait; return the number of entries posted.
 
-    Each has a transaction of their own. One who fails does not hold up the others; the first
-    failure is raised when all had their turn.
+    Each has a transaction of their own. One who fails keeps their notes and does not hold up the
+    others; notes that grow old show in "Every fact is in the books or waits in the outbox".
+
+    Args:
+        limit: Customers at most, the longest-waiting first; None: all.
     """
-    posted, failures = 0, []
-    for customer_id in customers_to_recognise(day_of(at), limit):
-        try:
-            posted += recognise_customer(customer_id=customer_id, by=by, at=at)
-        except (BillingError, DatabaseError) as error:
-            _logger.exception("recognise_failed", extra={"customer": customer_id})
-            failures.append(error)
-    if failures:
-        raise failures[0]
-    return posted
+    return each_apart(
+        customers_to_recognise(day_of(at), limit),
+        lambda customer_id: recognise_customer(customer_id=customer_id, by=by, at=at),
+        step="recognise",
+    )
