@@ -10,7 +10,8 @@ from billing_project.kernel.books import Finding, check
 from billing_project.kernel.money import settle
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod
-from invoicing.selectors import overage_price
+from invoicing.models import InvoiceLine, LineKind
+from invoicing.selectors import grants_of_line, overage_price, pack_steps
 
 _NUMBERS = """
 SELECT s.code, s.last_number, d.documents, d.highest
@@ -57,6 +58,7 @@ SELECT n.id, n.total_minor, coalesce(sum(c.amount_minor), 0)
 HAVING n.total_minor <> coalesce(sum(c.amount_minor), 0)
 """
 
+# An overage line may also claim again what notes evened out before: never more than they did.
 _USAGE = """
 SELECT l.id, l.quantity, sum(CASE l.kind WHEN 'overage' THEN r.overage ELSE r.charge END),
        count(*) FILTER (WHERE r.billing_period_id <> l.billing_period_id OR u.kind <> l.kind)
@@ -65,15 +67,26 @@ SELECT l.id, l.quantity, sum(CASE l.kind WHEN 'overage' THEN r.overage ELSE r.ch
   LEFT JOIN rated_usage r ON r.id = u.rated_usage_id
  WHERE l.kind IN ('overage', 'credits_used')
  GROUP BY l.id
-HAVING l.quantity IS DISTINCT FROM sum(CASE l.kind WHEN 'overage' THEN r.overage ELSE r.charge END)
+HAVING CASE l.kind
+       WHEN 'overage' THEN coalesce(l.quantity - sum(r.overage), -1) NOT BETWEEN 0 AND (
+           SELECT coalesce(sum(c.evened_credits), 0)
+             FROM credit_note_line c JOIN invoice_line e ON e.id = c.invoice_line_id
+            WHERE e.billing_period_id = l.billing_period_id AND e.kind = 'overage')
+       ELSE l.quantity IS DISTINCT FROM sum(r.charge) END
     OR count(*) FILTER (WHERE r.billing_period_id <> l.billing_period_id OR u.kind <> l.kind) > 0
 """
 
-# Of each period: overage rated, claimed by issued lines and by how much, and on no issued line.
+# Of each period: overage rated, and that on no issued line; what issued lines claim, in credits and
+# money, and how much of either notes evened out.
 _PERIODS = """
-WITH claimed AS (
-    SELECT l.billing_period_id, sum(l.quantity) AS credits, sum(l.amount_minor) AS minor
+WITH evened AS (
+    SELECT invoice_line_id, sum(evened_credits) AS credits, sum(evened_minor) AS minor
+      FROM credit_note_line GROUP BY invoice_line_id),
+claimed AS (
+    SELECT l.billing_period_id, sum(l.quantity) AS credits, sum(coalesce(e.credits, 0)) AS evened,
+           sum(l.amount_minor - coalesce(e.minor, 0)) AS minor
       FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
+      LEFT JOIN evened e ON e.invoice_line_id = l.id
      WHERE l.kind = 'overage' AND i.status <> 'draft'
      GROUP BY l.billing_period_id),
 rated AS (
@@ -85,8 +98,8 @@ rated AS (
            )), 0) AS unbilled
       FROM rated_usage r WHERE r.overage <> 0
      GROUP BY r.billing_period_id)
-SELECT billing_period_id, coalesce(rated.credits, 0), coalesce(claimed.credits, 0),
-       coalesce(claimed.minor, 0), coalesce(rated.unbilled, 0)
+SELECT billing_period_id, coalesce(rated.credits, 0), coalesce(rated.unbilled, 0),
+       coalesce(claimed.credits, 0), coalesce(claimed.evened, 0), coalesce(claimed.minor, 0)
   FROM rated FULL JOIN claimed USING (billing_period_id)
 """
 
@@ -98,7 +111,8 @@ SELECT l.id, g.id, g.amount, g.price_minor
   LEFT JOIN credit_grant g ON g.source_key = 'invoice_line:' || l.id || ':pack'
  WHERE l.kind = 'credit_pack'
    AND CASE WHEN g.id IS NULL THEN i.status = 'paid' AND l.credited_minor < l.amount_minor
-            ELSE i.status <> 'paid' OR g.category <> 'paid' OR g.amount <> l.quantity
+            ELSE i.status <> 'paid' OR g.category <> 'paid'
+                 OR (g.amount <> l.quantity AND l.credited_minor = 0)
                  OR g.customer_id <> i.customer_id OR g.currency <> i.currency
                  OR g.price_minor NOT BETWEEN l.amount_minor - l.credited_minor AND l.amount_minor
        END
@@ -144,14 +158,17 @@ def lines_are_usage() -> Iterator[Finding]:
 
 @check("Overage = invoiced + unbilled, in credits and in money")
 def overage_is_invoiced_or_unbilled() -> Iterator[Finding]:
-    """Compare each period's rated overage with issued lines, and their money with the price."""
-    for period_id, rated, claimed, minor, unbilled in _rows(_PERIODS):
+    """Compare each period's rated overage with issued lines, and their money with the price.
+
+    Lines may claim more than the usage behind them only where they claim again what notes evened
+    out before.
+    """
+    for period_id, rated, unbilled, claimed, evened, minor in _rows(_PERIODS):
         subject = f"billing_period:{period_id}"
-        if rated != claimed + unbilled:
-            yield Finding(
-                subject, f"{plain(rated)} rated, {plain(claimed)} invoiced, {plain(unbilled)} not"
-            )
-        if claimed and minor != (due := _settled(period_id, claimed)):
+        if not 0 <= claimed - (rated - unbilled) <= evened:
+            found = f"{plain(rated)} rated, {plain(claimed)} invoiced, {plain(unbilled)} not"
+            yield Finding(subject, f"{found}, {plain(evened)} evened out")
+        if claimed and minor != (due := _settled(period_id, claimed - evened)):
             yield Finding(subject, f"invoices claim {minor} for credits worth {due}")
 
 
@@ -161,6 +178,13 @@ def packs_are_granted() -> Iterator[Finding]:
     for line, grant, amount, price in _rows(_PACKS):
         given = f"grant {grant} of {amount} at {price}" if grant else "no grant"
         yield Finding(f"invoice_line:{line}", f"its pack has {given}")
+    noted = InvoiceLine.objects.filter(kind=LineKind.CREDIT_PACK, credited_minor__gt=0)
+    for credited in noted.order_by("id"):
+        grants = grants_of_line(credited).values_list("amount", "price_minor")
+        if not {*grants} <= {(step.credits, step.price_minor) for step in pack_steps(credited)}:
+            yield Finding(
+                f"invoice_line:{credited.pk}", f"no note leaves its pack as granted: {[*grants]}"
+            )
 
 
 def _settled(period_id: int, claimed: Decimal) -> int:

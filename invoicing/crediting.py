@@ -7,8 +7,10 @@ back to the customer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from billing_project.kernel.money import Money
+from billing_project.kernel.quantity import round_unrounded
 
 
 class CreditRefused(ValueError):
@@ -40,6 +42,42 @@ class Split:
     def total_minor(self) -> int:
         """The note's total."""
         return self.open_minor + self.balance_minor
+
+
+@dataclass(frozen=True)
+class Off:
+    """What one note took off a pack that was not granted yet."""
+
+    amount_minor: int
+    keeps_credits: bool  # A favour on the price: all credits stay.
+
+
+@dataclass(frozen=True)
+class PackLeft:
+    """What is left of a pack: so many credits at such a price."""
+
+    credits: Decimal
+    price_minor: int
+
+
+def pack_left(sold: PackLeft, notes: Iterable[Off]) -> list[PackLeft]:
+    """Follow a pack through the notes on it, in their order.
+
+    A favour lowers the price of the same credits; every other note gives up credits in proportion,
+    so that each of the rest costs what it did.
+
+    Returns:
+        The pack as sold, and after each note. Credits are rounded to 12 decimals for each answer,
+        and not on the way.
+    """
+    exact, price_minor, steps = sold.credits, sold.price_minor, [sold]
+    for note in notes:
+        left = price_minor - note.amount_minor
+        if not note.keeps_credits:
+            exact = exact * left / price_minor
+        price_minor = left
+        steps.append(PackLeft(round_unrounded(exact), price_minor))
+    return steps
 
 
 def credit(

@@ -127,7 +127,10 @@ def _currency(value: Decimal, currency: str, least: int, most: int | None = None
 
 
 def _compile(template: str, data: Data, at: datetime) -> bytes:
-    """Set a template with the embedded fonts and a fixed date: deterministic bytes."""
+    """Set a template with the embedded fonts and a fixed date: deterministic bytes.
+
+    The date is of whole seconds: PDF knows no finer ones, and typst refuses them.
+    """
     pdf: bytes = typst.compile(
         _TEMPLATES / template,
         root=_TEMPLATES,
@@ -135,7 +138,7 @@ def _compile(template: str, data: Data, at: datetime) -> bytes:
         ignore_system_fonts=True,
         font_paths=[_TEMPLATES / "fonts"],  # For scripts that the embedded fonts lack.
         sys_inputs={"data": json.dumps(data, ensure_ascii=False, sort_keys=True)},
-        timestamp=at,
+        timestamp=at.replace(microsecond=0),
     )
     return pdf
 

@@ -5,7 +5,7 @@ where it is stored is not decided here.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -102,8 +102,8 @@ def overage_line(
     Args:
         price: The governing price of one credit.
         unbilled: Overage credits not invoiced so far, > 0, exact.
-        credits_before: Overage of the period on earlier invoices, >= 0.
-        invoiced_before_minor: What those invoices claimed for it.
+        credits_before: Overage of the period on earlier invoices, less what notes evened out, >= 0.
+        invoiced_before_minor: What those invoices claim for it.
 
     Returns:
         amount = settle((before + unbilled) x price) - invoiced before, >= 0.
@@ -121,6 +121,15 @@ def overage_line(
         price.unit,
         price.unit_price,
         _within(so_far - invoiced_before_minor),
+    )
+
+
+def claimed_again(line: Line, credit_count: Decimal) -> Line:
+    """Say on an overage line how many of its credits an earlier invoice had and a note took off."""
+    if not credit_count:
+        return line
+    return replace(
+        line, description=f"{line.description}; {plain(credit_count)} of them credited before"
     )
 
 

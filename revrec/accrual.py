@@ -1,7 +1,8 @@
 """What overage is worth before it is invoiced, day by day.
 
 Credits beyond the grants come in, money owed goes out. Rounding is cumulative over the billing
-period, so that many small uses never round to nothing. Source: IFRS 15.B16, 105; rule 8.
+period, so that many small uses never round to nothing. What credit notes conceded on the period
+lowers its revenue as far as usage earned any. Source: IFRS 15.B16, 105, 87-90; rules 8 and 13.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,18 +35,25 @@ class DayUse:
 
 @dataclass(frozen=True)
 class Accrual:
-    """What a day's overage adds to the unbilled receivable, in minor units; may be negative."""
+    """What a day's overage earns, and what concessions take off that; either may be negative.
+
+    The unbilled receivable moves by the difference.
+    """
 
     service_on: date
     amount_minor: int
+    conceded_minor: int = 0
 
 
-def accruals(credits_before: Decimal, days: Sequence[DayUse], price: Price) -> Iterator[Accrual]:
+def accruals(
+    credits_before: Decimal, days: Sequence[DayUse], price: Price, conceded_minor: int = 0
+) -> Iterator[Accrual]:
     """Accrue each day up to settle(credits so far * price).
 
     Args:
         credits_before: Overage of the billing period that was accrued already.
         days: What is new, in the order in which it is to be accrued.
+        conceded_minor: What credit notes conceded on the billing period so far.
 
     Returns:
         One accrual a day, zero ones included; they sum to the change of the settled total.
@@ -54,17 +62,14 @@ def accruals(credits_before: Decimal, days: Sequence[DayUse], price: Price) -> I
     for day in days:
         before = price.of(credit_count)
         credit_count += day.credits
-        yield Accrual(day.service_on, price.of(credit_count) - before)
+        after = price.of(credit_count)
+        conceded = borne(after, conceded_minor) - borne(before, conceded_minor)
+        yield Accrual(day.service_on, after - before, conceded)
 
 
-def share_of_accrual(credits_before: Decimal, credits_of_line: Decimal, price: Price) -> int:
-    """Return how much of the unbilled receivable an invoice line turns into a billed one.
+def borne(used_minor: int, conceded_minor: int) -> int:
+    """Return what concessions take off the revenue of a period: never more than its usage earned.
 
-    Args:
-        credits_before: Overage of the billing period on lines invoiced before this one.
-        credits_of_line: Overage behind this line.
-
-    Returns:
-        Minor units. Once every use is on a line, the shares sum to all that was accrued.
+    Where usage is cancelled after a concession on it, the concession goes with it.
     """
-    return price.of(credits_before + credits_of_line) - price.of(credits_before)
+    return max(0, min(used_minor, conceded_minor))

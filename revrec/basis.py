@@ -17,14 +17,24 @@ from billing_project.kernel.money import prorate
 
 @dataclass(frozen=True)
 class CostBasis:
-    """What was paid for a grant, over its credits."""
+    """What was paid for a grant, over its credits; fixed when the grant was issued.
+
+    A credit note changes no basis. It lowers what may be released in all, `bound_minor`: the price
+    where there is none.
+    """
 
     price_minor: int
     credits: Decimal
+    bound_minor: int | None = None
 
     def earned(self, used: Decimal) -> int:
         """Return what so many used credits have earned in all, in minor units."""
         return prorate(self.price_minor, used, self.credits)
+
+    def left(self, recognised_minor: int) -> int:
+        """Return what may still be released."""
+        bound = self.price_minor if self.bound_minor is None else self.bound_minor
+        return bound - recognised_minor
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,12 @@ def releases(
 
     Returns:
         One release for each service day of use, and one for each end of the grant, which takes
-        whatever is left of the price. Returned credits are released at the basis they had.
+        whatever may still be released. Returned credits are released at the basis they had.
     """
     for ends, run in groupby(movements, key=attrgetter("ends_grant")):
         if ends:
             for end in run:
-                left = basis.price_minor - recognised_minor
+                left = basis.left(recognised_minor)
                 recognised_minor += left
                 yield Release(end.service_on, left, True, (end.transaction_id,))
             continue

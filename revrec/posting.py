@@ -82,9 +82,13 @@ Lines = tuple[PostingLine, ...]
 
 @dataclass(frozen=True)
 class CreditedPart:
-    """What a credit note takes off one promise, and which liability still held it."""
+    """What a credit note takes off one promise: earned revenue, and what another account held.
 
-    liability: Account | None  # None where everything was earned already.
+    `liability` is where the promise was still owed; for overage it is the unbilled receivable,
+    which an overcharge left below zero. None where everything was earned already.
+    """
+
+    liability: Account | None
     contra_minor: int
     liability_minor: int
     about: About
@@ -115,20 +119,25 @@ def credits_expired(amount_minor: int, about: About) -> Lines:
     return _pair(Account.CREDITS_LIABILITY, Account.BREAKAGE_REVENUE, amount_minor, about)
 
 
-def overage_used(amount_minor: int, about: About) -> Lines:
-    """Rules 8 and 31: overage is earned as used; the right to it is unconditional."""
-    return _pair(Account.UNBILLED, Account.OVERAGE_REVENUE, amount_minor, about)
+def overage_used(amount_minor: int, about: About, conceded_minor: int = 0) -> Lines:
+    """Rules 8 and 31: overage is earned as used; the right to it is unconditional.
 
-
-def overage_invoiced(amount_minor: int, accrued_minor: int, about: About) -> Lines:
-    """Rule 10: what was accrued is now billed; only a difference touches revenue."""
+    Args:
+        conceded_minor: What earlier concessions take off it; negative when usage they were
+            about is cancelled.
+    """
     return balanced(
         [
-            PostingLine(Account.RECEIVABLE, amount_minor, about),
-            PostingLine(Account.UNBILLED, -accrued_minor, about),
-            PostingLine(Account.OVERAGE_REVENUE, accrued_minor - amount_minor, about),
+            PostingLine(Account.UNBILLED, amount_minor - conceded_minor, about),
+            PostingLine(Account.OVERAGE_REVENUE, -amount_minor, about),
+            PostingLine(Account.CREDIT_NOTES, conceded_minor, about),
         ]
     )
+
+
+def overage_invoiced(amount_minor: int, about: About) -> Lines:
+    """Rule 10: what was accrued is now billed; revenue moves with usage alone."""
+    return _pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
 
 
 def fee_invoiced(amount_minor: int, about: About) -> Lines:

@@ -58,6 +58,7 @@ class NoteLineInline(ReadOnlyInline):
     fields = (
         link("invoice_line", text="invoice_line.description"),
         money("amount_minor", "amount", currency="credit_note.currency"),
+        money("evened_minor", "of it overcharge", currency="credit_note.currency"),
     )
     list_select_related = ("invoice_line", "credit_note")
     verbose_name_plural = "lines"

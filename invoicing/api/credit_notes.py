@@ -47,10 +47,11 @@ class CreditNoteInput(CreditNotePreviewInput):
 
 
 class CreditedLineOutput(serializers.Serializer[Any]):
-    """What a note takes off a line."""
+    """What a note takes off a line; of it `evened` takes back what was claimed beyond the usage."""
 
     line = serializers.IntegerField(source="invoice_line.position")
     amount = AmountField("amount_minor", currency="credit_note.currency")
+    evened = AmountField("evened_minor", currency="credit_note.currency")
 
 
 class CreditNoteOutput(serializers.Serializer[Any]):
@@ -77,6 +78,7 @@ class CreditNotePreviewOutput(serializers.Serializer[Any]):
     total = AmountField("split.total_minor", currency="invoice.currency")
     open = AmountField("split.open_minor", currency="invoice.currency")
     balance = AmountField("split.balance_minor", currency="invoice.currency")
+    evened = AmountField("evened_minor", currency="invoice.currency")
 
 
 class CreditNoteQuery(serializers.Serializer[Any]):

@@ -19,12 +19,14 @@ from invoicing.documents import invoice_pdf
 from invoicing.lines import Line
 from invoicing.models import InvoiceStatus
 from invoicing.selectors import (
+    OverageState,
     Place,
     Preview,
     events_behind,
     find_invoice,
     find_line,
     invoices,
+    overcharged_periods,
     preview,
     running_period,
 )
@@ -108,6 +110,14 @@ class PreviewLineOutput(serializers.Serializer[Any]):
     amount = AmountField("line.amount_minor")
 
 
+class OverchargeOutput(serializers.Serializer[Any]):
+    """A period whose invoices claim more than was used; a credit note takes it back."""
+
+    service_start_at = UtcDateTimeField(source="billing_period.start_at")
+    service_end_at = UtcDateTimeField(source="billing_period.end_at")
+    amount = AmountField("overcharged_minor", currency="price.currency")
+
+
 class PreviewOutput(serializers.Serializer[Any]):
     """What would be claimed; usage that arrived after `as_of` is not in it yet."""
 
@@ -117,6 +127,7 @@ class PreviewOutput(serializers.Serializer[Any]):
     currency = serializers.CharField(source="preview.currency")
     total = AmountField("preview.total_minor", currency="preview.currency")
     lines = PreviewLineOutput(many=True)
+    overcharged = OverchargeOutput(many=True)
     as_of = UtcDateTimeField(source="state.as_of")
     lag_seconds = QuantityField(source="state.lag_seconds")
 
@@ -187,7 +198,8 @@ class InvoicePreviewView(ApiView):
         customer = customer_named(self.valid_query(PreviewQuery)["customer"])
         at = clock.now()
         seen = preview(running_period(customer, at))
-        answer = _PreviewAnswer(customer.external_id, seen, aggregation_state(at))
+        overcharged = overcharged_periods(customer)
+        answer = _PreviewAnswer(customer.external_id, seen, overcharged, aggregation_state(at))
         return Response(PreviewOutput(answer).data)
 
 
@@ -232,6 +244,7 @@ class _PreviewAnswer:
 
     customer: str
     preview: Preview
+    overcharged: list[OverageState]
     state: AggregationState
 
     @property

@@ -107,6 +107,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('amount_minor', models.BigIntegerField()),
+                ('evened_minor', models.BigIntegerField(default=0)),
+                ('evened_credits', models.DecimalField(decimal_places=12, default=0, max_digits=38)),
                 ('credit_note', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='lines', to='invoicing.creditnote')),
                 ('invoice_line', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credit_note_lines', to='invoicing.invoiceline')),
             ],
@@ -227,6 +229,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='creditnoteline',
             constraint=models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='credit_note_line_amount_positive'),
+        ),
+        migrations.AddConstraint(
+            model_name='creditnoteline',
+            constraint=models.CheckConstraint(condition=models.Q(('evened_minor__gte', 0), ('evened_minor__lte', models.F('amount_minor'))), name='credit_note_line_evened_within_amount'),
+        ),
+        migrations.AddConstraint(
+            model_name='creditnoteline',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('evened_credits', 0), ('evened_minor', 0)), models.Q(('evened_credits__gt', 0), ('evened_credits__lt', 10**24), ('evened_minor__gt', 0)), _connector='OR'), name='credit_note_line_evened_credits'),
         ),
         migrations.AddConstraint(
             model_name='lineusage',

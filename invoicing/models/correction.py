@@ -83,13 +83,20 @@ class CreditNote(models.Model):
 
 
 class CreditNoteLine(models.Model):
-    """What a credit note takes off one invoice line."""
+    """What a credit note takes off one invoice line.
+
+    On overage, the part that takes back what was claimed beyond the usage is evened out: from then
+    on it does not count as claimed. It is decided when the note is issued, and stored here for all
+    who ask; the rest is a concession.
+    """
 
     credit_note = models.ForeignKey(CreditNote, on_delete=models.PROTECT, related_name="lines")
     invoice_line = models.ForeignKey(
         InvoiceLine, on_delete=models.PROTECT, related_name="credit_note_lines"
     )
     amount_minor = models.BigIntegerField()
+    evened_minor = models.BigIntegerField(default=0)
+    evened_credits = models.DecimalField(max_digits=38, decimal_places=12, default=0)
 
     class Meta:
         db_table = "credit_note_line"
@@ -99,6 +106,15 @@ class CreditNoteLine(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(amount_minor__gt=0), name="credit_note_line_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(evened_minor__gte=0, evened_minor__lte=models.F("amount_minor")),
+                name="credit_note_line_evened_within_amount",
+            ),
+            models.CheckConstraint(
+                condition=Q(evened_minor=0, evened_credits=0)
+                | Q(evened_minor__gt=0, evened_credits__gt=0, evened_credits__lt=10**24),
+                name="credit_note_line_evened_credits",
             ),
         ]
 

@@ -10,6 +10,7 @@ from invoicing.selectors.invoices import (
     invoices,
     is_issued,
     lines_left,
+    pack_steps,
 )
 from invoicing.selectors.plans import (
     billing_periods_of,
@@ -52,6 +53,7 @@ __all__ = [
     "overage_price",
     "overage_state",
     "overcharged_periods",
+    "pack_steps",
     "periods_to_invoice",
     "plan_version_of",
     "preview",

@@ -4,8 +4,17 @@ from django.db.models import QuerySet
 
 from billing_project.kernel.errors import NotFound
 from credits.models import CreditGrant
-from invoicing.crediting import LineLeft
-from invoicing.models import CreditNote, Invoice, InvoiceLine, InvoiceStatus
+from invoicing.crediting import LineLeft, Off, PackLeft, pack_left
+from invoicing.models import (
+    CreditNote,
+    CreditNoteLine,
+    CreditNoteReason,
+    Invoice,
+    InvoiceLine,
+    InvoiceStatus,
+)
+
+_FAVOURS = {CreditNoteReason.GOODWILL, CreditNoteReason.PRICE_CONCESSION}
 
 
 def invoices(
@@ -60,6 +69,16 @@ def lines_left(invoice: Invoice) -> list[LineLeft]:
 def grants_of_line(line: InvoiceLine) -> QuerySet[CreditGrant]:
     """Return the paid grant that a credit pack's payment issued: one, or none yet."""
     return CreditGrant.objects.filter(source_key=f"invoice_line:{line.pk}:pack")
+
+
+def pack_steps(line: InvoiceLine) -> list[PackLeft]:
+    """List what a pack's line sold, as it was and after each note on it."""
+    notes = CreditNoteLine.objects.filter(invoice_line=line).order_by("credit_note__sequence")
+    rows = notes.values_list("amount_minor", "credit_note__reason")
+    return pack_left(
+        PackLeft(line.quantity, line.amount_minor),
+        [Off(amount_minor, reason in _FAVOURS) for amount_minor, reason in rows],
+    )
 
 
 def credit_notes(

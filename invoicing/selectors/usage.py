@@ -2,8 +2,10 @@
 
 The overage of a period is claimed after the period's end, in one invoice; usage rated later goes
 to a further one. Where later corrections outweigh what waits, nothing is claimed: the period shows
-in `overcharged_periods` until a credit note or more usage evens it out. A period without overage
-gets no invoice at its end; `credits_used` states its credits whenever somebody asks.
+in `overcharged_periods` until a credit note or more usage evens it out. What a note evened out does
+not count as claimed any more, and is claimed again with later usage (see `invoicing.claims`). A
+period without overage gets no invoice at its end; `credits_used` states its credits whenever
+somebody asks.
 """
 
 from collections.abc import Mapping
@@ -12,14 +14,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, QuerySet, Sum
+from django.db.models import DecimalField, Exists, F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce
 
-from billing_project.kernel.money import settle
 from credits.models import BillingPeriod, RatedUsage
+from invoicing.claims import Claim, Evened, even_out, overcharge, worth
 from invoicing.lines import Line, OveragePrice, UsageShare, credits_used_lines, overage_line
-from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, LineUsage
 from invoicing.selectors.plans import plan_version_of
 from metering.models import Customer
+
+_CREDITS: "DecimalField[Decimal, Decimal]" = DecimalField(max_digits=38, decimal_places=12)
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,17 @@ class OverageState:
     billing_period: BillingPeriod
     price: OveragePrice
     rated: Decimal
-    invoiced: Decimal  # On issued invoices.
-    invoiced_minor: int
+    claim: Claim
+
+    @property
+    def invoiced(self) -> Decimal:
+        """Credits on issued invoices, less what notes evened out."""
+        return self.claim.credits
+
+    @property
+    def invoiced_minor(self) -> int:
+        """Money that issued invoices claim for them."""
+        return self.claim.minor
 
     @property
     def unbilled(self) -> Decimal:
@@ -40,8 +55,16 @@ class OverageState:
     @property
     def unbilled_minor(self) -> int:
         """Money still to claim for the period, settled over the whole of it."""
-        whole = settle(self.rated * self.price.unit_price, self.price.currency)
-        return whole - self.invoiced_minor
+        return worth(self.rated, self.price) - self.invoiced_minor
+
+    @property
+    def overcharged_minor(self) -> int:
+        """Money claimed beyond what was used: what a credit note evens out first."""
+        return overcharge(self.claim, self.rated, self.price)
+
+    def even_out(self, amount_minor: int) -> Evened:
+        """Return the part of a note of so much that takes back an overcharge."""
+        return even_out(self.claim, self.rated, self.price, amount_minor)
 
     def next_line(self) -> Line | None:
         """Return the line that would claim what is unbilled, or None if nothing is."""
@@ -61,14 +84,9 @@ class Preview:
 
 
 def overage_state(billing_period: BillingPeriod) -> OverageState:
-    """Sum a period's overage and what issued invoices claimed of it."""
+    """Sum a period's overage, what issued invoices claimed of it and what notes took back."""
     rated = RatedUsage.objects.filter(billing_period=billing_period).aggregate(
         credits=Sum("overage")
-    )
-    claimed = (
-        InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.OVERAGE)
-        .exclude(invoice__status=InvoiceStatus.DRAFT)
-        .aggregate(credits=Sum("quantity"), minor=Sum("amount_minor"))
     )
     version = plan_version_of(billing_period)
     unit = version.rate_card.pricing_unit.code
@@ -76,8 +94,7 @@ def overage_state(billing_period: BillingPeriod) -> OverageState:
         billing_period,
         OveragePrice(unit, version.overage_price_unrounded, version.currency),
         rated["credits"] or Decimal(0),
-        claimed["credits"] or Decimal(0),
-        claimed["minor"] or 0,
+        _claim(billing_period),
     )
 
 
@@ -90,11 +107,17 @@ def uninvoiced(billing_period: BillingPeriod, kind: LineKind) -> QuerySet[RatedU
 
 
 def periods_to_invoice(at: datetime) -> QuerySet[BillingPeriod]:
-    """List periods that ended by `at` and have overage on no line yet, the oldest first."""
+    """List periods that ended by `at` and have overage to claim on no line yet, the oldest first.
+
+    A period whose corrections outweigh what waits is not listed, however long it stays so.
+    """
     waiting = RatedUsage.objects.filter(
         ~_linked(LineKind.OVERAGE), billing_period=OuterRef("pk")
     ).exclude(overage=0)
-    return _sold_periods().filter(Exists(waiting), end_at__lte=at)
+    ended = _sold_periods().filter(Exists(waiting), end_at__lte=at)
+    # The sums are only worth their cost for the few periods with something on no line.
+    few = _sold_periods().filter(pk__in=list(ended.values_list("pk", flat=True)))
+    return few.alias(unbilled=_unbilled()).filter(unbilled__gt=0)
 
 
 def unbilled_overage(customer: Customer | None = None) -> list[OverageState]:
@@ -103,8 +126,8 @@ def unbilled_overage(customer: Customer | None = None) -> list[OverageState]:
 
 
 def overcharged_periods(customer: Customer | None = None) -> list[OverageState]:
-    """List periods whose later corrections outweigh what waits: candidates for a credit note."""
-    return [state for state in _unsettled_states(customer) if state.unbilled < 0]
+    """List periods that are claimed beyond what was used: candidates for a credit note."""
+    return [state for state in _unsettled_states(customer) if state.overcharged_minor]
 
 
 def credits_used(rows: QuerySet[RatedUsage]) -> list[UsageShare]:
@@ -125,6 +148,42 @@ def preview(billing_period: BillingPeriod) -> Preview:
     lines = [*([claim] if claim else []), *credits_used_lines(state.price.unit, shares)]
     total = sum(line.amount_minor for line in lines)
     return Preview(billing_period, state.price.currency, tuple(lines), total)
+
+
+def _claim(billing_period: BillingPeriod) -> Claim:
+    lines = _issued_lines().filter(billing_period=billing_period)
+    claimed = lines.aggregate(credits=Sum("quantity"), minor=Sum("amount_minor"))
+    taken = CreditNoteLine.objects.filter(invoice_line__in=lines).aggregate(
+        credits=Sum("evened_credits"), evened=Sum("evened_minor"), minor=Sum("amount_minor")
+    )
+    evened_minor = taken["evened"] or 0
+    return Claim(
+        credits=(claimed["credits"] or Decimal(0)) - (taken["credits"] or Decimal(0)),
+        minor=(claimed["minor"] or 0) - evened_minor,
+        conceded_minor=(taken["minor"] or 0) - evened_minor,
+    )
+
+
+def _issued_lines() -> QuerySet[InvoiceLine]:
+    return InvoiceLine.objects.filter(kind=LineKind.OVERAGE).exclude(
+        invoice__status=InvoiceStatus.DRAFT
+    )
+
+
+def _unbilled() -> Combinable:
+    """Sum a period's `OverageState.unbilled` inside the database."""
+    rated = RatedUsage.objects.exclude(overage=0).filter(billing_period=OuterRef("pk"))
+    lines = _issued_lines().filter(billing_period=OuterRef("pk"))
+    notes = CreditNoteLine.objects.filter(
+        invoice_line__kind=LineKind.OVERAGE, invoice_line__billing_period=OuterRef("pk")
+    )
+    evened = _sum(notes, "evened_credits", "invoice_line__billing_period")
+    return _sum(rated, "overage") - _sum(lines, "quantity") + evened
+
+
+def _sum(rows: QuerySet[Any], column: str, by: str = "billing_period") -> Coalesce:
+    sums = rows.order_by().values(by).annotate(sum=Sum(column)).values("sum")
+    return Coalesce(Subquery(sums), Decimal(0), output_field=_CREDITS)
 
 
 def _linked(kind: LineKind) -> Exists:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 
@@ -11,9 +12,18 @@ from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insuffi
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from credits.models import LedgerKind
+from credits.services.rating import rate_customer
+from invoicing.claims import Evened
 from invoicing.crediting import CreditRefused, Split, credit
-from invoicing.models import CreditNote, CreditNoteLine, CreditNoteReason, Invoice, InvoiceLine
-from invoicing.selectors import grants_of_line, is_issued, lines_left
+from invoicing.models import (
+    CreditNote,
+    CreditNoteLine,
+    CreditNoteReason,
+    Invoice,
+    InvoiceLine,
+    LineKind,
+)
+from invoicing.selectors import grants_of_line, is_issued, lines_left, overage_state
 from invoicing.services.locks import (
     CREDIT_NOTE_SERIES,
     lock_invoice,
@@ -32,6 +42,7 @@ class CreditNotePreview:
 
     invoice: Invoice
     split: Split
+    evened_minor: int  # Takes back an overcharge, by what is rated so far.
 
 
 @transaction.atomic
@@ -47,7 +58,9 @@ def issue_credit_note(
 ) -> CreditNote:
     """Take amounts off the lines of a finalized invoice, by a numbered document.
 
-    Where a note takes the rest off a pack that was paid in part, the pack's credits are granted.
+    Off overage, a note first takes back what was claimed beyond the usage, corrections that wait
+    included; the rest is a concession. Where a note takes the rest off a pack that was paid in
+    part, the pack's credits are granted.
 
     Args:
         lines: Invoice lines with minor units > 0, each line once.
@@ -68,24 +81,26 @@ def issue_credit_note(
     if before is not None:
         return _same_note(before, locked, lines, reason)
     split = _split(locked, lines)
+    if any(line.kind == LineKind.OVERAGE for line, _ in lines):
+        rate_customer(customer_id=locked.customer_id, by=by, at=at)
+    evened = _evened(lines)
     note = _write(locked, split, reason=reason, memo=memo, key=key, by=by, at=at)
-    CreditNoteLine.objects.bulk_create(
-        CreditNoteLine(credit_note=note, invoice_line=line, amount_minor=amount_minor)
-        for line, amount_minor in lines
-    )
+    _write_lines(note, lines, evened)
     locked.refresh_from_db(fields=["status", "open_minor", "credited_minor"])
     issue_pack_grants(invoice=locked, effective_at=at, by=by, at=at)
     outbox.publish("money_changed", [locked.customer_id], at)
     audit.record(
         by=by, at=at, action="issue_credit_note", subject=note, reason=reason, memo=memo,
         number=note.number, invoice=locked.number, total_minor=note.total_minor,
+        evened_minor=sum(part.minor for part in evened.values()),
     )  # fmt: skip
     return note
 
 
 def preview_credit_note(*, invoice: Invoice, lines: Asked) -> CreditNotePreview:
     """Show what a note would take off and how it would settle; raises what issuing would."""
-    return CreditNotePreview(invoice, _split(invoice, lines))
+    split = _split(invoice, lines)
+    return CreditNotePreview(invoice, split, sum(part.minor for part in _evened(lines).values()))
 
 
 def _split(invoice: Invoice, lines: Asked) -> Split:
@@ -100,6 +115,15 @@ def _split(invoice: Invoice, lines: Asked) -> Split:
         return credit(lines_left(invoice), asked, Money(invoice.open_minor, invoice.currency))
     except CreditRefused as error:
         raise Insufficient(str(error)) from error
+
+
+def _evened(lines: Asked) -> dict[int, Evened]:
+    """Decide by line what takes back an overcharge; an invoice has one overage line at most."""
+    return {
+        line.pk: overage_state(line.billing_period).even_out(amount_minor)
+        for line, amount_minor in lines
+        if line.kind == LineKind.OVERAGE and line.billing_period is not None
+    }
 
 
 def _refuse_granted_packs(lines: Asked) -> None:
@@ -145,4 +169,18 @@ def _write(
         issued_by=by,
         issued_at=at,
         source_key=key,
+    )
+
+
+def _write_lines(note: CreditNote, lines: Asked, evened: dict[int, Evened]) -> None:
+    nothing = Evened(0, Decimal(0))
+    CreditNoteLine.objects.bulk_create(
+        CreditNoteLine(
+            credit_note=note,
+            invoice_line=line,
+            amount_minor=amount_minor,
+            evened_minor=evened.get(line.pk, nothing).minor,
+            evened_credits=evened.get(line.pk, nothing).credits,
+        )
+        for line, amount_minor in lines
     )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing_project.kernel.errors import Conflict
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
 from invoicing.lines import Line, total_minor
@@ -68,16 +67,6 @@ def clear_lines(invoice: Invoice) -> None:
     LineUsage.objects.filter(line__invoice=invoice).delete()
     invoice.lines.all().delete()
     _set_total(invoice, 0)
-
-
-def refuse_empty(invoice: Invoice) -> None:
-    """Refuse a draft whose lines went away when corrections outweighed its usage.
-
-    Raises:
-        Conflict: it claims nothing and states nothing.
-    """
-    if not invoice.lines.exists():
-        raise Conflict("this draft has no lines: there is nothing to invoice")
 
 
 def _set_total(invoice: Invoice, minor: int) -> None:

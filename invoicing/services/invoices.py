@@ -1,19 +1,19 @@
 """Issue invoices: rebuilt inside the lock, numbered last, frozen by the database afterwards."""
 
-import logging
 from datetime import date, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from billing_project.kernel import audit, outbox
-from billing_project.kernel.errors import BillingError
+from billing_project.kernel.apart import each_apart
+from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from invoicing.selectors import is_issued
-from invoicing.services.drafts import refuse_empty
 from invoicing.services.locks import (
     INVOICE_SERIES,
     lock_invoice,
@@ -29,10 +29,7 @@ from invoicing.services.overage import (
 
 __all__ = ["draft_overage_invoices", "finalize_due", "finalize_invoice"]
 
-_logger = logging.getLogger(__name__)
 
-
-@transaction.atomic
 def finalize_invoice(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     """Issue a draft: from then on it is claimed, numbered and immutable.
 
@@ -41,36 +38,46 @@ def finalize_invoice(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
 
     Raises:
         NotAllowed: a person without the permission.
-        Conflict: the draft has no lines.
+        Conflict: corrections outweighed all its usage, so that it claims and states nothing.
     """
     require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
-    locked = lock_invoice(invoice)
-    if is_issued(locked):
-        return locked
-    if is_overage(locked):
-        rate_customer(customer_id=locked.customer_id, by=by, at=at)
-        rebuild(locked, billing_period_of(locked))
-    refuse_empty(locked)
-    return _issue(locked, by, at)
+    # The refusal comes after the commit: an emptied draft stays empty, and due no more.
+    finalized = _finalize(invoice, by, at)
+    if not is_issued(finalized):
+        raise Conflict("this draft has no lines: there is nothing to invoice")
+    return finalized
 
 
 def finalize_due(*, by: User, at: datetime) -> int:
     """Finalize every draft whose grace is over; each in a transaction of its own.
 
-    Safe to run twice at once. A draft that is refused is logged and left for the next run.
+    Safe to run twice at once. A draft that fails is logged and left for the next run; one that
+    lost its usage is emptied and waits without lines until there is something to claim.
 
     Returns:
         Drafts that are issued now.
     """
     has_lines = Exists(InvoiceLine.objects.filter(invoice=OuterRef("pk")))
     due = Invoice.objects.filter(has_lines, status=InvoiceStatus.DRAFT, ready_at__lte=at)
-    issued = 0
-    for invoice in due.order_by("ready_at", "id"):
-        try:
-            issued += is_issued(finalize_invoice(invoice=invoice, by=by, at=at))
-        except BillingError as error:
-            _logger.warning("invoice_refused", extra={"invoice": invoice.pk, "code": error.code})
-    return issued
+    require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
+    finalize = partial(_is_finalized, by=by, at=at)
+    return each_apart(due.order_by("ready_at", "id"), finalize, step="finalize")
+
+
+def _is_finalized(invoice: Invoice, by: User, at: datetime) -> bool:
+    return is_issued(_finalize(invoice, by, at))
+
+
+@transaction.atomic
+def _finalize(invoice: Invoice, by: User, at: datetime) -> Invoice:
+    """Issue a draft unless nothing is left on it."""
+    locked = lock_invoice(invoice)
+    if is_issued(locked):
+        return locked
+    if is_overage(locked):
+        rate_customer(customer_id=locked.customer_id, by=by, at=at)
+        rebuild(locked, billing_period_of(locked))
+    return _issue(locked, by, at) if locked.lines.exists() else locked
 
 
 def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:

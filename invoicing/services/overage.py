@@ -4,18 +4,20 @@ One period has one open draft at most. Usage rated after it was finalized goes t
 with the period's own service dates.
 """
 
-import logging
 from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from billing_project.kernel import audit
-from billing_project.kernel.errors import BillingError, Invalid
+from billing_project.kernel.apart import each_apart
+from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
-from invoicing.lines import AmountOutOfBounds, credits_used_lines
+from invoicing.lines import AmountOutOfBounds, claimed_again, credits_used_lines
 from invoicing.models import Invoice, InvoiceStatus, LineKind
 from invoicing.selectors import (
     credits_used,
@@ -45,27 +47,18 @@ SELECT l.id, r.id, l.kind
  WHERE r.billing_period_id = %(period)s
    AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind)
 """
-_logger = logging.getLogger(__name__)
 
 
 def draft_overage_invoices(*, by: User, at: datetime) -> int:
     """Draft the overage of every period that ended by `at` and has some on no line yet.
 
-    Safe to run twice at once. A period whose later corrections outweigh what waits gets no draft;
-    see `overcharged_periods`.
+    Safe to run twice at once; a period that fails is logged and left for the next run. One whose
+    later corrections outweigh what waits gets no draft; see `overcharged_periods`.
 
     Returns:
         Drafts made or rebuilt.
     """
-    drafted = 0
-    for billing_period in periods_to_invoice(at):
-        try:
-            drafted += _draft(billing_period, by, at)
-        except BillingError as error:
-            _logger.error(
-                "overage_refused", extra={"billing_period": billing_period.pk, "code": error.code}
-            )
-    return drafted
+    return each_apart(periods_to_invoice(at), partial(_draft, by=by, at=at), step="draft_overage")
 
 
 def is_overage(invoice: Invoice) -> bool:
@@ -99,6 +92,7 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         raise Invalid(str(error)) from error
     if claim is None:
         return
+    claim = claimed_again(claim, claim.quantity - _waiting(billing_period))
     shares = credits_used(uninvoiced(billing_period, LineKind.CREDITS_USED))
     statement = credits_used_lines(state.price.unit, shares)
     write_lines(invoice, [claim, *statement], billing_period)
@@ -118,6 +112,12 @@ def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
         by=by, at=at, action="draft_overage", subject=invoice, total_minor=invoice.total_minor
     )
     return 1
+
+
+def _waiting(billing_period: BillingPeriod) -> Decimal:
+    """Sum the overage that stands behind no line."""
+    rows = uninvoiced(billing_period, LineKind.OVERAGE)
+    return rows.aggregate(credits=Sum("overage"))["credits"] or Decimal(0)
 
 
 def _open_draft(billing_period: BillingPeriod) -> Invoice | None:

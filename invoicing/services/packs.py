@@ -15,8 +15,8 @@ from billing_project.kernel.quantity import round_unrounded
 from credits.models import GrantCategory, PricingUnit
 from credits.services.grants import issue_grant
 from invoicing.lines import AmountOutOfBounds, Line, pack_line
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind
-from invoicing.selectors import grants_of_line
+from invoicing.models import Invoice, InvoiceStatus, LineKind
+from invoicing.selectors import grants_of_line, pack_steps
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.locks import lock_customer
@@ -65,8 +65,9 @@ def sell_credit_pack(
 def issue_pack_grants(*, invoice: Invoice, effective_at: datetime, by: User, at: datetime) -> int:
     """Grant the credits of a paid invoice's packs; call in the transaction of its last payment.
 
-    The grant's price is what the line claims in the end, less what notes took off it. A pack
-    credited in full was not paid for and is not granted.
+    The grant's price is what the line claims in the end, less what notes took off it. A favour
+    (goodwill, price concession) leaves all credits; any other note gives them up in proportion. A
+    pack credited in full was not paid for and is not granted.
 
     Returns:
         Grants issued.
@@ -74,19 +75,20 @@ def issue_pack_grants(*, invoice: Invoice, effective_at: datetime, by: User, at:
     if invoice.status != InvoiceStatus.PAID:
         return 0
     sold = invoice.lines.filter(kind=LineKind.CREDIT_PACK)
-    packs = [line for line in sold if _price(line) and not grants_of_line(line).exists()]
-    for line in packs:
+    waiting = [line for line in sold if not grants_of_line(line).exists()]
+    packs = [(line, left) for line in waiting if (left := pack_steps(line)[-1]).price_minor]
+    for line, left in packs:
         issue_grant(
             customer=invoice.customer,
             category=GrantCategory.PAID,
-            amount=line.quantity,
+            amount=left.credits,
             pricing_unit=PricingUnit.objects.get(code=line.unit),
             reason_code="credit_pack",
             source_key=f"invoice_line:{line.pk}:pack",
             by=by,
             at=at,
             effective_at=effective_at,
-            price_minor=_price(line),
+            price_minor=left.price_minor,
             currency=invoice.currency,
         )
     return len(packs)
@@ -111,10 +113,6 @@ def _same_sale(invoice: Invoice, customer: Customer, line: Line) -> Invoice:
     if before != (customer.pk, line.unit, line.quantity, line.amount_minor):
         raise IdempotencyConflict("this key sold another pack before")
     return invoice
-
-
-def _price(line: InvoiceLine) -> int:
-    return line.amount_minor - line.credited_minor
 
 
 def _local_day(customer: Customer, at: datetime) -> Period:

@@ -1,14 +1,15 @@
 """Sell plans: each period opens with its billing period, its included credits and its fee."""
 
-import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import CharField, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Cast, Concat
 
 from billing_project.kernel import audit, outbox
-from billing_project.kernel.errors import BillingError, Conflict, Invalid
+from billing_project.kernel.apart import each_apart
+from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
@@ -24,7 +25,6 @@ from invoicing.services.locks import lock_customer
 from metering.models import Customer
 
 _FARTHEST_END = timedelta(days=3653)
-_logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
@@ -64,21 +64,12 @@ def subscribe(
 def renew_due(*, by: User, at: datetime) -> int:
     """Open every period that began by `at`: one transaction for each subscription.
 
-    Safe to run twice at once; a subscription that cannot be renewed is logged and left for the
-    next run.
+    Safe to run twice at once; a subscription that fails is logged and left for the next run.
 
     Returns:
         Periods opened.
     """
-    opened = 0
-    for subscription in _due(at):
-        try:
-            opened += _renew(subscription, by, at)
-        except BillingError as error:
-            _logger.error(
-                "renewal_refused", extra={"subscription": subscription.pk, "code": error.code}
-            )
-    return opened
+    return each_apart(_due(at), partial(_renew, by=by, at=at), step="renew")
 
 
 @transaction.atomic

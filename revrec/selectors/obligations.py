@@ -2,9 +2,10 @@
 
 from decimal import Decimal
 
-from django.db.models import Sum
+from django.db.models import F, Sum
 
-from credits.models import LedgerKind, LedgerTransaction
+from credits.models import BillingPeriod, LedgerKind, LedgerTransaction
+from invoicing.models import CreditNoteLine, LineKind
 from revrec.basis import CostBasis
 from revrec.models import EntrySource, PerformanceObligation, RevenueSchedule, RevenueScheduleLine
 from revrec.selectors.facts import accounted
@@ -14,9 +15,14 @@ USES = (LedgerKind.DRAWN, LedgerKind.RETURNED)
 
 
 def basis_of(obligation: PerformanceObligation) -> CostBasis:
-    """Return what the credits of a promise cost; its grant must have been issued."""
-    assert obligation.grant is not None
-    return CostBasis(obligation.price_minor, obligation.grant.amount)
+    """Return what the credits of a promise cost; its grant must have been issued.
+
+    The basis is the grant's own, at its inception. A later note lowers the promise's price, and so
+    what may still be released, but not what used credits earned.
+    """
+    grant = obligation.grant
+    assert grant is not None
+    return CostBasis(grant.price_minor, grant.amount, bound_minor=obligation.price_minor)
 
 
 def used_credits(obligation: PerformanceObligation) -> Decimal:
@@ -31,6 +37,17 @@ def used_credits(obligation: PerformanceObligation) -> Decimal:
         kind__in=USES,
     )
     return -(uses.aggregate(credits=Sum("credits"))["credits"] or Decimal(0))
+
+
+def conceded_on(billing_period: BillingPeriod) -> int:
+    """Return what notes in the books conceded on a period's overage, in minor units."""
+    lines = CreditNoteLine.objects.filter(
+        accounted(SourceType.CREDIT_NOTE, "credit_note_id"),
+        invoice_line__billing_period=billing_period,
+        invoice_line__kind=LineKind.OVERAGE,
+    )
+    conceded = lines.aggregate(minor=Sum(F("amount_minor") - F("evened_minor")))
+    return conceded["minor"] or 0
 
 
 def newest_schedule(obligation: PerformanceObligation) -> RevenueSchedule:

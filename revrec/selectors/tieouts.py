@@ -15,7 +15,7 @@ from django.db.models import QuerySet, Sum
 
 from billing_project.kernel.canonical import canonical_json, sha256_hex
 from credits.models import RatedUsage
-from invoicing.models import InvoiceLine, LineKind
+from invoicing.models import CreditNoteLine, InvoiceLine, LineKind
 from invoicing.selectors import overage_price
 from revrec.accrual import Price
 from revrec.chain import GENESIS
@@ -114,24 +114,28 @@ def untied_revenue() -> Iterator[Mismatch]:
 
 
 def untied_unbilled() -> Iterator[Mismatch]:
-    """Compare 1200 with overage that was used and is on no invoice in the books."""
+    """Compare 1200 with overage that was earned, less what invoice lines in the books still claim.
+
+    It is negative where they claim more than was used.
+    """
     ledger = _sums_by_obligation(Account.UNBILLED)
-    used = _by_billing_period(
-        RatedUsage.objects.filter(facts.accounted(SourceType.RATED_USAGE)), "overage"
-    )
-    invoiced = _by_billing_period(
-        InvoiceLine.objects.filter(facts.accounted(SourceType.INVOICE_LINE), kind=LineKind.OVERAGE),
-        "quantity",
-    )
-    promises = PerformanceObligation.objects.filter(kind=ObligationKind.OVERAGE)
-    for promise in promises.select_related("billing_period").order_by("id"):
-        assert promise.billing_period is not None, "an overage promise is a billing period's"
-        price = Price(*overage_price(promise.billing_period))
-        period_id = promise.billing_period.pk
-        expected = price.of(used.get(period_id, _NONE)) - price.of(invoiced.get(period_id, _NONE))
+    for promise, charge in _overage_charges():
         found = ledger.get(promise.pk, 0)
+        expected = charge.earned_minor - charge.claimed_minor
         if expected != found:
             yield Mismatch(f"performance_obligation:{promise.pk}", str(expected), str(found))
+
+
+def untied_overage() -> Iterator[Mismatch]:
+    """Compare a period's overage revenue with its usage at its price, less what was conceded."""
+    revenue = _sums_by_obligation(Account.OVERAGE_REVENUE)
+    contra = _sums_by_obligation(Account.CREDIT_NOTES)
+    for promise, charge in _overage_charges():
+        found = -revenue.get(promise.pk, 0) - contra.get(promise.pk, 0)
+        if charge.earned_minor != found:
+            yield Mismatch(
+                f"performance_obligation:{promise.pk}", str(charge.earned_minor), str(found)
+            )
 
 
 def untied_receivables() -> Iterator[Mismatch]:
@@ -228,6 +232,37 @@ def unaccounted_facts(at: datetime | None = None) -> Iterator[Mismatch]:
             yield Mismatch(f"{name}:{pk}", "in the books", "not accounted for")
 
 
+@dataclass(frozen=True)
+class _Charge:
+    """What a period's overage earned, and what its invoice lines still claim after notes."""
+
+    earned_minor: int
+    claimed_minor: int
+
+
+def _overage_charges() -> Iterator[tuple[PerformanceObligation, _Charge]]:
+    """Work out each period from its facts alone, by nothing that was posted."""
+    rows = RatedUsage.objects.filter(facts.accounted(SourceType.RATED_USAGE))
+    used = dict(rows.order_by().values_list("billing_period_id").annotate(Sum("overage")))
+    claims = InvoiceLine.objects.filter(
+        facts.accounted(SourceType.INVOICE_LINE), kind=LineKind.OVERAGE
+    )
+    claimed = dict(claims.order_by().values_list("billing_period_id").annotate(Sum("amount_minor")))
+    notes = CreditNoteLine.objects.filter(
+        facts.accounted(SourceType.CREDIT_NOTE, "credit_note_id"),
+        invoice_line__kind=LineKind.OVERAGE,
+    ).values_list("invoice_line__billing_period_id")
+    taken = dict(notes.order_by().annotate(Sum("amount_minor")))
+    evened = dict(notes.order_by().annotate(Sum("evened_minor")))
+    promises = PerformanceObligation.objects.filter(kind=ObligationKind.OVERAGE)
+    for promise in promises.select_related("billing_period").order_by("id"):
+        assert promise.billing_period is not None, "an overage promise is a billing period's"
+        key = promise.billing_period.pk
+        worth = Price(*overage_price(promise.billing_period)).of(used.get(key, _NONE))
+        earned = max(0, worth - (taken.get(key, 0) - evened.get(key, 0)))
+        yield promise, _Charge(earned, claimed.get(key, 0) - taken.get(key, 0))
+
+
 def _mismatches(query: str) -> Iterator[Mismatch]:
     with connection.cursor() as cursor:
         cursor.execute(query)
@@ -253,10 +288,3 @@ def _customer_mismatches(account: Account, claims: str, sign: int) -> Iterator[M
 def _sums_by_obligation(account: Account) -> dict[int | None, int]:
     rows = Posting.objects.filter(account=account.value).values_list("obligation_id")
     return dict(rows.annotate(total=Sum("amount_minor")).order_by())
-
-
-def _by_billing_period(
-    rows: QuerySet[RatedUsage] | QuerySet[InvoiceLine], column: str
-) -> dict[int, Decimal]:
-    sums = rows.values_list("billing_period_id").annotate(total=Sum(column)).order_by()
-    return dict(sums)

@@ -1,13 +1,9 @@
 """Account for what was claimed and what was paid: issued invoice lines and payments."""
 
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 from itertools import groupby
 
-from django.db.models import Sum
-
 from invoicing.models import Invoice, InvoiceLine, LineKind, Payment
-from revrec.accrual import share_of_accrual
 from revrec.models import (
     ObligationKind,
     PerformanceObligation,
@@ -25,10 +21,10 @@ from revrec.posting import (
     payment_received,
 )
 from revrec.schedule import day_of, service_days, straight_line
-from revrec.selectors.facts import accounted, unaccounted_lines, unaccounted_payments
+from revrec.selectors.facts import unaccounted_lines, unaccounted_payments
 from revrec.services.drafts import Run, about, over
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
-from revrec.services.overage import overage_obligation, price_of
+from revrec.services.overage import overage_obligation
 from revrec.sources import Source, SourceType
 
 
@@ -40,7 +36,6 @@ def account_invoices(run: Run) -> int:
     posted = 0
     lines = unaccounted_lines(run.customer_id)
     for invoice, of_invoice in groupby(lines, key=lambda line: line.invoice):
-        # One by one: an overage line's share depends on the lines of earlier invoices.
         posted += _account_invoice(run, invoice, list(of_invoice))
     return posted
 
@@ -99,17 +94,12 @@ def _pack(run: Run, line: InvoiceLine) -> Lines:
 
 
 def _overage(run: Run, line: InvoiceLine) -> Lines:
-    """Turn what was accrued for the line's usage into a claim; a difference is revenue."""
+    """Turn what was accrued for the usage into a claim."""
     assert line.billing_period is not None
-    price = price_of(line.billing_period)
-    accrued = share_of_accrual(_credits_before(line), line.quantity, price)
-    obligation = overage_obligation(line.billing_period, price.currency)
-    obligation.price_minor += line.amount_minor - accrued
-    obligation.recognised_minor += line.amount_minor - accrued
-    obligation.save(update_fields=["price_minor", "recognised_minor"])
-    dimensions = About(price.currency, obligation.pk, line.pk)
+    obligation = overage_obligation(line.billing_period, line.invoice.currency)
+    dimensions = About(obligation.currency, obligation.pk, line.pk)
     span = service_days(line.service_start_at, line.service_end_at)
-    return overage_invoiced(line.amount_minor, accrued, over(dimensions, *span))
+    return overage_invoiced(line.amount_minor, over(dimensions, *span))
 
 
 def _statement(run: Run, line: InvoiceLine) -> Lines:
@@ -135,16 +125,6 @@ def _obligation(line: InvoiceLine, kind: ObligationKind) -> PerformanceObligatio
         price_minor=line.amount_minor,
         source_key=f"invoice_line:{line.pk}",
     )
-
-
-def _credits_before(line: InvoiceLine) -> Decimal:
-    """Return the overage of the line's period on lines that are in the books already."""
-    earlier = InvoiceLine.objects.filter(
-        accounted(SourceType.INVOICE_LINE),
-        billing_period=line.billing_period,
-        kind=LineKind.OVERAGE,
-    )
-    return earlier.aggregate(credits=Sum("quantity"))["credits"] or Decimal(0)
 
 
 def _payment_draft(run: Run, payment: Payment) -> EntryDraft:

@@ -1,4 +1,8 @@
-"""Account for credit notes: revenue caught up, promises shortened, the claim reduced."""
+"""Account for credit notes: revenue caught up, promises shortened, the claim reduced.
+
+What a note on overage evens out was never earned: it comes off the unbilled receivable. That part
+was decided when the note was issued; only what it conceded touches revenue.
+"""
 
 from decimal import Decimal
 
@@ -16,6 +20,7 @@ from revrec.schedule import day_of, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule, used_credits
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
+from revrec.services.overage import concede
 from revrec.sources import Source, SourceType
 
 _LIABILITIES = {
@@ -47,14 +52,28 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
     """Lower one promise by what the note takes off it."""
     obligation = _obligation_of(line.invoice_line)
     kind = ObligationKind(obligation.kind)
+    if kind == ObligationKind.OVERAGE:
+        return _take_off_overage(obligation, line)
     split = split_credit(_promise(obligation, kind), line.amount_minor, reason)
     _lower(obligation, split)
     if kind == ObligationKind.FEE:
         _revise_schedule(run, obligation)
     return CreditedPart(
-        liability=_LIABILITIES.get(kind),
+        liability=_LIABILITIES[kind],
         contra_minor=split.contra_minor,
         liability_minor=split.liability_minor,
+        about=About(obligation.currency, obligation.pk, line.invoice_line_id),
+    )
+
+
+def _take_off_overage(obligation: PerformanceObligation, line: CreditNoteLine) -> CreditedPart:
+    assert obligation.billing_period is not None
+    contra = concede(obligation.billing_period, line.amount_minor - line.evened_minor)
+    _lower(obligation, CreditSplit(contra, 0))
+    return CreditedPart(
+        liability=Account.UNBILLED,
+        contra_minor=contra,
+        liability_minor=line.amount_minor - contra,
         about=About(obligation.currency, obligation.pk, line.invoice_line_id),
     )
 
@@ -67,15 +86,14 @@ def _obligation_of(line: InvoiceLine) -> PerformanceObligation:
 
 
 def _promise(obligation: PerformanceObligation, kind: ObligationKind) -> Promise:
-    done = whole = Decimal(1)  # Overage is earned as it is used.
     if kind == ObligationKind.FEE:
         schedule = newest_schedule(obligation)
         done = Decimal(earned_days(obligation))
         whole = Decimal((schedule.end_on - schedule.start_on).days)
-    elif kind == ObligationKind.CREDITS:
+    else:
         # An unpaid pack has no grant yet: nothing of it is done.
         done = used_credits(obligation)
-        whole = obligation.grant.amount if obligation.grant else whole
+        whole = obligation.grant.amount if obligation.grant else Decimal(1)
     return Promise(obligation.price_minor, obligation.recognised_minor, done, whole)
 
 

@@ -1,4 +1,9 @@
-"""Account for overage: earned on the day it was used, unbilled until an invoice claims it."""
+"""Account for overage: earned on the day it was used, unbilled until an invoice claims it.
+
+A billing period's postings follow from three figures alone, in whatever order they came to be:
+4020 = what its usage is worth; 4900 = what notes conceded, up to that; 1200 = the rest of the
+usage, less what its invoice lines still claim. A negative 1200 is an overcharge.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -9,18 +14,22 @@ from django.db.models import Sum
 
 from credits.models import BillingPeriod, RatedUsage
 from invoicing.selectors import overage_price
-from revrec.accrual import Accrual, DayUse, Price, accruals
+from revrec.accrual import Accrual, DayUse, Price, accruals, borne
 from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import EntryKind, overage_used
 from revrec.schedule import day_of
 from revrec.selectors.facts import unaccounted_overage
+from revrec.selectors.obligations import conceded_on
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.sources import Source, SourceType
 
 
 def accrue_overage(run: Run) -> int:
-    """Post Dr 1200 Cr 4020 for each service day with new overage; return the entries posted."""
+    """Post Dr 1200 Cr 4020 for each service day with new overage; return the entries posted.
+
+    What notes conceded before is taken off again as far as the usage now earns it: Dr 4900.
+    """
     posted = 0
     rows = list(unaccounted_overage(run.customer_id).select_related("billing_period"))
     for billing_period, of_period in groupby(rows, key=lambda row: row.billing_period):
@@ -43,6 +52,13 @@ def overage_obligation(billing_period: BillingPeriod, currency: str) -> Performa
     return obligation
 
 
+def concede(billing_period: BillingPeriod, more_minor: int) -> int:
+    """Return what a further concession takes off a period's revenue; it is not in the books yet."""
+    used = price_of(billing_period).of(_credits_of(billing_period))
+    before = conceded_on(billing_period)
+    return borne(used, before + more_minor) - borne(used, before)
+
+
 def price_of(billing_period: BillingPeriod) -> Price:
     """Return what a credit beyond the grants costs in a period."""
     return Price(*overage_price(billing_period))
@@ -58,9 +74,10 @@ def _accrue_period(run: Run, billing_period: BillingPeriod, rows: Sequence[Rated
         for day, group in by_day.items()
     ]
     new = sum((day.credits for day in days), Decimal(0))
-    steps = list(accruals(_credits_of(billing_period) - new, days, price))
+    before = _credits_of(billing_period) - new
+    steps = list(accruals(before, days, price, conceded_on(billing_period)))
     obligation = overage_obligation(billing_period, price.currency)
-    _follow(obligation, sum(step.amount_minor for step in steps))
+    _follow(obligation, sum(step.amount_minor - step.conceded_minor for step in steps))
     idle = [step.service_on for step in steps if not step.amount_minor]
     note_nothing_to_post(sources=_sources(row for day in idle for row in by_day[day]))
     drafts = [
@@ -91,7 +108,9 @@ def _draft(
         kind=EntryKind.OVERAGE_USED,
         description=f"Overage used on {step.service_on}",
         customer_id=run.customer_id,
-        lines=overage_used(step.amount_minor, about(obligation, step.service_on)),
+        lines=overage_used(
+            step.amount_minor, about(obligation, step.service_on), step.conceded_minor
+        ),
         source_key=_key(obligation, step.service_on, rows),
         sources=_sources(rows),
     )

@@ -209,7 +209,7 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
                 "quantity": "150", "unit": "credit", "unit_price": "0", "amount": "0.00",
             },
         ],
-        "as_of": "2026-10-23T00:00:00Z", "lag_seconds": "0",
+        "as_of": "2026-10-23T00:00:00Z", "lag_seconds": "0", "overcharged": [],
     }  # fmt: skip
     settings.BILLING_CLOCK = datetime(2030, 1, 1, tzinfo=UTC).isoformat()
     assert reader.get("invoices/preview?customer=acme").status_code == 404
@@ -232,7 +232,7 @@ def test_a_credit_note_is_issued_once_for_its_key(month: Subscription) -> None:
         "number": "CN-000001", "invoice": "INV-000001", "customer": "acme",
         "reason": "service_failure", "memo": "Slow", "currency": "USD", "total": "12.00",
         "open": "12.00", "balance": "0.00", "issued_at": "2026-11-22T00:00:00Z",
-        "lines": [{"line": 1, "amount": "12.00"}],
+        "lines": [{"line": 1, "amount": "12.00", "evened": "0.00"}],
     }  # fmt: skip
     again = api.post("credit_notes", NOTE, "note-1")
     assert (again.json(), again["Idempotency-Replayed"]) == (answer.json(), "true")
@@ -286,6 +286,6 @@ def test_a_preview_of_a_note_stores_nothing(month: Subscription, reader: Api) ->
 
     assert answer.json() == {
         "invoice": "INV-000001", "currency": "USD", "total": "12.00", "open": "12.00",
-        "balance": "0.00",
+        "balance": "0.00", "evened": "0.00",
     }  # fmt: skip
     assert not CreditNote.objects.exists()

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revrec.accrual import DayUse, Price, accruals, share_of_accrual
+from revrec.accrual import Accrual, DayUse, Price, accruals, borne
 
 CENT = Price(Decimal("0.012"), "USD")
 FIRST = date(2026, 11, 1)
@@ -42,20 +42,31 @@ def test_yen_are_whole() -> None:
     assert [step.amount_minor for step in steps] == [0, 1, 0]  # 0.4, 0.8, 1.2.
 
 
+def test_concessions_follow_usage_down_and_up_again() -> None:
+    # 100 credits, 1.20, of which 0.50 was conceded; cancelled to 0.24, then back to 0.72.
+    steps = list(accruals(Decimal(100), _days("-80", "40"), CENT, conceded_minor=50))
+
+    assert steps == [Accrual(FIRST, -96, -26), Accrual(FIRST + timedelta(days=1), 48, 26)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.decimals(0, 10**6, places=6), max_size=12),
-    st.integers(0, 12),
+    st.lists(st.decimals(-(10**6), 10**6, places=6), max_size=12),
     st.decimals(0, 10, places=6),
+    st.integers(0, 10**7),
 )
-def test_lines_claim_all_that_was_accrued(
-    uses: list[Decimal], cut: int, unit_price: Decimal
+def test_days_sum_to_usage_less_what_it_bears_of_concessions(
+    uses: list[Decimal], unit_price: Decimal, conceded: int
 ) -> None:
     price = Price(unit_price, "USD")
-    days = [DayUse(FIRST, use) for use in uses]
 
-    accrued = sum(step.amount_minor for step in accruals(Decimal(0), days, price))
+    steps = list(accruals(Decimal(0), [DayUse(FIRST, use) for use in uses], price, conceded))
 
-    first, rest = sum(uses[:cut], Decimal(0)), sum(uses[cut:], Decimal(0))
-    claimed = share_of_accrual(Decimal(0), first, price) + share_of_accrual(first, rest, price)
-    assert accrued == claimed
+    whole = price.of(sum(uses, Decimal(0)))
+    earned = sum(step.amount_minor - step.conceded_minor for step in steps)
+    assert sum(step.amount_minor for step in steps) == whole
+    assert (
+        earned
+        == whole - borne(whole, conceded)
+        == (max(0, whole - conceded) if whole > 0 else whole)
+    )

@@ -23,6 +23,7 @@ ALL = [
     checks.liabilities_tie,
     checks.revenue_ties,
     checks.unbilled_ties,
+    checks.overage_earns_its_use,
     checks.receivables_tie,
     checks.customer_balances_tie,
     checks.grants_earn_their_cost,
@@ -83,7 +84,8 @@ FAULTS: list[tuple[str, set[str]]] = [
      {"chain_is_intact", "grants_earn_their_cost", "closes_stand"}),
     ("UPDATE posting SET amount_minor = amount_minor * 2 WHERE entry_id IN"
      " (SELECT id FROM journal_entry WHERE kind = 'overage_used')",
-     {"chain_is_intact", "revenue_ties", "unbilled_ties", "closes_stand"}),
+     {"chain_is_intact", "revenue_ties", "unbilled_ties", "overage_earns_its_use",
+      "closes_stand"}),
     ("UPDATE posting SET account_id = '1000' WHERE account_id = '2200'",
      {"chain_is_intact", "customer_balances_tie", "closes_stand"}),
     ("UPDATE posting SET amount_minor = -amount_minor WHERE entry_id IN"
@@ -104,7 +106,7 @@ FAULTS: list[tuple[str, set[str]]] = [
      {"closes_stand"}),
     ("DELETE FROM entry_source WHERE source_type = 'payment'", {"facts_are_accounted"}),
     ("DELETE FROM entry_source WHERE source_type = 'rated_usage'",
-     {"facts_are_accounted", "unbilled_ties"}),
+     {"facts_are_accounted", "unbilled_ties", "overage_earns_its_use"}),
 ]  # fmt: skip
 
 

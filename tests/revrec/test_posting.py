@@ -43,6 +43,7 @@ def _signed(lines: Lines) -> dict[str, int]:
         (credits_used, "2100", "4010"),
         (credits_expired, "2100", "4030"),
         (overage_used, "1200", "4020"),
+        (overage_invoiced, "1100", "1200"),
         (fee_invoiced, "1100", "2120"),
         (fee_earned, "2120", "4000"),
     ],
@@ -59,19 +60,16 @@ def test_a_correction_downward_turns_the_rule_around() -> None:
     assert _signed(overage_used(-700, USD)) == {"1200": -700, "4020": 700}
 
 
-@pytest.mark.parametrize(
-    ("invoiced", "accrued", "expected"),
-    [
-        (700, 700, {"1100": 700, "1200": -700}),
-        (750, 700, {"1100": 750, "1200": -700, "4020": -50}),
-        (650, 700, {"1100": 650, "1200": -700, "4020": 50}),
-        (700, 0, {"1100": 700, "4020": -700}),
-    ],
-)
-def test_invoicing_reclassifies_what_was_accrued(
-    invoiced: int, accrued: int, expected: dict[str, int]
-) -> None:
-    assert _signed(overage_invoiced(invoiced, accrued, USD)) == expected
+def test_a_concession_is_taken_off_what_usage_earns() -> None:
+    assert _signed(overage_used(700, USD, 200)) == {"1200": 500, "4020": -700, "4900": 200}
+
+
+def test_an_evened_out_overcharge_comes_off_the_unbilled_receivable() -> None:
+    part = CreditedPart(Account.UNBILLED, 300, 700, USD)
+
+    lines = credit_note_issued([part], open_minor=0, balance_minor=1_000, about=About("USD"))
+
+    assert _signed(lines) == {"2200": -1_000, "4900": 300, "1200": 700}
 
 
 def test_an_unpaid_note_reduces_the_receivable() -> None:
@@ -110,7 +108,7 @@ def test_currencies_never_balance_each_other() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(-(10**12), 10**12), st.integers(0, 10**12)), max_size=6))
 def test_rules_put_together_balance_and_hold_no_zero(amounts: list[tuple[int, int]]) -> None:
-    lines = joined(overage_invoiced(invoiced, accrued, USD) for invoiced, accrued in amounts)
+    lines = joined(overage_used(used, USD, conceded) for used, conceded in amounts)
 
     assert sum(line.amount_minor for line in lines) == 0
     assert all(line.amount_minor for line in lines)

@@ -42,14 +42,15 @@ CREATE TRIGGER keep_table BEFORE TRUNCATE ON invoice
 ALTER TABLE invoice ENABLE ALWAYS TRIGGER keep_table;
 
 -- Lines join, change and leave while their invoice is a draft; afterwards only what a credit note
--- took off moves.
+-- took off moves. The invoice is held until the change commits, so that none is issued meanwhile.
 CREATE FUNCTION invoice_line_keep_issued() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     state text;
     moving text[] := ARRAY['credited_minor'];
 BEGIN
     SELECT status INTO state FROM invoice
-     WHERE id = CASE TG_OP WHEN 'DELETE' THEN OLD.invoice_id ELSE NEW.invoice_id END;
+     WHERE id = CASE TG_OP WHEN 'DELETE' THEN OLD.invoice_id ELSE NEW.invoice_id END
+       FOR SHARE;
     IF state = 'draft' AND (TG_OP <> 'UPDATE' OR OLD.invoice_id = NEW.invoice_id) THEN
         RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
     END IF;
@@ -67,12 +68,18 @@ CREATE TRIGGER keep_table BEFORE TRUNCATE ON invoice_line
     FOR EACH STATEMENT EXECUTE FUNCTION kernel_refuse_change();
 ALTER TABLE invoice_line ENABLE ALWAYS TRIGGER keep_table;
 
--- The rated usage behind a line is frozen with its invoice. Whole statements are judged: a draft
--- takes tens of thousands of rows at once.
+-- The rated usage behind a line is frozen with its invoice, which is held until the change commits.
+-- Whole statements are judged: a draft takes tens of thousands of rows at once.
 CREATE FUNCTION line_usage_keep_issued() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    issued boolean;
 BEGIN
-    IF EXISTS (SELECT FROM changed_rows u JOIN invoice_line l ON l.id = u.line_id
-                 JOIN invoice i ON i.id = l.invoice_id WHERE i.status <> 'draft') THEN
+    SELECT bool_or(status <> 'draft') INTO issued FROM (
+        SELECT status FROM invoice
+         WHERE id IN (SELECT l.invoice_id FROM invoice_line l
+                       WHERE l.id IN (SELECT u.line_id FROM changed_rows u))
+         ORDER BY id FOR SHARE) held;
+    IF issued THEN
         RAISE EXCEPTION 'usage behind an issued line is frozen: % refused', TG_OP
             USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;
     END IF;
@@ -143,28 +150,40 @@ BEGIN
         RAISE EXCEPTION 'a credit note takes off lines of its own invoice only'
             USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
     END IF;
+    IF NEW.evened_minor > 0
+       AND NOT EXISTS (SELECT FROM invoice_line WHERE id = NEW.invoice_line_id AND kind = 'overage')
+    THEN
+        RAISE EXCEPTION 'a credit note evens out overage only'
+            USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER follow_credit_note_line AFTER INSERT ON credit_note_line
     FOR EACH ROW EXECUTE FUNCTION invoice_line_follow_credit_note();
 ALTER TABLE credit_note_line ENABLE ALWAYS TRIGGER follow_credit_note_line;
 
--- At commit a note's lines sum to the note.
+-- At commit a note's lines sum to the note, whichever of them came.
 CREATE FUNCTION credit_note_lines_sum() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+    note credit_note;
     lines bigint;
 BEGIN
+    SELECT * INTO note FROM credit_note WHERE id = (to_jsonb(NEW) ->> TG_ARGV[0])::bigint;
     SELECT coalesce(sum(amount_minor), 0) INTO lines FROM credit_note_line
-     WHERE credit_note_id = NEW.id;
-    IF lines <> NEW.total_minor THEN
-        RAISE EXCEPTION 'credit note % totals % but its lines sum to %', NEW.number, NEW.total_minor, lines
+     WHERE credit_note_id = note.id;
+    IF lines <> note.total_minor THEN
+        RAISE EXCEPTION 'credit note % totals % but its lines sum to %', note.number, note.total_minor, lines
             USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
     END IF;
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER lines_sum AFTER INSERT ON credit_note
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION credit_note_lines_sum();
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION credit_note_lines_sum('id');
 ALTER TABLE credit_note ENABLE ALWAYS TRIGGER lines_sum;
+CREATE CONSTRAINT TRIGGER lines_sum AFTER INSERT ON credit_note_line
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION credit_note_lines_sum('credit_note_id');
+ALTER TABLE credit_note_line ENABLE ALWAYS TRIGGER lines_sum;
 
 -- At commit an issued invoice's lines sum to its total.
 CREATE FUNCTION invoice_lines_sum() RETURNS trigger LANGUAGE plpgsql AS $$
