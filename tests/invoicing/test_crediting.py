@@ -1,11 +1,13 @@
 """What notes take off lines, and how they settle."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_project.kernel.money import Money
-from invoicing.crediting import CreditRefused, LineLeft, Split, credit
+from invoicing.crediting import CreditRefused, LineLeft, Off, PackLeft, Split, credit, pack_left
 
 LINES = [LineLeft(1, 4900, 0), LineLeft(2, 1200, 1000), LineLeft(3, 0, 0)]
 
@@ -74,3 +76,32 @@ def test_notes_never_take_more_than_was_claimed_and_return_no_more_than_was_paid
     assert open_minor >= 0
     assert balance <= paid
     assert open_minor == total - paid - (sum(credited) - balance)
+
+
+def test_a_favour_keeps_a_packs_credits_and_a_cancellation_gives_them_up() -> None:
+    sold = PackLeft(Decimal(10_000), 9_000)
+
+    # 90.00 - 10.00 as a favour; half of the 80.00 left is cancelled, and half of the credits.
+    steps = pack_left(sold, [Off(1_000, True), Off(4_000, False)])
+
+    assert steps == [sold, PackLeft(Decimal(10_000), 8_000), PackLeft(Decimal(5_000), 4_000)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.decimals("0.000001", 10**9, places=6),
+    st.lists(st.tuples(st.integers(1, 10**6), st.booleans()), max_size=8),
+)
+def test_what_is_left_of_a_pack_never_costs_more_a_credit(
+    credit_count: Decimal, notes: list[tuple[int, bool]]
+) -> None:
+    price = sum(amount for amount, _ in notes) + 1
+    sold = PackLeft(credit_count, price)
+
+    last = pack_left(sold, [Off(*note) for note in notes])[-1]
+
+    assert last.price_minor == 1
+    rounding = Decimal("0.000000000001")
+    assert credit_count / price - rounding <= last.credits <= credit_count
+    if not any(keeps for _, keeps in notes):
+        assert abs(last.credits - credit_count / price) <= rounding

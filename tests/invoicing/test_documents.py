@@ -1,5 +1,6 @@
 """The documents: right words and numbers, inert names, the same bytes for the same rows."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -15,9 +16,10 @@ from invoicing.documents import (
     number,
     unit_price,
 )
-from invoicing.models import Invoice
+from invoicing.models import CreditNote, Invoice
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
+from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import subscribe
 from tests.invoicing.builders import (
@@ -25,6 +27,7 @@ from tests.invoicing.builders import (
     END,
     START,
     Shop,
+    cancel,
     customer_of,
     fee_invoice,
     overage_invoices,
@@ -150,3 +153,37 @@ def test_what_people_wrote_is_text_and_nothing_else(shop: Shop) -> None:
 def test_a_draft_is_no_document(shop: Shop) -> None:
     with pytest.raises(Conflict, match="finalize it first"):
         invoice_pdf(fee_invoice(subscribed(shop)))
+
+
+def test_every_kind_of_document_is_set_whenever_it_was_issued(shop: Shop) -> None:
+    moment = timedelta(hours=3, minutes=7, seconds=9, microseconds=123_456)
+    subscription = subscribed(shop)
+    pack = sell_credit_pack(
+        customer=subscription.customer, pricing_unit=shop.unit, amount=Decimal(10),
+        price_minor=900, key="pack", by=shop.maker, at=START + moment,
+    )  # fmt: skip
+    use(shop, 150, START + DAY, "req-1")
+    use(shop, 50, START + DAY, "req-2", model="large")
+    draft_overage_invoices(by=shop.worker, at=END + moment)
+    finalize_due(by=shop.worker, at=END + DAY + moment)
+    cancel(shop, "req-2", END + 2 * DAY)
+    [overage] = overage_invoices(subscription)
+    for invoice in (pack, overage, fee_invoice(subscription)):
+        record_payment(
+            invoice=invoice, amount_minor=50, method="card", reference=f"r{invoice.pk}",
+            paid_at=END + 2 * DAY, by=shop.maker, at=END + 2 * DAY + moment,
+        )  # fmt: skip
+        issue_credit_note(
+            invoice=invoice, lines=[(invoice.lines.get(amount_minor__gt=0), 40)], memo="",
+            reason="billing_error", key=f"n{invoice.pk}", by=shop.maker, at=END + 2 * DAY + moment,
+        )  # fmt: skip
+    use(shop, 70, START + DAY, "req-3", known_at=END + 3 * DAY)
+    draft_overage_invoices(by=shop.worker, at=END + 3 * DAY + moment)
+    finalize_due(by=shop.worker, at=END + 4 * DAY + moment)
+
+    issued = Invoice.objects.exclude(status="draft")
+    pdfs = [invoice_pdf(invoice) for invoice in issued]
+    pdfs += [credit_note_pdf(note) for note in CreditNote.objects.all()]
+
+    assert len(pdfs) == 4 + 3
+    assert all(pdf.startswith(b"%PDF-") for pdf in pdfs)

@@ -132,6 +132,7 @@ def test_a_draft_that_lost_all_its_usage_claims_nothing(shop: Shop) -> None:
 
     invoice.refresh_from_db()
     assert (invoice.status, invoice.number) == (InvoiceStatus.DRAFT, None)
+    assert (invoice.total_minor, invoice.lines.count()) == (0, 0)  # Not due any more.
     use(shop, 200, START + DAY, "req-3", known_at=END + 2 * DAY)
     draft_overage_invoices(by=shop.worker, at=END + 2 * DAY)
     assert overage_invoices(subscription) == [invoice]  # The same draft takes it up.

@@ -13,6 +13,7 @@ from invoicing.models import CreditNote, CreditNoteLine, Invoice
 from invoicing.selectors import overage_state, overcharged_periods, periods_to_invoice
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.locks import CREDIT_NOTE_SERIES, take_number
 from metering.services.adjust import cancel_event
 from metering.services.aggregate import aggregate_batches
 from tests.invoicing.builders import (
@@ -182,7 +183,7 @@ def test_a_period_with_nothing_to_claim_is_not_looked_at_again(
     [
         ({"evened_minor": 101, "evened_credits": 1}, "evened_within_amount"),
         ({"evened_minor": 1}, "evened_credits"),
-        ({"evened_minor": 1, "evened_credits": Decimal("NaN")}, "evened_credits"),
+        ({"evened_minor": 1, "evened_credits": Decimal(10) ** 24}, "evened_credits"),
         ({"evened_credits": 1}, "evened_credits"),
         ({"evened_minor": 1, "evened_credits": 1}, "evens out overage only"),
     ],
@@ -197,17 +198,13 @@ def test_postgresql_refuses_evening_out_what_is_no_overcharge(
         invoice=fee, lines=[(fee.lines.get(), 100)], reason="goodwill", memo="", key="n",
         by=shop.worker, at=LATE,
     )  # fmt: skip
-    line = note.lines.get()
-    line.pk, line._state.adding = None, True
+
     with pytest.raises(DatabaseError, match=message), transaction.atomic():
-        _insert_again(line, changes)
+        _forge_second(note, changes)
 
 
-def _insert_again(line: CreditNoteLine, changes: dict[str, object]) -> None:
-    """Insert a copy of a note's line past the service, on a second note of the same invoice."""
-    first = line.credit_note
-    from invoicing.services.locks import CREDIT_NOTE_SERIES, take_number
-
+def _forge_second(first: CreditNote, changes: dict[str, object]) -> None:
+    """Write a second note on the same line past the service."""
     sequence, number = take_number(CREDIT_NOTE_SERIES)
     second = CreditNote.objects.create(
         invoice=first.invoice, number=number, sequence=sequence, reason="goodwill",
@@ -215,5 +212,5 @@ def _insert_again(line: CreditNoteLine, changes: dict[str, object]) -> None:
         issued_by=first.issued_by, issued_at=LATE, source_key="forged",
     )  # fmt: skip
     CreditNoteLine.objects.create(
-        credit_note=second, invoice_line=line.invoice_line, amount_minor=100, **changes
+        credit_note=second, invoice_line=first.invoice.lines.get(), amount_minor=100, **changes
     )

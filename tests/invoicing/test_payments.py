@@ -15,6 +15,7 @@ from billing_project.kernel.errors import (
 )
 from billing_project.kernel.models import User
 from credits.models import CreditGrant
+from invoicing.checks import packs_are_granted
 from invoicing.models import Invoice, Payment
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import finalize_invoice
@@ -148,9 +149,9 @@ def test_a_pack_without_sense_is_not_sold(
         )  # fmt: skip
 
 
-def _credit(shop: Shop, invoice: Invoice, amount_minor: int) -> None:
+def _credit(shop: Shop, invoice: Invoice, amount_minor: int, reason: str = "goodwill") -> None:
     issue_credit_note(
-        invoice=invoice, lines=[(invoice.lines.get(), amount_minor)], reason="goodwill",
+        invoice=invoice, lines=[(invoice.lines.get(), amount_minor)], reason=reason,
         memo="", key=f"note-{amount_minor}", by=shop.maker, at=START + 3 * DAY,
     )  # fmt: skip
 
@@ -172,6 +173,35 @@ def test_a_note_over_the_rest_of_a_pack_grants_it(shop: Shop) -> None:
 
     grant = CreditGrant.objects.get()
     assert (grant.price_minor, grant.effective_at) == (6000, START + 3 * DAY)
+
+
+@pytest.mark.parametrize(
+    "reason", ["billing_error", "duplicate", "cancel_future", "service_failure"]
+)
+def test_a_pack_cancelled_in_part_is_granted_in_part(shop: Shop, reason: str) -> None:
+    invoice = _pack(shop)
+    _pay(shop, invoice, 100)
+
+    _credit(shop, invoice, 8900, reason)
+
+    grant = CreditGrant.objects.get()
+    # 10,000 credits x 1.00 / 90.00: each costs 0.009, as it was sold.
+    assert (grant.amount, grant.price_minor) == (Decimal("111.111111111111"), 100)
+    assert list(packs_are_granted()) == []
+
+
+def test_a_pack_granted_beyond_what_was_kept_is_found(shop: Shop) -> None:
+    invoice = _pack(shop)
+    _pay(shop, invoice, 100)
+    _credit(shop, invoice, 8900, "cancel_future")
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE credit_grant DISABLE TRIGGER USER")
+        cursor.execute("UPDATE credit_grant SET amount = 10000, remaining = 10000")
+        cursor.execute("ALTER TABLE credit_grant ENABLE TRIGGER USER")
+
+    assert len(list(packs_are_granted())) == 1
 
 
 def test_a_pack_credited_in_full_is_never_granted(shop: Shop) -> None:
