@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.widgets import UnfoldAdminRadioSelectWidget
+from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
@@ -39,10 +39,15 @@ from metering.models import (
     QuarantinedEvent,
     UsageWindow,
 )
-from metering.models.event import AdjustmentType, QuarantineState
+from metering.models.event import AdjustmentType, QuarantineReason, QuarantineState
 from metering.selectors.events import newest_adjustment
 from metering.services.adjust import cancel_event
-from metering.services.quarantine import dismiss_quarantined, replay_quarantine
+from metering.services.quarantine import (
+    ReplayResult,
+    dismiss_quarantined,
+    map_customer_id,
+    replay_quarantine,
+)
 
 _ADJUST = "metering.adjust_meterevent"
 _REPLAY = "metering.replay_quarantinedevent"
@@ -63,6 +68,29 @@ class CancelEventForm(ReasonForm):
             ("Happened", moment_text(event.timestamp)),
             ("Says", ", ".join(f"{key} {value}" for key, value in event.properties.items())),
         ]
+
+
+class MapForm(ReasonForm):
+    """Whose usage came under an unknown id."""
+
+    subject: QuarantinedEvent
+    customer = forms.ModelChoiceField(
+        label="Customer's external id",
+        queryset=Customer.objects.all(),
+        to_field_name="external_id",
+        help_text="The id under which we bill this customer, exactly.",
+        error_messages={"invalid_choice": "No customer has this external id."},
+        widget=UnfoldAdminTextInputWidget,
+    )
+    field_order = ("customer", "reason")
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List the id, and how much waits under it."""
+        external_id = self.subject.customer_external_id
+        waiting = QuarantinedEvent.objects.filter(
+            customer_external_id=external_id, state=QuarantineState.OPEN
+        )
+        return [("Came under", external_id), ("Waiting events", f"{waiting.count():,}")]
 
 
 class ReplayForm(ActionForm):
@@ -221,7 +249,32 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
             },
         ),
     )
-    actions_detail = ("replay", "dismiss")
+    actions_detail = ("map_customer", "replay", "dismiss")
+
+    @form_action(
+        "Map to customer",
+        permission=_REPLAY,
+        form=MapForm,
+        icon="person_add",
+        offered=lambda event: (
+            event.state == QuarantineState.OPEN
+            and event.reason == QuarantineReason.UNKNOWN_CUSTOMER
+        ),
+        is_final=True,
+        explanation="From now on this id names the customer too, and all that waits under it is"
+        " stored and billed to them. Nothing can take the name back.",
+    )
+    def map_customer(self, by: User, event: QuarantinedEvent, form: MapForm) -> str:
+        """Let the id name a customer, and replay what came under it."""
+        customer = form.cleaned_data["customer"]
+        done = map_customer_id(
+            external_id=event.customer_external_id,
+            customer=customer,
+            reason=form.cleaned_data["reason"],
+            by=by,
+            at=now(),
+        )
+        return f"{event.customer_external_id} names {customer.external_id} now. {_told(done)}"
 
     @form_action(
         "Replay",
@@ -230,15 +283,11 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
         icon="replay",
         offered=lambda event: event.state == QuarantineState.OPEN,
         explanation="What can be billed by now is stored and counted; the rest keeps waiting."
-        " Map an unknown customer first, by an alias.",
+        " Map an unknown customer first.",
     )
     def replay(self, by: User, event: QuarantinedEvent, form: ReplayForm) -> str:
         """Send what was chosen through the door again."""
-        done = replay_quarantine(by=by, at=now(), **form.selection())
-        return (
-            f"Replayed {done.replayed}, already stored {done.duplicates},"
-            f" in conflict {done.conflicts}, still open {done.still_open}."
-        )
+        return _told(replay_quarantine(by=by, at=now(), **form.selection()))
 
     @form_action(
         "Dismiss",
@@ -316,6 +365,13 @@ class EventRejectionAdmin(ReadOnlyAdmin):
     list_filter = ("code", "api_key_name")
     ordering = ("-last_at",)
     fields = ("code", "api_key_name", "day", "count", document("sample"), "last_at")
+
+
+def _told(done: ReplayResult) -> str:
+    return (
+        f"Replayed {done.replayed}, already stored {done.duplicates},"
+        f" in conflict {done.conflicts}, still open {done.still_open}."
+    )
 
 
 def _window_of(event: MeterEvent) -> dict[str, object]:

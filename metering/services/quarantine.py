@@ -10,10 +10,11 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from metering.events import EventInput
 from metering.judging import Status
-from metering.models import QuarantinedEvent
+from metering.models import Customer, QuarantinedEvent
 from metering.models.event import QuarantineState
 from metering.selectors.customers import customer_ids
 from metering.services.capture import Candidate, settle_candidates
+from metering.services.customers import add_alias
 from metering.services.retrying import atomic_with_retries
 
 _AT_ONCE = 1000
@@ -68,6 +69,21 @@ def replay_quarantine(
     for start in range(0, len(wanted), _AT_ONCE):
         result += _replay(wanted[start : start + _AT_ONCE], by, at)
     return result
+
+
+def map_customer_id(
+    *, external_id: str, customer: Customer, reason: str, by: User, at: datetime
+) -> ReplayResult:
+    """Let an unknown id name a customer, and store all that waited under it.
+
+    The alias stands even if the replay is cut off: the rest can be replayed again.
+
+    Raises:
+        Invalid: no reason, or the id cannot be an alias.
+        Conflict: the id names another customer already.
+    """
+    add_alias(external_id=external_id, customer=customer, reason=reason, by=by, at=at)
+    return replay_quarantine(by=by, at=at, customer_external_id=external_id)
 
 
 @atomic_with_retries

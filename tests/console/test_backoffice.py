@@ -33,12 +33,12 @@ pytestmark = pytest.mark.django_db
 
 # What each role may do, as the buttons it is shown.
 MAY = {
-    "support": {"grant_credits", "void", "expire", "credit", "replay", "dismiss"},
+    "support": {"grant_credits", "void", "expire", "credit", "map_customer", "replay", "dismiss"},
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
-    "engineering": {"replay", "dismiss", "cancel", "revoke"},
+    "engineering": {"map_customer", "replay", "dismiss", "cancel", "revoke"},
     "product": set(),
     "auditor": set(),
 }  # fmt: skip

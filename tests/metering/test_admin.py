@@ -8,7 +8,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing_project.kernel.models import User
-from metering.models import Customer, EventIdentity, MeterEvent, QuarantinedEvent, UsageWindow
+from metering.models import (
+    Customer,
+    CustomerAlias,
+    EventIdentity,
+    MeterEvent,
+    QuarantinedEvent,
+    UsageWindow,
+)
 from metering.services.aggregate import aggregate_batches
 from metering.services.customers import add_alias
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
@@ -74,6 +81,47 @@ def test_all_that_waits_is_replayed_together(
     send(client_of(support), action_url(waiting, "replay"), scope=scope)
 
     assert MeterEvent.objects.count() == 2
+
+
+def test_an_unknown_id_is_mapped_and_all_that_waits_under_it_is_replayed(
+    support: User, acme: Customer, at: datetime
+) -> None:
+    report(at, an_event("e1", customer="nobody"), an_event("e2", customer="nobody"))
+    report(at, an_event("e3", customer="somebody"))
+    waiting = QuarantinedEvent.objects.get(identifier="e1")
+    client, url = client_of(support), action_url(waiting, "map_customer")
+
+    response = send(client, url, customer="acme", reason="renamed")
+
+    assert told(response).startswith("success: nobody names acme now. Replayed 2, ")
+    assert set(MeterEvent.objects.values_list("identifier", flat=True)) == {"e1", "e2"}
+    alias = CustomerAlias.objects.get()
+    assert (alias.external_id, alias.customer, alias.created_by) == ("nobody", acme, support)
+    assert url not in client.get(page_of(waiting)).content.decode()
+
+
+@pytest.mark.parametrize("customer", ["none", "", "\x00", "Acme"])
+def test_an_id_is_mapped_to_a_customer_that_exists(
+    support: User, at: datetime, customer: str
+) -> None:
+    report(at, an_event("e1", customer="nobody"))
+    url = action_url(QuarantinedEvent.objects.get(), "map_customer")
+
+    response = send(client_of(support), url, customer=customer, reason="renamed")
+
+    assert response.status_code == 422
+    assert not CustomerAlias.objects.exists()
+    assert not MeterEvent.objects.exists()
+
+
+def test_what_waits_for_another_reason_is_not_mapped(support: User, at: datetime) -> None:
+    report(at, an_event("e1", event_name="unheard_of"))
+    waiting = QuarantinedEvent.objects.get()
+
+    page = client_of(support).get(page_of(waiting)).content.decode()
+
+    assert action_url(waiting, "map_customer") not in page
+    assert action_url(waiting, "replay") in page
 
 
 def test_a_dismissed_event_is_kept_and_offers_nothing_more(support: User, at: datetime) -> None:
