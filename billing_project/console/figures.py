@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Count, Min, Q, Sum, TextField
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Sum, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, TruncDate
 
@@ -13,13 +13,14 @@ from billing_project.console.charts import Row
 from billing_project.kernel.models import AuditEntry, OutboxMessage, PolicyChange, PolicyStatus
 from billing_project.kernel.money import exponent
 from credits.models import CreditGrant, RatedUsage
-from invoicing.models import Invoice
-from invoicing.models.invoice import InvoiceStatus
-from metering.models import EventBatch, QuarantinedEvent, UsageWindow
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.selectors import OverageState, overcharged_periods
+from metering.models import Customer, EventBatch, QuarantinedEvent, UsageWindow
 from metering.models.event import QuarantineState
 from revrec.models import Posting
 
 RECEIVABLE, UNBILLED = ("1100",), ("1200",)
+STUCK_AFTER = timedelta(minutes=15)  # A note is taken up within seconds while the worker runs.
 DEFERRED, REVENUE = ("2100", "2120"), ("4",)
 
 
@@ -56,6 +57,17 @@ def waiting_notes() -> list[Waiting]:
     """Count the notes of each topic of the outbox."""
     rows = (
         OutboxMessage.objects.values("topic")
+        .annotate(count=Count("id"), since=Min("created_at"))
+        .order_by("topic")
+    )
+    return [Waiting(row["topic"], row["count"], row["since"]) for row in rows]
+
+
+def stuck_notes(at: datetime) -> list[Waiting]:
+    """Count the notes of each topic that have waited too long: something fails again and again."""
+    rows = (
+        OutboxMessage.objects.filter(created_at__lte=at - STUCK_AFTER)
+        .values("topic")
         .annotate(count=Count("id"), since=Min("created_at"))
         .order_by("topic")
     )
@@ -171,6 +183,32 @@ def drafts(limit: int = 6) -> list[Invoice]:
         .select_related("customer")
         .order_by("ready_at", "id")[:limit]
     )
+
+
+def overcharged(customers: int = 20) -> list[OverageState]:
+    """List the periods that are claimed beyond what was used, of those corrected last.
+
+    Only a correction that no invoice took up can make one: the other customers are not summed.
+    """
+    issued = LineUsage.objects.filter(rated_usage=OuterRef("pk"), kind=LineKind.OVERAGE).exclude(
+        line__invoice__status=InvoiceStatus.DRAFT
+    )
+    corrected = (
+        RatedUsage.objects.filter(~Exists(issued), overage__lt=0)
+        .values_list("customer_id")
+        .annotate(newest=Max("id"))
+        .order_by("-newest")[:customers]
+    )
+    found = Customer.objects.in_bulk([pk for pk, _ in corrected])
+    return [state for customer in found.values() for state in overcharged_periods(customer)]
+
+
+def invoice_of_overage(billing_period_id: int) -> Invoice | None:
+    """Return the newest issued invoice of a period's overage."""
+    lines = InvoiceLine.objects.filter(billing_period=billing_period_id, kind=LineKind.OVERAGE)
+    issued = lines.exclude(invoice__status=InvoiceStatus.DRAFT).select_related("invoice")
+    line = issued.order_by("-invoice_id").first()
+    return line.invoice if line else None
 
 
 def draft_counts(at: datetime) -> tuple[int, int]:

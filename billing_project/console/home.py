@@ -12,11 +12,11 @@ from django.urls import reverse
 from billing_project.console import figures
 from billing_project.console.charts import chart_data, chart_options, days_until
 from billing_project.console.navigation import may_read
-from billing_project.kernel.backoffice.display import money_text, number_text, object_url
-from billing_project.kernel.backoffice.policies import why_not
+from billing_project.console.waiting import age_text, queue_of
+from billing_project.kernel.backoffice.display import number_text
 from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.clock import now
-from billing_project.kernel.models import OutboxMessage, User
+from billing_project.kernel.models import OutboxMessage
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import midnight
 from invoicing.models import Invoice
@@ -44,6 +44,7 @@ class Step:
     state: str
     is_done: bool
     url: str
+    is_stuck: bool = False
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             ),
         ],
         "chart_options": chart_options(),
-        "queue": _queue(request.user, at),
+        "queue": queue_of(request.user, at),
         "last_check": figures.last_check(),
         "books_url": reverse("console:books"),
         "lineage_url": reverse("console:lineage"),
@@ -168,37 +169,6 @@ def _steps(at: datetime) -> list[Step]:
 def _waiting_step(title: str, count: int, since: datetime | None, at: datetime, url: str) -> Step:
     if not count or since is None:
         return Step(title, "up to date", True, url)
-    seconds = max(0, int((at - since).total_seconds()))
-    return Step(title, f"{count:,} waiting, oldest {_ago(seconds)}", False, url)
-
-
-def _ago(seconds: int) -> str:
-    for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {name}"
-    return f"{seconds} s"
-
-
-def _queue(user: Any, at: datetime) -> list[dict[str, Any]]:
-    """List what waits for people; `can` says whether this person may take it up."""
-    items: list[dict[str, Any]] = []
-    for change in figures.changes_to_decide():
-        may_decide = isinstance(user, User) and user.has_perm("kernel.approve_policychange")
-        items.append(
-            {
-                "title": change.title,
-                "note": f"policy change by {change.proposed_by}",
-                "url": object_url(change),
-                "can": may_decide and not why_not(user, change),
-            }
-        )
-    for invoice in figures.drafts():
-        items.append(
-            {
-                "title": f"{invoice} for {invoice.customer.name}",
-                "note": f"draft of {money_text(invoice.total_minor, invoice.currency)}",
-                "url": object_url(invoice),
-                "can": invoice.ready_at <= at and user.has_perm("invoicing.finalize_invoice"),
-            }
-        )
-    return items
+    state = f"{count:,} waiting, oldest {age_text(since, at)}"
+    is_stuck = at - since >= figures.STUCK_AFTER
+    return Step(title, f"{state}: stuck" if is_stuck else state, False, url, is_stuck)

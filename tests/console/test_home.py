@@ -16,11 +16,13 @@ from billing_project.console.home import DAYS
 from billing_project.kernel import outbox
 from billing_project.kernel.books import Finding, Result
 from billing_project.kernel.models import AuditEntry, User
+from invoicing.selectors import unbilled_overage
+from invoicing.services.subscriptions import renew_due
 from revrec.selectors.reports import revenue_totals
 from tests.console.backoffice import client_of, page_of
 from tests.console.chain import CLOSED_AT as NOW
 from tests.console.chain import Chain, run_chain
-from tests.invoicing.builders import START, propose
+from tests.invoicing.builders import START, cancel, propose, use
 
 pytestmark = pytest.mark.django_db
 
@@ -89,19 +91,59 @@ def test_the_queue_names_what_the_person_can_take_up(
 ) -> None:
     change = propose(chain.shop, "spare").policy_change
 
-    (item,) = [i for i in home(approver).context["queue"] if i["url"] == page_of(change)]
-    (same,) = [i for i in home(support).context["queue"] if i["url"] == page_of(change)]
+    (item,) = [i for i in home(approver).context["queue"] if i.url == page_of(change)]
+    (same,) = [i for i in home(support).context["queue"] if i.url == page_of(change)]
 
-    assert item["can"]
-    assert not same["can"]
+    assert item.can
+    assert not same.can
 
 
 def test_the_proposer_is_not_told_to_decide(chain: Chain, approver: User) -> None:
     change = propose(replace(chain.shop, maker=approver), "spare").policy_change
 
-    (item,) = [i for i in home(approver).context["queue"] if i["url"] == page_of(change)]
+    (item,) = [i for i in home(approver).context["queue"] if i.url == page_of(change)]
 
-    assert not item["can"]
+    assert not item.can
+
+
+def test_an_overcharged_period_waits_with_its_invoice(
+    chain: Chain, support: User, auditor: User
+) -> None:
+    cancel(chain.shop, "req-2", NOW)
+
+    (item,) = [i for i in home(support).context["queue"] if "too much" in i.title]
+    (same,) = [i for i in home(auditor).context["queue"] if "too much" in i.title]
+
+    # 50 credits x USD 0.012 = USD 0.60 were claimed; USD 0.10 of it was conceded before.
+    assert item.title == "Acme was charged 0.50 USD too much"
+    assert item.url == page_of(chain.overage)
+    assert (item.can, same.can) == (True, False)
+
+
+def test_a_running_period_is_not_summed_for_the_queue(
+    chain: Chain, django_assert_num_queries: Any
+) -> None:
+    renew_due(by=chain.shop.worker, at=NOW)
+    use(chain.shop, 500, NOW, "running")
+    assert unbilled_overage()
+
+    with django_assert_num_queries(1):
+        assert figures.overcharged() == []
+
+
+def test_notes_that_nobody_takes_up_are_named_by_topic(chain: Chain, auditor: User) -> None:
+    outbox.publish("usage_changed", [1, 2], NOW - timedelta(minutes=16))
+    outbox.publish("usage_changed", [3], NOW - timedelta(minutes=14))
+    outbox.publish("credits_changed", [4], NOW - timedelta(minutes=14))
+
+    context = home(auditor).context
+
+    (item,) = [i for i in context["queue"] if "stuck" in i.title]
+    assert item.title == "2 notes of usage changed are stuck"
+    assert item.url.endswith("?topic__exact=usage_changed")
+    assert client_of(auditor).get(item.url).status_code == 200
+    stuck = {step.title: step.state for step in context["steps"] if step.is_stuck}
+    assert stuck == {"Rate and draw down": "3 waiting, oldest 16 min: stuck"}
 
 
 def test_usage_and_charges_are_summed_by_day(chain: Chain) -> None:

@@ -1,0 +1,89 @@
+"""What waits for people: decisions, drafts, overcharged periods, notes that nobody takes up."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+
+from billing_project.console import figures
+from billing_project.kernel.backoffice.display import money_text, object_url
+from billing_project.kernel.backoffice.policies import why_not
+from billing_project.kernel.backoffice.related import list_url
+from billing_project.kernel.models import OutboxMessage, User
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that waits, and whether the person who looks can take it up."""
+
+    title: str
+    note: str
+    url: str
+    can: bool = False
+
+
+def queue_of(user: Any, at: datetime) -> list[Item]:
+    """List what waits: what is wrong first, then what is to be decided or issued."""
+    if not isinstance(user, User):
+        return []
+    return [*_stuck(at), *_overcharged(user), *_decisions(user), *_drafts(user, at)]
+
+
+def age_text(since: datetime, at: datetime) -> str:
+    """Say how long something has waited ("5 min")."""
+    seconds = max(0, int((at - since).total_seconds()))
+    for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {name}"
+    return f"{seconds} s"
+
+
+def _stuck(at: datetime) -> Iterator[Item]:
+    for note in figures.stuck_notes(at):
+        yield Item(
+            f"{note.count:,} notes of {note.topic.replace('_', ' ')} are stuck",
+            f"the oldest for {age_text(note.since, at)}: see the worker's log",
+            list_url(OutboxMessage, {"topic__exact": note.topic}),
+        )
+
+
+def _overcharged(user: User) -> Iterator[Item]:
+    may_credit = user.has_perm("invoicing.issue_creditnote")
+    for state in figures.overcharged():
+        period = state.billing_period
+        amount = money_text(state.overcharged_minor, state.price.currency)
+        yield Item(
+            f"{period.customer.name} was charged {amount} too much",
+            f"overage from {period.start_at:%Y-%m-%d}: needs a credit note",
+            _invoice_url(period.pk),
+            may_credit,
+        )
+
+
+def _invoice_url(billing_period_id: int) -> str:
+    invoice = figures.invoice_of_overage(billing_period_id)
+    return object_url(invoice) if invoice else reverse("admin:invoicing_invoice_changelist")
+
+
+def _decisions(user: User) -> Iterator[Item]:
+    may_decide = user.has_perm("kernel.approve_policychange")
+    for change in figures.changes_to_decide():
+        yield Item(
+            change.title,
+            f"policy change by {change.proposed_by}",
+            object_url(change),
+            may_decide and not why_not(user, change),
+        )
+
+
+def _drafts(user: User, at: datetime) -> Iterator[Item]:
+    may_issue = user.has_perm("invoicing.finalize_invoice")
+    for invoice in figures.drafts():
+        yield Item(
+            f"{invoice} for {invoice.customer.name}",
+            f"draft of {money_text(invoice.total_minor, invoice.currency)}",
+            object_url(invoice),
+            may_issue and invoice.ready_at <= at,
+        )
