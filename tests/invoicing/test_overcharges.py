@@ -1,6 +1,6 @@
 """Overage cancelled after its invoice: found, credited once, and claimed again with later usage."""
 
-from datetime import timedelta
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -47,9 +47,9 @@ def invoice(shop: Shop) -> Invoice:
     return invoice
 
 
-def _bill(shop: Shop, at: object) -> None:
-    draft_overage_invoices(by=shop.worker, at=at)  # type: ignore[arg-type]
-    finalize_due(by=shop.worker, at=at + timedelta(hours=24))  # type: ignore[operator]
+def _bill(shop: Shop, at: datetime) -> None:
+    draft_overage_invoices(by=shop.worker, at=at)
+    finalize_due(by=shop.worker, at=at + DAY)
 
 
 def _note(shop: Shop, invoice: Invoice, minor: int, key: str = "n") -> CreditNoteLine:

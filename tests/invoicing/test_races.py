@@ -69,7 +69,7 @@ def test_an_invoice_is_not_issued_while_another_session_changes_it(
     shop: Shop, other: psycopg.Connection, statement: str
 ) -> None:
     draft = _overage_draft(shop)
-    other.execute(statement, [draft.pk])  # type: ignore[call-overload]
+    other.execute(statement, [draft.pk])
 
     def finalize() -> None:
         finalize_due(by=shop.worker, at=END + DAY)
@@ -96,7 +96,7 @@ def test_a_session_that_comes_after_the_issue_is_refused(
 
     def change() -> None:
         try:
-            other.execute(statement, [draft.pk])  # type: ignore[call-overload]
+            other.execute(statement, [draft.pk])
         except psycopg.Error as error:
             refused.append(error)
 
