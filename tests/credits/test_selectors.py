@@ -4,8 +4,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from billing_project.kernel import outbox
+from credits.models import RatedUsage
 from credits.selectors import UnitBalance, balance, ledger_history, rating_state
 from credits.selectors.balances import Expiring
 from credits.services.grants import void_grant
@@ -98,3 +100,14 @@ def test_the_lag_is_how_long_usage_waits(shop: Shop) -> None:
     outbox.publish("usage_changed", [shop.customer.pk], shop.at)
 
     assert rating_state(shop.at + timedelta(seconds=90)) == (shop.at, Decimal(90))
+
+
+def test_overage_of_a_period_is_found_by_its_own_index(shop: Shop) -> None:
+    waiting = RatedUsage.objects.filter(billing_period=shop.period()).exclude(overage=0)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        plan = waiting.order_by("id").explain()
+        cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")
+
+    assert "rated_usage_overage" in plan
