@@ -13,7 +13,7 @@ def make_fresh_database() -> None:
     """Empty the database if the demo made it, then migrate.
 
     Raises:
-        DemoRefused: it holds tables that the demo did not make.
+        DemoRefused: it holds data that the demo did not make, or somebody is connected to it.
     """
     with connection.cursor() as cursor:
         if not _is_ours(cursor):
@@ -22,11 +22,10 @@ def make_fresh_database() -> None:
                 f"database {name!r} holds data that the demo did not make; name another one in"
                 " DATABASE_URL, or in EMBEDDED_PG_NAME for the embedded server"
             )
-        # A server or worker that still runs on the last demo would block the drop for ever.
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        if _is_in_use(cursor):
+            raise DemoRefused(
+                "a server or worker still uses the database; stop it first (Ctrl-C in `make serve`)"
+            )
         cursor.execute("DROP SCHEMA IF EXISTS public CASCADE")
         cursor.execute("CREATE SCHEMA public")
         cursor.execute(f"COMMENT ON SCHEMA public IS '{_MARK}'")
@@ -47,3 +46,16 @@ def _is_ours(cursor: CursorWrapper) -> bool:
         return False  # Somebody else's tables.
     cursor.execute("SELECT EXISTS (SELECT FROM customer) OR EXISTS (SELECT FROM kernel_user)")
     return not cursor.fetchone()[0]
+
+
+def _is_in_use(cursor: CursorWrapper) -> bool:
+    """Tell whether other programs are connected; those that just left get a second to go."""
+    for _ in range(10):
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend')"
+        )
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute("SELECT pg_sleep(0.1)")
+    return True

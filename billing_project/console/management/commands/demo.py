@@ -97,8 +97,14 @@ class Command(BaseCommand):
                 console.print(f"[red]{result.title}: {finding.subject}: {finding.message}")
         if any(result.findings for result in checks):
             raise DemoRefused("the books do not hold; see the findings above")
+        console.print(
+            "Invoiced less the credit note = recognised + deferred, less what is unbilled."
+        )
         console.print(f"Figures in {path.relative_to(settings.BASE_DIR)}")
-        console.print(f"Login demo / {PASSWORD}; one login a role, for example ann.approver")
+        console.print(
+            f"Logins (password {PASSWORD}): demo; or by role sam.support, mia.maker, ann.approver,"
+            " pat.product, eli.engineer, ada.auditor"
+        )
 
 
 def _embedded_server() -> EmbeddedServer | None:
