@@ -15,6 +15,7 @@ from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
+    IntegerField,
     MoneyField,
     QuantityField,
     UtcDateTimeField,
@@ -81,7 +82,7 @@ class GrantRequest(serializers.Serializer[Any]):
     amount = QuantityField(positive=True)
     unit = serializers.CharField(max_length=32)
     price = MoneyField(required=False)
-    priority = serializers.IntegerField(min_value=0, max_value=MAX_PRIORITY, default=50)
+    priority = IntegerField(min_value=0, max_value=MAX_PRIORITY, default=50)
     effective_at = UtcDateTimeField(required=False)
     expires_at = UtcDateTimeField(required=False, allow_null=True, default=None)
     scope = ScopeSerializer(required=False)
@@ -160,7 +161,7 @@ class LedgerQuery(serializers.Serializer[Any]):
     """Whose entries, and of which grant."""
 
     customer = ExternalIdField(required=False)
-    grant = serializers.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
+    grant = IntegerField(min_value=1, max_value=2**63 - 1, required=False)
 
 
 class GrantQuery(serializers.Serializer[Any]):

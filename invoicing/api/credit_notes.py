@@ -12,7 +12,12 @@ from rest_framework.response import Response
 from billing_project.kernel import clock
 from billing_project.kernel.canonical import sha256_hex
 from billing_project.kernel.models import ApiKey, User
-from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
+from billing_project.kernel.rest.fields import (
+    ExternalIdField,
+    IntegerField,
+    QuantityField,
+    UtcDateTimeField,
+)
 from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField, minor_units
 from invoicing.api.invoices import pdf_response
@@ -28,7 +33,7 @@ _READ: dict[str, str] = {"GET": "invoices:read"}
 class LineInput(serializers.Serializer[Any]):
     """What to take off one line: its position, and an amount in major units."""
 
-    line = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
+    line = IntegerField(min_value=1, max_value=2**31 - 1)
     amount = QuantityField(positive=True)
 
 
@@ -49,7 +54,7 @@ class CreditNoteInput(CreditNotePreviewInput):
 class CreditedLineOutput(serializers.Serializer[Any]):
     """What a note takes off a line; of it `evened` takes back what was claimed beyond the usage."""
 
-    line = serializers.IntegerField(source="invoice_line.position")
+    line = IntegerField(source="invoice_line.position")
     amount = AmountField("amount_minor", currency="credit_note.currency")
     evened = AmountField("evened_minor", currency="credit_note.currency")
 

@@ -100,7 +100,7 @@ def _check(rule: MeterRule, start: datetime, end: datetime, group_by: Sequence[s
 
 
 def _source(rule: MeterRule) -> tuple[Query, str]:
-    if rule.aggregation in {"sum", "count"}:
+    if rule.is_additive:
         return Query(_FROM_WINDOWS, {}), "sum(value)"
     if rule.aggregation == "max":
         return Query(_FROM_WINDOWS, {}), "max(value)"
