@@ -139,7 +139,7 @@ _steps = st.lists(
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(_steps)
 def test_in_any_order_the_books_hold(shop: Shop, steps: list[tuple[str, int]]) -> None:
