@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, Collector
 
 from billing_project.kernel import clock
+from credits.selectors import unrated_windows
 from metering.selectors.lag import aggregation_state
 
 _REQUESTS = Counter(
@@ -25,6 +26,7 @@ _REQUESTS = Counter(
 _SECONDS = Histogram(
     "billing_http_request_seconds", "Time to answer, by route.", ["method", "route"]
 )
+_MOST_COUNTED = 10_000  # Past this it is an alarm anyway; the exact number is no matter.
 _METHODS = {"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"}
 
 
@@ -85,6 +87,11 @@ def _chain_gauges() -> Iterator[Metric]:
         "billing_aggregation_waiting_batches",
         "Stored event batches that no usage window counts yet.",
         "SELECT count(*) FROM event_batch WHERE aggregated_at IS NULL",
+    )
+    yield GaugeMetricFamily(
+        "billing_unrated_windows",
+        f"Usage windows that changed since they were rated, counted up to {_MOST_COUNTED}.",
+        value=unrated_windows().order_by()[:_MOST_COUNTED].count(),
     )
     yield GaugeMetricFamily(
         "billing_aggregation_lag_seconds",

@@ -4,6 +4,7 @@ from credits.selectors.balances import Expiring, UnitBalance, balance, ledger_hi
 from credits.selectors.governing import governing_credit_policy, governing_rate_card_version
 from credits.selectors.lag import RatingState, rating_state
 from credits.selectors.usage import drawn_of_period, overage_of_period, unrated_windows
+from credits.selectors.waiting import why_unrated
 
 __all__ = [
     "Expiring",
@@ -17,4 +18,5 @@ __all__ = [
     "overage_of_period",
     "rating_state",
     "unrated_windows",
+    "why_unrated",
 ]

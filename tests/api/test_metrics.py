@@ -8,6 +8,8 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from billing_project.kernel import outbox
+from metering.services.aggregate import aggregate_batches
+from tests.metering.builders import a_customer, a_meter, an_event, send
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +50,16 @@ def test_the_chain_s_backlog_is_read_from_the_database() -> None:
     assert metrics[("billing_quarantine_open_events", ())] == 0
     assert metrics[("billing_aggregation_lag_seconds", ())] == 0
     assert metrics[("billing_database_up", ())] == 1
+
+
+def test_usage_that_nobody_can_price_is_counted() -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    a_meter(at)
+    a_customer(at)
+    send(at, an_event())
+    aggregate_batches(at=at)
+
+    assert scrape()[("billing_unrated_windows", ())] == 1
 
 
 def test_metrics_answer_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,10 @@ from billing_project.console.lineage.starts import event_id
 from billing_project.console.lineage.state import EventState, state_of
 from billing_project.console.lineage.walk import trace
 from billing_project.kernel.errors import NotFound
+from credits.selectors import why_unrated
 from metering.models import MeterEvent, MeterEventAdjustment, QuarantinedEvent
 from metering.models.event import AdjustmentType
-from metering.selectors.events import adjustments_of_event, quarantined_under
+from metering.selectors.events import adjustments_of_event, quarantined_under, windows_of_event
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class EventReport:
     original_properties: Mapping[str, object]  # As sent.
     adjustments: tuple[MeterEventAdjustment, ...]  # The oldest first; the last one governs.
     state: EventState
-    reason: str  # Why it is quarantined, or was amended or cancelled.
+    reason: str  # Why it is quarantined, was amended or cancelled, or has no price yet.
     lineage: Lineage
 
 
@@ -63,9 +64,17 @@ def _stored(event: MeterEvent) -> EventReport:
         original_properties=event.properties,
         adjustments=tuple(adjustments),
         state=state_of(lineage, is_cancelled=is_cancelled),
-        reason=newest.reason if newest else "",
+        reason=_reason(event, newest),
         lineage=lineage,
     )
+
+
+def _reason(event: MeterEvent, newest: MeterEventAdjustment | None) -> str:
+    """Tell why it was adjusted, and why what counts of it is not rated."""
+    adjusted = [newest.reason] if newest else []
+    if newest is not None and newest.type == AdjustmentType.CANCEL:
+        return newest.reason
+    return "; ".join([*adjusted, *why_unrated(event.customer_id, windows_of_event(event))])
 
 
 def _quarantined(waiting: QuarantinedEvent) -> EventReport:

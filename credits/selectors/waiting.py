@@ -1,0 +1,39 @@
+"""Why a usage window was not rated yet, in words."""
+
+from collections.abc import Iterable
+
+from credits.models import RatedUsage
+from credits.selectors.facts import Rulebook
+from metering.models import UsageWindow
+
+NO_PERIOD = "no billing period covers it"
+NO_BURN_ORDER = "no approved burn order governs it"
+IS_NEXT = "waits to be rated"
+
+
+def why_unrated(customer_id: int, windows: Iterable[UsageWindow]) -> list[str]:
+    """Say why windows of one customer wait that were never rated; each reason once.
+
+    Windows that changed since they were rated are left out: their first rate prices them.
+    """
+    of_event = list(windows)
+    ids = [window.pk for window in of_event]
+    rated = set(RatedUsage.objects.filter(window_id__in=ids).values_list("window_id", flat=True))
+    waiting = [window for window in of_event if window.pk not in rated]
+    if not waiting:
+        return []
+    rules = Rulebook(customer_id)
+    return list(dict.fromkeys(_why(window, rules) for window in waiting))
+
+
+def _why(window: UsageWindow, rules: Rulebook) -> str:
+    if rules.period_of(window.start_at) is None:
+        return NO_PERIOD
+    if rules.rate_of(window) is None:
+        return f"no rate for {', '.join(_names(window, rules))}"
+    return IS_NEXT if rules.policy_of(window.start_at) else NO_BURN_ORDER
+
+
+def _names(window: UsageWindow, rules: Rulebook) -> list[str]:
+    dimensions = (f"{name} {value}" for name, value in sorted(window.dimensions.items()))
+    return [rules.meters[window.meter_id].code, *dimensions]
