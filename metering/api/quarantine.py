@@ -55,12 +55,14 @@ class ReplaySerializer(serializers.Serializer[Any]):
 
 
 class ReplayResultSerializer(serializers.Serializer[Any]):
-    """What became of them."""
+    """How many open rows were tried, and what became of them."""
 
+    tried = serializers.IntegerField()
     replayed = serializers.IntegerField()
     still_open = serializers.IntegerField()
     duplicates = serializers.IntegerField()
     conflicts = serializers.IntegerField()
+    superseded = serializers.IntegerField()
 
 
 class QuarantineView(ApiView):
@@ -89,7 +91,10 @@ class QuarantineReplayView(ApiView):
 
     @extend_schema(request=ReplaySerializer, responses=ReplayResultSerializer)
     def post(self, request: Request) -> Response:
-        """Store what has become billable."""
+        """Store what has become billable.
+
+        Without customer, reason or ids it tries every open row; `tried` says how many those were.
+        """
         values = self.valid(ReplaySerializer, request.data)
         result = replay_quarantine(
             by=cast(User, request.user),

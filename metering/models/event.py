@@ -96,6 +96,14 @@ class QuarantineReason(models.TextChoices):
     IDENTIFIER_CONFLICT = "identifier_conflict"
 
 
+# What a good report under the same identifier answers; a conflict needs somebody to decide.
+MENDABLE = (
+    QuarantineReason.UNKNOWN_CUSTOMER,
+    QuarantineReason.UNKNOWN_EVENT_NAME,
+    QuarantineReason.MISSING_VALUE,
+)
+
+
 class QuarantineState(models.TextChoices):
     OPEN = "open"
     REPLAYED = "replayed"

@@ -32,6 +32,7 @@ from metering.services.storing import (
     store_events,
     stored_hashes,
 )
+from metering.services.superseding import supersede_quarantined
 
 _DUPLICATE = Verdict(Status.DUPLICATE, "duplicate", "was stored before with the same content")
 _CONFLICT = Verdict(Status.CONFLICT, "identifier_conflict", "was stored before with other content")
@@ -98,6 +99,7 @@ def capture_events(
     verdicts.update(settle_candidates(candidates, window, at))
     verdicts.update(kept_verdicts(_refused_by_time(candidates, verdicts)))
     _keep(candidates, verdicts, at)
+    supersede_quarantined(_stored_names(candidates, verdicts), at)
     results = tuple(_result(i, items[i], verdicts[i]) for i in sorted(verdicts))
     count_rejections(sender, _refused(items, results), at)
     return _summary(len(items), results)
@@ -196,6 +198,14 @@ def _keep(candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict], at: 
         if one.index in verdicts and verdicts[one.index].status in kept
     ]
     keep_in_quarantine(rows, at)
+
+
+def _stored_names(
+    candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict]
+) -> set[tuple[str, str]]:
+    return {
+        (one.sent.customer, one.sent.identifier) for one in candidates if one.index not in verdicts
+    }
 
 
 def _kept(one: Candidate, verdict: Verdict) -> Kept:

@@ -1,7 +1,7 @@
 """Replay what was kept once it can be billed, or dismiss it; each row is resolved once."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,13 +9,14 @@ from billing_project.kernel import audit
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from metering.events import EventInput
-from metering.judging import Status
+from metering.judging import Status, Verdict
 from metering.models import Customer, QuarantinedEvent
-from metering.models.event import QuarantineState
+from metering.models.event import MENDABLE, QuarantineState
 from metering.selectors.customers import customer_ids
 from metering.services.capture import Candidate, settle_candidates
 from metering.services.customers import add_alias
 from metering.services.retrying import atomic_with_retries
+from metering.services.superseding import SUPERSEDED
 
 _AT_ONCE = 1000
 
@@ -24,13 +25,21 @@ _AT_ONCE = 1000
 class ReplayResult:
     """What became of the open rows that were asked for.
 
-    Duplicates are resolved too: their event was stored meanwhile, by its sender's retry.
+    Duplicates are resolved too: their event was stored meanwhile, by its sender's retry. What the
+    sender corrected since is superseded: dismissed, for the corrected report was stored.
     """
 
     replayed: int = 0
     still_open: int = 0
     duplicates: int = 0
     conflicts: int = 0
+    superseded: int = 0
+
+    @property
+    def tried(self) -> int:
+        """How many rows were open and chosen."""
+        counts = (self.replayed, self.still_open, self.duplicates, self.conflicts)
+        return sum(counts) + self.superseded
 
     def __add__(self, other: "ReplayResult") -> "ReplayResult":
         return ReplayResult(
@@ -38,6 +47,7 @@ class ReplayResult:
             self.still_open + other.still_open,
             self.duplicates + other.duplicates,
             self.conflicts + other.conflicts,
+            self.superseded + other.superseded,
         )
 
 
@@ -52,7 +62,8 @@ def replay_quarantine(
     """Store the open quarantined events that have become billable.
 
     An event whose sender gave no time counts when it was first received; the time window was
-    judged then and is not judged again. A conflict stays open: somebody has to decide.
+    judged then and is not judged again. A row that was kept as a conflict stays open: somebody has
+    to decide.
 
     Args:
         customer_external_id, reason, ids: Which rows; all given ones must match.
@@ -111,15 +122,29 @@ def _replay(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
     ]
     _resolve(stored, QuarantineState.REPLAYED, "stored", by, at)
     _resolve(repeated, QuarantineState.REPLAYED, "was stored before", by, at)
-    for row in (*stored, *repeated):
+    superseded = _superseded(rows, verdicts)
+    _resolve(superseded, QuarantineState.DISMISSED, SUPERSEDED, by, at)
+    for row in (*stored, *repeated, *superseded):
         audit.record(by=by, at=at, action="replay_quarantine", subject=row)
     by_status = Counter(verdict.status for verdict in verdicts.values())
     return ReplayResult(
         replayed=len(stored),
         still_open=by_status[Status.QUARANTINED] + by_status[Status.REJECTED],
         duplicates=by_status[Status.DUPLICATE],
-        conflicts=by_status[Status.CONFLICT],
+        conflicts=by_status[Status.CONFLICT] - len(superseded),
+        superseded=len(superseded),
     )
+
+
+def _superseded(
+    rows: Sequence[QuarantinedEvent], verdicts: Mapping[int, Verdict]
+) -> list[QuarantinedEvent]:
+    """Choose the rows whose event is stored with other content, and that were no conflict."""
+    return [
+        row
+        for i, row in enumerate(rows)
+        if i in verdicts and verdicts[i].status == Status.CONFLICT and row.reason in MENDABLE
+    ]
 
 
 def _locked(ids: Collection[int]) -> list[QuarantinedEvent]:

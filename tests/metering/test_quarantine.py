@@ -3,9 +3,12 @@
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from billing_project.kernel.errors import Invalid
-from billing_project.kernel.models import User
+from billing_project.kernel.models import AuditEntry, User
+from billing_project.kernel.users import worker_user
 from metering.models import Customer, MeterEvent, QuarantinedEvent, UsageWindow
 from metering.services.aggregate import aggregate_batches
 from metering.services.customers import add_alias
@@ -93,11 +96,67 @@ def test_what_its_sender_sent_again_meanwhile_is_a_duplicate(
 ) -> None:
     send(at, an_event(customer="acme-eu"))
     _alias(customer, engineer, at)
-    send(at, an_event(customer="acme-eu"))
+    send(at, an_event(customer="acme"))
 
     assert replay_quarantine(by=engineer, at=at) == ReplayResult(duplicates=1)
     assert QuarantinedEvent.objects.get().state == "replayed"
     assert MeterEvent.objects.count() == 1
+
+
+def test_what_is_sent_again_in_good_form_closes_what_waited(at: datetime) -> None:
+    send(at, an_event(properties={"model": "haiku"}))  # Its tokens are missing.
+    send(at, an_event("other", properties={"model": "haiku"}))
+
+    result = send(at, an_event())
+
+    row, other = QuarantinedEvent.objects.order_by("id")
+    assert result.accepted == 1
+    assert (row.state, row.resolution) == ("dismissed", "superseded by the stored event")
+    assert row.resolved_by == worker_user()
+    assert row.resolved_at == at
+    assert other.state == "open"
+    entry = AuditEntry.objects.get(subject=f"quarantinedevent:{row.pk}")
+    assert entry.reason == "superseded by the stored event"
+
+
+def test_the_good_report_may_come_in_the_same_batch(at: datetime) -> None:
+    send(at, an_event(properties={"model": "haiku"}), an_event())
+
+    assert QuarantinedEvent.objects.get().state == "dismissed"
+
+
+def test_a_retry_of_what_was_superseded_is_not_kept_again(at: datetime) -> None:
+    missing = an_event(properties={"model": "haiku"})
+    send(at, missing)
+    send(at, an_event())
+
+    assert send(at, missing).accepted == 0
+    assert [row.state for row in QuarantinedEvent.objects.all()] == ["dismissed"]
+    aggregate_batches(at=at)
+    assert UsageWindow.objects.get().quantity == 100
+
+
+def test_a_batch_asks_one_question_of_an_empty_quarantine(at: datetime) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        send(at, an_event("a"), an_event("b"))
+
+    assert sum("quarantined_event" in query["sql"] for query in queries) == 1
+
+
+def test_a_replay_supersedes_what_was_stored_with_other_content(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    send(at, an_event(customer="acme-eu", properties={"model": "haiku", "tokens": "7"}))
+    _alias(customer, engineer, at)
+    send(at, an_event(customer="acme"))  # Corrected, under the customer's other id.
+
+    result = replay_quarantine(by=engineer, at=at)
+
+    aggregate_batches(at=at)
+    row = QuarantinedEvent.objects.get()
+    assert (result, result.tried) == (ReplayResult(superseded=1), 1)
+    assert (row.state, row.resolution) == ("dismissed", "superseded by the stored event")
+    assert UsageWindow.objects.get().quantity == 100
 
 
 def test_two_contents_under_one_identifier_store_the_first(
@@ -109,7 +168,7 @@ def test_two_contents_under_one_identifier_store_the_first(
 
     result = replay_quarantine(by=engineer, at=at)
 
-    assert result == ReplayResult(replayed=1, conflicts=1)
+    assert result == ReplayResult(replayed=1, superseded=1)
     assert MeterEvent.objects.get().properties["tokens"] == "100"
 
 
