@@ -73,6 +73,10 @@ _EVENT = {
     ],
     "properties": {
         **dict.fromkeys(_EVENT_TEXTS, _TEXT),
+        "reason": {
+            **_TEXT,
+            "description": "Why it is quarantined, was adjusted, or has no price yet.",
+        },
         "timestamp": {"type": "string", "format": "date-time"},
         "received_at": {"type": "string", "format": "date-time"},
         "properties": {**_PROPERTIES, "description": "What governs: amended, or as sent."},
@@ -95,6 +99,7 @@ class TraceQuery(serializers.Serializer[Any]):
     ledger_transaction = serializers.CharField(required=False, max_length=20)
     invoice = serializers.CharField(required=False, max_length=40)
     invoice_line = serializers.CharField(required=False, max_length=60)
+    credit_note = serializers.CharField(required=False, max_length=40)
     journal_entry = serializers.CharField(required=False, max_length=24)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.widgets import (
@@ -13,6 +14,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
 )
 
+from billing_project.console.account import figures_of
 from billing_project.console.navigation import lineage_url
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
@@ -29,7 +31,7 @@ from billing_project.kernel.models import User
 from credits.models import GrantCategory, LedgerTransaction, PricingUnit, RatedUsage
 from credits.selectors import balance
 from credits.services.grants import issue_grant
-from invoicing.models import Invoice, InvoiceLine
+from invoicing.models import CreditNote, Invoice, InvoiceLine
 from invoicing.services.packs import sell_credit_pack
 from metering.admin.customers import CustomerAdmin
 from metering.models import Customer, MeterEvent
@@ -83,7 +85,7 @@ class GrantForm(CreditForm):
     expires_on = forms.DateField(
         label="Expires on",
         required=False,
-        help_text="The last whole day is the one before; empty: never.",
+        help_text="Credits lapse at 00:00 UTC of this day; leave empty for never.",
         widget=UnfoldAdminDateWidget,
     )
 
@@ -112,6 +114,15 @@ class CustomerPage(CustomerAdmin):
     """A customer, with what people do for one."""
 
     actions_detail = ("grant_credits", "sell_pack")
+    change_form_outer_before_template = "console/customer.html"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add the figures at the top."""
+        if context.get("original") is not None:
+            context["figures"] = figures_of(context["original"], now())
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @form_action(
         "Grant credits",
@@ -208,6 +219,7 @@ def _offer_lineage() -> None:
             else None
         ),
     )
+    offer(CreditNote, lambda note: _lineage("credit_note", note.number))
     offer(JournalEntry, lambda entry: _lineage("journal_entry", entry.pk))
 
 

@@ -13,6 +13,7 @@ from billing_project.console.charts import Row
 from billing_project.kernel.models import AuditEntry, OutboxMessage, PolicyChange, PolicyStatus
 from billing_project.kernel.money import exponent
 from credits.models import CreditGrant, RatedUsage
+from credits.selectors import unrated_windows
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
 from invoicing.selectors import OverageState, overcharged_periods
 from metering.models import Customer, EventBatch, QuarantinedEvent, UsageWindow
@@ -20,6 +21,7 @@ from metering.models.event import QuarantineState
 from revrec.models import Posting
 
 RECEIVABLE, UNBILLED = ("1100",), ("1200",)
+MOST_UNRATED = 1_000  # Counted on the home page; past that it says "more than".
 STUCK_AFTER = timedelta(minutes=15)  # A note is taken up within seconds while the worker runs.
 DEFERRED, REVENUE = ("2100", "2120"), ("4",)
 
@@ -77,6 +79,11 @@ def stuck_notes(at: datetime) -> list[Waiting]:
 def open_quarantine() -> int:
     """Count events that wait for somebody to map, replay or dismiss them."""
     return QuarantinedEvent.objects.filter(state=QuarantineState.OPEN).count()
+
+
+def unrated_count() -> int:
+    """Count windows whose usage has no charge yet, up to one more than MOST_UNRATED."""
+    return unrated_windows().order_by().values("pk")[: MOST_UNRATED + 1].count()
 
 
 def usage_by_day(start_at: datetime, end_at: datetime) -> list[tuple[date, str, str, Decimal]]:

@@ -151,6 +151,7 @@ def _steps(at: datetime) -> list[Step]:
                 ("Recognise invoices", "money_changed"),
             )
         ),
+        _unrated_step(),
         Step(
             "Quarantine",
             f"{quarantined:,} open" if quarantined else "empty",
@@ -164,6 +165,14 @@ def _steps(at: datetime) -> list[Step]:
             list_url(Invoice, {"status__exact": "draft"}),
         ),
     ]
+
+
+def _unrated_step() -> Step:
+    """Usage that waits for a billing period or for an approved rate."""
+    count, most = figures.unrated_count(), figures.MOST_UNRATED
+    number = f"more than {most:,}" if count > most else f"{count:,}"
+    state = f"{number} window{'s' * (count != 1)}" if count else "none"
+    return Step("Usage without a rate", state, not count, list_url(UsageWindow, {}))
 
 
 def _waiting_step(title: str, count: int, since: datetime | None, at: datetime, url: str) -> Step:

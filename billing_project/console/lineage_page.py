@@ -164,12 +164,18 @@ def _box(node: Node, is_start: bool, x: int, y: int) -> NodeBox:
         node=node,
         kind=node.ref.type.replace("_", " "),
         url=reverse(f"admin:{_PAGES[node.ref.type]}_change", args=[node.ref.pk]),
-        amount=f"{number_text(node.amount)} {node.unit}",
+        amount=_amount(node),
         at=moment_text(node.at),
         is_start=is_start,
         x=x,
         y=y,
     )
+
+
+def _amount(node: Node) -> str:
+    """Write money with all of its currency's decimals, anything else without trailing zeros."""
+    number = f"{node.amount:,f}" if node.is_money else number_text(node.amount)
+    return f"{number} {node.unit}"
 
 
 def _cut(text: str, length: int) -> str:

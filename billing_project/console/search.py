@@ -89,6 +89,12 @@ def _invoices(words: str) -> Iterable[Found]:
         yield Found("invoice", number, f"invoice {number}")
 
 
+def _credit_notes(words: str) -> Iterable[Found]:
+    number = words.upper()
+    if CreditNote.objects.filter(number=number).exists():
+        yield Found("credit_note", number, f"credit note {number}")
+
+
 def _journal_entries(words: str) -> Iterable[Found]:
     number = _id_after(words.upper(), "JE-")
     if number is not None and JournalEntry.objects.filter(pk=number).exists():
@@ -110,6 +116,7 @@ def _id_after(words: str, prefix: str) -> int | None:
 _FINDERS: tuple[Callable[[str], Iterable[Found]], ...] = (
     _events,
     _invoices,
+    _credit_notes,
     _journal_entries,
     _ledger_transactions,
 )

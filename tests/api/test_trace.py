@@ -39,6 +39,13 @@ def test_a_trace_is_a_graph_of_exact_texts(chain: Chain) -> None:
     assert answer["truncated"] is False
 
 
+def test_a_trace_starts_at_a_credit_note_too(chain: Chain) -> None:
+    answer = get(f"/v1/trace?credit_note={chain.note.number}").json()
+
+    amounts = {(node["type"], node["amount"]) for node in answer["nodes"]}
+    assert {("credit_note", "0.10"), ("journal_entry", "-0.10")} <= amounts
+
+
 def test_the_event_s_trace_and_its_page_agree(chain: Chain) -> None:
     page = get("/v1/events/acme/req-2").json()
 

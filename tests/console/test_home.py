@@ -86,6 +86,22 @@ def test_waiting_work_is_shown_with_its_age(chain: Chain, auditor: User) -> None
     assert steps["Quarantine"].state == "empty"
 
 
+def test_usage_without_a_rate_is_counted(
+    chain: Chain, auditor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step() -> Any:
+        steps = {step.title: step for step in home(auditor).context["steps"]}
+        return steps["Usage without a rate"]
+
+    assert (step().state, step().is_done) == ("none", True)
+    use(chain.shop, 5, START - timedelta(days=1), "early-1")  # No period is open for it.
+    use(chain.shop, 5, START - timedelta(days=2), "early-2")
+    assert (step().state, step().is_done) == ("2 windows", False)
+    assert step().url.startswith(reverse("admin:metering_usagewindow_changelist"))
+    monkeypatch.setattr(figures, "MOST_UNRATED", 1)
+    assert step().state == "more than 1 windows"
+
+
 def test_the_queue_names_what_the_person_can_take_up(
     chain: Chain, approver: User, support: User
 ) -> None:

@@ -336,6 +336,7 @@ def test_every_kind_of_start_finds_its_fact(chain: Chain) -> None:
         "ledger_transaction": str(by_type[T.LEDGER_TRANSACTION].pk),
         "invoice": str(chain.overage.number),
         "invoice_line": f"{chain.overage.number}:1",
+        "credit_note": chain.note.number,
         "journal_entry": f"JE-{by_type[T.JOURNAL_ENTRY].pk}",
     }
     assert set(names) == set(KINDS)

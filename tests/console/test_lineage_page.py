@@ -12,7 +12,7 @@ from billing_project.console.search import find_facts
 from billing_project.kernel.models import User
 from credits.models import LedgerTransaction
 from revrec.models import JournalEntry
-from tests.console.backoffice import client_of
+from tests.console.backoffice import client_of, page_of
 from tests.console.chain import CLOSED_AT, Chain, event, run_chain
 from tests.invoicing.builders import cancel
 
@@ -56,6 +56,37 @@ def test_each_box_links_to_its_page_and_says_amount_owner_and_version(
     assert (rated.amount, rated.rule) == ("90 credit", "product · standard v1")
 
 
+def test_money_has_the_currency_s_decimals_and_the_sign_of_its_revenue(
+    chain: Chain, client: Client
+) -> None:
+    boxes = page(client, f"credit_note={chain.note.number}").context["picture"].boxes
+
+    amounts = {(box.node.ref.type, box.amount) for box in boxes}
+    assert (NodeType.CREDIT_NOTE, "0.10 USD") in amounts
+    assert (NodeType.JOURNAL_ENTRY, "-0.10 USD") in amounts  # Goodwill reduces revenue.
+    assert (NodeType.INVOICE_LINE, "0.60 USD") in amounts
+
+
+def test_a_drawdown_of_free_credits_says_why_the_walk_ends(chain: Chain) -> None:
+    (drawn,) = trace({event("req-1")}).of(NodeType.LEDGER_TRANSACTION)
+
+    assert drawn.label.endswith("; zero basis: no entry")
+
+
+def test_a_credit_note_s_page_leads_to_its_lineage(chain: Chain, client: Client) -> None:
+    assert f"credit_note={chain.note.number}" in client.get(page_of(chain.note)).content.decode()
+
+
+def test_the_picture_fits_its_container_and_names_are_told_in_full(
+    chain: Chain, client: Client
+) -> None:
+    answer = page(client, "event=acme/req-2")
+
+    html, picture = answer.content.decode(), answer.context["picture"]
+    assert f'width="100%" style="max-width: {picture.width + 4}px"' in html
+    assert all(f"<title>{box.kind}: {box.node.label}" in html for box in picture.boxes)
+
+
 def test_boxes_stand_in_the_columns_of_their_step(chain: Chain) -> None:
     lineage = trace({event("req-2")})
     picture = picture_of(lineage, [event("req-2")])
@@ -88,6 +119,7 @@ def test_an_adjusted_event_has_a_column_more(chain: Chain, client: Client) -> No
     [
         ("acme/req-2", "event"),
         ("INV-000002", "invoice"),
+        ("cn-000001", "credit_note"),
         ("inv-000002", "invoice"),
         (" INV-000002:1 ", "invoice_line"),
     ],

@@ -10,7 +10,7 @@ from django.db.models import Min, Q, Sum
 from billing_project.console.lineage.graph import Node, NodeType, Ref
 from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
-from credits.models import CreditGrant, LedgerTransaction, RatedUsage
+from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from invoicing.models import CreditNote, InvoiceLine, Payment
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from revrec.models import JournalEntry, RevenueSchedule
@@ -83,6 +83,8 @@ def _ledger_transactions(ids: _Ids) -> Iterator[Node]:
     )
     for row in rows:
         ref, label = Ref(NodeType.LEDGER_TRANSACTION, row.pk), f"{row.kind}, {row.grant}"
+        if row.kind == LedgerKind.DRAWN and not row.grant.price_minor:
+            label += "; zero basis: no entry"  # Why the walk ends here.
         policy = str(row.credit_policy or "")
         yield Node(ref, label, row.credits, row.grant.pricing_unit.code, row.effective_at, policy)
 
@@ -122,12 +124,15 @@ def _revenue_schedules(ids: _Ids) -> Iterator[Node]:
 def _journal_entries(ids: _Ids) -> Iterator[Node]:
     entries = JournalEntry.objects.filter(pk__in=ids).annotate(
         debit=Sum("postings__amount_minor", filter=Q(postings__amount_minor__gt=0)),
+        revenue=Sum("postings__amount_minor", filter=Q(postings__account__code__startswith="4")),
         currency=Min("postings__currency"),  # An entry is in one currency.
     )
     for entry in entries:
         ref, label = Ref(NodeType.JOURNAL_ENTRY, entry.pk), f"{entry} {entry.description}"
         at = datetime.combine(entry.effective_on, time.min, UTC)
-        yield _money(ref, label, entry.debit, entry.currency, at)
+        takes_away = (entry.revenue or 0) > 0  # Credits earn, so a debit takes back.
+        minor = -entry.debit if takes_away else entry.debit
+        yield _money(ref, label, minor, entry.currency, at)
 
 
 def _money(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from billing_project.console.lineage.graph import NodeType, Ref
 from billing_project.kernel.errors import Invalid, NotFound
 from credits.models import LedgerTransaction, RatedUsage
-from invoicing.models import InvoiceLine
+from invoicing.models import CreditNote, InvoiceLine
 from metering.models import EventIdentity
 from metering.selectors.customers import customer_ids
 from revrec.models import JournalEntry
@@ -20,7 +20,7 @@ def start_of(kind: str, name: str) -> Start:
     Args:
         kind: One of KINDS.
         name: "acme/req_7f3a" for an event, "INV-000001:2" for an invoice line, a number for an
-            invoice, an id for the rest.
+            invoice or a credit note, an id for the rest.
 
     Raises:
         Invalid: the name has not the form of its kind.
@@ -64,6 +64,11 @@ def _invoice(name: str) -> Start:
     return _refs(NodeType.INVOICE_LINE, lines.values_list("pk", flat=True))
 
 
+def _credit_note(name: str) -> Start:
+    rows = CreditNote.objects.filter(number=name)
+    return _refs(NodeType.CREDIT_NOTE, rows.values_list("pk", flat=True))
+
+
 def _ledger_transaction(name: str) -> Start:
     rows = LedgerTransaction.objects.filter(pk=_number(name))
     return _refs(NodeType.LEDGER_TRANSACTION, rows.values_list("pk", flat=True))
@@ -95,6 +100,7 @@ _FINDERS: dict[str, Callable[[str], Start]] = {
     "ledger_transaction": _ledger_transaction,
     "invoice": _invoice,
     "invoice_line": _invoice_line,
+    "credit_note": _credit_note,
     "journal_entry": _journal_entry,
 }
 KINDS = tuple(_FINDERS)

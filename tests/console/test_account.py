@@ -1,0 +1,46 @@
+"""A customer's page answers first what people ask first."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from billing_project.console.account import figures_of
+from billing_project.kernel.models import User
+from tests.console.backoffice import client_of, page_of
+from tests.console.chain import CLOSED_AT, USED_AT, run_chain
+
+pytestmark = pytest.mark.django_db
+
+MOST_QUERIES = 8
+
+
+def test_a_customer_s_page_shows_credits_usage_claims_and_plan(
+    auditor: User, settings: Any
+) -> None:
+    chain = run_chain()
+    settings.BILLING_CLOCK = (USED_AT + timedelta(hours=2)).isoformat()
+
+    answer = client_of(auditor).get(page_of(chain.subscription.customer))
+
+    figures = {figure.title: figure for figure in answer.context["figures"]}
+    # 60 + 90 credits were used, 100 of them included. USD 0.60 were claimed, USD 0.10 credited.
+    assert figures["Usage in this period"].text == "150"
+    assert "50 of them overage" in figures["Usage in this period"].note
+    assert figures["Open amount"].text == "0.50 USD"
+    assert figures["Last invoice"].text == "0.60 USD"
+    assert figures["Last invoice"].url == page_of(chain.overage)
+    assert figures["Plan"].text == "plan-acme v1"
+    assert figures["Available credits"].text
+    assert "Available credits" in answer.content.decode()
+
+
+def test_the_figures_take_few_queries() -> None:
+    customer = run_chain().subscription.customer
+
+    with CaptureQueriesContext(connection) as captured:
+        figures_of(customer, CLOSED_AT)
+
+    assert len(captured.captured_queries) <= MOST_QUERIES
