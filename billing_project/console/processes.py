@@ -1,6 +1,7 @@
 """Start and stop the HTTP server and the worker as processes of their own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from django.conf import settings
@@ -48,14 +49,29 @@ def worker_command() -> list[str]:
     return [sys.executable, "manage.py", "qcluster"]
 
 
+def server_environment(port: int) -> dict[str, str]:
+    """Give the server's workers one empty folder to add up their metrics in; the port is free."""
+    folder = settings.LOCAL_DIR / "metrics" / str(port)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+
+
 @contextmanager
-def running(command: Sequence[str], log_name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in its own process group, its output in `.local/<log_name>.log`."""
+def running(
+    command: Sequence[str], log_name: str, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in its own process group, its output in `.local/<log_name>.log`.
+
+    Args:
+        environment: Variables besides those of this process.
+    """
     settings.LOCAL_DIR.mkdir(exist_ok=True)
     with (settings.LOCAL_DIR / f"{log_name}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own programs
             command,
             cwd=settings.BASE_DIR,
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -37,7 +37,9 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         processes.ensure_port_is_free(port)
         with (
-            processes.running(processes.server_command(port), "server") as server,
+            processes.running(
+                processes.server_command(port), "server", processes.server_environment(port)
+            ) as server,
             processes.running(processes.worker_command(), "worker") as worker,
         ):
             processes.wait_until_ready(server, port)
