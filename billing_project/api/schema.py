@@ -25,6 +25,10 @@ _PROBLEM: dict[str, Any] = {
         "status": {"type": "integer"},
         "code": {"type": "string"},
         "detail": {"type": "string"},
+        "request_id": {
+            "type": "string",
+            "description": "With a 5xx: finds it in the server's log.",
+        },
         "errors": {
             "type": "array",
             "items": {
@@ -82,6 +86,12 @@ class ApiSchema(AutoSchema):
                 description="Same key and body: the stored answer. Other body: 409.",
             )
         ]
+
+    def get_summary(self) -> str:
+        """Name the operation by the first sentence of its description."""
+        first, _, _ = self.get_description().partition("\n\n")
+        sentence, _, _ = " ".join(first.split()).partition(". ")
+        return sentence.removesuffix(".")
 
     def get_extensions(self) -> dict[str, str]:
         """Name the scope that the key needs."""

@@ -78,3 +78,13 @@ def test_lists_are_written_as_pages(document: dict[str, Any]) -> None:
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["data", "next_cursor"]
     assert {"cursor", "limit"} <= {parameter["name"] for parameter in operation["parameters"]}
+
+
+def test_each_operation_has_its_first_sentence_as_summary(document: dict[str, Any]) -> None:
+    replay = document["paths"]["/v1/quarantine/replay"]["post"]
+
+    assert replay["summary"] == "Store what has become billable"
+    assert replay["description"].startswith("Store what has become billable.")
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"], path

@@ -173,6 +173,18 @@ def test_a_bug_tells_nothing_about_the_inside(client: Client, token: str) -> Non
     assert b"secret" not in response.content
 
 
+def test_a_bug_s_problem_names_the_request_of_its_log_lines(client: Client, token: str) -> None:
+    response = post(client, token, {"topic": "x", "failure": "bug"})
+
+    assert response.json()["request_id"] == response["X-Request-ID"]
+
+
+def test_a_refusal_needs_no_request_id(client: Client, token: str) -> None:
+    response = post(client, token, {"topic": "x", "failure": "conflict"})
+
+    assert "request_id" not in response.json()
+
+
 def test_a_database_that_is_down_asks_to_try_again(client: Client, token: str) -> None:
     response = post(client, token, {"topic": "x", "failure": "database"})
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
@@ -73,7 +74,10 @@ class InFlight(BillingError):
 def problem(
     status: int, code: str, detail: str, errors: list[dict[str, str]] | None = None
 ) -> dict[str, object]:
-    """Build the members of a problem; `errors` name each bad field by its JSON path."""
+    """Build the members of a problem; `errors` name each bad field by its JSON path.
+
+    What failed on our side names its request, so that its log lines can be found.
+    """
     members: dict[str, object] = {
         "type": "about:blank",  # RFC 9457 4.2.1: the status says the type, `code` the case.
         "title": HTTPStatus(status).phrase,
@@ -81,6 +85,9 @@ def problem(
         "code": code,
         "detail": detail,
     }
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and request_id:
+        members["request_id"] = request_id
     return {**members, "errors": errors} if errors else members
 
 
