@@ -1,9 +1,12 @@
 """Credits given, taken back and used: grants and the ledger that explains them."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminSelectWidget
 
@@ -11,6 +14,7 @@ from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
+    badge_html,
     link,
     moment,
     moment_text,
@@ -18,18 +22,26 @@ from billing_project.kernel.backoffice.display import (
     number,
     number_text,
     pairs,
+    unrounded,
 )
 from billing_project.kernel.backoffice.forms import ActionForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from credits.admin.usage import KIND_TONES
-from credits.models import CreditGrant, LedgerTransaction, RatedUsage
+from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.services.grants import expire_grant, void_grant
 from metering.models import Customer
 
 _VOID = "credits.void_creditgrant"
 _CATEGORIES = {"paid": "good", "promotional": "info", "included": "", "goodwill": "wait"}
+_STATES = {
+    "waiting": "wait",
+    "in force": "good",
+    "used up": "",
+    "expired": "",
+    "voided": "bad",
+}
 _END_REASONS = (
     ("entered_by_mistake", "entered by mistake"),
     ("duplicate", "given twice"),
@@ -68,7 +80,7 @@ class LedgerInline(ReadOnlyInline):
         link("rated_usage", "for", text="rated_usage.source_key"),
         badge("kind", KIND_TONES),
         number("credits"),
-        number("cost_unrounded", "cost", unit="grant.currency"),
+        unrounded("cost_unrounded", "cost", currency="grant.currency"),
         "reason_code",
         "effective_at",
     )
@@ -78,8 +90,31 @@ class LedgerInline(ReadOnlyInline):
     tab = False
 
 
-def _has_credits_left(grant: CreditGrant) -> bool:
-    return grant.remaining > 0
+def state_of(grant: CreditGrant, last_kind: str, at: datetime) -> str:
+    """Name where a grant is in its life.
+
+    Args:
+        last_kind: Kind of its newest ledger transaction, which took what was left, if nothing is.
+    """
+    if not grant.remaining:
+        ends: dict[str, str] = {LedgerKind.VOIDED: "voided", LedgerKind.EXPIRED: "expired"}
+        return ends.get(last_kind, "used up")
+    if grant.expires_at is not None and grant.expires_at <= at:
+        return "expired"
+    return "in force" if grant.effective_at <= at else "waiting"
+
+
+def _state(grant: Any) -> str:
+    last_kind = "" if grant.remaining else grant.last_kind  # Annotated by the page.
+    return state_of(grant, last_kind, now())
+
+
+def _can_be_voided(grant: CreditGrant) -> bool:
+    return grant.remaining > 0 and _state(grant) in {"waiting", "in force"}
+
+
+def _can_expire(grant: CreditGrant) -> bool:
+    return grant.remaining > 0 and _state(grant) == "in force"
 
 
 @admin.register(CreditGrant)
@@ -87,13 +122,12 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     """Credits given to customers; what remains is what the ledger says."""
 
     list_display = (
-        "__str__",
+        "__str__",  # Says the category too.
         link("customer"),
-        badge("category", _CATEGORIES),
+        "state",
         number("amount", unit="pricing_unit.code"),
         number("remaining", unit="pricing_unit.code"),
         money("price_minor", "price"),
-        moment("effective_at"),
         moment("expires_at"),
     )
     list_filter = (("customer", AutocompleteSelectFilter), "category")
@@ -105,7 +139,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    (link("customer"), badge("category", _CATEGORIES)),
+                    (link("customer"), badge("category", _CATEGORIES), "state"),
                     (
                         number("amount", unit="pricing_unit.code"),
                         number("remaining", unit="pricing_unit.code"),
@@ -114,11 +148,11 @@ class CreditGrantAdmin(ReadOnlyAdmin):
                 )
             },
         ),
+        ("Life", {"fields": (("effective_at", "expires_at"),)}),
         (
             "Scope",
             {
                 "fields": (
-                    ("effective_at", "expires_at"),
                     (link("workspace"), pairs("meter_codes", "meters")),
                     "priority",
                 )
@@ -132,12 +166,22 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     inlines = (LedgerInline,)
     actions_detail = ("void", "expire")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
+        """Add the kind of each grant's newest ledger transaction, which tells how it ended."""
+        newest = LedgerTransaction.objects.filter(grant=OuterRef("pk")).order_by("-pk")
+        grants: QuerySet[CreditGrant] = super().get_queryset(request)
+        return grants.annotate(last_kind=Subquery(newest.values("kind")[:1]))
+
+    def state(self, grant: CreditGrant) -> str:
+        """Show where the grant is in its life."""
+        return badge_html(_state(grant), _STATES[_state(grant)])
+
     @form_action(
         "Void",
         permission=_VOID,
         form=EndGrantForm,
         icon="cancel",
-        offered=_has_credits_left,
+        offered=_can_be_voided,
         is_final=True,
         takes_away=True,
         explanation="For a grant that should not have been given: all that is left of it is taken"
@@ -155,7 +199,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         permission=_VOID,
         form=EndGrantForm,
         icon="timer_off",
-        offered=_has_credits_left,
+        offered=_can_expire,
         is_final=True,
         takes_away=True,
         explanation="For a grant that ends early: all that is left of it expires now. If it was"
@@ -178,7 +222,7 @@ class LedgerTransactionAdmin(LargeTableAdmin):
         link("customer"),
         badge("kind", KIND_TONES),
         number("credits", unit="grant.pricing_unit.code"),
-        number("cost_unrounded", "cost", unit="grant.currency"),
+        unrounded("cost_unrounded", "cost", currency="grant.currency"),
         link("grant"),
         link("rated_usage"),
         moment("effective_at"),
@@ -193,7 +237,7 @@ class LedgerTransactionAdmin(LargeTableAdmin):
         link("grant"),
         badge("kind", KIND_TONES),
         number("credits", unit="grant.pricing_unit.code"),
-        number("cost_unrounded", "cost", unit="grant.currency"),
+        unrounded("cost_unrounded", "cost", currency="grant.currency"),
         link("rated_usage"),
         link("credit_policy", "burn order"),
         "reason_code",

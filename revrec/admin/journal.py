@@ -1,5 +1,6 @@
 """The general ledger: accounts, months, entries and their postings."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -11,10 +12,11 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge, link, moment, money, money_text
-from billing_project.kernel.backoffice.forms import ConfirmForm
+from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from billing_project.kernel.period import midnight
 from metering.models import Customer
 from revrec.models import (
     AccountingPeriod,
@@ -79,8 +81,8 @@ class SourceInline(ReadOnlyInline):
         return _fact_link(source)
 
 
-class CloseForm(ConfirmForm):
-    """What is signed with a month's close."""
+class CloseForm(ReasonForm):
+    """What is signed with a month's close, and why."""
 
     subject: AccountingPeriod
     before_template = "backoffice/trial_balance.html"
@@ -143,15 +145,16 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
         permission="revrec.close_accountingperiod",
         form=CloseForm,
         icon="lock",
-        offered=lambda period: period.status == PeriodStatus.OPEN,
+        offered=lambda period: _can_close(period, now()),
         is_final=True,
-        explanation="Everything due through the month's end is recognised, the trial balance is"
-        " stored with its sha256, and the month is locked for good. What is learnt later is posted"
-        " to the first open month.",
+        explanation="The trial balance shown here is before the final recognition: first everything"
+        " due through the month's end is recognised, then the trial balance is stored with its"
+        " sha256, and the month is locked for good. What is learnt later is posted to the first"
+        " open month.",
     )
     def close(self, by: User, period: AccountingPeriod, form: CloseForm) -> str:
         """Lock the month."""
-        closed = close_period(period=period, by=by, at=now())
+        closed = close_period(period=period, by=by, at=now(), reason=form.cleaned_data["reason"])
         return f"Closed {closed}; trial balance {closed.trial_balance_sha256[:12]}…"
 
 
@@ -252,6 +255,11 @@ class EntrySourceAdmin(LargeTableAdmin):
     def fact(self, source: EntrySource) -> str:
         """Link to the fact that was accounted for."""
         return _fact_link(source)
+
+
+def _can_close(period: AccountingPeriod, at: datetime) -> bool:
+    """Tell whether a month is open and over."""
+    return period.status == PeriodStatus.OPEN and midnight(period.end_on) <= at
 
 
 def _fact_link(source: EntrySource) -> str:

@@ -23,13 +23,18 @@ __all__ = ["close_period", "ensure_period"]
 _ALL = 10**9  # More than ever wait.
 
 
-def close_period(*, period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod:
+def close_period(
+    *, period: AccountingPeriod, by: User, at: datetime, reason: str = ""
+) -> AccountingPeriod:
     """Close a month for good: what is learnt later goes to the first open one.
 
     All that waits is aggregated, rated and recognised first, customer by customer; what appears
     meanwhile is recognised under the lock, and nobody's may fail there. What was reported but could
     not be rated yet (no period, no approved rate) is a late fact of a later month. The trial
     balance is stored with its sha256.
+
+    Args:
+        reason: Why, in words; kept in the audit trail.
 
     Raises:
         NotAllowed: `by` is a person without the permission.
@@ -40,7 +45,7 @@ def close_period(*, period: AccountingPeriod, by: User, at: datetime) -> Account
         raise NotAllowed("only finance approvers close a period")
     _refuse(period, at)
     _catch_up(by, at)
-    return _close(period, by, at)
+    return _close(period, by, at, reason)
 
 
 def _catch_up(by: User, at: datetime) -> None:
@@ -54,7 +59,7 @@ def _catch_up(by: User, at: datetime) -> None:
 
 
 @transaction.atomic
-def _close(period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod:
+def _close(period: AccountingPeriod, by: User, at: datetime, reason: str) -> AccountingPeriod:
     locked = AccountingPeriod.objects.select_for_update().get(pk=period.pk)
     _refuse(locked, at)
     _recognise_all(by, at)
@@ -72,6 +77,7 @@ def _close(period: AccountingPeriod, by: User, at: datetime) -> AccountingPeriod
         at=at,
         action="close_period",
         subject=locked,
+        reason=reason,
         period=str(locked),
         trial_balance_sha256=locked.trial_balance_sha256,
     )

@@ -1,14 +1,16 @@
 """What support and finance do to grants in the back office."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
 from billing_project.kernel.models import User
+from credits.admin.grants import state_of
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
-from tests.console.backoffice import action_url, client_of, page_of, send, told
+from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
 from tests.credits.builders import Shop
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +49,54 @@ def test_a_grant_that_is_used_up_offers_no_end(shop: Shop, support: User) -> Non
 
     assert action_url(grant, "void") not in page
     assert action_url(grant, "expire") not in page
+
+
+@pytest.mark.parametrize(
+    ("starts_in", "ends_in", "end", "state", "offered"),
+    [
+        (1, 30, "", "waiting", ["void"]),
+        (-1, 30, "", "in force", ["void", "expire"]),
+        (-2, -1, "", "expired", []),  # Its end is entered by the worker.
+        (-1, None, "void", "voided", []),
+        (-1, None, "expire", "expired", []),
+    ],
+)
+def test_a_grant_shows_its_state_and_offers_what_can_work(
+    shop: Shop,
+    support: User,
+    at: datetime,
+    starts_in: int,
+    ends_in: int | None,
+    end: str,
+    state: str,
+    offered: list[str],
+) -> None:
+    expires_at = None if ends_in is None else at + timedelta(days=ends_in)
+    effective_at = at + timedelta(days=starts_in)
+    grant = shop.grant("10", effective_at=effective_at, expires_at=expires_at)
+    client = client_of(support)
+    if end:
+        send(client, action_url(grant, end), reason_code="duplicate")
+
+    page = client.get(page_of(grant)).content.decode()
+
+    assert f">{state}</span>" in page
+    assert f">{state}</span>" in client.get(list_of(CreditGrant)).content.decode()
+    assert [name for name in ("void", "expire") if action_url(grant, name) in page] == offered
+
+
+def test_a_grant_without_credits_that_nobody_took_back_is_used_up(at: datetime) -> None:
+    grant = CreditGrant(remaining=Decimal(0), effective_at=at)
+
+    assert state_of(grant, LedgerKind.DRAWN, at) == "used up"
+
+
+def test_the_form_s_scripts_find_their_words(shop: Shop, support: User) -> None:
+    page = client_of(support).get(action_url(shop.customer, "grant_credits")).content.decode()
+
+    words, widget = page.index(reverse("admin:jsi18n")), page.index("DateTimeShortcuts")
+    assert words < widget
+    assert "Credits lapse at 00:00 UTC of this day" in page
 
 
 def test_a_double_click_voids_once(shop: Shop, support: User) -> None:

@@ -20,8 +20,25 @@ from billing_project.kernel.backoffice.display import (
     number,
     number_text,
     pairs,
+    unrounded_text,
 )
 from billing_project.kernel.models import User
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        ("90", "USD", "90.00 USD"),
+        ("-0.0125", "USD", "-0.0125 USD"),
+        ("1234.5", "USD", "1,234.50 USD"),
+        ("90", "JPY", "90 JPY"),
+        ("0.5", "JPY", "0.5 JPY"),
+    ],
+)
+def test_an_unrounded_amount_has_at_least_the_currency_s_decimals(
+    amount: str, currency: str, text: str
+) -> None:
+    assert unrounded_text(Decimal(amount), currency) == text
 
 
 def row(**values: Any) -> SimpleNamespace:

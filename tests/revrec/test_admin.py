@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from billing_project.kernel.models import User
+from billing_project.kernel.models import AuditEntry, User
 from revrec.models import AccountingPeriod, JournalEntry, PeriodStatus
 from revrec.services.periods import ensure_period
 from tests.console.backoffice import CLOCK, action_url, client_of, list_of, page_of, send, told
@@ -28,23 +28,48 @@ def october(db: None) -> AccountingPeriod:
 def test_an_approver_closes_a_month_once(october: AccountingPeriod, approver: User) -> None:
     client = client_of(approver)
 
-    response = send(client, action_url(october, "close"))
+    page = client.get(page_of(october)).content.decode()
+    assert action_url(october, "close") in page
+
+    response = send(client, action_url(october, "close"), reason="month-end list is signed")
 
     october.refresh_from_db()
     assert (october.status, october.closed_by) == (PeriodStatus.CLOSED, approver)
     assert told(response).startswith("success: Closed 2026-10; trial balance ")
+    assert AuditEntry.objects.get(action="close_period").reason == "month-end list is signed"
     assert action_url(october, "close") not in client.get(page_of(october)).content.decode()
 
 
 def test_a_month_that_has_not_ended_stays_open(october: AccountingPeriod, approver: User) -> None:
     november = ensure_period(october.end_on)
 
-    response = send(client_of(approver), action_url(november, "close"))
+    client = client_of(approver)
+    assert action_url(november, "close") not in client.get(page_of(november)).content.decode()
+
+    response = send(client, action_url(november, "close"), reason="early")
 
     november.refresh_from_db()
     assert response.status_code == 422
     assert told(response) == "error: 2026-11 has not ended"
     assert november.status == PeriodStatus.OPEN
+
+
+def test_a_close_asks_why_and_says_that_more_is_recognised_first(
+    october: AccountingPeriod, approver: User
+) -> None:
+    client, url = client_of(approver), action_url(october, "close")
+
+    assert "before the final recognition" in client.get(url).content.decode()
+    assert send(client, url).status_code == 422
+    october.refresh_from_db()
+    assert october.status == PeriodStatus.OPEN
+
+
+def test_the_foot_of_a_page_leads_back(october: AccountingPeriod, auditor: User) -> None:
+    foot = client_of(auditor).get(page_of(october)).content.decode().split("submit-row")[1]
+
+    assert "Back" in foot
+    assert "Close" not in foot
 
 
 def test_a_month_shows_its_trial_balance_and_its_deferred_revenue(

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing_project.kernel.money import Money
+from billing_project.kernel.money import Money, exponent
 from billing_project.kernel.quantity import plain
 
 EMPTY = "-"
@@ -38,6 +38,13 @@ _TONES = {
 def money_text(amount_minor: int, currency: str) -> str:
     """Write minor units with separators and all decimals ("1,234.50 USD")."""
     return f"{Money(amount_minor, currency).decimal:,f} {currency}"
+
+
+def unrounded_text(amount: Decimal, currency: str) -> str:
+    """Write an unrounded amount exactly, with at least the currency's decimals ("90.00 USD")."""
+    whole, _, fraction = number_text(amount).partition(".")
+    decimals = fraction.ljust(exponent(currency), "0")
+    return f"{whole}.{decimals} {currency}" if decimals else f"{whole} {currency}"
 
 
 def number_text(value: Decimal | int) -> str:
@@ -82,6 +89,16 @@ def money(field: str, title: str = "", *, currency: str = "currency") -> Display
         return _figure(money_text(amount(row), unit(row)))
 
     return _named(show, field, title or field.removesuffix("_minor"), order=field)
+
+
+def unrounded(field: str, title: str = "", *, currency: str = "currency") -> Display:
+    """Show a column of unrounded major units as money."""
+    amount, unit = attrgetter(field), attrgetter(currency)
+
+    def show(row: Any) -> str:
+        return _figure(unrounded_text(amount(row), unit(row)))
+
+    return _named(show, field, title or field.removesuffix("_unrounded"), order=field)
 
 
 def number(field: str, title: str = "", *, unit: str = "") -> Display:
