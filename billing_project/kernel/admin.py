@@ -43,7 +43,6 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         "subject",
         badge("status", _POLICY_TONES),
         link("proposed_by"),
-        moment("proposed_at"),
         moment("effective_at", "governs from"),
         link("decided_by"),
     )

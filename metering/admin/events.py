@@ -24,6 +24,8 @@ from billing_project.kernel.backoffice.display import (
     moment,
     moment_text,
     pairs,
+    sentence,
+    sentence_text,
 )
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
@@ -114,7 +116,7 @@ class ReplayForm(ActionForm):
         return [
             ("Event", event.identifier),
             ("Came under", event.customer_external_id),
-            ("Waits for", event.reason.replace("_", " ")),
+            ("Waits for", sentence_text(event.reason)),
         ]
 
     def selection(self) -> dict[str, Any]:
@@ -212,10 +214,8 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
         "identifier",
         "customer_external_id",
         "event_name",
-        "reason",
-        "detail",
+        sentence("reason"),
         badge("state", _STATES),
-        moment("timestamp"),
         moment("received_at"),
     )
     list_filter = ("state", "reason")
@@ -236,7 +236,7 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("Why it waits", {"fields": ("reason", "detail")}),
+        ("Why it waits", {"fields": (sentence("reason"), "detail")}),
         (
             "What became of it",
             {
@@ -369,7 +369,7 @@ class EventRejectionAdmin(ReadOnlyAdmin):
 
 def _told(done: ReplayResult) -> str:
     return (
-        f"Replayed {done.replayed}, already stored {done.duplicates},"
+        f"Replayed {done.replayed}, already stored {done.duplicates}, superseded {done.superseded},"
         f" in conflict {done.conflicts}, still open {done.still_open}."
     )
 

@@ -122,6 +122,7 @@ def test_what_waits_for_another_reason_is_not_mapped(support: User, at: datetime
 
     assert action_url(waiting, "map_customer") not in page
     assert action_url(waiting, "replay") in page
+    assert "Unknown event name" in page
 
 
 def test_a_dismissed_event_is_kept_and_offers_nothing_more(support: User, at: datetime) -> None:

@@ -54,6 +54,11 @@ def number_text(value: Decimal | int) -> str:
     return f"{'-' * text.startswith('-')}{int(whole):,}{dot}{fraction}"
 
 
+def sentence_text(choice: str) -> str:
+    """Write a choice as people do ("missing_value" is "Missing value")."""
+    return choice.replace("_", " ").capitalize()
+
+
 def moment_text(at: datetime | None) -> str:
     """Write an instant to the second; the whole back office is in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if at else EMPTY
@@ -139,6 +144,15 @@ def badge(field: str, tones: Mapping[str, str], title: str = "") -> Display:
     def show(row: Any) -> str:
         value = str(getattr(row, field))
         return badge_html(value.replace("_", " "), tones.get(value, ""))
+
+    return _named(show, field, title or field, order=field)
+
+
+def sentence(field: str, title: str = "") -> Display:
+    """Show a choice as people write it."""
+
+    def show(row: Any) -> str:
+        return sentence_text(str(getattr(row, field)))
 
     return _named(show, field, title or field, order=field)
 
