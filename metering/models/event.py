@@ -96,12 +96,9 @@ class QuarantineReason(models.TextChoices):
     IDENTIFIER_CONFLICT = "identifier_conflict"
 
 
-# What a good report under the same identifier answers; a conflict needs somebody to decide.
-MENDABLE = (
-    QuarantineReason.UNKNOWN_CUSTOMER,
-    QuarantineReason.UNKNOWN_EVENT_NAME,
-    QuarantineReason.MISSING_VALUE,
-)
+# What a good report under the same identifier answers. Whatever else was reported twice with two
+# contents is a conflict, which somebody has to decide.
+MENDABLE = (QuarantineReason.MISSING_VALUE,)
 
 
 class QuarantineState(models.TextChoices):

@@ -143,19 +143,19 @@ def test_a_batch_asks_one_question_of_an_empty_quarantine(at: datetime) -> None:
     assert sum("quarantined_event" in query["sql"] for query in queries) == 1
 
 
-def test_a_replay_supersedes_what_was_stored_with_other_content(
+def test_what_was_stored_with_other_content_stays_open_as_a_conflict(
     customer: Customer, engineer: User, at: datetime
 ) -> None:
     send(at, an_event(customer="acme-eu", properties={"model": "haiku", "tokens": "7"}))
     _alias(customer, engineer, at)
-    send(at, an_event(customer="acme"))  # Corrected, under the customer's other id.
+    send(at, an_event(customer="acme"))  # Other content, under the customer's other id.
 
     result = replay_quarantine(by=engineer, at=at)
 
     aggregate_batches(at=at)
     row = QuarantinedEvent.objects.get()
-    assert (result, result.tried) == (ReplayResult(superseded=1), 1)
-    assert (row.state, row.resolution) == ("dismissed", "superseded by the stored event")
+    assert (result, result.tried) == (ReplayResult(conflicts=1), 1)
+    assert row.state == "open"
     assert UsageWindow.objects.get().quantity == 100
 
 
@@ -168,7 +168,7 @@ def test_two_contents_under_one_identifier_store_the_first(
 
     result = replay_quarantine(by=engineer, at=at)
 
-    assert result == ReplayResult(replayed=1, superseded=1)
+    assert result == ReplayResult(replayed=1, conflicts=1)
     assert MeterEvent.objects.get().properties["tokens"] == "100"
 
 
