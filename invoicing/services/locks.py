@@ -1,4 +1,4 @@
-"""What services take before they look: the customer's lock, a person's permission, a number.
+"""What services take before they look: an invoice's lock, a person's permission, a number.
 
 Lock order of the house: customer, subscription, grants, invoice, number series.
 """
@@ -6,14 +6,9 @@ Lock order of the house: customer, subscription, grants, invoice, number series.
 from billing_project.kernel.errors import NotAllowed
 from billing_project.kernel.models import User
 from invoicing.models import Invoice, NumberSeries
-from metering.models import Customer
+from metering.services.customers import lock_customer
 
 INVOICE_SERIES, CREDIT_NOTE_SERIES = "INV", "CN"
-
-
-def lock_customer(customer_id: int) -> Customer:
-    """Hold a customer until the transaction ends; rows that refer to it may still be added."""
-    return Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
 
 
 def lock_invoice(invoice: Invoice) -> Invoice:

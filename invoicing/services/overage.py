@@ -27,7 +27,7 @@ from invoicing.selectors import (
     uninvoiced,
 )
 from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
-from invoicing.services.locks import lock_customer
+from metering.services.customers import lock_customer
 
 _LINK_OVERAGE = """
 INSERT INTO line_usage (line_id, rated_usage_id, kind)

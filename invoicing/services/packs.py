@@ -19,8 +19,8 @@ from invoicing.models import Invoice, InvoiceStatus, LineKind
 from invoicing.selectors import grants_of_line, pack_steps
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
-from invoicing.services.locks import lock_customer
 from metering.models import Customer
+from metering.services.customers import lock_customer
 
 _LONGEST_KEY = 100
 

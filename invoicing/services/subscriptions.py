@@ -21,8 +21,8 @@ from invoicing.models import Invoice, PlanVersion, Subscription
 from invoicing.periods import Unit, bound
 from invoicing.selectors import billing_periods_of
 from invoicing.services.drafts import Draft, create_draft, write_lines
-from invoicing.services.locks import lock_customer
 from metering.models import Customer
+from metering.services.customers import lock_customer
 
 _FARTHEST_END = timedelta(days=3653)
 
