@@ -1,17 +1,34 @@
 """Checks of the books that this app answers for."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
 
+from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
 from billing_project.kernel.money import settle
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod
 from invoicing.models import InvoiceLine, LineKind
 from invoicing.selectors import grants_of_line, overage_price, pack_steps
+
+_PATIENCE = timedelta(hours=1)  # The worker opens periods within seconds.
+
+# A period takes the hour that it begins in where no other covers it (decision 6).
+_WITHOUT_PERIOD = """
+SELECT w.customer_id, count(*), min(w.start_at)
+  FROM usage_window w
+  JOIN subscription s ON s.customer_id = w.customer_id AND w.start_at >= s.start_at
+   AND (s.ends_at IS NULL OR w.start_at < s.ends_at)
+ WHERE w.quantity > 0 AND w.updated_at < %s
+   AND NOT EXISTS (SELECT FROM billing_period b
+                    WHERE b.customer_id = w.customer_id
+                      AND b.start_at < w.start_at + interval '1 hour' AND b.end_at > w.start_at)
+ GROUP BY w.customer_id
+"""
 
 _NUMBERS = """
 SELECT s.code, s.last_number, d.documents, d.highest
@@ -119,6 +136,13 @@ SELECT l.id, g.id, g.amount, g.price_minor
 """
 
 
+@check("Usage within a subscription lies in one of its billing periods")
+def usage_has_its_period() -> Iterator[Finding]:
+    """Find usage that was counted a while ago and whose period nobody opened."""
+    for customer, windows, first in _rows(_WITHOUT_PERIOD, (clock.now() - _PATIENCE,)):
+        yield Finding(f"customer:{customer}", f"{windows} windows from {first} have no period")
+
+
 @check("Document numbers have no gaps")
 def numbers_gapless() -> Iterator[Finding]:
     """Compare each series with the numbers that documents have."""
@@ -192,7 +216,7 @@ def _settled(period_id: int, claimed: Decimal) -> int:
     return settle(claimed * price, currency)
 
 
-def _rows(sql: str) -> Iterator[tuple[Any, ...]]:
+def _rows(sql: str, params: tuple[datetime, ...] = ()) -> Iterator[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, params or None)
         yield from cursor.fetchall()

@@ -51,7 +51,8 @@ def move_chain(seconds: float = CHAIN_SECONDS) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         close_old_connections()
-        if not step_chain():
+        opened = _each("renew", invoicing.tasks.renew)  # Usage must find its period.
+        if not opened + step_chain():
             time.sleep(PAUSE_SECONDS)
     connection.close()
 

@@ -8,7 +8,9 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
-def each_apart(items: Iterable[Item], act: Callable[[Item], int], *, step: str) -> int:
+def each_apart(
+    items: Iterable[Item], act: Callable[[Item], int], *, step: str, limit: int | None = None
+) -> int:
     """Act on each item in a transaction of its own; log failures and go on.
 
     This is a task's edge, the one place that catches everything: a fault in one customer's data
@@ -18,14 +20,19 @@ def each_apart(items: Iterable[Item], act: Callable[[Item], int], *, step: str) 
     Args:
         act: Returns how much it did; opens its own transaction.
         step: Name of the step for the log ("rate").
+        limit: Stop after so many that went well; failures do not use it up, so that those who
+            always fail cannot crowd out the others.
 
     Returns:
         The sum of what was done.
     """
-    done = 0
+    done = well = 0
     for item in items:
+        if well == limit:
+            break
         try:
             done += act(item)
+            well += 1
         except Exception:  # The edge of a task: see above.
             log.exception("step_failed", extra={"step": step, "item": str(item)})
     return done

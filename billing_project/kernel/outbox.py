@@ -21,7 +21,7 @@ def publish(topic: str, object_ids: Iterable[int], at: datetime) -> None:
     )
 
 
-def waiting(topic: str, limit: int = 1000) -> list[int]:
+def waiting(topic: str, limit: int | None = None) -> list[int]:
     """List objects with notes, the longest-waiting first."""
     rows = (
         OutboxMessage.objects.filter(topic=topic)

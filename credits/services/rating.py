@@ -58,9 +58,10 @@ def rate_pending(*, by: User, at: datetime, limit: int = 100) -> int:
     """
     _wake_blocked(at)
     return each_apart(
-        outbox.waiting("usage_changed", limit),
+        outbox.waiting("usage_changed"),
         lambda customer_id: rate_customer(customer_id=customer_id, by=by, at=at),
         step="rate",
+        limit=limit,
     )
 
 

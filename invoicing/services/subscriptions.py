@@ -48,6 +48,8 @@ def subscribe(
     version = _governing(plan_version, locked, start_at)
     if sold.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=start_at)).exists():
         raise Conflict(f"{locked} has a subscription already; end it first")
+    for earlier in sold.order_by("id"):  # Their last hour is theirs before it can be ours.
+        _renew(earlier, by, min(at, start_at))
     subscription = Subscription.objects.create(
         customer=locked,
         plan_version=version,

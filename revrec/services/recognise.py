@@ -60,7 +60,8 @@ def recognise_pending(*, by: User, at: datetime, limit: int | None = 200) -> int
         limit: Customers at most, the longest-waiting first; None: all.
     """
     return each_apart(
-        customers_to_recognise(day_of(at), limit),
+        customers_to_recognise(day_of(at), None),
         lambda customer_id: recognise_customer(customer_id=customer_id, by=by, at=at),
         step="recognise",
+        limit=limit,
     )

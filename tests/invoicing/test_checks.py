@@ -12,6 +12,7 @@ from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import renew_due
+from metering.models import Customer
 from tests.invoicing.builders import (
     DAY,
     END,
@@ -130,3 +131,15 @@ def test_each_check_finds_its_fault(shop: Shop, check: object, table: str, state
     _forge(table, statement, {"id": invoice.pk})
 
     assert [finding.message for finding in check()]  # type: ignore[operator]
+
+
+def test_usage_whose_period_nobody_opened_is_found(shop: Shop) -> None:
+    subscribed(shop)
+    use(shop, 1000, END + DAY)  # The worker that opens the next period did not run.
+
+    assert [finding.subject for finding in checks.usage_has_its_period()] == [
+        f"customer:{Customer.objects.get().pk}"
+    ]
+
+    renew_due(by=shop.worker, at=END + DAY)
+    assert list(checks.usage_has_its_period()) == []

@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 
 from billing_project.kernel import outbox
 from billing_project.kernel.errors import Conflict, Invalid
-from credits.models import BillingPeriod, CreditGrant
+from credits.models import BillingPeriod, CreditGrant, RatedUsage
 from invoicing.models import Invoice, InvoiceStatus, Subscription
 from invoicing.selectors import billing_periods_of, overage_price, subscription_of
 from invoicing.services.subscriptions import end_subscription, renew_due, subscribe
@@ -25,6 +25,7 @@ from tests.invoicing.builders import (
     propose,
     sell_plan,
     subscribed,
+    use,
 )
 
 pytestmark = pytest.mark.django_db
@@ -190,6 +191,27 @@ def test_after_the_end_another_plan_may_start(shop: Shop) -> None:
 
     assert first_period(second).start_at == END
     assert renew_due(by=shop.worker, at=END + DAY) == 0
+
+
+def test_a_sale_opens_what_the_earlier_subscription_still_owes(shop: Shop) -> None:
+    """A period of the old one that opened later would find its last hour taken."""
+    half_past = START + timedelta(minutes=30)
+    changed_at = half_past + 9 * DAY
+    now = changed_at + 3 * DAY
+    old = subscribed(shop, start_at=half_past, interval_unit="day", interval_count=3)
+    end_subscription(
+        subscription=old, ends_at=changed_at, reason="upgrade", by=shop.maker, at=half_past
+    )
+
+    subscribe(
+        customer=old.customer, plan_version=sell_plan(shop, "growth"), start_at=changed_at,
+        by=shop.maker, at=now,
+    )  # fmt: skip
+
+    assert billing_periods_of(old).count() == 3
+    use(shop, 1000, changed_at - 2 * DAY, "late", known_at=now)
+    use(shop, 1000, changed_at + timedelta(minutes=10), "first", known_at=now)
+    assert RatedUsage.objects.count() == 2
 
 
 @pytest.mark.parametrize(
