@@ -53,12 +53,6 @@ class Insufficient(Conflict):
     code = "insufficient"
 
 
-class PeriodClosed(Conflict):
-    """An accounting period that is closed takes no entries."""
-
-    code = "period_closed"
-
-
 class Unbalanced(BillingError):
     """A journal entry does not sum to zero in each currency."""
 

@@ -19,7 +19,7 @@ from billing_project.console.demo.traffic import (
     read_requests,
     stream,
 )
-from billing_project.console.tasks import step_chain
+from billing_project.console.tasks import drain_chain
 from billing_project.kernel import clock, outbox
 from billing_project.kernel.period import DAY, Period, midnight, months_between
 from billing_project.kernel.users import worker_user
@@ -103,8 +103,7 @@ def _drain(progress: Progress) -> None:
         progress(rate_pending(by=worker, at=at, limit=1))
     for _ in outbox.waiting("credits_changed"):
         progress(recognise_pending(by=worker, at=at, limit=1))
-    while done := step_chain():
-        progress(done)
+    progress(drain_chain())
 
 
 def _invoice(setting: Setting, at: datetime) -> None:

@@ -71,10 +71,6 @@ class ReasonForm(ActionForm):
     reason = ReasonField()
 
 
-class ConfirmForm(ActionForm):
-    """A form that asks only whether to go on."""
-
-
 class AmountField(forms.DecimalField):
     """An amount in major units of one currency; cleans to minor units."""
 
