@@ -3,8 +3,10 @@
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.utils.http import parse_header_parameters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,13 +16,32 @@ from billing_project.kernel.rest.errors import PROBLEM_TYPE, problem
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.parsing import BytesParser
 from billing_project.kernel.rest.views import ApiRequest, ApiView
-from metering.events import decode_body
+from metering.cloudevents import (
+    CLOUD_BATCH,
+    CLOUD_EVENT,
+    decode_cloud_batch,
+    decode_cloud_event,
+)
+from metering.events import Body, decode_body
 from metering.judging import Status
 from metering.models import MeterEvent
 from metering.selectors.customers import customer_named
 from metering.services.capture import CaptureResult, ItemResult, capture_events
 
 _PROBLEMS = {Status.CONFLICT: 409, Status.REJECTED: 422}
+_CLOUD = {CLOUD_EVENT: decode_cloud_event, CLOUD_BATCH: decode_cloud_batch}
+
+
+class CloudEventParser(BytesParser):
+    """One CloudEvent, left as bytes."""
+
+    media_type = CLOUD_EVENT
+
+
+class CloudBatchParser(BytesParser):
+    """A batch of CloudEvents, left as bytes."""
+
+    media_type = CLOUD_BATCH
 
 
 class EventSerializer(serializers.Serializer[Any]):
@@ -58,6 +79,20 @@ class BatchSerializer(serializers.Serializer[Any]):
     events = EventSerializer(many=True)
 
 
+class CloudEventSerializer(serializers.Serializer[Any]):
+    """A CloudEvent 1.0 (documentation; bodies are decoded by `metering.cloudevents`)."""
+
+    specversion = serializers.CharField()
+    id = serializers.CharField()
+    source = serializers.CharField(help_text="Key, with id.")  # type: ignore[assignment]
+    type = serializers.CharField(max_length=100, help_text="The event's name.")
+    subject = serializers.CharField(help_text="The customer.")
+    time = UtcDateTimeField(required=False)
+    workspace = ExternalIdField(required=False, allow_null=True)
+    datacontenttype = serializers.CharField(required=False)
+    data = serializers.DictField(required=False)  # type: ignore[assignment]
+
+
 class CaptureResultSerializer(serializers.Serializer[Any]):
     """The answer to a batch."""
 
@@ -83,7 +118,7 @@ class EventsView(ApiView):
 
     scopes: ClassVar[dict[str, str]] = {"GET": "usage:read", "POST": "events:write"}
     takes_idempotency_key = False  # `identifier` is the key, for ever.
-    parser_classes = [BytesParser]
+    parser_classes = [BytesParser, CloudEventParser, CloudBatchParser]
 
     @extend_schema(parameters=[EventQuerySerializer], responses=StoredEventSerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -93,18 +128,34 @@ class EventsView(ApiView):
         )
 
     @extend_schema(
-        request={"application/json": EventSerializer, "application/json; batch": BatchSerializer},
+        request={
+            "application/json": EventSerializer,
+            "application/json; batch": BatchSerializer,
+            CLOUD_EVENT: CloudEventSerializer,
+            CLOUD_BATCH: CloudEventSerializer(many=True),
+        },
         responses={200: CaptureResultSerializer},
     )
     def post(self, request: ApiRequest) -> Response:
         """Store one event, or a batch whose items are judged one by one."""
         sent: Any = request.data or b""  # BytesParser's bytes.
-        body = decode_body(sent)
+        body = _decoded(request.content_type, sent)
         key: ApiKey = request.auth  # type: ignore[assignment]
         result = capture_events(items=body.items, sender=key.name, at=clock.now())
         if body.is_batch:
             return Response(CaptureResultSerializer(result).data)
         return _answer_to_one(body.items[0].identifier, result)
+
+
+def _decoded(content_type: str, sent: bytes) -> Body:
+    """Read the body as its content type says."""
+    media_type, params = parse_header_parameters(content_type)
+    decode = _CLOUD.get(media_type)
+    if decode is None:
+        return decode_body(sent)
+    if params.get("charset", "utf-8").lower() != "utf-8":
+        raise UnsupportedMediaType(content_type)
+    return decode(sent)
 
 
 def _answer_to_one(identifier: str, result: CaptureResult) -> Response:
