@@ -30,6 +30,14 @@ SELECT w.customer_id, count(*), min(w.start_at)
  GROUP BY w.customer_id
 """
 
+_UNCLOSED = """
+SELECT DISTINCT l.billing_period_id, i.number
+  FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
+ WHERE l.kind = 'overage' AND i.status <> 'draft'
+   AND NOT EXISTS (SELECT FROM invoiced_usage u
+                    WHERE u.source_key = 'billing_period:' || l.billing_period_id)
+"""
+
 _NUMBERS = """
 SELECT s.code, s.last_number, d.documents, d.highest
   FROM number_series s
@@ -209,6 +217,13 @@ def packs_are_granted() -> Iterator[Finding]:
             yield Finding(
                 f"invoice_line:{credited.pk}", f"no note leaves its pack as granted: {[*grants]}"
             )
+
+
+@check("Metering knows every period whose usage is invoiced")
+def invoiced_usage_is_known() -> Iterator[Finding]:
+    """Find invoiced periods whose late events would pass as ordinary ones."""
+    for period_id, number in _rows(_UNCLOSED):
+        yield Finding(f"billing_period:{period_id}", f"is on {number}, but not closed for usage")
 
 
 def _settled(period_id: int, claimed: Decimal) -> int:

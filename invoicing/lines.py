@@ -124,6 +124,11 @@ def overage_line(
     )
 
 
+def added_later(line: Line) -> Line:
+    """Say on an overage line that its period was invoiced before; its service dates stay."""
+    return replace(line, description=f"{line.description}, added after the period was invoiced")
+
+
 def claimed_again(line: Line, credit_count: Decimal) -> Line:
     """Say on an overage line how many of its credits an earlier invoice had and a note took off."""
     if not credit_count:

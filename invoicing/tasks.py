@@ -2,6 +2,7 @@
 
 from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
+from invoicing.services.closing import close_quiet_periods
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.subscriptions import renew_due
 
@@ -19,3 +20,8 @@ def draft_overage() -> int:
 def finalize() -> int:
     """Issue the drafts whose grace is over."""
     return finalize_due(by=worker_user(), at=clock.now())
+
+
+def close_quiet() -> int:
+    """Close the usage of periods that ended with nothing to claim."""
+    return close_quiet_periods(at=clock.now())

@@ -9,5 +9,6 @@ class MeteringConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register this app's checks of the books."""
+        """Register this app's checks of the books, and what its versions consist of."""
         from metering import checks  # noqa: F401
+        from metering.selectors import late  # noqa: F401

@@ -81,6 +81,18 @@ def judge_values(event: EventInput, rules: Iterable[MeterRule]) -> Verdict | Non
     return missing
 
 
+def judge_late(timestamp: datetime, closed_before: datetime | None) -> Verdict | None:
+    """Quarantine use of a period that is invoiced, where its customer's policy asks for that.
+
+    Args:
+        closed_before: None where no policy keeps late events.
+    """
+    if closed_before is None or timestamp >= closed_before:
+        return None
+    detail = f"usage before {closed_before.isoformat()} is invoiced; a replay bills it nevertheless"
+    return Verdict(Status.QUARANTINED, "period_closed", detail)
+
+
 def judge(
     event: EventInput,
     *,

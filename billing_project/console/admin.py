@@ -113,7 +113,7 @@ admin.site.unregister(Customer)
 class CustomerPage(CustomerAdmin):
     """A customer, with what people do for one."""
 
-    actions_detail = ("grant_credits", "sell_pack")
+    actions_detail = ("grant_credits", "sell_pack", *CustomerAdmin.actions_detail)
     change_form_outer_before_template = "console/customer.html"
 
     def render_change_form(

@@ -29,6 +29,8 @@ _ICONS = {
     "metereventadjustment": "tune",
     "usagewindow": "schedule",
     "meter": "speed",
+    "lateeventpolicy": "schedule_send",
+    "invoicedusage": "event_available",
     "eventbatch": "inbox",
     "eventrejection": "block",
     "creditgrant": "redeem",

@@ -58,12 +58,13 @@ def move_chain(seconds: float = CHAIN_SECONDS) -> None:
 
 
 def run_billing() -> None:
-    """Open the periods that began, draft what ended, finalize what is past its grace."""
+    """Open the periods that began; draft, finalize and close those that ended."""
     _each(
         "billing",
         invoicing.tasks.renew,
         invoicing.tasks.draft_overage,
         invoicing.tasks.finalize,
+        invoicing.tasks.close_quiet,
     )
 
 

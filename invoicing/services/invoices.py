@@ -14,6 +14,7 @@ from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from invoicing.selectors import is_issued
+from invoicing.services.closing import close_usage
 from invoicing.services.locks import (
     INVOICE_SERIES,
     lock_invoice,
@@ -74,10 +75,15 @@ def _finalize(invoice: Invoice, by: User, at: datetime) -> Invoice:
     locked = lock_invoice(invoice)
     if is_issued(locked):
         return locked
-    if is_overage(locked):
-        rate_customer(customer_id=locked.customer_id, by=by, at=at)
-        rebuild(locked, billing_period_of(locked))
-    return _issue(locked, by, at) if locked.lines.exists() else locked
+    if not is_overage(locked):
+        return _issue(locked, by, at) if locked.lines.exists() else locked
+    period = billing_period_of(locked)
+    rate_customer(customer_id=locked.customer_id, by=by, at=at)
+    rebuild(locked, period)
+    if not locked.lines.exists():
+        return locked
+    close_usage(period, at)
+    return _issue(locked, by, at)
 
 
 def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:

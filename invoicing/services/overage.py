@@ -17,7 +17,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
-from invoicing.lines import AmountOutOfBounds, claimed_again, credits_used_lines
+from invoicing.lines import AmountOutOfBounds, added_later, claimed_again, credits_used_lines
 from invoicing.models import Invoice, InvoiceStatus, LineKind
 from invoicing.selectors import (
     credits_used,
@@ -26,6 +26,7 @@ from invoicing.selectors import (
     subscription_of,
     uninvoiced,
 )
+from invoicing.services.closing import is_usage_closed
 from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
 from metering.services.customers import lock_customer
 
@@ -92,6 +93,8 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         raise Invalid(str(error)) from error
     if claim is None:
         return
+    if is_usage_closed(billing_period):
+        claim = added_later(claim)
     claim = claimed_again(claim, claim.quantity - _waiting(billing_period))
     shares = credits_used(uninvoiced(billing_period, LineKind.CREDITS_USED))
     statement = credits_used_lines(state.price.unit, shares)

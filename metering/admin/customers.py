@@ -3,9 +3,13 @@
 from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import HistoryAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import link, moment
 from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from metering.admin.late import LatePolicyForm
 from metering.models import (
     Customer,
     CustomerAlias,
@@ -15,6 +19,7 @@ from metering.models import (
     UsageWindow,
     Workspace,
 )
+from metering.services.late import propose_late_event_policy
 
 
 class WorkspaceInline(ReadOnlyInline):
@@ -50,6 +55,28 @@ class CustomerAdmin(HistoryAdmin):
     search_help_text = "External id, alias, name or email"
     fields = ("external_id", "name", "currency", "time_zone", "country", "email", "created_at")
     inlines = (WorkspaceInline, AliasInline)
+    actions_detail: tuple[str, ...] = ("propose_late_policy",)
+
+    @form_action(
+        "Propose late-event rule",
+        permission="kernel.propose_policychange",
+        form=LatePolicyForm,
+        icon="schedule_send",
+        explanation="An event is late whose time of use lies in a period that is invoiced. This"
+        " version governs events that arrive from its effective date on, once a finance approver"
+        " approved it.",
+    )
+    def propose_late_policy(self, by: User, customer: Customer, form: LatePolicyForm) -> str:
+        """Propose what becomes of late events."""
+        is_own = form.cleaned_data["scope"] == "customer"
+        policy = propose_late_event_policy(
+            customer=customer if is_own else None,
+            treatment=form.cleaned_data["treatment"],
+            proposal=form.proposal(),
+            by=by,
+            at=now(),
+        )
+        return f"Proposed {policy.policy_change.subject}: a finance approver decides."
 
 
 @admin.register(Workspace)

@@ -9,6 +9,7 @@ from metering.models.event import (
     MeterEventAdjustment,
     QuarantinedEvent,
 )
+from metering.models.late import InvoicedUsage, LateEventPolicy
 from metering.models.meter import Aggregation, Meter
 from metering.models.window import UsageWindow
 
@@ -19,6 +20,8 @@ __all__ = [
     "EventBatch",
     "EventIdentity",
     "EventRejection",
+    "InvoicedUsage",
+    "LateEventPolicy",
     "Meter",
     "MeterEvent",
     "MeterEventAdjustment",

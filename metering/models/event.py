@@ -94,6 +94,7 @@ class QuarantineReason(models.TextChoices):
     UNKNOWN_EVENT_NAME = "unknown_event_name"
     MISSING_VALUE = "missing_value"
     IDENTIFIER_CONFLICT = "identifier_conflict"
+    PERIOD_CLOSED = "period_closed"
 
 
 # What a good report under the same identifier answers. Whatever else was reported twice with two

@@ -14,8 +14,9 @@ from django.conf import settings
 
 from metering.aggregation import MeterRule
 from metering.events import BadItem, EventInput, content_sha256
-from metering.judging import Status, TimeWindow, Verdict, judge
+from metering.judging import Status, TimeWindow, Verdict, judge, judge_late
 from metering.selectors.customers import customer_ids
+from metering.selectors.late import late_quarantine
 from metering.selectors.meters import rules_by_event_name
 from metering.services.keeping import (
     Kept,
@@ -114,6 +115,8 @@ def settle_candidates(
     """
     rules = rules_by_event_name(one.sent.event_name for one in candidates)
     verdicts = _judge_all(candidates, rules, window)
+    if window:  # A replay is somebody's decision.
+        verdicts.update(_judge_late(candidates, verdicts, at))
     first = _first_storable(candidates, verdicts)
     claimed = store_events(_new_events(list(first.values()), at), at)
     rest = [one for one in candidates if one.key not in claimed or first[one.key] is not one]
@@ -146,6 +149,19 @@ def _judge_all(
         if verdict is not None:
             verdicts[one.index] = verdict
     return verdicts
+
+
+def _judge_late(
+    candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict], at: datetime
+) -> dict[int, Verdict]:
+    """Find what could be stored, but is late for a customer whose late events are kept."""
+    closed = late_quarantine({one.customer_id for one in candidates if one.customer_id}, at)
+    late = {
+        one.index: judge_late(one.timestamp, closed.get(one.customer_id))
+        for one in (candidates if closed else ())
+        if one.customer_id is not None and one.index not in verdicts
+    }
+    return {index: verdict for index, verdict in late.items() if verdict is not None}
 
 
 def _first_storable(

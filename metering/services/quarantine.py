@@ -11,7 +11,7 @@ from billing_project.kernel.models import User
 from metering.events import EventInput
 from metering.judging import Status, Verdict
 from metering.models import Customer, QuarantinedEvent
-from metering.models.event import MENDABLE, QuarantineState
+from metering.models.event import MENDABLE, QuarantineReason, QuarantineState
 from metering.selectors.customers import customer_ids
 from metering.services.capture import Candidate, settle_candidates
 from metering.services.customers import add_alias
@@ -63,7 +63,8 @@ def replay_quarantine(
 
     An event whose sender gave no time counts when it was first received; the time window was
     judged then and is not judged again. A row that was kept as a conflict stays open: somebody has
-    to decide.
+    to decide. Late events that their policy keeps are stored only if they are asked for by reason
+    or by id: billing an invoiced period is a decision of its own.
 
     Args:
         customer_external_id, reason, ids: Which rows; all given ones must match.
@@ -75,6 +76,8 @@ def replay_quarantine(
         rows = rows.filter(reason=reason)
     if ids is not None:
         rows = rows.filter(pk__in=ids)
+    if reason is None and ids is None:
+        rows = rows.exclude(reason=QuarantineReason.PERIOD_CLOSED)
     wanted = list(rows.order_by("id").values_list("id", flat=True))
     result = ReplayResult()
     for start in range(0, len(wanted), _AT_ONCE):

@@ -36,10 +36,11 @@ MAY = {
     "support": {"grant_credits", "void", "expire", "credit", "map_customer", "replay", "dismiss"},
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
+        "propose_late_policy",
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
     "engineering": {"map_customer", "replay", "dismiss", "cancel", "revoke"},
-    "product": set(),
+    "product": {"propose_late_policy"},
     "auditor": set(),
 }  # fmt: skip
 

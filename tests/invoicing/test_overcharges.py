@@ -89,7 +89,8 @@ def test_a_note_takes_back_an_overcharge_and_later_usage_is_claimed(
     claimed = second.lines.get(kind="overage")
     assert (claimed.quantity, claimed.amount_minor) == (Decimal(1000), 1000)
     assert claimed.description == (
-        "Credits used beyond those granted; 1000 of them credited before"
+        "Credits used beyond those granted, added after the period was invoiced;"
+        " 1000 of them credited before"
     )
     assert _findings() == []
 

@@ -1,0 +1,86 @@
+"""Which events are late, and what their customer's policy makes of them.
+
+An event is late whose time of use lies before the end of usage that is invoiced already. It is
+judged when it arrives, by what is committed then.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from django.db.models import Max, Q, QuerySet
+
+from billing_project.kernel.approvals import content_of
+from billing_project.kernel.models import PolicyChange, PolicyStatus
+from metering.models import Customer, InvoicedUsage, LateEventPolicy
+from metering.models.late import LateTreatment
+
+BUILT_IN = LateTreatment.NEXT_INVOICE  # What governs where nobody approved anything.
+Use = tuple[int, datetime]  # Customer's id, time of use.
+
+
+def late_quarantine(customer_ids: Collection[int], at: datetime) -> dict[int, datetime]:
+    """Return, for customers whose late events wait for a person, the instant before which.
+
+    Nearly always empty, and then it asks one question of an index: does any such policy govern?
+    """
+    quarantining = _governing_until(at).filter(treatment=LateTreatment.QUARANTINE)
+    if not customer_ids or not quarantining.exists():
+        return {}
+    treatments = late_treatments(customer_ids, at)
+    return invoiced_until(
+        key for key, treatment in treatments.items() if treatment == LateTreatment.QUARANTINE
+    )
+
+
+def late_among(uses: Iterable[Use], at: datetime) -> dict[Use, LateTreatment]:
+    """Return those uses that are late at an instant, each with what its policy says."""
+    wanted = set(uses)
+    ends = invoiced_until(customer_id for customer_id, _ in wanted)
+    late = [use for use in wanted if use[0] in ends and use[1] < ends[use[0]]]
+    treatments = late_treatments({customer_id for customer_id, _ in late}, at)
+    return {use: treatments[use[0]] for use in late}
+
+
+def invoiced_until(customer_ids: Iterable[int]) -> dict[int, datetime]:
+    """Return until when the usage of customers is invoiced; who has no invoice yet is left out."""
+    rows = InvoicedUsage.objects.filter(customer_id__in=set(customer_ids)).order_by()
+    return dict(rows.values_list("customer_id").annotate(Max("end_at")))
+
+
+def late_treatments(customer_ids: Collection[int], at: datetime) -> dict[int, LateTreatment]:
+    """Return what governs for each customer: their own version, the default one, or next_invoice.
+
+    Of the versions in effect the one with the latest effective date governs.
+    """
+    rows = _governing_until(at).filter(Q(customer__isnull=True) | Q(customer__in=customer_ids))
+    ordered = rows.order_by("policy_change__effective_at", "number")
+    said: dict[int | None, str] = dict(ordered.values_list("customer_id", "treatment"))
+    default = said.get(None, BUILT_IN)
+    return {key: LateTreatment(said.get(key, default)) for key in customer_ids}
+
+
+def content_of_late_policy(policy: LateEventPolicy) -> dict[str, object]:
+    """Return the whole content of a version."""
+    return {
+        "customer": policy.customer.external_id if policy.customer else None,
+        "number": policy.number,
+        "treatment": policy.treatment,
+    }
+
+
+def late_policy_subject(customer: Customer | None) -> str:
+    """Name the rule that versions for a customer, or the default ones, belong to."""
+    return f"late_events:{'default' if customer is None else f'customer.{customer.pk}'}"
+
+
+def _governing_until(at: datetime) -> QuerySet[LateEventPolicy]:
+    """List the approved versions whose effective date has come."""
+    return LateEventPolicy.objects.filter(
+        policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__lte=at
+    )
+
+
+@content_of("late_events")
+def _late_events(change: PolicyChange) -> dict[str, object]:
+    policies = LateEventPolicy.objects.select_related("customer")
+    return content_of_late_policy(policies.get(policy_change=change))

@@ -1,0 +1,67 @@
+"""Say until when usage is invoiced, and propose what becomes of events that come later."""
+
+from datetime import datetime
+from typing import cast
+
+from django.db import transaction
+from django.db.models import Max
+
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import User
+from metering.models import Customer, InvoicedUsage, LateEventPolicy
+from metering.models.late import LateTreatment
+from metering.selectors.late import content_of_late_policy, late_policy_subject
+
+
+def record_invoiced_usage(
+    *, customer_id: int, end_at: datetime, source_key: str, at: datetime
+) -> InvoicedUsage:
+    """Keep that a customer's usage before an instant is invoiced; said again, it changes nothing.
+
+    Call it in the transaction that invoices, under the customer's lock.
+    """
+    row, _ = InvoicedUsage.objects.get_or_create(
+        source_key=source_key,
+        defaults={"customer_id": customer_id, "end_at": end_at, "recorded_at": at},
+    )
+    return row
+
+
+@transaction.atomic
+def propose_late_event_policy(
+    *,
+    treatment: str,
+    proposal: Proposal,
+    by: User,
+    at: datetime,
+    customer: Customer | None = None,
+) -> LateEventPolicy:
+    """Write a version of the rule for late events; it governs once somebody else approved it.
+
+    Args:
+        treatment: One of LateTreatment.
+        customer: Whose events; None makes a version of the default, for all without their own.
+
+    Raises:
+        Invalid: no such treatment, or a missing word.
+    """
+    if treatment not in LateTreatment.values:
+        raise Invalid(f"late events go to {', '.join(LateTreatment.values)}")
+    policy = LateEventPolicy(customer=customer, number=_next_number(customer), treatment=treatment)
+    policy.policy_change = propose(
+        kind="late_events",
+        subject=f"{late_policy_subject(customer)}:{policy.number}",
+        content=content_of_late_policy(policy),
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+    policy.save(force_insert=True)
+    return policy
+
+
+def _next_number(customer: Customer | None) -> int:
+    """Two proposals at once would take the same number; the database lets one of them in."""
+    rows = LateEventPolicy.objects.filter(customer=customer)
+    return cast(int, rows.aggregate(last=Max("number"))["last"] or 0) + 1
