@@ -27,17 +27,13 @@ def _post(client: Client, content: object) -> Any:
     return _raw(client, json.dumps(content).encode())
 
 
-def _ago(**delta: float) -> str:
-    return (NOW - timedelta(**delta)).isoformat()
-
-
 @pytest.mark.parametrize(
     ("timestamp", "code"),
     [
-        (_ago(days=34, hours=23), ""),
-        (_ago(days=35, minutes=10), "timestamp_too_far_in_past"),
-        (_ago(minutes=-4), ""),
-        (_ago(minutes=-6), "timestamp_in_future"),
+        (timedelta(days=-34), ""),
+        (timedelta(days=-35, minutes=-10), "timestamp_too_far_in_past"),
+        (timedelta(minutes=4), ""),
+        (timedelta(minutes=6), "timestamp_in_future"),
         ("0001-01-01T00:00:00Z", "timestamp_too_far_in_past"),
         ("9999-12-31T23:59:59Z", "timestamp_in_future"),
         ("0001-01-01T00:00:00+14:00", "invalid_value"),  # Before the first instant there is.
@@ -55,6 +51,8 @@ def _ago(**delta: float) -> str:
 def test_i7_a_skewed_or_senseless_clock_is_answered_with_a_code(
     client: Client, timestamp: object, code: str
 ) -> None:
+    if isinstance(timestamp, timedelta):
+        timestamp = (datetime.now(UTC) + timestamp).isoformat()
     answer = _post(client, an_event("i7", timestamp=timestamp))
 
     assert answer.status_code == (422 if code else 200), answer.content
