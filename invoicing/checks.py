@@ -38,6 +38,16 @@ SELECT DISTINCT l.billing_period_id, i.number
                     WHERE u.source_key = 'billing_period:' || l.billing_period_id)
 """
 
+_PROPOSALS = """
+SELECT p.id, p.amount_minor, l.amount_minor
+  FROM proposed_credit_note p
+  JOIN policy_change c ON c.id = p.policy_change_id
+  LEFT JOIN credit_note_line l
+    ON l.credit_note_id = p.credit_note_id AND l.invoice_line_id = p.invoice_line_id
+ WHERE p.state = 'issued'
+   AND (l.amount_minor IS DISTINCT FROM p.amount_minor OR c.status <> 'approved')
+"""
+
 _NUMBERS = """
 SELECT s.code, s.last_number, d.documents, d.highest
   FROM number_series s
@@ -224,6 +234,15 @@ def invoiced_usage_is_known() -> Iterator[Finding]:
     """Find invoiced periods whose late events would pass as ordinary ones."""
     for period_id, number in _rows(_UNCLOSED):
         yield Finding(f"billing_period:{period_id}", f"is on {number}, but not closed for usage")
+
+
+@check("Proposed credit notes were issued as they were approved")
+def proposals_are_issued_as_approved() -> Iterator[Finding]:
+    """Compare what was proposed with what the note took off, and look for the approval."""
+    for proposal, proposed, issued in _rows(_PROPOSALS):
+        yield Finding(
+            f"proposed_credit_note:{proposal}", f"proposed {proposed} minor units, issued {issued}"
+        )
 
 
 def _settled(period_id: int, claimed: Decimal) -> int:

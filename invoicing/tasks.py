@@ -3,7 +3,9 @@
 from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
 from invoicing.services.closing import close_quiet_periods
+from invoicing.services.deciding import settle_proposals
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.proposals import follow_overcharges
 from invoicing.services.subscriptions import renew_due
 
 
@@ -25,3 +27,9 @@ def finalize() -> int:
 def close_quiet() -> int:
     """Close the usage of periods that ended with nothing to claim."""
     return close_quiet_periods(at=clock.now())
+
+
+def propose_notes() -> int:
+    """Issue the credit notes that were approved, and propose those that are due."""
+    by, at = worker_user(), clock.now()
+    return settle_proposals(by=by, at=at) + follow_overcharges(by=by, at=at)

@@ -16,6 +16,7 @@ from credits.models import CreditGrant, RatedUsage
 from credits.selectors import unrated_windows
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
 from invoicing.selectors import OverageState, overcharged_periods
+from invoicing.selectors.proposals import open_proposals
 from metering.models import Customer, EventBatch, QuarantinedEvent, UsageWindow
 from metering.models.event import QuarantineState
 from revrec.models import Posting
@@ -208,6 +209,12 @@ def overcharged(customers: int = 20) -> list[OverageState]:
     )
     found = Customer.objects.in_bulk([pk for pk, _ in corrected])
     return [state for customer in found.values() for state in overcharged_periods(customer)]
+
+
+def overcharged_undecided() -> list[OverageState]:
+    """List those overcharged periods for which no credit note waits for its decision."""
+    proposed = set(open_proposals().values_list("invoice_line__billing_period_id", flat=True))
+    return [state for state in overcharged() if state.billing_period.pk not in proposed]
 
 
 def invoice_of_overage(billing_period_id: int) -> Invoice | None:

@@ -44,6 +44,7 @@ _ICONS = {
     "pricingunit": "toll",
     "invoice": "receipt",
     "creditnote": "assignment_return",
+    "proposedcreditnote": "rule",
     "payment": "payments",
     "subscription": "autorenew",
     "plan": "inventory_2",

@@ -58,13 +58,14 @@ def move_chain(seconds: float = CHAIN_SECONDS) -> None:
 
 
 def run_billing() -> None:
-    """Open the periods that began; draft, finalize and close those that ended."""
+    """Open the periods that began; invoice those that ended; credit what was too much."""
     _each(
         "billing",
         invoicing.tasks.renew,
         invoicing.tasks.draft_overage,
         invoicing.tasks.finalize,
         invoicing.tasks.close_quiet,
+        invoicing.tasks.propose_notes,
     )
 
 

@@ -51,7 +51,7 @@ def _stuck(at: datetime) -> Iterator[Item]:
 
 def _overcharged(user: User) -> Iterator[Item]:
     may_credit = user.has_perm("invoicing.issue_creditnote")
-    for state in figures.overcharged():
+    for state in figures.overcharged_undecided():
         period = state.billing_period
         amount = money_text(state.overcharged_minor, state.price.currency)
         yield Item(

@@ -25,7 +25,7 @@ from billing_project.kernel.models import (
 admin.site.disable_action("delete_selected")
 admin.site.unregister(Group)
 
-_POLICY_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad"}
+_POLICY_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
 _APPROVE = "kernel.approve_policychange"
 
 

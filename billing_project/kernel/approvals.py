@@ -19,6 +19,11 @@ from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 
 ContentOf = Callable[[PolicyChange], object]
 _contents: dict[str, ContentOf] = {}
+_ACTIONS = {
+    PolicyStatus.APPROVED: "approve_policy_change",
+    PolicyStatus.REJECTED: "reject_policy_change",
+    PolicyStatus.WITHDRAWN: "withdraw_policy_change",
+}
 
 
 @dataclass(frozen=True)
@@ -102,23 +107,48 @@ def reject(*, change: PolicyChange, by: User, reason: str, at: datetime) -> Poli
 
 
 @transaction.atomic
+def withdraw(*, change: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:
+    """Take back a proposal that nobody decided yet; only whoever proposed it can.
+
+    Raises:
+        NotAllowed: somebody else proposed it.
+        Conflict: it was decided already.
+    """
+    locked = _undecided(change, reason)
+    if locked.proposed_by_id != by.pk:
+        raise NotAllowed("only the proposer withdraws a proposal")
+    return _write_decision(locked, PolicyStatus.WITHDRAWN, by, reason, at)
+
+
+@transaction.atomic
 def _decide(
     change: PolicyChange, status: PolicyStatus, by: User, reason: str, at: datetime
 ) -> PolicyChange:
-    if not reason.strip():
-        raise Invalid("a decision needs its reason")
     if not by.has_perm("kernel.approve_policychange"):
         raise NotAllowed("only finance approvers decide on policy changes")
-    locked = PolicyChange.objects.select_for_update(no_key=True).get(pk=change.pk)
-    if locked.status != PolicyStatus.PROPOSED:
-        raise Conflict(f"this change was {locked.status} already")
+    locked = _undecided(change, reason)
     if locked.proposed_by_id == by.pk:
         raise NotAllowed("the proposer cannot decide on their own proposal")
     if status == PolicyStatus.APPROVED and not is_as_proposed(locked):
         raise Conflict("the version's rows are not what was proposed", code="content_changed")
+    return _write_decision(locked, status, by, reason, at)
+
+
+def _undecided(change: PolicyChange, reason: str) -> PolicyChange:
+    """Lock a change that is still open."""
+    if not reason.strip():
+        raise Invalid("a decision needs its reason")
+    locked = PolicyChange.objects.select_for_update(no_key=True).get(pk=change.pk)
+    if locked.status != PolicyStatus.PROPOSED:
+        raise Conflict(f"this change was {locked.status} already")
+    return locked
+
+
+def _write_decision(
+    locked: PolicyChange, status: PolicyStatus, by: User, reason: str, at: datetime
+) -> PolicyChange:
     locked.status, locked.decided_by, locked.decided_at = status, by, at
     locked.decision_reason = reason
     locked.save(update_fields=["status", "decided_by", "decided_at", "decision_reason"])
-    action = "approve_policy_change" if status == PolicyStatus.APPROVED else "reject_policy_change"
-    audit.record(by=by, at=at, action=action, subject=locked, reason=reason)
+    audit.record(by=by, at=at, action=_ACTIONS[status], subject=locked, reason=reason)
     return locked

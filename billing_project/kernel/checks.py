@@ -47,7 +47,8 @@ def commits_are_durable() -> Iterator[Finding]:
 @check("Every decision on a policy was made by somebody else than its proposer")
 def four_eyes() -> Iterator[Finding]:
     """Find decisions that the database should have refused."""
-    for change in PolicyChange.objects.exclude(decided_by=None).iterator():
+    decided = PolicyChange.objects.exclude(decided_by=None)
+    for change in decided.exclude(status=PolicyStatus.WITHDRAWN).iterator():
         if change.decided_by_id == change.proposed_by_id:
             yield Finding(f"policy_change:{change.pk}", "was decided by its proposer")
 

@@ -9,7 +9,7 @@ from billing_project.kernel.backoffice.display import badge_html, link, moment_t
 from billing_project.kernel.backoffice.related import offer_list
 from credits.models import CreditPolicy, PricingUnit, Rate, RateCard, RateCardVersion
 
-_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad"}
+_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
 
 
 class _VersionAdmin(ReadOnlyAdmin):

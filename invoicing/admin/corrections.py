@@ -8,10 +8,11 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import page_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import badge, link, moment, money
+from billing_project.kernel.backoffice.display import badge, link, moment, money, pairs, sentence
+from billing_project.kernel.backoffice.related import offer_list
 from invoicing.admin.invoices import pdf_response
 from invoicing.documents import credit_note_pdf
-from invoicing.models import CreditNote, CreditNoteLine, Payment
+from invoicing.models import CreditNote, CreditNoteLine, Payment, ProposedCreditNote
 
 _REASONS = {
     "billing_error": "bad",
@@ -105,3 +106,40 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         if note is None or not self.has_view_permission(request, note):
             raise PermissionDenied
         return pdf_response(credit_note_pdf(note), note.number)
+
+
+@admin.register(ProposedCreditNote)
+class ProposedCreditNoteAdmin(ReadOnlyAdmin):
+    """Credits that the worker proposes from the books; the policy change carries the decision."""
+
+    list_display = (
+        "__str__",
+        link("invoice_line.invoice.customer", "customer"),
+        link("invoice_line.invoice", "invoice"),
+        sentence("cause"),
+        money("amount_minor", "amount"),
+        badge("state", {"open": "wait", "issued": "good", "closed": ""}),
+        link("policy_change", "decision", text="policy_change.status"),
+        link("credit_note"),
+    )
+    list_filter = ("state", "cause", "policy_change__status")
+    list_select_related = ("invoice_line__invoice__customer", "policy_change", "credit_note")
+    search_fields = ("invoice_line__invoice__number", "policy_change__subject")
+    search_help_text = "Invoice number, or the policy change's subject"
+    fields = (
+        link("invoice_line"),
+        link("invoice_line.invoice", "invoice"),
+        sentence("cause"),
+        money("amount_minor", "amount"),
+        pairs("facts"),
+        badge("state", {"open": "wait", "issued": "good", "closed": ""}),
+        link("policy_change", "decision"),
+        link("credit_note"),
+        "created_at",
+        "closed_at",
+    )
+
+
+offer_list(
+    CreditNote, ProposedCreditNote, lambda note: {"credit_note__id__exact": note.pk}, icon="rule"
+)

@@ -16,7 +16,7 @@ from billing_project.kernel.backoffice.related import offer_list
 from invoicing.models import Invoice, Plan, PlanVersion, Subscription
 from metering.models import Customer
 
-_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad"}
+_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
 
 
 class PlanVersionInline(ReadOnlyInline):

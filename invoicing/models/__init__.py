@@ -10,6 +10,7 @@ from invoicing.models.invoice import (
     NumberSeries,
 )
 from invoicing.models.plan import Plan, PlanVersion, Subscription
+from invoicing.models.proposal import ProposedCreditNote
 
 __all__ = [
     "CreditNote",
@@ -24,5 +25,6 @@ __all__ = [
     "Payment",
     "Plan",
     "PlanVersion",
+    "ProposedCreditNote",
     "Subscription",
 ]

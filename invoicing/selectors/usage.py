@@ -117,7 +117,7 @@ def periods_to_invoice(at: datetime) -> QuerySet[BillingPeriod]:
     ended = _sold_periods().filter(Exists(waiting), end_at__lte=at)
     # The sums are only worth their cost for the few periods with something on no line.
     few = _sold_periods().filter(pk__in=list(ended.values_list("pk", flat=True)))
-    return few.alias(unbilled=_unbilled()).filter(unbilled__gt=0)
+    return few.alias(unbilled=unbilled_credits()).filter(unbilled__gt=0)
 
 
 def unbilled_overage(customer: Customer | None = None) -> list[OverageState]:
@@ -170,7 +170,7 @@ def _issued_lines() -> QuerySet[InvoiceLine]:
     )
 
 
-def _unbilled() -> Combinable:
+def unbilled_credits() -> Combinable:
     """Sum a period's `OverageState.unbilled` inside the database."""
     rated = RatedUsage.objects.exclude(overage=0).filter(billing_period=OuterRef("pk"))
     lines = _issued_lines().filter(billing_period=OuterRef("pk"))

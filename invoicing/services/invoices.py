@@ -14,7 +14,7 @@ from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from invoicing.selectors import is_issued
-from invoicing.services.closing import close_usage
+from invoicing.services.closing import close_usage, is_usage_closed
 from invoicing.services.locks import (
     INVOICE_SERIES,
     lock_invoice,
@@ -27,6 +27,7 @@ from invoicing.services.overage import (
     is_overage,
     rebuild,
 )
+from invoicing.services.proposals import propose_for_late_usage
 
 __all__ = ["draft_overage_invoices", "finalize_due", "finalize_invoice"]
 
@@ -82,8 +83,12 @@ def _finalize(invoice: Invoice, by: User, at: datetime) -> Invoice:
     rebuild(locked, period)
     if not locked.lines.exists():
         return locked
+    is_late = is_usage_closed(period)
     close_usage(period, at)
-    return _issue(locked, by, at)
+    issued = _issue(locked, by, at)
+    if is_late:
+        propose_for_late_usage(issued, at)
+    return issued
 
 
 def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:

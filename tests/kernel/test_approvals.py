@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from billing_project.kernel import approvals, checks
-from billing_project.kernel.approvals import Proposal, approve, content_of, propose, reject
+from billing_project.kernel.approvals import Proposal, approve, content_of, propose, reject, withdraw
 from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
@@ -52,6 +52,19 @@ def test_a_maker_lacks_the_permission(maker: User, product: User, at: datetime) 
 
     with pytest.raises(NotAllowed):
         approve(change=change, by=maker, reason="please", at=at)
+
+
+def test_only_the_proposer_withdraws_and_only_what_nobody_decided(
+    maker: User, approver: User, at: datetime
+) -> None:
+    change = _proposed(maker, at)
+
+    with pytest.raises(NotAllowed):
+        withdraw(change=change, by=approver, reason="not mine", at=at)
+    assert withdraw(change=change, by=maker, reason="too early", at=at).status == "withdrawn"
+    with pytest.raises(Conflict):
+        approve(change=change, by=approver, reason="anyway", at=at)
+    assert list(checks.four_eyes()) == []
 
 
 def test_a_decision_is_made_once(maker: User, approver: User, at: datetime) -> None:

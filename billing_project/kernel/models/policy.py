@@ -10,6 +10,7 @@ class PolicyStatus(models.TextChoices):
     PROPOSED = "proposed"
     APPROVED = "approved"
     REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"  # By whoever proposed it, before anybody decided.
 
 
 class PolicyChange(models.Model):
@@ -45,13 +46,15 @@ class PolicyChange(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["subject"], name="policy_change_subject_once"),
             models.CheckConstraint(
-                condition=Q(decided_by__isnull=True) | ~Q(decided_by=F("proposed_by")),
+                condition=Q(decided_by__isnull=True)
+                | ~Q(decided_by=F("proposed_by"))
+                | Q(status="withdrawn"),
                 name="policy_change_four_eyes",
             ),
             models.CheckConstraint(
                 condition=Q(status="proposed", decided_by__isnull=True, decided_at__isnull=True)
                 | Q(
-                    status__in=["approved", "rejected"],
+                    status__in=["approved", "rejected", "withdrawn"],
                     decided_by__isnull=False,
                     decided_at__isnull=False,
                 ),

@@ -1,0 +1,126 @@
+"""Which credit notes should be proposed, and what a proposal consists of."""
+
+from datetime import datetime
+
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+
+from billing_project.kernel.approvals import content_of
+from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.quantity import plain
+from credits.models import BillingPeriod, RatedUsage
+from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, ProposedCreditNote
+from invoicing.models.proposal import ProposalCause, ProposalState
+from invoicing.selectors.usage import OverageState, unbilled_credits
+from metering.selectors.adjusting import adjusted_since
+
+
+def periods_to_credit() -> QuerySet[BillingPeriod]:
+    """List the periods that are claimed beyond their usage, and those with an open proposal.
+
+    Only a correction makes an overcharge, so that periods without one are not summed.
+    """
+    waiting = open_proposals().filter(invoice_line__billing_period=OuterRef("pk"))
+    corrected = RatedUsage.objects.filter(billing_period=OuterRef("pk"), overage__lt=0)
+    claimed = issued_overage_lines().filter(billing_period=OuterRef("pk"))
+    return (
+        BillingPeriod.objects.filter(Exists(corrected), Exists(claimed))
+        .alias(unbilled=unbilled_credits())
+        .filter(Q(unbilled__lt=0) | Exists(waiting))
+        .select_related("customer")
+        .order_by("id")
+    )
+
+
+def issued_overage_lines() -> QuerySet[InvoiceLine]:
+    """List the lines that claim overage on issued invoices."""
+    lines = InvoiceLine.objects.filter(kind=LineKind.OVERAGE)
+    return lines.exclude(invoice__status=InvoiceStatus.DRAFT)
+
+
+def open_proposals() -> QuerySet[ProposedCreditNote]:
+    """List the proposals that are neither issued nor closed."""
+    return ProposedCreditNote.objects.filter(state=ProposalState.OPEN).select_related(
+        "policy_change", "invoice_line__invoice__customer"
+    )
+
+
+def credits_due(state: OverageState) -> dict[int, int]:
+    """Spread a period's overcharge over its lines, the newest first.
+
+    Returns:
+        Minor units > 0 by line; together the overcharge, as far as the lines have it left.
+    """
+    due: dict[int, int] = {}
+    rest = state.overcharged_minor
+    lines = issued_overage_lines().filter(billing_period=state.billing_period)
+    for pk, amount, credited in lines.order_by("-id").values_list(
+        "id", "amount_minor", "credited_minor"
+    ):
+        part = min(rest, amount - credited)
+        if part > 0:
+            due[pk] = part
+            rest -= part
+    return due
+
+
+def overcharge_facts(state: OverageState) -> dict[str, object]:
+    """Say what is claimed, what was used, and which adjustments came after the first invoice."""
+    period = state.billing_period
+    adjusted = adjusted_since(
+        period.customer_id, period.start_at, period.end_at, _first_invoiced_at(period)
+    )
+    return {
+        "credits_claimed": plain(state.invoiced),
+        "credits_used": plain(state.rated),
+        "adjustments": list(adjusted.named),
+        "adjustment_count": adjusted.count,
+        "words": f"Usage was corrected after its invoice: {adjusted.text}.",
+    }
+
+
+def late_facts(line: InvoiceLine) -> dict[str, object]:
+    """Say what came late on a line."""
+    return {
+        "credits_late": plain(line.quantity),
+        "words": "Usage was reported after its period was invoiced; the rule for this customer's"
+        " late events asks whether to bear it.",
+    }
+
+
+def content_of_proposed_note(
+    line: InvoiceLine, number: int, cause: str, amount_minor: int, facts: dict[str, object]
+) -> dict[str, object]:
+    """Return the whole content of a proposal."""
+    invoice = line.invoice
+    return {
+        "customer": invoice.customer.external_id,
+        "invoice": invoice.number,
+        "line": line.position,
+        "service_start_at": line.service_start_at,
+        "service_end_at": line.service_end_at,
+        "number": number,
+        "cause": cause,
+        "amount_minor": amount_minor,
+        "currency": invoice.currency,
+        **facts,
+    }
+
+
+def is_overcharge(proposal: ProposedCreditNote) -> bool:
+    """Tell whether a proposal takes back what was claimed too much."""
+    return proposal.cause == ProposalCause.OVERCHARGE
+
+
+def _first_invoiced_at(billing_period: BillingPeriod) -> datetime:
+    lines = issued_overage_lines().filter(billing_period=billing_period)
+    first: datetime | None = lines.aggregate(first=Min("invoice__finalized_at"))["first"]
+    return first or billing_period.end_at
+
+
+@content_of("credit_note")
+def _credit_note(change: PolicyChange) -> dict[str, object]:
+    proposals = ProposedCreditNote.objects.select_related("invoice_line__invoice__customer")
+    row = proposals.get(policy_change=change)
+    return content_of_proposed_note(
+        row.invoice_line, row.number, row.cause, row.amount_minor, row.facts
+    )

@@ -1,0 +1,77 @@
+"""Issue the credit notes that a person approved, and close the proposals that came to nothing.
+
+An approval is for one amount of one line. What happened since can only void it: a note is issued
+over just what was approved, or not at all.
+"""
+
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+
+from billing_project.kernel import audit
+from billing_project.kernel.apart import each_apart
+from billing_project.kernel.models import PolicyStatus, User
+from credits.services.rating import rate_customer
+from invoicing.models import CreditNoteReason, ProposedCreditNote
+from invoicing.models.proposal import ProposalCause, ProposalState
+from invoicing.selectors import overage_state
+from invoicing.selectors.proposals import credits_due, is_overcharge, open_proposals
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.proposals import close_proposal
+from metering.services.customers import lock_customer
+
+_REASONS = {
+    ProposalCause.OVERCHARGE: CreditNoteReason.BILLING_ERROR,
+    ProposalCause.LATE_USAGE: CreditNoteReason.GOODWILL,
+}
+
+
+def settle_proposals(*, by: User, at: datetime) -> int:
+    """Issue the notes that were approved, and close what was refused; return how many."""
+    decided = open_proposals().exclude(policy_change__status=PolicyStatus.PROPOSED)
+    return each_apart(decided.order_by("id"), partial(_settle, by=by, at=at), step="issue_notes")
+
+
+@transaction.atomic
+def _settle(proposal: ProposedCreditNote, by: User, at: datetime) -> int:
+    invoice = proposal.invoice_line.invoice
+    lock_customer(invoice.customer_id)
+    row = open_proposals().filter(pk=proposal.pk).first()
+    if row is None or row.policy_change.status == PolicyStatus.PROPOSED:
+        return 0  # Another worker settled it meanwhile.
+    if row.policy_change.status != PolicyStatus.APPROVED or not _still_owed(row, by, at):
+        close_proposal(row, at)
+        audit.record(
+            by=by, at=at, action="close_proposed_credit_note", subject=row,
+            reason=f"{row.policy_change.status}, and not issued",
+        )  # fmt: skip
+        return 1
+    _issue(row, by, at)
+    return 1
+
+
+def _still_owed(row: ProposedCreditNote, by: User, at: datetime) -> bool:
+    """Tell whether the line still has what was approved, and the overcharge reaches it."""
+    line = row.invoice_line
+    rate_customer(customer_id=line.invoice.customer_id, by=by, at=at)
+    if line.amount_minor - line.credited_minor < row.amount_minor:
+        return False
+    if not is_overcharge(row) or line.billing_period is None:
+        return True
+    return credits_due(overage_state(line.billing_period)).get(line.pk, 0) >= row.amount_minor
+
+
+def _issue(row: ProposedCreditNote, by: User, at: datetime) -> None:
+    change = row.policy_change
+    note = issue_credit_note(
+        invoice=row.invoice_line.invoice,
+        lines=[(row.invoice_line, row.amount_minor)],
+        reason=_REASONS[ProposalCause(row.cause)],
+        memo=f"{row.facts['words']} Approved by {change.decided_by}: {change.decision_reason}",
+        key=f"proposed_credit_note:{row.pk}",
+        by=by,
+        at=at,
+    )
+    row.state, row.credit_note, row.closed_at = ProposalState.ISSUED, note, at
+    row.save(update_fields=["state", "credit_note", "closed_at"])

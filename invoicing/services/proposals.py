@@ -1,0 +1,135 @@
+"""Propose credit notes for what was claimed too much, and for late usage where a rule says so.
+
+The worker proposes, a finance approver decides, and `deciding` issues. A proposal follows the
+overcharge: it is withdrawn when that vanishes and replaced when it changes, and a refused amount is
+not proposed again. Each step stands under the customer's lock, so that none happens twice.
+"""
+
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+from django.db.models import Max
+
+from billing_project.kernel.apart import each_apart
+from billing_project.kernel.approvals import Proposal, propose, withdraw
+from billing_project.kernel.models import PolicyStatus, User
+from billing_project.kernel.money import Money
+from billing_project.kernel.users import worker_user
+from credits.models import BillingPeriod
+from invoicing.models import Invoice, InvoiceLine, LineKind, ProposedCreditNote
+from invoicing.models.proposal import ProposalCause, ProposalState
+from invoicing.selectors import overage_state
+from invoicing.selectors.proposals import (
+    content_of_proposed_note,
+    credits_due,
+    late_facts,
+    open_proposals,
+    overcharge_facts,
+    periods_to_credit,
+)
+from metering.models.late import LateTreatment
+from metering.selectors.late import late_treatments
+from metering.services.customers import lock_customer
+
+
+def follow_overcharges(*, by: User, at: datetime) -> int:
+    """Bring the proposals in line with what is claimed too much; return how many changed.
+
+    Safe to run twice at once; a customer that fails is logged and left for the next run.
+    """
+    return each_apart(periods_to_credit(), partial(_follow, by=by, at=at), step="propose_notes")
+
+
+def propose_for_late_usage(invoice: Invoice, at: datetime) -> None:
+    """Propose to credit a late line where the customer's rule asks for that decision.
+
+    Call it in the transaction that issues the invoice, under the customer's lock.
+    """
+    key = invoice.customer_id
+    if late_treatments({key}, at)[key] != LateTreatment.CREDIT_NOTE:
+        return
+    line = invoice.lines.filter(kind=LineKind.OVERAGE, amount_minor__gt=0).first()
+    if line is not None:
+        _propose(line, ProposalCause.LATE_USAGE, line.amount_minor, late_facts(line), at)
+
+
+@transaction.atomic
+def _follow(billing_period: BillingPeriod, by: User, at: datetime) -> int:
+    lock_customer(billing_period.customer_id)
+    state = overage_state(billing_period)
+    due = credits_due(state)
+    rows = open_proposals().filter(
+        invoice_line__billing_period=billing_period, cause=ProposalCause.OVERCHARGE
+    )
+    waiting = {row.invoice_line_id: row for row in rows}
+    changed = 0
+    for line_id, row in waiting.items():
+        is_decided = row.policy_change.status != PolicyStatus.PROPOSED
+        if is_decided or due.get(line_id) == row.amount_minor:
+            due.pop(line_id, None)  # It stands, or is settled first.
+        else:
+            _withdraw(row, "the overcharge has changed", by, at)
+            changed += 1
+    facts = overcharge_facts(state) if due else {}
+    for line in InvoiceLine.objects.select_related("invoice__customer").filter(pk__in=due):
+        if not _was_refused(line, due[line.pk]):
+            _propose(line, ProposalCause.OVERCHARGE, due[line.pk], facts, at)
+            changed += 1
+    return changed
+
+
+def _was_refused(line: InvoiceLine, amount_minor: int) -> bool:
+    """Tell whether finance rejected just this amount of the line before."""
+    rows = ProposedCreditNote.objects.filter(invoice_line=line, cause=ProposalCause.OVERCHARGE)
+    last = rows.select_related("policy_change").order_by("-number").first()
+    return (
+        last is not None
+        and last.policy_change.status == PolicyStatus.REJECTED
+        and last.amount_minor == amount_minor
+    )
+
+
+def _propose(
+    line: InvoiceLine, cause: ProposalCause, amount_minor: int, facts: dict[str, object],
+    at: datetime,
+) -> ProposedCreditNote:  # fmt: skip
+    invoice, rows = line.invoice, ProposedCreditNote.objects.filter(invoice_line=line)
+    number = (rows.aggregate(last=Max("number"))["last"] or 0) + 1
+    amount = Money(amount_minor, invoice.currency)
+    change = propose(
+        kind="credit_note",
+        subject=f"credit_note:line.{line.pk}:{number}",
+        content=content_of_proposed_note(line, number, cause, amount_minor, facts),
+        proposal=Proposal(
+            title=f"Credit {amount} of {invoice.number} to {invoice.customer.name}"[:200],
+            product_requirement=str(facts["words"]),
+            engineering_note="Proposed by the worker from the books; once approved, the note is"
+            " issued by the worker, unless the books have changed by then.",
+            reason_code=cause,
+            effective_at=at,
+        ),
+        by=worker_user(),
+        at=at,
+    )
+    return ProposedCreditNote.objects.create(
+        invoice_line=line,
+        number=number,
+        cause=cause,
+        amount_minor=amount_minor,
+        currency=invoice.currency,
+        facts=facts,
+        policy_change=change,
+        created_at=at,
+    )
+
+
+def _withdraw(row: ProposedCreditNote, reason: str, by: User, at: datetime) -> None:
+    withdraw(change=row.policy_change, by=by, reason=reason, at=at)
+    close_proposal(row, at)
+
+
+def close_proposal(row: ProposedCreditNote, at: datetime) -> None:
+    """End a proposal that no note comes of."""
+    row.state, row.closed_at = ProposalState.CLOSED, at
+    row.save(update_fields=["state", "closed_at"])
