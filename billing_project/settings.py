@@ -244,6 +244,11 @@ SELLER = {
     ),
 }
 
+# Uploaded files of events, for the worker to read; shared between web and worker.
+IMPORT_DIR = env.path("IMPORT_DIR", default=str(LOCAL_DIR / "imports"))
+IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=2 * 1024**3)
+FILE_UPLOAD_HANDLERS = ["billing_project.kernel.backoffice.uploads.BoundedUpload"]
+
 EVENT_DAYS_BACK = env.int("EVENT_DAYS_BACK", default=35)
 EVENT_MINUTES_AHEAD = env.int("EVENT_MINUTES_AHEAD", default=5)
 

@@ -1,13 +1,18 @@
 """What the worker runs for metering; each is safe to run twice, also at once."""
 
+import time as clocks
 from datetime import UTC, date, datetime, time
+
+from django_q.tasks import async_task
 
 from billing_project.kernel import clock
 from billing_project.kernel.period import add_months
 from metering.services.aggregate import aggregate_batches
 from metering.services.storing import ensure_partitions
+from metering.services.uploads import open_uploads, run_uploads
 
 _MONTHS_AHEAD = 2
+_IMPORT_SECONDS = 45  # Of a run; below the schedule's minute and far below a task's timeout.
 
 
 def aggregate() -> int:
@@ -20,6 +25,15 @@ def make_partitions() -> int:
     first = clock.now().astimezone(UTC).date().replace(day=1)
     months = [add_months(first, count, 1) for count in range(_MONTHS_AHEAD + 1)]
     return ensure_partitions(_midnight(month) for month in months)
+
+
+def run_imports() -> int:
+    """Read uploaded files for a while; return how many lines. Two at once share no line."""
+    end = clocks.monotonic() + _IMPORT_SECONDS
+    read = run_uploads(now=clock.now, is_over=lambda: clocks.monotonic() > end)
+    if read and open_uploads():
+        async_task("metering.tasks.run_imports")
+    return read
 
 
 def _midnight(month: date) -> datetime:

@@ -33,6 +33,8 @@ _ICONS = {
     "invoicedusage": "event_available",
     "eventbatch": "inbox",
     "eventrejection": "block",
+    "importrun": "upload_file",
+    "importedline": "rule",
     "creditgrant": "redeem",
     "ledgertransaction": "swap_vert",
     "ratedusage": "calculate",

@@ -24,6 +24,7 @@ PAUSE_SECONDS = 1.0
 SCHEDULES = (
     ("chain", "billing_project.console.tasks.move_chain", 1),
     ("partitions", "metering.tasks.make_partitions", 60),
+    ("imports", "metering.tasks.run_imports", 1),
     ("expiry", "credits.tasks.expire_grants", 5),
     ("billing", "billing_project.console.tasks.run_billing", 5),
 )

@@ -31,6 +31,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.manage_meter",
         "metering.replay_quarantinedevent",
         "metering.adjust_meterevent",
+        "metering.import_events",
         "kernel.manage_apikey",
     ),
     "product": ("kernel.propose_policychange",),

@@ -9,6 +9,7 @@ from metering.models.event import (
     MeterEventAdjustment,
     QuarantinedEvent,
 )
+from metering.models.imports import ImportedLine, ImportRun, ImportState
 from metering.models.late import InvoicedUsage, LateEventPolicy
 from metering.models.meter import Aggregation, Meter
 from metering.models.window import UsageWindow
@@ -20,6 +21,9 @@ __all__ = [
     "EventBatch",
     "EventIdentity",
     "EventRejection",
+    "ImportRun",
+    "ImportState",
+    "ImportedLine",
     "InvoicedUsage",
     "LateEventPolicy",
     "Meter",

@@ -7,7 +7,7 @@ quarantine, rejections; each sorted by its key.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -84,7 +84,11 @@ class Candidate:
 
 @atomic_with_retries
 def capture_events(
-    *, items: Sequence[EventInput | BadItem], sender: str, at: datetime
+    *,
+    items: Sequence[EventInput | BadItem],
+    sender: str,
+    at: datetime,
+    since: datetime | None = None,
 ) -> CaptureResult:
     """Judge and store what one request carried.
 
@@ -92,11 +96,13 @@ def capture_events(
         items: In the sender's order; what could not be read is a BadItem.
         sender: Name of the API key, for the counters of rejections.
         at: Instant of receipt; the time of use where the sender gave none.
+        since: Accept use from this instant on, where older use was asked for by name.
     """
     events = [(i, item) for i, item in enumerate(items) if isinstance(item, EventInput)]
     verdicts = {i: _bad(item) for i, item in enumerate(items) if isinstance(item, BadItem)}
     candidates = _candidates(events, at)
     window = TimeWindow.around(at, settings.EVENT_DAYS_BACK, settings.EVENT_MINUTES_AHEAD)
+    window = window if since is None else replace(window, first=min(since, window.first))
     verdicts.update(settle_candidates(candidates, window, at))
     verdicts.update(kept_verdicts(_refused_by_time(candidates, verdicts)))
     _keep(candidates, verdicts, at)

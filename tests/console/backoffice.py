@@ -1,5 +1,6 @@
 """A back office with something on every page, and how tests walk through it."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,10 +27,12 @@ from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import renew_due
 from metering.events import EventInput
+from metering.imports import FileFormat
 from metering.models import Customer
 from metering.services.adjust import amend_event
 from metering.services.capture import capture_events
 from metering.services.customers import add_alias, create_workspace, update_customer
+from metering.services.imports import ImportFile, import_stream, start_import
 from metering.services.meters import create_meter
 from revrec.services.recognise import recognise_customer
 from tests.console.chain import CLOSED_AT, USED_AT, Chain, run_chain
@@ -63,6 +66,7 @@ def open_office() -> Office:
     renew_due(by=shop.worker, at=NOW)
     for customer in Customer.objects.all():
         recognise_customer(customer_id=customer.pk, by=shop.worker, at=CLOSED_AT)
+    _import_files(shop.maker)
     policy = propose_credit_policy(proposal=_wish(), by=shop.maker, at=NOW)
     return Office(chain, policy.policy_change)
 
@@ -134,6 +138,14 @@ def _leave_waiting(by: User) -> None:
             api_key=key, key=f"k-{name}", route="/v1/x", request_sha256="0" * 64,
             response_status=200, response_body="{}", created_at=NOW,
         )  # fmt: skip
+
+
+def _import_files(by: User) -> None:
+    """Bring in two files, each with two lines that are refused."""
+    for name in ("one.jsonl", "two.jsonl"):
+        file = ImportFile(name, FileFormat.JSONL)
+        run = start_import(file=file, by=by, at=NOW)
+        import_stream(run=run, stream=io.BytesIO(b"nonsense\n" * 2), now=lambda: NOW)
 
 
 def person(role: str) -> User:

@@ -1,0 +1,238 @@
+"""Files of events: upload one, watch it come in, fetch what was not accepted."""
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django_q.tasks import async_task
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSingleDateWidget
+
+from billing_project.kernel.backoffice.actions import page_action
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.display import badge, link, moment, object_url
+from billing_project.kernel.backoffice.forms import ReasonField
+from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import User
+from metering.imports import FileFormat
+from metering.models import ImportedLine, ImportRun
+from metering.selectors.imports import lines_file
+from metering.services.uploads import upload_file
+
+_IMPORT = "metering.import_events"
+_STATES = {"waiting": "wait", "running": "info", "finished": "good", "failed": "bad"}
+_STATUSES = {"rejected": "bad", "conflict": "bad", "quarantined": "wait"}
+_REFRESH_SECONDS = 3
+
+
+class UploadForm(forms.Form):
+    """A file of events, and how old its use may be."""
+
+    file = forms.FileField(
+        label="File",
+        help_text="CSV or JSONL, also compressed (.gz). A CSV has the columns event_name,"
+        " identifier, customer, and optionally workspace and timestamp; every other column is a"
+        " property.",
+        widget=UnfoldAdminFileFieldWidget,
+    )
+    history_since = forms.DateField(
+        label="Accept use since",
+        required=False,
+        help_text="Leave empty for the usual days; older use needs a reason. UTC.",
+        widget=UnfoldAdminSingleDateWidget,
+    )
+    reason = ReasonField(required=False)
+
+    def since(self) -> datetime | None:
+        """Return the instant from which use is accepted, if another than usual."""
+        day = self.cleaned_data["history_since"]
+        return datetime.combine(day, time.min, UTC) if day else None
+
+
+@admin.register(ImportRun)
+class ImportRunAdmin(ReadOnlyAdmin):
+    """Files that were brought in, and how far each came."""
+
+    list_display = (
+        "name",
+        badge("state", _STATES),
+        "progress",
+        "accepted_count",
+        "duplicate_count",
+        "quarantined_count",
+        "refused_count",
+        moment("started_at"),
+    )
+    list_filter = ("state",)
+    search_fields = ("name", "=content_sha256")
+    search_help_text = "File's name, or its sha256"
+    fieldsets = (
+        (None, {"fields": ("name", badge("state", _STATES), "progress", "fault")}),
+        (
+            "Lines",
+            {
+                "fields": (
+                    "record_count",
+                    "accepted_count",
+                    "duplicate_count",
+                    "quarantined_count",
+                    "conflict_count",
+                    "rejected_count",
+                )
+            },
+        ),
+        (
+            "File",
+            {
+                "fields": (
+                    "format",
+                    "size_bytes",
+                    "content_sha256",
+                    "history_since",
+                    "reason",
+                    link("started_by"),
+                    "started_at",
+                    "updated_at",
+                    "finished_at",
+                )
+            },
+        ),
+    )
+    list_select_related = ("started_by",)
+    actions_list = ("upload",)
+    actions_detail = ("lines_jsonl", "lines_csv")
+
+    @admin.display(description="Progress")
+    def progress(self, run: ImportRun) -> str:
+        """Draw how much of the file is read."""
+        total = max(run.size_bytes, 1)
+        share = min(100, run.read_bytes * 100 // total) if run.is_open else 100
+        return format_html(
+            '<progress class="bo-progress" max="100" value="{}">{}%</progress>'
+            ' <span class="bo-figure">{}%</span>', share, share, share,
+        )  # fmt: skip
+
+    @admin.display(description="Refused")
+    def refused_count(self, run: ImportRun) -> str:
+        """Count lines that stored nothing."""
+        return f"{run.refused_count:,}"
+
+    @action(description="Upload a file", url_path="upload", icon="upload_file")  # type: ignore[untyped-decorator]
+    def upload(self, request: HttpRequest) -> HttpResponse:
+        """Take a file for the worker to read."""
+        user = request.user
+        if not isinstance(user, User) or not user.has_perm(_IMPORT):
+            raise PermissionDenied
+        form = UploadForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            run = _uploaded(request, form, user)
+            if run is not None:
+                return HttpResponseRedirect(object_url(run))
+        return _upload_page(self, request, form)
+
+    @page_action("Lines not accepted (JSONL)", icon="download")
+    def lines_jsonl(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Download what was not accepted."""
+        return self._download(request, object_id, FileFormat.JSONL)  # type: ignore[return-value]
+
+    @page_action("Lines not accepted (CSV)", icon="download")
+    def lines_csv(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Download what was not accepted."""
+        return self._download(request, object_id, FileFormat.CSV)  # type: ignore[return-value]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a run; while it goes on, the page comes again by itself."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        run = self.get_object(request, object_id)
+        if run is not None and run.is_open and response.status_code == 200:
+            response["Refresh"] = str(_REFRESH_SECONDS)
+        return response
+
+    def _download(
+        self, request: HttpRequest, object_id: str, kind: FileFormat
+    ) -> StreamingHttpResponse:
+        run = self.get_object(request, object_id)
+        if run is None or not self.has_view_permission(request, run):
+            raise PermissionDenied
+        response = StreamingHttpResponse(
+            lines_file(run, kind), content_type="text/csv" if kind == "csv" else "text/plain"
+        )
+        name = f"import-{run.pk}-not-accepted.{kind}"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
+
+@admin.register(ImportedLine)
+class ImportedLineAdmin(LargeTableAdmin):
+    """Lines that were not plainly accepted, as they came, and why."""
+
+    list_display = (
+        "line",
+        link("run"),
+        "identifier",
+        badge("status", _STATUSES),
+        "code",
+        "detail",
+    )
+    list_filter = ("status",)
+    list_select_related = ("run",)
+    search_fields = ("identifier",)
+    search_help_text = "Identifier, exactly as it was sent"
+    fields = (
+        "line",
+        link("run"),
+        "identifier",
+        badge("status", _STATUSES),
+        "code",
+        "detail",
+        "content",
+    )
+
+
+def _uploaded(request: HttpRequest, form: UploadForm, by: User) -> ImportRun | None:
+    try:
+        run = upload_file(
+            upload=form.cleaned_data["file"],
+            history_since=form.since(),
+            reason=form.cleaned_data["reason"],
+            by=by,
+            at=now(),
+        )
+    except BillingError as error:
+        messages.error(request, error.message)
+        return None
+    async_task("metering.tasks.run_imports")  # If the ring is lost, the schedule finds it.
+    messages.success(request, f"{run} was uploaded; its lines come in now.")
+    return run
+
+
+def _upload_page(page: ImportRunAdmin, request: HttpRequest, form: UploadForm) -> HttpResponse:
+    context = {
+        **page.admin_site.each_context(request),
+        "opts": page.opts,
+        "title": "Upload a file of events",
+        "form": form,
+        "list_url": reverse("admin:metering_importrun_changelist"),
+        "media": page.media + form.media,
+    }
+    request.current_app = page.admin_site.name
+    return TemplateResponse(
+        request, "backoffice/upload.html", context, status=422 if form.is_bound else 200
+    )
+
+
+offer_list(ImportRun, ImportedLine, lambda run: {"run__id__exact": run.pk}, title="Lines")
