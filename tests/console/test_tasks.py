@@ -26,7 +26,7 @@ def test_schedules_are_written_once() -> None:
     tasks.ensure_schedules()
 
     names = Schedule.objects.order_by("name").values_list("name", flat=True)
-    assert list(names) == ["billing", "chain", "expiry", "partitions"]
+    assert list(names) == ["billing", "chain", "expiry", "imports", "partitions"]
 
 
 def test_the_queue_follows_its_rules() -> None:
