@@ -140,7 +140,6 @@ def _body(sender: int, batch: int) -> bytes:
 
 
 def _event(customer: str, identifier: str, serial: int) -> dict[str, object]:
-    values = (1000 + serial % 977, serial % 512, serial % 331)
     return {
         "event_name": EVENT_NAME,
         "identifier": identifier,
@@ -148,9 +147,13 @@ def _event(customer: str, identifier: str, serial: int) -> dict[str, object]:
         "timestamp": _now().isoformat(),
         "properties": {
             "model": MODELS[serial // 7 % 2],
-            **{meter: str(value) for meter, value in zip(METERS, values, strict=True)},
+            **{meter: str(value) for meter, value in zip(METERS, _values(serial), strict=True)},
         },
     }
+
+
+def _values(serial: int) -> tuple[int, int, int]:
+    return 1000 + serial % 977, serial % 512, serial % 331
 
 
 def _probe(key: str, name: str, stop: threading.Event, seen: Seen) -> None:
@@ -161,7 +164,7 @@ def _probe(key: str, name: str, stop: threading.Event, seen: Seen) -> None:
     while not stop.is_set():
         serial += 1
         event = _event(name, f"{name}-{serial}", serial)
-        tokens = sum(Decimal(str(event["properties"][meter])) for meter in METERS)  # type: ignore[index]
+        tokens = sum(_values(serial))
         expected -= tokens * UNIT_PRICE
         _ask(link, "POST", "/v1/events", key, json.dumps({"events": [event]}).encode())
         acked, acked_at = time.monotonic(), _now()
@@ -244,7 +247,7 @@ def _seconds(pid: int) -> float:
 
 
 def _postmaster() -> int:
-    folder = Path(settings.DATABASES["default"]["HOST"])
+    folder = Path(str(settings.DATABASES["default"]["HOST"]))
     return int((folder / "postmaster.pid").read_text().split()[0])
 
 

@@ -159,9 +159,9 @@ SIMPLE_HISTORY_REVERT_DISABLED = True
 Q_CLUSTER = {
     "name": "billing",
     "orm": "default",
-    "workers": 3,  # Two runs of the chain may overlap; one more for the calendar.
+    "workers": 5,  # Two runs of each of the two loops may overlap; one more for the calendar.
     "bulk": 1,
-    "queue_limit": 3,
+    "queue_limit": 5,
     "timeout": 300,
     "retry": 600,
     "max_attempts": 5,

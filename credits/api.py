@@ -178,14 +178,13 @@ class BalanceView(ApiView):
     @extend_schema(parameters=[BalanceQuery], responses=BalanceSerializer)
     def get(self, request: Request, external_id: str) -> Response:
         """Fold the ledger."""
-        at = clock.now()
         customer = customer_named(external_id)
         workspace = _workspace(customer, self.valid_query(BalanceQuery).get("workspace"))
-        as_of, lag_seconds = rating_state(at)
+        as_of, lag_seconds = rating_state(clock.now())
         found = {
             "customer": customer.external_id,
             "workspace": workspace and workspace.external_id,
-            "balances": balance(customer, at, workspace),
+            "balances": balance(customer, clock.now(), workspace),  # Later than its claim.
             "as_of": as_of,
             "lag_seconds": lag_seconds,
         }

@@ -63,8 +63,36 @@ def no_window_is_forgotten() -> Iterator[Finding]:
         " AND EXISTS (SELECT 1 FROM billing_period p WHERE p.customer_id = w.customer_id"
         "             AND p.start_at < w.start_at + interval '1 hour' AND p.end_at > w.start_at)"
         " AND NOT EXISTS (SELECT 1 FROM outbox_message o WHERE o.object_id = w.customer_id"
-        "                 AND o.topic IN ('usage_changed', 'rating_blocked'))"
+        "                 AND (o.topic = 'rating_blocked' OR o.topic = 'usage_changed'"
+        "                      AND (o.parts IS NULL OR o.parts @> to_jsonb(w.id))))"
         " GROUP BY w.customer_id",
+    )
+
+
+@check("What is kept of rated usage is what its rows sum to")
+def totals_follow_rated_usage() -> Iterator[Finding]:
+    """Fold rated usage by window, and by period, rate and workspace; compare with what is kept."""
+    yield from _findings(
+        "usage_window",
+        "rated {} by its rows, {} kept",
+        "SELECT id, sum(rated), sum(kept) FROM"
+        " (SELECT window_id AS id, quantity AS rated, 0 AS kept, window_revision AS reached,"
+        "         NULL AS known FROM rated_usage"
+        "  UNION ALL SELECT window_id, 0, quantity, NULL, revision FROM window_rating) u"
+        " GROUP BY id HAVING sum(rated) <> sum(kept)"
+        " OR max(reached) IS DISTINCT FROM max(known)",
+    )
+    yield from _findings(
+        "billing_period",
+        "rate {} came to {} for {}, kept are {} for {}",
+        "SELECT period, rate, sum(charge), sum(quantity), sum(charge_kept), sum(quantity_kept) FROM"
+        " (SELECT r.billing_period_id AS period, r.rate_id AS rate, w.workspace_id AS place,"
+        "         r.charge, r.quantity, 0 AS charge_kept, 0 AS quantity_kept"
+        "  FROM rated_usage r JOIN usage_window w ON w.id = r.window_id"
+        "  UNION ALL SELECT billing_period_id, rate_id, workspace_id, 0, 0, charge, quantity"
+        "  FROM rate_total) u"
+        " GROUP BY period, rate, place HAVING sum(charge) <> sum(charge_kept)"
+        " OR sum(quantity) <> sum(quantity_kept)",
     )
 
 

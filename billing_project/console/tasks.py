@@ -1,7 +1,8 @@
-"""What the worker does, and when: the chain every second, the calendar every few minutes.
+"""What the worker does, and when: two loops all the time, the calendar every few minutes.
 
-A task is a doorbell. Each step takes what waits inside its own transaction, so that a task which is
-lost, doubled or killed changes nothing; the next one finds the same work.
+One loop brings usage into balances, the other brings what happened into the books; a balance never
+waits for a journal. A task is a doorbell. Each step takes what waits inside its own transaction, so
+that a task which is lost, doubled or killed changes nothing; the next one finds the same work.
 """
 
 import time
@@ -18,16 +19,21 @@ import revrec.tasks
 from billing_project.kernel.apart import each_apart
 
 CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
-PAUSE_SECONDS = 1.0
+# A round of usage begins this long after the one before: what came meanwhile is rated in one go.
+USAGE_SECONDS = 1.0
+BOOKS_SECONDS = 2.0
+STANDBY_SECONDS = 0.5
 
 # (name, function, minutes between runs)
 SCHEDULES = (
-    ("chain", "billing_project.console.tasks.move_chain", 1),
+    ("usage", "billing_project.console.tasks.move_usage", 1),
+    ("books", "billing_project.console.tasks.move_books", 1),
     ("partitions", "metering.tasks.make_partitions", 60),
     ("imports", "metering.tasks.run_imports", 1),
     ("expiry", "credits.tasks.expire_grants", 5),
     ("billing", "billing_project.console.tasks.run_billing", 5),
 )
+_GONE = ("chain",)  # Schedules of earlier releases.
 
 
 def step_chain() -> int:
@@ -47,15 +53,52 @@ def drain_chain() -> int:
     return total
 
 
-def move_chain(seconds: float = CHAIN_SECONDS) -> None:
-    """Keep the chain moving for a while; the schedule starts the next run before this one ends."""
+def move_usage(seconds: float = CHAIN_SECONDS) -> None:
+    """Keep usage moving into balances for a while; the next run starts before this one ends."""
+
+    def step() -> None:
+        _each("renew", invoicing.tasks.renew)  # Usage must find its period.
+        _each("usage", metering.tasks.aggregate, credits.tasks.rate)
+
+    _keep_moving("usage", step, USAGE_SECONDS, seconds)
+
+
+def move_books(seconds: float = CHAIN_SECONDS) -> None:
+    """Keep the books following for a while; the next run starts before this one ends."""
+
+    def step() -> None:
+        _each("books", revrec.tasks.recognise)
+
+    _keep_moving("books", step, BOOKS_SECONDS, seconds)
+
+
+def _keep_moving(name: str, step: Callable[[], None], beat: float, seconds: float) -> None:
+    """Step once each beat, unless another run does: then stand by, ready to take over.
+
+    The lock only spares work that would be done twice; nothing relies on it.
+    """
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while (begin := time.monotonic()) < end:
         close_old_connections()
-        opened = _each("renew", invoicing.tasks.renew)  # Usage must find its period.
-        if not opened + step_chain():
-            time.sleep(PAUSE_SECONDS)
+        if _leads(name):
+            step()
+            time.sleep(max(0.0, begin + beat - time.monotonic()))
+        else:
+            time.sleep(STANDBY_SECONDS)
     connection.close()
+
+
+def _leads(name: str) -> bool:
+    """Hold this loop's advisory lock until the connection closes, if it is free or ours."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid()"
+            " AND locktype = 'advisory' AND objid = hashtext(%(name)s)::oid)"
+            " OR pg_try_advisory_lock(0, hashtext(%(name)s))",
+            {"name": f"loop:{name}"},
+        )
+        is_leading: bool = cursor.fetchone()[0]
+    return is_leading
 
 
 def run_billing() -> None:
@@ -72,6 +115,7 @@ def run_billing() -> None:
 
 def ensure_schedules() -> None:
     """Write the schedules that the worker follows; safe to repeat."""
+    Schedule.objects.filter(name__in=_GONE).delete()
     for name, function, minutes in SCHEDULES:
         Schedule.objects.update_or_create(
             name=name,

@@ -202,7 +202,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     list_display = ("topic", "object_id", moment("created_at"))
     list_filter = ("topic",)
     ordering = ("id",)
-    fields = ("topic", "object_id", "created_at")
+    fields = ("topic", "object_id", "parts", "created_at")
 
 
 @admin.register(User)

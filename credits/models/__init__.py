@@ -9,6 +9,7 @@ from credits.models.grant import (
 )
 from credits.models.rate import PricingUnit, Rate, RateCard, RateCardVersion
 from credits.models.rated import BillingPeriod, RatedUsage
+from credits.models.totals import RateTotal, WindowRating
 
 __all__ = [
     "BillingPeriod",
@@ -21,5 +22,7 @@ __all__ = [
     "Rate",
     "RateCard",
     "RateCardVersion",
+    "RateTotal",
     "RatedUsage",
+    "WindowRating",
 ]

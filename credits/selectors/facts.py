@@ -2,13 +2,13 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 
-from django.db.models import Min, Sum
+from django.db.models import Min, QuerySet, Sum
 
 from billing_project.kernel.period import HOUR, Period, hour_of
 from credits.drawdown import Use
@@ -20,6 +20,8 @@ from credits.models import (
     Rate,
     RateCardVersion,
     RatedUsage,
+    RateTotal,
+    WindowRating,
 )
 from credits.rating import AmbiguousRate, RatedSoFar, RateOption, match_rate
 from credits.selectors.governing import approved_policies, approved_versions
@@ -34,16 +36,11 @@ Group = tuple[int, int, int | None, str]
 Scope = tuple[int, int, int | None]
 
 
-class Rulebook:
-    """The customer's billing periods, and the approved rates and burn orders."""
+class Prices:
+    """The approved rates and burn orders, and all meters: read once for many customers."""
 
-    def __init__(self, customer_id: int) -> None:
-        self.periods = list(
-            BillingPeriod.objects.filter(customer_id=customer_id)
-            .select_related("rate_card")
-            .order_by("start_at")
-        )
-        self._starts = [period.start_at for period in self.periods]
+    def __init__(self, rate_card_ids: set[int]) -> None:
+        self._rate_card_ids = rate_card_ids
         self._matches: dict[tuple[int, str, str], int | None] = {}
 
     @cached_property
@@ -55,7 +52,7 @@ class Rulebook:
     def versions(self) -> dict[int, list[RateCardVersion]]:
         """Approved versions by rate card, the one that governs last first."""
         by_card: dict[int, list[RateCardVersion]] = defaultdict(list)
-        for version in approved_versions({period.rate_card_id for period in self.periods}):
+        for version in approved_versions(self._rate_card_ids):
             by_card[version.rate_card_id].append(version)
         return by_card
 
@@ -63,14 +60,69 @@ class Rulebook:
     def rates(self) -> dict[int, Rate]:
         """Rates of all those versions, by id."""
         ids = [version.pk for versions in self.versions.values() for version in versions]
-        return Rate.objects.in_bulk(
-            list(Rate.objects.filter(version_id__in=ids).values_list("pk", flat=True))
-        )
+        return {rate.pk: rate for rate in Rate.objects.filter(version_id__in=ids).order_by("pk")}
 
     @cached_property
     def policies(self) -> list[CreditPolicy]:
         """Approved burn orders, the one that governs last first."""
         return list(approved_policies())
+
+    def governing(self, rate_card_id: int, start_at: datetime) -> RateCardVersion | None:
+        """Find the version of a rate card that governs at an instant."""
+        for version in self.versions.get(rate_card_id, []):
+            if version.policy_change.effective_at <= start_at:
+                return version
+        return None
+
+    def match(self, version: RateCardVersion, window: UsageWindow) -> Rate | None:
+        """Find the rate of a version that fits a window's meter and dimensions."""
+        code = self.meters[window.meter_id].code
+        key = (version.pk, code, window.dimensions_key)
+        if key not in self._matches:
+            self._matches[key] = self._match(version.pk, code, window.dimensions)
+        rate_id = self._matches[key]
+        return None if rate_id is None else self.rates[rate_id]
+
+    def _match(self, version_id: int, meter_code: str, dimensions: dict[str, str]) -> int | None:
+        options = [
+            RateOption(rate.pk, rate.dimensions, rate.unit_price)
+            for rate in self.rates.values()
+            if rate.version_id == version_id and rate.meter_code == meter_code
+        ]
+        try:
+            match = match_rate(options, dimensions)
+        except AmbiguousRate:  # Proposals refuse this; what slipped through waits, visible.
+            return None
+        return match.id if match else None
+
+
+class Rulebook:
+    """One customer's billing periods, and what governs in them."""
+
+    def __init__(
+        self,
+        customer_id: int,
+        periods: Sequence[BillingPeriod] | None = None,
+        prices: Prices | None = None,
+    ) -> None:
+        self.periods = list(_periods([customer_id]) if periods is None else periods)
+        self.prices = prices or Prices({period.rate_card_id for period in self.periods})
+        self._starts = [period.start_at for period in self.periods]
+
+    @property
+    def meters(self) -> dict[int, Meter]:
+        """All meters by id."""
+        return self.prices.meters
+
+    @property
+    def rates(self) -> dict[int, Rate]:
+        """Approved rates by id."""
+        return self.prices.rates
+
+    @property
+    def policies(self) -> list[CreditPolicy]:
+        """Approved burn orders, the one that governs last first."""
+        return self.prices.policies
 
     def period_of(self, start_at: datetime) -> BillingPeriod | None:
         """Find the period that a window belongs to: the one that its hour starts in.
@@ -94,15 +146,8 @@ class Rulebook:
     def rate_of(self, window: UsageWindow) -> Rate | None:
         """Find the rate that prices a window which was not rated before."""
         period = self.period_of(window.start_at)
-        version = period and self._governing(period.rate_card_id, window.start_at)
-        if not version:
-            return None
-        code = self.meters[window.meter_id].code
-        key = (version.pk, code, window.dimensions_key)
-        if key not in self._matches:
-            self._matches[key] = self._match(version.pk, code, window.dimensions)
-        rate_id = self._matches[key]
-        return None if rate_id is None else self.rates[rate_id]
+        version = period and self.prices.governing(period.rate_card_id, window.start_at)
+        return self.prices.match(version, window) if version else None
 
     def policy_of(self, start_at: datetime) -> CreditPolicy | None:
         """Find the burn order that governs at a window's start."""
@@ -111,23 +156,15 @@ class Rulebook:
                 return policy
         return None
 
-    def _governing(self, rate_card_id: int, start_at: datetime) -> RateCardVersion | None:
-        for version in self.versions.get(rate_card_id, []):
-            if version.policy_change.effective_at <= start_at:
-                return version
-        return None
 
-    def _match(self, version_id: int, meter_code: str, dimensions: dict[str, str]) -> int | None:
-        options = [
-            RateOption(rate.pk, rate.dimensions, rate.unit_price)
-            for rate in self.rates.values()
-            if rate.version_id == version_id and rate.meter_code == meter_code
-        ]
-        try:
-            match = match_rate(options, dimensions)
-        except AmbiguousRate:  # Proposals refuse this; what slipped through waits, visible.
-            return None
-        return match.id if match else None
+def rulebooks(customer_ids: Collection[int]) -> dict[int, Rulebook]:
+    """Read the rulebooks of many customers, who share what is approved."""
+    by_customer: dict[int, list[BillingPeriod]] = {pk: [] for pk in customer_ids}
+    for period in _periods(customer_ids):
+        by_customer[period.customer_id].append(period)
+    cards = {period.rate_card_id for periods in by_customer.values() for period in periods}
+    prices = Prices(cards)
+    return {pk: Rulebook(pk, periods, prices) for pk, periods in by_customer.items()}
 
 
 @dataclass(frozen=True)
@@ -144,16 +181,18 @@ def use_of(window_start: datetime, period: BillingPeriod, place: tuple[int | Non
     return Use(hour, *place)
 
 
-def rated_of_windows(window_ids: Iterable[int]) -> dict[int, Earlier]:
-    """Sum what was rated of each window."""
-    rows = RatedUsage.objects.filter(window_id__in=list(window_ids)).values_list("window_id")
-    sums = rows.annotate(Sum("quantity"), Min("rate_id")).order_by()
-    return {key: Earlier(quantity, rate_id) for key, quantity, rate_id in sums}
+def rated_of_windows(window_ids: Collection[int]) -> dict[int, Earlier]:
+    """Return what was rated of each window."""
+    rows = WindowRating.objects.filter(window_id__in=window_ids)
+    return {
+        pk: Earlier(quantity, rate_id)
+        for pk, quantity, rate_id in rows.values_list("window_id", "quantity", "rate_id")
+    }
 
 
 def rated_of_groups(period_ids: Iterable[int], meter_ids: Iterable[int]) -> dict[Group, Earlier]:
     """Sum what was rated of each group of meters that have one quantity over a period."""
-    rows = RatedUsage.objects.filter(
+    rows = WindowRating.objects.filter(
         billing_period_id__in=period_ids, window__meter_id__in=meter_ids
     ).values_list(
         "billing_period_id", "window__meter_id", "window__workspace_id", "window__dimensions_key"
@@ -163,12 +202,10 @@ def rated_of_groups(period_ids: Iterable[int], meter_ids: Iterable[int]) -> dict
 
 
 def rated_in_scopes(period_ids: Iterable[int]) -> dict[Scope, RatedSoFar]:
-    """Sum what was rated in each billing period at each rate for each workspace."""
-    rows = RatedUsage.objects.filter(billing_period_id__in=period_ids)
-    sums = rows.values_list("billing_period_id", "rate_id", "window__workspace_id").annotate(
-        Sum("quantity"), Sum("charge")
-    )
-    return {(p, r, w): RatedSoFar(*so_far) for p, r, w, *so_far in sums.order_by()}
+    """Return what was rated in each billing period at each rate for each workspace."""
+    rows = RateTotal.objects.filter(billing_period_id__in=period_ids)
+    columns = ("billing_period_id", "rate_id", "workspace_id", "quantity", "charge")
+    return {(p, r, w): RatedSoFar(*so_far) for p, r, w, *so_far in rows.values_list(*columns)}
 
 
 def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
@@ -194,6 +231,11 @@ def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
     for rated_id, grant_id, amount in burned.values_list("rated_usage_id", "grant_id", "credits"):
         history.add_draw(uses[rated_id], grant_id, amount)
     return history
+
+
+def _periods(customer_ids: Collection[int]) -> QuerySet[BillingPeriod]:
+    periods = BillingPeriod.objects.filter(customer_id__in=customer_ids)
+    return periods.select_related("rate_card").order_by("start_at")
 
 
 def _places(period: BillingPeriod, rules: Rulebook) -> dict[int, tuple[int | None, str]]:

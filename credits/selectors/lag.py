@@ -18,9 +18,13 @@ class RatingState(NamedTuple):
 
 
 def rating_state(at: datetime) -> RatingState:
-    """Return since when usage waits to be aggregated or rated; nothing waits: no lag."""
-    waiting_since = outbox.oldest("usage_changed")
+    """Return since when usage waits to be aggregated or rated; nothing waits: no lag.
+
+    Looks along the chain: what moves on between the two looks is seen by the second. A balance that
+    is read afterwards, as of then, holds all that is claimed here.
+    """
     aggregated = aggregation_state(at).as_of
+    waiting_since = outbox.oldest("usage_changed")
     as_of = aggregated if waiting_since is None else min(aggregated, waiting_since)
     lag = at - as_of
     seconds = lag.days * 86_400 + lag.seconds + lag.microseconds * _MICROSECOND

@@ -1,5 +1,6 @@
 """Usage windows beside what was rated of them, and what a billing period came to."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import cast
 
@@ -15,7 +16,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from billing_project.kernel.period import HOUR
-from credits.models import BillingPeriod, RatedUsage
+from credits.models import BillingPeriod, RatedUsage, WindowRating
 from metering.models import UsageWindow
 
 
@@ -29,9 +30,14 @@ def unrated_windows(customer_id: int | None = None) -> QuerySet[UsageWindow]:
     return windows.annotate(is_in_period=Exists(_periods_touched()))
 
 
-def windows_to_rate(customer_id: int) -> QuerySet[UsageWindow]:
-    """List a customer's windows that changed since they were rated and lie in a billing period."""
-    return _changed_windows(customer_id).filter(Exists(_periods_touched()))
+def windows_to_rate(customer_ids: Collection[int]) -> QuerySet[UsageWindow]:
+    """List customers' windows that changed since they were rated and lie in a billing period.
+
+    Each says whether it was rated before: `was_rated`.
+    """
+    was_rated = Exists(WindowRating.objects.filter(window_id=OuterRef("pk")))
+    windows = _changed_windows(None).filter(customer_id__in=customer_ids)
+    return windows.filter(Exists(_periods_touched())).annotate(was_rated=was_rated)
 
 
 def drawn_of_period(billing_period: BillingPeriod) -> Decimal:
@@ -45,8 +51,8 @@ def overage_of_period(billing_period: BillingPeriod) -> Decimal:
 
 
 def _changed_windows(customer_id: int | None) -> QuerySet[UsageWindow]:
-    rated = RatedUsage.objects.filter(
-        window_id=OuterRef("pk"), window_revision__gte=OuterRef("revision")
+    rated = WindowRating.objects.filter(
+        window_id=OuterRef("pk"), revision__gte=OuterRef("revision")
     )
     windows = UsageWindow.objects.filter(~Exists(rated))
     if customer_id is not None:

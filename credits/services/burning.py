@@ -5,7 +5,7 @@ database moves the grants when their ledger transactions arrive.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -48,14 +48,29 @@ class Bill:
     policy: CreditPolicy
 
 
-class Wallet:
-    """The customer's grants: which can be burned, and what each was sold for."""
+class Pages:
+    """Rows of one transaction, collected to be written in bulk."""
 
-    def __init__(self, customer_id: int) -> None:
-        self._rows = {
-            grant.pk: grant
-            for grant in CreditGrant.objects.filter(customer_id=customer_id, remaining__gt=0)
-        }
+    def __init__(self) -> None:
+        self.usage: list[RatedUsage] = []
+        self.entries: list[LedgerTransaction] = []
+        self._written = 0
+
+    def write(self) -> int:
+        """Write what is collected; return how many rows of rated usage were written in all."""
+        usage, entries = self.usage, self.entries
+        self.usage, self.entries = [], []
+        RatedUsage.objects.bulk_create(usage)
+        LedgerTransaction.objects.bulk_create(entries)
+        self._written += len(usage)
+        return self._written
+
+
+class Wallet:
+    """A customer's grants: which can be burned, and what each was sold for."""
+
+    def __init__(self, grants: Iterable[CreditGrant]) -> None:
+        self._rows = {grant.pk: grant for grant in grants}
         self._usable: dict[int, dict[int, GrantState]] = defaultdict(dict)
         for grant in self._rows.values():
             self._usable[grant.pricing_unit_id][grant.pk] = _state(grant, grant.remaining)
@@ -90,16 +105,23 @@ class Wallet:
         return self._rows[grant_id]
 
 
-class Burner:
-    """Pays bills one after the other, and writes what came of it with `flush`."""
+def wallets_of(customer_ids: Collection[int]) -> dict[int, Wallet]:
+    """Read the grants of customers that have something left."""
+    by_customer: dict[int, list[CreditGrant]] = {pk: [] for pk in customer_ids}
+    for grant in CreditGrant.objects.filter(customer_id__in=customer_ids, remaining__gt=0):
+        by_customer[grant.customer_id].append(grant)
+    return {pk: Wallet(grants) for pk, grants in by_customer.items()}
 
-    def __init__(self, customer_id: int, rules: Rulebook, by: User, at: datetime) -> None:
-        self._customer_id, self._rules, self._by, self._at = customer_id, rules, by, at
-        self._wallet = Wallet(customer_id)
-        self._usage: list[RatedUsage] = []
-        self._entries: list[LedgerTransaction] = []
+
+class Burner:
+    """Pays a customer's bills one after the other; what came of it goes to the pages."""
+
+    def __init__(
+        self, rules: Rulebook, wallet: Wallet, pages: Pages, *, by: User, at: datetime
+    ) -> None:
+        self._rules, self._wallet, self._pages = rules, wallet, pages
+        self._by, self._at = by, at
         self._histories: dict[int, PeriodHistory] = {}
-        self._written = 0
 
     def pay(self, bill: Bill) -> None:
         """Burn grants for a charge; the rest is overage."""
@@ -117,19 +139,14 @@ class Burner:
             -bill.row.charge, history.overage_at(bill.use), history.draws_at(bill.use)
         )
         bill.row.drawn, bill.row.overage = -given.returned, -given.overage
-        self._usage.append(bill.row)
+        self._pages.usage.append(bill.row)
         history.add_overage(_window(bill.row), bill.use, -given.overage)
         freed = [self._return(bill, part) for part in given.parts]
         self._cover(bill, [grant for grant in freed if grant is not None])
 
-    def flush(self) -> int:
-        """Write what is collected; return how many rows of rated usage were written in all."""
-        self._written += self._flush_rows()
-        return self._written
-
     def _write(self, bill: Bill, result: Drawdown) -> None:
         bill.row.drawn, bill.row.overage = result.drawn, result.overage
-        self._usage.append(bill.row)
+        self._pages.usage.append(bill.row)
         for part in result.parts:
             self._enter_burn(bill, LedgerKind.DRAWN, part.grant_id, -part.credits)
         if history := self._histories.get(bill.period.pk):
@@ -145,7 +162,7 @@ class Burner:
         source_key = f"{bill.row.source_key}:grant:{part.grant_id}:ended"
         entry = self._entry(LedgerKind(ending.kind), part.grant_id, -part.credits, source_key)
         entry.reason_code, entry.effective_at = "returned_after_end", ending.effective_at
-        self._entries.append(entry)
+        self._pages.entries.append(entry)
         return None
 
     def _cover(self, bill: Bill, freed: list[GrantState]) -> None:
@@ -173,7 +190,7 @@ class Burner:
             merged[part.grant_id] += part.credits
         drawn = sum(merged.values(), _ZERO)
         cover = replace(bill, row=_cover_row(bill, unpaid, drawn), use=unpaid.use)
-        self._usage.append(cover.row)
+        self._pages.usage.append(cover.row)
         for grant_id, amount in merged.items():
             self._enter_burn(cover, LedgerKind.DRAWN, grant_id, -amount)
         self._wallet.spend(_unit(bill), [Part(*item) for item in merged.items()])
@@ -191,7 +208,7 @@ class Burner:
         # Within the hour, but not before the grant: no balance of the past falls below zero.
         grant = self._wallet.grant(grant_id)
         entry.effective_at = max(bill.use.period.start, grant.effective_at)
-        self._entries.append(entry)
+        self._pages.entries.append(entry)
         if history := self._histories.get(bill.period.pk):
             history.add_draw(bill.use, grant_id, amount)
 
@@ -204,7 +221,7 @@ class Burner:
     ) -> LedgerTransaction:
         grant = self._wallet.grant(grant_id)
         return LedgerTransaction(
-            customer_id=self._customer_id,
+            customer_id=grant.customer_id,
             grant_id=grant_id,
             kind=kind,
             credits=amount,
@@ -217,16 +234,9 @@ class Burner:
     def _history(self, period: BillingPeriod) -> PeriodHistory:
         """Fold the period once, with all that was collected; it follows along from then on."""
         if period.pk not in self._histories:
-            self._written += self._flush_rows()
+            self._pages.write()
             self._histories[period.pk] = history_of(period, self._rules)
         return self._histories[period.pk]
-
-    def _flush_rows(self) -> int:
-        RatedUsage.objects.bulk_create(self._usage)
-        LedgerTransaction.objects.bulk_create(self._entries)
-        count = len(self._usage)
-        self._usage, self._entries = [], []
-        return count
 
 
 def _unit(bill: Bill) -> int:

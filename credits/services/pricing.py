@@ -1,11 +1,11 @@
 """Turn changed usage windows into charges, and hand each to the burner to be paid."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod, Rate, RatedUsage
 from credits.rating import Charge, ChargeOutOfBounds, RatedSoFar, Tier, charge_difference
@@ -27,36 +27,51 @@ from metering.selectors.windows import period_quantity
 log = logging.getLogger(__name__)
 
 
-class Pricer:
-    """Rates a batch of windows of one customer, in the order given, under the customer's lock."""
+@dataclass(frozen=True)
+class Before:
+    """What was rated until now: of windows, of groups with one quantity a period, at rates."""
 
-    def __init__(
-        self,
-        windows: Iterable[UsageWindow],
-        rules: Rulebook,
-        *,
-        customer_id: int,
-        by: User,
-        at: datetime,
-    ) -> None:
-        self._windows, self._rules, self._at = list(windows), rules, at
-        for window in self._windows:
-            window.meter = rules.meters[window.meter_id]
-        self._burner = Burner(customer_id, rules, by, at)
-        periods = {p.pk for w in self._windows if (p := rules.period_of(w.start_at))}
-        others = {w.meter_id for w in self._windows if w.meter.aggregation not in ADDITIVE}
-        self._of_window = rated_of_windows(window.pk for window in self._windows)
-        self._of_group = rated_of_groups(periods, others) if others else {}
-        self._so_far: dict[Scope, RatedSoFar] = rated_in_scopes(periods)
+    of_window: dict[int, Earlier]
+    of_group: dict[Group, Earlier]
+    so_far: dict[Scope, RatedSoFar]
+
+
+def rated_before(windows: Collection[UsageWindow], rules: Mapping[int, Rulebook]) -> Before:
+    """Read what was rated before of customers' windows.
+
+    Args:
+        rules: By customer.
+    """
+    found = (rules[window.customer_id].period_of(window.start_at) for window in windows)
+    periods = {period.pk for period in found if period}
+    others = {
+        window.meter_id
+        for window in windows
+        if rules[window.customer_id].meters[window.meter_id].aggregation not in ADDITIVE
+    }
+    return Before(
+        of_window=rated_of_windows([window.pk for window in windows]),
+        of_group=rated_of_groups(periods, others) if others else {},
+        so_far=rated_in_scopes(periods),
+    )
+
+
+class Pricer:
+    """Rates windows of one customer, in the order given, under the customer's lock."""
+
+    def __init__(self, rules: Rulebook, before: Before, burner: Burner, at: datetime) -> None:
+        self._rules, self._burner, self._at = rules, burner, at
+        self._of_window, self._of_group = before.of_window, before.of_group
+        self._so_far = before.so_far
         self._group_quantity: dict[Group, Decimal] = {}
 
-    def rate_all(self) -> int:
-        """Rate every window and return how many rows of rated usage that made."""
-        for window in self._windows:
+    def rate_all(self, windows: Iterable[UsageWindow]) -> None:
+        """Rate every window; what came of it goes to the burner's pages."""
+        for window in windows:
+            window.meter = self._rules.meters[window.meter_id]
             period = self._rules.period_of(window.start_at)
             if period is not None:
                 self._rate(window, period)
-        return self._burner.flush()
 
     def _rate(self, window: UsageWindow, period: BillingPeriod) -> None:
         quantity, earlier = self._measure(window, period)

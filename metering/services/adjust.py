@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Func, JSONField, TextField, Value
 
-from billing_project.kernel import audit, outbox
+from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
 from metering.aggregation import Properties
@@ -30,7 +30,7 @@ from metering.selectors.events import (
     versions_of,
 )
 from metering.selectors.meters import meter_rules
-from metering.services.aggregate import USAGE_CHANGED
+from metering.services.aggregate import announce_usage
 from metering.services.retrying import atomic_with_retries
 from metering.services.windows import add_to_windows, reread_windows
 
@@ -167,7 +167,7 @@ def _correct_windows(
     signs = (-1, 1)[: len(versions)]
     _move(versions_of(event, list(zip(versions, signs, strict=True))), event.event_name)
     reread_windows(touched, rules)
-    outbox.publish(USAGE_CHANGED, (window.customer_id for window in touched), at)
+    announce_usage(touched, at)
 
 
 def _move(versions: Params, event_name: str) -> None:

@@ -5,15 +5,18 @@ later commit may have a smaller id. The same row lock keeps an adjustment and th
 whoever comes second sees what the first one wrote (see `adjust`).
 """
 
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from billing_project.kernel import outbox
 from metering.models import EventBatch
 from metering.selectors.meters import meter_rules
 from metering.services.retrying import atomic_with_retries
-from metering.services.windows import add_to_windows, reread_windows
+from metering.services.windows import Touched, add_to_windows, reread_windows
 
 USAGE_CHANGED = "usage_changed"
+_NAMED = 1_000  # Windows that a note names; of a customer with more, all are looked at.
 _AT_ONCE = 50  # Batches of one transaction: at most 50,000 events under its window locks.
 
 # One index range per batch; OFFSET 0 keeps the planner from reading whole partitions instead.
@@ -44,20 +47,36 @@ def aggregate_batches(*, at: datetime, limit: int = 200) -> int:
 
 @atomic_with_retries
 def _aggregate_some(at: datetime, count: int) -> int:
-    batches = _take(at, count)
-    if not batches:
+    batches, since = _take(at, count)
+    if since is None:
         return 0
     rules = meter_rules()
     touched = add_to_windows(_EVENTS_OF_BATCHES, {"batches": batches}, rules, at)
     reread_windows(touched, rules)
-    outbox.publish(USAGE_CHANGED, (window.customer_id for window in touched), at)
+    announce_usage(touched, since)
     return len(batches)
 
 
-def _take(at: datetime, count: int) -> list[int]:
-    """Lock waiting batches that nobody else holds and mark them as aggregated."""
+def announce_usage(touched: Iterable[Touched], since: datetime) -> None:
+    """Leave each customer's note of windows that changed: named where they are few.
+
+    Args:
+        since: When the oldest of this usage was stored; it waits since then.
+    """
+    changed: dict[int, set[int]] = defaultdict(set)
+    for window in touched:
+        changed[window.customer_id].add(window.id)
+    few: dict[int, Collection[int]] = {
+        pk: windows for pk, windows in changed.items() if len(windows) <= _NAMED
+    }
+    outbox.publish_parts(USAGE_CHANGED, few, since)
+    outbox.publish(USAGE_CHANGED, changed.keys() - few.keys(), since)
+
+
+def _take(at: datetime, count: int) -> tuple[list[int], datetime | None]:
+    """Lock waiting batches that nobody else holds, mark them as aggregated; tell the oldest."""
     waiting = EventBatch.objects.filter(aggregated_at__isnull=True).order_by("id")
     locked = waiting.select_for_update(skip_locked=True, no_key=True)[:count]
-    ids = list(locked.values_list("id", flat=True))
-    EventBatch.objects.filter(pk__in=ids).update(aggregated_at=at)
-    return ids
+    received = dict(locked.values_list("id", "received_at"))
+    EventBatch.objects.filter(pk__in=received).update(aggregated_at=at)
+    return list(received), min(received.values(), default=None)

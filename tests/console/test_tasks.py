@@ -1,10 +1,12 @@
 """The worker's tasks: doorbells that may be lost, doubled or killed."""
 
 import logging
+import threading
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django_q.models import OrmQ, Schedule
 
 from billing_project.console import tasks
@@ -21,12 +23,13 @@ _STEPS = [
 ]
 
 
-def test_schedules_are_written_once() -> None:
+def test_schedules_are_written_once_and_old_ones_go() -> None:
+    Schedule.objects.create(name="chain", func="billing_project.console.tasks.move_chain")
     tasks.ensure_schedules()
     tasks.ensure_schedules()
 
     names = Schedule.objects.order_by("name").values_list("name", flat=True)
-    assert list(names) == ["billing", "chain", "expiry", "imports", "partitions"]
+    assert list(names) == ["billing", "books", "expiry", "imports", "partitions", "usage"]
 
 
 def test_the_queue_follows_its_rules() -> None:
@@ -48,6 +51,47 @@ def test_an_empty_house_has_nothing_to_do() -> None:
     assert tasks.drain_chain() == 0
 
     tasks.run_billing()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_loop_steps_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(tasks, "USAGE_SECONDS", 0.01)
+    for name in _STEPS[:3]:
+        monkeypatch.setattr(name, _counting(name, taken))
+
+    tasks.move_usage(seconds=0.3)
+
+    assert len(taken) >= 4
+    assert set(taken) == {"metering.tasks.aggregate", "credits.tasks.rate"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_run_of_a_loop_works_and_the_other_stands_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(tasks, "STANDBY_SECONDS", 0.01)
+    monkeypatch.setattr("revrec.tasks.recognise", _counting("books", taken))
+    assert tasks._leads("books")
+
+    second = threading.Thread(target=tasks.move_books, args=[0.1])
+    second.start()
+    second.join()
+    assert taken == []
+
+    connection.close()  # The first run ends, or is killed.
+    third = threading.Thread(target=tasks.move_books, args=[0.1])
+    third.start()
+    third.join()
+    assert taken != []
+
+
+def _counting(name: str, taken: list[str]) -> Any:
+    def step() -> int:
+        taken.append(name)
+        return 1
+
+    step.__name__ = name
+    return step
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from django.db import connection
 
 from billing_project.kernel import outbox
 from billing_project.kernel.books import CheckFunction, Finding
+from billing_project.kernel.models import OutboxMessage
 from credits import checks
 from metering.services.adjust import cancel_event
 from metering.services.meters import create_meter
@@ -75,6 +76,15 @@ def test_usage_that_nothing_will_take_up_is_a_finding(busy: Shop) -> None:
     assert finding.subject == f"customer:{busy.customer.pk}"
 
 
+def test_a_window_that_no_note_names_is_a_finding(busy: Shop) -> None:
+    busy.use(DAY_10, input="5")
+    OutboxMessage.objects.update(parts=[0])
+
+    (finding,) = checks.no_window_is_forgotten()
+
+    assert finding.subject == f"customer:{busy.customer.pk}"
+
+
 def _forge(table: str, forgery: str) -> None:
     """Change facts with the guards off; the test's rollback puts them on again."""
     with connection.cursor() as cursor:
@@ -91,6 +101,9 @@ def _forge(table: str, forgery: str) -> None:
         ("rated_usage", "quantity = quantity + 1", checks.charges_follow_rates),
         ("rated_usage", "drawn = drawn + 1, overage = overage - 1", checks.drawn_is_in_the_ledger),
         ("rated_usage", "drawn = charge + 99, overage = -99", checks.overage_is_never_negative),
+        ("rated_usage", "window_revision = 9", checks.totals_follow_rated_usage),
+        ("window_rating", "quantity = quantity + 1", checks.totals_follow_rated_usage),
+        ("rate_total", "charge = charge + 1", checks.totals_follow_rated_usage),
         ("credit_grant", "remaining = amount", checks.grants_follow_the_ledger),
         ("credit_grant", "amount = amount + 1", checks.grants_are_filled_once),
         ("credit_grant", "effective_at = now() + '1 year', expires_at = NULL",

@@ -6,7 +6,13 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from credits.models import CreditGrant, LedgerTransaction, RatedUsage
+from credits.models import (
+    CreditGrant,
+    LedgerTransaction,
+    RatedUsage,
+    RateTotal,
+    WindowRating,
+)
 from tests.credits.builders import Shop, rate
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +60,12 @@ def test_giving_back_more_than_was_granted(drawn: Shop) -> None:
     entry = _copy_of_draw(kind="returned", credits=Decimal("5.000000000001"))
 
     _refused(entry.save, "credit_grant_remaining_bounds")
+
+
+@pytest.mark.parametrize("totals", [WindowRating, RateTotal])
+def test_moving_what_was_rated_by_hand(drawn: Shop, totals: type[WindowRating | RateTotal]) -> None:
+    _refused(lambda: totals.objects.update(quantity=10), "only rated usage moves")
+    _refused(lambda: totals.objects.all().delete(), "append-only|refuse|DELETE")
 
 
 def test_moving_what_remains_by_hand(drawn: Shop) -> None:

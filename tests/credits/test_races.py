@@ -35,13 +35,13 @@ def open_shop(transactional_db: None, maker: User, approver: User) -> Shop:
 @pytest.fixture
 def _gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between reading what is left of the grants and writing what was drawn."""
-    write = burning.Burner._flush_rows
+    write = burning.Pages.write
 
-    def slowly(self: burning.Burner) -> int:
+    def slowly(self: burning.Pages) -> int:
         time.sleep(GAP)
         return write(self)
 
-    monkeypatch.setattr(burning.Burner, "_flush_rows", slowly)
+    monkeypatch.setattr(burning.Pages, "write", slowly)
 
 
 def _at_once(*acts: Callable[[], object]) -> list[BaseException]:

@@ -51,11 +51,13 @@ class OutboxMessage(models.Model):
     """A note, written with its effect, that a later step has something to take up.
 
     Many notes for one object mean no more than one: the taker deletes all it can see of an object
-    and then reads the object's whole state, so a lost or doubled task changes nothing.
+    and then reads the object's whole state, so a lost or doubled task changes nothing. Where an
+    object's state is long, a note may name the parts that changed.
     """
 
     topic = models.CharField(max_length=40)
     object_id = models.BigIntegerField()
+    parts = models.JSONField(null=True, blank=True)  # [ids], ascending; NULL: all of it.
     created_at = models.DateTimeField()
 
     class Meta:
