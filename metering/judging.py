@@ -4,10 +4,11 @@ Two reports of the same event are judged before this, by their identifier alone:
 retry stays a duplicate, however late it comes and whatever meters were made since.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity
 from metering.aggregation import MeterRule, Value
@@ -93,11 +94,33 @@ def judge_late(timestamp: datetime, closed_before: datetime | None) -> Verdict |
     return Verdict(Status.QUARANTINED, "period_closed", detail)
 
 
+class Screen(NamedTuple):
+    """The meters of one event name, with what each event of it is asked first."""
+
+    rules: tuple[MeterRule, ...]
+    values: tuple[str, ...] | None  # Properties that are always read; None: ask the rules.
+
+    @classmethod
+    def of(cls, rules: Iterable[MeterRule]) -> "Screen":
+        """Prepare the rules of one event name."""
+        rules = tuple(rules)
+        is_plain = all(rule.needs_quantity and not rule.filters for rule in rules)
+        return cls(rules, tuple(rule.value_property for rule in rules) if is_plain else None)
+
+    def judge_values(self, event: EventInput) -> Verdict | None:
+        """Answer as `judge_values` does, at once where all that is read are plain integers."""
+        for name in self.values or ():
+            value = event.properties.get(name)
+            if type(value) is not str or not _is_plain_integer(value):
+                return judge_values(event, self.rules)
+        return None if self.values is not None else judge_values(event, self.rules)
+
+
 def judge(
     event: EventInput,
     *,
     is_customer_known: bool,
-    rules: Mapping[str, Sequence[MeterRule]],
+    screens: Mapping[str, Screen],
     window: TimeWindow | None,
 ) -> Verdict | None:
     """Return why the event cannot be stored, or None if it can.
@@ -105,21 +128,22 @@ def judge(
     Rejection goes before quarantine: what nobody could ever map is not kept waiting.
 
     Args:
-        rules: Meters by event name.
+        screens: Meters by event name.
         window: None where the time was judged before (a replay).
     """
-    meters = rules.get(event.event_name, ())
-    verdict = judge_time(event.timestamp, window) if window else None
-    values = verdict or judge_values(event, meters)
-    if values and values.status == Status.REJECTED:
-        return values
+    if window is not None and (verdict := judge_time(event.timestamp, window)):
+        return verdict
+    screen = screens.get(event.event_name)
+    verdict = screen.judge_values(event) if screen else None
+    if verdict is not None and verdict.status == Status.REJECTED:
+        return verdict
     if not is_customer_known:
         detail = f"no customer or alias is called {event.customer}"
         return Verdict(Status.QUARANTINED, "unknown_customer", detail)
-    if not meters:
+    if not screen:
         detail = f"no meter reads {event.event_name}"
         return Verdict(Status.QUARANTINED, "unknown_event_name", detail)
-    return values
+    return verdict
 
 
 def _fault_of(value: Value) -> str | None:

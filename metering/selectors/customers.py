@@ -2,16 +2,24 @@
 
 from collections.abc import Iterable
 
+from django.db import connection
+
 from billing_project.kernel.errors import NotFound
-from metering.models import Customer, CustomerAlias
+from metering.models import Customer
+
+_IDS = """
+SELECT external_id, id FROM customer WHERE external_id = ANY(%(names)s::text[])
+UNION ALL
+SELECT external_id, customer_id FROM customer_alias WHERE external_id = ANY(%(names)s::text[])
+"""
 
 
 def customer_ids(external_ids: Iterable[str]) -> dict[str, int]:
     """Return customers' ids by the external ids and aliases that are known."""
-    names = set(external_ids)
-    own = Customer.objects.filter(external_id__in=names).values_list("external_id", "id")
-    aliases = CustomerAlias.objects.filter(external_id__in=names)
-    return dict(own.order_by().union(aliases.values_list("external_id", "customer_id"), all=True))
+    names = list(set(external_ids))
+    with connection.cursor() as cursor:
+        cursor.execute(_IDS, {"names": names})
+        return dict(cursor.fetchall())
 
 
 def customer_named(external_id: str) -> Customer:

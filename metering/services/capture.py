@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import msgspec
 from django.conf import settings
 
-from metering.aggregation import MeterRule
 from metering.events import BadItem, EventInput, content_sha256
-from metering.judging import Status, TimeWindow, Verdict, judge, judge_late
+from metering.exact import write_json
+from metering.judging import Screen, Status, TimeWindow, Verdict, judge, judge_late
 from metering.selectors.customers import customer_ids
 from metering.selectors.late import late_quarantine
 from metering.selectors.meters import rules_by_event_name
@@ -33,7 +34,7 @@ from metering.services.storing import (
     store_events,
     stored_hashes,
 )
-from metering.services.superseding import supersede_quarantined
+from metering.services.superseding import supersede_quarantined, waits_to_be_superseded
 
 _DUPLICATE = Verdict(Status.DUPLICATE, "duplicate", "was stored before with the same content")
 _CONFLICT = Verdict(Status.CONFLICT, "identifier_conflict", "was stored before with other content")
@@ -63,8 +64,7 @@ class CaptureResult:
     results: tuple[ItemResult, ...]
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A readable event on its way.
 
     `sent` is what the sender wrote, `timestamp` when it counts as used; a replay brings its own.
@@ -75,11 +75,6 @@ class Candidate:
     timestamp: datetime
     sha256: bytes
     customer_id: int | None
-
-    @property
-    def key(self) -> Key | None:
-        """The identity to claim, if the customer is known."""
-        return None if self.customer_id is None else (self.customer_id, self.sent.identifier)
 
 
 @atomic_with_retries
@@ -106,7 +101,8 @@ def capture_events(
     verdicts.update(settle_candidates(candidates, window, at))
     verdicts.update(kept_verdicts(_refused_by_time(candidates, verdicts)))
     _keep(candidates, verdicts, at)
-    supersede_quarantined(_stored_names(candidates, verdicts), at)
+    if waits_to_be_superseded():
+        supersede_quarantined(_stored_names(candidates, verdicts), at)
     results = tuple(_result(i, items[i], verdicts[i]) for i in sorted(verdicts))
     count_rejections(sender, _refused(items, results), at)
     return _summary(len(items), results)
@@ -117,21 +113,33 @@ def settle_candidates(
 ) -> dict[int, Verdict]:
     """Store what can be stored and say why for the rest, by index.
 
-    What was stored before is looked for first: its retry is a duplicate for ever.
+    What was stored before is looked for first: its retry is a duplicate for ever. Of several
+    reports under one identifier the first that can be stored is, in the sender's order.
     """
-    rules = rules_by_event_name(one.sent.event_name for one in candidates)
-    verdicts = _judge_all(candidates, rules, window)
-    if window:  # A replay is somebody's decision.
-        verdicts.update(_judge_late(candidates, verdicts, at))
-    first = _first_storable(candidates, verdicts)
-    claimed = store_events(_new_events(list(first.values()), at), at)
-    rest = [one for one in candidates if one.key not in claimed or first[one.key] is not one]
-    known = stored_hashes(one.key for one in rest if one.key is not None)
-    for one in rest:
-        was_before = one.key in claimed and first[one.key].index > one.index
-        if one.key in known and not was_before:
-            verdicts[one.index] = _DUPLICATE if known[one.key] == one.sha256 else _CONFLICT
-    assert all(one.index in verdicts for one in rest), "what was not stored has its reason"
+    rules = rules_by_event_name({one.sent.event_name for one in candidates})
+    screens = {name: Screen.of(rules.get(name, ())) for name in rules}
+    known = stored_hashes(
+        {(one.customer_id, one.sent.identifier) for one in candidates if one.customer_id}
+    )
+    # A replay is somebody's decision: it has no window and is never late.
+    closed = (
+        late_quarantine({one.customer_id for one in candidates if one.customer_id}, at)
+        if window
+        else {}
+    )
+    chosen: dict[Key, Candidate] = {}
+    verdicts: dict[int, Verdict] = {}
+    for one in candidates:
+        key = None if one.customer_id is None else (one.customer_id, one.sent.identifier)
+        if key is not None and (before := known.get(key)) is not None:
+            verdicts[one.index] = _DUPLICATE if before == one.sha256 else _CONFLICT
+        elif key is not None and (first := chosen.get(key)) is not None:
+            verdicts[one.index] = _DUPLICATE if first.sha256 == one.sha256 else _CONFLICT
+        elif verdict := _reason(one, screens, window, closed):
+            verdicts[one.index] = verdict
+        elif key is not None:
+            chosen[key] = one
+    store_events(_new_events(chosen, at), at)
     return verdicts
 
 
@@ -143,61 +151,34 @@ def _candidates(events: Sequence[tuple[int, EventInput]], at: datetime) -> list[
     ]
 
 
-def _judge_all(
-    candidates: Sequence[Candidate],
-    rules: Mapping[str, Sequence[MeterRule]],
+def _reason(
+    one: Candidate,
+    screens: Mapping[str, Screen],
     window: TimeWindow | None,
-) -> dict[int, Verdict]:
-    verdicts = {}
-    for one in candidates:
-        is_known = one.customer_id is not None
-        verdict = judge(one.sent, is_customer_known=is_known, rules=rules, window=window)
-        if verdict is not None:
-            verdicts[one.index] = verdict
-    return verdicts
+    closed: Mapping[int, datetime],
+) -> Verdict | None:
+    """Return why an event that nobody stored before cannot be stored now, or None."""
+    is_known = one.customer_id is not None
+    verdict = judge(one.sent, is_customer_known=is_known, screens=screens, window=window)
+    if verdict is None and closed and one.customer_id is not None:
+        return judge_late(one.timestamp, closed.get(one.customer_id))
+    return verdict
 
 
-def _judge_late(
-    candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict], at: datetime
-) -> dict[int, Verdict]:
-    """Find what could be stored, but is late for a customer whose late events are kept."""
-    closed = late_quarantine({one.customer_id for one in candidates if one.customer_id}, at)
-    late = {
-        one.index: judge_late(one.timestamp, closed.get(one.customer_id))
-        for one in (candidates if closed else ())
-        if one.customer_id is not None and one.index not in verdicts
-    }
-    return {index: verdict for index, verdict in late.items() if verdict is not None}
-
-
-def _first_storable(
-    candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict]
-) -> dict[Key, Candidate]:
-    """Choose, for each identity, the first report in the sender's order that can be stored."""
-    first: dict[Key, Candidate] = {}
-    for one in candidates:
-        if one.key is not None and one.index not in verdicts:
-            first.setdefault(one.key, one)
-    return first
-
-
-def _new_events(candidates: Sequence[Candidate], at: datetime) -> list[NewEvent]:
-    workspaces = ensure_workspaces(
-        ((one.customer_id, one.sent.workspace) for one in candidates
-         if one.customer_id is not None and one.sent.workspace), at,
-    )  # fmt: skip
+def _new_events(chosen: Mapping[Key, Candidate], at: datetime) -> list[NewEvent]:
+    names = ((pk, one.sent.workspace) for (pk, _), one in chosen.items() if one.sent.workspace)
+    workspaces = ensure_workspaces(names, at)
     return [
         NewEvent(
-            customer_id=one.customer_id,
-            workspace_id=workspaces.get((one.customer_id, one.sent.workspace)),
-            event_name=one.sent.event_name,
-            identifier=one.sent.identifier,
-            timestamp=one.timestamp,
-            sha256=one.sha256,
-            properties=one.sent.properties,
+            pk,
+            identifier,
+            workspaces.get((pk, one.sent.workspace)),
+            one.sent.event_name,
+            one.timestamp,
+            one.sha256,
+            write_json(one.sent.properties),
         )
-        for one in candidates
-        if one.customer_id is not None
+        for (pk, identifier), one in chosen.items()
     ]
 
 

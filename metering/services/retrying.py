@@ -8,10 +8,19 @@ from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, transaction
 
+from billing_project.kernel.errors import BillingError
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _ATTEMPTS = 5
 _AGAIN = {"40P01", "40001"}  # Deadlock; serialization failure: nothing was written.
+
+
+class ClaimedMeanwhile(BillingError):
+    """Another request stored one of the events after this one looked; looking again finds it."""
+
+    code = "claimed_meanwhile"
+    status_code = 503
 
 
 def atomic_with_retries(service: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -27,6 +36,8 @@ def atomic_with_retries(service: Callable[_P, _R]) -> Callable[_P, _R]:
             try:
                 with transaction.atomic():
                     return service(*args, **kwargs)
+            except ClaimedMeanwhile:
+                continue  # What was in the way is committed: nothing to wait for.
             except OperationalError as error:
                 if getattr(error.__cause__, "sqlstate", None) not in _AGAIN:
                     raise

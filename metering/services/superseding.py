@@ -21,16 +21,21 @@ ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 
 
+def waits_to_be_superseded() -> bool:
+    """Tell whether any row waits that a good report could close; nearly always none does."""
+    waiting = QuarantinedEvent.objects.filter(state=QuarantineState.OPEN, reason__in=MENDABLE)
+    return waiting.exists()
+
+
 def supersede_quarantined(stored: Collection[tuple[str, str]], at: datetime) -> int:
     """Dismiss open rows of events that were stored just now; return how many.
 
-    Conflicts stay open. Most batches ask one question of an index: does anything wait at all?
+    Conflicts stay open.
 
     Args:
         stored: (customer's external id as it was sent, identifier).
     """
-    waiting = QuarantinedEvent.objects.filter(state=QuarantineState.OPEN, reason__in=MENDABLE)
-    if not stored or not waiting.exists():
+    if not stored:
         return 0
     rows = QuarantinedEvent.objects.in_bulk(_locked(stored))
     if not rows:

@@ -15,7 +15,7 @@ from metering.aggregation import (
     dimensions_of,
     text_of,
 )
-from metering.judging import TimeWindow, judge, judge_time
+from metering.judging import Screen, TimeWindow, judge, judge_time
 from tests.metering.builders import an_event
 
 _AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -45,7 +45,7 @@ def test_rejection_goes_before_quarantine(
     verdict = judge(
         an_event(**changes),  # type: ignore[arg-type]
         is_customer_known=is_known,
-        rules={"llm_request": rules} if rules else {},
+        screens={"llm_request": Screen.of(rules)} if rules else {},
         window=_WINDOW,
     )
 
@@ -60,7 +60,8 @@ def test_rejection_goes_before_quarantine(
 def test_the_short_cut_for_integers_agrees_with_the_rule(text: str) -> None:
     event = an_event(properties={"tokens": text})
 
-    verdict = judge(event, is_customer_known=True, rules={"llm_request": [_TOKENS]}, window=None)
+    screens = {"llm_request": Screen.of([_TOKENS])}
+    verdict = judge(event, is_customer_known=True, screens=screens, window=None)
 
     try:
         parse_quantity(text)
