@@ -157,5 +157,5 @@ def _fault_of(value: Value) -> str | None:
 
 
 def _is_plain_integer(text: str) -> bool:
-    is_number = text.isascii() and text.isdigit()
+    is_number = text.isdigit() and text.isascii()
     return is_number and len(text) <= 24 and (text[0] != "0" or len(text) == 1)
