@@ -118,15 +118,10 @@ def settle_candidates(
     """
     rules = rules_by_event_name({one.sent.event_name for one in candidates})
     screens = {name: Screen.of(rules.get(name, ())) for name in rules}
-    known = stored_hashes(
-        {(one.customer_id, one.sent.identifier) for one in candidates if one.customer_id}
-    )
+    keys = {(one.customer_id, one.sent.identifier) for one in candidates if one.customer_id}
+    known = stored_hashes(keys)
     # A replay is somebody's decision: it has no window and is never late.
-    closed = (
-        late_quarantine({one.customer_id for one in candidates if one.customer_id}, at)
-        if window
-        else {}
-    )
+    closed = late_quarantine({pk for pk, _ in keys}, at) if window else {}
     chosen: dict[Key, Candidate] = {}
     verdicts: dict[int, Verdict] = {}
     for one in candidates:
