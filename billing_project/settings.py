@@ -175,7 +175,7 @@ Q_CLUSTER = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["billing_project.kernel.rest.auth.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["billing_project.kernel.rest.auth.HasScope"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["billing_project.kernel.rest.rendering.ExactJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["billing_project.kernel.rest.parsing.StrictJSONParser"],
     "EXCEPTION_HANDLER": "billing_project.kernel.rest.errors.problem_response",
     "DEFAULT_SCHEMA_CLASS": "billing_project.api.schema.ApiSchema",

@@ -13,12 +13,12 @@ from datetime import datetime
 
 from django.db import connection, transaction
 from django.http import HttpResponse, HttpResponseBase
-from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from billing_project.kernel.errors import IdempotencyConflict
 from billing_project.kernel.models import ApiKey, IdempotencyRecord
 from billing_project.kernel.rest.errors import PROBLEM_TYPE, BadRequest, InFlight
+from billing_project.kernel.rest.rendering import ExactJSONRenderer
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 _ROUTE_LENGTH = 200
@@ -114,6 +114,6 @@ def _keep(attempt: Attempt, response: Response) -> None:
         route=attempt.route[:_ROUTE_LENGTH],
         request_sha256=attempt.sha256,
         response_status=response.status_code,
-        response_body=JSONRenderer().render(response.data).decode(),
+        response_body=ExactJSONRenderer().render(response.data).decode(),
         created_at=attempt.at,
     )
