@@ -3,13 +3,14 @@
 Each reads the raw facts again and compares; waiting batches are no finding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from django.db import connection
 
 from billing_project.kernel.books import Finding, check
 from metering.aggregation import MeterRule
-from metering.reading_sql import IS_AGGREGATED, Params, select_rows, total_of
+from metering.reading_sql import IS_AGGREGATED, Params, select_all_rows, total_of
 from metering.selectors.meters import meter_rules
 
 _SHOWN = 100
@@ -75,6 +76,13 @@ LEFT JOIN event_identity i
 WHERE q.state = 'replayed' AND i.event_id IS NULL
 LIMIT %s
 """
+_VERSIONS = """
+SELECT m.id, m.code FROM meter m
+LEFT JOIN (SELECT meter_id, count(*) AS version_count, max(number) AS last_number
+           FROM meter_version GROUP BY meter_id) v ON v.meter_id = m.id
+WHERE coalesce(v.version_count, 0) = 0 OR v.version_count <> v.last_number
+LIMIT %s
+"""
 _UNGUARDED = """
 SELECT p.inhrelid::regclass::text FROM pg_inherits p
 WHERE p.inhparent = 'meter_event'::regclass
@@ -112,8 +120,8 @@ def adjustments_of_events() -> Iterator[Finding]:
 @check("Usage windows say what the events say")
 def windows_of_events() -> Iterator[Finding]:
     """Aggregate every meter's events anew and compare each window with the result."""
-    for rule in meter_rules():
-        yield from _differing_windows(rule)
+    for _, versions in groupby(meter_rules(), key=lambda rule: rule.id):
+        yield from _differing_windows(list(versions))
 
 
 @check("Replayed events are stored")
@@ -123,6 +131,13 @@ def replayed_events() -> Iterator[Finding]:
         yield Finding(f"quarantined_event:{quarantined_id}", "was replayed, but is not stored")
 
 
+@check("Every meter has its versions, from the first one on")
+def versions_of_meters() -> Iterator[Finding]:
+    """Look for meters that cannot read some event."""
+    for meter_id, code in _rows(_VERSIONS, [_SHOWN]):
+        yield Finding(f"meter:{meter_id}", f"{code} lacks a version")
+
+
 @check("Every month of raw events is guarded")
 def guarded_partitions() -> Iterator[Finding]:
     """Look for partitions whose triggers are missing or can be switched off."""
@@ -130,8 +145,9 @@ def guarded_partitions() -> Iterator[Finding]:
         yield Finding(str(name), "lacks the guards that keep its rows")
 
 
-def _differing_windows(rule: MeterRule) -> Iterator[Finding]:
-    rows = select_rows(rule, "used")
+def _differing_windows(versions: Sequence[MeterRule]) -> Iterator[Finding]:
+    rule = versions[0]
+    rows = select_all_rows(versions, "used")
     totals = _TOTALS.format(total=total_of(rule), rows=rows.text)
     text = _WINDOWS.format(is_aggregated=IS_AGGREGATED, totals=totals)
     found = _rows(text, {**rows.params, "meter": rule.id, "limit": _SHOWN})

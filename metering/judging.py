@@ -94,18 +94,12 @@ def judge_late(timestamp: datetime, closed_before: datetime | None) -> Verdict |
     return Verdict(Status.QUARANTINED, "period_closed", detail)
 
 
-class Screen(NamedTuple):
-    """The meters of one event name, with what each event of it is asked first."""
+class Span(NamedTuple):
+    """The meters of one event name while no version changes, and what each event is asked first."""
 
+    start_at: datetime | None
     rules: tuple[MeterRule, ...]
     values: tuple[str, ...] | None  # Properties that are always read; None: ask the rules.
-
-    @classmethod
-    def of(cls, rules: Iterable[MeterRule]) -> "Screen":
-        """Prepare the rules of one event name."""
-        rules = tuple(rules)
-        is_plain = all(rule.needs_quantity and not rule.filters for rule in rules)
-        return cls(rules, tuple(rule.value_property for rule in rules) if is_plain else None)
 
     def judge_values(self, event: EventInput) -> Verdict | None:
         """Answer as `judge_values` does, at once where all that is read are plain integers."""
@@ -116,9 +110,43 @@ class Screen(NamedTuple):
         return None if self.values is not None else judge_values(event, self.rules)
 
 
+class Screen(NamedTuple):
+    """The meters of one event name in all their versions."""
+
+    spans: tuple[Span, ...]  # The oldest first; the first one has no start.
+
+    @classmethod
+    def of(cls, rules: Iterable[MeterRule]) -> "Screen":
+        """Prepare the rules of one event name."""
+        rules = tuple(rules)
+        bounds = {at for rule in rules for at in (rule.start_at, rule.end_at) if at is not None}
+        return cls(tuple(_span(rules, start) for start in (None, *sorted(bounds))))
+
+    def span_at(self, used_at: datetime) -> Span:
+        """Choose the span of an instant; it has no rules if no version reads the name then."""
+        for span in reversed(self.spans):
+            if span.start_at is None or span.start_at <= used_at:
+                return span
+        raise AssertionError("the first span has no start")
+
+
+def _span(rules: Sequence[MeterRule], start_at: datetime | None) -> Span:
+    of_span = tuple(
+        rule
+        for rule in rules
+        if (rule.start_at is None if start_at is None else rule.governs(start_at))
+    )
+    is_plain = all(
+        rule.value_property and rule.needs_quantity and not rule.filters for rule in of_span
+    )
+    values = tuple(rule.value_property for rule in of_span) if is_plain else None
+    return Span(start_at, of_span, values)
+
+
 def judge(
     event: EventInput,
     *,
+    used_at: datetime,
     is_customer_known: bool,
     screens: Mapping[str, Screen],
     window: TimeWindow | None,
@@ -128,19 +156,21 @@ def judge(
     Rejection goes before quarantine: what nobody could ever map is not kept waiting.
 
     Args:
+        used_at: When the event counts as used; the versions in force then are asked.
         screens: Meters by event name.
         window: None where the time was judged before (a replay).
     """
     if window is not None and (verdict := judge_time(event.timestamp, window)):
         return verdict
     screen = screens.get(event.event_name)
-    verdict = screen.judge_values(event) if screen else None
+    span = screen.span_at(used_at) if screen else None
+    verdict = span.judge_values(event) if span else None
     if verdict is not None and verdict.status == Status.REJECTED:
         return verdict
     if not is_customer_known:
         detail = f"no customer or alias is called {event.customer}"
         return Verdict(Status.QUARANTINED, "unknown_customer", detail)
-    if not screen:
+    if span is None or not span.rules:
         detail = f"no meter reads {event.event_name}"
         return Verdict(Status.QUARANTINED, "unknown_event_name", detail)
     return verdict

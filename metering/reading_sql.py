@@ -3,16 +3,20 @@
 Pure: texts and parameters in, texts and parameters out. A *source* is a relation `e` with the
 columns of `used_meter_event` and, where rows are added up, `sign` (1 adds, -1 takes away, 0 only
 touches the window). Nothing that a sender or an admin wrote becomes part of a text.
+
+A rule is one version of a meter and reads the events of its own span; the texts of all versions
+stand beside each other, and their parameters carry the version in their names.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from billing_project.kernel.canonical import canonical_json
 from metering.aggregation import MeterRule, Operator
 
-Param = int | str | datetime | list[int] | list[str]
+Param = int | str | Decimal | datetime | list[int] | list[str] | list[datetime] | list[str | None]
 Params = dict[str, Param]
 
 _HOUR_START = "date_bin('1 hour', e.\"timestamp\", TIMESTAMPTZ '2000-01-01 00:00+00')"
@@ -36,6 +40,7 @@ _TOTALS = {
     "sum": "sum(value)",
     "count": "sum(value)",
     "max": "max(value)",
+    "min": "min(value)",
     "last": '(array_agg(value ORDER BY "timestamp" DESC, identifier COLLATE "C" DESC))[1]',
     "unique": "count(DISTINCT value)",
 }
@@ -55,7 +60,10 @@ def total_of(rule: MeterRule) -> str:
 
 
 def select_rows(rule: MeterRule, source: str) -> Query:
-    """Read one row (window key, value, sign) from every event of the source that counts."""
+    """Read one row (window key, value, sign) from every event of the source that counts.
+
+    An event that sets a level has its row in the hour in which it sets it.
+    """
     condition = _is_asked(rule)
     dimensions, dimension_params = _dimensions_text(rule)
     text = _ROWS.format(
@@ -67,6 +75,13 @@ def select_rows(rule: MeterRule, source: str) -> Query:
         condition=condition.text,
     )
     return Query(text, {**condition.params, **dimension_params})
+
+
+def select_all_rows(rules: Iterable[MeterRule], source: str) -> Query:
+    """Read the rows of several rules; no event has two in one meter."""
+    queries = [select_rows(rule, source) for rule in rules]
+    params = {name: value for query in queries for name, value in query.params.items()}
+    return Query(" UNION ALL ".join(query.text for query in queries), params)
 
 
 def select_additions(rules: Iterable[MeterRule], source: str) -> Query:
@@ -101,48 +116,80 @@ def falls_into(rule: MeterRule) -> Query:
         IS_AGGREGATED,
     ]
     for i, name in enumerate(rule.dimensions):
-        params[f"m{rule.id}_n{i}"] = name
+        params[f"{rule.key}_n{i}"] = name
         key = _name(rule, f"n{i}")
         parts.append(f"(e.properties ->> {key}) IS NOT DISTINCT FROM (w.dimensions ->> {key})")
     return Query(" AND ".join(parts), params)
+
+
+def governs(rule: MeterRule, instant: str) -> Query:
+    """Return the condition under which an instant (a column) lies in the rule's span."""
+    parts, params = ["true"], dict[str, Param]()
+    if rule.start_at is not None:
+        params[f"{rule.key}_start"] = rule.start_at
+        parts.append(f"{instant} >= {_name(rule, 'start')}")
+    if rule.end_at is not None:
+        params[f"{rule.key}_end"] = rule.end_at
+        parts.append(f"{instant} < {_name(rule, 'end')}")
+    return Query(" AND ".join(parts[1:] or parts), params)
 
 
 def value_of(rule: MeterRule) -> str:
     """Return the value that the meter reads from event `e`, NULL if there is none."""
     if rule.aggregation == "count":
         return "1::numeric"
-    text = f"(e.properties ->> {_name(rule, 'value')})"
-    return f"meter_quantity{text}" if rule.needs_quantity else text
+    if rule.constant is not None:
+        value = f"{_name(rule, 'constant')}::numeric"
+    else:
+        text = f"(e.properties ->> {_name(rule, 'value')})"
+        if not rule.needs_quantity:
+            return text
+        value = f"meter_quantity{text}"
+    if rule.is_level or rule.rounding.keeps_all:
+        return value
+    return f"meter_round({value}, 1, {_name(rule, 'decimals')}, {_name(rule, 'mode')})"
 
 
 def _is_asked(rule: MeterRule) -> Query:
     """Return the condition under which the meter looks for its value in event `e`."""
+    span = governs(rule, 'e."timestamp"')
     params: Params = {
-        f"m{rule.id}_id": rule.id,
-        f"m{rule.id}_event": rule.event_name,
-        f"m{rule.id}_first": rule.first_event_id,
-        f"m{rule.id}_value": rule.value_property,
+        f"{rule.key}_id": rule.id,
+        f"{rule.key}_event": rule.event_name,
+        f"{rule.key}_first": rule.first_event_id,
+        f"{rule.key}_value": rule.value_property,
+        f"{rule.key}_decimals": rule.rounding.decimals,
+        f"{rule.key}_mode": str(rule.rounding.mode),
+        **span.params,
     }
+    if rule.constant is not None:
+        params[f"{rule.key}_constant"] = rule.constant
     parts = [
         f"e.event_name = {_name(rule, 'event')}",
         f"e.id >= {_name(rule, 'first')}",
     ]
+    if span.params:
+        parts.append(span.text)
     for i, one in enumerate(rule.filters):
-        params[f"m{rule.id}_f{i}"], params[f"m{rule.id}_v{i}"] = one.property, list(one.values)
-        among = (
-            f"coalesce(e.properties ->> {_name(rule, f'f{i}')}"
-            f" = ANY ({_name(rule, f'v{i}')}::text[]), false)"
-        )
-        parts.append(f"NOT {among}" if one.operator == Operator.NE else among)
+        params[f"{rule.key}_f{i}"], params[f"{rule.key}_v{i}"] = one.property, list(one.values)
+        parts.append(_passes(rule, i, one.operator))
     return Query(" AND ".join(parts), params)
+
+
+def _passes(rule: MeterRule, number: int, operator: Operator) -> str:
+    text = f"e.properties ->> {_name(rule, f'f{number}')}"
+    if not operator.takes_value:
+        return f"({text}) IS {'NULL' if operator == Operator.ABSENT else 'NOT NULL'}"
+    among = f"coalesce({text} = ANY ({_name(rule, f'v{number}')}::text[]), false)"
+    return f"NOT {among}" if operator == Operator.NE else among
 
 
 def _dimensions_text(rule: MeterRule) -> tuple[str, Params]:
     """Build the canonical JSON of the dimensions, the text that `dimensions_key` hashes."""
     parts, params = [], dict[str, Param]()
     for i, name in enumerate(rule.dimensions):
-        params[f"m{rule.id}_n{i}"] = name
-        params[f"m{rule.id}_k{i}"] = f"{',' if i else '{'}{canonical_json(name)}:"
+        params[f"{rule.key}_n{i}"] = name
+        params[f"{rule.key}_k{i}"] = f"{',' if i else '{'}{canonical_json(name)}:"
         parts.append(
             f"{_name(rule, f'k{i}')}"
             f" || coalesce(to_json(e.properties ->> {_name(rule, f'n{i}')})::text, 'null')"
@@ -151,4 +198,4 @@ def _dimensions_text(rule: MeterRule) -> tuple[str, Params]:
 
 
 def _name(rule: MeterRule, part: str) -> str:
-    return f"%(m{rule.id}_{part})s"
+    return f"%({rule.key}_{part})s"

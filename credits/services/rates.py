@@ -18,7 +18,7 @@ from billing_project.kernel.models import User
 from credits.models import PricingUnit, Rate, RateCard, RateCardVersion
 from credits.rating import ambiguous_pair
 from credits.selectors.contents import content_of_rates
-from metering.models import Meter
+from metering.selectors.meters import dimensions_by_code
 
 PRICE_DECIMALS = 18
 PRICE_LIMIT = Decimal(10) ** 15
@@ -104,13 +104,12 @@ def propose_rate_card_version(
 def _refuse_bad_rates(rates: Sequence[RateInput]) -> None:
     if not rates:
         raise Invalid("a rate card version has at least one rate")
-    meters = {meter.code: meter for meter in Meter.objects.all()}
+    meters = dimensions_by_code()
     for rate in rates:
-        meter = meters.get(rate.meter_code)
-        if meter is None:
+        if rate.meter_code not in meters:
             raise Invalid(f"no meter has the code {rate.meter_code}")
-        if unknown := sorted(rate.dimensions.keys() - set(meter.dimensions)):
-            raise Invalid(f"meter {meter.code} has no dimension {', '.join(unknown)}")
+        if unknown := sorted(rate.dimensions.keys() - meters[rate.meter_code]):
+            raise Invalid(f"meter {rate.meter_code} has no dimension {', '.join(unknown)}")
         if not all(isinstance(value, str) for value in rate.dimensions.values()):
             raise Invalid("a dimension's value is a text")
         _refuse_bad_price(rate.unit_price)

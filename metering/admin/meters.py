@@ -8,7 +8,6 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from billing_project.kernel.backoffice.base import HistoryAdmin, LargeTableAdmin
 from billing_project.kernel.backoffice.display import (
     badge,
-    document,
     link,
     moment,
     number,
@@ -16,6 +15,7 @@ from billing_project.kernel.backoffice.display import (
 )
 from billing_project.kernel.backoffice.related import offer_list
 from metering.models import Meter, MeterEvent, UsageWindow
+from metering.selectors.meters import rule_at
 
 _AGGREGATIONS = {"sum": "info", "count": "info", "max": "wait", "last": "wait", "unique": "wait"}
 
@@ -27,23 +27,16 @@ class MeterAdmin(HistoryAdmin):
     list_display = (
         "code",
         "name",
-        "event_name",
         badge("aggregation", _AGGREGATIONS),
-        "value_property",
-        pairs("dimensions"),
         "unit",
     )
     list_filter = ("aggregation", "unit")
-    search_fields = ("code", "name", "event_name")
+    search_fields = ("code", "name", "versions__event_name")
     search_help_text = "Code, name or event name"
     fields = (
         "code",
         "name",
-        "event_name",
         badge("aggregation", _AGGREGATIONS),
-        "value_property",
-        document("filters"),
-        pairs("dimensions"),
         "unit",
         "created_at",
     )
@@ -85,7 +78,7 @@ class UsageWindowAdmin(LargeTableAdmin):
 def _events_of(window: UsageWindow) -> dict[str, object]:
     return {
         "customer__id__exact": window.customer_id,
-        "event_name__exact": window.meter.event_name,
+        "event_name__exact": rule_at(window.meter, window.start_at).event_name,
         "timestamp__gte": window.start_at.isoformat(),
         "timestamp__lt": (window.start_at + timedelta(hours=1)).isoformat(),
     }

@@ -5,7 +5,7 @@ from django.urls import path
 from metering.api.adjustments import EventAdjustmentsView
 from metering.api.customers import CustomersView, CustomerView, WorkspacesView
 from metering.api.events import EventsView
-from metering.api.meters import MetersView
+from metering.api.meters import MetersView, MeterVersionsView, MeterVersionWithdrawalView
 from metering.api.quarantine import QuarantineReplayView, QuarantineView
 from metering.api.usage import UsageView
 
@@ -14,6 +14,8 @@ urlpatterns = [
     path("customers/<str:external_id>", CustomerView.as_view()),
     path("workspaces", WorkspacesView.as_view()),
     path("meters", MetersView.as_view()),
+    path("meters/<str:code>/versions", MeterVersionsView.as_view()),
+    path("meters/<str:code>/versions/<int:number>/withdraw", MeterVersionWithdrawalView.as_view()),
     path("events", EventsView.as_view()),
     path("event_adjustments", EventAdjustmentsView.as_view()),
     path("usage", UsageView.as_view()),

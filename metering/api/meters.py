@@ -1,4 +1,4 @@
-"""Meters."""
+"""Meters and their versions."""
 
 from typing import Any, ClassVar, cast
 
@@ -8,12 +8,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
+from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import User
-from billing_project.kernel.rest.fields import UtcDateTimeField
+from billing_project.kernel.rest.fields import QuantityField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from metering.aggregation import Operator
 from metering.models import Aggregation, Meter
-from metering.services.meters import create_meter
+from metering.models.meter import RoundingChoice
+from metering.rounding import MAX_DECIMALS
+from metering.selectors.meters import (
+    meter_called,
+    meters_with_versions,
+    version_in_force,
+    versions_of,
+)
+from metering.services.meters import create_meter, create_meter_version, withdraw_meter_version
+from metering.services.reading import Reading
 
 
 class FilterSerializer(serializers.Serializer[Any]):
@@ -21,23 +31,68 @@ class FilterSerializer(serializers.Serializer[Any]):
 
     property = serializers.CharField(max_length=100)
     operator = serializers.ChoiceField([(str(one), str(one)) for one in Operator])
-    value = serializers.JSONField(help_text="Text, whole number or boolean; a list of them for in.")
+    value = serializers.JSONField(
+        required=False,
+        help_text="Text, whole number or boolean; a list of them for in; none for exists, absent.",
+    )
 
 
-class MeterSerializer(serializers.Serializer[Any]):
-    """How one quantity is read from the events of one name."""
+class ReadingSerializer(serializers.Serializer[Any]):
+    """How events are read: which ones, what they count, and what splits the quantity."""
 
-    code = serializers.CharField(max_length=64)
-    name = serializers.CharField(max_length=200, required=False)
     event_name = serializers.CharField(max_length=100)
-    aggregation = serializers.ChoiceField(Aggregation.choices)
     value_property = serializers.CharField(max_length=100, default="", allow_blank=True)
+    constant_value = QuantityField(
+        default=None, allow_null=True, help_text="What each event counts, in place of a property."
+    )
     filters = FilterSerializer(many=True, default=list)
     dimensions = serializers.ListField(
         child=serializers.CharField(max_length=100), default=list, max_length=10
     )
-    unit = serializers.CharField(max_length=40)
+    rounding_mode = serializers.ChoiceField(
+        RoundingChoice.choices, default=RoundingChoice.HALF_EVEN.value
+    )
+    rounding_decimals = serializers.IntegerField(
+        min_value=0, max_value=MAX_DECIMALS, default=MAX_DECIMALS
+    )
+
+
+class MeterVersionSerializer(ReadingSerializer):
+    """A meter's reading from an instant on, with who made it and why."""
+
+    number = serializers.IntegerField(read_only=True)
+    effective_at = UtcDateTimeField(help_text="A whole hour in the future; null in the first one.")
+    reason = serializers.CharField(max_length=1000)
+    created_by = serializers.CharField(read_only=True, allow_null=True)
     created_at = UtcDateTimeField(read_only=True)
+    withdrawn_at = UtcDateTimeField(read_only=True, allow_null=True)
+    withdrawn_by = serializers.CharField(read_only=True, allow_null=True)
+    withdrawal_reason = serializers.CharField(read_only=True)
+
+
+class MeterSerializer(ReadingSerializer):
+    """A meter, and how its version in force reads events."""
+
+    code = serializers.CharField(max_length=64)
+    name = serializers.CharField(max_length=200, required=False)
+    aggregation = serializers.ChoiceField(Aggregation.choices)
+    unit = serializers.CharField(max_length=40)
+    reason = serializers.CharField(max_length=1000, default="", allow_blank=True, write_only=True)
+    version = serializers.IntegerField(read_only=True)
+    created_at = UtcDateTimeField(read_only=True)
+
+    def to_representation(self, instance: Meter) -> dict[str, Any]:
+        """Write the meter with the version that is in force now."""
+        version = version_in_force(instance.versions.all(), clock.now())
+        reading = {name: getattr(version, name) for name in Reading.__annotations__}
+        content = {**vars(instance), **reading, "version": version.number}
+        return super().to_representation(content)
+
+
+class WithdrawalSerializer(serializers.Serializer[Any]):
+    """Why a version shall not take effect."""
+
+    reason = serializers.CharField(max_length=1000)
 
 
 class MetersView(ApiView):
@@ -48,7 +103,7 @@ class MetersView(ApiView):
     @extend_schema(responses=MeterSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List meters."""
-        return self.page(request, Meter.objects.all(), MeterSerializer)
+        return self.page(request, meters_with_versions(), MeterSerializer)
 
     @extend_schema(request=MeterSerializer, responses={201: MeterSerializer})
     def post(self, request: Request) -> Response:
@@ -57,3 +112,41 @@ class MetersView(ApiView):
         values.setdefault("name", values["code"])
         meter = create_meter(**values, by=cast(User, request.user), at=clock.now())
         return Response(MeterSerializer(meter).data, status=201)
+
+
+class MeterVersionsView(ApiView):
+    """A meter's versions: its history, and how it will read events."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "usage:read", "POST": "admin"}
+
+    @extend_schema(responses=MeterVersionSerializer(many=True))
+    def get(self, request: Request, code: str) -> Response:
+        """List a meter's versions, the newest first."""
+        return self.page(request, versions_of(meter_called(code)), MeterVersionSerializer)
+
+    @extend_schema(request=MeterVersionSerializer, responses={201: MeterVersionSerializer})
+    def post(self, request: Request, code: str) -> Response:
+        """Let the meter read events otherwise from an hour in the future on."""
+        values = self.valid(MeterVersionSerializer, request.data)
+        version = create_meter_version(
+            meter=meter_called(code), **values, by=cast(User, request.user), at=clock.now()
+        )
+        return Response(MeterVersionSerializer(version).data, status=201)
+
+
+class MeterVersionWithdrawalView(ApiView):
+    """Versions that shall not take effect."""
+
+    scopes: ClassVar[dict[str, str]] = {"POST": "admin"}
+
+    @extend_schema(request=WithdrawalSerializer, responses=MeterVersionSerializer)
+    def post(self, request: Request, code: str, number: int) -> Response:
+        """Withdraw a version before it takes effect."""
+        version = versions_of(meter_called(code)).filter(number=number).first()
+        if version is None:
+            raise NotFound(f"meter {code} has no version {number}")
+        values = self.valid(WithdrawalSerializer, request.data)
+        withdrawn = withdraw_meter_version(
+            version=version, **values, by=cast(User, request.user), at=clock.now()
+        )
+        return Response(MeterVersionSerializer(withdrawn).data)

@@ -8,12 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.errors import NotFound
 from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
-from metering.models import Meter
 from metering.selectors.customers import customer_named
 from metering.selectors.lag import aggregation_state
+from metering.selectors.meters import meter_called
 from metering.selectors.usage import Granularity, usage
 
 
@@ -60,9 +59,7 @@ class UsageView(ApiView):
     def get(self, request: Request) -> Response:
         """Return quantities by hour, day or month (UTC)."""
         query = self.valid_query(UsageQuerySerializer)
-        meter = Meter.objects.filter(code=query["meter"]).first()
-        if meter is None:
-            raise NotFound(f"no meter is called {query['meter']}")
+        meter = meter_called(query["meter"])
         granularity = Granularity(query["granularity"])
         labels = [label for label in query["group_by"].split(",") if label]
         state = aggregation_state(clock.now())  # Before the read: what it promises is in there.

@@ -11,8 +11,8 @@ from metering.models.event import (
 )
 from metering.models.imports import ImportedLine, ImportRun, ImportState
 from metering.models.late import InvoicedUsage, LateEventPolicy
-from metering.models.meter import Aggregation, Meter
-from metering.models.window import UsageWindow
+from metering.models.meter import Aggregation, Meter, MeterVersion
+from metering.models.window import UsageLevel, UsageWindow
 
 __all__ = [
     "Aggregation",
@@ -29,7 +29,9 @@ __all__ = [
     "Meter",
     "MeterEvent",
     "MeterEventAdjustment",
+    "MeterVersion",
     "QuarantinedEvent",
+    "UsageLevel",
     "UsageWindow",
     "Workspace",
 ]

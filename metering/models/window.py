@@ -43,3 +43,43 @@ class UsageWindow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.meter_id}@{self.start_at:%Y-%m-%dT%H}"
+
+
+class UsageLevel(models.Model):
+    """The level that goes on after the last window of a time-weighted sum; a projection, too.
+
+    The row is the lock of its key: whoever writes windows of a time-weighted sum holds it.
+    """
+
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    dimensions = models.JSONField()
+    dimensions_key = models.CharField(max_length=64)
+    level = models.DecimalField(max_digits=36, decimal_places=12)
+    settled_until = models.DateTimeField()  # Windows are written up to here.
+
+    class Meta:
+        db_table = "usage_level"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "meter", "workspace", "dimensions_key"],
+                nulls_distinct=False,
+                name="usage_level_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(level__gte=0, level__lt=10**24), name="usage_level_bounds"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["settled_until"],
+                condition=models.Q(level__gt=0),
+                name="usage_level_going_on",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter_id} until {self.settled_until:%Y-%m-%dT%H}"

@@ -18,7 +18,7 @@ from metering.models import (
 )
 from metering.models.event import AdjustmentType, QuarantineState
 from metering.reading_sql import IS_AGGREGATED, Params, falls_into, select_additions
-from metering.selectors.meters import meter_rules, rule_of
+from metering.selectors.meters import meter_rules, rule_at
 
 # One event as several versions of its properties, each with a sign: a source of reading_sql.
 VERSIONS_OF_EVENT = """
@@ -120,7 +120,7 @@ def events_of_window(window: UsageWindow, limit: int = 1000) -> list[MeterEvent]
 
     Their `properties` are those that count now; `is_adjusted` tells whether they were amended.
     """
-    condition = falls_into(rule_of(window.meter))
+    condition = falls_into(rule_at(window.meter, window.start_at))
     rows = MeterEvent.objects.raw(
         _OF_WINDOW.format(condition=condition.text),
         {**condition.params, "window": window.pk, "limit": limit},

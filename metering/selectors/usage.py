@@ -12,8 +12,8 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.period import hour_of
 from metering.aggregation import MeterRule
 from metering.models import Customer, Meter
-from metering.reading_sql import IS_AGGREGATED, Params, Query, counts, total_of, value_of
-from metering.selectors.meters import rule_of
+from metering.reading_sql import IS_AGGREGATED, Param, Params, Query, counts, total_of, value_of
+from metering.selectors.meters import rules_of
 
 WORKSPACE = "workspace"
 MAX_ROWS = 10_000
@@ -30,6 +30,12 @@ FROM used_meter_event e
 WHERE e.customer_id = %(customer)s AND e."timestamp" >= %(start)s AND e."timestamp" < %(end)s
   AND {is_aggregated} AND {condition}
 """
+_FROM_WINDOWS_OF = {
+    "sum": "sum(value)",
+    "count": "sum(value)",
+    "max": "max(value)",
+    "min": "min(value)",
+}
 _GROUPED = """
 SELECT span, {total}::numeric AS quantity{names}
 FROM (
@@ -67,19 +73,19 @@ def usage(
 ) -> list[UsageRow]:
     """Return what was used in [start, end), by span and labels, ascending.
 
-    Sums, counts and largest values come from the windows; last and unique do not add up over
-    hours or labels and are read from the events.
+    Last and unique do not add up over hours or labels and are read from the events; the others
+    come from the windows.
 
     Args:
         start, end: On whole UTC hours.
-        group_by: Dimensions of the meter, and "workspace".
+        group_by: Dimensions of the meter in any version, and "workspace".
 
     Raises:
         Invalid: bounds inside an hour, an unknown label, or more than 10,000 rows.
     """
-    rule = rule_of(meter)
-    _check(rule, start, end, group_by)
-    source, total = _source(rule)
+    rules = rules_of(meter)
+    _check(rules, start, end, group_by)
+    source, total = _source(rules)
     query = _grouped(source, total, group_by)
     params: Params = {"customer": customer.pk, "meter": meter.pk, "start": start, "end": end}
     with connection.cursor() as cursor:
@@ -90,25 +96,32 @@ def usage(
     return [UsageRow(row[0], dict(zip(group_by, row[2:], strict=True)), row[1]) for row in rows]
 
 
-def _check(rule: MeterRule, start: datetime, end: datetime, group_by: Sequence[str]) -> None:
+def _check(
+    rules: Sequence[MeterRule], start: datetime, end: datetime, group_by: Sequence[str]
+) -> None:
     if end <= start or hour_of(start) != start or hour_of(end) != end:
         raise Invalid("start and end are whole UTC hours, and start comes first")
-    if unknown := sorted(set(group_by) - {*rule.dimensions, WORKSPACE}):
-        raise Invalid(f"meter {rule.code} has no dimension {', '.join(unknown)}")
+    known = {name for rule in rules for name in rule.dimensions}
+    if unknown := sorted(set(group_by) - {*known, WORKSPACE}):
+        raise Invalid(f"meter {rules[0].code} has no dimension {', '.join(unknown)}")
     if len(set(group_by)) != len(group_by):
         raise Invalid("group_by names each label once")
 
 
-def _source(rule: MeterRule) -> tuple[Query, str]:
-    if rule.is_additive:
-        return Query(_FROM_WINDOWS, {}), "sum(value)"
-    if rule.aggregation == "max":
-        return Query(_FROM_WINDOWS, {}), "max(value)"
-    condition = counts(rule)
-    text = _FROM_EVENTS.format(
-        value=value_of(rule), is_aggregated=IS_AGGREGATED, condition=condition.text
-    )
-    return Query(text, condition.params), total_of(rule)
+def _source(rules: Sequence[MeterRule]) -> tuple[Query, str]:
+    aggregation = rules[0].aggregation
+    if aggregation in _FROM_WINDOWS_OF:
+        return Query(_FROM_WINDOWS, {}), _FROM_WINDOWS_OF[aggregation]
+    texts, params = [], dict[str, Param]()
+    for rule in rules:
+        condition = counts(rule)
+        params.update(condition.params)
+        texts.append(
+            _FROM_EVENTS.format(
+                value=value_of(rule), is_aggregated=IS_AGGREGATED, condition=condition.text
+            )
+        )
+    return Query(" UNION ALL ".join(texts), params), total_of(rules[0])
 
 
 def _grouped(source: Query, total: str, group_by: Sequence[str]) -> Query:

@@ -4,20 +4,23 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import Max, QuerySet, Sum
+from django.db.models import Max, Min, QuerySet, Sum
 
+from metering.aggregation import MeterRule
 from metering.models import Aggregation, UsageWindow
-from metering.reading_sql import falls_into
-from metering.selectors.meters import rule_of
+from metering.reading_sql import Params, falls_into, value_of
+from metering.selectors.meters import rules_of
 
 _NONE = Decimal(0)
-_DISTINCT = """
-SELECT count(DISTINCT e.properties ->> %(value)s)::numeric
+_DISTINCT = "SELECT count(DISTINCT value)::numeric FROM ({values}) v"
+_VALUES = """
+SELECT {value} AS value
 FROM usage_window w
 JOIN used_meter_event e
   ON e."timestamp" >= %(start)s AND e."timestamp" < %(end)s AND {condition}
 WHERE w.id = %(window)s
 """
+_OVER_HOURS = {Aggregation.MAX: Max, Aggregation.MIN: Min}
 
 
 def windows_in(customer_id: int, start: datetime, end: datetime) -> QuerySet[UsageWindow]:
@@ -32,18 +35,21 @@ def windows_in(customer_id: int, start: datetime, end: datetime) -> QuerySet[Usa
 def period_quantity(window: UsageWindow, start: datetime, end: datetime) -> Decimal:
     """Return the quantity of [start, end) for the window's meter, workspace and dimensions.
 
-    Sum and count add the hours up; max takes the largest; last takes the last hour with an event;
-    unique counts each value once in the whole period, from the events.
+    Sum, count and time-weighted sum add the hours up; max and min take the largest and smallest
+    of the hours with an event; last takes the last one of them; unique counts each value once in
+    the whole period, from the events.
     """
-    windows = _same_key(window, start, end)
-    aggregation = window.meter.aggregation
+    aggregation = Aggregation(window.meter.aggregation)
     if aggregation == Aggregation.UNIQUE:
         return _unique(window, start, end)
+    windows = _same_key(window, start, end)
     if aggregation == Aggregation.LAST:
         last = windows.filter(event_count__gt=0).order_by("-start_at").first()
         return last.quantity if last else _NONE
-    rule = Max if aggregation == Aggregation.MAX else Sum
-    total: Decimal | None = windows.aggregate(total=rule("quantity"))["total"]
+    if aggregation in _OVER_HOURS:  # An hour whose events were all cancelled says nothing.
+        windows = windows.filter(event_count__gt=0)
+    over_hours = _OVER_HOURS.get(aggregation, Sum)
+    total: Decimal | None = windows.aggregate(total=over_hours("quantity"))["total"]
     return total or _NONE
 
 
@@ -59,18 +65,18 @@ def _same_key(window: UsageWindow, start: datetime, end: datetime) -> QuerySet[U
 
 
 def _unique(window: UsageWindow, start: datetime, end: datetime) -> Decimal:
-    rule = rule_of(window.meter)
-    condition = falls_into(rule)
+    """Count values over the versions that split by what the window is split by."""
+    names = tuple(sorted(window.dimensions))
+    rules = [rule for rule in rules_of(window.meter) if rule.dimensions == names]
+    params: Params = {"window": window.pk, "start": start, "end": end}
+    texts = [_values_text(rule, params) for rule in rules]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _DISTINCT.format(condition=condition.text),
-            {
-                **condition.params,
-                "value": rule.value_property,
-                "window": window.pk,
-                "start": start,
-                "end": end,
-            },
-        )
+        cursor.execute(_DISTINCT.format(values=" UNION ALL ".join(texts)), params)
         quantity: Decimal = cursor.fetchone()[0]
     return quantity
+
+
+def _values_text(rule: MeterRule, params: Params) -> str:
+    condition = falls_into(rule)
+    params.update(condition.params)
+    return _VALUES.format(value=value_of(rule), condition=condition.text)

@@ -121,7 +121,11 @@ def _checked(properties: Mapping[str, Any]) -> Properties:
 
 
 def _check_values(event: MeterEvent, properties: Properties) -> None:
-    rules = [rule for rule in meter_rules([event.event_name]) if rule.first_event_id <= event.pk]
+    rules = [
+        rule
+        for rule in meter_rules([event.event_name])
+        if rule.first_event_id <= event.pk and rule.governs(event.timestamp)
+    ]
     report = EventInput(
         event_name=event.event_name, identifier=event.identifier, customer="", properties=properties
     )

@@ -154,7 +154,13 @@ def _reason(
 ) -> Verdict | None:
     """Return why an event that nobody stored before cannot be stored now, or None."""
     is_known = one.customer_id is not None
-    verdict = judge(one.sent, is_customer_known=is_known, screens=screens, window=window)
+    verdict = judge(
+        one.sent,
+        used_at=one.timestamp,
+        is_customer_known=is_known,
+        screens=screens,
+        window=window,
+    )
     if verdict is None and closed and one.customer_id is not None:
         return judge_late(one.timestamp, closed.get(one.customer_id))
     return verdict

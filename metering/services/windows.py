@@ -11,7 +11,14 @@ from datetime import datetime
 from django.db import connection
 
 from metering.aggregation import MeterRule
-from metering.reading_sql import Params, falls_into, select_additions, total_of, value_of
+from metering.reading_sql import (
+    Params,
+    falls_into,
+    governs,
+    select_additions,
+    total_of,
+    value_of,
+)
 
 _UPSERT = """
 WITH used AS MATERIALIZED ({source}), reading AS ({readings})
@@ -41,7 +48,7 @@ FROM usage_window w CROSS JOIN LATERAL (
           AND {condition}
     ) rows
 ) t
-WHERE w.id = ANY (%(windows)s) AND w.meter_id = %(m{meter}_id)s
+WHERE w.id = ANY (%(windows)s) AND w.meter_id = %({key}_id)s AND {governs}
 """
 
 
@@ -61,8 +68,9 @@ def add_to_windows(
 
     Args:
         source: A SELECT with the columns that `reading_sql` names; a sign of 0 only locks.
+        rules: Those of time-weighted sums are left out: `levels` writes their windows.
     """
-    additions = select_additions(rules, "used")
+    additions = select_additions((rule for rule in rules if not rule.is_level), "used")
     if not additions.text:
         return []
     with connection.cursor() as cursor:
@@ -74,21 +82,22 @@ def add_to_windows(
 
 
 def reread_windows(touched: Sequence[Touched], rules: Iterable[MeterRule]) -> None:
-    """Set the locked windows of max, last and unique to what their events say."""
+    """Set the locked windows of max, min, last and unique to what their events say."""
     meters = {window.meter_id for window in touched}
     params: Params = {"windows": [window.id for window in touched]}
     texts = []
     for rule in rules:
-        if rule.is_additive or rule.id not in meters:
+        if rule.is_additive or rule.is_level or rule.id not in meters:
             continue
-        condition = falls_into(rule)
+        condition, span = falls_into(rule), governs(rule, "w.start_at")
         params.update(condition.params)
         texts.append(
             _TOTAL.format(
                 total=total_of(rule),
                 value=value_of(rule),
                 condition=condition.text,
-                meter=rule.id,
+                key=rule.key,
+                governs=span.text,
             )
         )
     if texts:

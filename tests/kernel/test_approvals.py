@@ -6,7 +6,14 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from billing_project.kernel import approvals, checks
-from billing_project.kernel.approvals import Proposal, approve, content_of, propose, reject, withdraw
+from billing_project.kernel.approvals import (
+    Proposal,
+    approve,
+    content_of,
+    propose,
+    reject,
+    withdraw,
+)
 from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User

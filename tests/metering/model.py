@@ -36,6 +36,8 @@ def _total(aggregation: str, group: list[Report]) -> Decimal:
         return Decimal(len(group))
     if aggregation == "max":
         return max(values)
+    if aggregation == "min":
+        return min(values)
     if aggregation == "unique":
         return Decimal(len({report.tokens for report in group}))
     return Decimal(max(group, key=lambda one: (one.timestamp, one.identifier)).tokens)

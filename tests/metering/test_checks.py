@@ -32,7 +32,7 @@ def _life(at: datetime, engineer: User) -> None:
 
 def _findings() -> dict[str, int]:
     results = [result for result in run_checks() if result.name.startswith("metering.")]
-    assert len(results) == 6
+    assert len(results) > 6
     return {result.name: len(result.findings) for result in results if result.findings}
 
 

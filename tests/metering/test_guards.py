@@ -108,9 +108,10 @@ def test_a_window_holds_a_quantity(quantity: str) -> None:
         "INSERT INTO meter_event_adjustment (customer_id, identifier, event_id, timestamp, type,"
         " reason, created_by_id, created_at) SELECT customer_id, identifier, 0, timestamp,"
         " 'amend', reason, created_by_id, created_at FROM meter_event_adjustment",
-        "INSERT INTO meter (code, name, event_name, aggregation, value_property, filters,"
-        " dimensions, unit, first_event_id, created_at)"
-        " VALUES ('x', 'x', 'x', 'sum', '', '[]', '[]', 'x', 0, now())",
+        "INSERT INTO meter_version (meter_id, number, event_name, value_property, filters,"
+        " dimensions, rounding_mode, rounding_decimals, effective_at, reason, created_by_id,"
+        " created_at, withdrawal_reason) SELECT meter_id, 2, event_name, '', filters, dimensions,"
+        " 'up', 0, '2100-01-01Z', 'no value', created_by_id, created_at, '' FROM meter_version",
     ],
 )
 def test_a_second_or_senseless_fact_is_refused(statement: str) -> None:

@@ -44,6 +44,7 @@ def test_rejection_goes_before_quarantine(
 ) -> None:
     verdict = judge(
         an_event(**changes),  # type: ignore[arg-type]
+        used_at=_AT,
         is_customer_known=is_known,
         screens={"llm_request": Screen.of(rules)} if rules else {},
         window=_WINDOW,
@@ -61,7 +62,7 @@ def test_the_short_cut_for_integers_agrees_with_the_rule(text: str) -> None:
     event = an_event(properties={"tokens": text})
 
     screens = {"llm_request": Screen.of([_TOKENS])}
-    verdict = judge(event, is_customer_known=True, screens=screens, window=None)
+    verdict = judge(event, used_at=_AT, is_customer_known=True, screens=screens, window=None)
 
     try:
         parse_quantity(text)
@@ -85,6 +86,8 @@ def test_every_instant_is_before_inside_or_after(moment: datetime) -> None:
         (Operator.EQ, "a", True), (Operator.EQ, "b", False), (Operator.EQ, None, False),
         (Operator.NE, "a", False), (Operator.NE, "b", True), (Operator.NE, None, True),
         (Operator.IN, "a", True), (Operator.IN, "b", False), (Operator.IN, None, False),
+        (Operator.EXISTS, "b", True), (Operator.EXISTS, None, False),
+        (Operator.ABSENT, "b", False), (Operator.ABSENT, None, True),
     ],
 )  # fmt: skip
 def test_filters(operator: Operator, value: str | None, admitted: bool) -> None:

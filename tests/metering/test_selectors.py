@@ -42,6 +42,7 @@ def _use(at: datetime, aggregation: str) -> tuple[Customer, Meter]:
         ("sum", 19),  # 5 + 9 + 5 of haiku.
         ("count", 3),
         ("max", 9),
+        ("min", 5),
         ("last", 5),  # The one at noon.
         ("unique", 2),  # 5 and 9.
     ],
@@ -64,6 +65,7 @@ def test_a_period_is_aggregated_by_the_meters_rule(
         ("sum", [5, 23], {"haiku": 19, "opus": 9}),
         ("count", [1, 3], {"haiku": 3, "opus": 1}),
         ("max", [5, 9], {"haiku": 9, "opus": 9}),
+        ("min", [5, 5], {"haiku": 5, "opus": 9}),
         ("last", [5, 5], {"haiku": 5, "opus": 9}),
         ("unique", [1, 2], {"haiku": 2, "opus": 1}),
     ],

@@ -90,7 +90,7 @@ def _pairs(facts: str, asked: str, ids: Sequence[int], most: int, times: Times) 
 
 def _of_meter(rule: MeterRule, facts: str, asked: str) -> Query:
     condition = falls_into(rule)
-    name = f"m{rule.id}"
+    name = rule.key
     text = (
         f"SELECT e.fact_id, w.id, %({name}_code)s::text, min(e.learnt_at) FROM usage_window w"  # noqa: S608
         f" JOIN {facts} e ON {condition.text} AND {_IN_HOUR}"
