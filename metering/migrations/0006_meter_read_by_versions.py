@@ -6,6 +6,17 @@ class Migration(migrations.Migration):
 
     dependencies = [('metering', '0005_meter_version')]
     operations = [
+        # A default only, so that the way back can make the column before it is filled.
+        migrations.AlterField(
+            model_name='historicalmeter',
+            name='event_name',
+            field=models.CharField(db_index=True, default='', max_length=100),
+        ),
+        migrations.AlterField(
+            model_name='meter',
+            name='event_name',
+            field=models.CharField(db_index=True, default='', max_length=100),
+        ),
         migrations.RemoveField(
             model_name='historicalmeter',
             name='dimensions',

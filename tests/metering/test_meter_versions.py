@@ -284,6 +284,7 @@ def test_postgresql_refuses_a_version_out_of_order(
 def test_a_lost_version_is_found(at: datetime) -> None:
     a_meter(at)
     with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE meter_version DISABLE TRIGGER keep_rows")
         cursor.execute("DELETE FROM meter_version")
         cursor.execute("ALTER TABLE meter_version ENABLE ALWAYS TRIGGER keep_rows")
