@@ -4,7 +4,7 @@ Two reports of the same event are judged before this, by their identifier alone:
 retry stays a duplicate, however late it comes and whatever meters were made since.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
