@@ -93,7 +93,7 @@ def _database() -> dict[str, object]:
                 "DATABASE_URL must start with postgresql:// (PostgreSQL is the one database)"
             )
         try:
-            return {**env.db_url("DATABASE_URL"), "ENGINE": "django.db.backends.postgresql"}
+            return {**env.db_url("DATABASE_URL"), "ENGINE": "billing_project.kernel.postgres"}
         except Exception as error:
             raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from error
     if not DEBUG and not env.bool("ALLOW_EMBEDDED_DATABASE", default=False):
@@ -249,6 +249,7 @@ IMPORT_DIR = env.path("IMPORT_DIR", default=str(LOCAL_DIR / "imports"))
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=2 * 1024**3)
 FILE_UPLOAD_HANDLERS = ["billing_project.kernel.backoffice.uploads.BoundedUpload"]
 
+API_CALLS_PER_SECOND = env.int("API_CALLS_PER_SECOND", default=5000)  # Of a key and process.
 EVENT_DAYS_BACK = env.int("EVENT_DAYS_BACK", default=35)
 EVENT_MINUTES_AHEAD = env.int("EVENT_MINUTES_AHEAD", default=5)
 

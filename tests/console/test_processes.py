@@ -45,7 +45,7 @@ def test_the_workers_of_a_server_share_a_fresh_folder_for_their_metrics(
 
     environment = server_environment(8000)
 
-    assert environment == {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    assert environment["PROMETHEUS_MULTIPROC_DIR"] == str(folder)
     assert list(folder.iterdir()) == []
 
 

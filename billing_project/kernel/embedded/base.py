@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from django.db.backends.postgresql import base
 
 from billing_project.kernel.embedded.server import SUPERUSER, EmbeddedServer
+from billing_project.kernel.postgres import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

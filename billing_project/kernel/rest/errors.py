@@ -7,6 +7,7 @@ tells nothing about the inside.
 import logging
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from billing_project.kernel.errors import BillingError
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
+MAX_ERRORS = 100  # Named in one problem: a body of a million bad fields gets no larger answer.
 _ROOT = "$"
 _logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     if isinstance(error, BillingError):
         return _respond(error.status_code, error.code, error.message)
     if isinstance(error, exceptions.ValidationError):
-        fields = list(_field_errors(error.detail, _ROOT))
+        fields = list(islice(_field_errors(error.detail, _ROOT), MAX_ERRORS))
         return _respond(422, "invalid_value", "the request has invalid values", fields)
     if isinstance(error, exceptions.APIException):
         return _from_framework(error)

@@ -46,6 +46,8 @@ def read_body(request: HttpRequest) -> bytes:
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if encoding not in {"", "identity", "gzip"}:
         raise UnsupportedEncoding("bodies are sent as they are or with Content-Encoding: gzip")
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES:  # Checked by the server's parser.
+        raise _too_large()
     body = _read_bounded(_stream_of(request))
     return _decompress(body) if encoding == "gzip" else body
 
@@ -123,7 +125,7 @@ def _read_bounded(stream: _Readable) -> bytes:
     while chunk := _read_some(stream):
         body.write(chunk)
         if body.tell() > MAX_BYTES:
-            raise BodyTooLarge(f"a body has at most {MAX_BYTES} bytes")
+            raise _too_large()
     return body.getvalue()
 
 
@@ -132,6 +134,10 @@ def _read_some(stream: _Readable) -> bytes:
         return stream.read(_CHUNK)
     except Exception as error:
         raise BadRequest("the body ended early or its chunks are broken") from error
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"a body has at most {MAX_BYTES} bytes")
 
 
 def _decompress(body: bytes) -> bytes:

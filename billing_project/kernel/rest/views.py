@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar
 
 from django.db import transaction
@@ -21,10 +22,12 @@ from billing_project.kernel import clock
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import ApiKeyAuthentication, HasScope
-from billing_project.kernel.rest.errors import BadRequest
+from billing_project.kernel.rest.errors import MAX_ERRORS, BadRequest
 from billing_project.kernel.rest.idempotency import Attempt, answer_once, read_key
 from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.parsing import StrictJSONParser, read_body
+from billing_project.kernel.rest.rates import KeyRate
+from billing_project.kernel.rest.room import ROOM, weigh
 
 _ONCE = {"POST", "PATCH", "PUT", "DELETE"}
 _PAGING = {"limit", "cursor"}
@@ -35,13 +38,21 @@ class ApiRequest(Request):
     """A request whose body was read within bounds; DRF alone would not see a chunked one."""
 
     _raw_body: bytes | None = None
+    _taken = 0
 
     @property
     def raw_body(self) -> bytes:
-        """The body as sent, decompressed; read once."""
+        """The body as sent, decompressed; read once, and then it has its room until the answer."""
         if self._raw_body is None:
-            self._raw_body = read_body(self._request)
+            body = read_body(self._request)
+            self._taken = ROOM.enter(weigh(body))
+            self._raw_body = body
         return self._raw_body
+
+    def leave_room(self) -> None:
+        """Give back what the body took; the request is answered."""
+        self._raw_body, taken, self._taken = b"", self._taken, 0
+        ROOM.leave(taken)
 
     def _load_stream(self) -> None:
         self._stream = io.BytesIO(self.raw_body) if self.raw_body else None  # type: ignore[assignment]
@@ -69,6 +80,7 @@ class ApiView(APIView):
     takes_idempotency_key: ClassVar[bool] = True
     authentication_classes = [ApiKeyAuthentication]
     permission_classes = [HasScope]
+    throttle_classes = [KeyRate]
     parser_classes: list[type[BaseParser]] = [StrictJSONParser]
     content_negotiation_class = AlwaysJson
     http_method_names = ["get", "head", "post", "patch", "delete"]
@@ -85,6 +97,8 @@ class ApiView(APIView):
             response = self._answer(incoming, handler)
         except Exception as error:  # noqa: BLE001 - the handler answers all of them
             response = self.handle_exception(error)
+        finally:
+            incoming.leave_room()
         return self.finalize_response(incoming, response, *args, **kwargs)  # type: ignore[arg-type]
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ApiRequest:
@@ -170,7 +184,8 @@ def _unknown_fields(serializer: object, data: object) -> dict[str, Any]:
     if not isinstance(serializer, Serializer) or not isinstance(data, Mapping):
         return {}
     writable = {name: field for name, field in serializer.fields.items() if not field.read_only}
-    unknown: dict[str, Any] = {str(name): [_UNKNOWN] for name in data if name not in writable}
+    strange = (str(name) for name in data if name not in writable)
+    unknown: dict[str, Any] = {name: [_UNKNOWN] for name in islice(strange, MAX_ERRORS)}
     for name, field in writable.items():
         if inner := _unknown_inside(field, data.get(name)):
             unknown[name] = inner

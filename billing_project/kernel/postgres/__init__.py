@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, made fit for a database that is down or slow."""
