@@ -12,9 +12,9 @@ def main(names: list[str]) -> None:
     import django
 
     django.setup()
-    from benchmarks import capture, latency
+    from benchmarks import aggregation, capture, latency
 
-    known = {"capture": capture.run, "latency": latency.run}
+    known = {"capture": capture.run, "aggregation": aggregation.run, "latency": latency.run}
     for name in names or list(known):
         known[name]()
 

@@ -40,7 +40,7 @@ def fill(*, batches: int, size: int, customers: int, start: datetime, hours: int
     with transaction.atomic(), connection.cursor() as cursor:
         for month in {start.date(), (start + timedelta(hours=hours)).date()}:
             cursor.execute("SELECT meter_event_ensure_partition(%s)", [month])
-        cursor.execute("SELECT coalesce(max(last_event_id), 0) + 1 FROM event_batch")
+        cursor.execute("SELECT nextval('meter_event_id_seq')")
         words = {
             "batches": batches, "size": size, "customers": customers, "start": start,
             "hours": hours, "event": EVENT_NAME, "models": list(MODELS),

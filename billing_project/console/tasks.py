@@ -67,7 +67,7 @@ def move_books(seconds: float = CHAIN_SECONDS) -> None:
     """Keep the books following for a while; the next run starts before this one ends."""
 
     def step() -> None:
-        _each("books", revrec.tasks.recognise)
+        _each("books", revrec.tasks.recognise_gathered)
 
     _keep_moving("books", step, BOOKS_SECONDS, seconds)
 

@@ -6,7 +6,7 @@ part in it. Within a customer's lock nothing new can appear.
 
 from datetime import date, datetime, timedelta
 
-from django.db.models import Exists, F, Min, OuterRef, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from billing_project.kernel.models import OutboxMessage
 from credits.models import LedgerKind, LedgerTransaction, RatedUsage
@@ -98,14 +98,21 @@ def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
     )
 
 
-def customers_to_recognise(before: date, limit: int | None = None) -> list[int]:
+def customers_to_recognise(
+    before: date, limit: int | None = None, credits_until: datetime | None = None
+) -> list[int]:
     """List customers who wait: the outbox names them, or service days of theirs have ended.
 
     The longest-waiting come first.
+
+    Args:
+        credits_until: Passes by those of whom only newer movements of credits are noted.
     """
+    notes = OutboxMessage.objects.filter(topic__in=TOPICS)
+    if credits_until is not None:
+        notes = notes.filter(~Q(topic="credits_changed") | Q(created_at__lte=credits_until))
     noted = (
-        OutboxMessage.objects.filter(topic__in=TOPICS)
-        .values("object_id")
+        notes.values("object_id")
         .annotate(oldest=Min("created_at"))
         .order_by("oldest", "object_id")
         .values_list("object_id", flat=True)[:limit]

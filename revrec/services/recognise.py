@@ -5,7 +5,7 @@ passing of service days. Each is accounted for once; running again, or twice at 
 nothing.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -50,7 +50,9 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
     return posted + recognise_fees(run, before=day_of(at))
 
 
-def recognise_pending(*, by: User, at: datetime, limit: int | None = 200) -> int:
+def recognise_pending(
+    *, by: User, at: datetime, limit: int | None = 200, rest: timedelta = timedelta(0)
+) -> int:
     """Bring up to date the customers who wait; return the number of entries posted.
 
     Each has a transaction of their own. One who fails keeps their notes and does not hold up the
@@ -58,9 +60,11 @@ def recognise_pending(*, by: User, at: datetime, limit: int | None = 200) -> int
 
     Args:
         limit: Customers at most, the longest-waiting first; None: all.
+        rest: Lets movements of credits gather for so long: a customer costs much the same for one
+            as for hundreds. What concerns money does not wait.
     """
     return each_apart(
-        customers_to_recognise(day_of(at), None),
+        customers_to_recognise(day_of(at), None, at - rest if rest else None),
         lambda customer_id: recognise_customer(customer_id=customer_id, by=by, at=at),
         step="recognise",
         limit=limit,

@@ -70,7 +70,7 @@ def test_a_loop_steps_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch) ->
 def test_one_run_of_a_loop_works_and_the_other_stands_by(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
     monkeypatch.setattr(tasks, "STANDBY_SECONDS", 0.01)
-    monkeypatch.setattr("revrec.tasks.recognise", _counting("books", taken))
+    monkeypatch.setattr("revrec.tasks.recognise_gathered", _counting("books", taken))
     assert tasks._leads("books")
 
     second = threading.Thread(target=tasks.move_books, args=[0.1])

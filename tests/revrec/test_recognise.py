@@ -1,6 +1,6 @@
 """The books follow what happened: each fact once, each promise to its last unit."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -354,6 +354,24 @@ def test_the_worker_finds_who_waits_and_whose_days_have_ended(shop: Shop) -> Non
     assert posted == 4
     assert balances(first) == balances(second) == {"1100": 3_100, "2120": -2_800, "4000": -300}
     assert recognise_pending(by=worker_user(), at=on("2026-01-04")) == 0
+
+
+def test_movements_of_credits_gather_and_money_does_not_wait(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    at, rest = on("2026-01-01"), timedelta(seconds=30)
+    recognise_pending(by=worker_user(), at=at)
+    outbox.publish("credits_changed", [customer.pk], at)
+
+    recognise_pending(by=worker_user(), at=at + rest / 2, rest=rest)
+    assert outbox.waiting("credits_changed") == [customer.pk]
+
+    outbox.publish("money_changed", [customer.pk], at + rest / 2)
+    recognise_pending(by=worker_user(), at=at + rest / 2, rest=rest)
+    assert outbox.waiting("credits_changed") == []
+
+    outbox.publish("credits_changed", [customer.pk], at)
+    recognise_pending(by=worker_user(), at=at + rest, rest=rest)
+    assert outbox.waiting("credits_changed") == []
 
 
 def test_drafts_are_not_in_the_books(shop: Shop) -> None:
