@@ -34,6 +34,7 @@ _ICONS = {
     "eventbatch": "inbox",
     "eventrejection": "block",
     "importrun": "upload_file",
+    "windowrepair": "build",
     "importedline": "rule",
     "creditgrant": "redeem",
     "ledgertransaction": "swap_vert",

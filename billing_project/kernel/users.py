@@ -32,6 +32,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.replay_quarantinedevent",
         "metering.adjust_meterevent",
         "metering.import_events",
+        "metering.repair_usagewindow",
         "kernel.manage_apikey",
     ),
     "product": ("kernel.propose_policychange",),

@@ -1,5 +1,5 @@
 """The back office's pages of usage: owned by engineering."""
 
-from metering.admin import customers, events, imports, late, meters
+from metering.admin import customers, events, imports, late, meters, repairs
 
-__all__ = ["customers", "events", "imports", "late", "meters"]
+__all__ = ["customers", "events", "imports", "late", "meters", "repairs"]

@@ -12,10 +12,12 @@ from metering.models.event import (
 from metering.models.imports import ImportedLine, ImportRun, ImportState
 from metering.models.late import InvoicedUsage, LateEventPolicy
 from metering.models.meter import Aggregation, Meter, MeterVersion
+from metering.models.repair import AppliedRepair, WindowRepair, WindowRepairItem
 from metering.models.window import UsageLevel, UsageWindow
 
 __all__ = [
     "Aggregation",
+    "AppliedRepair",
     "Customer",
     "CustomerAlias",
     "EventBatch",
@@ -33,5 +35,7 @@ __all__ = [
     "QuarantinedEvent",
     "UsageLevel",
     "UsageWindow",
+    "WindowRepair",
+    "WindowRepairItem",
     "Workspace",
 ]

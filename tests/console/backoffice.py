@@ -28,12 +28,14 @@ from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import renew_due
 from metering.events import EventInput
 from metering.imports import FileFormat
-from metering.models import Customer
+from metering.models import Customer, UsageWindow
 from metering.services.adjust import amend_event
 from metering.services.capture import capture_events
 from metering.services.customers import add_alias, create_workspace, update_customer
 from metering.services.imports import ImportFile, import_stream, start_import
 from metering.services.meters import create_meter
+from metering.services.repairing import propose_repair
+from metering.services.replaying import Difference
 from revrec.services.recognise import recognise_customer
 from tests.console.chain import CLOSED_AT, USED_AT, Chain, run_chain
 from tests.invoicing.builders import Shop, sell_plan, use
@@ -67,6 +69,7 @@ def open_office() -> Office:
     for customer in Customer.objects.all():
         recognise_customer(customer_id=customer.pk, by=shop.worker, at=CLOSED_AT)
     _import_files(shop.maker)
+    _propose_repairs()
     policy = propose_credit_policy(proposal=_wish(), by=shop.maker, at=NOW)
     return Office(chain, policy.policy_change)
 
@@ -146,6 +149,20 @@ def _import_files(by: User) -> None:
         file = ImportFile(name, FileFormat.JSONL)
         run = start_import(file=file, by=by, at=NOW)
         import_stream(run=run, stream=io.BytesIO(b"nonsense\n" * 2), now=lambda: NOW)
+
+
+def _propose_repairs() -> None:
+    """Propose to set two windows to what they hold already."""
+    engineer = person("engineering")
+    User.objects.filter(pk=engineer.pk).update(username="eli.repairs")
+    window = UsageWindow.objects.order_by("pk").latest("pk")
+    same = Difference(
+        window.meter_id, window.customer_id, window.workspace_id, window.start_at,
+        window.dimensions, window.dimensions_key, window.quantity, window.event_count,
+        window.quantity, window.event_count,
+    )  # fmt: skip
+    for reason in ("first", "second"):
+        propose_repair(differences=[same], reason=reason, by=engineer, at=NOW)
 
 
 def person(role: str) -> User:

@@ -39,7 +39,7 @@ MAY = {
         "propose_late_policy",
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
-    "engineering": {"map_customer", "replay", "dismiss", "cancel", "revoke"},
+    "engineering": {"map_customer", "replay", "dismiss", "cancel", "revoke", "set_right"},
     "product": {"propose_late_policy"},
     "auditor": set(),
 }  # fmt: skip

@@ -1,0 +1,137 @@
+"""Replay raw events into scratch windows and print where the stored ones differ."""
+
+import sys
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from billing_project.kernel import clock
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import User
+from billing_project.kernel.quantity import plain
+from metering.models import Customer, Meter, WindowRepair
+from metering.selectors.customers import customer_named
+from metering.services.repairing import MOST, apply_repair, propose_repair
+from metering.services.replaying import Difference, chunks, replay_chunk, replay_span
+
+_SHOWN = 1000
+_HOUR = "%Y-%m-%dT%H:%MZ"
+
+
+class Command(BaseCommand):
+    help = "Read usage windows anew from raw events; exits 1 where the stored ones differ."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--customer", help="external id or alias")
+        parser.add_argument("--all", action="store_true", help="every customer")
+        parser.add_argument("--start", type=_instant, help="a whole UTC hour: 2026-11-01T00:00Z")
+        parser.add_argument("--end", type=_instant, help="not included")
+        parser.add_argument(
+            "--repair", action="store_true", help="propose to set right what differs"
+        )
+        parser.add_argument(
+            "--apply", type=int, metavar="ID", help="carry an approved repair out, and nothing else"
+        )
+        parser.add_argument("--by", metavar="USERNAME", help="who proposes or applies")
+        parser.add_argument("--reason", default="", help="why the windows are set right")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["apply"] is not None:
+                self._apply(options)
+                return
+            found = self._replay(options)
+            self._report(found)
+            if found and options["repair"]:
+                self._propose(found, options)
+        except BillingError as error:
+            raise CommandError(error.message) from error
+        if found:
+            sys.exit(1)
+
+    def _replay(self, options: dict[str, Any]) -> list[Difference]:
+        if bool(options["customer"]) == options["all"]:
+            raise CommandError("name a --customer, or say --all")
+        customer = customer_named(options["customer"]) if options["customer"] else None
+        period = replay_span(customer, options["start"], options["end"])
+        found: list[Difference] = []
+        if period is None:
+            return found
+        spans = chunks(period, customer)
+        with _progress() as progress:
+            bar = progress.add_task("Replaying", total=len(spans), month="")
+            for span in spans:
+                progress.update(bar, month=f"{span.start:%Y-%m}")
+                found += replay_chunk(span)
+                progress.advance(bar)
+        self.stdout.write(
+            f"Replayed {period.start:%Y-%m-%dT%H:%MZ} to {period.end:%Y-%m-%dT%H:%MZ}"
+        )
+        return found
+
+    def _report(self, found: list[Difference]) -> None:
+        codes = dict(Meter.objects.values_list("pk", "code"))
+        names = dict(
+            Customer.objects.filter(pk__in={one.customer_id for one in found}).values_list(
+                "pk", "external_id"
+            )
+        )
+        for one in found[:_SHOWN]:
+            self.stdout.write(
+                f"{names[one.customer_id]}  {codes[one.meter_id]}  {one.start_at:{_HOUR}}"
+                f"  workspace {one.workspace_id or '-'}  {one.dimensions}:"
+                f" stored {_told(one.stored_quantity, one.stored_count)},"
+                f" recomputed {_told(one.quantity, one.event_count)}"
+            )
+        if len(found) > _SHOWN:
+            self.stdout.write(f"... and {len(found) - _SHOWN:,} more")
+        self.stdout.write(f"{len(found):,} differences")
+
+    def _propose(self, found: list[Difference], options: dict[str, Any]) -> None:
+        if len(found) > MOST:
+            raise CommandError(f"a repair is of at most {MOST:,} windows: narrow the span")
+        repair = propose_repair(
+            differences=found, reason=options["reason"], by=_person(options), at=clock.now()
+        )
+        self.stdout.write(
+            f"Proposed as repair {repair.pk}: once somebody else approved policy change"
+            f" {repair.policy_change_id}, run: manage.py replay --apply {repair.pk} --by NAME"
+        )
+
+    def _apply(self, options: dict[str, Any]) -> None:
+        repair = WindowRepair.objects.filter(pk=options["apply"]).first()
+        if repair is None:
+            raise CommandError(f"there is no repair {options['apply']}")
+        applied = apply_repair(repair=repair, by=_person(options), at=clock.now())
+        self.stdout.write(f"Repair {repair.pk} was applied at {applied.at:%Y-%m-%d %H:%M:%SZ}.")
+
+
+def _told(quantity: Any, count: int | None) -> str:
+    return "nothing" if quantity is None else f"{plain(quantity)} from {count} events"
+
+
+def _person(options: dict[str, Any]) -> User:
+    user = User.objects.filter(username=options["by"] or "", is_active=True).first()
+    if user is None:
+        raise CommandError("say with --by who proposes or applies a repair")
+    return user
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description} {task.fields[month]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

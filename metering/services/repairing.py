@@ -1,0 +1,155 @@
+"""Set windows right that a replay found wrong: proposed, approved by somebody else, then applied.
+
+An applied repair gives each window a new revision, so that what was rated of it is rated again.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from billing_project.kernel import audit, outbox
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.canonical import canonical_json
+from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
+from billing_project.kernel.models import PolicyStatus, User
+from billing_project.kernel.period import HOUR
+from metering.models import AppliedRepair, WindowRepair, WindowRepairItem
+from metering.reading_sql import Params
+from metering.selectors.repairs import content_of_repair
+from metering.services.aggregate import USAGE_CHANGED
+from metering.services.replaying import Difference
+from metering.services.retrying import atomic_with_retries
+
+MOST = 10_000  # Windows of one repair; more than that is no case for a repair.
+_PERMISSION = "metering.repair_usagewindow"
+
+_LOCK = """
+SELECT i.id, w.id, w.quantity IS NOT DISTINCT FROM i.stored_quantity
+   AND w.event_count IS NOT DISTINCT FROM i.stored_count AS is_unchanged
+FROM window_repair_item i
+LEFT JOIN usage_window w
+  ON w.customer_id = i.customer_id AND w.meter_id = i.meter_id AND w.start_at = i.start_at
+ AND w.workspace_id IS NOT DISTINCT FROM i.workspace_id AND w.dimensions_key = i.dimensions_key
+WHERE i.repair_id = %(repair)s
+"""
+_HOLD = """
+SELECT w.id FROM usage_window w JOIN window_repair_item i
+  ON w.customer_id = i.customer_id AND w.meter_id = i.meter_id AND w.start_at = i.start_at
+ AND w.workspace_id IS NOT DISTINCT FROM i.workspace_id AND w.dimensions_key = i.dimensions_key
+WHERE i.repair_id = %(repair)s
+ORDER BY w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key, w.start_at
+FOR UPDATE OF w
+"""
+_APPLY = """
+INSERT INTO usage_window (customer_id, meter_id, workspace_id, dimensions, dimensions_key, start_at,
+                          quantity, event_count, revision, updated_at)
+SELECT customer_id, meter_id, workspace_id, dimensions, dimensions_key, start_at,
+       quantity, event_count, 1, %(at)s
+FROM window_repair_item WHERE repair_id = %(repair)s
+ORDER BY customer_id, meter_id, workspace_id, dimensions_key, start_at
+ON CONFLICT ON CONSTRAINT usage_window_once DO UPDATE
+SET quantity = excluded.quantity, event_count = excluded.event_count,
+    revision = usage_window.revision + 1, updated_at = excluded.updated_at
+"""
+
+
+@transaction.atomic
+def propose_repair(
+    *, differences: Sequence[Difference], reason: str, by: User, at: datetime
+) -> WindowRepair:
+    """Propose to set windows to what their events say; nothing changes until it is applied.
+
+    Raises:
+        Invalid: no reason, no difference, or too many for anybody to judge.
+        NotAllowed: `by` may not propose repairs.
+    """
+    if not by.has_perm(_PERMISSION):
+        raise NotAllowed("only engineering proposes repairs of usage windows")
+    if not 1 <= len(differences) <= MOST:
+        raise Invalid(f"a repair is of 1 to {MOST} windows, not {len(differences)}")
+    contents = [content_of_repair(one) for one in differences]
+    first, last = min(d.start_at for d in differences), max(d.start_at for d in differences)
+    pk = _next_id()
+    change = propose(
+        kind="window_repair",
+        subject=f"window_repair:{pk}:1",
+        content=sorted(contents, key=canonical_json),
+        proposal=Proposal(
+            title=f"Set {len(differences)} usage windows to what their events say",
+            product_requirement=reason,
+            engineering_note="found by replaying the raw events",
+            reason_code="replay_difference",
+            effective_at=at,
+        ),
+        by=by,
+        at=at,
+    )
+    repair = WindowRepair.objects.create(
+        pk=pk, policy_change=change, start_at=first, end_at=last + HOUR, proposed_at=at
+    )
+    WindowRepairItem.objects.bulk_create(_item(repair, one) for one in differences)
+    return repair
+
+
+@atomic_with_retries
+def apply_repair(*, repair: WindowRepair, by: User, at: datetime) -> AppliedRepair:
+    """Set the windows of an approved repair, each with a new revision; again, it changes nothing.
+
+    Raises:
+        NotAllowed: `by` may not.
+        Conflict: nobody approved it, or a window changed since the replay.
+    """
+    if not by.has_perm(_PERMISSION):
+        raise NotAllowed("only engineering applies repairs of usage windows")
+    locked = WindowRepair.objects.select_for_update(no_key=True).get(pk=repair.pk)
+    if earlier := AppliedRepair.objects.filter(repair=locked).first():
+        return earlier
+    if locked.policy_change.status != PolicyStatus.APPROVED:
+        raise Conflict(f"{locked} is {locked.policy_change.status}; it needs an approval")
+    _set_windows(locked, at)
+    applied = AppliedRepair.objects.create(repair=locked, by=by, at=at)
+    customers = WindowRepairItem.objects.filter(repair=locked).values_list("customer_id", flat=True)
+    outbox.publish(USAGE_CHANGED, customers, at)
+    audit.record(
+        by=by, at=at, action="apply_window_repair", subject=locked,
+        reason=locked.policy_change.decision_reason, window_count=len(customers),
+    )  # fmt: skip
+    return applied
+
+
+def _set_windows(repair: WindowRepair, at: datetime) -> None:
+    params: Params = {"repair": repair.pk, "at": at}
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD, params)
+        cursor.execute(_LOCK, params)
+        changed = [item for item, _, is_unchanged in cursor.fetchall() if not is_unchanged]
+        if changed:
+            raise Conflict(
+                f"{len(changed)} windows changed since the replay; replay and propose again",
+                code="windows_changed",
+            )
+        cursor.execute(_APPLY, params)
+
+
+def _item(repair: WindowRepair, one: Difference) -> WindowRepairItem:
+    return WindowRepairItem(
+        repair=repair,
+        customer_id=one.customer_id,
+        meter_id=one.meter_id,
+        workspace_id=one.workspace_id,
+        dimensions=one.dimensions,
+        dimensions_key=one.dimensions_key,
+        start_at=one.start_at,
+        stored_quantity=one.stored_quantity,
+        stored_count=one.stored_count,
+        quantity=one.quantity,
+        event_count=one.event_count,
+    )
+
+
+def _next_id() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('window_repair', 'id'))")
+        pk: int = cursor.fetchone()[0]
+    return pk
