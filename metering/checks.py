@@ -10,7 +10,8 @@ from django.db import connection
 
 from billing_project.kernel.books import Finding, check
 from metering.aggregation import MeterRule
-from metering.reading_sql import IS_AGGREGATED, Params, select_all_rows, total_of
+from metering.levels_sql import SAID, rounded
+from metering.reading_sql import IS_AGGREGATED, Params, Query, select_all_rows, total_of
 from metering.selectors.meters import meter_rules
 
 _SHOWN = 100
@@ -50,7 +51,7 @@ _WINDOWS = """
 WITH used AS NOT MATERIALIZED (
     SELECT e.*, 1 AS sign FROM used_meter_event e WHERE {is_aggregated}
 ), said AS ({totals})
-SELECT w.id, s.meter_id, w.quantity, s.quantity, w.event_count, s.event_count
+SELECT 'usage_window:' || w.id, w.quantity, s.quantity, w.event_count, s.event_count
 FROM (SELECT * FROM usage_window WHERE meter_id = %(meter)s) w
 FULL JOIN said s
   ON s.customer_id = w.customer_id AND s.start_at = w.start_at
@@ -58,6 +59,50 @@ FULL JOIN said s
  AND s.dimensions_key = w.dimensions_key
 WHERE coalesce(w.quantity, -1) <> coalesce(s.quantity, 0)
    OR coalesce(w.event_count, -1) <> coalesce(s.event_count, 0)
+LIMIT %(limit)s
+"""
+_LEVELS = """
+WITH used AS NOT MATERIALIZED (
+    SELECT e.*, 1 AS sign FROM used_meter_event e WHERE {is_aggregated}
+), rows AS MATERIALIZED ({rows}), keys AS MATERIALIZED (
+    SELECT row_number() OVER () AS id, %(meter)s::bigint AS meter_id, r.customer_id,
+           r.workspace_id, r.dimensions, r.first_at,
+           l.id AS level_id, l.level,
+           encode(sha256(convert_to(r.dimensions, 'UTF8')), 'hex') AS dimensions_key,
+           greatest(l.settled_until, r.last_at + interval '1 hour') AS until_at
+    FROM (SELECT customer_id, workspace_id, dimensions, min(start_at) AS first_at,
+                 max(start_at) AS last_at
+          FROM rows GROUP BY customer_id, workspace_id, dimensions) r
+    LEFT JOIN usage_level l
+      ON l.meter_id = %(meter)s AND l.customer_id = r.customer_id
+     AND l.workspace_id IS NOT DISTINCT FROM r.workspace_id
+     AND l.dimensions = r.dimensions::jsonb
+), spans AS (
+    SELECT id, first_at AS from_at, until_at FROM keys
+), readings AS MATERIALIZED (
+    SELECT k.id, r."timestamp", r.identifier, r.value FROM rows r JOIN keys k
+      ON k.customer_id = r.customer_id AND k.dimensions = r.dimensions
+     AND k.workspace_id IS NOT DISTINCT FROM r.workspace_id
+), {said}, hours AS (
+    SELECT k.customer_id, k.meter_id, k.workspace_id, k.dimensions_key, s.start_at, s.event_count,
+           {quantity} AS quantity
+    FROM said s JOIN keys k ON k.id = s.id
+), found AS (
+    SELECT 'usage_window:' || w.id AS subject, w.quantity, s.quantity AS said, w.event_count,
+           s.event_count AS said_count
+    FROM (SELECT * FROM usage_window WHERE meter_id = %(meter)s) w
+    FULL JOIN (SELECT * FROM hours WHERE quantity > 0 OR event_count > 0) s
+      ON s.customer_id = w.customer_id AND s.start_at = w.start_at
+     AND coalesce(s.workspace_id, 0) = coalesce(w.workspace_id, 0)
+     AND s.dimensions_key = w.dimensions_key
+    UNION ALL
+    SELECT 'usage_level:' || k.level_id, k.level, coalesce(s.value, 0), 0, 0
+    FROM keys k LEFT JOIN segments s ON s.id = k.id AND s.end_at = 'infinity'
+    WHERE k.level IS DISTINCT FROM coalesce(s.value, 0)
+)
+SELECT subject, quantity, said, event_count, said_count FROM found
+WHERE coalesce(quantity, -1) <> coalesce(said, 0)
+   OR coalesce(event_count, -1) <> coalesce(said_count, 0)
 LIMIT %(limit)s
 """
 _TOTALS = """
@@ -147,16 +192,30 @@ def guarded_partitions() -> Iterator[Finding]:
 
 def _differing_windows(versions: Sequence[MeterRule]) -> Iterator[Finding]:
     rule = versions[0]
-    rows = select_all_rows(versions, "used")
-    totals = _TOTALS.format(total=total_of(rule), rows=rows.text)
-    text = _WINDOWS.format(is_aggregated=IS_AGGREGATED, totals=totals)
-    found = _rows(text, {**rows.params, "meter": rule.id, "limit": _SHOWN})
-    for window_id, _, quantity, said, count, said_count in found:
+    query = _levels_anew(versions) if rule.is_level else _totals_anew(versions)
+    found = _rows(query.text, {**query.params, "meter": rule.id, "limit": _SHOWN})
+    for subject, quantity, said, count, said_count in found:
         yield Finding(
-            f"usage_window:{window_id}",
+            str(subject or f"meter:{rule.id}"),
             f"{rule.code}: has {quantity} from {count} events,"
             f" the events say {said or 0} from {said_count or 0}",
         )
+
+
+def _totals_anew(versions: Sequence[MeterRule]) -> Query:
+    rows = select_all_rows(versions, "used")
+    totals = _TOTALS.format(total=total_of(versions[0]), rows=rows.text)
+    return Query(_WINDOWS.format(is_aggregated=IS_AGGREGATED, totals=totals), rows.params)
+
+
+def _levels_anew(versions: Sequence[MeterRule]) -> Query:
+    """Write every hour anew up to where windows were written; later ones wait to be carried."""
+    rows = select_all_rows(versions, "used")
+    quantity = rounded(versions, "s.amount", "k.meter_id", "s.start_at")
+    text = _LEVELS.format(
+        is_aggregated=IS_AGGREGATED, rows=rows.text, said=SAID, quantity=quantity.text
+    )
+    return Query(text, {**rows.params, **quantity.params})
 
 
 def _rows(text: str, params: list[int] | Params) -> list[tuple[object, ...]]:

@@ -7,7 +7,7 @@ from django_q.tasks import async_task
 
 from billing_project.kernel import clock
 from billing_project.kernel.period import add_months
-from metering.services.aggregate import aggregate_batches
+from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from metering.services.storing import ensure_partitions
 from metering.services.uploads import open_uploads, run_uploads
 
@@ -16,8 +16,9 @@ _IMPORT_SECONDS = 45  # Of a run; below the schedule's minute and far below a ta
 
 
 def aggregate() -> int:
-    """Bring waiting batches into usage windows; return how many were taken."""
-    return aggregate_batches(at=clock.now())
+    """Bring waiting batches and idle hours into usage windows; return how many were taken."""
+    at = clock.now()
+    return aggregate_batches(at=at) + carry_idle_hours(at=at)
 
 
 def make_partitions() -> int:

@@ -10,7 +10,7 @@ from django.db import connection
 
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.period import hour_of
-from metering.aggregation import MeterRule
+from metering.aggregation import LEVEL, MeterRule
 from metering.models import Customer, Meter
 from metering.reading_sql import IS_AGGREGATED, Param, Params, Query, counts, total_of, value_of
 from metering.selectors.meters import rules_of
@@ -21,7 +21,8 @@ MAX_ROWS = 10_000
 _FROM_WINDOWS = """
 SELECT w.workspace_id, w.dimensions AS labels, w.start_at AS "timestamp", w.quantity AS value
 FROM usage_window w
-WHERE w.customer_id = %(customer)s AND w.meter_id = %(meter)s AND w.event_count > 0
+WHERE w.customer_id = %(customer)s AND w.meter_id = %(meter)s
+  AND (w.event_count > 0 OR w.quantity > 0)
   AND w.start_at >= %(start)s AND w.start_at < %(end)s
 """
 _FROM_EVENTS = """
@@ -35,6 +36,7 @@ _FROM_WINDOWS_OF = {
     "count": "sum(value)",
     "max": "max(value)",
     "min": "min(value)",
+    LEVEL: "sum(value)",
 }
 _GROUPED = """
 SELECT span, {total}::numeric AS quantity{names}

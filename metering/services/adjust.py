@@ -31,6 +31,7 @@ from metering.selectors.events import (
 )
 from metering.selectors.meters import meter_rules
 from metering.services.aggregate import announce_usage
+from metering.services.levels import settle_levels
 from metering.services.retrying import atomic_with_retries
 from metering.services.windows import add_to_windows, reread_windows
 
@@ -171,6 +172,7 @@ def _correct_windows(
     signs = (-1, 1)[: len(versions)]
     _move(versions_of(event, list(zip(versions, signs, strict=True))), event.event_name)
     reread_windows(touched, rules)
+    touched += settle_levels(VERSIONS_OF_EVENT, touch, rules, at)
     announce_usage(touched, at)
 
 

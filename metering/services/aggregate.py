@@ -12,12 +12,14 @@ from datetime import datetime
 from billing_project.kernel import outbox
 from metering.models import EventBatch
 from metering.selectors.meters import meter_rules
+from metering.services.levels import carry_levels, settle_levels
 from metering.services.retrying import atomic_with_retries
 from metering.services.windows import Touched, add_to_windows, reread_windows
 
 USAGE_CHANGED = "usage_changed"
 _NAMED = 1_000  # Windows that a note names; of a customer with more, all are looked at.
 _AT_ONCE = 50  # Batches of one transaction: at most 50,000 events under its window locks.
+_LEVELS_AT_ONCE = 200  # At most 200 months of hours in one statement.
 
 # One index range per batch; OFFSET 0 keeps the planner from reading whole partitions instead.
 _EVENTS_OF_BATCHES = """
@@ -45,6 +47,24 @@ def aggregate_batches(*, at: datetime, limit: int = 200) -> int:
     return taken
 
 
+def carry_idle_hours(*, at: datetime) -> int:
+    """Write the hours that passed while levels went on; return how many windows.
+
+    Up to the last whole hour. A level that somebody else is writing is left to him.
+    """
+    written = 0
+    while now_written := _carry_some(at):
+        written += now_written
+    return written
+
+
+@atomic_with_retries
+def _carry_some(at: datetime) -> int:
+    touched = carry_levels(at=at, limit=_LEVELS_AT_ONCE)
+    announce_usage(touched, at)
+    return len(touched)
+
+
 @atomic_with_retries
 def _aggregate_some(at: datetime, count: int) -> int:
     batches, since = _take(at, count)
@@ -53,6 +73,7 @@ def _aggregate_some(at: datetime, count: int) -> int:
     rules = meter_rules()
     touched = add_to_windows(_EVENTS_OF_BATCHES, {"batches": batches}, rules, at)
     reread_windows(touched, rules)
+    touched += settle_levels(_EVENTS_OF_BATCHES, {"batches": batches}, rules, at)
     announce_usage(touched, since)
     return len(batches)
 

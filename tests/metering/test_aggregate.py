@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from billing_project.kernel.users import worker_user
 from metering.aggregation import dimensions_key
 from metering.models import Aggregation, Customer, EventBatch, UsageWindow
 from metering.services.adjust import amend_event, cancel_event
-from metering.services.aggregate import aggregate_batches
+from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from tests.metering.builders import a_customer, a_meter, an_event, send
 from tests.metering.model import Report, Windows, windows
 
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.django_db
 
 
 def _quantities() -> Windows:
-    rows = UsageWindow.objects.filter(event_count__gt=0).select_related("meter")
+    says_something = Q(event_count__gt=0) | Q(quantity__gt=0)
+    rows = UsageWindow.objects.filter(says_something).select_related("meter")
     return {
         (row.meter.aggregation, row.dimensions["model"], row.start_at): (
             row.quantity,
@@ -181,7 +183,6 @@ _REPORTS = [
     Report(f"e{i}", AT + timedelta(minutes=25 * i), ("haiku", "opus")[i % 2], str(10 + (7 * i) % 4))
     for i in range(6)
 ]
-_AGGREGATIONS = [one for one in Aggregation.values if one != Aggregation.TIME_WEIGHTED_SUM]
 _Step = tuple[str, Any]
 _STEPS: list[_Step] = [
     *[("send", report) for report in _REPORTS],
@@ -195,7 +196,11 @@ _STEPS: list[_Step] = [
     ("aggregate", None),
     ("aggregate", None),
     ("aggregate", None),
+    ("carry", 1),
+    ("carry", 2),
+    ("carry", 3),
 ]
+_PASSED = 5  # Hours until which levels go on in the end.
 
 
 def _apply(customer: Customer, step: _Step, counted: dict[str, Report | None]) -> None:
@@ -203,6 +208,8 @@ def _apply(customer: Customer, step: _Step, counted: dict[str, Report | None]) -
     kind, what = step
     if kind == "aggregate":
         aggregate_batches(at=AT)
+    elif kind == "carry":
+        carry_idle_hours(at=AT + timedelta(hours=what, minutes=30))
     elif kind == "send":
         event = an_event(
             what.identifier, timestamp=what.timestamp,
@@ -247,17 +254,17 @@ def _amend(
 def test_any_order_gives_the_windows_of_the_plain_model(steps: list[_Step], db: None) -> None:
     point = transaction.savepoint()
     customer = a_customer(AT)
-    for aggregation in _AGGREGATIONS:
+    for aggregation in Aggregation.values:
         a_meter(AT, aggregation)
     counted: dict[str, Report | None] = {}
 
-    for step in [*steps, ("aggregate", None)]:
+    for step in [*steps, ("aggregate", None), ("carry", _PASSED)]:
         _apply(customer, step, counted)
 
     reports = [report for report in counted.values() if report is not None]
     expected: Windows = {}
-    for aggregation in _AGGREGATIONS:
-        expected |= windows(aggregation, reports)
+    for aggregation in Aggregation.values:
+        expected |= windows(aggregation, reports, AT + timedelta(hours=_PASSED))
     assert _quantities() == expected
     checks = [result for result in run_checks() if result.name.startswith("metering.")]
     assert [result.findings for result in checks] == [()] * len(checks)

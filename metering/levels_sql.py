@@ -1,0 +1,102 @@
+"""Time-weighted sums as SQL text: levels that events set, and what they come to hour by hour.
+
+Pure, like `reading_sql`, which says what an event is read as. A *key* is one combination of
+customer, meter, workspace and dimensions; within it events are in the order of (timestamp,
+identifier). Before the first one the level is 0.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from metering.aggregation import MeterRule
+from metering.reading_sql import Param, Params, Query, falls_into, select_all_rows, value_of
+
+# From `spans` (id, from_at, until_at: whole hours) and `readings` (id, timestamp, identifier,
+# value: all of the span, and the one that its level comes from) to `said`: every hour of each
+# span with its amount, in level times seconds, and its count of events. Each level is cut into
+# the hours that it touches, so that the work grows with hours plus events, not with their product.
+SAID = """
+segments AS MATERIALIZED (
+    SELECT r.id, r."timestamp" AS start_at, r.value,
+           lead(r."timestamp", 1, 'infinity') OVER (
+               PARTITION BY r.id ORDER BY r."timestamp", r.identifier COLLATE "C") AS end_at
+    FROM readings r WHERE r.value IS NOT NULL
+), pieces AS (
+    SELECT s.id, h.start_at, s.value, (s.start_at >= h.start_at)::integer AS is_event,
+           extract(epoch FROM least(s.end_at, h.start_at + interval '1 hour')
+                              - greatest(s.start_at, h.start_at)) AS seconds
+    FROM segments s JOIN spans p ON p.id = s.id
+    CROSS JOIN LATERAL generate_series(
+        date_bin('1 hour', greatest(s.start_at, p.from_at), TIMESTAMPTZ '2000-01-01 00:00+00'),
+        greatest(least(s.end_at, p.until_at) - interval '1 microsecond',
+                 greatest(s.start_at, p.from_at)),
+        interval '1 hour') AS h(start_at)
+    WHERE s.start_at < p.until_at AND (s.end_at > p.from_at OR s.start_at >= p.from_at)
+), said AS (
+    SELECT p.id, h.start_at, coalesce(sum(c.value * c.seconds), 0) AS amount,
+           coalesce(sum(c.is_event), 0) AS event_count
+    FROM spans p
+    CROSS JOIN LATERAL generate_series(
+        p.from_at, p.until_at - interval '1 hour', interval '1 hour') AS h(start_at)
+    LEFT JOIN pieces c ON c.id = p.id AND c.start_at = h.start_at
+    GROUP BY p.id, h.start_at
+)
+"""
+_TOUCHED = """
+SELECT meter_id, customer_id, workspace_id, dimensions,
+       encode(sha256(convert_to(dimensions, 'UTF8')), 'hex') AS dimensions_key,
+       array_agg(DISTINCT start_at) AS hours
+FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, dimensions
+"""
+# OFFSET 0: one index range for each hour, whatever the planner thinks of whole partitions.
+_READINGS = """
+SELECT w.id, e."timestamp", e.identifier, e.value
+FROM (SELECT k.*, h.start_at FROM keys k JOIN read_hours h ON h.id = k.id) w
+CROSS JOIN LATERAL (
+    SELECT e."timestamp", e.identifier, {value} AS value FROM used_meter_event e
+    WHERE e."timestamp" >= w.start_at AND e."timestamp" < w.start_at + interval '1 hour'
+      AND {condition}
+    OFFSET 0
+) e
+WHERE w.meter_id = %({key}_id)s
+"""
+
+
+def select_touched(rules: Iterable[MeterRule], source: str) -> Query:
+    """Read, for each key, the hours in which events of the source set its level."""
+    rows = select_all_rows(rules, source)
+    return Query(_TOUCHED.format(rows=rows.text), rows.params) if rows.text else rows
+
+
+def select_readings(rules: Iterable[MeterRule]) -> Query:
+    """Read the levels that events set in `read_hours` (id, start_at) of `keys`."""
+    texts, params = [], dict[str, Param]()
+    for rule in rules:
+        condition = falls_into(rule)
+        params.update(condition.params)
+        texts.append(_READINGS.format(value=value_of(rule), condition=condition.text, key=rule.key))
+    return Query(" UNION ALL ".join(texts), params)
+
+
+def rounded(rules: Sequence[MeterRule], amount: str, meter: str, hour: str) -> Query:
+    """Return the quantity of an amount in level times seconds, as its version rounds.
+
+    Args:
+        amount, meter, hour: Columns.
+    """
+    params: Params = {}
+    cases = []
+    for rule in rules:
+        ends = f" AND {hour} < %({rule.key}_end)s" if rule.end_at else ""
+        begins = f" AND {hour} >= %({rule.key}_start)s" if rule.start_at else ""
+        cases.append(
+            f"WHEN {meter} = %({rule.key}_id)s{begins}{ends}"
+            f" THEN meter_round({amount}, 3600, %({rule.key}_decimals)s, %({rule.key}_mode)s)"
+        )
+        params[f"{rule.key}_id"] = rule.id
+        params[f"{rule.key}_decimals"] = rule.rounding.decimals
+        params[f"{rule.key}_mode"] = str(rule.rounding.mode)
+        if rule.start_at:
+            params[f"{rule.key}_start"] = rule.start_at
+        if rule.end_at:
+            params[f"{rule.key}_end"] = rule.end_at
+    return Query(f"CASE {' '.join(cases)} END", params)
