@@ -10,7 +10,7 @@ from django.db import connection
 
 from billing_project.kernel.books import Finding, check
 from metering.aggregation import MeterRule
-from metering.levels_sql import SAID, rounded
+from metering.levels_sql import rounded, select_said
 from metering.reading_sql import IS_AGGREGATED, Params, Query, select_all_rows, total_of
 from metering.selectors.meters import meter_rules
 
@@ -213,7 +213,7 @@ def _levels_anew(versions: Sequence[MeterRule]) -> Query:
     rows = select_all_rows(versions, "used")
     quantity = rounded(versions, "s.amount", "k.meter_id", "s.start_at")
     text = _LEVELS.format(
-        is_aggregated=IS_AGGREGATED, rows=rows.text, said=SAID, quantity=quantity.text
+        is_aggregated=IS_AGGREGATED, rows=rows.text, said=select_said(), quantity=quantity.text
     )
     return Query(text, {**rows.params, **quantity.params})
 

@@ -10,11 +10,38 @@ from collections.abc import Iterable, Sequence
 from metering.aggregation import MeterRule
 from metering.reading_sql import Param, Params, Query, falls_into, select_all_rows, value_of
 
-# From `spans` (id, from_at, until_at: whole hours) and `readings` (id, timestamp, identifier,
-# value: all of the span, and the one that its level comes from) to `said`: every hour of each
-# span with its amount, in level times seconds, and its count of events. Each level is cut into
-# the hours that it touches, so that the work grows with hours plus events, not with their product.
-SAID = """
+# From `wanted` (id of usage_level, from_at, until_at) and `touched` (id, start_at: hours whose
+# events came or went) to `keys`, their `spans`, and `read_hours`: those that hold their events,
+# the last one before the span included. Nothing else of a busy customer's events is read.
+KEYS = """
+keys AS MATERIALIZED (
+    SELECT l.id, l.customer_id, l.meter_id, l.workspace_id, l.dimensions, l.dimensions_key,
+           s.from_at, s.until_at, p.start_at AS before_at
+    FROM wanted s JOIN usage_level l ON l.id = s.id
+    LEFT JOIN LATERAL (
+        SELECT u.start_at FROM usage_window u
+        WHERE u.customer_id = l.customer_id AND u.meter_id = l.meter_id
+          AND u.workspace_id IS NOT DISTINCT FROM l.workspace_id
+          AND u.dimensions_key = l.dimensions_key
+          AND u.event_count > 0 AND u.start_at < s.from_at
+        ORDER BY u.start_at DESC LIMIT 1
+    ) p ON true
+), spans AS (
+    SELECT id, from_at, until_at FROM keys
+), read_hours AS (
+    SELECT k.id, u.start_at FROM keys k JOIN usage_window u
+      ON u.customer_id = k.customer_id AND u.meter_id = k.meter_id
+     AND u.workspace_id IS NOT DISTINCT FROM k.workspace_id
+     AND u.dimensions_key = k.dimensions_key AND u.event_count > 0
+     AND u.start_at >= coalesce(k.before_at, k.from_at) AND u.start_at < k.until_at
+    UNION
+    SELECT id, start_at FROM touched
+)
+"""
+# From `spans` and `readings` (id, timestamp, identifier, value) to `said`: every step of each span
+# with its amount, in level times seconds, and its count of events. Each level is cut into the
+# steps that it touches, so that the work grows with steps plus events, not with their product.
+_SAID = """
 segments AS MATERIALIZED (
     SELECT r.id, r."timestamp" AS start_at, r.value,
            lead(r."timestamp", 1, 'infinity') OVER (
@@ -22,21 +49,21 @@ segments AS MATERIALIZED (
     FROM readings r WHERE r.value IS NOT NULL
 ), pieces AS (
     SELECT s.id, h.start_at, s.value, (s.start_at >= h.start_at)::integer AS is_event,
-           extract(epoch FROM least(s.end_at, h.start_at + interval '1 hour')
+           extract(epoch FROM least(s.end_at, h.start_at + interval '{step}')
                               - greatest(s.start_at, h.start_at)) AS seconds
     FROM segments s JOIN spans p ON p.id = s.id
     CROSS JOIN LATERAL generate_series(
-        date_bin('1 hour', greatest(s.start_at, p.from_at), TIMESTAMPTZ '2000-01-01 00:00+00'),
+        date_bin('{step}', greatest(s.start_at, p.from_at), TIMESTAMPTZ '2000-01-01 00:00+00'),
         greatest(least(s.end_at, p.until_at) - interval '1 microsecond',
                  greatest(s.start_at, p.from_at)),
-        interval '1 hour') AS h(start_at)
+        interval '{step}') AS h(start_at)
     WHERE s.start_at < p.until_at AND (s.end_at > p.from_at OR s.start_at >= p.from_at)
 ), said AS (
     SELECT p.id, h.start_at, coalesce(sum(c.value * c.seconds), 0) AS amount,
            coalesce(sum(c.is_event), 0) AS event_count
     FROM spans p
     CROSS JOIN LATERAL generate_series(
-        p.from_at, p.until_at - interval '1 hour', interval '1 hour') AS h(start_at)
+        p.from_at, p.until_at - interval '{step}', interval '{step}') AS h(start_at)
     LEFT JOIN pieces c ON c.id = p.id AND c.start_at = h.start_at
     GROUP BY p.id, h.start_at
 )
@@ -65,6 +92,11 @@ def select_touched(rules: Iterable[MeterRule], source: str) -> Query:
     """Read, for each key, the hours in which events of the source set its level."""
     rows = select_all_rows(rules, source)
     return Query(_TOUCHED.format(rows=rows.text), rows.params) if rows.text else rows
+
+
+def select_said(step: str = "1 hour") -> str:
+    """Return the texts from `readings` to `said`; spans begin and end on steps."""
+    return _SAID.format(step=step)
 
 
 def select_readings(rules: Iterable[MeterRule]) -> Query:

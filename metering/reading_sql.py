@@ -150,6 +150,16 @@ def value_of(rule: MeterRule) -> str:
     return f"meter_round({value}, 1, {_name(rule, 'decimals')}, {_name(rule, 'mode')})"
 
 
+def labels_of(rule: MeterRule) -> Query:
+    """Return the dimensions of event `e` as jsonb: those that the rule splits by, as text."""
+    parts, params = [], dict[str, Param]()
+    for i, name in enumerate(rule.dimensions):
+        params[f"{rule.key}_n{i}"] = name
+        key = _name(rule, f"n{i}")
+        parts.append(f"{key}::text, e.properties ->> {key}")
+    return Query(f"jsonb_build_object({', '.join(parts)})", params)
+
+
 def _is_asked(rule: MeterRule) -> Query:
     """Return the condition under which the meter looks for its value in event `e`."""
     span = governs(rule, 'e."timestamp"')

@@ -16,7 +16,7 @@ from django.db import connection
 
 from billing_project.kernel.period import HOUR, hour_of
 from metering.aggregation import MeterRule
-from metering.levels_sql import SAID, rounded, select_readings, select_touched
+from metering.levels_sql import KEYS, rounded, select_readings, select_said, select_touched
 from metering.models import UsageLevel
 from metering.reading_sql import Params
 from metering.selectors.meters import meter_rules
@@ -39,31 +39,12 @@ FROM locked l JOIN touched t
  AND t.workspace_id IS NOT DISTINCT FROM l.workspace_id AND t.dimensions_key = l.dimensions_key
 """
 _SETTLE = """
-WITH keys AS MATERIALIZED (
-    SELECT l.id, l.customer_id, l.meter_id, l.workspace_id, l.dimensions, l.dimensions_key,
-           s.from_at, s.until_at, p.start_at AS before_at
-    FROM unnest(%(ids)s::bigint[], %(froms)s::timestamptz[], %(untils)s::timestamptz[])
-         AS s(id, from_at, until_at)
-    JOIN usage_level l ON l.id = s.id
-    LEFT JOIN LATERAL (
-        SELECT u.start_at FROM usage_window u
-        WHERE u.customer_id = l.customer_id AND u.meter_id = l.meter_id
-          AND u.workspace_id IS NOT DISTINCT FROM l.workspace_id
-          AND u.dimensions_key = l.dimensions_key
-          AND u.event_count > 0 AND u.start_at < s.from_at
-        ORDER BY u.start_at DESC LIMIT 1
-    ) p ON true
-), spans AS (
-    SELECT id, from_at, until_at FROM keys
-), read_hours AS (
-    SELECT k.id, u.start_at FROM keys k JOIN usage_window u
-      ON u.customer_id = k.customer_id AND u.meter_id = k.meter_id
-     AND u.workspace_id IS NOT DISTINCT FROM k.workspace_id
-     AND u.dimensions_key = k.dimensions_key AND u.event_count > 0
-     AND u.start_at >= coalesce(k.before_at, k.from_at) AND u.start_at < k.until_at
-    UNION
-    SELECT * FROM unnest(%(hour_ids)s::bigint[], %(hours)s::timestamptz[])
-), readings AS MATERIALIZED ({readings}), {said}, quantities AS (
+WITH wanted AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(froms)s::timestamptz[], %(untils)s::timestamptz[])
+        AS w(id, from_at, until_at)
+), touched AS (
+    SELECT * FROM unnest(%(hour_ids)s::bigint[], %(hours)s::timestamptz[]) AS t(id, start_at)
+), {keys}, readings AS MATERIALIZED ({readings}), {said}, quantities AS (
     SELECT k.*, s.start_at, s.event_count, {quantity} AS quantity
     FROM said s JOIN keys k ON k.id = s.id
 ), going_on AS (
@@ -159,7 +140,12 @@ def _settle(spans: Sequence[Span], rules: Sequence[MeterRule], at: datetime) -> 
     hours = [(span.level_id, hour) for span in spans for hour in span.touched]
     with connection.cursor() as cursor:
         cursor.execute(
-            _SETTLE.format(readings=readings.text, said=SAID, quantity=quantity.text),
+            _SETTLE.format(
+                keys=KEYS,
+                readings=readings.text,
+                said=select_said(),
+                quantity=quantity.text,
+            ),
             {
                 **readings.params,
                 **quantity.params,

@@ -260,6 +260,67 @@ def test_meters_are_made_and_listed(caller: Caller) -> None:
     _problem(caller.post("meters", {**content, "code": "x", "filters": [{}]}), 422, "invalid_value")
 
 
+def test_a_meter_says_what_an_event_counts(caller: Caller) -> None:
+    content = {
+        "code": "calls", "event_name": "call", "aggregation": "sum", "constant_value": "0.50",
+        "filters": [{"property": "kind", "operator": "exists"}], "unit": "call",
+        "rounding_mode": "up", "rounding_decimals": 1,
+    }  # fmt: skip
+
+    made = caller.post("meters", content)
+
+    assert made.status_code == 201, made.content
+    assert made.json()["constant_value"] == "0.5"
+    assert (made.json()["rounding_mode"], made.json()["rounding_decimals"]) == ("up", 1)
+    assert made.json()["filters"] == [{"property": "kind", "operator": "exists"}]
+    assert made.json()["version"] == 1
+    for changes in ({"value_property": "x"}, {"constant_value": None}, {"rounding_decimals": 13}):
+        answer = caller.post("meters", {**content, "code": "x", **changes})
+        assert answer.status_code == 422, answer.content
+
+
+def test_a_meter_gets_versions(caller: Caller) -> None:
+    content = {
+        "event_name": "llm_request", "value_property": "seats", "dimensions": ["model"],
+        "effective_at": "2026-11-20T14:00:00Z", "reason": "seats now",
+    }  # fmt: skip
+
+    made = caller.post("meters/tokens_sum/versions", content)
+    again = caller.post("meters/tokens_sum/versions", content)
+    withdrawn = caller.post("meters/tokens_sum/versions/2/withdraw", {"reason": "a mistake"})
+
+    assert made.status_code == 201, made.content
+    assert made.json() == again.json()
+    assert (made.json()["number"], made.json()["effective_at"]) == (2, content["effective_at"])
+    assert withdrawn.json()["withdrawal_reason"] == "a mistake"
+    listed = caller.get("meters/tokens_sum/versions").json()["data"]
+    assert [(row["number"], row["withdrawn_at"] is None) for row in listed] == [
+        (2, False), (1, True),
+    ]  # fmt: skip
+    assert listed[0]["created_by"] == listed[0]["withdrawn_by"]
+
+
+def test_a_bad_version_is_refused(caller: Caller) -> None:
+    reason = {"reason": "x"}
+
+    assert caller.post("meters/tokens_sum/versions", {}).status_code == 422
+    _problem(caller.get("meters/none/versions"), 404, "not_found")
+    _problem(caller.post("meters/tokens_sum/versions/9/withdraw", reason), 404, "not_found")
+    _problem(caller.post("meters/tokens_sum/versions/1/withdraw", reason), 409, "conflict")
+
+
+def test_usage_names_its_time_zone(caller: Caller) -> None:
+    asked = {
+        "customer": "acme", "meter": "tokens_sum", "granularity": "day",
+        "start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z",
+    }  # fmt: skip
+
+    assert caller.get("usage", **asked).json()["time_zone"] == "UTC"
+    berlin = caller.get("usage", **asked, time_zone="Europe/Berlin").json()
+    assert berlin["time_zone"] == "Europe/Berlin"
+    assert caller.get("usage", **asked, time_zone="Mars/Base").status_code == 422
+
+
 def test_an_event_is_amended_and_cancelled(caller: Caller) -> None:
     caller.post("events", _EVENT)
     named = {"customer": "acme", "identifier": "e1", "reason": "test"}
