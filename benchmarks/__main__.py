@@ -2,9 +2,16 @@
 
 import os
 import sys
+from importlib import import_module
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_project.settings")
 os.environ["EMBEDDED_PG_NAME"] = "billing_bench"
+NAMES = (
+    "capture",
+    "singles",
+    "aggregation",
+    "latency",
+)
 
 
 def main(names: list[str]) -> None:
@@ -12,11 +19,11 @@ def main(names: list[str]) -> None:
     import django
 
     django.setup()
-    from benchmarks import aggregation, capture, latency
-
-    known = {"capture": capture.run, "aggregation": aggregation.run, "latency": latency.run}
-    for name in names or list(known):
-        known[name]()
+    if unknown := set(names) - set(NAMES):
+        raise SystemExit(f"no benchmark is called {', '.join(unknown)}; known: {', '.join(NAMES)}")
+    for name in names or NAMES:
+        print(f"\n{name}")
+        import_module(f"benchmarks.{name}").run()
 
 
 if __name__ == "__main__":

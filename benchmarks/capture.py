@@ -3,12 +3,12 @@
 Server (two gunicorn processes), PostgreSQL with fsync on and the load generator share the machine.
 """
 
-import http.client
 import json
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import StringIO
@@ -16,6 +16,7 @@ from io import StringIO
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from benchmarks import load
 from billing_project.console import processes
 from billing_project.console.demo.database import make_fresh_database
 from billing_project.kernel.keys import create_api_key
@@ -31,25 +32,32 @@ Row = tuple[int, int, str, str, str]  # Id, customer, identifier, timestamp, pro
 
 def run() -> None:
     """Measure, and print one line a figure."""
-    key = _set_up()
+    key = set_up()
     start = datetime.now(UTC) - timedelta(days=1)
     over_http, by_copy = [], []
-    command = processes.server_command(PORT)
     _make_ceiling_tables()
-    with processes.running(command, "bench-server") as server:
-        processes.wait_until_ready(server, PORT)
+    with server():
         for round_number in range(ROUNDS):
             bodies, rows = list(_bodies(round_number, start)), _rows(round_number, start)
             over_http.append(_rate(partial(_send_all, bodies, key)))
             by_copy.append(_rate(partial(_copy_all, rows, start)))
-    ours, ceiling = statistics.median(over_http), statistics.median(by_copy)
-    print(f"events over HTTP, batches of {BATCH:,}: {ours:,.0f}/s (runs: {_runs(over_http)})")
-    print(f"bare COPY of the same rows, same keys: {ceiling:,.0f}/s (runs: {_runs(by_copy)})")
+    ours, ceiling = middle(over_http), middle(by_copy)
+    print(f"events over HTTP, batches of {BATCH:,}: {ours:,.0f}/s (runs: {runs(over_http)})")
+    print(f"bare COPY of the same rows, same keys: {ceiling:,.0f}/s (runs: {runs(by_copy)})")
     print(f"ratio to the ceiling: {ours / ceiling:.0%}")
     print("published: Stripe 1,000 calls/s, 10,000 events/s by stream")
 
 
-def _set_up() -> str:
+@contextmanager
+def server() -> Iterator[int]:
+    """Run the HTTP server as `manage.py serve` does, and yield its port."""
+    with processes.running(processes.server_command(PORT), "bench-server") as process:
+        processes.wait_until_ready(process, PORT)
+        yield PORT
+
+
+def set_up() -> str:
+    """Make a fresh database with customers and meters, and return an API key."""
     make_fresh_database()
     at = datetime.now(UTC)
     call_command("setup_roles", stdout=StringIO())
@@ -66,7 +74,8 @@ def _set_up() -> str:
     return create_api_key(name="bench", scopes=["events:write"], at=at)[1]
 
 
-def _events(round_number: int, batch: int, start: datetime) -> Iterator[dict[str, object]]:
+def events(round_number: int, batch: int, start: datetime) -> Iterator[dict[str, object]]:
+    """Yield the events of one batch; no identifier comes twice in a run."""
     for n in range(BATCH):
         serial = batch * BATCH + n
         yield {
@@ -85,7 +94,7 @@ def _events(round_number: int, batch: int, start: datetime) -> Iterator[dict[str
 
 def _bodies(round_number: int, start: datetime) -> Iterator[bytes]:
     for batch in range(BATCHES):
-        yield json.dumps({"events": list(_events(round_number, batch, start))}).encode()
+        yield json.dumps({"events": list(events(round_number, batch, start))}).encode()
 
 
 def _rate(work: Callable[[], None]) -> float:
@@ -95,29 +104,11 @@ def _rate(work: Callable[[], None]) -> float:
 
 
 def _send_all(bodies: list[bytes], key: str) -> None:
-    queue = list(bodies)
-    failures: list[object] = []
-
-    def client() -> None:
-        link = http.client.HTTPConnection(processes.HOST, PORT, timeout=60)
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        while queue:
-            try:
-                body = queue.pop()
-            except IndexError:
-                return
-            link.request("POST", "/v1/events", body, headers)
-            answer = json.load(link.getresponse())
-            if answer.get("accepted") != BATCH:
-                failures.append(answer)
-
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise SystemExit(f"not every event was accepted: {failures[0]}")
+    requests = [load.post("/v1/events", body, key) for body in bodies]
+    answers = load.send_all(requests, PORT, CLIENTS).answers
+    refused = [answer for answer in answers if json.loads(answer)["accepted"] != BATCH]
+    if refused:
+        raise SystemExit(f"not every event was accepted: {refused[0].decode()}")
 
 
 def _rows(round_number: int, start: datetime) -> list[list[Row]]:
@@ -131,7 +122,7 @@ def _rows(round_number: int, start: datetime) -> list[list[Row]]:
                     base + n, int(str(event["customer"])[2:]), str(event["identifier"]),
                     str(event["timestamp"]), json.dumps(event["properties"]),
                 )
-                for n, event in enumerate(_events(round_number, batch, start))
+                for n, event in enumerate(events(round_number, batch, start))
             ]
         )  # fmt: skip
     return batches
@@ -183,5 +174,11 @@ def _copy_batches(batches: list[list[Row]], start: datetime) -> None:
         connection.close()
 
 
-def _runs(figures: list[float]) -> str:
+def middle(figures: list[float]) -> float:
+    """Return the median of the rounds."""
+    return statistics.median(figures)
+
+
+def runs(figures: list[float]) -> str:
+    """Write the figure of each round."""
     return ", ".join(f"{figure:,.0f}" for figure in figures)

@@ -6,27 +6,31 @@ from django.db.models import QuerySet
 from django.utils.http import parse_header_parameters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
+from billing_project.kernel.keys import live_key_ids
 from billing_project.kernel.models import ApiKey
+from billing_project.kernel.rest.auth import REVOKED, RememberedKeyAuthentication
 from billing_project.kernel.rest.errors import PROBLEM_TYPE, problem
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.parsing import BytesParser
 from billing_project.kernel.rest.views import ApiRequest, ApiView
+from metering.api.gathering import GATHERER
 from metering.cloudevents import (
     CLOUD_BATCH,
     CLOUD_EVENT,
     decode_cloud_batch,
     decode_cloud_event,
 )
-from metering.events import Body, decode_body
+from metering.events import BadItem, Body, EventInput, decode_body
 from metering.judging import Status
 from metering.models import MeterEvent
 from metering.selectors.customers import customer_named
-from metering.services.capture import CaptureResult, ItemResult, capture_events
+from metering.services.capture import ItemResult, capture_events
 
 _PROBLEMS = {Status.CONFLICT: 409, Status.REJECTED: 422}
 _CLOUD = {CLOUD_EVENT: decode_cloud_event, CLOUD_BATCH: decode_cloud_batch}
@@ -120,6 +124,12 @@ class EventsView(ApiView):
     takes_idempotency_key = False  # `identifier` is the key, for ever.
     parser_classes = [BytesParser, CloudEventParser, CloudBatchParser]
 
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Reports come often: their key is remembered, and asked for again as they are stored."""
+        if self.request is not None and self.request.method == "POST":
+            return [RememberedKeyAuthentication()]
+        return super().get_authenticators()
+
     @extend_schema(parameters=[EventQuerySerializer], responses=StoredEventSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List a customer's stored events, newest first."""
@@ -141,10 +151,13 @@ class EventsView(ApiView):
         sent: Any = request.data or b""  # BytesParser's bytes.
         body = _decoded(request.content_type, sent)
         key: ApiKey = request.auth  # type: ignore[assignment]
+        if not body.is_batch:
+            (item,) = body.items
+            return _answer_to_one(GATHERER.store(item, key) or _accepted(item))
+        if not live_key_ids([key.pk]):
+            raise AuthenticationFailed(REVOKED)
         result = capture_events(items=body.items, sender=key.name, at=clock.now())
-        if body.is_batch:
-            return Response(CaptureResultSerializer(result).data)
-        return _answer_to_one(body.items[0].identifier, result)
+        return Response(CaptureResultSerializer(result).data)
 
 
 def _decoded(content_type: str, sent: bytes) -> Body:
@@ -158,8 +171,11 @@ def _decoded(content_type: str, sent: bytes) -> Body:
     return decode(sent)
 
 
-def _answer_to_one(identifier: str, result: CaptureResult) -> Response:
-    item = result.results[0] if result.results else ItemResult(0, identifier, Status.ACCEPTED)
+def _accepted(item: EventInput | BadItem) -> ItemResult:
+    return ItemResult(0, item.identifier, Status.ACCEPTED)
+
+
+def _answer_to_one(item: ItemResult) -> Response:
     status = _PROBLEMS.get(item.status)
     if status is not None:
         error = {"path": item.path, "code": item.code, "detail": item.detail}

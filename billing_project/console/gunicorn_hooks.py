@@ -1,0 +1,14 @@
+"""What gunicorn does in each worker of the HTTP server."""
+
+import gc
+
+# A batch makes ten thousand objects that live for its 20 ms and refer to nothing that refers back:
+# looking for cycles among them every 700 costs a tenth of the time and finds nothing.
+_THRESHOLDS = (50_000, 20, 20)
+
+
+def post_worker_init(worker: object) -> None:
+    """Leave what was loaded at the start out of every later look for cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
