@@ -10,13 +10,13 @@ from metering.api.quarantine import QuarantineReplayView, QuarantineView
 from metering.api.usage import UsageView
 
 urlpatterns = [
+    path("events", EventsView.as_view()),  # First: by far the most are for it.
     path("customers", CustomersView.as_view()),
     path("customers/<str:external_id>", CustomerView.as_view()),
     path("workspaces", WorkspacesView.as_view()),
     path("meters", MetersView.as_view()),
     path("meters/<str:code>/versions", MeterVersionsView.as_view()),
     path("meters/<str:code>/versions/<int:number>/withdraw", MeterVersionWithdrawalView.as_view()),
-    path("events", EventsView.as_view()),
     path("event_adjustments", EventAdjustmentsView.as_view()),
     path("usage", UsageView.as_view()),
     path("quarantine", QuarantineView.as_view()),

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from billing_project.kernel import clock
 from billing_project.kernel.keys import live_key_ids
 from billing_project.kernel.models import ApiKey
-from billing_project.kernel.rest.auth import REVOKED, RememberedKeyAuthentication
+from billing_project.kernel.rest.auth import REVOKED, ApiKeyAuthentication
 from billing_project.kernel.rest.errors import PROBLEM_TYPE, problem
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.parsing import BytesParser
@@ -127,7 +127,7 @@ class EventsView(ApiView):
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Reports come often: their key is remembered, and asked for again as they are stored."""
         if self.request is not None and self.request.method == "POST":
-            return [RememberedKeyAuthentication()]
+            return [ApiKeyAuthentication(from_memory=True)]
         return super().get_authenticators()
 
     @extend_schema(parameters=[EventQuerySerializer], responses=StoredEventSerializer(many=True))

@@ -7,6 +7,7 @@ judged when it arrives, by what is committed then.
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from django.db import connection
 from django.db.models import Max, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
@@ -15,6 +16,12 @@ from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
 
 BUILT_IN = LateTreatment.NEXT_INVOICE  # What governs where nobody approved anything.
+_SOME_QUARANTINE = """
+SELECT EXISTS (
+    SELECT FROM late_event_policy p JOIN policy_change c ON c.id = p.policy_change_id
+    WHERE p.treatment = 'quarantine' AND c.status = 'approved' AND c.effective_at <= %s
+)
+"""
 Use = tuple[int, datetime]  # Customer's id, time of use.
 
 
@@ -23,8 +30,7 @@ def late_quarantine(customer_ids: Collection[int], at: datetime) -> dict[int, da
 
     Nearly always empty, and then it asks one question of an index: does any such policy govern?
     """
-    quarantining = _governing_until(at).filter(treatment=LateTreatment.QUARANTINE)
-    if not customer_ids or not quarantining.exists():
+    if not customer_ids or not _some_quarantine(at):
         return {}
     treatments = late_treatments(customer_ids, at)
     return invoiced_until(
@@ -71,6 +77,13 @@ def content_of_late_policy(policy: LateEventPolicy) -> dict[str, object]:
 def late_policy_subject(customer: Customer | None) -> str:
     """Name the rule that versions for a customer, or the default ones, belong to."""
     return f"late_events:{'default' if customer is None else f'customer.{customer.pk}'}"
+
+
+def _some_quarantine(at: datetime) -> bool:
+    with connection.cursor() as cursor:  # Asked for every batch: as text it costs a third.
+        cursor.execute(_SOME_QUARANTINE, [at])
+        is_some: bool = cursor.fetchone()[0]
+    return is_some
 
 
 def _governing_until(at: datetime) -> QuerySet[LateEventPolicy]:

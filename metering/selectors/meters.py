@@ -25,10 +25,10 @@ def meter_rules(event_names: Iterable[str] | None = None) -> list[MeterRule]:
     return [rule for rule in found if rule.event_name in names]
 
 
-def rules_by_event_name(event_names: Iterable[str]) -> dict[str, list[MeterRule]]:
+def rules_by_event_name() -> dict[str, list[MeterRule]]:
     """Return the rules of each event name that has any, in one query."""
     rules: dict[str, list[MeterRule]] = {}
-    for rule in meter_rules(event_names):
+    for rule in meter_rules():
         rules.setdefault(rule.event_name, []).append(rule)
     return rules
 

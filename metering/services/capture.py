@@ -18,7 +18,7 @@ from metering.exact import write_json
 from metering.judging import Screen, Status, TimeWindow, Verdict, judge, judge_late
 from metering.selectors.customers import customer_ids
 from metering.selectors.late import late_quarantine
-from metering.selectors.meters import rules_by_event_name
+from metering.selectors.screens import current_screens
 from metering.services.keeping import (
     Kept,
     Refused,
@@ -116,8 +116,7 @@ def settle_candidates(
     What was stored before is looked for first: its retry is a duplicate for ever. Of several
     reports under one identifier the first that can be stored is, in the sender's order.
     """
-    rules = rules_by_event_name({one.sent.event_name for one in candidates})
-    screens = {name: Screen.of(rules.get(name, ())) for name in rules}
+    screens = current_screens()
     keys = {(one.customer_id, one.sent.identifier) for one in candidates if one.customer_id}
     known = stored_hashes(keys)
     # A replay is somebody's decision: it has no window and is never late.

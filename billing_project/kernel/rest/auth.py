@@ -19,9 +19,14 @@ ADMIN = "admin"  # The scope that includes every other.
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer abk_...`; the user is the key's service user."""
+    """`Authorization: Bearer abk_...`; the user is the key's service user.
 
-    find = staticmethod(find_api_key)
+    With `from_memory` a token that was seen before costs no query; the view then makes sure that
+    its key is still live.
+    """
+
+    def __init__(self, *, from_memory: bool = False) -> None:
+        self.find = remembered_api_key if from_memory else find_api_key
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         """Return the key's user and the key, or None where no credentials came.
@@ -41,12 +46,6 @@ class ApiKeyAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """Name the scheme that a 401 asks for."""
         return 'Bearer realm="billing"'
-
-
-class RememberedKeyAuthentication(ApiKeyAuthentication):
-    """Asks the process's memory first; the view makes sure that the key is still live."""
-
-    find = staticmethod(remembered_api_key)
 
 
 class HasScope(BasePermission):
