@@ -22,7 +22,7 @@ from metering.events import BadItem, EventInput
 from metering.services.capture import CaptureResult, ItemResult, capture_events
 
 _MOST = 500  # Events of one transaction.
-_LINGER_SECONDS = 0.004  # Where requests came together last time, more are on their way.
+_LINGER_MILLISECONDS = 4  # Where requests came together last time, more are on their way.
 Item = EventInput | BadItem
 Capture = Callable[[Sequence[Item], str, datetime], CaptureResult]
 
@@ -74,7 +74,7 @@ class Gatherer:
 
     def _store_some(self) -> None:
         if self._is_busy:
-            time.sleep(_LINGER_SECONDS)
+            time.sleep(_LINGER_MILLISECONDS / 1000)
         self._is_busy = len(self._waiting) > 1
         reports = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
         try:
