@@ -128,6 +128,17 @@ LEFT JOIN (SELECT meter_id, count(*) AS version_count, max(number) AS last_numbe
 WHERE coalesce(v.version_count, 0) = 0 OR v.version_count <> v.last_number
 LIMIT %s
 """
+_AMENDED = """
+SELECT q.id FROM quarantined_event q
+LEFT JOIN customer_alias a ON a.external_id = q.customer_external_id
+LEFT JOIN customer c ON c.external_id = q.customer_external_id
+WHERE q.state = 'amended' AND NOT EXISTS (
+    SELECT FROM meter_event_adjustment m
+    WHERE m.customer_id = coalesce(c.id, a.customer_id) AND m.identifier = q.identifier
+      AND m.type = 'amend' AND m.properties = q.properties
+)
+LIMIT %s
+"""
 _UNGUARDED = """
 SELECT p.inhrelid::regclass::text FROM pg_inherits p
 WHERE p.inhparent = 'meter_event'::regclass
@@ -181,6 +192,13 @@ def versions_of_meters() -> Iterator[Finding]:
     """Look for meters that cannot read some event."""
     for meter_id, code in _rows(_VERSIONS, [_SHOWN]):
         yield Finding(f"meter:{meter_id}", f"{code} lacks a version")
+
+
+@check("Conflicts that were decided for the later report amended the stored event")
+def amended_conflicts() -> Iterator[Finding]:
+    """Look for quarantined events that were closed as amended without an amendment."""
+    for (quarantined_id,) in _rows(_AMENDED, [_SHOWN]):
+        yield Finding(f"quarantined_event:{quarantined_id}", "was decided, but amended nothing")
 
 
 @check("Every month of raw events is guarded")

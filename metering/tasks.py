@@ -8,6 +8,7 @@ from django_q.tasks import async_task
 from billing_project.kernel import clock
 from billing_project.kernel.period import add_months
 from metering.services.aggregate import aggregate_batches, carry_idle_hours
+from metering.services.quarantine_runs import advance_runs
 from metering.services.storing import ensure_partitions
 from metering.services.uploads import open_uploads, run_uploads
 
@@ -19,6 +20,11 @@ def aggregate() -> int:
     """Bring waiting batches and idle hours into usage windows; return how many were taken."""
     at = clock.now()
     return aggregate_batches(at=at) + carry_idle_hours(at=at)
+
+
+def work_quarantine() -> int:
+    """Do a chunk of the work that was asked for on a quarantined group; return its rows."""
+    return advance_runs(at=clock.now())
 
 
 def make_partitions() -> int:

@@ -20,7 +20,7 @@ from billing_project.kernel.models import OutboxMessage
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import midnight
 from invoicing.models import Invoice
-from metering.models import EventBatch, MeterEvent, QuarantinedEvent, UsageWindow
+from metering.models import EventBatch, MeterEvent, QuarantineGroup, UsageWindow
 from revrec.models import JournalEntry
 
 DAYS = 31
@@ -156,7 +156,7 @@ def _steps(at: datetime) -> list[Step]:
             "Quarantine",
             f"{quarantined:,} open" if quarantined else "empty",
             not quarantined,
-            list_url(QuarantinedEvent, {"state__exact": "open"}),
+            list_url(QuarantineGroup, {}),
         ),
         Step(
             "Draft invoices",

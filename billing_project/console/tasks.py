@@ -41,7 +41,13 @@ def step_chain() -> int:
 
     A step that fails does not stop the next ones: they have work of their own.
     """
-    return _each("chain", metering.tasks.aggregate, credits.tasks.rate, revrec.tasks.recognise)
+    return _each(
+        "chain",
+        metering.tasks.work_quarantine,
+        metering.tasks.aggregate,
+        credits.tasks.rate,
+        revrec.tasks.recognise,
+    )
 
 
 def drain_chain() -> int:

@@ -1,5 +1,6 @@
 """Write down who did what, to what, and why; in the same transaction as the effect."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import Model
@@ -24,4 +25,20 @@ def record(
         subject=f"{subject._meta.model_name}:{subject.pk}",
         reason=reason,
         facts=facts,
+    )
+
+
+def record_each(
+    *, by: User, at: datetime, action: str, subjects: Iterable[Model], reason: str = ""
+) -> None:
+    """Append one audit entry for each of many objects, in one statement."""
+    AuditEntry.objects.bulk_create(
+        AuditEntry(
+            at=at,
+            by=by,
+            action=action,
+            subject=f"{subject._meta.model_name}:{subject.pk}",
+            reason=reason,
+        )
+        for subject in subjects
     )

@@ -1,5 +1,23 @@
 """The back office's pages of usage: owned by engineering."""
 
-from metering.admin import customers, events, imports, late, meters, repairs
+from metering.admin import (
+    customers,
+    events,
+    imports,
+    late,
+    meters,
+    quarantine,
+    quarantine_groups,
+    repairs,
+)
 
-__all__ = ["customers", "events", "imports", "late", "meters", "repairs"]
+__all__ = [
+    "customers",
+    "events",
+    "imports",
+    "late",
+    "meters",
+    "quarantine",
+    "quarantine_groups",
+    "repairs",
+]

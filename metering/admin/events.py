@@ -7,12 +7,10 @@ shows its identity's customer and identifier.
 from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
@@ -24,10 +22,8 @@ from billing_project.kernel.backoffice.display import (
     moment,
     moment_text,
     pairs,
-    sentence,
-    sentence_text,
 )
-from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
+from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
@@ -38,22 +34,13 @@ from metering.models import (
     EventRejection,
     MeterEvent,
     MeterEventAdjustment,
-    QuarantinedEvent,
     UsageWindow,
 )
-from metering.models.event import AdjustmentType, QuarantineReason, QuarantineState
+from metering.models.event import AdjustmentType
 from metering.selectors.events import newest_adjustment
 from metering.services.adjust import cancel_event
-from metering.services.quarantine import (
-    ReplayResult,
-    dismiss_quarantined,
-    map_customer_id,
-    replay_quarantine,
-)
 
 _ADJUST = "metering.adjust_meterevent"
-_REPLAY = "metering.replay_quarantinedevent"
-_STATES = {"open": "wait", "replayed": "good", "dismissed": ""}
 
 
 class CancelEventForm(ReasonForm):
@@ -70,64 +57,6 @@ class CancelEventForm(ReasonForm):
             ("Happened", moment_text(event.timestamp)),
             ("Says", ", ".join(f"{key} {value}" for key, value in event.properties.items())),
         ]
-
-
-class MapForm(ReasonForm):
-    """Whose usage came under an unknown id."""
-
-    subject: QuarantinedEvent
-    customer = forms.ModelChoiceField(
-        label="Customer's external id",
-        queryset=Customer.objects.all(),
-        to_field_name="external_id",
-        help_text="The id under which we bill this customer, exactly.",
-        error_messages={"invalid_choice": "No customer has this external id."},
-        widget=UnfoldAdminTextInputWidget,
-    )
-    field_order = ("customer", "reason")
-
-    def facts(self) -> list[tuple[str, Any]]:
-        """List the id, and how much waits under it."""
-        external_id = self.subject.customer_external_id
-        waiting = QuarantinedEvent.objects.filter(
-            customer_external_id=external_id, state=QuarantineState.OPEN
-        )
-        return [("Came under", external_id), ("Waiting events", f"{waiting.count():,}")]
-
-
-class ReplayForm(ActionForm):
-    """What to send through the door again."""
-
-    subject: QuarantinedEvent
-    scope = forms.ChoiceField(
-        label="Replay",
-        choices=(
-            ("one", "this event"),
-            ("customer", "every open event that came under this customer's id"),
-            ("reason", "every open event that waits for this reason"),
-        ),
-        initial="one",
-        widget=UnfoldAdminRadioSelectWidget,
-    )
-
-    def facts(self) -> list[tuple[str, Any]]:
-        """List why the event waits."""
-        event = self.subject
-        return [
-            ("Event", event.identifier),
-            ("Came under", event.customer_external_id),
-            ("Waits for", sentence_text(event.reason)),
-        ]
-
-    def selection(self) -> dict[str, Any]:
-        """Return what the service is to replay."""
-        event = self.subject
-        choices: dict[str, dict[str, Any]] = {
-            "one": {"ids": [event.pk]},
-            "customer": {"customer_external_id": event.customer_external_id},
-            "reason": {"reason": event.reason},
-        }
-        return choices[self.cleaned_data["scope"]]
 
 
 @admin.register(MeterEvent)
@@ -206,105 +135,6 @@ class MeterEventAdmin(LargeTableAdmin):
         return f"Cancelled {event.identifier}."
 
 
-@admin.register(QuarantinedEvent)
-class QuarantinedEventAdmin(ReadOnlyAdmin):
-    """Received, kept, not yet billable: to be mapped and replayed, or dismissed."""
-
-    list_display = (
-        "identifier",
-        "customer_external_id",
-        "event_name",
-        sentence("reason"),
-        badge("state", _STATES),
-        moment("received_at"),
-    )
-    list_filter = ("state", "reason")
-    search_fields = ("=identifier", "=customer_external_id")
-    search_help_text = "Identifier or customer's id, exactly as it was sent"
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "identifier",
-                    "customer_external_id",
-                    "workspace_external_id",
-                    "event_name",
-                    "timestamp",
-                    "received_at",
-                    document("properties"),
-                )
-            },
-        ),
-        ("Why it waits", {"fields": (sentence("reason"), "detail")}),
-        (
-            "What became of it",
-            {
-                "fields": (
-                    badge("state", _STATES),
-                    "resolved_at",
-                    link("resolved_by"),
-                    "resolution",
-                )
-            },
-        ),
-    )
-    actions_detail = ("map_customer", "replay", "dismiss")
-
-    @form_action(
-        "Map to customer",
-        permission=_REPLAY,
-        form=MapForm,
-        icon="person_add",
-        offered=lambda event: (
-            event.state == QuarantineState.OPEN
-            and event.reason == QuarantineReason.UNKNOWN_CUSTOMER
-        ),
-        is_final=True,
-        explanation="From now on this id names the customer too, and all that waits under it is"
-        " stored and billed to them. Nothing can take the name back.",
-    )
-    def map_customer(self, by: User, event: QuarantinedEvent, form: MapForm) -> str:
-        """Let the id name a customer, and replay what came under it."""
-        customer = form.cleaned_data["customer"]
-        done = map_customer_id(
-            external_id=event.customer_external_id,
-            customer=customer,
-            reason=form.cleaned_data["reason"],
-            by=by,
-            at=now(),
-        )
-        return f"{event.customer_external_id} names {customer.external_id} now. {_told(done)}"
-
-    @form_action(
-        "Replay",
-        permission=_REPLAY,
-        form=ReplayForm,
-        icon="replay",
-        offered=lambda event: event.state == QuarantineState.OPEN,
-        explanation="What can be billed by now is stored and counted; the rest keeps waiting."
-        " Map an unknown customer first.",
-    )
-    def replay(self, by: User, event: QuarantinedEvent, form: ReplayForm) -> str:
-        """Send what was chosen through the door again."""
-        return _told(replay_quarantine(by=by, at=now(), **form.selection()))
-
-    @form_action(
-        "Dismiss",
-        permission=_REPLAY,
-        icon="delete_sweep",
-        offered=lambda event: event.state == QuarantineState.OPEN,
-        is_final=True,
-        takes_away=True,
-        explanation="The event is kept, but will never be billed.",
-    )
-    def dismiss(self, by: User, event: QuarantinedEvent, form: ReasonForm) -> str:
-        """Keep the event, and never bill it."""
-        reason = form.cleaned_data["reason"]
-        dismiss_quarantined(ids=[event.pk], reason=reason, by=by, at=now())
-        return f"Dismissed {event}."
-
-
 @admin.register(MeterEventAdjustment)
 class MeterEventAdjustmentAdmin(ReadOnlyAdmin):
     """Corrections of events, and why; the newest one of an event governs."""
@@ -365,13 +195,6 @@ class EventRejectionAdmin(ReadOnlyAdmin):
     list_filter = ("code", "api_key_name")
     ordering = ("-last_at",)
     fields = ("code", "api_key_name", "day", "count", document("sample"), "last_at")
-
-
-def _told(done: ReplayResult) -> str:
-    return (
-        f"Replayed {done.replayed}, already stored {done.duplicates}, superseded {done.superseded},"
-        f" in conflict {done.conflicts}, still open {done.still_open}."
-    )
 
 
 def _window_of(event: MeterEvent) -> dict[str, object]:

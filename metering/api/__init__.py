@@ -6,7 +6,13 @@ from metering.api.adjustments import EventAdjustmentsView
 from metering.api.customers import CustomersView, CustomerView, WorkspacesView
 from metering.api.events import EventsView
 from metering.api.meters import MetersView, MeterVersionsView, MeterVersionWithdrawalView
-from metering.api.quarantine import QuarantineReplayView, QuarantineView
+from metering.api.quarantine import (
+    QuarantineDismissView,
+    QuarantineGroupsView,
+    QuarantineMapView,
+    QuarantineReplayView,
+    QuarantineView,
+)
 from metering.api.usage import UsageView
 
 urlpatterns = [
@@ -20,5 +26,8 @@ urlpatterns = [
     path("event_adjustments", EventAdjustmentsView.as_view()),
     path("usage", UsageView.as_view()),
     path("quarantine", QuarantineView.as_view()),
+    path("quarantine/groups", QuarantineGroupsView.as_view()),
+    path("quarantine/dismiss", QuarantineDismissView.as_view()),
+    path("quarantine/map", QuarantineMapView.as_view()),
     path("quarantine/replay", QuarantineReplayView.as_view()),
 ]

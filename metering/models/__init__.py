@@ -12,6 +12,13 @@ from metering.models.event import (
 from metering.models.imports import ImportedLine, ImportRun, ImportState
 from metering.models.late import InvoicedUsage, LateEventPolicy
 from metering.models.meter import Aggregation, Meter, MeterVersion
+from metering.models.quarantine import (
+    QuarantineAssignment,
+    QuarantineGroup,
+    QuarantineRole,
+    QuarantineRun,
+    RunKind,
+)
 from metering.models.repair import AppliedRepair, WindowRepair, WindowRepairItem
 from metering.models.window import UsageLevel, UsageWindow
 
@@ -32,7 +39,12 @@ __all__ = [
     "MeterEvent",
     "MeterEventAdjustment",
     "MeterVersion",
+    "QuarantineAssignment",
+    "QuarantineGroup",
+    "QuarantineRole",
+    "QuarantineRun",
     "QuarantinedEvent",
+    "RunKind",
     "UsageLevel",
     "UsageWindow",
     "WindowRepair",

@@ -105,6 +105,7 @@ MENDABLE = (QuarantineReason.MISSING_VALUE,)
 class QuarantineState(models.TextChoices):
     OPEN = "open"
     REPLAYED = "replayed"
+    AMENDED = "amended"  # A conflict: the stored event counts with this row's content now.
     DISMISSED = "dismissed"
 
 
@@ -146,7 +147,7 @@ class QuarantinedEvent(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(state="open", resolved_at__isnull=True)
-                | Q(state__in=["replayed", "dismissed"], resolved_at__isnull=False),
+                | Q(state__in=["replayed", "amended", "dismissed"], resolved_at__isnull=False),
                 name="quarantined_event_resolved_at",
             ),
         ]

@@ -5,20 +5,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
-from metering.events import EventInput
 from metering.judging import Status, Verdict
-from metering.models import Customer, QuarantinedEvent
+from metering.models import QuarantinedEvent
 from metering.models.event import MENDABLE, QuarantineReason, QuarantineState
 from metering.selectors.customers import customer_ids
+from metering.selectors.quarantine import Chosen, sent_of
 from metering.services.capture import Candidate, settle_candidates
-from metering.services.customers import add_alias
 from metering.services.retrying import atomic_with_retries
 from metering.services.superseding import SUPERSEDED
 
-_AT_ONCE = 1000
+AT_ONCE = 1000  # Rows of one transaction.
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,20 @@ class ReplayResult:
             self.superseded + other.superseded,
         )
 
+    @property
+    def closed(self) -> int:
+        """How many of them wait no longer."""
+        return self.replayed + self.duplicates + self.superseded
+
+
+@dataclass(frozen=True)
+class ReplayedPart:
+    """A stretch of the chosen rows: what became of it, and how to go on."""
+
+    result: ReplayResult
+    last_id: int  # Go on after it.
+    left: int  # Rows of the choice beyond it that were open.
+
 
 def replay_quarantine(
     *,
@@ -58,8 +73,9 @@ def replay_quarantine(
     customer_external_id: str | None = None,
     reason: str | None = None,
     ids: Collection[int] | None = None,
+    chosen: Chosen | None = None,
 ) -> ReplayResult:
-    """Store the open quarantined events that have become billable.
+    """Store all open quarantined events that have become billable, however many were chosen.
 
     An event whose sender gave no time counts when it was first received; the time window was
     judged then and is not judged again. A row that was kept as a conflict stays open: somebody has
@@ -68,36 +84,30 @@ def replay_quarantine(
 
     Args:
         customer_external_id, reason, ids: Which rows; all given ones must match.
+        chosen: The same said at once.
     """
-    rows = QuarantinedEvent.objects.filter(state=QuarantineState.OPEN)
-    if customer_external_id is not None:
-        rows = rows.filter(customer_external_id=customer_external_id)
-    if reason is not None:
-        rows = rows.filter(reason=reason)
-    if ids is not None:
-        rows = rows.filter(pk__in=ids)
-    if reason is None and ids is None:
-        rows = rows.exclude(reason=QuarantineReason.PERIOD_CLOSED)
-    wanted = list(rows.order_by("id").values_list("id", flat=True))
+    chosen = chosen or Chosen(customer_external_id=customer_external_id, reason=reason, ids=ids)
     result = ReplayResult()
-    for start in range(0, len(wanted), _AT_ONCE):
-        result += _replay(wanted[start : start + _AT_ONCE], by, at)
+    wanted = list(_to_replay(chosen).order_by("id").values_list("id", flat=True))
+    for start in range(0, len(wanted), AT_ONCE):
+        result += replay_rows(wanted[start : start + AT_ONCE], by, at)
     return result
 
 
-def map_customer_id(
-    *, external_id: str, customer: Customer, reason: str, by: User, at: datetime
-) -> ReplayResult:
-    """Let an unknown id name a customer, and store all that waited under it.
+def replay_part(
+    *, chosen: Chosen, by: User, at: datetime, after_id: int = 0, limit: int = AT_ONCE
+) -> ReplayedPart:
+    """Replay at most `limit` of the chosen rows, by id; what stays open is not tried twice.
 
-    The alias stands even if the replay is cut off: the rest can be replayed again.
-
-    Raises:
-        Invalid: no reason, or the id cannot be an alias.
-        Conflict: the id names another customer already.
+    Args:
+        after_id: `last_id` of the part before; 0 begins.
     """
-    add_alias(external_id=external_id, customer=customer, reason=reason, by=by, at=at)
-    return replay_quarantine(by=by, at=at, customer_external_id=external_id)
+    rows = _to_replay(chosen).filter(pk__gt=after_id).order_by("id")
+    ids = list(rows.values_list("id", flat=True)[:limit])
+    last_id = ids[-1] if ids else after_id
+    result = replay_rows(ids, by, at)
+    left = _to_replay(chosen).filter(pk__gt=last_id).count()
+    return ReplayedPart(result, last_id, left)
 
 
 @atomic_with_retries
@@ -109,26 +119,26 @@ def dismiss_quarantined(*, ids: Collection[int], reason: str, by: User, at: date
     """
     if not reason.strip():
         raise Invalid("a dismissal needs its reason")
-    rows = _locked(ids)
-    for row in rows:
-        audit.record(by=by, at=at, action="dismiss_quarantined", subject=row, reason=reason)
-    return _resolve(rows, QuarantineState.DISMISSED, reason, by, at)
+    rows = locked_rows(ids)
+    audit.record_each(by=by, at=at, action="dismiss_quarantined", subjects=rows, reason=reason)
+    return resolve_rows(rows, QuarantineState.DISMISSED, reason, by, at)
 
 
 @atomic_with_retries
-def _replay(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
-    rows = _locked(ids)
+def replay_rows(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
+    """Send rows that are still open through the door again, in one transaction."""
+    rows = locked_rows(ids)
     verdicts = settle_candidates(_candidates(rows), None, at)
     stored = [row for i, row in enumerate(rows) if i not in verdicts]
     repeated = [
         row for i, row in enumerate(rows) if i in verdicts and verdicts[i].status == "duplicate"
     ]
-    _resolve(stored, QuarantineState.REPLAYED, "stored", by, at)
-    _resolve(repeated, QuarantineState.REPLAYED, "was stored before", by, at)
+    resolve_rows(stored, QuarantineState.REPLAYED, "stored", by, at)
+    resolve_rows(repeated, QuarantineState.REPLAYED, "was stored before", by, at)
     superseded = _superseded(rows, verdicts)
-    _resolve(superseded, QuarantineState.DISMISSED, SUPERSEDED, by, at)
-    for row in (*stored, *repeated, *superseded):
-        audit.record(by=by, at=at, action="replay_quarantine", subject=row)
+    resolve_rows(superseded, QuarantineState.DISMISSED, SUPERSEDED, by, at)
+    closed = (*stored, *repeated, *superseded)
+    audit.record_each(by=by, at=at, action="replay_quarantine", subjects=closed)
     by_status = Counter(verdict.status for verdict in verdicts.values())
     return ReplayResult(
         replayed=len(stored),
@@ -137,6 +147,19 @@ def _replay(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
         conflicts=by_status[Status.CONFLICT] - len(superseded),
         superseded=len(superseded),
     )
+
+
+def open_ids(chosen: Chosen) -> list[int]:
+    """Return the ids of the chosen rows that are open, ascending."""
+    return list(chosen.open_rows().order_by("id").values_list("id", flat=True))
+
+
+def _to_replay(chosen: Chosen) -> QuerySet[QuarantinedEvent]:
+    """Return the chosen open rows; a person's decision on late events is asked for by name."""
+    rows = chosen.open_rows()
+    if chosen.reason is None and chosen.ids is None:
+        return rows.exclude(reason=QuarantineReason.PERIOD_CLOSED)
+    return rows
 
 
 def _superseded(
@@ -150,10 +173,20 @@ def _superseded(
     ]
 
 
-def _locked(ids: Collection[int]) -> list[QuarantinedEvent]:
+def locked_rows(ids: Collection[int]) -> list[QuarantinedEvent]:
     """Lock the rows that are still open, by id; another replay waits here and finds none."""
     rows = QuarantinedEvent.objects.filter(pk__in=ids, state=QuarantineState.OPEN)
     return list(rows.order_by("id").select_for_update(no_key=True))
+
+
+def resolve_rows(
+    rows: Sequence[QuarantinedEvent], state: QuarantineState, words: str, by: User, at: datetime
+) -> int:
+    """Close locked rows for good; return how many."""
+    if not rows:
+        return 0
+    chosen = QuarantinedEvent.objects.filter(pk__in=[row.pk for row in rows])
+    return chosen.update(state=state, resolved_at=at, resolved_by=by, resolution=words)
 
 
 def _candidates(rows: Sequence[QuarantinedEvent]) -> list[Candidate]:
@@ -161,28 +194,10 @@ def _candidates(rows: Sequence[QuarantinedEvent]) -> list[Candidate]:
     return [
         Candidate(
             index=i,
-            sent=_sent(row),
+            sent=sent_of(row),
             timestamp=row.timestamp,
             sha256=bytes(row.content_sha256),
             customer_id=customers.get(row.customer_external_id),
         )
         for i, row in enumerate(rows)
     ]
-
-
-def _sent(row: QuarantinedEvent) -> EventInput:
-    return EventInput(
-        event_name=row.event_name,
-        identifier=row.identifier,
-        customer=row.customer_external_id,
-        workspace=row.workspace_external_id,
-        timestamp=row.timestamp if row.is_timestamp_sent else None,
-        properties=row.properties,
-    )
-
-
-def _resolve(
-    rows: Sequence[QuarantinedEvent], state: QuarantineState, words: str, by: User, at: datetime
-) -> int:
-    chosen = QuarantinedEvent.objects.filter(pk__in=[row.pk for row in rows])
-    return chosen.update(state=state, resolved_at=at, resolved_by=by, resolution=words)

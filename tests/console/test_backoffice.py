@@ -31,15 +31,18 @@ from tests.console.backoffice import (
 
 pytestmark = pytest.mark.django_db
 
+QUARANTINE = {
+    "map_customer", "replay", "dismiss", "keep_stored", "assign", "replay_group", "dismiss_group",
+}  # fmt: skip
 # What each role may do, as the buttons it is shown.
 MAY = {
-    "support": {"grant_credits", "void", "expire", "credit", "map_customer", "replay", "dismiss"},
+    "support": {"grant_credits", "void", "expire", "credit", *QUARANTINE},
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
         "propose_late_policy",
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
-    "engineering": {"map_customer", "replay", "dismiss", "cancel", "revoke", "set_right"},
+    "engineering": {*QUARANTINE, "add_meter", "amend_stored", "cancel", "revoke", "set_right"},
     "product": {"propose_late_policy"},
     "auditor": set(),
 }  # fmt: skip

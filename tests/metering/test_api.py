@@ -351,6 +351,7 @@ def test_quarantine_is_listed_and_replayed(caller: Caller, at: datetime) -> None
     assert result == {
         "tried": 1, "replayed": 1, "still_open": 0,
         "duplicates": 0, "conflicts": 0, "superseded": 0,
+        "left": 0, "last_id": listed[0]["id"],
     }  # fmt: skip
     assert caller.get("quarantine").json()["data"] == []
     assert len(caller.get("quarantine", state="replayed").json()["data"]) == 1
