@@ -253,4 +253,11 @@ API_CALLS_PER_SECOND = env.int("API_CALLS_PER_SECOND", default=5000)  # Of a key
 EVENT_DAYS_BACK = env.int("EVENT_DAYS_BACK", default=35)
 EVENT_MINUTES_AHEAD = env.int("EVENT_MINUTES_AHEAD", default=5)
 
+# An alert is written down, logged as an error, and mailed to these people, once an episode.
+AGGREGATION_LAG_LIMIT_SECONDS = env.int("AGGREGATION_LAG_LIMIT_SECONDS", default=60)
+ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 5
+
 LOGGING = logging_config(env.str("LOG_LEVEL", default="WARNING" if IS_TESTING else "INFO"))

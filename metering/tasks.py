@@ -7,12 +7,14 @@ from django_q.tasks import async_task
 
 from billing_project.kernel import clock
 from billing_project.kernel.period import add_months
+from metering.services import watching
 from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from metering.services.quarantine_runs import advance_runs
 from metering.services.storing import ensure_partitions
 from metering.services.uploads import open_uploads, run_uploads
 
 _MONTHS_AHEAD = 2
+_CHUNKS_AT_ONCE = 10
 _IMPORT_SECONDS = 45  # Of a run; below the schedule's minute and far below a task's timeout.
 
 
@@ -23,8 +25,19 @@ def aggregate() -> int:
 
 
 def work_quarantine() -> int:
-    """Do a chunk of the work that was asked for on a quarantined group; return its rows."""
-    return advance_runs(at=clock.now())
+    """Do some chunks of the work that was asked for on quarantined groups; return the rows."""
+    done = 0
+    for _ in range(_CHUNKS_AT_ONCE):
+        tried = advance_runs(at=clock.now())
+        if not tried:
+            break
+        done += tried
+    return done
+
+
+def watch_lag() -> int:
+    """Open or close an episode of lag; return whether one is open."""
+    return int(watching.watch_lag(at=clock.now()) is not None)
 
 
 def make_partitions() -> int:

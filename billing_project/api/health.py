@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -9,8 +10,11 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from billing_project.api import metrics
+from billing_project.kernel import clock
 from billing_project.kernel.embedded.server import EmbeddedServerError
+from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.errors import PROBLEM_TYPE, RETRY_SECONDS, problem
+from metering.selectors.lag import aggregation_state
 
 
 @require_safe
@@ -26,17 +30,27 @@ def readyz(request: HttpRequest) -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         missing = _missing_migrations()
+        freshness = {} if missing else _freshness()
     except (DatabaseError, InterfaceError, EmbeddedServerError):
         return _not_ready("database_down", "the database does not answer")
     if missing:
         return _not_ready("migrations_missing", f"{missing} migrations are not applied")
-    return JsonResponse({"status": "ready"})
+    return JsonResponse({"status": "ready", **freshness})
 
 
 @require_safe
 def metrics_page(request: HttpRequest) -> HttpResponse:
     """Answer a Prometheus scrape."""
     return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _freshness() -> dict[str, object]:
+    """Tell how far usage is counted; a lag takes no server out of traffic: capture goes on."""
+    state = aggregation_state(clock.now())
+    return {
+        "aggregation_lag_seconds": plain(state.lag_seconds),
+        "is_lagging": state.lag_seconds > settings.AGGREGATION_LAG_LIMIT_SECONDS,
+    }
 
 
 def _missing_migrations() -> int:

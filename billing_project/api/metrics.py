@@ -19,6 +19,7 @@ from prometheus_client.registry import REGISTRY, Collector
 from billing_project.kernel import clock
 from credits.selectors import unrated_windows
 from metering.selectors.lag import aggregation_state
+from metering.services.watching import watch_lag
 
 _REQUESTS = Counter(
     "billing_http_requests", "Answers by route and status.", ["method", "route", "status"]
@@ -93,10 +94,16 @@ def _chain_gauges() -> Iterator[Metric]:
         f"Usage windows that changed since they were rated, counted up to {_MOST_COUNTED}.",
         value=unrated_windows().order_by()[:_MOST_COUNTED].count(),
     )
+    at = clock.now()
     yield GaugeMetricFamily(
         "billing_aggregation_lag_seconds",
         "Age of the oldest stored event that is not aggregated.",
-        value=int(aggregation_state(clock.now()).lag_seconds),
+        value=int(aggregation_state(at).lag_seconds),
+    )
+    yield GaugeMetricFamily(
+        "billing_aggregation_lag_alert",
+        "1 while an episode of lag is open; looked at by this scrape, whatever the worker does.",
+        value=int(watch_lag(at=at) is not None),
     )
 
 

@@ -7,6 +7,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing_project.api.explanations import STEP, explanation_of
+from billing_project.console.explaining import explain
 from billing_project.console.lineage import (
     DEFAULT_LIMIT,
     KINDS,
@@ -19,6 +21,7 @@ from billing_project.console.lineage import (
     start_of,
     trace,
 )
+from billing_project.kernel import clock
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.fields import UtcDateTimeField
@@ -70,6 +73,7 @@ _EVENT = {
     "required": [
         *(*_EVENT_TEXTS, "timestamp", "received_at"),
         *("properties", "original_properties", "adjustments", "lineage"),
+        *("summary", "explanation"),
     ],
     "properties": {
         **dict.fromkeys(_EVENT_TEXTS, _TEXT),
@@ -87,6 +91,8 @@ _EVENT = {
             "description": "The oldest first; the last one governs.",
         },
         "lineage": _LINEAGE,
+        "summary": {**_TEXT, "description": "Whether it is billed and why, in one sentence."},
+        "explanation": {"type": "array", "items": STEP},
     },
 }
 
@@ -135,7 +141,11 @@ class EventView(ApiView):
     @extend_schema(operation_id="event", responses={200: _EVENT}, tags=["lineage"])
     def get(self, request: Request, customer: str, identifier: str) -> Response:
         """Answer the event, the furthest state it reached, and its lineage."""
-        return Response(_event(report_event(customer, identifier)))
+        report = report_event(customer, identifier)
+        told = explain(report.customer, report.identifier, clock.now())
+        explained = explanation_of(told)
+        named = {name: explained[name] for name in ("summary", "explanation")}
+        return Response({**_event(report), **named})
 
 
 def _limit(request: Request) -> int:

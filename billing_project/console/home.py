@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from billing_project.console import figures
 from billing_project.console.charts import chart_data, chart_options, days_until
+from billing_project.console.freshness import freshness_of
 from billing_project.console.navigation import may_read
 from billing_project.console.waiting import age_text, queue_of
 from billing_project.kernel.backoffice.display import number_text
@@ -64,6 +65,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "title": "Home",
         "at": at,
         "days": DAYS,
+        "freshness": freshness_of(at),
         "tiles": _tiles(at, usage),
         "steps": _steps(at),
         "charts": [

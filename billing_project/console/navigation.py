@@ -32,6 +32,7 @@ _ICONS = {
     "metereventadjustment": "tune",
     "usagewindow": "schedule",
     "meter": "speed",
+    "lagepisode": "hourglass_top",
     "lateeventpolicy": "schedule_send",
     "invoicedusage": "event_available",
     "eventbatch": "inbox",
@@ -118,6 +119,7 @@ def _pages() -> dict[str, Any]:
         "items": [
             {"title": "Home", "icon": "home", "link": reverse("admin:index")},
             {"title": "Lineage", "icon": "account_tree", "link": reverse("console:lineage")},
+            {"title": "Why not billed?", "icon": "help", "link": reverse("console:why")},
             {"title": "Books", "icon": "fact_check", "link": reverse("console:books")},
         ]
     }

@@ -28,6 +28,7 @@ STANDBY_SECONDS = 0.5
 SCHEDULES = (
     ("usage", "billing_project.console.tasks.move_usage", 1),
     ("books", "billing_project.console.tasks.move_books", 1),
+    ("lag", "metering.tasks.watch_lag", 1),
     ("partitions", "metering.tasks.make_partitions", 60),
     ("imports", "metering.tasks.run_imports", 1),
     ("expiry", "credits.tasks.expire_grants", 5),
@@ -73,7 +74,7 @@ def move_books(seconds: float = CHAIN_SECONDS) -> None:
     """Keep the books following for a while; the next run starts before this one ends."""
 
     def step() -> None:
-        _each("books", revrec.tasks.recognise_gathered)
+        _each("books", metering.tasks.work_quarantine, revrec.tasks.recognise_gathered)
 
     _keep_moving("books", step, BOOKS_SECONDS, seconds)
 

@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import path
 
 from billing_project.console.books import books_page
+from billing_project.console.explaining_page import explaining_page
 from billing_project.console.lineage_page import lineage_page
 
 app_name = "console"
 urlpatterns = [
     path("lineage/", admin.site.admin_view(lineage_page), name="lineage"),
+    path("why/", admin.site.admin_view(explaining_page), name="why"),
     path("books/", admin.site.admin_view(books_page), name="books"),
 ]

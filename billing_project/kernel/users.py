@@ -13,6 +13,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "credits.void_creditgrant",
         "invoicing.issue_creditnote",
         "metering.replay_quarantinedevent",
+        "metering.acknowledge_lagepisode",
     ),
     "finance_maker": (
         "kernel.propose_policychange",
@@ -33,6 +34,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.adjust_meterevent",
         "metering.import_events",
         "metering.repair_usagewindow",
+        "metering.acknowledge_lagepisode",
         "kernel.manage_apikey",
     ),
     "product": ("kernel.propose_policychange",),

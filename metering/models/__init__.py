@@ -10,6 +10,7 @@ from metering.models.event import (
     QuarantinedEvent,
 )
 from metering.models.imports import ImportedLine, ImportRun, ImportState
+from metering.models.lag import LagEpisode
 from metering.models.late import InvoicedUsage, LateEventPolicy
 from metering.models.meter import Aggregation, Meter, MeterVersion
 from metering.models.quarantine import (
@@ -34,6 +35,7 @@ __all__ = [
     "ImportState",
     "ImportedLine",
     "InvoicedUsage",
+    "LagEpisode",
     "LateEventPolicy",
     "Meter",
     "MeterEvent",

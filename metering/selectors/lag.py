@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db.models import Min
 
-from metering.models import EventBatch
+from metering.models import EventBatch, LagEpisode
 
 _MICROSECOND = Decimal(1).scaleb(-6)
 
@@ -26,3 +26,8 @@ def aggregation_state(at: datetime) -> AggregationState:
     lag = at - as_of
     seconds = lag.days * 86_400 + lag.seconds + lag.microseconds * _MICROSECOND
     return AggregationState(as_of, Decimal(seconds))
+
+
+def open_episode() -> LagEpisode | None:
+    """Return the stretch of lag that has not ended, or None."""
+    return LagEpisode.objects.filter(closed_at=None).select_related("acknowledged_by").first()

@@ -21,7 +21,12 @@ def test_a_living_process_answers_without_the_database() -> None:
 def test_ready_means_that_every_migration_is_applied() -> None:
     health._check_migrations.cache_clear()
 
-    assert Client().get("/readyz").status_code == 200
+    response = Client().get("/readyz")
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "status": "ready", "aggregation_lag_seconds": "0", "is_lagging": False,
+    }  # fmt: skip
 
 
 @pytest.mark.django_db

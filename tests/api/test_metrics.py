@@ -1,6 +1,7 @@
 """What Prometheus reads."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -8,6 +9,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from billing_project.kernel import outbox
+from metering.models import LagEpisode
 from metering.services.aggregate import aggregate_batches
 from tests.metering.builders import a_customer, a_meter, an_event, send
 
@@ -50,6 +52,20 @@ def test_the_chain_s_backlog_is_read_from_the_database() -> None:
     assert metrics[("billing_quarantine_open_events", ())] == 0
     assert metrics[("billing_aggregation_lag_seconds", ())] == 0
     assert metrics[("billing_database_up", ())] == 1
+
+
+def test_a_scrape_opens_an_episode_of_lag_while_the_worker_is_dead(settings: Any) -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    a_meter(at)
+    a_customer(at)
+    send(at, an_event())
+    settings.BILLING_CLOCK = (at + timedelta(seconds=61)).isoformat()
+
+    metrics = scrape()
+
+    assert metrics[("billing_aggregation_lag_seconds", ())] == 61
+    assert metrics[("billing_aggregation_lag_alert", ())] == 1
+    assert LagEpisode.objects.get().opened_at == at + timedelta(seconds=61)
 
 
 def test_usage_that_nobody_can_price_is_counted() -> None:

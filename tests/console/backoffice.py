@@ -28,7 +28,7 @@ from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import renew_due
 from metering.events import EventInput
 from metering.imports import FileFormat
-from metering.models import Customer, UsageWindow
+from metering.models import Customer, LagEpisode, UsageWindow
 from metering.services.adjust import amend_event
 from metering.services.capture import capture_events
 from metering.services.customers import add_alias, create_workspace, update_customer
@@ -135,6 +135,9 @@ def _leave_waiting(by: User) -> None:
                    timestamp=NOW - timedelta(days=90), properties={"output_tokens": "1"})
     )  # fmt: skip
     capture_events(items=sent, sender="test", at=NOW)
+    LagEpisode.objects.create(
+        opened_at=CLOSED_AT, closed_at=NOW, worst_lag_seconds=90, worst_at=CLOSED_AT
+    )
     for name in ("one", "two"):
         key, _ = create_api_key(name=name, scopes=["usage:read"], at=NOW)
         IdempotencyRecord.objects.create(

@@ -36,13 +36,16 @@ QUARANTINE = {
 }  # fmt: skip
 # What each role may do, as the buttons it is shown.
 MAY = {
-    "support": {"grant_credits", "void", "expire", "credit", *QUARANTINE},
+    "support": {"grant_credits", "void", "expire", "credit", "acknowledge", *QUARANTINE},
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
         "propose_late_policy",
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
-    "engineering": {*QUARANTINE, "add_meter", "amend_stored", "cancel", "revoke", "set_right"},
+    "engineering": {
+        *QUARANTINE, "add_meter", "amend_stored", "acknowledge", "cancel", "revoke",
+        "set_right",
+    },
     "product": {"propose_late_policy"},
     "auditor": set(),
 }  # fmt: skip
