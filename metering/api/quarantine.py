@@ -195,10 +195,10 @@ class QuarantineReplayView(ApiView):
 
     @extend_schema(request=ReplaySerializer, responses=ReplayResultSerializer)
     def post(self, request: Request) -> Response:
-        """Store what has become billable, at most 1,000 rows at a time.
+        """Store what has become billable.
 
-        Without any choice it tries every open row; `tried` says how many those were, `left` how
-        many another post with `after` would try.
+        Without any choice it tries every open row, at most 1,000 at a time; `tried` says how many
+        those were, `left` how many another post with `after` would try.
         """
         values = self.valid(ReplaySerializer, request.data)
         part = replay_part(
