@@ -8,7 +8,7 @@ A rule is one version of a meter and reads the events of its own span; the texts
 stand beside each other, and their parameters carry the version in their names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from metering.aggregation import MeterRule, Operator
 Param = int | str | Decimal | datetime | list[int] | list[str] | list[datetime] | list[str | None]
 Params = dict[str, Param]
 
-_HOUR_START = "date_bin('1 hour', e.\"timestamp\", TIMESTAMPTZ '2000-01-01 00:00+00')"
+HOUR_START = "date_bin('1 hour', e.\"timestamp\", TIMESTAMPTZ '2000-01-01 00:00+00')"
 # Only what the aggregator took counts: a waiting batch is added whole, later.
 IS_AGGREGATED = "e.batch_id NOT IN (SELECT id FROM event_batch WHERE aggregated_at IS NULL)"
 
@@ -30,11 +30,6 @@ SELECT * FROM (
            {dimensions} AS dimensions, {value} AS value, e.sign, e."timestamp", e.identifier
     FROM {source} e WHERE {condition} OFFSET 0
 ) r WHERE value IS NOT NULL
-"""
-_ADDITIONS = """
-SELECT meter_id, customer_id, workspace_id, start_at, dimensions,
-       {quantity} AS quantity, {count} AS event_count
-FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, start_at, dimensions
 """
 _TOTALS = {
     "sum": "sum(value)",
@@ -65,16 +60,16 @@ def select_rows(rule: MeterRule, source: str) -> Query:
     An event that sets a level has its row in the hour in which it sets it.
     """
     condition = _is_asked(rule)
-    dimensions, dimension_params = _dimensions_text(rule)
+    names, name_params = dimension_params(rule)
     text = _ROWS.format(
         meter=_name(rule, "id"),
-        hour=_HOUR_START,
-        dimensions=dimensions,
+        hour=HOUR_START,
+        dimensions=dimensions_text(rule, names),
         value=value_of(rule),
         source=source,
         condition=condition.text,
     )
-    return Query(text, {**condition.params, **dimension_params})
+    return Query(text, {**condition.params, **name_params})
 
 
 def select_all_rows(rules: Iterable[MeterRule], source: str) -> Query:
@@ -84,16 +79,10 @@ def select_all_rows(rules: Iterable[MeterRule], source: str) -> Query:
     return Query(" UNION ALL ".join(query.text for query in queries), params)
 
 
-def select_additions(rules: Iterable[MeterRule], source: str) -> Query:
-    """Read what to add to each window; windows that are read anew get nothing but the touch."""
-    texts: list[str] = []
-    params: Params = {}
-    for rule in rules:
-        rows = select_rows(rule, source)
-        quantity, count = ("sum(sign * value)", "sum(sign)") if rule.is_additive else ("0.0", "0")
-        texts.append(_ADDITIONS.format(quantity=quantity, count=count, rows=rows.text))
-        params.update(rows.params)
-    return Query(" UNION ALL ".join(texts), params)
+def reads(rule: MeterRule) -> Query:
+    """Return the value that the meter reads from event `e`, NULL if the event does not count."""
+    condition = _is_asked(rule)
+    return Query(f"CASE WHEN {condition.text} THEN {value_of(rule)} END", condition.params)
 
 
 def counts(rule: MeterRule) -> Query:
@@ -194,17 +183,27 @@ def _passes(rule: MeterRule, number: int, operator: Operator) -> str:
     return f"NOT {among}" if operator == Operator.NE else among
 
 
-def _dimensions_text(rule: MeterRule) -> tuple[str, Params]:
-    """Build the canonical JSON of the dimensions, the text that `dimensions_key` hashes."""
-    parts, params = [], dict[str, Param]()
+def dimension_params(rule: MeterRule) -> tuple[list[str], Params]:
+    """Return the texts that read the dimensions of event `e`, and the parameters that name them."""
+    params: Params = {}
     for i, name in enumerate(rule.dimensions):
         params[f"{rule.key}_n{i}"] = name
         params[f"{rule.key}_k{i}"] = f"{',' if i else '{'}{canonical_json(name)}:"
-        parts.append(
-            f"{_name(rule, f'k{i}')}"
-            f" || coalesce(to_json(e.properties ->> {_name(rule, f'n{i}')})::text, 'null')"
-        )
-    return " || ".join([*parts, "'}'"]) if parts else "'{}'", params
+    texts = [f"e.properties ->> {_name(rule, f'n{i}')}" for i in range(len(rule.dimensions))]
+    return texts, params
+
+
+def dimensions_text(rule: MeterRule, values: Sequence[str]) -> str:
+    """Build the canonical JSON of the dimensions, the text that `dimensions_key` hashes.
+
+    Args:
+        values: What each dimension is read from.
+    """
+    parts = [
+        f"{_name(rule, f'k{i}')} || coalesce(to_json({value})::text, 'null')"
+        for i, value in enumerate(values)
+    ]
+    return " || ".join([*parts, "'}'"]) if parts else "'{}'"
 
 
 def _name(rule: MeterRule, part: str) -> str:

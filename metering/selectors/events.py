@@ -5,6 +5,7 @@ from enum import StrEnum
 from django.db import connection
 
 from billing_project.kernel.errors import NotFound
+from metering.adding_sql import select_additions
 from metering.aggregation import Properties
 from metering.exact import write_json
 from metering.models import (
@@ -17,7 +18,7 @@ from metering.models import (
     UsageWindow,
 )
 from metering.models.event import AdjustmentType, QuarantineState
-from metering.reading_sql import IS_AGGREGATED, Params, falls_into, select_additions
+from metering.reading_sql import IS_AGGREGATED, Params, falls_into
 from metering.selectors.meters import meter_rules, rule_at
 
 # One event as several versions of its properties, each with a sign: a source of reading_sql.

@@ -16,13 +16,14 @@ from django.db.models import Func, JSONField, TextField, Value
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
+from metering.adding_sql import select_additions
 from metering.aggregation import Properties
 from metering.events import BadValue, EventInput, check_properties
 from metering.exact import write_json
 from metering.judging import judge_values
 from metering.models import Customer, EventBatch, MeterEvent, MeterEventAdjustment
 from metering.models.event import AdjustmentType
-from metering.reading_sql import Params, select_additions
+from metering.reading_sql import Params
 from metering.selectors.events import (
     VERSIONS_OF_EVENT,
     find_event,

@@ -10,18 +10,18 @@ from datetime import datetime
 
 from django.db import connection
 
+from metering.adding_sql import select_additions
 from metering.aggregation import MeterRule
 from metering.reading_sql import (
     Params,
     falls_into,
     governs,
-    select_additions,
     total_of,
     value_of,
 )
 
 _UPSERT = """
-WITH used AS MATERIALIZED ({source}), reading AS ({readings})
+WITH used AS ({source}), reading AS ({readings})
 INSERT INTO usage_window (customer_id, meter_id, workspace_id, dimensions, dimensions_key, start_at,
                           quantity, event_count, revision, updated_at)
 SELECT customer_id, meter_id, workspace_id, dimensions::jsonb,
