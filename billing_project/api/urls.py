@@ -9,6 +9,7 @@ import metering.api
 import revrec.api
 from billing_project.api import health, schema
 from billing_project.api.explanations import EventExplanationsView
+from billing_project.api.near_duplicates import NearDuplicatesView
 from billing_project.api.trace import EventView, TraceView
 
 v1 = [
@@ -18,6 +19,7 @@ v1 = [
     *revrec.api.urlpatterns,
     path("events/<str:customer>/<path:identifier>", EventView.as_view()),
     path("event_explanations", EventExplanationsView.as_view()),
+    path("near_duplicates", NearDuplicatesView.as_view()),
     path("trace", TraceView.as_view()),
     path("openapi.json", schema.openapi, name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),

@@ -120,6 +120,11 @@ def _pages() -> dict[str, Any]:
             {"title": "Home", "icon": "home", "link": reverse("admin:index")},
             {"title": "Lineage", "icon": "account_tree", "link": reverse("console:lineage")},
             {"title": "Why not billed?", "icon": "help", "link": reverse("console:why")},
+            {
+                "title": "Near duplicates",
+                "icon": "content_copy",
+                "link": reverse("console:near_duplicates"),
+            },
             {"title": "Books", "icon": "fact_check", "link": reverse("console:books")},
         ]
     }

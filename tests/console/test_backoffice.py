@@ -59,7 +59,10 @@ def office(db: None, settings: Any) -> Office:
 
 def own_pages() -> list[str]:
     """List the console's pages and every list."""
-    names = ("admin:index", "console:lineage", "console:books")
+    names = (
+        *("admin:index", "console:lineage", "console:books"),
+        *("console:why", "console:near_duplicates"),
+    )
     return [*(reverse(name) for name in names), *(list_of(model) for model, _ in pages())]
 
 

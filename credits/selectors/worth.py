@@ -1,0 +1,64 @@
+"""What a quantity would be charged by the rates that govern; nothing is rated by asking."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from billing_project.kernel.period import hour_of
+from credits.models import Rate
+from credits.rating import charge_of
+from credits.selectors.facts import Rulebook
+from metering.aggregation import dimensions_key
+from metering.models import UsageWindow
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A quantity of one meter, and when it was used."""
+
+    customer_id: int
+    meter_id: int
+    dimensions: Mapping[str, str | None]
+    at: datetime
+    quantity: Decimal
+
+
+def worth_of(groups: Iterable[list[Reading]]) -> list[dict[str, Decimal]]:
+    """Return what each group would be charged, by pricing unit; what has no rate adds nothing."""
+    rules: dict[int, Rulebook] = {}
+    found = [[(one, _rate(one, rules)) for one in group] for group in groups]
+    units = _units({rate.pk for group in found for _, rate in group if rate})
+    return [_charged(group, units) for group in found]
+
+
+def _rate(reading: Reading, rules: dict[int, Rulebook]) -> Rate | None:
+    """Find the rate; a customer's rules are read once."""
+    if reading.customer_id not in rules:
+        rules[reading.customer_id] = Rulebook(reading.customer_id)
+    return rules[reading.customer_id].rate_of(_window(reading))
+
+
+def _charged(group: list[tuple[Reading, Rate | None]], units: dict[int, str]) -> dict[str, Decimal]:
+    charges: dict[str, Decimal] = {}
+    for reading, rate in group:
+        if rate is not None:
+            unit, charge = units[rate.pk], charge_of(reading.quantity, rate.unit_price).total
+            charges[unit] = charges.get(unit, Decimal(0)) + charge
+    return charges
+
+
+def _units(rate_ids: set[int]) -> dict[int, str]:
+    rates = Rate.objects.filter(pk__in=rate_ids)
+    return dict(rates.values_list("pk", "version__rate_card__pricing_unit__code"))
+
+
+def _window(reading: Reading) -> UsageWindow:
+    """Make the window that such a quantity would be in; it is never saved."""
+    return UsageWindow(
+        customer_id=reading.customer_id,
+        meter_id=reading.meter_id,
+        dimensions=dict(reading.dimensions),
+        dimensions_key=dimensions_key(reading.dimensions),
+        start_at=hour_of(reading.at),
+    )
