@@ -1,22 +1,44 @@
 """What waits in quarantine: each event with what can be done for it."""
 
-from django.contrib import admin
+from typing import cast
 
-from billing_project.kernel.backoffice.actions import form_action
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
+
+from billing_project.kernel.backoffice.actions import FormAction, form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import badge, document, link, moment, sentence
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
+from billing_project.kernel.exporting import FORMATS, pieces
 from billing_project.kernel.models import User
-from metering.admin.quarantine_forms import ConflictForm, MapForm, ReplayForm
+from metering.admin.quarantine_forms import ConflictForm, MapForm, ReplayForm, SelectionForm
 from metering.models import QuarantinedEvent
 from metering.models.event import QuarantineReason, QuarantineState
+from metering.selectors.unmatched import COLUMNS, unmatched_rows
 from metering.services.mapping import map_customer_id
-from metering.services.quarantine import ReplayResult, dismiss_quarantined, replay_quarantine
+from metering.services.quarantine import (
+    AT_ONCE,
+    ReplayResult,
+    dismiss_quarantined,
+    replay_quarantine,
+)
 from metering.services.workbench import amend_stored_event, keep_stored_event
 
 MAY_REPLAY = "metering.replay_quarantinedevent"
 _MAY_ADJUST = "metering.adjust_meterevent"
+DISMISS_SELECTED = FormAction(
+    "Dismiss selected",
+    MAY_REPLAY,
+    SelectionForm,
+    offered=lambda subject: True,
+    refusal=lambda user, subject: "",
+    explanation="The events are kept, but will never be billed.",
+    is_final=True,
+    takes_away=True,
+)
 STATES = {"open": "wait", "replayed": "good", "amended": "good", "dismissed": ""}
 
 
@@ -75,7 +97,55 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
             },
         ),
     )
+    actions = ("download_selected", "replay_selected", "dismiss_selected")
     actions_detail = ("map_customer", "keep_stored", "amend_stored", "replay", "dismiss")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the person may act on what is selected."""
+        return bool(request.user.has_perm(MAY_REPLAY))
+
+    @admin.action(description="Download as CSV", permissions=["view"])
+    def download_selected(
+        self, request: HttpRequest, queryset: QuerySet[QuarantinedEvent]
+    ) -> StreamingHttpResponse:
+        """Stream what is selected, or all that is filtered: the unmatched-event report."""
+        body = pieces("csv", COLUMNS, unmatched_rows(queryset))
+        response = StreamingHttpResponse(body, content_type=FORMATS["csv"])
+        response["Content-Disposition"] = 'attachment; filename="unmatched.csv"'
+        return response
+
+    @admin.action(description="Replay selected", permissions=["replay"])
+    def replay_selected(self, request: HttpRequest, queryset: QuerySet[QuarantinedEvent]) -> None:
+        """Send what is selected through the door again, at most a thousand events."""
+        ids = _first_open(queryset)
+        done = replay_quarantine(by=cast(User, request.user), at=now(), ids=ids)
+        self.message_user(request, f"{told(done)}{_capped(ids)}")
+
+    @admin.action(description="Dismiss selected", permissions=["replay"])
+    def dismiss_selected(
+        self, request: HttpRequest, queryset: QuerySet[QuarantinedEvent]
+    ) -> HttpResponse | None:
+        """Ask for the reason, then dismiss what is selected, at most a thousand events."""
+        ids, user = _first_open(queryset), cast(User, request.user)
+        form = SelectionForm(request.POST if "apply" in request.POST else None, subject=user)
+        form.ids = ids
+        if form.is_bound and form.is_valid():
+            reason = form.cleaned_data["reason"]
+            count = dismiss_quarantined(ids=ids, reason=reason, by=user, at=now())
+            self.message_user(request, f"Dismissed {count:,}.{_capped(ids)}")
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Dismiss selected",
+            "subject_url": request.get_full_path(),
+            "form": form,
+            "action": DISMISS_SELECTED,
+            "refusal": "",
+            "media": self.media + form.media,
+        }
+        status = 422 if form.is_bound else 200
+        return TemplateResponse(request, "backoffice/action.html", context, status=status)
 
     @form_action(
         "Map to customer",
@@ -157,6 +227,17 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
         reason = form.cleaned_data["reason"]
         dismiss_quarantined(ids=[event.pk], reason=reason, by=by, at=now())
         return f"Dismissed {event}."
+
+
+def _first_open(rows: QuerySet[QuarantinedEvent]) -> list[int]:
+    """Return the first of the selected rows that are open, as many as one transaction takes."""
+    waiting = rows.filter(state=QuarantineState.OPEN).order_by("id")
+    return list(waiting.values_list("pk", flat=True)[:AT_ONCE])
+
+
+def _capped(ids: list[int]) -> str:
+    is_capped = len(ids) == AT_ONCE
+    return f" These were the first {AT_ONCE:,}: do it again for the rest." if is_capped else ""
 
 
 def told(done: ReplayResult) -> str:

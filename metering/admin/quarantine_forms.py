@@ -1,5 +1,6 @@
 """Forms of the quarantine workbench: whom to ask, what to make, what to decide."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -85,6 +86,17 @@ class ReplayForm(ActionForm):
             "reason": {"reason": event.reason},
         }
         return choices[self.cleaned_data["scope"]]
+
+
+class SelectionForm(ReasonForm):
+    """Why what is selected in a list is dismissed; carries the selection on."""
+
+    before_template = "backoffice/selection.html"
+    ids: Sequence[int] = ()
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List how much is selected and open."""
+        return [("Open events selected", f"{len(self.ids):,}")]
 
 
 class GroupForm(ActionForm):

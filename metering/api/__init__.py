@@ -5,6 +5,7 @@ from django.urls import path
 from metering.api.adjustments import EventAdjustmentsView
 from metering.api.customers import CustomersView, CustomerView, WorkspacesView
 from metering.api.events import EventsView
+from metering.api.exports import UnmatchedExportView
 from metering.api.meters import MetersView, MeterVersionsView, MeterVersionWithdrawalView
 from metering.api.quarantine import (
     QuarantineDismissView,
@@ -25,6 +26,7 @@ urlpatterns = [
     path("meters/<str:code>/versions/<int:number>/withdraw", MeterVersionWithdrawalView.as_view()),
     path("event_adjustments", EventAdjustmentsView.as_view()),
     path("usage", UsageView.as_view()),
+    path("exports/unmatched", UnmatchedExportView.as_view()),
     path("quarantine", QuarantineView.as_view()),
     path("quarantine/groups", QuarantineGroupsView.as_view()),
     path("quarantine/dismiss", QuarantineDismissView.as_view()),

@@ -104,7 +104,7 @@ def near_duplicates(customer: Customer | None, start: datetime, end: datetime) -
     named = Customer.objects.all() if customer is None else Customer.objects.filter(pk=customer.pk)
     names = dict(named.values_list("pk", "external_id"))
     rows = _rows({"customers": list(names), "start": start, "end": end})
-    rules = rules_by_event_name(row.event_name for row in rows)
+    rules = rules_by_event_name()
     return [_cluster(row, names[row.customer_id], rules.get(row.event_name, [])) for row in rows]
 
 
