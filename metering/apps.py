@@ -11,4 +11,4 @@ class MeteringConfig(AppConfig):
     def ready(self) -> None:
         """Register this app's checks of the books, and what its versions consist of."""
         from metering import checks  # noqa: F401
-        from metering.selectors import late  # noqa: F401
+        from metering.selectors import backfills, late  # noqa: F401

@@ -23,7 +23,7 @@ class AdjustmentSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField(read_only=True)
     customer = ExternalIdField(source="customer.external_id")
     identifier = serializers.RegexField(r"^[A-Za-z0-9._:/-]{1,128}\Z")
-    type = serializers.ChoiceField(AdjustmentType.choices)
+    type = serializers.ChoiceField([AdjustmentType.CANCEL.value, AdjustmentType.AMEND.value])
     properties = serializers.DictField(required=False, allow_null=True, default=None)
     reason = serializers.CharField(max_length=500)
     created_at = UtcDateTimeField(read_only=True)

@@ -1,5 +1,13 @@
 """What was used, by whom: everything here is a quantity, never credits or money."""
 
+from metering.models.backfill import (
+    Backfill,
+    BackfillBatch,
+    BackfillError,
+    BackfillEvent,
+    BackfillProposal,
+    BackfillState,
+)
 from metering.models.customer import Customer, CustomerAlias, Workspace
 from metering.models.event import (
     EventBatch,
@@ -26,6 +34,12 @@ from metering.models.window import UsageLevel, UsageWindow
 __all__ = [
     "Aggregation",
     "AppliedRepair",
+    "Backfill",
+    "BackfillBatch",
+    "BackfillError",
+    "BackfillEvent",
+    "BackfillProposal",
+    "BackfillState",
     "Customer",
     "CustomerAlias",
     "EventBatch",

@@ -182,10 +182,15 @@ class EventRejection(models.Model):
 class AdjustmentType(models.TextChoices):
     CANCEL = "cancel"
     AMEND = "amend"
+    REINSTATE = "reinstate"  # After a cancellation, by a backfill: the event counts again.
 
 
 class MeterEventAdjustment(models.Model):
-    """A signed correction of one event, added later; the newest one of an event governs."""
+    """A signed correction of one event, added later; the newest one of an event governs.
+
+    A cancelled event stays so until a backfill reinstates it, which begins a new generation: in
+    each an event is cancelled once at most.
+    """
 
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
     identifier = models.CharField(max_length=128)
@@ -198,6 +203,10 @@ class MeterEventAdjustment(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField()
+    backfill = models.ForeignKey(
+        "metering.Backfill", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    generation = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
         db_table = "meter_event_adjustment"
@@ -205,13 +214,19 @@ class MeterEventAdjustment(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(type="cancel", properties__isnull=True)
-                | Q(type="amend", properties__isnull=False),
+                | Q(type="amend", properties__isnull=False)
+                | Q(type="reinstate", properties__isnull=False, backfill__isnull=False),
                 name="meter_event_adjustment_amend_has_properties",
             ),
             models.UniqueConstraint(
-                fields=["event_id"],
+                fields=["event_id", "generation"],
                 condition=Q(type="cancel"),
                 name="meter_event_adjustment_cancel_once",
+            ),
+            models.UniqueConstraint(
+                fields=["event_id", "generation"],
+                condition=Q(type="reinstate"),
+                name="meter_event_adjustment_reinstate_once",
             ),
         ]
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Count
+
 from metering.models import MeterEventAdjustment
 
 _NAMED = 20
@@ -10,7 +12,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class Adjusted:
-    """How many adjustments there were, and the newest of them ("cancel req-2")."""
+    """How many corrections there were, and the newest of them ("cancel req-2", "backfill 7")."""
 
     count: int
     named: tuple[str, ...]
@@ -32,5 +34,11 @@ def adjusted_since(customer_id: int, start: datetime, end: datetime, since: date
         timestamp__lt=end,
         created_at__gte=since,
     )
-    newest = rows.order_by("-id").values_list("type", "identifier")[:_NAMED]
-    return Adjusted(rows.count(), tuple(f"{kind} {identifier}" for kind, identifier in newest))
+    single = rows.filter(backfill__isnull=True)
+    newest = single.order_by("-id").values_list("type", "identifier")[:_NAMED]
+    by_backfill = (
+        rows.filter(backfill__isnull=False).values_list("backfill_id").order_by("-backfill_id")
+    )
+    named = [f"backfill {pk} ({count:,} events)" for pk, count in by_backfill.annotate(Count("id"))]
+    named += [f"{kind} {identifier}" for kind, identifier in newest]
+    return Adjusted(single.count() + len(named) - len(newest), tuple(named[:_NAMED]))

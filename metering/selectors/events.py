@@ -134,7 +134,7 @@ def windows_of_event(event: MeterEvent) -> list[UsageWindow]:
 
     A cancelled event keeps its windows: it was counted there and taken back there.
     """
-    adjustments = MeterEventAdjustment.objects.filter(event_id=event.pk, type=AdjustmentType.AMEND)
+    adjustments = MeterEventAdjustment.objects.filter(event_id=event.pk, properties__isnull=False)
     versions = [event.properties, *adjustments.values_list("properties", flat=True)]
     additions = select_additions(meter_rules([event.event_name]), "used")
     if not additions.text:

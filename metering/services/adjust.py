@@ -10,20 +10,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from django.db.models import Func, JSONField, TextField, Value
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
-from metering.adding_sql import select_additions
 from metering.aggregation import Properties
 from metering.events import BadValue, EventInput, check_properties
 from metering.exact import write_json
 from metering.judging import judge_values
 from metering.models import Customer, EventBatch, MeterEvent, MeterEventAdjustment
 from metering.models.event import AdjustmentType
-from metering.reading_sql import Params
 from metering.selectors.events import (
     VERSIONS_OF_EVENT,
     find_event,
@@ -32,25 +29,17 @@ from metering.selectors.events import (
 )
 from metering.selectors.meters import meter_rules
 from metering.services.aggregate import announce_usage
-from metering.services.levels import settle_levels
+from metering.services.moving import move_usage
 from metering.services.retrying import atomic_with_retries
-from metering.services.windows import add_to_windows, reread_windows
-
-_MOVE = """
-WITH used AS ({source}), reading AS ({readings})
-UPDATE usage_window w
-SET quantity = w.quantity + d.quantity, event_count = w.event_count + d.event_count
-FROM reading d
-WHERE w.customer_id = d.customer_id AND w.meter_id = d.meter_id AND w.start_at = d.start_at
-  AND w.workspace_id IS NOT DISTINCT FROM d.workspace_id AND w.dimensions = d.dimensions::jsonb
-"""
 
 
 @atomic_with_retries
 def cancel_event(
     *, customer: Customer, identifier: str, reason: str, by: User, at: datetime
 ) -> MeterEventAdjustment:
-    """Take an event out of usage for good; cancelling again returns the same adjustment.
+    """Take an event out of usage; cancelling again returns the same adjustment.
+
+    Only a backfill, which somebody else approves, can bring it back.
 
     Raises:
         NotFound: no such event is stored.
@@ -60,8 +49,7 @@ def cancel_event(
     newest = newest_adjustment(event)
     if newest is not None and newest.type == AdjustmentType.CANCEL:
         return newest
-    before = _said(event, newest)
-    return _adjust(event, AdjustmentType.CANCEL, before, None, reason, by, at)
+    return _adjust(event, AdjustmentType.CANCEL, newest, None, reason, by, at)
 
 
 @atomic_with_retries
@@ -92,8 +80,7 @@ def amend_event(
     if newest is not None and write_json(newest.properties) == write_json(checked):
         return newest
     _check_values(event, checked)
-    before = _said(event, newest)
-    return _adjust(event, AdjustmentType.AMEND, before, checked, reason, by, at)
+    return _adjust(event, AdjustmentType.AMEND, newest, checked, reason, by, at)
 
 
 def _locked_event(customer: Customer, identifier: str, reason: str) -> MeterEvent:
@@ -138,12 +125,13 @@ def _check_values(event: MeterEvent, properties: Properties) -> None:
 def _adjust(
     event: MeterEvent,
     kind: AdjustmentType,
-    before: Properties,
+    newest: MeterEventAdjustment | None,
     after: Properties | None,
     reason: str,
     by: User,
     at: datetime,
 ) -> MeterEventAdjustment:
+    before = _said(event, newest)
     adjustment = MeterEventAdjustment.objects.create(
         customer_id=event.customer_id,
         identifier=event.identifier,
@@ -154,6 +142,7 @@ def _adjust(
         reason=reason,
         created_by=by,
         created_at=at,
+        generation=newest.generation if newest else 0,
     )
     adjustment.refresh_from_db()
     if EventBatch.objects.filter(pk=event.batch_id, aggregated_at__isnull=False).exists():
@@ -166,24 +155,11 @@ def _correct_windows(
     event: MeterEvent, before: Properties, after: Properties | None, at: datetime
 ) -> None:
     """Lock every window that loses or gains the event, then move the difference."""
-    versions = [before] if after is None else [before, after]
-    rules = meter_rules([event.event_name])
-    touch = versions_of(event, [(properties, 0) for properties in versions])
-    touched = add_to_windows(VERSIONS_OF_EVENT, touch, rules, at)
-    signs = (-1, 1)[: len(versions)]
-    _move(versions_of(event, list(zip(versions, signs, strict=True))), event.event_name)
-    reread_windows(touched, rules)
-    touched += settle_levels(VERSIONS_OF_EVENT, touch, rules, at)
+    versions = [(before, -1)] if after is None else [(before, -1), (after, 1)]
+    touched = move_usage(
+        VERSIONS_OF_EVENT, versions_of(event, versions), meter_rules([event.event_name]), at
+    )
     announce_usage(touched, at)
-
-
-def _move(versions: Params, event_name: str) -> None:
-    additive = [rule for rule in meter_rules([event_name]) if rule.is_additive]
-    readings = select_additions(additive, "used")
-    if readings.text:
-        text = _MOVE.format(source=VERSIONS_OF_EVENT, readings=readings.text)
-        with connection.cursor() as cursor:
-            cursor.execute(text, {**readings.params, **versions})
 
 
 def _exact(properties: Properties) -> Func:
