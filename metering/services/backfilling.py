@@ -4,7 +4,6 @@ Order of locks: backfill, batches by id, identities, windows by key, outbox. An 
 while a backfill is applied is not in its plan: it stays, and the next preview shows it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +15,6 @@ from billing_project.kernel.models import PolicyStatus, User
 from metering.models import (
     Backfill,
     BackfillBatch,
-    BackfillEvent,
     BackfillProposal,
     BackfillState,
     EventBatch,
@@ -44,6 +42,12 @@ INSERT INTO meter_event_adjustment (customer_id, identifier, event_id, "timestam
 SELECT %(customer)s, identifier, event_id, "timestamp", kind, after, %(reason)s, %(by)s, %(at)s,
        %(backfill)s, generation + (kind = 'reinstate')::integer
 FROM backfill_plan WHERE kind IN ('cancel', 'amend', 'reinstate') ORDER BY event_id
+"""
+_NEW = """
+SELECT b.identifier, b.workspace_id, b.event_name, b."timestamp", b.content_sha256,
+       b.properties::text
+FROM backfill_event b JOIN backfill_plan p ON p.identifier = b.identifier AND p.kind = 'add'
+WHERE b.backfill_id = %(backfill)s ORDER BY b.identifier
 """
 _FIND_ADDED = """
 UPDATE backfill_plan p SET event_id = e.id, batch_id = e.batch_id
@@ -140,7 +144,7 @@ def carry_out(
             code="identifier_conflict",
         )
     if counts.add:
-        _add(backfill, counts.add, at)
+        _add(backfill, at)
     _adjust(backfill, f"{str(backfill).capitalize()}: {backfill.reason}", by, at)
     _move(backfill, at)
     return Carried(counts, state_sha256)
@@ -162,14 +166,17 @@ def _approved(backfill: Backfill) -> BackfillProposal:
     return proposal
 
 
-def _add(backfill: Backfill, expected: int, at: datetime) -> None:
-    """Store the new events by the usual way, as batches that are aggregated here."""
-    stored = sum(len(store_events(chunk, at)) for chunk in _new_events(backfill))
-    if stored != expected:
-        raise Conflict(
-            "an event of the backfill was stored meanwhile; submit the backfill again",
-            code="backfill_state_changed",
-        )
+def _add(backfill: Backfill, at: datetime) -> None:
+    """Store the new events in the usual way, as batches that are aggregated here.
+
+    Where one was stored by a request meanwhile, the whole is repeated, and finds the range changed.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_NEW, {"backfill": backfill.pk})
+        rows = cursor.fetchall()
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        store_events([NewEvent(backfill.customer_id, *row) for row in chunk], at)
     with connection.cursor() as cursor:
         cursor.execute(_FIND_ADDED, {"customer": backfill.customer_id})
         cursor.execute(_ADDED_BATCHES)
@@ -177,29 +184,6 @@ def _add(backfill: Backfill, expected: int, at: datetime) -> None:
     EventBatch.objects.filter(pk__in=batches).update(aggregated_at=at)
     BackfillBatch.objects.bulk_create(
         BackfillBatch(backfill=backfill, batch_id=batch_id) for batch_id in batches
-    )
-
-
-def _new_events(backfill: Backfill) -> Iterator[list[NewEvent]]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT identifier FROM backfill_plan WHERE kind = 'add' ORDER BY 1")
-        names = [name for (name,) in cursor.fetchall()]
-    for start in range(0, len(names), _CHUNK):
-        rows = BackfillEvent.objects.filter(
-            backfill=backfill, identifier__in=names[start : start + _CHUNK]
-        )
-        yield [_new_event(row, backfill.customer_id) for row in rows]
-
-
-def _new_event(row: BackfillEvent, customer_id: int) -> NewEvent:
-    return NewEvent(
-        customer_id=customer_id,
-        workspace_id=row.workspace_id,
-        event_name=row.event_name,
-        identifier=row.identifier,
-        timestamp=row.timestamp,
-        sha256=bytes(row.content_sha256),
-        properties=row.properties,
     )
 
 

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Generic, TypeVar
-
-from django.db import transaction
+from typing import Any, Generic, TypeVar
 
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
@@ -19,6 +17,7 @@ from metering.models import Backfill, BackfillEvent, UsageWindow
 from metering.selectors.windows import windows_in
 from metering.services.aggregate import aggregate_batches
 from metering.services.backfilling import Carried, carry_out
+from metering.services.retrying import atomic_with_retries
 
 T = TypeVar("T")
 _Key = tuple[str, str, str, str, tuple[tuple[str, str], ...]]  # Time, meter, unit, workspace, ...
@@ -26,7 +25,11 @@ _ZERO = Decimal(0)
 
 
 class _TakenBack(Exception):
-    """Ends the trial run, so that nothing of it is kept."""
+    """Ends the trial run, so that nothing of it is kept; carries what was seen."""
+
+    def __init__(self, seen: Any) -> None:
+        super().__init__()
+        self.seen = seen
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,17 @@ def try_backfill(
         Conflict: an identifier is stored elsewhere.
     """
     aggregate_batches(at=at)
-    found: list[Preview[T]] = []
     try:
-        with transaction.atomic():
-            found.append(_tried(backfill, by, at, measure))
-            raise _TakenBack
-    except _TakenBack:
-        return found[0]
+        _try(backfill, by, at, measure)
+    except _TakenBack as end:
+        seen: Preview[T] = end.seen
+        return seen
+    raise AssertionError("a trial ends by being taken back")
+
+
+@atomic_with_retries
+def _try(backfill: Backfill, by: User, at: datetime, measure: Callable[[], T]) -> None:
+    raise _TakenBack(_tried(backfill, by, at, measure))
 
 
 def _tried(backfill: Backfill, by: User, at: datetime, measure: Callable[[], T]) -> Preview[T]:
