@@ -32,6 +32,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.manage_meter",
         "metering.replay_quarantinedevent",
         "metering.adjust_meterevent",
+        "metering.make_backfill",
         "metering.import_events",
         "metering.repair_usagewindow",
         "metering.acknowledge_lagepisode",

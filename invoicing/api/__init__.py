@@ -2,6 +2,17 @@
 
 from django.urls import path
 
+from invoicing.api.backfills import (
+    BackfillApplyView,
+    BackfillDiscardView,
+    BackfillEventsView,
+    BackfillFaultsView,
+    BackfillPreviewView,
+    BackfillRevertView,
+    BackfillSubmitView,
+    BackfillsView,
+    BackfillView,
+)
 from invoicing.api.credit_notes import (
     CreditNotePdfView,
     CreditNotePreviewView,
@@ -24,6 +35,15 @@ urlpatterns = [
     path("invoices/<str:number>", InvoiceView.as_view()),
     path("invoices/<str:number>/pdf", InvoicePdfView.as_view()),
     path("invoices/<str:number>/lines/<int:position>/events", LineEventsView.as_view()),
+    path("backfills", BackfillsView.as_view()),
+    path("backfills/<int:backfill_id>", BackfillView.as_view()),
+    path("backfills/<int:backfill_id>/events", BackfillEventsView.as_view()),
+    path("backfills/<int:backfill_id>/faults", BackfillFaultsView.as_view()),
+    path("backfills/<int:backfill_id>/preview", BackfillPreviewView.as_view()),
+    path("backfills/<int:backfill_id>/submit", BackfillSubmitView.as_view()),
+    path("backfills/<int:backfill_id>/apply", BackfillApplyView.as_view()),
+    path("backfills/<int:backfill_id>/revert", BackfillRevertView.as_view()),
+    path("backfills/<int:backfill_id>/discard", BackfillDiscardView.as_view()),
     path("credit_notes", CreditNotesView.as_view()),
     path("credit_notes/preview", CreditNotePreviewView.as_view()),
     path("credit_notes/<str:number>", CreditNoteView.as_view()),

@@ -1,15 +1,17 @@
 """Who is billed, under which names, and the parts of them that use."""
 
 from django.contrib import admin
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import HistoryAdmin, ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import link, moment
+from billing_project.kernel.backoffice.display import link, moment, object_link
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from metering.admin.late import LatePolicyForm
+from metering.admin.ranges import BackfillRangeForm
 from metering.models import (
     Customer,
     CustomerAlias,
@@ -19,6 +21,7 @@ from metering.models import (
     UsageWindow,
     Workspace,
 )
+from metering.services.backfills import start_backfill
 from metering.services.late import propose_late_event_policy
 
 
@@ -55,7 +58,7 @@ class CustomerAdmin(HistoryAdmin):
     search_help_text = "External id, alias, name or email"
     fields = ("external_id", "name", "currency", "time_zone", "country", "email", "created_at")
     inlines = (WorkspaceInline, AliasInline)
-    actions_detail: tuple[str, ...] = ("propose_late_policy",)
+    actions_detail: tuple[str, ...] = ("propose_late_policy", "backfill_usage")
 
     @form_action(
         "Propose late-event rule",
@@ -77,6 +80,28 @@ class CustomerAdmin(HistoryAdmin):
             at=now(),
         )
         return f"Proposed {policy.policy_change.subject}: a finance approver decides."
+
+    @form_action(
+        "Backfill usage",
+        permission="metering.make_backfill",
+        form=BackfillRangeForm,
+        icon="history",
+        explanation="Begins to replace the customer's events of a time range as one object. Its"
+        " events are uploaded next; nothing changes before somebody else approved it.",
+    )
+    def backfill_usage(self, by: User, customer: Customer, form: BackfillRangeForm) -> str:
+        """Begin a backfill."""
+        data = form.cleaned_data
+        backfill = start_backfill(
+            customer=customer,
+            start_at=data["start_at"],
+            end_at=data["end_at"],
+            event_names=data["event_names"],
+            reason=data["reason"],
+            by=by,
+            at=now(),
+        )
+        return format_html("Began {}: upload its events.", object_link(backfill))
 
 
 @admin.register(Workspace)

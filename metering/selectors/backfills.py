@@ -69,6 +69,11 @@ def counts_of(backfill: Backfill) -> BackfillCounts:
     )
 
 
+def errors_of(backfill: Backfill) -> QuerySet[BackfillError]:
+    """List a backfill's lines with faults, the newest first."""
+    return BackfillError.objects.filter(backfill=backfill).order_by("-id")
+
+
 def error_file(backfill: Backfill) -> Iterator[str]:
     """Write the faults of a backfill's lines as CSV, row by row."""
     yield _csv_row(["line", "identifier", "code", "detail"])

@@ -14,6 +14,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
 from metering.aggregation import ADDITIVE
 from metering.models import Backfill, BackfillEvent, UsageWindow
+from metering.selectors.meters import meter_rules
 from metering.selectors.windows import windows_in
 from metering.services.aggregate import aggregate_batches
 from metering.services.backfilling import Carried, carry_out
@@ -99,9 +100,9 @@ def _try(backfill: Backfill, by: User, at: datetime, measure: Callable[[], T]) -
 
 
 def _tried(backfill: Backfill, by: User, at: datetime, measure: Callable[[], T]) -> Preview[T]:
-    before, quantities_before = measure(), _quantities(backfill)
+    before, quantities_before = measure(), _quantities(backfill, at)
     carried = carry_out(backfill, by, at)
-    quantities_after = _quantities(backfill)
+    quantities_after = _quantities(backfill, at)
     return Preview(
         line_count=BackfillEvent.objects.filter(backfill=backfill).count(),
         carried=carried,
@@ -119,9 +120,12 @@ def _changes(before: dict[_Key, Decimal], after: dict[_Key, Decimal]) -> tuple[Q
     )
 
 
-def _quantities(backfill: Backfill) -> dict[_Key, Decimal]:
+def _quantities(backfill: Backfill, at: datetime) -> dict[_Key, Decimal]:
+    """Sum the windows of the range, and of what follows where levels go on."""
     totals: dict[_Key, Decimal] = {}
-    windows = windows_in(backfill.customer_id, backfill.start_at, backfill.end_at)
+    has_levels = any(rule.is_level for rule in meter_rules(backfill.event_names or None))
+    end = max(backfill.end_at, at) if has_levels else backfill.end_at
+    windows = windows_in(backfill.customer_id, backfill.start_at, end)
     for window in windows.iterator(chunk_size=5000):
         key = _key(window)
         totals[key] = totals.get(key, _ZERO) + window.quantity

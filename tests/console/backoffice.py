@@ -23,13 +23,15 @@ from billing_project.kernel.users import ROLES
 from credits.services.policies import propose_credit_policy
 from credits.services.rates import RateInput, propose_rate_card_version
 from invoicing.models import Invoice, LineKind
+from invoicing.services.backfills import submit_backfill
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import renew_due
-from metering.events import EventInput
+from metering.events import BadItem, EventInput
 from metering.imports import FileFormat
 from metering.models import Customer, LagEpisode, UsageWindow
 from metering.services.adjust import amend_event
+from metering.services.backfills import Line, add_backfill_lines, start_backfill
 from metering.services.capture import capture_events
 from metering.services.customers import add_alias, create_workspace, update_customer
 from metering.services.imports import ImportFile, import_stream, start_import
@@ -39,6 +41,7 @@ from metering.services.replaying import Difference
 from revrec.services.recognise import recognise_customer
 from tests.console.chain import CLOSED_AT, USED_AT, Chain, run_chain
 from tests.invoicing.builders import Shop, sell_plan, use
+from tests.metering.late import a_late_policy
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)  # The first period has ended, October too.
 CLOCK = NOW.isoformat()
@@ -70,6 +73,7 @@ def open_office() -> Office:
         recognise_customer(customer_id=customer.pk, by=shop.worker, at=CLOSED_AT)
     _import_files(shop.maker)
     _propose_repairs()
+    _begin_backfills(shop)
     policy = propose_credit_policy(proposal=_wish(), by=shop.maker, at=NOW)
     return Office(chain, policy.policy_change)
 
@@ -117,6 +121,30 @@ def _price_anew(shop: Shop) -> None:
     propose_rate_card_version(
         rate_card=shop.rate_card, rates=rates, proposal=_wish(), by=shop.maker, at=NOW
     )
+
+
+def _begin_backfills(shop: Shop) -> None:
+    """Leave two backfills with an event and a fault each, one of them submitted."""
+    for customer in Customer.objects.order_by("-pk"):
+        backfill = start_backfill(
+            customer=customer, start_at=USED_AT.replace(hour=0), by=shop.maker, at=NOW,
+            end_at=USED_AT.replace(hour=0) + timedelta(days=1), reason=HOSTILE,
+        )  # fmt: skip
+        event = EventInput(
+            event_name="llm_request", identifier=f"again-{customer.external_id}",
+            customer=customer.external_id, timestamp=USED_AT, properties={"output_tokens": "3"},
+        )  # fmt: skip
+        lines = [Line(1, event)]
+        add_backfill_lines(backfill=backfill, lines=lines, by=shop.maker, at=NOW)
+        submit_backfill(backfill=backfill, by=shop.maker, at=NOW)
+        a_late_policy("quarantine", NOW + timedelta(days=9), customer, is_approved=False)
+    for name in ("acme", "beta"):
+        backfill = start_backfill(
+            customer=Customer.objects.get(external_id=name), start_at=USED_AT.replace(hour=0),
+            end_at=USED_AT.replace(hour=1), reason=HOSTILE, by=shop.maker, at=NOW,
+        )  # fmt: skip
+        fault = Line(1, BadItem("is not readable as an event"))
+        add_backfill_lines(backfill=backfill, lines=[fault], by=shop.maker, at=NOW)
 
 
 def _wish() -> Proposal:

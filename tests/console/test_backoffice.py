@@ -45,6 +45,7 @@ MAY = {
     "engineering": {
         *QUARANTINE, "add_meter", "amend_stored", "acknowledge", "cancel", "revoke",
         "set_right",
+        "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
     "product": {"propose_late_policy"},
     "auditor": set(),
@@ -280,5 +281,6 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
     # An identity cannot be addressed; the others are rows on the page of what they are part of, or
     # sums of the rated usage that has its page.
     assert missing == {
-        "EventIdentity", "CreditNoteLine", "RevenueScheduleLine", "RateTotal", "WindowRating",
+        "BackfillBatch", "EventIdentity", "CreditNoteLine", "RevenueScheduleLine", "RateTotal",
+        "WindowRating",
     }  # fmt: skip

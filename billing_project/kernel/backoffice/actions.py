@@ -111,7 +111,8 @@ def _respond(
         return response
     if not admin.has_view_permission(request, subject):
         raise PermissionDenied
-    form = spec.form(request.POST if request.method == "POST" else None, subject=subject)
+    sent = (request.POST, request.FILES) if request.method == "POST" else (None, None)
+    form = spec.form(*sent, subject=subject)
     refusal = spec.refusal(user, subject)
     if form.is_bound and _succeeds(admin, request, user, subject, form, refusal, run):
         return HttpResponseRedirect(object_url(subject))

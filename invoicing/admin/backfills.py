@@ -1,0 +1,426 @@
+"""Backfills of usage: upload, preview in quantity and money, submit, apply, revert."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.widgets import UnfoldAdminFileFieldWidget
+
+from billing_project.kernel.backoffice.actions import form_action, page_action
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    object_url,
+    pairs,
+)
+from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
+from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import PolicyStatus, User
+from invoicing.admin.backfill_effect import shown_effect
+from invoicing.services.backfills import preview_backfill, submit_backfill
+from metering.models import (
+    Backfill,
+    BackfillBatch,
+    BackfillError,
+    BackfillEvent,
+    BackfillProposal,
+    BackfillState,
+    Customer,
+    MeterEventAdjustment,
+)
+from metering.selectors.backfills import counts_of, error_file, newest_proposal
+from metering.services.backfill_files import upload_backfill_file
+from metering.services.backfilling import apply_backfill, revert_backfill
+from metering.services.backfills import discard_backfill
+
+_MAY = "metering.make_backfill"
+_STATES = {"open": "info", "submitted": "wait", "applied": "good", "reverted": "", "discarded": ""}
+
+
+def _is_open(backfill: Backfill) -> bool:
+    return backfill.state == BackfillState.OPEN
+
+
+def _is_unapplied(backfill: Backfill) -> bool:
+    return backfill.state in (BackfillState.OPEN, BackfillState.SUBMITTED)
+
+
+def _is_submitted(backfill: Backfill) -> bool:
+    return backfill.state == BackfillState.SUBMITTED
+
+
+def _is_applied(backfill: Backfill) -> bool:
+    return backfill.state == BackfillState.APPLIED
+
+
+def _undecided(user: User, backfill: Backfill) -> str:
+    """Say why a backfill is not applied yet, or return ""."""
+    proposal = newest_proposal(backfill)
+    if proposal is None:
+        return "It was not submitted yet."
+    status = proposal.policy_change.status
+    if status == PolicyStatus.APPROVED:
+        return ""
+    return f"The decision on it is: {status}. A finance approver decides on the policy change."
+
+
+class BackfillForm(ActionForm):
+    """The base of forms about one backfill."""
+
+    subject: Backfill
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List the range and what was uploaded."""
+        counts = counts_of(self.subject)
+        return [
+            ("Customer", self.subject.customer.name),
+            (
+                "Range",
+                f"{self.subject.start_at:%Y-%m-%d %H:%M} to {self.subject.end_at:%H:%M, %d %b}",
+            ),
+            ("Events uploaded", f"{counts.line_count:,}"),
+            ("Lines with faults", f"{counts.error_count:,}"),
+        ]
+
+
+class BackfillReasonForm(ReasonForm, BackfillForm):
+    """A backfill, and a reason."""
+
+
+class UploadForm(BackfillForm):
+    """A file of events."""
+
+    file = forms.FileField(
+        label="File",
+        help_text="CSV or JSONL, also compressed (.gz). A CSV has the columns event_name,"
+        " identifier, customer, timestamp, and optionally workspace; every other column is a"
+        " property.",
+        widget=UnfoldAdminFileFieldWidget,
+    )
+
+
+class ProposalInline(ReadOnlyInline):
+    """What was put before a finance approver."""
+
+    model = BackfillProposal
+    fields = (
+        "number",
+        link("policy_change", "decision"),
+        link("policy_change", "status", text="policy_change.status"),
+    )
+    list_select_related = ("policy_change",)
+    ordering = ("-number",)
+    verbose_name_plural = "proposals"
+
+
+class BatchInline(ReadOnlyInline):
+    """Events that it added."""
+
+    model = BackfillBatch
+    fields = (link("batch"), "events")
+    list_select_related = ("batch",)
+    verbose_name_plural = "added events"
+
+    @admin.display(description="Events")
+    def events(self, row: BackfillBatch) -> str:
+        """Count the batch's events."""
+        return f"{row.batch.event_count:,}"
+
+
+@admin.register(Backfill)
+class BackfillAdmin(ReadOnlyAdmin):
+    """Time ranges of customers' events that were replaced as one; no row is ever deleted."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        moment("start_at", "from"),
+        moment("end_at", "to"),
+        badge("state", _STATES),
+        "reason",
+        link("created_by"),
+        moment("created_at"),
+    )
+    list_filter = ("state", ("customer", AutocompleteSelectFilter))
+    list_select_related = ("customer", "created_by")
+    search_fields = ("customer__external_id", "reason")
+    search_help_text = "Customer's external id, or words of the reason"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    (link("customer"), badge("state", _STATES)),
+                    (moment("start_at", "from"), moment("end_at", "to")),
+                    pairs("event_names"),
+                    "reason",
+                    "uploaded",
+                    "done",
+                    "next_step",
+                )
+            },
+        ),
+        ("Effect, as it was submitted", {"fields": ("effect",)}),
+        (
+            "Who",
+            {
+                "fields": (
+                    (link("created_by"), "created_at"),
+                    (link("applied_by"), "applied_at"),
+                    (link("reverted_by"), "reverted_at"),
+                )
+            },
+        ),
+    )
+    inlines = (ProposalInline, BatchInline)
+    actions_detail = ("upload_lines", "preview", "submit", "apply", "revert", "discard", "errors")
+
+    @admin.display(description="Uploaded")
+    def uploaded(self, backfill: Backfill) -> str:
+        """Count the lines."""
+        counts = counts_of(backfill)
+        return f"{counts.line_count:,} events, {counts.error_count:,} lines with faults"
+
+    @admin.display(description="Done")
+    def done(self, backfill: Backfill) -> str:
+        """Count what was added and corrected so far."""
+        counts = counts_of(backfill)
+        return f"{counts.added_count:,} events added, {counts.adjustment_count:,} adjustments made"
+
+    @admin.display(description="Next step")
+    def next_step(self, backfill: Backfill) -> str:
+        """Say who has to do what."""
+        if _is_open(backfill):
+            return "Upload all events of the range, look at the preview, and submit it."
+        if _is_submitted(backfill):
+            return _undecided_words(backfill)
+        if _is_applied(backfill):
+            return "Nothing; it can be reverted as a whole."
+        return "Nothing."
+
+    @admin.display(description="Effect")
+    def effect(self, backfill: Backfill) -> str:
+        """Show the counts, money and quantities of the newest proposal."""
+        proposal = newest_proposal(backfill)
+        if proposal is None:
+            return "Not submitted yet: see the preview."
+        return render_to_string("backoffice/backfill_effect.html", shown_effect(proposal.effect))
+
+    @form_action(
+        "Upload events",
+        permission=_MAY,
+        form=UploadForm,
+        icon="upload_file",
+        offered=_is_open,
+        explanation="The upload says all that happened in the range: stored events that it does"
+        " not name will be cancelled. Nothing is changed before somebody else approved it.",
+    )
+    def upload_lines(self, by: User, backfill: Backfill, form: UploadForm) -> str:
+        """Take a file in."""
+        file = form.cleaned_data["file"]
+        result = upload_backfill_file(
+            backfill=backfill, name=file.name or "", stream=file, by=by, at=now()
+        )
+        return (
+            f"{result.accepted:,} events taken in, {result.repeated:,} repeated,"
+            f" {result.refused:,} lines with faults."
+        )
+
+    @page_action("Preview", icon="preview")
+    def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what it would change if it were applied now."""
+        backfill = self._seen(request, object_id)
+        if not isinstance(request.user, User) or not request.user.has_perm(_MAY):
+            raise PermissionDenied
+        context: dict[str, Any] = {"refusal": ""}
+        try:
+            priced = preview_backfill(backfill=backfill, by=request.user, at=now())
+            context.update(shown_effect(priced.effect()))
+        except BillingError as error:
+            context["refusal"] = error.message
+        return TemplateResponse(
+            request,
+            "backoffice/backfill_preview.html",
+            {
+                **self.admin_site.each_context(request),
+                **context,
+                "opts": self.opts,
+                "title": "Preview",
+                "subtitle": str(backfill),
+                "subject_url": object_url(backfill),
+            },
+        )
+
+    @form_action(
+        "Submit for approval",
+        permission=_MAY,
+        form=BackfillForm,
+        icon="send",
+        offered=_is_unapplied,
+        explanation="Previews the range as it is now and puts that before a finance approver. If"
+        " the range changes before it is applied, the approval is void.",
+    )
+    def submit(self, by: User, backfill: Backfill, form: BackfillForm) -> str:
+        """Propose it."""
+        proposal = submit_backfill(backfill=backfill, by=by, at=now())
+        return f"Submitted as {proposal.policy_change.subject}: a finance approver decides."
+
+    @form_action(
+        "Apply",
+        permission=_MAY,
+        form=BackfillForm,
+        icon="play_arrow",
+        offered=_is_submitted,
+        refusal=_undecided,
+        explanation="All of it takes effect at once. Credits follow at once; what was invoiced too"
+        " much becomes a proposed credit note, what is missing goes to a further invoice.",
+    )
+    def apply(self, by: User, backfill: Backfill, form: BackfillForm) -> str:
+        """Let the range be what was uploaded."""
+        apply_backfill(backfill=backfill, by=by, at=now())
+        return f"Applied {backfill}."
+
+    @form_action(
+        "Revert",
+        permission=_MAY,
+        form=BackfillReasonForm,
+        icon="undo",
+        offered=_is_applied,
+        takes_away=True,
+        explanation="What it cancelled counts again, what it added does not. Events that somebody"
+        " adjusted since stay as they are.",
+    )
+    def revert(self, by: User, backfill: Backfill, form: BackfillReasonForm) -> str:
+        """Take it back."""
+        reason = form.cleaned_data["reason"]
+        revert_backfill(backfill=backfill, reason=reason, by=by, at=now())
+        return f"Reverted {backfill}."
+
+    @form_action(
+        "Discard",
+        permission=_MAY,
+        form=BackfillReasonForm,
+        icon="delete_sweep",
+        offered=_is_unapplied,
+        is_final=True,
+        takes_away=True,
+        explanation="It will never be applied. What was uploaded stays for the record.",
+    )
+    def discard(self, by: User, backfill: Backfill, form: BackfillReasonForm) -> str:
+        """Give it up."""
+        reason = form.cleaned_data["reason"]
+        discard_backfill(backfill=backfill, reason=reason, by=by, at=now())
+        return f"Discarded {backfill}."
+
+    @page_action("Faults (CSV)", icon="download")
+    def errors(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Download the lines that could not be taken in, with their faults."""
+        backfill = self._seen(request, object_id)
+        response = StreamingHttpResponse(error_file(backfill), content_type="text/csv")
+        name = f"backfill-{backfill.pk}-faults.csv"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response  # type: ignore[return-value]
+
+    def _seen(self, request: HttpRequest, object_id: str) -> Backfill:
+        backfill = self.get_object(request, unquote(object_id))
+        if backfill is None or not self.has_view_permission(request, backfill):
+            raise PermissionDenied
+        assert isinstance(backfill, Backfill), "this admin's model"
+        return backfill
+
+
+@admin.register(BackfillEvent)
+class BackfillEventAdmin(LargeTableAdmin):
+    """Uploaded events."""
+
+    list_display = (
+        "identifier",
+        link("backfill"),
+        "line",
+        "event_name",
+        link("workspace"),
+        moment("timestamp"),
+    )
+    list_select_related = ("backfill", "workspace")
+    search_fields = ("identifier",)
+    search_help_text = "Identifier, exactly"
+    fields = (
+        link("backfill"),
+        "line",
+        "identifier",
+        "event_name",
+        link("workspace"),
+        moment("timestamp"),
+        pairs("properties"),
+    )
+
+
+@admin.register(BackfillError)
+class BackfillErrorAdmin(LargeTableAdmin):
+    """Uploaded lines that cannot be events of their backfill, and why."""
+
+    list_display = ("line", link("backfill"), "identifier", "code", "detail")
+    list_select_related = ("backfill",)
+    search_fields = ("identifier",)
+    search_help_text = "Identifier, exactly"
+    fields = (link("backfill"), "line", "identifier", "code", "detail")
+
+
+@admin.register(BackfillProposal)
+class BackfillProposalAdmin(ReadOnlyAdmin):
+    """Previewed states of a range, as they were put before an approver."""
+
+    list_display = (
+        "__str__",
+        link("backfill.customer", "customer"),
+        link("policy_change"),
+        link("policy_change", "status", text="policy_change.status"),
+    )
+    list_select_related = ("backfill__customer", "policy_change")
+    search_fields = ("policy_change__subject", "state_sha256")
+    search_help_text = "The policy change's subject, or the sha256 of the state"
+    fields = (
+        link("backfill"),
+        "number",
+        link("policy_change"),
+        "state_sha256",
+        "upload_sha256",
+        "effect_shown",
+    )
+
+    @admin.display(description="Effect")
+    def effect_shown(self, proposal: BackfillProposal) -> str:
+        """Show the counts, money and quantities."""
+        return render_to_string("backoffice/backfill_effect.html", shown_effect(proposal.effect))
+
+
+def _undecided_words(backfill: Backfill) -> str:
+    proposal = newest_proposal(backfill)
+    status = "" if proposal is None else proposal.policy_change.status
+    if status == PolicyStatus.APPROVED:
+        return "It is approved: apply it."
+    if status == PolicyStatus.PROPOSED:
+        return "A finance approver decides on the policy change."
+    return f"The proposal was {status}: submit it again, or discard it."
+
+
+def _of_backfill(backfill: Backfill) -> dict[str, object]:
+    return {"backfill__id__exact": backfill.pk}
+
+
+offer_list(Backfill, BackfillEvent, _of_backfill, title="Uploaded events", icon="bolt")
+offer_list(Backfill, BackfillError, _of_backfill, title="Lines with faults", icon="error")
+offer_list(Backfill, MeterEventAdjustment, _of_backfill, title="Adjustments", icon="tune")
+offer_list(
+    Customer, Backfill, lambda customer: {"customer__id__exact": customer.pk}, icon="history"
+)

@@ -1,0 +1,278 @@
+"""/v1/backfills: replace a time range of a customer's events as one object.
+
+Approval is a person's, in the back office; everything else can be done by a key.
+"""
+
+from typing import Any, ClassVar, cast
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.models import User
+from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
+from billing_project.kernel.rest.parsing import BytesParser
+from billing_project.kernel.rest.views import ApiRequest, ApiView
+from invoicing.services.backfills import preview_backfill, submit_backfill
+from metering.events import decode_body
+from metering.models import Backfill
+from metering.selectors.backfills import (
+    backfills,
+    counts_of,
+    errors_of,
+    find_backfill,
+    newest_proposal,
+)
+from metering.selectors.customers import customer_named
+from metering.services.backfilling import apply_backfill, revert_backfill
+from metering.services.backfills import (
+    Line,
+    add_backfill_lines,
+    discard_backfill,
+    next_line,
+    start_backfill,
+)
+
+_ADMIN: dict[str, str] = {"POST": "admin"}
+_READ: dict[str, str] = {"GET": "usage:read"}
+
+
+class BackfillInput(serializers.Serializer[Any]):
+    """A range of whole UTC hours, [start, end), and why it is replaced."""
+
+    customer = ExternalIdField()
+    start = UtcDateTimeField()
+    end = UtcDateTimeField()
+    event_names = serializers.ListField(
+        child=serializers.CharField(max_length=100), required=False, max_length=100, default=list
+    )
+    reason = serializers.CharField(max_length=1000)
+
+
+class BackfillOutput(serializers.Serializer[Any]):
+    """A backfill and how far it is; `decision` is the state of its newest proposal."""
+
+    id = serializers.IntegerField()
+    customer = serializers.CharField(source="customer.external_id")
+    start = UtcDateTimeField(source="start_at")
+    end = UtcDateTimeField(source="end_at")
+    event_names = serializers.ListField(child=serializers.CharField())
+    reason = serializers.CharField()
+    state = serializers.CharField()
+    decision = serializers.SerializerMethodField()
+    lines = serializers.SerializerMethodField()
+    faults = serializers.SerializerMethodField()
+    added = serializers.SerializerMethodField()
+    adjustments = serializers.SerializerMethodField()
+    created_at = UtcDateTimeField()
+    applied_at = UtcDateTimeField(allow_null=True)
+    reverted_at = UtcDateTimeField(allow_null=True)
+
+    def get_decision(self, backfill: Backfill) -> str | None:
+        """Return what became of the proposal, or null before the first."""
+        proposal = newest_proposal(backfill)
+        return None if proposal is None else str(proposal.policy_change.status)
+
+    def get_lines(self, backfill: Backfill) -> int:
+        """Count the uploaded events."""
+        return counts_of(backfill).line_count
+
+    def get_faults(self, backfill: Backfill) -> int:
+        """Count the lines that could not be taken in."""
+        return counts_of(backfill).error_count
+
+    def get_added(self, backfill: Backfill) -> int:
+        """Count the events that it stored."""
+        return counts_of(backfill).added_count
+
+    def get_adjustments(self, backfill: Backfill) -> int:
+        """Count the adjustments that it made, its revert's among them."""
+        return counts_of(backfill).adjustment_count
+
+
+class BackfillQuery(serializers.Serializer[Any]):
+    """Whose backfills."""
+
+    customer = ExternalIdField(required=False)
+
+
+class BackfillFaultOutput(serializers.Serializer[Any]):
+    """One line that cannot be an event of the backfill."""
+
+    line = serializers.IntegerField()
+    identifier = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class BackfillUploadOutput(serializers.Serializer[Any]):
+    """What became of a batch; the faults are listed under `/faults`."""
+
+    accepted = serializers.IntegerField()
+    repeated = serializers.IntegerField()
+    refused = serializers.IntegerField()
+
+
+class BackfillEffectOutput(serializers.Serializer[Any]):
+    """What a backfill would change if it were applied now; nothing of it is stored."""
+
+    lines = serializers.IntegerField()
+    added = serializers.IntegerField()
+    amended = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    reinstated = serializers.IntegerField()
+    kept = serializers.IntegerField()
+    money = serializers.ListField(child=serializers.DictField())
+    quantity_count = serializers.IntegerField()
+    quantities = serializers.ListField(child=serializers.DictField())
+
+
+class BackfillReasonInput(serializers.Serializer[Any]):
+    """Why."""
+
+    reason = serializers.CharField(max_length=1000)
+
+
+class BackfillsView(ApiView):
+    """Begin and list backfills."""
+
+    scopes: ClassVar[dict[str, str]] = {**_READ, **_ADMIN}
+
+    @extend_schema(request=BackfillInput, responses={201: BackfillOutput})
+    def post(self, request: Request) -> Response:
+        """Begin to replace a range; its events are uploaded next."""
+        values = self.valid(BackfillInput, request.data)
+        backfill = start_backfill(
+            customer=customer_named(values["customer"]),
+            start_at=values["start"],
+            end_at=values["end"],
+            event_names=values["event_names"],
+            reason=values["reason"],
+            by=cast(User, request.user),
+            at=clock.now(),
+        )
+        return Response(BackfillOutput(backfill).data, status=201)
+
+    @extend_schema(parameters=[BackfillQuery], responses=BackfillOutput(many=True))
+    def get(self, request: Request) -> Response:
+        """List backfills."""
+        query = self.valid_query(BackfillQuery)
+        return self.page(request, backfills(query.get("customer")), BackfillOutput)
+
+
+class BackfillView(ApiView):
+    """One backfill."""
+
+    scopes = _READ
+
+    @extend_schema(responses=BackfillOutput)
+    def get(self, request: Request, backfill_id: int) -> Response:
+        """Return a backfill and how far it is."""
+        return Response(BackfillOutput(find_backfill(backfill_id)).data)
+
+
+class BackfillEventsView(ApiView):
+    """The events of the range, in batches."""
+
+    scopes = _ADMIN
+    parser_classes = [BytesParser]
+
+    @extend_schema(request=None, responses=BackfillUploadOutput)
+    def post(self, request: ApiRequest, backfill_id: int) -> Response:
+        """Upload one event or `{"events": [...]}`, as to `/v1/events`; with timestamps."""
+        backfill = find_backfill(backfill_id)
+        items = decode_body(request.raw_body).items
+        lines = [Line(n, item) for n, item in enumerate(items, start=next_line(backfill))]
+        result = add_backfill_lines(
+            backfill=backfill, lines=lines, by=cast(User, request.user), at=clock.now()
+        )
+        return Response(BackfillUploadOutput(result).data)
+
+
+class BackfillFaultsView(ApiView):
+    """Lines with faults."""
+
+    scopes = _READ
+
+    @extend_schema(responses=BackfillFaultOutput(many=True))
+    def get(self, request: Request, backfill_id: int) -> Response:
+        """List the lines that could not be taken in."""
+        faults = errors_of(find_backfill(backfill_id))
+        return self.page(request, faults, BackfillFaultOutput)
+
+
+class BackfillPreviewView(ApiView):
+    """What it would change."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "admin"}  # A trial takes a real run's locks.
+
+    @extend_schema(responses=BackfillEffectOutput)
+    def get(self, request: Request, backfill_id: int) -> Response:
+        """Compare quantities, credits and money before and after."""
+        backfill = find_backfill(backfill_id)
+        preview = preview_backfill(backfill=backfill, by=cast(User, request.user), at=clock.now())
+        return Response(BackfillEffectOutput(preview.effect()).data)
+
+
+class BackfillSubmitView(ApiView):
+    """Put it before a person."""
+
+    scopes = _ADMIN
+
+    @extend_schema(request=None, responses=BackfillOutput)
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Propose the previewed state; a finance approver decides in the back office."""
+        backfill = find_backfill(backfill_id)
+        submit_backfill(backfill=backfill, by=cast(User, request.user), at=clock.now())
+        return Response(BackfillOutput(find_backfill(backfill_id)).data)
+
+
+class BackfillApplyView(ApiView):
+    """Let it take effect."""
+
+    scopes = _ADMIN
+
+    @extend_schema(request=None, responses=BackfillOutput)
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Apply an approved backfill; 409 if the range has changed since its preview."""
+        backfill = find_backfill(backfill_id)
+        done = apply_backfill(backfill=backfill, by=cast(User, request.user), at=clock.now())
+        return Response(BackfillOutput(done).data)
+
+
+class BackfillRevertView(ApiView):
+    """Take it back."""
+
+    scopes = _ADMIN
+
+    @extend_schema(request=BackfillReasonInput, responses=BackfillOutput)
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Revert an applied backfill; what was adjusted since stays as it is."""
+        values = self.valid(BackfillReasonInput, request.data)
+        done = revert_backfill(
+            backfill=find_backfill(backfill_id),
+            reason=values["reason"],
+            by=cast(User, request.user),
+            at=clock.now(),
+        )
+        return Response(BackfillOutput(done).data)
+
+
+class BackfillDiscardView(ApiView):
+    """Give it up."""
+
+    scopes = _ADMIN
+
+    @extend_schema(request=BackfillReasonInput, responses=BackfillOutput)
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Discard a backfill that was not applied."""
+        values = self.valid(BackfillReasonInput, request.data)
+        done = discard_backfill(
+            backfill=find_backfill(backfill_id),
+            reason=values["reason"],
+            by=cast(User, request.user),
+            at=clock.now(),
+        )
+        return Response(BackfillOutput(done).data)
