@@ -45,6 +45,7 @@ from tests.metering.late import a_late_policy
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)  # The first period has ended, October too.
 CLOCK = NOW.isoformat()
+_DAY = USED_AT.replace(hour=0, minute=0, second=0, microsecond=0)
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -127,8 +128,8 @@ def _begin_backfills(shop: Shop) -> None:
     """Leave two backfills with an event and a fault each, one of them submitted."""
     for customer in Customer.objects.order_by("-pk"):
         backfill = start_backfill(
-            customer=customer, start_at=USED_AT.replace(hour=0), by=shop.maker, at=NOW,
-            end_at=USED_AT.replace(hour=0) + timedelta(days=1), reason=HOSTILE,
+            customer=customer, start_at=_DAY, by=shop.maker, at=NOW,
+            end_at=_DAY + timedelta(days=1), reason=HOSTILE,
         )  # fmt: skip
         event = EventInput(
             event_name="llm_request", identifier=f"again-{customer.external_id}",
@@ -140,8 +141,8 @@ def _begin_backfills(shop: Shop) -> None:
         a_late_policy("quarantine", NOW + timedelta(days=9), customer, is_approved=False)
     for name in ("acme", "beta"):
         backfill = start_backfill(
-            customer=Customer.objects.get(external_id=name), start_at=USED_AT.replace(hour=0),
-            end_at=USED_AT.replace(hour=1), reason=HOSTILE, by=shop.maker, at=NOW,
+            customer=Customer.objects.get(external_id=name), start_at=_DAY,
+            end_at=_DAY + timedelta(hours=1), reason=HOSTILE, by=shop.maker, at=NOW,
         )  # fmt: skip
         fault = Line(1, BadItem("is not readable as an event"))
         add_backfill_lines(backfill=backfill, lines=[fault], by=shop.maker, at=NOW)
