@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('kernel', '0003_withdrawn_changes'),
-        ('metering', '0008_window_repair'),
+        ('metering', '0010_lag_episode'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
