@@ -246,7 +246,7 @@ def _sort_out(
     backfill: Backfill, lines: Sequence[Line]
 ) -> tuple[list[tuple[Line, EventInput]], list[Bad]]:
     events = [line.item for line in lines if isinstance(line.item, EventInput)]
-    rules = rules_by_event_name({event.event_name for event in events})
+    rules = rules_by_event_name()
     names = customer_ids({event.customer for event in events})
     own = {name for name, pk in names.items() if pk == backfill.customer_id}
     good: list[tuple[Line, EventInput]] = []
