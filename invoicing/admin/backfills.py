@@ -13,7 +13,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from billing_project.kernel.backoffice.actions import form_action, page_action
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
     link,
@@ -337,71 +337,6 @@ class BackfillAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         assert isinstance(backfill, Backfill), "this admin's model"
         return backfill
-
-
-@admin.register(BackfillEvent)
-class BackfillEventAdmin(LargeTableAdmin):
-    """Uploaded events."""
-
-    list_display = (
-        "identifier",
-        link("backfill"),
-        "line",
-        "event_name",
-        link("workspace"),
-        moment("timestamp"),
-    )
-    list_select_related = ("backfill", "workspace")
-    search_fields = ("identifier",)
-    search_help_text = "Identifier, exactly"
-    fields = (
-        link("backfill"),
-        "line",
-        "identifier",
-        "event_name",
-        link("workspace"),
-        moment("timestamp"),
-        pairs("properties"),
-    )
-
-
-@admin.register(BackfillError)
-class BackfillErrorAdmin(LargeTableAdmin):
-    """Uploaded lines that cannot be events of their backfill, and why."""
-
-    list_display = ("line", link("backfill"), "identifier", "code", "detail")
-    list_select_related = ("backfill",)
-    search_fields = ("identifier",)
-    search_help_text = "Identifier, exactly"
-    fields = (link("backfill"), "line", "identifier", "code", "detail")
-
-
-@admin.register(BackfillProposal)
-class BackfillProposalAdmin(ReadOnlyAdmin):
-    """Previewed states of a range, as they were put before an approver."""
-
-    list_display = (
-        "__str__",
-        link("backfill.customer", "customer"),
-        link("policy_change"),
-        link("policy_change", "status", text="policy_change.status"),
-    )
-    list_select_related = ("backfill__customer", "policy_change")
-    search_fields = ("policy_change__subject", "state_sha256")
-    search_help_text = "The policy change's subject, or the sha256 of the state"
-    fields = (
-        link("backfill"),
-        "number",
-        link("policy_change"),
-        "state_sha256",
-        "upload_sha256",
-        "effect_shown",
-    )
-
-    @admin.display(description="Effect")
-    def effect_shown(self, proposal: BackfillProposal) -> str:
-        """Show the counts, money and quantities."""
-        return render_to_string("backoffice/backfill_effect.html", shown_effect(proposal.effect))
 
 
 def _undecided_words(backfill: Backfill) -> str:
