@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('kernel', '0003_withdrawn_changes'),
-        ('metering', '0010_lag_episode'),
+        ('metering', '0011_quick_quantity'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
