@@ -244,6 +244,8 @@ SELLER = {
     ),
 }
 
+# Months of events that left the database; keep it as safe as the database itself.
+ARCHIVE_DIR = env.path("ARCHIVE_DIR", default=str(LOCAL_DIR / "archive"))
 # Uploaded files of events, for the worker to read; shared between web and worker.
 IMPORT_DIR = env.path("IMPORT_DIR", default=str(LOCAL_DIR / "imports"))
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=2 * 1024**3)

@@ -11,4 +11,4 @@ class CreditsConfig(AppConfig):
     def ready(self) -> None:
         """Register this app's checks of the books, and what its versions consist of."""
         from credits import checks  # noqa: F401
-        from credits.selectors import contents  # noqa: F401
+        from credits.selectors import archive, contents  # noqa: F401

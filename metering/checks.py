@@ -10,19 +10,41 @@ from django.db import connection
 
 from billing_project.kernel.books import Finding, check
 from metering.aggregation import MeterRule
-from metering.levels_sql import rounded, select_said
+from metering.archive_file import sha256_of
+from metering.archive_sql import SEALS, is_live
+from metering.levels_sql import select_hours
+from metering.models import ArchivedMonth
 from metering.reading_sql import IS_AGGREGATED, Params, Query, select_all_rows, total_of
+from metering.replay_sql import TOTALS
+from metering.selectors.archive import archive_path
 from metering.selectors.meters import meter_rules
 
 _SHOWN = 100
+_IS_LIVE = is_live("u.start_at")
 
 _BATCHES = """
 SELECT coalesce(b.id, e.batch_id), b.event_count, e.event_count
-FROM event_batch b
+FROM (
+    SELECT * FROM event_batch b WHERE NOT EXISTS (
+        SELECT FROM archived_month x WHERE x.restored_at IS NULL
+         AND b.first_timestamp >= x.start_at AND b.last_timestamp < x.end_at)
+) b
 FULL JOIN (
-    SELECT batch_id, count(*) AS event_count, min(id) AS first_id, max(id) AS last_id,
-           min("timestamp") AS first_at, max("timestamp") AS last_at
-    FROM meter_event GROUP BY batch_id
+    SELECT batch_id, sum(event_count) AS event_count,
+           min(first_event_id) AS first_id, max(last_event_id) AS last_id,
+           min(first_timestamp) AS first_at, max(last_timestamp) AS last_at
+    FROM (
+        SELECT batch_id, count(*) AS event_count, min(id) AS first_event_id,
+               max(id) AS last_event_id, min("timestamp") AS first_timestamp,
+               max("timestamp") AS last_timestamp
+        FROM meter_event GROUP BY batch_id
+        UNION ALL
+        SELECT p.* FROM archived_month x
+        CROSS JOIN jsonb_to_recordset(x.manifest -> 'partial_batches') AS p(
+            batch_id bigint, event_count bigint, first_event_id bigint, last_event_id bigint,
+            first_timestamp timestamptz, last_timestamp timestamptz)
+        WHERE x.restored_at IS NULL
+    ) parts GROUP BY batch_id
 ) e ON e.batch_id = b.id
 WHERE (b.event_count, b.first_event_id, b.last_event_id, b.first_timestamp, b.last_timestamp)
       IS DISTINCT FROM (e.event_count, e.first_id, e.last_id, e.first_at, e.last_at)
@@ -30,13 +52,13 @@ LIMIT %s
 """
 _IDENTITIES = """
 SELECT coalesce(i.customer_id, e.customer_id), coalesce(i.identifier, e.identifier), e.id IS NULL
-FROM event_identity i
+FROM (SELECT * FROM event_identity i WHERE {is_live}) i
 FULL JOIN meter_event e
   ON e.id = i.event_id AND e.customer_id = i.customer_id
  AND e.identifier = i.identifier AND e."timestamp" = i."timestamp"
 WHERE i.event_id IS NULL OR e.id IS NULL
 LIMIT %s
-"""
+""".format(is_live=is_live('i."timestamp"'))  # noqa: S608 - a text of archive_sql
 _ADJUSTMENTS = """
 SELECT a.id, a.event_id FROM (
     SELECT a.*, lag(a.type) OVER (PARTITION BY a.event_id ORDER BY a.id) AS before
@@ -45,15 +67,16 @@ SELECT a.id, a.event_id FROM (
 LEFT JOIN meter_event e
   ON e.id = a.event_id AND e.customer_id = a.customer_id
  AND e.identifier = a.identifier AND e."timestamp" = a."timestamp"
-WHERE e.id IS NULL OR (a.type = 'reinstate') <> coalesce(a.before = 'cancel', false)
+WHERE (e.id IS NULL AND {is_live})
+   OR (a.type = 'reinstate') <> coalesce(a.before = 'cancel', false)
 LIMIT %s
-"""
+""".format(is_live=is_live('a."timestamp"'))  # noqa: S608 - as above
 _WINDOWS = """
 WITH used AS NOT MATERIALIZED (
     SELECT e.*, 1 AS sign FROM used_meter_event e WHERE {is_aggregated}
 ), said AS ({totals})
 SELECT 'usage_window:' || w.id, w.quantity, s.quantity, w.event_count, s.event_count
-FROM (SELECT * FROM usage_window WHERE meter_id = %(meter)s) w
+FROM (SELECT * FROM usage_window u WHERE meter_id = %(meter)s AND {is_live}) w
 FULL JOIN said s
   ON s.customer_id = w.customer_id AND s.start_at = w.start_at
  AND coalesce(s.workspace_id, 0) = coalesce(w.workspace_id, 0)
@@ -63,35 +86,10 @@ WHERE coalesce(w.quantity, -1) <> coalesce(s.quantity, 0)
 LIMIT %(limit)s
 """
 _LEVELS = """
-WITH used AS NOT MATERIALIZED (
-    SELECT e.*, 1 AS sign FROM used_meter_event e WHERE {is_aggregated}
-), rows AS MATERIALIZED ({rows}), keys AS MATERIALIZED (
-    SELECT row_number() OVER () AS id, %(meter)s::bigint AS meter_id, r.customer_id,
-           r.workspace_id, r.dimensions, r.first_at,
-           l.id AS level_id, l.level,
-           encode(sha256(convert_to(r.dimensions, 'UTF8')), 'hex') AS dimensions_key,
-           greatest(l.settled_until, r.last_at + interval '1 hour') AS until_at
-    FROM (SELECT customer_id, workspace_id, dimensions, min(start_at) AS first_at,
-                 max(start_at) AS last_at
-          FROM rows GROUP BY customer_id, workspace_id, dimensions) r
-    LEFT JOIN usage_level l
-      ON l.meter_id = %(meter)s AND l.customer_id = r.customer_id
-     AND l.workspace_id IS NOT DISTINCT FROM r.workspace_id
-     AND l.dimensions = r.dimensions::jsonb
-), spans AS (
-    SELECT id, first_at AS from_at, until_at FROM keys
-), readings AS MATERIALIZED (
-    SELECT k.id, r."timestamp", r.identifier, r.value FROM rows r JOIN keys k
-      ON k.customer_id = r.customer_id AND k.dimensions = r.dimensions
-     AND k.workspace_id IS NOT DISTINCT FROM r.workspace_id
-), {said}, hours AS (
-    SELECT k.customer_id, k.meter_id, k.workspace_id, k.dimensions_key, s.start_at, s.event_count,
-           {quantity} AS quantity
-    FROM said s JOIN keys k ON k.id = s.id
-), found AS (
+WITH {hours}, found AS (
     SELECT 'usage_window:' || w.id AS subject, w.quantity, s.quantity AS said, w.event_count,
            s.event_count AS said_count
-    FROM (SELECT * FROM usage_window WHERE meter_id = %(meter)s) w
+    FROM (SELECT * FROM usage_window u WHERE meter_id = %(meter)s AND {is_live}) w
     FULL JOIN (SELECT * FROM hours WHERE quantity > 0 OR event_count > 0) s
       ON s.customer_id = w.customer_id AND s.start_at = w.start_at
      AND coalesce(s.workspace_id, 0) = coalesce(w.workspace_id, 0)
@@ -105,12 +103,6 @@ SELECT subject, quantity, said, event_count, said_count FROM found
 WHERE coalesce(quantity, -1) <> coalesce(said, 0)
    OR coalesce(event_count, -1) <> coalesce(said_count, 0)
 LIMIT %(limit)s
-"""
-_TOTALS = """
-SELECT meter_id, customer_id, workspace_id, start_at,
-       encode(sha256(convert_to(dimensions, 'UTF8')), 'hex') AS dimensions_key,
-       {total} AS quantity, count(*) AS event_count
-FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, start_at, dimensions
 """
 _REPLAYED = """
 SELECT q.id FROM quarantined_event q
@@ -139,6 +131,11 @@ WHERE q.state = 'amended' AND NOT EXISTS (
       AND m.type = 'amend' AND m.properties = q.properties
 )
 LIMIT %s
+"""
+_MISPLACED = """
+SELECT x.id, c.relname FROM archived_month x
+JOIN pg_class c ON c.relname = 'meter_event_' || to_char(x.start_at AT TIME ZONE 'UTC', 'YYYY_MM')
+WHERE x.restored_at IS NULL AND (c.relispartition OR x.dropped_at IS NOT NULL)
 """
 _UNGUARDED = """
 SELECT p.inhrelid::regclass::text FROM pg_inherits p
@@ -209,6 +206,42 @@ def guarded_partitions() -> Iterator[Finding]:
         yield Finding(str(name), "lacks the guards that keep its rows")
 
 
+@check("Every archived month has the file that was verified")
+def archived_files() -> Iterator[Finding]:
+    """Read every file and compare its sha256."""
+    for month in ArchivedMonth.objects.filter(restored_at__isnull=True):
+        path = archive_path(month)
+        if not path.exists():
+            yield Finding(f"archived_month:{month.pk}", f"{path.name} is missing")
+        elif sha256_of(path) != month.file_sha256:
+            yield Finding(f"archived_month:{month.pk}", f"{path.name} is not what was verified")
+
+
+@check("What stayed of archived months is what their events said")
+def archived_seals() -> Iterator[Finding]:
+    """Compare identities, batches, adjustments and windows with the manifest."""
+    for month in ArchivedMonth.objects.filter(restored_at__isnull=True):
+        for name, text in SEALS.items():
+            with connection.cursor() as cursor:
+                cursor.execute(text, {"start": month.start_at, "end": month.end_at})
+                found = [str(part) for part in cursor.fetchone()]
+            if found != month.manifest["seals"][name]:
+                yield Finding(
+                    f"archived_month:{month.pk}",
+                    f"{name} of {month} changed since it was archived"
+                    f" ({month.manifest['seals'][name][0]} then, {found[0]} now)",
+                )
+
+
+@check("Events of archived months are in their files alone")
+def archived_partitions() -> Iterator[Finding]:
+    """Look for tables that should have been taken out or dropped."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MISPLACED)
+        for month_id, table in cursor.fetchall():
+            yield Finding(f"archived_month:{month_id}", f"table {table} still stands")
+
+
 def _differing_windows(versions: Sequence[MeterRule]) -> Iterator[Finding]:
     rule = versions[0]
     query = _levels_anew(versions) if rule.is_level else _totals_anew(versions)
@@ -223,18 +256,15 @@ def _differing_windows(versions: Sequence[MeterRule]) -> Iterator[Finding]:
 
 def _totals_anew(versions: Sequence[MeterRule]) -> Query:
     rows = select_all_rows(versions, "used")
-    totals = _TOTALS.format(total=total_of(versions[0]), rows=rows.text)
-    return Query(_WINDOWS.format(is_aggregated=IS_AGGREGATED, totals=totals), rows.params)
+    totals = TOTALS.format(total=total_of(versions[0]), rows=rows.text)
+    text = _WINDOWS.format(is_aggregated=IS_AGGREGATED, totals=totals, is_live=_IS_LIVE)
+    return Query(text, rows.params)
 
 
 def _levels_anew(versions: Sequence[MeterRule]) -> Query:
     """Write every hour anew up to where windows were written; later ones wait to be carried."""
-    rows = select_all_rows(versions, "used")
-    quantity = rounded(versions, "s.amount", "k.meter_id", "s.start_at")
-    text = _LEVELS.format(
-        is_aggregated=IS_AGGREGATED, rows=rows.text, said=select_said(), quantity=quantity.text
-    )
-    return Query(text, {**rows.params, **quantity.params})
+    hours = select_hours(versions, "SELECT e.*, 1 AS sign FROM used_meter_event e WHERE true")
+    return Query(_LEVELS.format(hours=hours.text, is_live=_IS_LIVE), hours.params)
 
 
 def _rows(text: str, params: list[int] | Params) -> list[tuple[object, ...]]:

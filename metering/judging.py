@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from billing_project.kernel.period import Period
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity
 from metering.aggregation import MeterRule, Value
 from metering.events import EventInput
@@ -108,6 +109,14 @@ class Span(NamedTuple):
             if type(value) is not str or not _is_plain_integer(value):
                 return judge_values(event, self.rules)
         return None if self.values is not None else judge_values(event, self.rules)
+
+
+def judge_archived(timestamp: datetime, months: Iterable[Period]) -> Verdict | None:
+    """Reject use of a month whose events were archived: its windows are sealed."""
+    if not any(timestamp in month for month in months):
+        return None
+    detail = f"events of {timestamp:%Y-%m} are archived; the month takes no more"
+    return Verdict(Status.REJECTED, "period_closed", detail)
 
 
 class Screen(NamedTuple):

@@ -8,7 +8,15 @@ identifier). Before the first one the level is 0.
 from collections.abc import Iterable, Sequence
 
 from metering.aggregation import MeterRule
-from metering.reading_sql import Param, Params, Query, falls_into, select_all_rows, value_of
+from metering.reading_sql import (
+    IS_AGGREGATED,
+    Param,
+    Params,
+    Query,
+    falls_into,
+    select_all_rows,
+    value_of,
+)
 
 # From `wanted` (id of usage_level, from_at, until_at) and `touched` (id, start_at: hours whose
 # events came or went) to `keys`, their `spans`, and `read_hours`: those that hold their events,
@@ -86,6 +94,50 @@ CROSS JOIN LATERAL (
 ) e
 WHERE w.meter_id = %({key}_id)s
 """
+# Every hour of every key, written anew from the source's events up to where windows were written.
+_HOURS = """
+used AS NOT MATERIALIZED (
+    {source} AND {is_aggregated}
+), rows AS MATERIALIZED ({rows}), keys AS MATERIALIZED (
+    SELECT row_number() OVER () AS id, %(meter)s::bigint AS meter_id, r.customer_id,
+           r.workspace_id, r.dimensions, r.first_at,
+           l.id AS level_id, l.level,
+           encode(sha256(convert_to(r.dimensions, 'UTF8')), 'hex') AS dimensions_key,
+           greatest(l.settled_until, r.last_at + interval '1 hour') AS until_at
+    FROM (SELECT customer_id, workspace_id, dimensions, min(start_at) AS first_at,
+                 max(start_at) AS last_at
+          FROM rows GROUP BY customer_id, workspace_id, dimensions) r
+    LEFT JOIN usage_level l
+      ON l.meter_id = %(meter)s AND l.customer_id = r.customer_id
+     AND l.workspace_id IS NOT DISTINCT FROM r.workspace_id
+     AND l.dimensions = r.dimensions::jsonb
+), spans AS (
+    SELECT id, first_at AS from_at, until_at FROM keys
+), readings AS MATERIALIZED (
+    SELECT k.id, r."timestamp", r.identifier, r.value FROM rows r JOIN keys k
+      ON k.customer_id = r.customer_id AND k.dimensions = r.dimensions
+     AND k.workspace_id IS NOT DISTINCT FROM r.workspace_id
+), {said}, hours AS (
+    SELECT k.customer_id, k.meter_id, k.workspace_id, k.dimensions_key, s.start_at, s.event_count,
+           {quantity} AS quantity
+    FROM said s JOIN keys k ON k.id = s.id
+)
+"""
+
+
+def select_hours(versions: Sequence[MeterRule], source: str) -> Query:
+    """Write a meter's hours anew, as common tables up to `hours`; its parameter `meter` is left.
+
+    Args:
+        source: A SELECT of events with its WHERE.
+    """
+    rows = select_all_rows(versions, "used")
+    quantity = rounded(versions, "s.amount", "k.meter_id", "s.start_at")
+    text = _HOURS.format(
+        source=source, is_aggregated=IS_AGGREGATED, rows=rows.text, said=select_said(),
+        quantity=quantity.text,
+    )  # fmt: skip
+    return Query(text, {**rows.params, **quantity.params})
 
 
 def select_touched(rules: Iterable[MeterRule], source: str) -> Query:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from metering.aggregation import MeterRule
-from metering.reading_sql import IS_AGGREGATED, Params, Query, select_rows, total_of
+from metering.levels_sql import select_hours
+from metering.reading_sql import IS_AGGREGATED, Params, Query, select_all_rows, total_of
 
 SCRATCH = """
 CREATE TEMPORARY TABLE replayed_window (
@@ -17,16 +18,33 @@ CREATE TEMPORARY TABLE replayed_window (
     dimensions jsonb, dimensions_key text, quantity numeric, event_count bigint
 ) ON COMMIT DROP
 """
+TOTALS = """
+SELECT meter_id, customer_id, workspace_id, start_at, dimensions::jsonb AS dimensions,
+       encode(sha256(convert_to(dimensions, 'UTF8')), 'hex') AS dimensions_key,
+       {total} AS quantity, count(*) AS event_count
+FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, start_at, r.dimensions
+"""
+_SOURCE = """
+SELECT e.*, 1 AS sign FROM used_meter_event e
+WHERE e."timestamp" < %(end)s AND e.customer_id = ANY (%(customers)s)
+"""
 _REPLAY = """
 WITH used AS NOT MATERIALIZED (
-    SELECT e.*, 1 AS sign FROM used_meter_event e
-    WHERE e."timestamp" >= %(start)s AND e."timestamp" < %(end)s
-      AND e.customer_id = ANY (%(customers)s) AND {is_aggregated}
+    {source} AND e."timestamp" >= %(start)s AND {is_aggregated}
 )
+INSERT INTO replayed_window {totals}
+"""
+# A level comes from any time before: all events up to the end of the span are read.
+_REPLAY_LEVELS = """
+WITH {hours}
 INSERT INTO replayed_window
-SELECT meter_id, customer_id, workspace_id, start_at, dimensions::jsonb,
-       encode(sha256(convert_to(dimensions, 'UTF8')), 'hex'), {total}, count(*)
-FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, start_at, dimensions
+SELECT h.meter_id, h.customer_id, h.workspace_id, h.start_at, k.dimensions::jsonb,
+       h.dimensions_key, h.quantity, h.event_count
+FROM hours h JOIN keys k
+  ON k.customer_id = h.customer_id AND k.dimensions_key = h.dimensions_key
+ AND k.workspace_id IS NOT DISTINCT FROM h.workspace_id
+WHERE h.start_at >= %(start)s AND h.start_at < %(end)s
+  AND (h.quantity > 0 OR h.event_count > 0)
 """
 DIFFERENCES = """
 SELECT coalesce(w.meter_id, s.meter_id), coalesce(w.customer_id, s.customer_id),
@@ -60,10 +78,19 @@ class Span:
         return {"start": self.start, "end": self.end, "customers": list(self.customer_ids)}
 
 
-def replay(rule: MeterRule, span: Span) -> Query:
-    """Return the statement that reads a meter's windows anew into the scratch table."""
-    rows = select_rows(rule, "used")
-    text = _REPLAY.format(total=total_of(rule), rows=rows.text, is_aggregated=IS_AGGREGATED)
+def replay(versions: Sequence[MeterRule], span: Span) -> Query:
+    """Return the statement that reads a meter's windows anew into the scratch table.
+
+    Args:
+        versions: All rules of one meter.
+    """
+    if versions[0].is_level:
+        hours = select_hours(versions, _SOURCE)
+        text = _REPLAY_LEVELS.format(hours=hours.text)
+        return Query(text, {**hours.params, **span.params, "meter": versions[0].id})
+    rows = select_all_rows(versions, "used")
+    totals = TOTALS.format(total=total_of(versions[0]), rows=rows.text)
+    text = _REPLAY.format(source=_SOURCE, is_aggregated=IS_AGGREGATED, totals=totals)
     return Query(text, {**rows.params, **span.params})
 
 

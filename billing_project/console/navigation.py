@@ -43,6 +43,7 @@ _ICONS = {
     "eventrejection": "block",
     "importrun": "upload_file",
     "windowrepair": "build",
+    "archivedmonth": "inventory",
     "importedline": "rule",
     "creditgrant": "redeem",
     "ledgertransaction": "swap_vert",

@@ -1,6 +1,7 @@
 """The back office's pages of usage: owned by engineering."""
 
 from metering.admin import (
+    archive,
     customers,
     events,
     imports,
@@ -13,6 +14,7 @@ from metering.admin import (
 )
 
 __all__ = [
+    "archive",
     "customers",
     "events",
     "imports",

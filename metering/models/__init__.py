@@ -1,5 +1,6 @@
 """What was used, by whom: everything here is a quantity, never credits or money."""
 
+from metering.models.archive import ArchivedMonth
 from metering.models.backfill import (
     Backfill,
     BackfillBatch,
@@ -34,6 +35,7 @@ from metering.models.window import UsageLevel, UsageWindow
 __all__ = [
     "Aggregation",
     "AppliedRepair",
+    "ArchivedMonth",
     "Backfill",
     "BackfillBatch",
     "BackfillError",

@@ -19,15 +19,18 @@ from metering.models import (
 )
 from metering.models.event import AdjustmentType, QuarantineState
 from metering.reading_sql import IS_AGGREGATED, Params, falls_into
+from metering.selectors.archive import archived_at, archived_event
 from metering.selectors.meters import meter_rules, rule_at
 
 # One event as several versions of its properties, each with a sign: a source of reading_sql.
 VERSIONS_OF_EVENT = """
-SELECT e.id, e.customer_id, e.workspace_id, e.event_name, e.identifier, e."timestamp",
-       v.properties, v.sign, e.batch_id
-FROM meter_event e
+SELECT e.*, v.properties, v.sign
+FROM (SELECT %(event)s::bigint AS id, %(customer)s::bigint AS customer_id,
+             %(workspace)s::bigint AS workspace_id, %(event_name)s::text AS event_name,
+             %(identifier)s::text AS identifier, %(timestamp)s::timestamptz AS "timestamp",
+             %(batch)s::bigint AS batch_id) e
 CROSS JOIN jsonb_to_recordset(%(versions)s::jsonb) AS v(properties jsonb, sign integer)
-WHERE e.id = %(event)s AND e.customer_id = %(customer)s AND e."timestamp" = %(timestamp)s
+WHERE true
 """
 _OF_WINDOW = """
 SELECT e.* FROM usage_window w
@@ -55,10 +58,12 @@ class EventState(StrEnum):
 
 
 def find_event(customer: Customer, identifier: str) -> MeterEvent | None:
-    """Return the stored event of an identifier, as it was sent."""
+    """Return the stored event of an identifier, as it was sent; an archived one from its file."""
     identity = EventIdentity.objects.filter(customer=customer, identifier=identifier).first()
     if identity is None:
         return None
+    if archived := archived_at(identity.timestamp):
+        return archived_event(archived, customer.pk, identifier)
     return MeterEvent.objects.get(
         pk=identity.event_id, customer=customer, timestamp=identity.timestamp
     )
@@ -157,5 +162,9 @@ def versions_of(event: MeterEvent, versions: list[tuple[Properties, int]]) -> Pa
         "versions": write_json(rows),
         "event": event.pk,
         "customer": event.customer_id,
+        "workspace": event.workspace_id,  # type: ignore[dict-item]  # None is NULL.
+        "event_name": event.event_name,
+        "identifier": event.identifier,
         "timestamp": event.timestamp,
+        "batch": event.batch_id,
     }

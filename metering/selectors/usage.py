@@ -28,6 +28,7 @@ from metering.reading_sql import (
     total_of,
     value_of,
 )
+from metering.selectors.archive import refuse_archived
 from metering.selectors.meters import rules_of
 
 WORKSPACE = "workspace"
@@ -120,12 +121,15 @@ def usage(
 
     Raises:
         Invalid: bounds inside an hour, an unknown label, or more than 10,000 rows.
+        MonthArchived: this has to read events, and some of them are archived.
     """
     zone = time_zone or customer.time_zone
     rules = rules_of(meter)
     _check(rules, start, end, group_by)
     bounds = _bounds(start, end, granularity, zone)
     is_cut = any(hour_of(at) != at for at in (start, end, *bounds[1:]))
+    if is_cut or rules[0].aggregation not in _OVER_HOURS:
+        refuse_archived(start, end)
     source, total = _source(rules, is_cut=is_cut)
     query = _grouped(source, total, group_by, _BETWEEN_BOUNDS if bounds else _HOUR)
     params: Params = {"customer": customer.pk, "meter": meter.pk, "start": start, "end": end}

@@ -9,6 +9,7 @@ from django.db.models import Max, Min, QuerySet, Sum
 from metering.aggregation import MeterRule
 from metering.models import Aggregation, UsageWindow
 from metering.reading_sql import Params, falls_into, value_of
+from metering.selectors.archive import refuse_archived
 from metering.selectors.meters import rules_of
 
 _NONE = Decimal(0)
@@ -66,6 +67,7 @@ def _same_key(window: UsageWindow, start: datetime, end: datetime) -> QuerySet[U
 
 def _unique(window: UsageWindow, start: datetime, end: datetime) -> Decimal:
     """Count values over the versions that split by what the window is split by."""
+    refuse_archived(start, end)
     names = tuple(sorted(window.dimensions))
     rules = [rule for rule in rules_of(window.meter) if rule.dimensions == names]
     params: Params = {"window": window.pk, "start": start, "end": end}

@@ -7,7 +7,7 @@ event is counted once. Order of locks: batch, windows by key, outbox.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Func, JSONField, TextField, Value
@@ -21,6 +21,7 @@ from metering.exact import write_json
 from metering.judging import judge_values
 from metering.models import Customer, EventBatch, MeterEvent, MeterEventAdjustment
 from metering.models.event import AdjustmentType
+from metering.selectors.archive import refuse_archived
 from metering.selectors.events import (
     VERSIONS_OF_EVENT,
     find_event,
@@ -31,6 +32,8 @@ from metering.selectors.meters import meter_rules
 from metering.services.aggregate import announce_usage
 from metering.services.moving import move_usage
 from metering.services.retrying import atomic_with_retries
+
+_MOMENT = timedelta(microseconds=1)
 
 
 @atomic_with_retries
@@ -91,6 +94,7 @@ def _locked_event(customer: Customer, identifier: str, reason: str) -> MeterEven
     if event is None:
         raise NotFound(f"no event {identifier} of {customer} is stored")
     EventBatch.objects.select_for_update(no_key=True).get(pk=event.batch_id)
+    refuse_archived(event.timestamp, event.timestamp + _MOMENT)
     return event
 
 

@@ -19,6 +19,7 @@ from metering.models import (
     BackfillState,
     EventBatch,
 )
+from metering.selectors.archive import refuse_archived
 from metering.selectors.meters import meter_rules
 from metering.services.aggregate import announce_usage
 from metering.services.moving import move_usage
@@ -110,6 +111,7 @@ def revert_backfill(*, backfill: Backfill, reason: str, by: User, at: datetime) 
     if locked.state != BackfillState.APPLIED:
         raise Conflict(f"{locked} is {locked.state}: only an applied one is reverted")
     lock_batches(locked)
+    refuse_archived(locked.start_at, locked.end_at)
     counts = plan_revert(locked)
     _adjust(locked, f"Revert of {locked}: {reason}", by, at)
     _move(locked, at)
@@ -128,6 +130,7 @@ def carry_out(
         Conflict: the range is not in the expected state, or an event is stored elsewhere.
     """
     lock_batches(backfill)
+    refuse_archived(backfill.start_at, backfill.end_at)
     counts = plan_apply(backfill)
     state_sha256 = plan_sha256()
     if expected_sha256 not in (None, state_sha256):

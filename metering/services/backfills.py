@@ -25,6 +25,7 @@ from metering.models import (
     BackfillState,
     Customer,
 )
+from metering.selectors.archive import refuse_archived
 from metering.selectors.backfills import content_of_backfill, newest_proposal
 from metering.selectors.customers import customer_ids
 from metering.selectors.meters import rules_by_event_name
@@ -107,6 +108,7 @@ def start_backfill(
         raise Invalid("a backfill begins and ends on a whole UTC hour")
     if not start < end <= start + _LONGEST or end > hour_of(at.astimezone(UTC)) + HOUR:
         raise Invalid("a backfill ends after its start, within 366 days, and not in the future")
+    refuse_archived(start, end)
     backfill = Backfill.objects.create(
         customer=customer, start_at=start, end_at=end, event_names=sorted(set(event_names)),
         reason=reason, created_by=by, created_at=at,

@@ -13,9 +13,11 @@ from datetime import datetime
 import msgspec
 from django.conf import settings
 
+from billing_project.kernel.period import Period
 from metering.events import BadItem, EventInput, content_sha256
 from metering.exact import write_json
-from metering.judging import Screen, Status, TimeWindow, Verdict, judge, judge_late
+from metering.judging import Screen, Status, TimeWindow, Verdict, judge, judge_archived, judge_late
+from metering.selectors.archive import archived_since
 from metering.selectors.customers import customer_ids
 from metering.selectors.late import late_quarantine
 from metering.selectors.screens import current_screens
@@ -121,6 +123,7 @@ def settle_candidates(
     known = stored_hashes(keys)
     # A replay is somebody's decision: it has no window and is never late.
     closed = late_quarantine({pk for pk, _ in keys}, at) if window else {}
+    archived = archived_since(min((one.timestamp for one in candidates), default=at), at)
     chosen: dict[Key, Candidate] = {}
     verdicts: dict[int, Verdict] = {}
     for one in candidates:
@@ -129,7 +132,7 @@ def settle_candidates(
             verdicts[one.index] = _DUPLICATE if before == one.sha256 else _CONFLICT
         elif key is not None and (first := chosen.get(key)) is not None:
             verdicts[one.index] = _DUPLICATE if first.sha256 == one.sha256 else _CONFLICT
-        elif verdict := _reason(one, screens, window, closed):
+        elif verdict := _reason(one, screens, window, closed, archived):
             verdicts[one.index] = verdict
         elif key is not None:
             chosen[key] = one
@@ -150,8 +153,11 @@ def _reason(
     screens: Mapping[str, Screen],
     window: TimeWindow | None,
     closed: Mapping[int, datetime],
+    archived: Sequence[Period],
 ) -> Verdict | None:
     """Return why an event that nobody stored before cannot be stored now, or None."""
+    if archived and (verdict := judge_archived(one.timestamp, archived)):
+        return verdict
     is_known = one.customer_id is not None
     verdict = judge(
         one.sent,

@@ -16,6 +16,7 @@ from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.period import HOUR
 from metering.models import AppliedRepair, WindowRepair, WindowRepairItem
 from metering.reading_sql import Params
+from metering.selectors.archive import refuse_archived
 from metering.selectors.repairs import content_of_repair
 from metering.services.aggregate import USAGE_CHANGED
 from metering.services.replaying import Difference
@@ -107,6 +108,7 @@ def apply_repair(*, repair: WindowRepair, by: User, at: datetime) -> AppliedRepa
         return earlier
     if locked.policy_change.status != PolicyStatus.APPROVED:
         raise Conflict(f"{locked} is {locked.policy_change.status}; it needs an approval")
+    refuse_archived(locked.start_at, locked.end_at)
     _set_windows(locked, at)
     applied = AppliedRepair.objects.create(repair=locked, by=by, at=at)
     customers = WindowRepairItem.objects.filter(repair=locked).values_list("customer_id", flat=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import groupby
 
 from django.db import connection, transaction
 from django.db.models import Max, Min
@@ -19,6 +20,7 @@ from billing_project.kernel.period import HOUR, Period, hour_of, midnight, month
 from metering.aggregation import MeterRule
 from metering.models import Customer, EventBatch, UsageWindow
 from metering.replay_sql import SCRATCH, Span, differences, replay
+from metering.selectors.archive import archived_starts, refuse_archived
 from metering.selectors.meters import meter_rules
 
 CUSTOMERS = 500  # Of one chunk.
@@ -47,9 +49,12 @@ def replay_span(
 
     Raises:
         Invalid: bounds inside an hour, or in the wrong order.
+        MonthArchived: both bounds are given, and a month between them is archived.
     """
     if any(bound is not None and hour_of(bound) != bound for bound in (start, end)):
         raise Invalid("start and end are whole UTC hours")
+    if start is not None and end is not None:
+        refuse_archived(start, end)
     first, last = _known(customer)
     begin = start if start is not None else first
     over = end if end is not None else last
@@ -63,27 +68,28 @@ def replay_span(
 
 
 def chunks(period: Period, customer: Customer | None = None) -> list[Span]:
-    """Cut a period into months, and the customers into groups."""
+    """Cut a period into months, and the customers into groups; archived months are left out."""
     if customer is not None:
         ids = [customer.pk]
     else:
         ids = list(Customer.objects.order_by("pk").values_list("pk", flat=True))
     groups = [tuple(ids[i : i + CUSTOMERS]) for i in range(0, len(ids), CUSTOMERS)]
     last = (period.end - HOUR).astimezone(UTC).date()
+    archived = archived_starts()
     return [
         Span(max(period.start, midnight(first)), min(period.end, midnight(following)), group)
         for first, following in months_between(period.start.astimezone(UTC).date(), last)
+        if midnight(first) not in archived
         for group in groups
     ]
 
 
 def replay_chunk(span: Span, rules: Sequence[MeterRule] | None = None) -> list[Difference]:
     """Read the windows of a chunk anew and return where the stored ones differ, by key."""
-    asked = meter_rules() if rules is None else rules
-    readers = [rule for rule in asked if not rule.is_level]
+    readers = meter_rules() if rules is None else list(rules)
     with _scratch(), connection.cursor() as cursor:
-        for rule in readers:
-            query = replay(rule, span)
+        for _, versions in groupby(readers, key=lambda rule: rule.id):
+            query = replay(list(versions), span)
             cursor.execute(query.text, query.params)
         query = differences(readers, span)
         cursor.execute(query.text, query.params)

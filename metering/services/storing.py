@@ -15,7 +15,8 @@ Key = tuple[int, str]  # Customer's id, identifier.
 _KEY = itemgetter(0, 1)
 _NULL = r"\N"  # How COPY writes NULL.
 _UNIQUE_VIOLATION = "23505"
-_known_months: set[date] = set()  # Months whose partition is committed; they are never dropped.
+_ARCHIVED = {"23001", "23514"}  # The partition is refused; it was known and is gone.
+_known_months: set[date] = set()  # Months whose partition is committed; only archives take one.
 
 _NEXT_IDS = "SELECT nextval('meter_event_id_seq') FROM generate_series(1, %s)"
 _MAKE_BATCH = """
@@ -83,15 +84,19 @@ def store_events(events: Sequence[NewEvent], at: datetime) -> None:
     """
     if not events:
         return
-    ensure_partitions(event.timestamp for event in events)
     ordered = sorted(events, key=_KEY)
-    ids, batch_id = _numbers(ordered, at)
     try:
+        ensure_partitions(event.timestamp for event in events)
+        ids, batch_id = _numbers(ordered, at)
         with connection.wrap_database_errors:  # Django wraps what `execute` raises, not COPY.
             _copy(ordered, ids, batch_id, at)
     except IntegrityError as error:
-        if getattr(error.__cause__, "sqlstate", None) == _UNIQUE_VIOLATION:
+        sqlstate = getattr(error.__cause__, "sqlstate", None)
+        if sqlstate == _UNIQUE_VIOLATION:
             raise ClaimedMeanwhile("an event was stored by another request just now") from error
+        if sqlstate in _ARCHIVED:
+            forget_months()
+            raise ClaimedMeanwhile("the month of an event was archived just now") from error
         raise
 
 
@@ -125,6 +130,11 @@ def ensure_partitions(timestamps: Iterable[datetime]) -> int:
         made: int = cursor.fetchone()[0]
     transaction.on_commit(lambda: _known_months.update(unknown))
     return made
+
+
+def forget_months() -> None:
+    """Ask the database again which partitions stand."""
+    _known_months.clear()
 
 
 def ensure_workspaces(names: Iterable[Key], at: datetime) -> dict[Key, int]:

@@ -1,12 +1,22 @@
 """Partitions are made once, by whoever comes first, and nobody gets an error for coming second."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from metering.services import storing
+from billing_project.kernel.period import Period
+from billing_project.kernel.users import worker_user
+from metering.models import MeterEvent
+from metering.selectors.archive import archived_since, month_named
+from metering.services import capture, storing
+from metering.services.aggregate import aggregate_batches
+from metering.services.archiving import archive_month, restore_month
+from metering.services.capture import capture_events
+from tests.metering.builders import a_customer, a_meter, an_event
 
 MONTH = datetime(2031, 5, 1, tzinfo=UTC)
 
@@ -38,3 +48,94 @@ def test_two_makers_of_one_partition_both_succeed() -> None:
     assert answers == [1, 0]
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE meter_event_2031_05")
+
+
+def _forget(*months: str) -> None:
+    storing.forget_months()
+    with connection.cursor() as cursor:
+        for month in months:
+            cursor.execute(f"DROP TABLE IF EXISTS meter_event_{month}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_of_any_month_are_stored_by_many_at_once() -> None:
+    at = datetime(2030, 1, 10, tzinfo=UTC)
+    a_customer(at)
+    a_meter(at)
+    years = [1971, 1999, 2024, 2031, 2068, 2199]
+    counts: list[int] = []
+
+    def capture(worker: int) -> None:
+        events = [
+            an_event(f"{worker}-{year}", timestamp=datetime(year, 3, 31, 23, 59, tzinfo=UTC))
+            for year in (years if worker % 2 else years[::-1])
+        ]
+        try:
+            now = datetime(2200, 1, 1, tzinfo=UTC)
+            since = datetime(1970, 1, 1, tzinfo=UTC)
+            done = capture_events(items=events, sender="t", at=now, since=since)
+            counts.append(done.accepted)
+        finally:
+            connection.close()
+
+    _forget()
+    threads = [threading.Thread(target=capture, args=[i]) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    try:
+        assert counts == [len(years)] * 8
+        assert MeterEvent.objects.count() == 8 * len(years)
+    finally:
+        _forget(*(f"{year}_03" for year in years))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_role_that_may_only_insert_gets_its_partition() -> None:
+    _forget()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE web_of_test NOSUPERUSER")
+        try:
+            cursor.execute("SET ROLE web_of_test")
+            cursor.execute("SELECT meter_event_ensure_partition('2041-07-15')")
+            assert cursor.fetchone() == (True,)
+            cursor.execute("SELECT meter_event_ensure_partition('2041-07-01')")
+            assert cursor.fetchone() == (False,)
+        finally:
+            cursor.execute("RESET ROLE")
+            cursor.execute("DROP ROLE web_of_test")
+    _forget("2041_07")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_knew_the_partition_learns_that_it_was_archived(
+    tmp_path: Path, settings: Any
+) -> None:
+    settings.ARCHIVE_DIR = tmp_path
+    used_at, at = datetime(2026, 1, 20, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
+    a_customer(used_at)
+    a_meter(used_at)
+    capture_events(items=[an_event("e1")], sender="t", at=used_at)
+    aggregate_batches(at=used_at)
+    month = month_named(date(2026, 1, 1))
+    known = set(storing._known_months)
+    archive_month(month=month, by=worker_user(), at=at)
+    try:
+        storing._known_months.update(known)  # As another process still does.
+        answers: list[list[Period] | None] = [[], None]  # The first look comes too early.
+
+        def look(oldest: datetime, now: datetime) -> list[Period]:
+            answer = answers.pop(0) if answers else None
+            return archived_since(oldest, now) if answer is None else answer
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(capture, "archived_since", look)
+            event = an_event("e2", timestamp=used_at)
+            result = capture_events(items=[event], sender="t", at=at, since=used_at)
+        assert result.results[0].code == "period_closed"
+        assert MeterEvent.objects.count() == 0
+    finally:
+        restore_month(first=date(2026, 1, 1), by=worker_user(), at=at)
+    assert MeterEvent.objects.count() == 1
