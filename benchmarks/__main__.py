@@ -9,6 +9,7 @@ os.environ["EMBEDDED_PG_NAME"] = "billing_bench"
 NAMES = (
     "capture",
     "singles",
+    "stored",
     "aggregation",
     "latency",
 )
