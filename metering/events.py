@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from billing_project.kernel.errors import BillingError, Invalid
 from metering.aggregation import Value
+from metering.exact import write_json
 from metering.rescue import UNSTORABLE, rewrite
 
 MAX_EVENTS = 1000
@@ -125,20 +126,25 @@ def decode_event(raw: bytes) -> EventInput | BadItem:
         return BadItem("is not readable as an event", identifier=_label(raw))
 
 
-def content_sha256(event: EventInput) -> bytes:
+def content_sha256(event: EventInput, properties: str | None = None) -> bytes:
     """Hash what makes two reports under one identifier the same.
 
     The customer and identifier are the key, not the content (an alias names the same customer). A
     time that the sender did not give is no content either, so that a retry stays the same. Equal
     numbers are equal content: 1, 1.0 and 1e0, but not "1".
+
+    Args:
+        properties: The event's own as `write_json` writes them, if somebody did.
     """
-    properties = event.properties
-    for value in properties.values():
+    if properties is None:
+        properties = write_json(event.properties)
+    for value in event.properties.values():
         if type(value) is Decimal:
-            properties = {key: _plain(one) for key, one in properties.items()}
+            plain = {key: _plain(one) for key, one in event.properties.items()}
+            properties = write_json(plain)
             break
-    content = (event.event_name, event.workspace, event.timestamp, properties)
-    return hashlib.sha256(_encode(content)).digest()
+    head = _encode((event.event_name, event.workspace, event.timestamp))
+    return hashlib.sha256(head[:-1] + b"," + properties.encode() + b"]").digest()
 
 
 def check_properties(properties: Mapping[str, Any]) -> dict[str, Value]:

@@ -12,11 +12,21 @@ from datetime import datetime
 
 import msgspec
 from django.conf import settings
+from django.db import transaction
 
 from billing_project.kernel.period import Period
 from metering.events import BadItem, EventInput, content_sha256
 from metering.exact import write_json
-from metering.judging import Screen, Status, TimeWindow, Verdict, judge, judge_archived, judge_late
+from metering.judging import (
+    Screen,
+    Status,
+    TimeWindow,
+    Verdict,
+    is_plain,
+    judge,
+    judge_archived,
+    judge_late,
+)
 from metering.selectors.archive import archived_since
 from metering.selectors.customers import customer_ids
 from metering.selectors.late import late_quarantine
@@ -28,7 +38,7 @@ from metering.services.keeping import (
     keep_in_quarantine,
     kept_verdicts,
 )
-from metering.services.retrying import atomic_with_retries
+from metering.services.retrying import ClaimedMeanwhile, atomic_with_retries
 from metering.services.storing import (
     Key,
     NewEvent,
@@ -38,6 +48,8 @@ from metering.services.storing import (
 )
 from metering.services.superseding import supersede_quarantined, waits_to_be_superseded
 
+_WARY_BATCHES = 100
+_wary = 0  # Batches of this process that still ask first what is stored.
 _DUPLICATE = Verdict(Status.DUPLICATE, "duplicate", "was stored before with the same content")
 _CONFLICT = Verdict(Status.CONFLICT, "identifier_conflict", "was stored before with other content")
 
@@ -76,7 +88,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     sent: EventInput
     timestamp: datetime
     sha256: bytes
-    customer_id: int | None
+    properties: str  # As JSON.
+    key: Key | None  # None where the customer is unknown.
 
 
 @atomic_with_retries
@@ -115,37 +128,78 @@ def settle_candidates(
 ) -> dict[int, Verdict]:
     """Store what can be stored and say why for the rest, by index.
 
-    What was stored before is looked for first: its retry is a duplicate for ever. Of several
-    reports under one identifier the first that can be stored is, in the sender's order.
+    What was stored before is found first: its retry is a duplicate for ever. Of several reports
+    under one identifier the first that can be stored is, in the sender's order.
     """
-    screens = current_screens()
-    keys = {(one.customer_id, one.sent.identifier) for one in candidates if one.customer_id}
-    known = stored_hashes(keys)
-    # A replay is somebody's decision: it has no window and is never late.
-    closed = late_quarantine({pk for pk, _ in keys}, at) if window else {}
-    archived = archived_since(min((one.timestamp for one in candidates), default=at), at)
+    reasons = _reasons(candidates, window, at)
+    if not reasons and _store_all(candidates, at):
+        return {}
+    known = stored_hashes({one.key for one in candidates if one.key is not None})
     chosen: dict[Key, Candidate] = {}
     verdicts: dict[int, Verdict] = {}
     for one in candidates:
-        key = None if one.customer_id is None else (one.customer_id, one.sent.identifier)
+        key = one.key
         if key is not None and (before := known.get(key)) is not None:
             verdicts[one.index] = _DUPLICATE if before == one.sha256 else _CONFLICT
         elif key is not None and (first := chosen.get(key)) is not None:
             verdicts[one.index] = _DUPLICATE if first.sha256 == one.sha256 else _CONFLICT
-        elif verdict := _reason(one, screens, window, closed, archived):
-            verdicts[one.index] = verdict
+        elif reason := reasons.get(one.index):
+            verdicts[one.index] = reason
         elif key is not None:
             chosen[key] = one
-    store_events(_new_events(chosen, at), at)
+    store_events(_new_events(list(chosen.values()), at), at)
     return verdicts
 
 
+def _store_all(candidates: Sequence[Candidate], at: datetime) -> bool:
+    """Store a batch that looks all new without asking first; return whether it was.
+
+    Most are. Where one was not, asking first is worth its price for a while.
+    """
+    global _wary
+    if len({one.key for one in candidates}) < len(candidates):
+        return False
+    if _wary:
+        _wary -= 1
+        return False
+    try:
+        with transaction.atomic():
+            store_events(_new_events(candidates, at), at)
+    except ClaimedMeanwhile:
+        _wary = _WARY_BATCHES
+        return False
+    return True
+
+
 def _candidates(events: Sequence[tuple[int, EventInput]], at: datetime) -> list[Candidate]:
-    ids = customer_ids(event.customer for _, event in events)
-    return [
-        Candidate(i, event, event.timestamp or at, content_sha256(event), ids.get(event.customer))
-        for i, event in events
-    ]
+    ids = customer_ids({event.customer for _, event in events})
+    found = []
+    for i, event in events:
+        customer_id = ids.get(event.customer)
+        key = None if customer_id is None else (customer_id, event.identifier)
+        properties = write_json(event.properties)
+        sha256 = content_sha256(event, properties)
+        found.append(Candidate(i, event, event.timestamp or at, sha256, properties, key))
+    return found
+
+
+def _reasons(
+    candidates: Sequence[Candidate], window: TimeWindow | None, at: datetime
+) -> dict[int, Verdict]:
+    """Say why events could not be stored even if nobody stored them before, by index."""
+    screens = current_screens()
+    # A replay is somebody's decision: it has no window and is never late.
+    customers = {one.key[0] for one in candidates if one.key} if window else ()
+    closed = late_quarantine(customers, at)
+    archived = archived_since(min((one.timestamp for one in candidates), default=at), at)
+    is_usual = not (closed or archived)
+    reasons = {}
+    for one in candidates:
+        if is_usual and one.key and is_plain(one.sent, one.timestamp, screens, window):
+            continue
+        if reason := _reason(one, screens, window, closed, archived):
+            reasons[one.index] = reason
+    return reasons
 
 
 def _reason(
@@ -155,36 +209,37 @@ def _reason(
     closed: Mapping[int, datetime],
     archived: Sequence[Period],
 ) -> Verdict | None:
-    """Return why an event that nobody stored before cannot be stored now, or None."""
     if archived and (verdict := judge_archived(one.timestamp, archived)):
         return verdict
-    is_known = one.customer_id is not None
     verdict = judge(
         one.sent,
         used_at=one.timestamp,
-        is_customer_known=is_known,
+        is_customer_known=one.key is not None,
         screens=screens,
         window=window,
     )
-    if verdict is None and closed and one.customer_id is not None:
-        return judge_late(one.timestamp, closed.get(one.customer_id))
+    if verdict is None and one.key is not None:
+        return judge_late(one.timestamp, closed.get(one.key[0]))
     return verdict
 
 
-def _new_events(chosen: Mapping[Key, Candidate], at: datetime) -> list[NewEvent]:
-    names = ((pk, one.sent.workspace) for (pk, _), one in chosen.items() if one.sent.workspace)
-    workspaces = ensure_workspaces(names, at)
+def _new_events(candidates: Sequence[Candidate], at: datetime) -> list[NewEvent]:
+    """Bring candidates whose customers are known to the form that is stored."""
+    named = [
+        (one.key[0], one.sent.workspace) for one in candidates if one.key and one.sent.workspace
+    ]
+    workspaces = ensure_workspaces(named, at)
     return [
         NewEvent(
-            pk,
-            identifier,
-            workspaces.get((pk, one.sent.workspace)),
+            *one.key,
+            workspaces.get((one.key[0], one.sent.workspace)) if workspaces else None,
             one.sent.event_name,
             one.timestamp,
             one.sha256,
-            write_json(one.sent.properties),
+            one.properties,
         )
-        for (pk, identifier), one in chosen.items()
+        for one in candidates
+        if one.key is not None
     ]
 
 
