@@ -20,7 +20,7 @@ from billing_project.kernel.apart import each_apart
 
 CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
 # A round of usage begins this long after the one before: what came meanwhile is rated in one go.
-USAGE_SECONDS = 1.0
+USAGE_SECONDS = 1.5
 BOOKS_SECONDS = 2.0
 STANDBY_SECONDS = 0.5
 

@@ -103,7 +103,9 @@ class LedgerKind(models.TextChoices):
 class LedgerTransaction(models.Model):
     """One append-only entry of a customer's credit ledger; positive adds to the balance."""
 
-    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    customer = models.ForeignKey(  # Indexes below begin with it.
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     grant = models.ForeignKey(CreditGrant, on_delete=models.PROTECT, related_name="transactions")
     kind = models.CharField(max_length=10, choices=LedgerKind.choices)
     credits = models.DecimalField(max_digits=38, decimal_places=12)
@@ -151,7 +153,8 @@ class LedgerTransaction(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["customer", "effective_at"], name="ledger_transaction_customer")
+            models.Index(fields=["customer", "effective_at"], name="ledger_transaction_customer"),
+            models.Index(fields=["customer", "id"], name="ledger_transaction_order"),
         ]
 
     def __str__(self) -> str:

@@ -39,9 +39,16 @@ class RatedUsage(models.Model):
     Quantity and charge are differences and may be negative after an adjustment.
     """
 
-    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
-    billing_period = models.ForeignKey(BillingPeriod, on_delete=models.PROTECT, related_name="+")
-    window = models.ForeignKey("metering.UsageWindow", on_delete=models.PROTECT, related_name="+")
+    # Indexes below begin with these three.
+    customer = models.ForeignKey(
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    billing_period = models.ForeignKey(
+        BillingPeriod, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    window = models.ForeignKey(
+        "metering.UsageWindow", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     window_revision = models.IntegerField()
     service_at = models.DateTimeField()  # The window's start.
     rate = models.ForeignKey(Rate, on_delete=models.PROTECT, related_name="+")
@@ -69,6 +76,7 @@ class RatedUsage(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["customer", "id"], name="rated_usage_customer"),
             models.Index(fields=["billing_period", "service_at"], name="rated_usage_period"),
             models.Index(fields=["window", "window_revision"], name="rated_usage_window"),
             models.Index(

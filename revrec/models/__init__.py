@@ -14,9 +14,11 @@ from revrec.models.obligation import (
     RevenueSchedule,
     RevenueScheduleLine,
 )
+from revrec.models.progress import BooksMark, UsedCredits
 
 __all__ = [
     "AccountingPeriod",
+    "BooksMark",
     "EntrySource",
     "JournalEntry",
     "LedgerAccount",
@@ -26,4 +28,5 @@ __all__ = [
     "Posting",
     "RevenueSchedule",
     "RevenueScheduleLine",
+    "UsedCredits",
 ]

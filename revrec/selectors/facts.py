@@ -1,7 +1,8 @@
 """What happened and is not in the books yet: facts without their entry source.
 
-Every query is an anti-join, so that a fact is found whenever it committed; ids and clocks play no
-part in it. Within a customer's lock nothing new can appear.
+Every query is an anti-join, so that a fact is found whenever it committed; clocks play no part in
+it. A customer's own ids do, to leave out what is known to be complete (see BooksMark). Within a
+customer's lock nothing new can appear.
 """
 
 from datetime import date, datetime, timedelta
@@ -52,24 +53,39 @@ def unaccounted_notes(customer_id: int | None = None) -> QuerySet[CreditNote]:
     return notes.select_related("invoice").order_by("issued_at", "id")
 
 
-def unaccounted_grants(customer_id: int | None = None) -> QuerySet[LedgerTransaction]:
-    """List the transactions that gave credits."""
-    return _transactions(customer_id).filter(kind=LedgerKind.GRANTED)
+def unaccounted_grants(
+    customer_id: int | None = None, after: int = 0
+) -> QuerySet[LedgerTransaction]:
+    """List the transactions that gave credits.
+
+    Args:
+        after: Through which transaction the customer's books are complete.
+    """
+    return _transactions(customer_id, after).filter(kind=LedgerKind.GRANTED)
 
 
 def unaccounted_movements(
-    customer_id: int | None = None, until: datetime | None = None
+    customer_id: int | None = None, until: datetime | None = None, after: int = 0
 ) -> QuerySet[LedgerTransaction]:
-    """List what was drawn, returned, expired or voided, by grant in the order of its ledger."""
-    movements = _transactions(customer_id).exclude(kind=LedgerKind.GRANTED)
+    """List what was drawn, returned, expired or voided, by grant in the order of its ledger.
+
+    Args:
+        after: Through which transaction the customer's books are complete.
+    """
+    movements = _transactions(customer_id, after).exclude(kind=LedgerKind.GRANTED)
     if until is not None:
         movements = movements.filter(effective_at__lt=until)
     return movements
 
 
-def unaccounted_overage(customer_id: int | None = None) -> QuerySet[RatedUsage]:
-    """List rated usage that grants did not cover, by billing period and time of service."""
+def unaccounted_overage(customer_id: int | None = None, after: int = 0) -> QuerySet[RatedUsage]:
+    """List rated usage that grants did not cover, by billing period and time of service.
+
+    Args:
+        after: Through which rated usage the customer's books are complete.
+    """
     usage = RatedUsage.objects.exclude(overage=0).filter(~accounted(SourceType.RATED_USAGE))
+    usage = usage.filter(pk__gt=after)
     if customer_id is not None:
         usage = usage.filter(customer_id=customer_id)
     return usage.order_by("billing_period_id", "service_at", "id")
@@ -150,8 +166,10 @@ def waiting_customers(at: datetime | None = None) -> QuerySet[OutboxMessage, int
     return waiting.values_list("object_id", flat=True)
 
 
-def _transactions(customer_id: int | None) -> QuerySet[LedgerTransaction]:
-    transactions = LedgerTransaction.objects.filter(~accounted(SourceType.LEDGER_TRANSACTION))
+def _transactions(customer_id: int | None, after: int) -> QuerySet[LedgerTransaction]:
+    transactions = LedgerTransaction.objects.filter(
+        ~accounted(SourceType.LEDGER_TRANSACTION), pk__gt=after
+    )
     if customer_id is not None:
         transactions = transactions.filter(customer_id=customer_id)
     return transactions.select_related("grant").order_by("grant_id", "id")

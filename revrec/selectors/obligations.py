@@ -7,7 +7,13 @@ from django.db.models import F, Sum
 from credits.models import BillingPeriod, LedgerKind, LedgerTransaction
 from invoicing.models import CreditNoteLine, LineKind
 from revrec.basis import CostBasis
-from revrec.models import EntrySource, PerformanceObligation, RevenueSchedule, RevenueScheduleLine
+from revrec.models import (
+    EntrySource,
+    PerformanceObligation,
+    RevenueSchedule,
+    RevenueScheduleLine,
+    UsedCredits,
+)
 from revrec.selectors.facts import accounted
 from revrec.sources import ROLES, SourceType
 
@@ -37,6 +43,12 @@ def used_credits(obligation: PerformanceObligation) -> Decimal:
         kind__in=USES,
     )
     return -(uses.aggregate(credits=Sum("credits"))["credits"] or Decimal(0))
+
+
+def used_so_far(obligation: PerformanceObligation) -> UsedCredits:
+    """Return what is kept of `used_credits`; it is folded, and not saved, where nothing is kept."""
+    kept = UsedCredits.objects.filter(obligation=obligation).first()
+    return kept or UsedCredits(obligation=obligation, credits=used_credits(obligation))
 
 
 def conceded_on(billing_period: BillingPeriod) -> int:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 from billing_project.kernel.models import User
 from billing_project.kernel.period import DAY
-from revrec.models import PerformanceObligation
+from revrec.models import BooksMark, PerformanceObligation
 from revrec.posting import About
 
 
@@ -16,6 +16,7 @@ class Run:
     customer_id: int
     by: User
     at: datetime
+    mark: BooksMark
 
 
 def about(obligation: PerformanceObligation, service_on: date | None = None) -> About:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
 
@@ -11,7 +12,7 @@ from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import EntryKind, credits_expired, credits_used, pack_sold_for_cash
 from revrec.schedule import day_of
 from revrec.selectors.facts import unaccounted_grants, unaccounted_movements
-from revrec.selectors.obligations import basis_of, used_credits
+from revrec.selectors.obligations import basis_of, used_so_far
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.sources import Source, SourceType
@@ -28,7 +29,7 @@ def account_grants(run: Run) -> int:
     """
     silent: list[int] = []
     drafts: list[EntryDraft] = []
-    for transaction in unaccounted_grants(run.customer_id):
+    for transaction in unaccounted_grants(run.customer_id, run.mark.through_transaction):
         if not transaction.grant.price_minor or _join_invoice(transaction.grant):
             silent.append(transaction.pk)
         else:
@@ -43,7 +44,7 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
     Args:
         until: Leaves later movements for a next call; a credit note comes between.
     """
-    rows = list(unaccounted_movements(run.customer_id, until))
+    rows = list(unaccounted_movements(run.customer_id, until, run.mark.through_transaction))
     promises = {
         promise.grant_id: promise
         for promise in PerformanceObligation.objects.filter(
@@ -101,11 +102,12 @@ def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) 
     movements = [
         Movement(row.pk, day_of(row.effective_at), row.credits, row.kind in _ENDS) for row in rows
     ]
+    used = used_so_far(obligation)
     steps = list(
-        releases(
-            basis_of(obligation), used_credits(obligation), obligation.recognised_minor, movements
-        )
+        releases(basis_of(obligation), used.credits, obligation.recognised_minor, movements)
     )
+    used.credits -= sum((move.credits for move in movements if not move.ends_grant), Decimal(0))
+    used.save()
     obligation.recognised_minor += sum(step.amount_minor for step in steps)
     obligation.save(update_fields=["recognised_minor"])
     return steps

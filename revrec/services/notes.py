@@ -17,7 +17,7 @@ from revrec.models import (
 )
 from revrec.posting import About, Account, CreditedPart, EntryKind, credit_note_issued
 from revrec.schedule import day_of, straight_line
-from revrec.selectors.obligations import earned_days, newest_schedule, used_credits
+from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.services.overage import concede
@@ -92,7 +92,7 @@ def _promise(obligation: PerformanceObligation, kind: ObligationKind) -> Promise
         whole = Decimal((schedule.end_on - schedule.start_on).days)
     else:
         # An unpaid pack has no grant yet: nothing of it is done.
-        done = used_credits(obligation)
+        done = used_so_far(obligation).credits
         whole = obligation.grant.amount if obligation.grant else Decimal(1)
     return Promise(obligation.price_minor, obligation.recognised_minor, done, whole)
 

@@ -31,7 +31,11 @@ def accrue_overage(run: Run) -> int:
     What notes conceded before is taken off again as far as the usage now earns it: Dr 4900.
     """
     posted = 0
-    rows = list(unaccounted_overage(run.customer_id).select_related("billing_period"))
+    rows = list(
+        unaccounted_overage(run.customer_id, run.mark.through_usage).select_related(
+            "billing_period"
+        )
+    )
     for billing_period, of_period in groupby(rows, key=lambda row: row.billing_period):
         posted += _accrue_period(run, billing_period, list(of_period))
     return posted

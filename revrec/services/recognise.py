@@ -8,11 +8,14 @@ nothing.
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Max
 
 from billing_project.kernel import outbox
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.models import User
+from credits.models import LedgerTransaction, RatedUsage
 from metering.services.customers import lock_customer
+from revrec.models import BooksMark
 from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise, unaccounted_notes
 from revrec.services.drafts import Run
@@ -38,7 +41,8 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
     lock_customer(customer_id)
     for topic in TOPICS:
         outbox.take(topic, customer_id)
-    run = Run(customer_id, by, at)
+    mark = BooksMark.objects.get_or_create(customer_id=customer_id)[0]
+    run = Run(customer_id, by, at, mark)
     posted = accrue_overage(run) + account_invoices(run) + account_payments(run)
     posted += account_grants(run)
     for note in unaccounted_notes(customer_id):
@@ -47,7 +51,17 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
         posted += recognise_fees(run, before=day_of(note.issued_at))
         posted += account_note(run, note)
     posted += account_movements(run)
+    _move(mark)
     return posted + recognise_fees(run, before=day_of(at))
+
+
+def _move(mark: BooksMark) -> None:
+    """Set the mark to the newest facts; all of them are accounted for, and none can come in."""
+    transactions = LedgerTransaction.objects.filter(customer_id=mark.customer_id)
+    usage = RatedUsage.objects.filter(customer_id=mark.customer_id)
+    mark.through_transaction = transactions.aggregate(last=Max("pk"))["last"] or 0
+    mark.through_usage = usage.aggregate(last=Max("pk"))["last"] or 0
+    mark.save()
 
 
 def recognise_pending(

@@ -3,14 +3,22 @@
 from datetime import date, timedelta
 
 import pytest
+from django.db import connection
 
 from billing_project.kernel import outbox
 from billing_project.kernel.users import worker_user
-from credits.models import LedgerKind, LedgerTransaction
+from credits.models import LedgerKind, LedgerTransaction, RatedUsage
 from credits.services.grants import expire_due_grants, void_grant
 from invoicing.models import Invoice
 from metering.services.adjust import cancel_event
-from revrec.models import EntrySource, JournalEntry, PerformanceObligation
+from revrec.models import (
+    BooksMark,
+    EntrySource,
+    JournalEntry,
+    PerformanceObligation,
+    UsedCredits,
+)
+from revrec.selectors.obligations import used_credits
 from revrec.services.recognise import recognise_pending
 from tests.revrec.builders import Shop, balances, entries, on, recognise, signed
 
@@ -372,6 +380,44 @@ def test_movements_of_credits_gather_and_money_does_not_wait(shop: Shop) -> None
     outbox.publish("credits_changed", [customer.pk], at)
     recognise_pending(by=worker_user(), at=at + rest, rest=rest)
     assert outbox.waiting("credits_changed") == []
+
+
+def test_the_mark_follows_and_what_it_passes_is_in_the_books(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    grant = shop.grant(customer, "100", "2026-01-01", price=1_000)
+    for day in ("2026-01-02", "2026-01-03"):
+        shop.use(customer, "30", f"{day}T10")
+        recognise(customer, f"{day}T12")
+
+    mark = BooksMark.objects.get(customer=customer)
+    assert mark.through_transaction == LedgerTransaction.objects.latest("pk").pk
+    assert mark.through_usage == RatedUsage.objects.latest("pk").pk
+    assert UsedCredits.objects.get(obligation__grant=grant).credits == 60
+    assert used_credits(PerformanceObligation.objects.get(grant=grant)) == 60
+
+
+def test_books_without_marks_are_read_from_the_beginning(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    grant = shop.grant(customer, "100", "2026-01-01", price=1_000)
+    shop.use(customer, "30", "2026-01-02T10")
+    recognise(customer, "2026-01-02T12")
+    _forget_marks()  # As after the release that brought them.
+
+    shop.use(customer, "30", "2026-01-03T10")
+    assert recognise(customer, "2026-01-03T12") > 0
+
+    assert UsedCredits.objects.get(obligation__grant=grant).credits == 60
+
+
+def _forget_marks() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table in ("books_mark", "used_credits"):
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+            cursor.execute(f"DELETE FROM {table}")
+            for guard in ("keep_rows", "keep_table"):
+                cursor.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {guard}")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 def test_drafts_are_not_in_the_books(shop: Shop) -> None:
