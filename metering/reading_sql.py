@@ -16,7 +16,7 @@ from decimal import Decimal
 from billing_project.kernel.canonical import canonical_json
 from metering.aggregation import MeterRule, Operator
 
-Param = int | str | Decimal | datetime | list[int] | list[str] | list[datetime] | list[str | None]
+Param = int | str | Decimal | datetime | list[int] | list[str] | list[datetime] | None
 Params = dict[str, Param]
 
 HOUR_START = "date_bin('1 hour', e.\"timestamp\", TIMESTAMPTZ '2000-01-01 00:00+00')"

@@ -37,6 +37,7 @@ _ICONS = {
     "backfillevent": "playlist_add",
     "backfillerror": "error",
     "backfillproposal": "approval",
+    "meterversion": "history",
     "lateeventpolicy": "schedule_send",
     "invoicedusage": "event_available",
     "eventbatch": "inbox",

@@ -9,6 +9,7 @@ from metering.adding_sql import select_additions
 from metering.aggregation import Properties
 from metering.exact import write_json
 from metering.models import (
+    Aggregation,
     Customer,
     EventBatch,
     EventIdentity,
@@ -21,6 +22,7 @@ from metering.models.event import AdjustmentType, QuarantineState
 from metering.reading_sql import IS_AGGREGATED, Params, falls_into
 from metering.selectors.archive import archived_at, archived_event
 from metering.selectors.meters import meter_rules, rule_at
+from metering.selectors.windows import hours_before
 
 # One event as several versions of its properties, each with a sign: a source of reading_sql.
 VERSIONS_OF_EVENT = """
@@ -37,7 +39,7 @@ SELECT e.* FROM usage_window w
 JOIN used_meter_event e
   ON e."timestamp" >= w.start_at AND e."timestamp" < w.start_at + interval '1 hour'
  AND {condition}
-WHERE w.id = %(window)s ORDER BY e."timestamp", e.identifier LIMIT %(limit)s
+WHERE w.id = %(window)s ORDER BY e."timestamp", e.identifier COLLATE "C" LIMIT %(limit)s
 """
 _WINDOWS_OF = """
 WITH used AS ({source} AND {is_aggregated}), reading AS ({readings})
@@ -124,8 +126,19 @@ def state_of(customer_external_id: str, identifier: str, event: MeterEvent | Non
 def events_of_window(window: UsageWindow, limit: int = 1000) -> list[MeterEvent]:
     """Return the events that the window's quantity is made of, oldest first.
 
-    Their `properties` are those that count now; `is_adjusted` tells whether they were amended.
+    Their `properties` are those that count now; `is_adjusted` tells whether they were amended. A
+    level that goes on from an hour before has its event first.
     """
+    events = _events_in(window, limit)
+    is_set_at_once = bool(events) and events[0].timestamp == window.start_at
+    if window.meter.aggregation != Aggregation.TIME_WEIGHTED_SUM or is_set_at_once:
+        return events
+    before = hours_before(window).filter(event_count__gt=0).order_by("-start_at").first()
+    going_on = _events_in(before, limit)[-1:] if before else []
+    return [*going_on, *events][:limit]
+
+
+def _events_in(window: UsageWindow, limit: int) -> list[MeterEvent]:
     condition = falls_into(rule_at(window.meter, window.start_at))
     rows = MeterEvent.objects.raw(
         _OF_WINDOW.format(condition=condition.text),

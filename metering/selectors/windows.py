@@ -54,15 +54,22 @@ def period_quantity(window: UsageWindow, start: datetime, end: datetime) -> Deci
     return total or _NONE
 
 
+def hours_before(window: UsageWindow) -> QuerySet[UsageWindow]:
+    """Return the earlier windows of the same meter, customer, workspace and dimensions."""
+    return _of_key(window).filter(start_at__lt=window.start_at)
+
+
 def _same_key(window: UsageWindow, start: datetime, end: datetime) -> QuerySet[UsageWindow]:
+    return _of_key(window).filter(start_at__gte=start, start_at__lt=end)
+
+
+def _of_key(window: UsageWindow) -> QuerySet[UsageWindow]:
     return UsageWindow.objects.filter(
         customer_id=window.customer_id,
         meter_id=window.meter_id,
         workspace_id=window.workspace_id,  # type: ignore[misc]  # None means IS NULL here.
         dimensions_key=window.dimensions_key,
-        start_at__gte=start,
-        start_at__lt=end,
-    )
+    ).select_related("meter")
 
 
 def _unique(window: UsageWindow, start: datetime, end: datetime) -> Decimal:

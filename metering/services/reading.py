@@ -118,9 +118,10 @@ def _checked_constant(value: Decimal | None) -> Decimal | None:
 
 def _checked_filter(one: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a filter to the form that is stored: values as text."""
-    if one.get("operator") not in set(Operator):
-        raise Invalid(f"a filter's operator is {', '.join(Operator)}")
-    operator = Operator(one["operator"])
+    said = one.get("operator") if isinstance(one, Mapping) else None
+    if said not in tuple(Operator):
+        raise Invalid(f"a filter has a property and an operator: {', '.join(Operator)}")
+    operator = Operator(said)
     fields = {"property", "operator", "value"} if operator.takes_value else {"property", "operator"}
     if set(one) != fields:
         raise Invalid(f"a filter with {operator} is {{{', '.join(sorted(fields))}}}")

@@ -11,11 +11,14 @@ from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from metering.models import Customer, Meter, UsageLevel, UsageWindow
+from metering.replay_sql import Span
+from metering.selectors.events import events_of_window
 from metering.selectors.usage import Granularity, usage
 from metering.selectors.windows import period_quantity
 from metering.services.adjust import amend_event, cancel_event
 from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from metering.services.meters import create_meter_version
+from metering.services.replaying import replay_chunk
 from tests.metering.builders import EVENT_NAME, a_customer, a_meter, an_event, send
 
 pytestmark = pytest.mark.django_db
@@ -220,6 +223,30 @@ def test_a_period_and_usage_add_the_hours_up(at: datetime, used: tuple[Customer,
 
     assert period_quantity(window, at, at + 12 * _HOUR) == Decimal("19.5")
     assert [row.quantity for row in days] == [Decimal("19.5")]
+
+
+def test_a_carried_hour_comes_of_the_event_before(
+    at: datetime, used: tuple[Customer, Meter]
+) -> None:
+    carry_idle_hours(at=at + 5 * _HOUR)
+    hours = list(UsageWindow.objects.select_related("meter").order_by("start_at"))
+
+    names = [[event.identifier for event in events_of_window(hour)] for hour in hours]
+
+    assert names == [["a", "b"], ["b"], ["c"], ["c"], ["c"]]
+
+
+def test_replay_weighs_levels_anew(at: datetime, used: tuple[Customer, Meter]) -> None:
+    carry_idle_hours(at=at + 5 * _HOUR)
+    customer, _ = used
+    spans = [(at, at + 5 * _HOUR), (at + 3 * _HOUR, at + 4 * _HOUR)]
+
+    assert [replay_chunk(Span(*span, (customer.pk,))) for span in spans] == [[], []]
+
+    UsageWindow.objects.filter(event_count=0).update(quantity=1)
+    found = replay_chunk(Span(at, at + 5 * _HOUR, (customer.pk,)))
+    pairs = [(one.stored_quantity, one.quantity) for one in found]
+    assert pairs == [(Decimal(1), Decimal(said)) for said in (4, 6, 6)]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,21 @@ _IN_HOUR = (
     'e."timestamp" >= w.start_at AND e."timestamp" < w.start_at + interval \'1 hour\''
     " AND w.start_at > e.\"timestamp\" - interval '1 hour'"
 )
+# A window of a time-weighted sum comes of its own hour's events, and of those of the last hour
+# before that has any: their level went on.
+_OF_LEVELS = """(
+    SELECT u.id, u.customer_id, u.meter_id, u.workspace_id, u.dimensions, h.start_at
+    FROM usage_window u CROSS JOIN LATERAL (
+        SELECT u.start_at
+        UNION ALL
+        (SELECT p.start_at FROM usage_window p
+         WHERE p.customer_id = u.customer_id AND p.meter_id = u.meter_id
+           AND p.workspace_id IS NOT DISTINCT FROM u.workspace_id
+           AND p.dimensions_key = u.dimensions_key
+           AND p.event_count > 0 AND p.start_at < u.start_at
+         ORDER BY p.start_at DESC LIMIT 1)
+    ) h(start_at)
+)"""
 _OF_FACTS = "e.fact_id = ANY(%(ids)s)"
 # A window's facts, but for those learnt after the last thing that came of it.
 _OF_WINDOWS = """w.id = ANY(%(ids)s) AND EXISTS (
@@ -90,9 +105,9 @@ def _pairs(facts: str, asked: str, ids: Sequence[int], most: int, times: Times) 
 
 def _of_meter(rule: MeterRule, facts: str, asked: str) -> Query:
     condition = falls_into(rule)
-    name = rule.key
+    name, windows = rule.key, _OF_LEVELS if rule.is_level else "usage_window"
     text = (
-        f"SELECT e.fact_id, w.id, %({name}_code)s::text, min(e.learnt_at) FROM usage_window w"  # noqa: S608
+        f"SELECT e.fact_id, w.id, %({name}_code)s::text, min(e.learnt_at) FROM {windows} w"  # noqa: S608
         f" JOIN {facts} e ON {condition.text} AND {_IN_HOUR}"
         f" WHERE w.meter_id = %({name}_id)s AND {asked}"
         " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(most)s"

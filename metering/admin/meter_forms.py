@@ -1,0 +1,165 @@
+"""The form of a meter's next version: how events shall be read, and what that changes."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
+
+from billing_project.kernel.backoffice.difference import Difference, differences
+from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.forms import ReasonForm
+from billing_project.kernel.clock import now
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.period import HOUR, hour_of
+from billing_project.kernel.quantity import plain
+from metering.models import Meter, MeterVersion
+from metering.models.meter import RoundingChoice
+from metering.rounding import MAX_DECIMALS
+from metering.selectors.meters import version_in_force
+from metering.services.meters import earliest_instant
+from metering.services.reading import Reading, ReadingInput, checked_reading
+
+_FILTERS = '[{"property": "tier", "operator": "in", "value": ["paid", "trial"]}]'
+
+
+class NewVersionForm(ReasonForm):
+    """How a meter shall read events from an hour on; the newest version is where it starts."""
+
+    subject: Meter
+    before_template = "backoffice/new_version.html"
+    effective_at = forms.SplitDateTimeField(
+        label="Takes effect (UTC)",
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="A whole hour that no event can have reached yet.",
+    )
+    event_name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget)
+    value_property = forms.CharField(
+        max_length=100,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The property that an event counts; empty where each event counts the same.",
+    )
+    constant_value = forms.DecimalField(
+        max_digits=36,
+        decimal_places=12,
+        required=False,
+        widget=UnfoldAdminDecimalFieldWidget,
+        help_text="What each event counts, in place of a property.",
+    )
+    filters = forms.JSONField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text=f"All must pass. Operators: eq, ne, in, exists, absent. Like {_FILTERS}",
+    )
+    dimensions = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Properties that split the quantity, with commas between.",
+    )
+    rounding_mode = forms.ChoiceField(
+        choices=RoundingChoice.choices, widget=UnfoldAdminSelectWidget
+    )
+    rounding_decimals = forms.IntegerField(
+        min_value=0, max_value=MAX_DECIMALS, widget=UnfoldAdminIntegerFieldWidget
+    )
+    confirmed = forms.BooleanField(
+        label="This is what shall change",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="Send the form once to see the difference, then confirm it.",
+    )
+    field_order = (
+        "effective_at", "event_name", "value_property", "constant_value", "filters", "dimensions",
+        "rounding_mode", "rounding_decimals", "reason", "confirmed",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, subject: Meter, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        self.newest = max(
+            (one for one in subject.versions.all() if one.withdrawn_at is None),
+            key=lambda version: version.number,
+        )
+        starts: dict[str, Any] = {**content_of(self.newest), "effective_at": _next_hour()}
+        starts["dimensions"] = ", ".join(self.newest.dimensions)
+        starts["filters"] = self.newest.filters
+        for name, value in starts.items():
+            self.fields[name].initial = value
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what no event could be read by, and what nobody has looked at."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            checked_reading(self.subject.aggregation, **self.reading())
+        except Invalid as error:
+            raise forms.ValidationError(error.message) from error
+        if not cleaned["confirmed"]:
+            self.add_error("confirmed", "Look at what changes, then confirm it.")
+        return cleaned
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List what never changes, and what is read now."""
+        governing = version_in_force(self.subject.versions.all(), now())
+        return [
+            ("Meter", self.subject.code),
+            ("Aggregation", self.subject.get_aggregation_display()),
+            ("Unit", self.subject.unit),
+            ("Version in effect", governing.number),
+            ("Earliest instant (UTC)", moment_text(earliest_instant(now()))),
+        ]
+
+    def reading(self) -> ReadingInput:
+        """Return how events shall be read."""
+        said = self.cleaned_data
+        names = [name.strip() for name in said["dimensions"].split(",")]
+        return ReadingInput(
+            event_name=said["event_name"],
+            value_property=said["value_property"],
+            constant_value=said["constant_value"],
+            filters=said["filters"] or [],
+            dimensions=[name for name in names if name],
+            rounding_mode=said["rounding_mode"],
+            rounding_decimals=said["rounding_decimals"],
+        )
+
+    def preview(self) -> list[Difference]:
+        """List what the version changes; nothing as long as the form cannot be read."""
+        if not self.is_bound or self.errors.keys() - {"confirmed"}:
+            return []
+        try:
+            after = checked_reading(self.subject.aggregation, **self.reading())
+        except Invalid:
+            return []
+        rows = differences(content_of(self.newest), _plain(after))
+        return sorted(rows, key=lambda row: not row.is_changed)
+
+
+def reading_differences(before: MeterVersion, after: MeterVersion) -> list[Difference]:
+    """Compare two versions value by value, what differs first."""
+    rows = differences(content_of(before), content_of(after))
+    return sorted(rows, key=lambda row: not row.is_changed)
+
+
+def content_of(version: MeterVersion) -> dict[str, Any]:
+    """Return how a version reads events, as plain JSON."""
+    return _plain({name: getattr(version, name) for name in Reading.__annotations__})
+
+
+def _plain(reading: Any) -> dict[str, Any]:
+    constant = reading["constant_value"]
+    return {**reading, "constant_value": None if constant is None else plain(constant)}
+
+
+def _next_hour() -> datetime:
+    """Propose the first hour of tomorrow's work: time enough to think again."""
+    return hour_of(earliest_instant(now())) + HOUR + timedelta(days=1)

@@ -1,0 +1,116 @@
+"""What engineering does to meters in the back office."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from billing_project.kernel.models import User
+from metering.models import Meter, MeterVersion
+from metering.services.meters import create_meter_version
+from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
+from tests.metering.builders import EVENT_NAME, a_meter
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def meter(settings: Any, at: datetime) -> Meter:
+    settings.BILLING_CLOCK = at.isoformat()
+    return a_meter(at)
+
+
+def _said(**changes: str) -> dict[str, str]:
+    return {
+        "effective_at_0": "2026-11-21", "effective_at_1": "14:00:00", "event_name": EVENT_NAME,
+        "value_property": "seats", "constant_value": "", "dimensions": "model, region",
+        "filters": '[{"property": "tier", "operator": "exists"}]', "rounding_mode": "up",
+        "rounding_decimals": "2", "reason": "seats are sent now", "confirmed": "on", **changes,
+    }  # fmt: skip
+
+
+def test_a_meter_gets_a_version_once_its_difference_was_seen(meter: Meter, engineer: User) -> None:
+    client, url = client_of(engineer), action_url(meter, "new_version")
+
+    blank = client.get(url).content.decode()
+    shown = send(client, url, **_said(confirmed="")).content.decode()
+    assert MeterVersion.objects.count() == 1
+    done = send(client, url, **_said())
+
+    assert 'value="tokens"' in blank
+    assert "bo-changed" in shown
+    assert "exists tier" in shown
+    assert told(done) == "success: Version 2 takes effect at 2026-11-21 14:00:00."
+    version = MeterVersion.objects.get(number=2)
+    assert (version.created_by, version.reason) == (engineer, "seats are sent now")
+    assert (version.value_property, version.dimensions) == ("seats", ["model", "region"])
+    assert (version.rounding_mode, version.rounding_decimals) == ("up", 2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value_property": ""}, {"constant_value": "1"}, {"reason": ""}, {"filters": "{"},
+        {"filters": '{"property": "x"}'}, {"filters": '["x"]'}, {"rounding_decimals": "13"},
+        {"effective_at_1": "14:30:00"}, {"effective_at_0": "2026-11-20", "effective_at_1": "12:00"},
+        {"dimensions": ",".join("abcdefghijk")},
+    ],
+)  # fmt: skip
+def test_a_senseless_version_keeps_the_form(
+    meter: Meter, engineer: User, changes: dict[str, str]
+) -> None:
+    response = send(client_of(engineer), action_url(meter, "new_version"), **_said(**changes))
+
+    assert response.status_code == 422
+    assert MeterVersion.objects.count() == 1
+
+
+def test_a_version_is_withdrawn_before_it_takes_effect(
+    meter: Meter, engineer: User, at: datetime, settings: Any
+) -> None:
+    version = create_meter_version(
+        meter=meter, effective_at=at + timedelta(hours=2), event_name=EVENT_NAME,
+        value_property="seats", reason="x", by=engineer, at=at,
+    )  # fmt: skip
+    client, url = client_of(engineer), action_url(version, "withdraw")
+
+    assert "Withdraw" in client.get(page_of(version)).content.decode()
+    assert told(send(client, url, reason="a mistake")) == "success: Withdrew version 2."
+    page = client.get(page_of(version)).content.decode()
+    assert "a mistake" in page
+    assert "bo-changed" in page
+    assert url not in page
+
+
+def test_a_version_in_effect_is_not_withdrawn(
+    meter: Meter, engineer: User, at: datetime, settings: Any
+) -> None:
+    version = create_meter_version(
+        meter=meter, effective_at=at + timedelta(hours=2), event_name=EVENT_NAME,
+        value_property="seats", reason="x", by=engineer, at=at,
+    )  # fmt: skip
+    settings.BILLING_CLOCK = (at + timedelta(hours=2)).isoformat()
+
+    response = send(client_of(engineer), action_url(version, "withdraw"), reason="x")
+
+    assert response.status_code in {403, 422}
+    version.refresh_from_db()
+    assert version.withdrawn_at is None
+
+
+def test_a_meters_page_lists_who_changed_it_and_why(
+    meter: Meter, engineer: User, auditor: User, at: datetime
+) -> None:
+    create_meter_version(
+        meter=meter, effective_at=at + timedelta(hours=2), event_name="other",
+        value_property="seats", reason="renamed by the app", by=engineer, at=at,
+    )  # fmt: skip
+    client = client_of(auditor)
+
+    page = client.get(page_of(meter)).content.decode()
+    listed = client.get(list_of(Meter)).content.decode()
+
+    assert "renamed by the app" in page
+    assert "eli.engineer" in page
+    assert action_url(meter, "new_version") not in page  # An auditor only reads.
+    assert "1, next waits" in listed
