@@ -28,7 +28,7 @@ from metering.events import EventInput
 from metering.models import MeterEvent, UsageWindow
 from metering.selectors.events import events_of_window, windows_of_event
 from metering.services.adjust import amend_event
-from metering.services.aggregate import aggregate_batches
+from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from metering.services.capture import capture_events
 from revrec.models import JournalEntry
 from tests.console.chain import (
@@ -41,6 +41,7 @@ from tests.console.chain import (
     run_chain,
 )
 from tests.invoicing.builders import START, cancel, open_shop, rate, subscribed, use
+from tests.metering.builders import a_customer, a_meter, an_event, send
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +55,24 @@ def chain(db: None) -> Chain:
 
 def types(*start: Ref) -> set[NodeType]:
     return {node.ref.type for node in trace(start).nodes}
+
+
+def test_a_level_leads_to_every_window_that_it_goes_on_in(at: datetime) -> None:
+    customer = a_customer(at)
+    a_meter(at, "time_weighted_sum")
+    for i, seats in enumerate(("5", "2")):
+        moment = at + timedelta(hours=2 * i)
+        send(moment, an_event(str(i), timestamp=moment, properties={"model": "x", "tokens": seats}))
+    aggregate_batches(at=at)
+    carry_idle_hours(at=at + timedelta(hours=4))
+    ids = dict(MeterEvent.objects.filter(customer=customer).values_list("identifier", "pk"))
+    windows = list(UsageWindow.objects.order_by("start_at").values_list("pk", flat=True))
+
+    forward = [pair.target for pair in windows_of_events([ids["0"]], 100, {})]
+    back = [pair.source for pair in events_of_windows(windows[1:2] + windows[3:], 100, {})]
+
+    assert forward[:2] == windows[:2]
+    assert sorted(back) == [ids["0"], ids["1"]]
 
 
 def test_an_event_that_a_grant_covered_leads_to_its_drawdown(chain: Chain) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing_project.kernel import outbox
+from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
@@ -16,6 +17,7 @@ from credits.services.grants import void_grant
 from credits.services.periods import open_billing_period
 from credits.services.rating import rate_pending
 from metering.services.adjust import amend_event, cancel_event
+from metering.services.aggregate import carry_idle_hours
 from metering.services.meters import create_meter
 from tests.credits.builders import DAY_10, NOVEMBER, Shop, figures, make_customer, make_shop, rate
 
@@ -379,6 +381,7 @@ def test_a_backlog_is_rated_in_chunks_and_leaves_no_note(
     ("aggregation", "values", "charge"),
     [
         ("max", ["3", "8", "5"], 8),  # The largest of the period, whatever the hour.
+        ("min", ["5", "3", "8"], 3),  # What the first hour was charged too much is given back.
         ("last", ["3", "8", "5"], 5),
         ("unique", ["3", "8", "3"], 2),
     ],
@@ -396,3 +399,26 @@ def test_a_quantity_of_the_whole_period_is_charged_once(
         shop.rate()
 
     assert sum(row.charge for row in RatedUsage.objects.all()) == charge
+
+
+def test_levels_are_charged_by_the_time_that_they_last(shop: Shop) -> None:
+    create_meter(
+        code="seats", name="Seats", event_name="seats", aggregation="time_weighted_sum",
+        unit="seat-hour", value_property="seats", by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    shop.version([rate("seats", "1")], NOVEMBER.start + timedelta(days=1))
+    shop.use(DAY_10, seats="3")
+    shop.rate()
+    shop.use(DAY_10 + timedelta(hours=3, minutes=30), seats="0")
+    late = shop.use(DAY_10 + timedelta(hours=1), seats="5")
+    carry_idle_hours(at=shop.at)
+    shop.rate()
+    assert sum(row.charge for row in RatedUsage.objects.all()) == Decimal("15.5")  # 3 + 5 x 2.5
+
+    cancel_event(customer=shop.customer, identifier=late, reason="x", by=shop.maker, at=shop.at)
+    shop.rate()
+
+    assert sum(row.charge for row in RatedUsage.objects.all()) == Decimal("10.5")  # 3 x 3.5
+    apps = ("metering.", "credits.")
+    results = [result for result in run_checks() if result.name.startswith(apps)]
+    assert [finding for result in results for finding in result.findings] == []

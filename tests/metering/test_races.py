@@ -25,7 +25,7 @@ T = TypeVar("T")
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-def _at_once(*jobs: Callable[[], T]) -> list[T]:
+def at_once(*jobs: Callable[[], T]) -> list[T]:
     """Run jobs on connections of their own, started together."""
     start = threading.Barrier(len(jobs))
 
@@ -52,7 +52,7 @@ def _set_up() -> Iterator[None]:
 def test_eight_senders_of_one_event_store_it_once() -> None:
     event = an_event(workspace="prod")
 
-    results = _at_once(*[lambda: send(AT, event)] * 8)
+    results = at_once(*[lambda: send(AT, event)] * 8)
 
     assert sorted(statuses(result, 1)[0] for result in results) == ["accepted"] + ["duplicate"] * 7
     assert (MeterEvent.objects.count(), Workspace.objects.count()) == (1, 1)
@@ -74,7 +74,7 @@ def test_the_second_sender_waits_for_the_first_to_commit() -> None:
         is_asked.set()
         return statuses(send(AT, an_event()), 1)[0]
 
-    assert _at_once(first, second) == ["accepted", "duplicate"]
+    assert at_once(first, second) == ["accepted", "duplicate"]
 
 
 def test_a_claim_that_is_rolled_back_leaves_the_event_to_the_second_sender() -> None:
@@ -94,14 +94,14 @@ def test_a_claim_that_is_rolled_back_leaves_the_event_to_the_second_sender() -> 
         is_asked.set()
         return statuses(send(AT, an_event()), 1)[0]
 
-    assert _at_once(first, second) == ["undone", "accepted"]
+    assert at_once(first, second) == ["undone", "accepted"]
 
 
 def test_unsorted_batches_that_overlap_do_not_deadlock() -> None:
     events = [an_event(f"e{i:03}") for i in range(200)]
     orders = [events, events[::-1], events[100:] + events[:100], events[::2] + events[1::2]]
 
-    results = _at_once(*[lambda order=order: send(AT, *order) for order in orders])
+    results = at_once(*[lambda order=order: send(AT, *order) for order in orders])
 
     assert sum(result.accepted for result in results) == 200
     assert sum(result.duplicates for result in results) == 600
@@ -113,7 +113,7 @@ def test_aggregators_at_once_count_each_batch_once() -> None:
         properties = {"model": f"m{i % 3}", "tokens": str(i + 1)}
         send(AT, an_event(f"e{i}", properties=properties))
 
-    taken = _at_once(*[lambda: aggregate_batches(at=AT)] * 4)
+    taken = at_once(*[lambda: aggregate_batches(at=AT)] * 4)
 
     # 1 + 2 + ... + 12 = 78; the largest of each model is 10, 11, 12.
     sums = UsageWindow.objects.filter(meter__code="tokens_sum").values_list("quantity", flat=True)
@@ -129,7 +129,7 @@ def test_a_batch_that_is_being_adjusted_is_left_for_later() -> None:
 
     with transaction.atomic():
         cancel_event(customer=customer, identifier="e1", reason="test", by=worker_user(), at=AT)
-        taken = _at_once(lambda: aggregate_batches(at=AT))
+        taken = at_once(lambda: aggregate_batches(at=AT))
 
     assert taken == [0]
     assert aggregate_batches(at=AT) == 1
@@ -156,7 +156,7 @@ def test_adjusting_while_aggregating_loses_and_doubles_nothing() -> None:
             )  # fmt: skip
         return 0
 
-    _at_once(cancel, amend, lambda: aggregate_batches(at=AT), lambda: aggregate_batches(at=AT))
+    at_once(cancel, amend, lambda: aggregate_batches(at=AT), lambda: aggregate_batches(at=AT))
     aggregate_batches(at=AT)
 
     # 10 cancelled, 10 amended to 1 token, 10 left at 100.
@@ -170,7 +170,7 @@ def test_two_replays_at_once_store_each_event_once() -> None:
     send(AT, *(an_event(f"e{i}", customer="acme-eu") for i in range(50)))
     add_alias(external_id="acme-eu", customer=a_customer(AT), reason="region", by=by, at=AT)
 
-    results = _at_once(*[lambda: replay_quarantine(by=by, at=AT)] * 3)
+    results = at_once(*[lambda: replay_quarantine(by=by, at=AT)] * 3)
 
     assert sum(result.replayed for result in results) == 50
     assert sum(result.duplicates for result in results) == 0
