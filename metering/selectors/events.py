@@ -175,7 +175,7 @@ def versions_of(event: MeterEvent, versions: list[tuple[Properties, int]]) -> Pa
         "versions": write_json(rows),
         "event": event.pk,
         "customer": event.customer_id,
-        "workspace": event.workspace_id,  # type: ignore[dict-item]  # None is NULL.
+        "workspace": event.workspace_id,  # None is NULL.
         "event_name": event.event_name,
         "identifier": event.identifier,
         "timestamp": event.timestamp,
