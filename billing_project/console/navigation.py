@@ -38,6 +38,7 @@ _ICONS = {
     "backfillerror": "error",
     "backfillproposal": "approval",
     "meterversion": "history",
+    "usagelevel": "stacked_line_chart",
     "lateeventpolicy": "schedule_send",
     "invoicedusage": "event_available",
     "eventbatch": "inbox",

@@ -33,7 +33,7 @@ from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from metering.admin.meter_forms import NewVersionForm, reading_differences
-from metering.models import Meter, MeterEvent, MeterVersion, UsageWindow
+from metering.models import Meter, MeterEvent, MeterVersion, UsageLevel, UsageWindow
 from metering.models.meter import Aggregation
 from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import rule_at, version_in_force, versions_of
@@ -285,6 +285,35 @@ class UsageWindowAdmin(LargeTableAdmin):
         "event_count",
         "revision",
         "updated_at",
+    )
+
+
+@admin.register(UsageLevel)
+class UsageLevelAdmin(LargeTableAdmin):
+    """Levels of time-weighted sums that go on after their last window."""
+
+    list_display = (
+        link("customer"),
+        link("meter"),
+        link("workspace"),
+        pairs("dimensions"),
+        number("level"),
+        moment("settled_until"),
+    )
+    list_filter = (
+        ("customer", AutocompleteSelectFilter),
+        ("meter", AutocompleteSelectFilter),
+    )
+    list_select_related = ("customer", "meter", "workspace")
+    search_fields = ("customer__external_id",)
+    search_help_text = "Customer's external id, exactly"
+    fields = (
+        link("customer"),
+        link("workspace"),
+        link("meter"),
+        pairs("dimensions"),
+        number("level"),
+        "settled_until",
     )
 
 

@@ -44,7 +44,7 @@ MAY = {
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
     "engineering": {
         *QUARANTINE, "add_meter", "amend_stored", "acknowledge", "cancel", "revoke",
-        "set_right",
+        "set_right", "new_version", "withdraw",
         "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
     "product": {"propose_late_policy"},

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 
 Windows = dict[tuple[str, str | None, datetime], tuple[Decimal, int]]
 
@@ -19,19 +19,29 @@ class Report:
     tokens: str
 
 
-def windows(aggregation: str, reports: Iterable[Report], until: datetime) -> Windows:
+def windows(
+    aggregation: str, reports: Iterable[Report], until: datetime, rounds_up_from: datetime
+) -> Windows:
     """Aggregate reports by model and hour; windows that nothing falls into are left out.
 
     Args:
         until: Up to where hours have passed.
+        rounds_up_from: When a version took effect that rounds up to whole numbers.
     """
     if aggregation == "time_weighted_sum":
-        return levels(aggregation, reports, until)
+        exact = levels(aggregation, reports, until)
+        return {
+            key: (_rounded(said, key[2], rounds_up_from), count)
+            for key, (said, count) in exact.items()
+        }
     groups: dict[tuple[str, str | None, datetime], list[Report]] = defaultdict(list)
     for report in reports:
         hour = report.timestamp.replace(minute=0, second=0, microsecond=0)
         groups[aggregation, report.model, hour].append(report)
-    return {key: (_total(aggregation, group), len(group)) for key, group in groups.items()}
+    return {
+        key: (_total(aggregation, group, rounds_up_from), len(group))
+        for key, group in groups.items()
+    }
 
 
 def levels(aggregation: str, reports: Iterable[Report], until: datetime) -> Windows:
@@ -68,8 +78,12 @@ def _hour_of_levels(ordered: list[Report], hour: datetime) -> Decimal:
     )
 
 
-def _total(aggregation: str, group: list[Report]) -> Decimal:
-    values = [Decimal(report.tokens) for report in group]
+def _rounded(value: Decimal, at: datetime, rounds_up_from: datetime) -> Decimal:
+    return value if at < rounds_up_from else value.to_integral_value(ROUND_CEILING)
+
+
+def _total(aggregation: str, group: list[Report], rounds_up_from: datetime) -> Decimal:
+    values = [_rounded(Decimal(one.tokens), one.timestamp, rounds_up_from) for one in group]
     if aggregation == "sum":
         return sum(values, Decimal(0))
     if aggregation == "count":
@@ -80,4 +94,5 @@ def _total(aggregation: str, group: list[Report]) -> Decimal:
         return min(values)
     if aggregation == "unique":
         return Decimal(len({report.tokens for report in group}))
-    return Decimal(max(group, key=lambda one: (one.timestamp, one.identifier)).tokens)
+    last = max(group, key=lambda one: (one.timestamp, one.identifier))
+    return _rounded(Decimal(last.tokens), last.timestamp, rounds_up_from)

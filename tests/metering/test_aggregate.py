@@ -15,10 +15,11 @@ from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.users import worker_user
 from metering.aggregation import dimensions_key
-from metering.models import Aggregation, Customer, EventBatch, UsageWindow
+from metering.models import Aggregation, Customer, EventBatch, Meter, UsageWindow
 from metering.services.adjust import amend_event, cancel_event
 from metering.services.aggregate import aggregate_batches, carry_idle_hours
-from tests.metering.builders import a_customer, a_meter, an_event, send
+from metering.services.meters import create_meter_version
+from tests.metering.builders import EVENT_NAME, a_customer, a_meter, an_event, send
 from tests.metering.model import Report, Windows, windows
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -200,7 +201,16 @@ _STEPS: list[_Step] = [
     ("carry", 2),
     ("carry", 3),
 ]
+_ROUNDS_UP_FROM = AT + timedelta(hours=1)  # Second versions.
 _PASSED = 5  # Hours until which levels go on in the end.
+
+
+def _round_up(meter: Meter) -> None:
+    create_meter_version(
+        meter=meter, effective_at=_ROUNDS_UP_FROM, event_name=EVENT_NAME, value_property="tokens",
+        dimensions=("model",), rounding_mode="up", rounding_decimals=0, reason="whole tokens",
+        by=worker_user(), at=AT,
+    )  # fmt: skip
 
 
 def _apply(customer: Customer, step: _Step, counted: dict[str, Report | None]) -> None:
@@ -255,7 +265,9 @@ def test_any_order_gives_the_windows_of_the_plain_model(steps: list[_Step], db: 
     point = transaction.savepoint()
     customer = a_customer(AT)
     for aggregation in Aggregation.values:
-        a_meter(AT, aggregation)
+        meter = a_meter(AT, aggregation)
+        if aggregation not in (Aggregation.COUNT, Aggregation.UNIQUE):
+            _round_up(meter)
     counted: dict[str, Report | None] = {}
 
     for step in [*steps, ("aggregate", None), ("carry", _PASSED)]:
@@ -264,7 +276,9 @@ def test_any_order_gives_the_windows_of_the_plain_model(steps: list[_Step], db: 
     reports = [report for report in counted.values() if report is not None]
     expected: Windows = {}
     for aggregation in Aggregation.values:
-        expected |= windows(aggregation, reports, AT + timedelta(hours=_PASSED))
+        expected |= windows(
+            aggregation, reports, AT + timedelta(hours=_PASSED), rounds_up_from=_ROUNDS_UP_FROM
+        )
     assert _quantities() == expected
     checks = [result for result in run_checks() if result.name.startswith("metering.")]
     assert [result.findings for result in checks] == [()] * len(checks)
