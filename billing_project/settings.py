@@ -113,7 +113,8 @@ DATABASES = {
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            "connect_timeout": 3,
+            "connect_timeout": 2,
+            "tcp_user_timeout": 5000,  # Milliseconds; a line that swallows everything is cut.
             "options": "-c timezone=UTC -c lock_timeout=10s"
             " -c idle_in_transaction_session_timeout=60s",
         },

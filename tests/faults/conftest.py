@@ -34,7 +34,7 @@ def server(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
 @pytest.fixture
 def books(transactional_db: None) -> Iterator[None]:
     """Set acme up in committed rows; whatever the test did, the books hold at its end."""
-    _set_up()
+    set_up_acme()
     yield
     assert_books_hold()
 
@@ -48,13 +48,14 @@ def sender(server: Server, books: None) -> Sender:
 @pytest.fixture
 def client(db: None) -> Iterator[Client]:
     """Return Django's client with a key: the same views, no process, all undone at the end."""
-    _set_up()
+    set_up_acme()
     key = a_key("events:write", "usage:read", "admin")
     yield Client(headers={"authorization": f"Bearer {key}"}, raise_request_exception=False)
     assert_books_hold()
 
 
-def _set_up() -> None:
+def set_up_acme() -> None:
+    """Make a customer and two meters."""
     at = datetime.now(UTC)
     a_customer(at)
     a_meter(at)

@@ -111,6 +111,77 @@ class Sender:
         raise AssertionError("nobody acknowledged the event")
 
 
+class Traffic:
+    """Senders that go on whatever happens, and a journal of what was acknowledged.
+
+    Half of what was not acknowledged is never sent again, so that "at most once" is seen too.
+    """
+
+    def __init__(self, sender: Sender, lanes: int = 6, pause: float = 0.01) -> None:
+        self.sender, self.lanes, self.pause = sender, lanes, pause
+        self.acked: dict[str, str] = {}
+        self.unacked: set[str] = set()
+        self.refusals: list[Answer] = []
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(lanes)
+
+    def __enter__(self) -> "Traffic":
+        self._jobs = [self._pool.submit(self._send_on, lane) for lane in range(self.lanes)]
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let every sender finish what it is at."""
+        self._stop.set()
+        self._pool.shutdown()
+        for job in self._jobs:
+            job.result()
+
+    def wait_for(self, count: int, seconds: float = 60) -> None:
+        """Return once so many more events are acknowledged."""
+        wanted, deadline = len(self.acked) + count, time.monotonic() + seconds
+        while len(self.acked) < wanted:
+            assert time.monotonic() < deadline, "nobody acknowledges any more"
+            time.sleep(0.01)
+
+    def send_rest(self) -> None:
+        """Deliver everything that was not acknowledged."""
+        rest = sorted(self.unacked)
+        for start in range(0, len(rest), 500):
+            batch = [an_event(identifier) for identifier in rest[start : start + 500]]
+            answer = self.sender.deliver({"events": batch})
+            done = answer.content["accepted"] + answer.content["duplicates"]
+            assert (answer.status, done) == (200, len(batch))
+            self.acked.update((one["identifier"], "late") for one in batch)
+
+    def _send_on(self, lane: int) -> None:
+        serial = 0
+        while not self._stop.is_set():
+            count = 5 if serial % 2 else 1
+            events = [an_event(f"t-{lane}-{serial}-{n}") for n in range(count)]
+            self._send(events, is_sent_again=serial % 4 < 2)
+            serial += 1
+            time.sleep(self.pause)
+
+    def _send(self, events: list[Event], *, is_sent_again: bool) -> None:
+        for _ in range(2 if is_sent_again else 1):
+            try:
+                answer = self.sender.post({"events": events} if len(events) > 1 else events[0])
+            except (OSError, http.client.HTTPException):
+                continue
+            if answer.status == 200:
+                with self._lock:
+                    self.acked.update((one["identifier"], "now") for one in events)
+                return
+            with self._lock:
+                self.refusals.append(answer)
+        with self._lock:
+            self.unacked.update(one["identifier"] for one in events)
+
+
 def an_event(identifier: str, **changes: Any) -> Event:
     """Return a report of 100 tokens by acme, as JSON says it."""
     properties = {"model": "haiku", "tokens": "100"}
@@ -166,13 +237,18 @@ def free_port() -> int:
         return port
 
 
-def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """Run jobs on threads of their own, started together, each with its own connection."""
+def at_once(jobs: Sequence[Callable[[], T]], *, is_connected: bool = False) -> list[T]:
+    """Run jobs on threads of their own, started together.
+
+    Args:
+        is_connected: Each job starts with its own connection to the database.
+    """
     start = threading.Barrier(len(jobs))
 
     def run(job: Callable[[], T]) -> T:
         try:
-            connection.ensure_connection()
+            if is_connected:
+                connection.ensure_connection()
             start.wait(30)
             return job()
         finally:

@@ -47,7 +47,7 @@ def _crossing_batches() -> list[CaptureResult]:
     events = [builders.an_event(f"e{n:02}") for n in range(12)]
     orders = [events, events[::-1], events[6:] + events[:6], events[::-1]]
     with _gap("0.04"):
-        return at_once([partial(builders.send, AT, *order) for order in orders])
+        return at_once([partial(builders.send, AT, *order) for order in orders], is_connected=True)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_i4_canary_without_the_sort_they_do(
 
 def _one_event_by_eight() -> int:
     with _gap("0.1"):
-        results = at_once([lambda: builders.send(AT, builders.an_event())] * 8)
+        results = at_once([lambda: builders.send(AT, builders.an_event())] * 8, is_connected=True)
     return sum(result.accepted for result in results)
 
 

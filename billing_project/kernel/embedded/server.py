@@ -67,12 +67,16 @@ class EmbeddedServer:
                 self._launch()
         return self._socket_folder()
 
-    def stop(self) -> bool:
-        """Stop the server and wait; return whether it ran."""
+    def stop(self, mode: str = "fast") -> bool:
+        """Stop the server and wait; return whether it ran.
+
+        Args:
+            mode: pg_ctl's; "immediate" is a crash that the next start recovers from.
+        """
         with self._lock():
             if not self.is_running():
                 return False
-            self._run("pg_ctl", "-D", str(self.data), "-w", "-m", "fast", "stop")
+            self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
         return True
 
     def is_running(self) -> bool:
