@@ -51,11 +51,22 @@ FROM backfill_event b JOIN backfill_plan p ON p.identifier = b.identifier AND p.
 WHERE b.backfill_id = %(backfill)s ORDER BY b.identifier
 """
 _FIND_ADDED = """
-UPDATE backfill_plan p SET event_id = e.id, batch_id = e.batch_id
-FROM event_identity i
-JOIN meter_event e
-  ON e.id = i.event_id AND e.customer_id = i.customer_id AND e."timestamp" = i."timestamp"
-WHERE p.kind = 'add' AND i.customer_id = %(customer)s AND i.identifier = p.identifier
+UPDATE backfill_plan p SET event_id = f.id, batch_id = f.batch_id
+FROM (
+    SELECT a.identifier, e.id, e.batch_id
+    FROM backfill_plan a
+    CROSS JOIN LATERAL (
+        SELECT event_id, "timestamp" FROM event_identity
+        WHERE customer_id = %(customer)s AND identifier = a.identifier OFFSET 0
+    ) i
+    CROSS JOIN LATERAL (
+        SELECT id, batch_id FROM meter_event
+        WHERE id = i.event_id AND customer_id = %(customer)s AND "timestamp" = i."timestamp"
+        OFFSET 0
+    ) e
+    WHERE a.kind = 'add'
+) f
+WHERE p.kind = 'add' AND p.identifier = f.identifier
 """
 _ADDED_BATCHES = "SELECT DISTINCT batch_id FROM backfill_plan WHERE kind = 'add' ORDER BY batch_id"
 _MOVED = """

@@ -63,23 +63,27 @@ LEFT JOIN event_batch t ON t.id = s.batch_id
 LEFT JOIN event_identity i
   ON s.id IS NULL AND i.customer_id = %(customer)s AND i.identifier = b.identifier
 """  # noqa: S608
-# Takes back what no later adjustment has touched; the rest is left as somebody decided since.
+_TOUCHED = """
+CREATE TEMPORARY TABLE backfill_touched ON COMMIT DROP AS
+SELECT a.event_id, a."timestamp", a.id AS adjustment_id FROM meter_event_adjustment a
+WHERE a.backfill_id = %(backfill)s
+UNION ALL
+SELECT e.id, e."timestamp", NULL FROM backfill_batch b
+JOIN event_batch t ON t.id = b.batch_id
+CROSS JOIN LATERAL (
+    SELECT id, "timestamp" FROM meter_event
+    WHERE batch_id = t.id AND id BETWEEN t.first_event_id AND t.last_event_id
+      AND "timestamp" BETWEEN t.first_timestamp AND t.last_timestamp OFFSET 0
+) e
+WHERE b.backfill_id = %(backfill)s
+"""
+# Takes back what no later adjustment has touched; the rest is left as somebody decided since. Each
+# event is looked up by its key: a plan for all at once is made from statistics that do not know the
+# new rows yet, and can be a thousand times slower.
 _REVERT = """
 CREATE TEMPORARY TABLE backfill_plan ON COMMIT DROP AS
-WITH touched AS (
-    SELECT a.event_id, a."timestamp", a.id AS adjustment_id FROM meter_event_adjustment a
-    WHERE a.backfill_id = %(backfill)s
-    UNION ALL
-    SELECT e.id, e."timestamp", NULL FROM backfill_batch b
-    JOIN event_batch t ON t.id = b.batch_id
-    JOIN meter_event e ON e.batch_id = t.id
-     AND e.id BETWEEN t.first_event_id AND t.last_event_id
-     AND e."timestamp" BETWEEN t.first_timestamp AND t.last_timestamp
-    WHERE b.backfill_id = %(backfill)s
-)
 SELECT e.id AS event_id, e.identifier, e.event_name, e.workspace_id, e."timestamp", e.batch_id,
-       t.aggregated_at IS NOT NULL AS is_aggregated, n.id AS adjustment_id,
-       coalesce(n.generation, 0) AS generation,
+       e.is_aggregated, n.id AS adjustment_id, coalesce(n.generation, 0) AS generation,
        CASE WHEN n.id IS DISTINCT FROM c.adjustment_id THEN 'keep'
             WHEN n.type = 'cancel' THEN 'reinstate'
             WHEN n.type = 'amend' THEN 'amend'
@@ -88,10 +92,14 @@ SELECT e.id AS event_id, e.identifier, e.event_name, e.workspace_id, e."timestam
            AS before,
        CASE WHEN n.type IN ('cancel', 'amend') THEN coalesce(p.properties, e.properties) END
            AS after
-FROM touched c
-JOIN meter_event e ON e.id = c.event_id AND e.customer_id = %(customer)s
- AND e."timestamp" = c."timestamp"
-JOIN event_batch t ON t.id = e.batch_id
+FROM backfill_touched c
+CROSS JOIN LATERAL (
+    SELECT m.*, (SELECT aggregated_at IS NOT NULL FROM event_batch WHERE id = m.batch_id)
+           AS is_aggregated
+    FROM meter_event m
+    WHERE m.id = c.event_id AND m.customer_id = %(customer)s AND m."timestamp" = c."timestamp"
+    OFFSET 0
+) e
 LEFT JOIN LATERAL (
     SELECT id, type, properties, generation FROM meter_event_adjustment
     WHERE event_id = e.id ORDER BY id DESC LIMIT 1
@@ -140,6 +148,10 @@ def plan_apply(backfill: Backfill) -> Counts:
 
 def plan_revert(backfill: Backfill) -> Counts:
     """Make the plan that takes an applied backfill back, as far as nobody decided since."""
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS pg_temp.backfill_touched")
+        _run(_TOUCHED, backfill)
+        cursor.execute("ANALYZE backfill_touched")
     return _plan(_REVERT, backfill)
 
 
