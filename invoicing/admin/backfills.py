@@ -18,6 +18,7 @@ from billing_project.kernel.backoffice.display import (
     badge,
     link,
     moment,
+    moment_text,
     object_url,
     pairs,
 )
@@ -84,10 +85,8 @@ class BackfillForm(ActionForm):
         counts = counts_of(self.subject)
         return [
             ("Customer", self.subject.customer.name),
-            (
-                "Range",
-                f"{self.subject.start_at:%Y-%m-%d %H:%M} to {self.subject.end_at:%H:%M, %d %b}",
-            ),
+            ("From", moment_text(self.subject.start_at)),
+            ("To", moment_text(self.subject.end_at)),
             ("Events uploaded", f"{counts.line_count:,}"),
             ("Lines with faults", f"{counts.error_count:,}"),
         ]

@@ -52,9 +52,9 @@ class PeriodEffect:
     @property
     def consequence(self) -> str:
         """Say where the difference goes."""
-        if self.after.overcharged_minor > self.before.overcharged_minor:
-            amount = money_text(self.after.overcharged_minor, self.currency)
-            return f"a credit note over {amount} is proposed"
+        too_much = self.after.overcharged_minor - self.before.overcharged_minor
+        if too_much > 0:
+            return f"a credit note over {money_text(too_much, self.currency)} is proposed"
         if not self.is_invoiced:
             return "on the period's invoice"
         if self.after.unbilled_minor > 0:

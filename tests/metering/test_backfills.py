@@ -24,7 +24,7 @@ from metering.models import (
 from metering.selectors.backfills import counts_of, error_file
 from metering.selectors.events import effective_properties, event_state, find_event
 from metering.services.adjust import amend_event, cancel_event
-from metering.services.aggregate import aggregate_batches
+from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from metering.services.backfilling import apply_backfill, revert_backfill
 from metering.services.backfills import (
     Line,
@@ -185,6 +185,32 @@ def test_a_revert_leaves_what_was_decided_since(acme: Customer, at: datetime) ->
     revert_backfill(backfill=backfill, reason="no", by=by, at=at)
 
     assert quantities()["sum"] == Decimal(306)
+    assert findings() == []
+
+
+def test_levels_follow_beyond_the_range(at: datetime) -> None:
+    a_meter(at - 90 * DAY, "time_weighted_sum", value_property="seats", dimensions=())
+    acme = a_customer(at - 90 * DAY)
+    start = at - 10 * HOUR
+    send(at, an_event("ten", timestamp=start, properties={"seats": "10"}))
+    aggregate_batches(at=at)
+    carry_idle_hours(at=at)
+    assert quantities() == {"time_weighted_sum": Decimal(100)}
+    backfill = a_backfill(acme, start, start + HOUR, at)
+    upload(
+        backfill, at,
+        an_event("ten", timestamp=start, properties={"seats": "4"}),
+        an_event("two", timestamp=start + HOUR / 2, properties={"seats": "2"}),
+    )  # fmt: skip
+    [row] = tried(backfill, at).quantities  # Half an hour of 4 and of 2, then nine hours of 2.
+    assert (row.before, row.after) == (Decimal(100), Decimal(21))
+
+    applied(backfill, at)
+    assert quantities() == {"time_weighted_sum": Decimal(3 + 9 * 2)}
+    assert findings() == []
+    revert_backfill(backfill=backfill, reason="no", by=worker_user(), at=at)
+
+    assert quantities() == {"time_weighted_sum": Decimal(100)}
     assert findings() == []
 
 
