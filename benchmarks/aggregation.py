@@ -23,7 +23,7 @@ SIZE = int(os.environ.get("AGGREGATION_BATCH", "1000"))
 ROUNDS = int(os.environ.get("AGGREGATION_ROUNDS", "3"))
 CUSTOMERS = int(os.environ.get("AGGREGATION_CUSTOMERS", "200"))
 HOURS = int(os.environ.get("AGGREGATION_HOURS", "3"))
-WORKERS = int(os.environ.get("AGGREGATION_WORKERS", "2"))
+WORKERS = int(os.environ.get("AGGREGATION_WORKERS", "1"))
 
 _SCRATCH = """
 CREATE UNLOGGED TABLE bench_window (customer_id bigint, start_at timestamptz, model text,
