@@ -5,4 +5,8 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_project.settings")
-application = get_wsgi_application()
+long_way = get_wsgi_application()  # First: it sets Django up.
+
+from billing_project.api.door import Door  # noqa: E402
+
+application = Door(long_way)

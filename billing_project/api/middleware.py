@@ -8,7 +8,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import structlog
@@ -37,22 +38,30 @@ class RequestLog:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Pass the request on under its id; the sender's own id is kept if it is a plain one."""
-        sent = request.headers.get("X-Request-ID", "")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        """Pass the request on under its id."""
         started = time.perf_counter_ns()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with bound_request_id(request.headers.get("X-Request-ID", "")) as request_id:
             response = self.get_response(request)
             response["X-Request-ID"] = request_id
-            self._note(request, response, time.perf_counter_ns() - started)
+            route = request.resolver_match.route if request.resolver_match else "unmatched"
+            nanoseconds = time.perf_counter_ns() - started
+            note_answer(request.method or "", route, response.status_code, nanoseconds)
         return response
 
-    def _note(self, request: HttpRequest, response: HttpResponseBase, nanoseconds: int) -> None:
-        method = request.method or ""
-        route = request.resolver_match.route if request.resolver_match else "unmatched"
-        metrics.observe(method, route, response.status_code, nanoseconds)
-        facts = {"method": method, "route": route, "status": response.status_code}
-        _logger.info("http_request", extra={**facts, "milliseconds": nanoseconds // 10**6})
+
+@contextmanager
+def bound_request_id(sent: str) -> Iterator[str]:
+    """Name what is logged inside; the sender's own id is kept if it is a plain one."""
+    request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        yield request_id
+
+
+def note_answer(method: str, route: str, status: int, nanoseconds: int) -> None:
+    """Write the one log line of a request and count it."""
+    metrics.observe(method, route, status, nanoseconds)
+    facts = {"method": method, "route": route, "status": status}
+    _logger.info("http_request", extra={**facts, "milliseconds": nanoseconds // 10**6})
 
 
 class ProblemPages:

@@ -59,17 +59,21 @@ def find_api_key(token: str) -> ApiKey | None:
     return key
 
 
-def remembered_api_key(token: str) -> ApiKey | None:
-    """Return what `find_api_key` does, without asking the database about a token seen before.
+def recalled_api_key(token: str) -> ApiKey | None:
+    """Return the key of a token that this process has seen before, or None.
 
     Whoever acts on it asks `live_key_ids` first, so that a revoked key ends at once.
     """
-    digest = _digest(token)
-    key = _remembered.get(digest)
+    return _remembered.get(_digest(token))
+
+
+def remembered_api_key(token: str) -> ApiKey | None:
+    """Return what `find_api_key` does, without asking the database about a token seen before."""
+    key = recalled_api_key(token)
     if key is None and (key := find_api_key(token)) is not None:
         if len(_remembered) >= _MOST_REMEMBERED:
             _remembered.clear()
-        _remembered[digest] = key
+        _remembered[_digest(token)] = key
     return key
 
 

@@ -32,6 +32,7 @@ from metering.models import MeterEvent
 from metering.selectors.customers import customer_named
 from metering.services.capture import ItemResult, capture_events
 
+_JSON = "application/json"
 _PROBLEMS = {Status.CONFLICT: 409, Status.REJECTED: 422}
 _CLOUD = {CLOUD_EVENT: decode_cloud_event, CLOUD_BATCH: decode_cloud_batch}
 
@@ -153,7 +154,8 @@ class EventsView(ApiView):
         key: ApiKey = request.auth  # type: ignore[assignment]
         if not body.is_batch:
             (item,) = body.items
-            return _answer_to_one(GATHERER.store(item, key) or _accepted(item))
+            status, content, content_type = single_answer(item, GATHERER.store(item, key))
+            return Response(content, status, content_type=content_type)
         if not live_key_ids([key.pk]):
             raise AuthenticationFailed(REVOKED)
         result = capture_events(items=body.items, sender=key.name, at=clock.now())
@@ -171,19 +173,22 @@ def _decoded(content_type: str, sent: bytes) -> Body:
     return decode(sent)
 
 
-def _accepted(item: EventInput | BadItem) -> ItemResult:
-    return ItemResult(0, item.identifier, Status.ACCEPTED)
+def single_answer(
+    item: EventInput | BadItem, result: ItemResult | None
+) -> tuple[int, dict[str, object], str]:
+    """Return status, content and content type of the answer to one event.
 
-
-def _answer_to_one(item: ItemResult) -> Response:
-    status = _PROBLEMS.get(item.status)
+    Args:
+        result: None if it was plainly accepted.
+    """
+    if result is None:
+        return 200, {"identifier": item.identifier, "status": Status.ACCEPTED}, _JSON
+    status = _PROBLEMS.get(result.status)
     if status is not None:
-        error = {"path": item.path, "code": item.code, "detail": item.detail}
-        return Response(
-            problem(status, item.code, item.detail, [error]), status, content_type=PROBLEM_TYPE
-        )
-    content = {"identifier": item.identifier, "status": item.status}
-    return Response({**content, "code": item.code, "detail": item.detail} if item.code else content)
+        error = {"path": result.path, "code": result.code, "detail": result.detail}
+        return status, problem(status, result.code, result.detail, [error]), PROBLEM_TYPE
+    content: dict[str, object] = {"identifier": result.identifier, "status": result.status}
+    return 200, {**content, "code": result.code, "detail": result.detail}, _JSON
 
 
 def _asked(query: dict[str, Any]) -> QuerySet[MeterEvent]:

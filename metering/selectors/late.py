@@ -7,7 +7,6 @@ judged when it arrives, by what is committed then.
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from django.db import connection
 from django.db.models import Max, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
@@ -16,22 +15,14 @@ from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
 
 BUILT_IN = LateTreatment.NEXT_INVOICE  # What governs where nobody approved anything.
-_SOME_QUARANTINE = """
-SELECT EXISTS (
-    SELECT FROM late_event_policy p JOIN policy_change c ON c.id = p.policy_change_id
-    WHERE p.treatment = 'quarantine' AND c.status = 'approved' AND c.effective_at <= %s
-)
-"""
 Use = tuple[int, datetime]  # Customer's id, time of use.
 
 
 def late_quarantine(customer_ids: Collection[int], at: datetime) -> dict[int, datetime]:
     """Return, for customers whose late events wait for a person, the instant before which.
 
-    Nearly always empty, and then it asks one question of an index: does any such policy govern?
+    Worth asking only where some policy says so (see `standing`).
     """
-    if not customer_ids or not _some_quarantine(at):
-        return {}
     treatments = late_treatments(customer_ids, at)
     return invoiced_until(
         key for key, treatment in treatments.items() if treatment == LateTreatment.QUARANTINE
@@ -77,13 +68,6 @@ def content_of_late_policy(policy: LateEventPolicy) -> dict[str, object]:
 def late_policy_subject(customer: Customer | None) -> str:
     """Name the rule that versions for a customer, or the default ones, belong to."""
     return f"late_events:{'default' if customer is None else f'customer.{customer.pk}'}"
-
-
-def _some_quarantine(at: datetime) -> bool:
-    with connection.cursor() as cursor:  # Asked for every batch: as text it costs a third.
-        cursor.execute(_SOME_QUARANTINE, [at])
-        is_some: bool = cursor.fetchone()[0]
-    return is_some
 
 
 def _governing_until(at: datetime) -> QuerySet[LateEventPolicy]:

@@ -31,6 +31,7 @@ from metering.selectors.archive import archived_since
 from metering.selectors.customers import customer_ids
 from metering.selectors.late import late_quarantine
 from metering.selectors.screens import current_screens
+from metering.selectors.standing import Standing, standing
 from metering.services.keeping import (
     Kept,
     Refused,
@@ -46,8 +47,9 @@ from metering.services.storing import (
     store_events,
     stored_hashes,
 )
-from metering.services.superseding import supersede_quarantined, waits_to_be_superseded
+from metering.services.superseding import supersede_quarantined
 
+_ASK_FEW = 100  # Asking about fewer costs less than a savepoint.
 _WARY_BATCHES = 100
 _wary = 0  # Batches of this process that still ask first what is stored.
 _DUPLICATE = Verdict(Status.DUPLICATE, "duplicate", "was stored before with the same content")
@@ -113,10 +115,11 @@ def capture_events(
     candidates = _candidates(events, at)
     window = TimeWindow.around(at, settings.EVENT_DAYS_BACK, settings.EVENT_MINUTES_AHEAD)
     window = window if since is None else replace(window, first=min(since, window.first))
-    verdicts.update(settle_candidates(candidates, window, at))
+    now = standing(at)
+    verdicts.update(settle_candidates(candidates, now, window, at))
     verdicts.update(kept_verdicts(_refused_by_time(candidates, verdicts)))
-    _keep(candidates, verdicts, at)
-    if waits_to_be_superseded():
+    is_kept = _keep(candidates, verdicts, at)
+    if is_kept or now.waits_for_better:
         supersede_quarantined(_stored_names(candidates, verdicts), at)
     results = tuple(_result(i, items[i], verdicts[i]) for i in sorted(verdicts))
     count_rejections(sender, _refused(items, results), at)
@@ -124,14 +127,14 @@ def capture_events(
 
 
 def settle_candidates(
-    candidates: Sequence[Candidate], window: TimeWindow | None, at: datetime
+    candidates: Sequence[Candidate], now: Standing, window: TimeWindow | None, at: datetime
 ) -> dict[int, Verdict]:
     """Store what can be stored and say why for the rest, by index.
 
     What was stored before is found first: its retry is a duplicate for ever. Of several reports
     under one identifier the first that can be stored is, in the sender's order.
     """
-    reasons = _reasons(candidates, window, at)
+    reasons = _reasons(candidates, now, window, at)
     if not reasons and _store_all(candidates, at):
         return {}
     known = stored_hashes({one.key for one in candidates if one.key is not None})
@@ -157,7 +160,8 @@ def _store_all(candidates: Sequence[Candidate], at: datetime) -> bool:
     Most are. Where one was not, asking first is worth its price for a while.
     """
     global _wary
-    if len({one.key for one in candidates}) < len(candidates):
+    is_worth_it = len(candidates) >= _ASK_FEW
+    if not is_worth_it or len({one.key for one in candidates}) < len(candidates):
         return False
     if _wary:
         _wary -= 1
@@ -184,13 +188,14 @@ def _candidates(events: Sequence[tuple[int, EventInput]], at: datetime) -> list[
 
 
 def _reasons(
-    candidates: Sequence[Candidate], window: TimeWindow | None, at: datetime
+    candidates: Sequence[Candidate], now: Standing, window: TimeWindow | None, at: datetime
 ) -> dict[int, Verdict]:
     """Say why events could not be stored even if nobody stored them before, by index."""
-    screens = current_screens()
+    screens = current_screens(now)
     # A replay is somebody's decision: it has no window and is never late.
-    customers = {one.key[0] for one in candidates if one.key} if window else ()
-    closed = late_quarantine(customers, at)
+    closed = {}
+    if window and now.keeps_late_events:
+        closed = late_quarantine({one.key[0] for one in candidates if one.key}, at)
     archived = archived_since(min((one.timestamp for one in candidates), default=at), at)
     is_usual = not (closed or archived)
     reasons = {}
@@ -254,7 +259,8 @@ def _refused_by_time(
     }
 
 
-def _keep(candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict], at: datetime) -> None:
+def _keep(candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict], at: datetime) -> bool:
+    """Quarantine what has to wait; return whether anything does."""
     kept = (Status.QUARANTINED, Status.CONFLICT)
     rows = [
         _kept(one, verdicts[one.index])
@@ -262,6 +268,7 @@ def _keep(candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict], at: 
         if one.index in verdicts and verdicts[one.index].status in kept
     ]
     keep_in_quarantine(rows, at)
+    return bool(rows)
 
 
 def _stored_names(

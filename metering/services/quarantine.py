@@ -16,6 +16,7 @@ from metering.models import QuarantinedEvent
 from metering.models.event import MENDABLE, QuarantineReason, QuarantineState
 from metering.selectors.customers import customer_ids
 from metering.selectors.quarantine import Chosen, sent_of
+from metering.selectors.standing import standing
 from metering.services.capture import Candidate, settle_candidates
 from metering.services.retrying import atomic_with_retries
 from metering.services.superseding import SUPERSEDED
@@ -129,7 +130,7 @@ def dismiss_quarantined(*, ids: Collection[int], reason: str, by: User, at: date
 def replay_rows(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
     """Send rows that are still open through the door again, in one transaction."""
     rows = locked_rows(ids)
-    verdicts = settle_candidates(_candidates(rows), None, at)
+    verdicts = settle_candidates(_candidates(rows), standing(at), None, at)
     stored = [row for i, row in enumerate(rows) if i not in verdicts]
     repeated = [
         row for i, row in enumerate(rows) if i in verdicts and verdicts[i].status == "duplicate"

@@ -18,11 +18,15 @@ _UNIQUE_VIOLATION = "23505"
 _ARCHIVED = {"23001", "23514"}  # The partition is refused; it was known and is gone.
 _known_months: set[date] = set()  # Months whose partition is committed; only archives take one.
 
-_NEXT_IDS = "SELECT nextval('meter_event_id_seq') FROM generate_series(1, %s)"
 _MAKE_BATCH = """
-INSERT INTO event_batch (received_at, event_count, first_event_id, last_event_id,
-                         first_timestamp, last_timestamp)
-VALUES (%s, %s, %s, %s, %s, %s) RETURNING id
+WITH drawn AS MATERIALIZED (
+    SELECT nextval('meter_event_id_seq') AS id FROM generate_series(1, %(count)s)
+), batch AS (
+    INSERT INTO event_batch (received_at, event_count, first_event_id, last_event_id,
+                             first_timestamp, last_timestamp)
+    SELECT %(at)s, count(*), min(id), max(id), %(first)s, %(last)s FROM drawn RETURNING id
+)
+SELECT batch.id, array_agg(drawn.id ORDER BY drawn.id) FROM batch CROSS JOIN drawn GROUP BY 1
 """
 _COPY_IDENTITIES = """
 COPY event_identity (customer_id, identifier, content_sha256, event_id, "timestamp") FROM STDIN
@@ -88,7 +92,7 @@ def store_events(events: Sequence[NewEvent], at: datetime) -> None:
     ordered = sorted(events, key=_KEY)
     try:
         ensure_partitions(event.timestamp for event in events)
-        ids, batch_id = _numbers(ordered, at)
+        batch_id, ids = _make_batch(ordered, at)
         with connection.wrap_database_errors:  # Django wraps what `execute` raises, not COPY.
             _copy(ordered, ids, batch_id, at)
     except IntegrityError as error:
@@ -172,16 +176,14 @@ def _make_workspaces(names: Sequence[Key], at: datetime) -> None:
     )
 
 
-def _numbers(events: Sequence[NewEvent], at: datetime) -> tuple[list[int], int]:
-    """Draw the ids of the events and write their batch; return both."""
+def _make_batch(events: Sequence[NewEvent], at: datetime) -> tuple[int, list[int]]:
+    """Write the batch and draw the ids of its events, ascending; return both."""
     moments = [event.timestamp for event in events]
+    bounds = {"first": min(moments), "last": max(moments)}
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_IDS, [len(events)])
-        ids = [pk for (pk,) in cursor.fetchall()]
-        bounds = [min(ids), max(ids), min(moments), max(moments)]
-        cursor.execute(_MAKE_BATCH, [at, len(events), *bounds])
-        batch_id: int = cursor.fetchone()[0]
-    return ids, batch_id
+        cursor.execute(_MAKE_BATCH, {"count": len(events), "at": at, **bounds})
+        batch_id, ids = cursor.fetchone()
+    return batch_id, ids
 
 
 def _copy(events: Sequence[NewEvent], ids: Sequence[int], batch_id: int, at: datetime) -> None:

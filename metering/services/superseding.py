@@ -12,9 +12,6 @@ from metering.models.event import MENDABLE, QuarantineState
 
 SUPERSEDED = "superseded by the stored event"
 
-_WAITS = """
-SELECT EXISTS (SELECT FROM quarantined_event WHERE state = 'open' AND reason = ANY(%s))
-"""
 # Rows that a replay holds are left to it: it finds the stored event itself, and nobody waits.
 _FIND = """
 SELECT id FROM quarantined_event
@@ -22,14 +19,6 @@ WHERE (customer_external_id, identifier) IN (SELECT * FROM unnest(%s::text[], %s
   AND state = 'open' AND reason = ANY(%s)
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
-
-
-def waits_to_be_superseded() -> bool:
-    """Tell whether any row waits that a good report could close; nearly always none does."""
-    with connection.cursor() as cursor:
-        cursor.execute(_WAITS, [[str(one) for one in MENDABLE]])
-        waits: bool = cursor.fetchone()[0]
-    return waits
 
 
 def supersede_quarantined(stored: Collection[tuple[str, str]], at: datetime) -> int:

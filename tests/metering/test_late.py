@@ -3,8 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import DatabaseError, connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import DatabaseError, transaction
 
 from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.errors import Invalid
@@ -93,13 +92,6 @@ def test_a_version_is_what_was_proposed_and_is_never_edited(acme: Customer, at: 
     ):
         with pytest.raises(DatabaseError), transaction.atomic():
             change()
-
-
-def test_a_batch_asks_one_question_where_nothing_is_kept(acme: Customer, at: datetime) -> None:
-    with CaptureQueriesContext(connection) as captured:
-        assert late_quarantine({acme.pk}, at) == {}
-
-    assert len(captured.captured_queries) == 1
 
 
 def test_a_replay_by_reason_or_id_stores_what_was_kept_and_no_other_does(

@@ -15,7 +15,7 @@ def _simple(value: object) -> object:
     return value.encode().decode() if isinstance(value, str) else _default(value)
 
 
-_encode = msgspec.json.Encoder(enc_hook=_simple, decimal_format="number").encode
+to_json = msgspec.json.Encoder(enc_hook=_simple, decimal_format="number").encode
 
 
 class ExactJSONRenderer(JSONRenderer):
@@ -28,4 +28,4 @@ class ExactJSONRenderer(JSONRenderer):
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return the document, nothing for no data."""
-        return b"" if data is None else _encode(data)
+        return b"" if data is None else to_json(data)
