@@ -15,6 +15,7 @@ from unfold.widgets import (
 )
 
 from billing_project.console.account import figures_of
+from billing_project.console.freshness import freshness_of
 from billing_project.console.navigation import lineage_url
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
@@ -121,7 +122,9 @@ class CustomerPage(CustomerAdmin):
     ) -> HttpResponse:
         """Add the figures at the top."""
         if context.get("original") is not None:
-            context["figures"] = figures_of(context["original"], now())
+            at = now()
+            context["figures"] = figures_of(context["original"], at)
+            context["freshness"] = freshness_of(at)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @form_action(

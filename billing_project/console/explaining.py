@@ -22,6 +22,7 @@ from metering.selectors.explaining import (
 )
 
 PRODUCT, FINANCE = "product", "finance"
+_CLOSING = {"covered", "overage", "invoiced"}  # Steps that say how it was billed.
 
 
 def explain(customer: str, identifier: str, at: datetime) -> Explanation:
@@ -36,7 +37,7 @@ def explain(customer: str, identifier: str, at: datetime) -> Explanation:
     lineage = trace([Ref(NodeType.METER_EVENT, found.event.pk)])
     state = state_of(lineage, is_cancelled=False)
     priced = tuple(_priced(found, lineage, at))
-    closing = "; ".join(step.text for step in priced if step.name in {"overage", "invoiced"})
+    closing = "; ".join(step.text for step in priced if step.name in _CLOSING)
     return replace(found, steps=(*found.steps, *priced), state=state, closing=closing)
 
 

@@ -25,7 +25,7 @@ _ICONS = {
     "workspace": "workspaces",
     "customeralias": "alternate_email",
     "meterevent": "bolt",
-    "quarantinegroup": "fact_check",
+    "quarantinegroup": "rule_folder",
     "quarantinedevent": "report",
     "quarantinerun": "playlist_play",
     "quarantineassignment": "assignment_ind",

@@ -11,7 +11,12 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import (
+    Fresh,
+    LargeTableAdmin,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+)
 from billing_project.kernel.backoffice.display import (
     badge,
     badge_html,
@@ -30,6 +35,7 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from credits.admin.usage import KIND_TONES
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
+from credits.selectors import rating_state
 from credits.services.grants import expire_grant, void_grant
 from metering.models import Customer
 
@@ -212,6 +218,10 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         )
         return f"Expired {number_text(-taken.credits)} {grant.pricing_unit.code} of {grant}."
 
+    def freshness(self) -> Fresh:
+        """Say until when usage is in the balances."""
+        return rating_state(now())
+
 
 @admin.register(LedgerTransaction)
 class LedgerTransactionAdmin(LargeTableAdmin):
@@ -245,6 +255,10 @@ class LedgerTransactionAdmin(LargeTableAdmin):
         "recorded_at",
         link("recorded_by"),
     )
+
+    def freshness(self) -> Fresh:
+        """Say until when usage is in the balances."""
+        return rating_state(now())
 
 
 def _of_customer(customer: Customer) -> dict[str, object]:

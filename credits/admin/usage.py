@@ -3,7 +3,12 @@
 from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import (
+    Fresh,
+    LargeTableAdmin,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+)
 from billing_project.kernel.backoffice.display import (
     badge,
     document,
@@ -13,8 +18,9 @@ from billing_project.kernel.backoffice.display import (
     number_text,
 )
 from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
 from credits.models import BillingPeriod, LedgerTransaction, RatedUsage
-from credits.selectors import drawn_of_period, overage_of_period
+from credits.selectors import drawn_of_period, overage_of_period, rating_state
 from metering.models import Customer, UsageWindow
 
 KIND_TONES = {
@@ -130,6 +136,10 @@ class RatedUsageAdmin(LargeTableAdmin):
         ),
     )
     inlines = (DrawdownInline,)
+
+    def freshness(self) -> Fresh:
+        """Say until when usage is in the balances."""
+        return rating_state(now())
 
 
 def _of_customer(customer: Customer) -> dict[str, object]:

@@ -10,6 +10,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import (
+    Fresh,
     HistoryAdmin,
     LargeTableAdmin,
     ReadOnlyAdmin,
@@ -36,6 +37,7 @@ from metering.admin.meter_forms import NewVersionForm, reading_differences
 from metering.models import Meter, MeterEvent, MeterVersion, UsageLevel, UsageWindow
 from metering.models.meter import Aggregation
 from metering.rounding import MAX_DECIMALS
+from metering.selectors.lag import aggregation_state
 from metering.selectors.meters import rule_at, version_in_force, versions_of
 from metering.services.meters import (
     create_meter_version,
@@ -286,6 +288,10 @@ class UsageWindowAdmin(LargeTableAdmin):
         "revision",
         "updated_at",
     )
+
+    def freshness(self) -> Fresh:
+        """Say until when usage is in the windows."""
+        return aggregation_state(now())
 
 
 @admin.register(UsageLevel)

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
@@ -15,6 +16,7 @@ from billing_project.kernel.backoffice.display import (
     document,
     link,
     moment,
+    number,
     object_link,
     sentence,
     sentence_text,
@@ -44,6 +46,7 @@ from metering.services.quarantine import ReplayedPart
 from metering.services.quarantine_runs import advance_run, start_run
 from metering.services.workbench import assign_group
 
+_SHORT = 36
 _NAMED = 12  # Senders and event names that a group's page lists.
 _KINDS = {"replay": "info", "dismiss": ""}
 
@@ -57,14 +60,13 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
     """Open events that wait for one and the same thing, the largest group first."""
 
     list_display = (
-        "missing",
+        "waits_for",
         sentence("reason"),
         "owner",
-        "event_count",
-        "customer_count",
+        number("event_count", "events"),
+        "age",
         moment("first_seen_at"),
         moment("last_seen_at"),
-        "age",
     )
     list_filter = ("reason", "role")
     list_select_related = ("person", "sample")
@@ -92,6 +94,11 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
     )
     actions_detail = ("map_customer", "add_meter", "assign", "replay_group", "dismiss_group")
 
+    @admin.display(description="Missing", ordering="missing")
+    def waits_for(self, group: QuarantineGroup) -> str:
+        """Name what is missing, shortened for the list."""
+        return Truncator(group.missing).chars(_SHORT)
+
     @admin.display(description="Owner", ordering="role")
     def owner(self, group: QuarantineGroup) -> str:
         """Show who answers for it: the person who was named, else the role."""
@@ -103,8 +110,10 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
     def age(self, group: QuarantineGroup) -> str:
         """Say how long the oldest has waited."""
         waited = now() - group.first_seen_at
-        hours = waited.seconds // 3600
-        return f"{waited.days} d {hours} h" if waited.days else f"{hours} h"
+        hours, minutes = waited.seconds // 3600, waited.seconds % 3600 // 60
+        if waited.days:
+            return f"{waited.days} d {hours} h"
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
     @admin.display(description="Senders' customers")
     def senders(self, group: QuarantineGroup) -> str:

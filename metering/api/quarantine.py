@@ -222,14 +222,13 @@ class QuarantineDismissView(ApiView):
         chosen = chosen_by(values)
         if chosen.is_all():
             raise Invalid("say which rows: customer, event_name, reason, missing or ids")
-        ids = open_ids(chosen)
         count = dismiss_quarantined(
-            ids=ids[:AT_ONCE],
+            ids=open_ids(chosen, AT_ONCE),
             reason=values["note"],
             by=cast(User, request.user),
             at=clock.now(),
         )
-        left = max(len(ids) - AT_ONCE, 0)
+        left = chosen.open_rows().count()
         return Response(DismissedSerializer({"dismissed": count, "left": left}).data)
 
 

@@ -151,7 +151,10 @@ class QuarantinedEvent(models.Model):
                 name="quarantined_event_resolved_at",
             ),
         ]
-        indexes = [models.Index(fields=["state", "reason"], name="quarantined_event_open")]
+        indexes = [
+            models.Index(fields=["state", "reason"], name="quarantined_event_open"),
+            models.Index(fields=["identifier"], name="quarantined_event_identifier"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.customer_external_id}/{self.identifier}"

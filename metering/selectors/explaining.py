@@ -26,18 +26,25 @@ from metering.models import (
     UsageWindow,
 )
 from metering.models.event import AdjustmentType, QuarantineState
+from metering.selectors.archive import archived_at
 from metering.selectors.customers import customer_ids
 from metering.selectors.events import adjustments_of_event, windows_of_event
 from metering.selectors.meters import meter_rules
 from metering.selectors.quarantine import group_of
 
 ENGINEERING = "engineering"
+_ADJUSTED: dict[str, str] = {
+    AdjustmentType.CANCEL.value: "cancelled",
+    AdjustmentType.AMEND.value: "amended",
+    AdjustmentType.REINSTATE.value: "reinstated",
+}
 _MOST = 20  # Customers that one identifier is looked up for.
-# One probe of the identities' key for each customer: no index on the identifier alone is paid for
-# at every insert.
+# One probe of the identities' key for each customer (LIMIT keeps the planner from joining instead):
+# no index on the identifier alone is paid for at every insert.
 _CUSTOMERS_OF = """
-SELECT c.external_id FROM customer c
-WHERE EXISTS (SELECT FROM event_identity i WHERE i.customer_id = c.id AND i.identifier = %(name)s)
+SELECT c.external_id FROM customer c CROSS JOIN LATERAL (
+    SELECT FROM event_identity i WHERE i.customer_id = c.id AND i.identifier = %(name)s LIMIT 1
+) i
 UNION
 SELECT customer_external_id FROM quarantined_event WHERE identifier = %(name)s
 UNION
@@ -146,7 +153,11 @@ def _stored(identity: EventIdentity) -> Explanation:
         )
     adjustments = adjustments_of_event(event)
     newest = adjustments[-1] if adjustments else None
-    steps = [_received(event), *_contradicted(event), *map(_adjusted, adjustments)]
+    steps = [
+        _received(event),
+        *_contradicted(event),
+        *(_adjusted(one, is_last=one is newest) for one in adjustments),
+    ]
     if newest is not None and newest.type == AdjustmentType.CANCEL:
         return _explanation(event, "cancelled", steps)
     properties: Properties = (newest.properties if newest else None) or event.properties
@@ -178,10 +189,12 @@ def _received(event: MeterEvent) -> Step:
 
 
 def _archived(identity: EventIdentity) -> Step:
-    text = (
-        f"its month ({identity.timestamp:%Y-%m}) is in the archive; what it counted stays counted"
-    )
-    return Step("archived", Progress.DONE, text, ENGINEERING, identity.timestamp)
+    """Tell where an event of an archived month is; its file is not read for that."""
+    month = archived_at(identity.timestamp)
+    place = f"in the file {month.file_name}" if month else "in no table any more"
+    text = f"its month {identity.timestamp:%Y-%m} is archived {place}; what it counted stays so"
+    at = month.archived_at if month else None
+    return Step("archived", Progress.DONE, text, ENGINEERING, at, month)
 
 
 def _contradicted(event: MeterEvent) -> Iterator[Step]:
@@ -196,13 +209,16 @@ def _contradicted(event: MeterEvent) -> Iterator[Step]:
         yield Step("contradicted", Progress.SKIPPED, text, _owner(row), row.received_at, row)
 
 
-def _adjusted(adjustment: MeterEventAdjustment) -> Step:
+def _adjusted(adjustment: MeterEventAdjustment, *, is_last: bool) -> Step:
+    """Only a cancellation that nobody took back since stops an event."""
+    verb = _ADJUSTED[adjustment.type]
     is_cancelled = adjustment.type == AdjustmentType.CANCEL
-    verb = "cancelled" if is_cancelled else "amended"
+    taken_back = Progress.STOPPED if is_last else Progress.SKIPPED
+    through = f" in backfill {adjustment.backfill_id}" if adjustment.backfill_id else ""
     return Step(
         verb,
-        Progress.STOPPED if is_cancelled else Progress.DONE,
-        f"{verb} by {adjustment.created_by}: {adjustment.reason}",
+        taken_back if is_cancelled else Progress.DONE,
+        f"{verb} by {adjustment.created_by}{through}: {adjustment.reason}",
         str(adjustment.created_by),
         adjustment.created_at,
         adjustment,

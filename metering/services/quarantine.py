@@ -151,9 +151,9 @@ def replay_rows(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
     )
 
 
-def open_ids(chosen: Chosen) -> list[int]:
-    """Return the ids of the chosen rows that are open, ascending."""
-    return list(chosen.open_rows().order_by("id").values_list("id", flat=True))
+def open_ids(chosen: Chosen, limit: int) -> list[int]:
+    """Return the first ids of the chosen rows that are open, ascending."""
+    return list(chosen.open_rows().order_by("id").values_list("id", flat=True)[:limit])
 
 
 def _to_replay(chosen: Chosen) -> QuerySet[QuarantinedEvent]:

@@ -27,6 +27,7 @@ from metering.models import (
 )
 from metering.selectors.archive import MonthArchived, month_named
 from metering.selectors.events import effective_properties, find_event, windows_of_event
+from metering.selectors.explaining import explain_event
 from metering.selectors.usage import usage
 from metering.selectors.windows import period_quantity
 from metering.services import archiving, storing
@@ -146,6 +147,19 @@ def test_an_archived_event_is_found_with_what_counts_of_it(
     assert effective_properties(amended) == {"model": "opus", "tokens": "7"}
     assert effective_properties(cancelled) is None
     assert find_event(customer, "e9") is None
+
+
+def test_an_archived_event_is_explained_by_where_it_is(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    archived = _archived(engineer, at)
+
+    told = explain_event("acme", "e1")
+
+    assert (told.state, told.goes_on) == ("archived", False)
+    assert told.steps[-1].subject == archived
+    assert told.summary.startswith("Its month 2026-01 is archived in the file ")
+    assert explain_event("acme", "now").goes_on
 
 
 def test_an_archived_month_takes_no_more_but_knows_its_duplicates(

@@ -15,6 +15,7 @@ from metering.services.adjust import amend_event, cancel_event
 from metering.services.aggregate import aggregate_batches
 from metering.services.quarantine import dismiss_quarantined
 from metering.services.workbench import assign_group
+from tests.metering.backfills import a_backfill, applied, upload
 from tests.metering.builders import a_customer, a_meter, an_event, send
 
 pytestmark = pytest.mark.django_db
@@ -168,3 +169,24 @@ def test_an_identifier_is_found_over_all_customers_by_their_keys(at: datetime) -
     assert found == ["acme", "beta", "gamma", "nobody"]
     assert len(queries) == 1
     assert customers_of("e2") == []
+
+
+def test_a_cancellation_that_was_taken_back_stops_nothing(
+    acme: Customer, engineer: User, at: datetime
+) -> None:
+    used = an_event(timestamp=at - timedelta(hours=2))
+    send(at - timedelta(hours=1), used)
+    aggregate_batches(at=at)
+    cancel_event(customer=acme, identifier="e1", reason="a test", by=engineer, at=at)
+    range_at = at - timedelta(hours=3)
+    backfill = a_backfill(acme, range_at, at, at)
+    upload(backfill, at, used)
+    applied(backfill, at)
+
+    told = _explain()
+
+    assert [pair for pair in _names(told) if pair[0] in {"cancelled", "reinstated"}] == [
+        ("cancelled", "skipped"), ("reinstated", "done"),
+    ]  # fmt: skip
+    assert f"in backfill {backfill.pk}" in "".join(step.text for step in told.steps)
+    assert (told.state, told.goes_on) == ("aggregated", True)

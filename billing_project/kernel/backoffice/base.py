@@ -4,7 +4,9 @@ Pages follow Django's view permissions, which every role has. Writing is refused
 superusers included: the address that would save answers 403.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import flatten, flatten_fieldsets, unquote
@@ -31,6 +33,18 @@ else:
     from unfold.admin import TabularInline as _Inline
 
 
+class Fresh(Protocol):
+    """Until when usage is included, and how long ago that was."""
+
+    @property
+    def as_of(self) -> datetime:
+        """Everything stored before is included."""
+
+    @property
+    def lag_seconds(self) -> Decimal:
+        """Seconds since then."""
+
+
 _MOST_RELATED = 100  # Related rows that one search follows.
 _MOST_DIGITS = 18  # Fits bigint.
 
@@ -43,6 +57,7 @@ class ReadOnlyAdmin(_Admin):
     list_per_page = 50
     list_max_show_all = 0
     list_filter_submit = True
+    list_before_template = "backoffice/as_of.html"
     actions_detail: tuple[str, ...] = ()
     change_form_outer_before_template = "backoffice/related.html"
     compressed_fields = True
@@ -73,6 +88,17 @@ class ReadOnlyAdmin(_Admin):
             return actions
         subject = self.get_object(request, unquote(str(object_id)))
         return [a for a in actions if _is_shown(a, request.user, subject)]
+
+    def freshness(self) -> Fresh | None:
+        """Return how far usage is counted in the figures of the list; None: not made of it."""
+        return None
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Say above a list of usage or balances until when its figures hold."""
+        context = {**(extra_context or {}), "fresh": self.freshness()}
+        return super().changelist_view(request, context)
 
     def changeform_view(
         self,
