@@ -45,6 +45,8 @@ _ICONS = {
     "eventrejection": "block",
     "importrun": "upload_file",
     "windowrepair": "build",
+    "windowrepairitem": "rule",
+    "appliedrepair": "task_alt",
     "archivedmonth": "inventory",
     "importedline": "rule",
     "creditgrant": "redeem",

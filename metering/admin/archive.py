@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge_html, document, link, moment
+from billing_project.kernel.backoffice.display import badge_html, document, link, moment, number
 from metering.models import ArchivedMonth
 
 
@@ -14,9 +14,9 @@ class ArchivedMonthAdmin(ReadOnlyAdmin):
     list_display = (
         "__str__",
         "place",
-        "event_count",
+        number("event_count", "events"),
         "file_name",
-        "file_bytes",
+        number("file_bytes", "bytes"),
         link("archived_by"),
         moment("archived_at"),
     )
@@ -25,10 +25,10 @@ class ArchivedMonthAdmin(ReadOnlyAdmin):
         "start_at",
         "end_at",
         "place",
-        "event_count",
+        number("event_count", "events"),
         "file_name",
         "file_sha256",
-        "file_bytes",
+        number("file_bytes", "bytes"),
         link("archived_by"),
         "archived_at",
         "dropped_at",

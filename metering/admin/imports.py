@@ -16,14 +16,14 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSingleDateWidg
 
 from billing_project.kernel.backoffice.actions import page_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge, link, moment, object_url
+from billing_project.kernel.backoffice.display import badge, link, moment, number, object_url
 from billing_project.kernel.backoffice.forms import ReasonField
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from metering.imports import FileFormat
-from metering.models import ImportedLine, ImportRun
+from metering.models import ImportedLine, ImportRun, ImportState
 from metering.selectors.imports import lines_file
 from metering.services.uploads import upload_file
 
@@ -65,9 +65,9 @@ class ImportRunAdmin(ReadOnlyAdmin):
         "name",
         badge("state", _STATES),
         "progress",
-        "accepted_count",
-        "duplicate_count",
-        "quarantined_count",
+        number("accepted_count", "accepted"),
+        number("duplicate_count", "duplicates"),
+        number("quarantined_count", "quarantined"),
         "refused_count",
         moment("started_at"),
     )
@@ -80,12 +80,12 @@ class ImportRunAdmin(ReadOnlyAdmin):
             "Lines",
             {
                 "fields": (
-                    "record_count",
-                    "accepted_count",
-                    "duplicate_count",
-                    "quarantined_count",
-                    "conflict_count",
-                    "rejected_count",
+                    number("record_count", "all"),
+                    number("accepted_count", "accepted"),
+                    number("duplicate_count", "duplicates"),
+                    number("quarantined_count", "quarantined"),
+                    number("conflict_count", "conflicts"),
+                    number("rejected_count", "rejected"),
                 )
             },
         ),
@@ -94,7 +94,7 @@ class ImportRunAdmin(ReadOnlyAdmin):
             {
                 "fields": (
                     "format",
-                    "size_bytes",
+                    number("size_bytes", "bytes"),
                     "content_sha256",
                     "history_since",
                     "reason",
@@ -114,10 +114,11 @@ class ImportRunAdmin(ReadOnlyAdmin):
     def progress(self, run: ImportRun) -> str:
         """Draw how much of the file is read."""
         total = max(run.size_bytes, 1)
-        share = min(100, run.read_bytes * 100 // total) if run.is_open else 100
+        is_read = run.state == ImportState.FINISHED
+        share = 100 if is_read else min(100, run.read_bytes * 100 // total)
         return format_html(
-            '<progress class="bo-progress" max="100" value="{}">{}%</progress>'
-            ' <span class="bo-figure">{}%</span>', share, share, share,
+            '<span class="bo-figure"><progress class="bo-progress" max="100" value="{}">'
+            "{}%</progress> {}%</span>", share, share, share,
         )  # fmt: skip
 
     @admin.display(description="Refused")

@@ -96,6 +96,7 @@ def test_events_of_any_month_are_stored_by_many_at_once() -> None:
 def test_a_role_that_may_only_insert_gets_its_partition() -> None:
     _forget()
     with connection.cursor() as cursor:
+        cursor.execute("DROP ROLE IF EXISTS web_of_test")
         cursor.execute("CREATE ROLE web_of_test NOSUPERUSER")
         try:
             cursor.execute("SET ROLE web_of_test")
