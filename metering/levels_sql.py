@@ -20,11 +20,13 @@ from metering.reading_sql import (
 
 # From `wanted` (id of usage_level, from_at, until_at) and `touched` (id, start_at: hours whose
 # events came or went) to `keys`, their `spans`, and `read_hours`: those that hold their events,
-# the last one before the span included. Nothing else of a busy customer's events is read.
+# the last one before the span included. Nothing else of a busy customer's events is read. Where a
+# span begins at the end of what was written, the level that goes on is known: `level_before`.
 KEYS = """
 keys AS MATERIALIZED (
     SELECT l.id, l.customer_id, l.meter_id, l.workspace_id, l.dimensions, l.dimensions_key,
-           s.from_at, s.until_at, p.start_at AS before_at
+           s.from_at, s.until_at, p.start_at AS before_at,
+           CASE WHEN s.from_at >= l.settled_until THEN l.level END AS level_before
     FROM wanted s JOIN usage_level l ON l.id = s.id
     LEFT JOIN LATERAL (
         SELECT u.start_at FROM usage_window u
@@ -33,7 +35,7 @@ keys AS MATERIALIZED (
           AND u.dimensions_key = l.dimensions_key
           AND u.event_count > 0 AND u.start_at < s.from_at
         ORDER BY u.start_at DESC LIMIT 1
-    ) p ON true
+    ) p ON s.from_at < l.settled_until
 ), spans AS (
     SELECT id, from_at, until_at FROM keys
 ), read_hours AS (
@@ -93,6 +95,9 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) e
 WHERE w.meter_id = %({key}_id)s
+"""
+_GOING_ON = """
+SELECT id, from_at - interval '1 microsecond', '', level_before FROM keys WHERE level_before > 0
 """
 # Every hour of every key, written anew from the source's events up to where windows were written.
 _HOURS = """
@@ -158,7 +163,7 @@ def select_readings(rules: Iterable[MeterRule]) -> Query:
         condition = falls_into(rule)
         params.update(condition.params)
         texts.append(_READINGS.format(value=value_of(rule), condition=condition.text, key=rule.key))
-    return Query(" UNION ALL ".join(texts), params)
+    return Query(" UNION ALL ".join([*texts, _GOING_ON]), params)
 
 
 def rounded(rules: Sequence[MeterRule], amount: str, meter: str, hour: str) -> Query:
