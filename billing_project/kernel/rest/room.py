@@ -11,7 +11,7 @@ import time
 from billing_project.kernel.errors import BillingError
 
 MIB = 1024 * 1024
-TOTAL = 128 * MIB  # A process has about 95 MiB of its own, and must stay under 300.
+TOTAL = 56 * MIB  # A process has 95 MiB of its own, 24 bodies may wait, and 300 is the most.
 MAX_PARTS = 500_000  # A full batch has 70,000, and texts in it as many again; a bomb has millions.
 _SMALL = 64 * 1024  # Bodies that are not worth counting.
 _WAIT_NANOSECONDS = 1_500_000_000
