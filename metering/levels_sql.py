@@ -13,7 +13,8 @@ from metering.reading_sql import (
     Param,
     Params,
     Query,
-    falls_into,
+    counts,
+    labels_of,
     select_all_rows,
     value_of,
 )
@@ -84,17 +85,24 @@ SELECT meter_id, customer_id, workspace_id, dimensions,
        array_agg(DISTINCT start_at) AS hours
 FROM ({rows}) r GROUP BY meter_id, customer_id, workspace_id, dimensions
 """
-# OFFSET 0: one index range for each hour, whatever the planner thinks of whole partitions.
+# Each customer's hour is read once for all of its keys. OFFSET 0: one index range for each hour,
+# whatever the planner thinks of whole partitions.
 _READINGS = """
-SELECT w.id, e."timestamp", e.identifier, e.value
-FROM (SELECT k.*, h.start_at FROM keys k JOIN read_hours h ON h.id = k.id) w
+SELECT k.id, e."timestamp", e.identifier, e.value
+FROM (SELECT DISTINCT k.customer_id, h.start_at FROM keys k JOIN read_hours h ON h.id = k.id
+      WHERE k.meter_id = %({key}_id)s) w
 CROSS JOIN LATERAL (
-    SELECT e."timestamp", e.identifier, {value} AS value FROM used_meter_event e
-    WHERE e."timestamp" >= w.start_at AND e."timestamp" < w.start_at + interval '1 hour'
-      AND {condition}
+    SELECT e.customer_id, e.workspace_id, {labels} AS dimensions, e."timestamp", e.identifier,
+           {value} AS value
+    FROM used_meter_event e
+    WHERE e.customer_id = w.customer_id
+      AND e."timestamp" >= w.start_at AND e."timestamp" < w.start_at + interval '1 hour'
+      AND {is_aggregated} AND {condition}
     OFFSET 0
 ) e
-WHERE w.meter_id = %({key}_id)s
+JOIN keys k
+  ON k.meter_id = %({key}_id)s AND k.customer_id = e.customer_id AND k.dimensions = e.dimensions
+ AND k.workspace_id IS NOT DISTINCT FROM e.workspace_id
 """
 _GOING_ON = """
 SELECT id, from_at - interval '1 microsecond', '', level_before FROM keys WHERE level_before > 0
@@ -160,9 +168,17 @@ def select_readings(rules: Iterable[MeterRule]) -> Query:
     """Read the levels that events set in `read_hours` (id, start_at) of `keys`."""
     texts, params = [], dict[str, Param]()
     for rule in rules:
-        condition = falls_into(rule)
-        params.update(condition.params)
-        texts.append(_READINGS.format(value=value_of(rule), condition=condition.text, key=rule.key))
+        condition, labels = counts(rule), labels_of(rule)
+        params.update({**condition.params, **labels.params})
+        texts.append(
+            _READINGS.format(
+                key=rule.key,
+                labels=labels.text,
+                value=value_of(rule),
+                condition=condition.text,
+                is_aggregated=IS_AGGREGATED,
+            )
+        )
     return Query(" UNION ALL ".join([*texts, _GOING_ON]), params)
 
 
