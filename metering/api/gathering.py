@@ -22,7 +22,7 @@ from metering.events import BadItem, EventInput
 from metering.services.capture import CaptureResult, ItemResult, capture_events
 
 _MOST = 500  # Events of one transaction.
-_LINGER_MILLISECONDS = 4  # Where requests came together last time, more are on their way.
+_LINGER_MILLISECONDS = 8  # Where requests came together last time, more are on their way.
 Item = EventInput | BadItem
 Capture = Callable[[Sequence[Item], str, datetime], CaptureResult]
 
