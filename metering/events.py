@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from billing_project.kernel.errors import BillingError, Invalid
 from metering.aggregation import Value
-from metering.exact import write_json
+from metering.exact import to_json
 from metering.rescue import UNSTORABLE, rewrite
 
 MAX_EVENTS = 1000
@@ -96,7 +96,6 @@ _decode_events = msgspec.json.Decoder(_Events, float_hook=Decimal).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_wire = msgspec.json.Decoder(_Wire, float_hook=Decimal).decode
 _decode_label = msgspec.json.Decoder(_Label).decode
-_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 # NUL and lone surrogates can only be written as escapes (so can whole pairs, which are fine).
 _SUSPECT_ESCAPE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 _BATCH_STRINGS = 1  # "events".
@@ -126,7 +125,7 @@ def decode_event(raw: bytes) -> EventInput | BadItem:
         return BadItem("is not readable as an event", identifier=_label(raw))
 
 
-def content_sha256(event: EventInput, properties: str | None = None) -> bytes:
+def content_sha256(event: EventInput, properties: bytes | None = None) -> bytes:
     """Hash what makes two reports under one identifier the same.
 
     The customer and identifier are the key, not the content (an alias names the same customer). A
@@ -134,17 +133,12 @@ def content_sha256(event: EventInput, properties: str | None = None) -> bytes:
     numbers are equal content: 1, 1.0 and 1e0, but not "1".
 
     Args:
-        properties: The event's own as `write_json` writes them, if somebody did.
+        properties: The event's own as `to_json` writes them, if somebody did.
     """
-    if properties is None:
-        properties = write_json(event.properties)
-    for value in event.properties.values():
-        if type(value) is Decimal:
-            plain = {key: _plain(one) for key, one in event.properties.items()}
-            properties = write_json(plain)
-            break
-    head = _encode((event.event_name, event.workspace, event.timestamp))
-    return hashlib.sha256(head[:-1] + b"," + properties.encode() + b"]").digest()
+    if properties is None or Decimal in map(type, event.properties.values()):
+        properties = to_json({key: _plain(one) for key, one in event.properties.items()})
+    head = to_json((event.event_name, event.workspace, event.timestamp))
+    return hashlib.sha256(b"%b,%b]" % (head[:-1], properties)).digest()
 
 
 def check_properties(properties: Mapping[str, Any]) -> dict[str, Value]:

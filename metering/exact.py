@@ -16,6 +16,9 @@ class ExactDecoder(json.JSONDecoder):
         super().__init__(**{**options, "parse_float": Decimal})
 
 
+to_json = _encoder.encode  # Content with sorted keys; a Decimal is a number with all its digits.
+
+
 def write_json(content: object) -> str:
-    """Write content with sorted keys; a Decimal becomes a JSON number with all its digits."""
-    return _encoder.encode(content).decode()
+    """Write content as `to_json` does, as text."""
+    return to_json(content).decode()

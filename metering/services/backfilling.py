@@ -46,7 +46,7 @@ FROM backfill_plan WHERE kind IN ('cancel', 'amend', 'reinstate') ORDER BY event
 """
 _NEW = """
 SELECT b.identifier, b.workspace_id, b.event_name, b."timestamp", b.content_sha256,
-       b.properties::text
+       convert_to(b.properties::text, 'UTF8')
 FROM backfill_event b JOIN backfill_plan p ON p.identifier = b.identifier AND p.kind = 'add'
 WHERE b.backfill_id = %(backfill)s ORDER BY b.identifier
 """

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from billing_project.kernel.period import Period
 from metering.events import BadItem, EventInput, content_sha256
-from metering.exact import write_json
+from metering.exact import to_json
 from metering.judging import (
     Screen,
     Status,
@@ -90,7 +90,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     sent: EventInput
     timestamp: datetime
     sha256: bytes
-    properties: str  # As JSON.
+    properties: bytes  # As JSON.
     key: Key | None  # None where the customer is unknown.
 
 
@@ -181,7 +181,7 @@ def _candidates(events: Sequence[tuple[int, EventInput]], at: datetime) -> list[
     for i, event in events:
         customer_id = ids.get(event.customer)
         key = None if customer_id is None else (customer_id, event.identifier)
-        properties = write_json(event.properties)
+        properties = to_json(event.properties)
         sha256 = content_sha256(event, properties)
         found.append(Candidate(i, event, event.timestamp or at, sha256, properties, key))
     return found

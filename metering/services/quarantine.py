@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
-from metering.exact import write_json
+from metering.exact import to_json
 from metering.judging import Status, Verdict
 from metering.models import QuarantinedEvent
 from metering.models.event import MENDABLE, QuarantineReason, QuarantineState
@@ -197,6 +197,6 @@ def _candidates(rows: Sequence[QuarantinedEvent]) -> list[Candidate]:
     for i, row in enumerate(rows):
         customer_id = customers.get(row.customer_external_id)
         key = None if customer_id is None else (customer_id, row.identifier)
-        sha256, properties = bytes(row.content_sha256), write_json(row.properties)
+        sha256, properties = bytes(row.content_sha256), to_json(row.properties)
         found.append(Candidate(i, sent_of(row), row.timestamp, sha256, properties, key))
     return found

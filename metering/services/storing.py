@@ -1,8 +1,9 @@
 """Claim identities and store events: one COPY into each table for a batch, whatever its size."""
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
+from struct import Struct
 from typing import NamedTuple
 
 from django.db import IntegrityError, connection, transaction
@@ -13,7 +14,15 @@ from metering.services.retrying import ClaimedMeanwhile
 Key = tuple[int, str]  # Customer's id, identifier.
 
 _KEY = itemgetter(0, 1)
-_NULL = r"\N"  # How COPY writes NULL.
+# COPY's binary form, in network order: a tuple's number of fields, then each field's length and
+# value. See PostgreSQL's documentation of COPY, "Binary Format".
+_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END = b"\xff\xff"
+_NULL = b"\xff\xff\xff\xff"
+_JSONB_VERSION = 1
+_EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_LENGTH, _ID, _IDENTITY, _CLAIM = Struct("!i"), Struct("!iq"), Struct("!hiqi"), Struct("!i32siqiq")
+_EVENT, _INSTANT_AND_JSON, _INSTANT_AND_ID = Struct("!hiqiq"), Struct("!iqiB"), Struct("!iqiq")
 _UNIQUE_VIOLATION = "23505"
 _ARCHIVED = {"23001", "23514"}  # The partition is refused; it was known and is gone.
 _known_months: set[date] = set()  # Months whose partition is committed; only archives take one.
@@ -29,11 +38,12 @@ WITH drawn AS MATERIALIZED (
 SELECT batch.id, array_agg(drawn.id ORDER BY drawn.id) FROM batch CROSS JOIN drawn GROUP BY 1
 """
 _COPY_IDENTITIES = """
-COPY event_identity (customer_id, identifier, content_sha256, event_id, "timestamp") FROM STDIN
+COPY event_identity (customer_id, identifier, content_sha256, event_id, "timestamp")
+FROM STDIN (FORMAT binary)
 """
 _COPY_EVENTS = """
 COPY meter_event (id, customer_id, workspace_id, event_name, identifier, "timestamp", properties,
-                  received_at, batch_id) FROM STDIN
+                  received_at, batch_id) FROM STDIN (FORMAT binary)
 """
 _LOOK_UP = """
 SELECT k.customer_id, k.identifier, i.content_sha256
@@ -71,7 +81,7 @@ class NewEvent(NamedTuple):
     event_name: str
     timestamp: datetime  # UTC.
     sha256: bytes
-    properties: str  # As JSON.
+    properties: bytes  # As JSON.
 
 
 def store_events(events: Sequence[NewEvent], at: datetime) -> None:
@@ -187,17 +197,29 @@ def _make_batch(events: Sequence[NewEvent], at: datetime) -> tuple[int, list[int
 
 
 def _copy(events: Sequence[NewEvent], ids: Sequence[int], batch_id: int, at: datetime) -> None:
-    identities, rows = [], []
-    end = f"\t{at.isoformat()}\t{batch_id}\n"
+    """Write both tables in PostgreSQL's binary form: each value's length, then its bytes."""
+    identities, rows = [_HEAD], [_HEAD]
+    end = _INSTANT_AND_ID.pack(8, _microseconds(at), 8, batch_id)
     for pk, event in zip(ids, events, strict=True):
         customer, identifier, workspace, name, timestamp, sha256, properties = event
-        moment = timestamp.isoformat()
-        identities.append(f"{customer}\t{identifier}\t\\\\x{sha256.hex()}\t{pk}\t{moment}\n")
-        text = f"{name}\t{identifier}\t{moment}\t{properties}"
-        if "\\" in text:
-            text = text.replace("\\", "\\\\")
-        rows.append(f"{pk}\t{customer}\t{workspace or _NULL}\t{text}{end}")
+        moment = _microseconds(timestamp)
+        key, event_name = identifier.encode(), name.encode()
+        identities += (
+            _IDENTITY.pack(5, 8, customer, len(key)), key,
+            _CLAIM.pack(32, sha256, 8, pk, 8, moment),
+        )  # fmt: skip
+        rows += (
+            _EVENT.pack(9, 8, pk, 8, customer),
+            _NULL if workspace is None else _ID.pack(8, workspace),
+            _LENGTH.pack(len(event_name)), event_name, _LENGTH.pack(len(key)), key,
+            _INSTANT_AND_JSON.pack(8, moment, len(properties) + 1, _JSONB_VERSION), properties, end,
+        )  # fmt: skip
     with connection.cursor() as cursor:
-        for statement, lines in ((_COPY_IDENTITIES, identities), (_COPY_EVENTS, rows)):
+        for statement, parts in ((_COPY_IDENTITIES, identities), (_COPY_EVENTS, rows)):
             with cursor.copy(statement) as copy:
-                copy.write("".join(lines))
+                copy.write(b"".join((*parts, _END)))
+
+
+def _microseconds(moment: datetime) -> int:
+    """Write an instant as PostgreSQL does: microseconds since 2000, UTC."""
+    return (moment - _EPOCH) // _MICROSECOND
