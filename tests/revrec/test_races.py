@@ -69,6 +69,7 @@ def test_without_the_locks_a_use_would_count_twice(
 ) -> None:
     """The canary: the gap lets both in, and the check of the books sees what it did."""
     customer = shop.subscriber("2026-01-01")
+    recognise(customer, "2026-01-02")  # The first row of its mark would keep one waiting.
     shop.use(customer, "500", "2026-01-03T10")
     monkeypatch.setattr(Customer.objects, "select_for_update", lambda **_: Customer.objects.all())
     monkeypatch.setattr(outbox, "take", lambda topic, customer_id: 0)
