@@ -15,7 +15,15 @@ from typing import Annotated, Any
 import msgspec
 
 from billing_project.kernel.errors import Invalid
-from metering.events import MAX_EVENTS, BadItem, Body, EventInput, MalformedBody, decode_event
+from metering.events import (
+    MAX_EVENTS,
+    BadItem,
+    Body,
+    EventInput,
+    MalformedBody,
+    decode_event,
+    fault_of,
+)
 from metering.rescue import UNSTORABLE, rewrite
 
 CLOUD_EVENT = "application/cloudevents+json"
@@ -131,8 +139,7 @@ def _decode_item(raw: bytes) -> EventInput | BadItem:
     try:
         return _native(_decode_wire(raw), raw)
     except msgspec.ValidationError as error:
-        detail, _, path = str(error).partition(" - at `")
-        return BadItem(detail, path.rstrip("`") or "$", _label(raw))
+        return BadItem(*fault_of(error), _label(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return BadItem("is not readable as an event", identifier=_label(raw))
 

@@ -141,6 +141,15 @@ def content_sha256(event: EventInput, properties: bytes | None = None) -> bytes:
     return hashlib.sha256(b"%b,%b]" % (head[:-1], properties)).digest()
 
 
+def fault_of(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return what a decoder found wrong as (detail, path).
+
+    It quotes names as they were sent: what nobody could store is taken out.
+    """
+    detail, _, path = UNSTORABLE.sub("", str(error)).partition(" - at `")
+    return detail, path.rstrip("`") or "$"
+
+
 def check_properties(properties: Mapping[str, Any]) -> dict[str, Value]:
     """Return flat, bounded, storable properties.
 
@@ -216,8 +225,7 @@ def _judged(raw: bytes) -> EventInput | BadItem:
     except BadValue as error:
         return BadItem(error.detail, error.path, _label(raw))
     except msgspec.ValidationError as error:
-        detail, _, path = str(error).partition(" - at `")
-        path = path.rstrip("`") or "$"
+        detail, path = fault_of(error)
         return BadItem(_NO_INSTANT if path == "$.timestamp" else detail, path, _label(raw))
     except InvalidOperation:
         return BadItem("has a number that is out of bounds", "$.properties", _label(raw))

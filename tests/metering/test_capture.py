@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing_project.kernel.models import User
-from metering.events import BadItem
+from metering.events import BadItem, decode_body
 from metering.models import (
     EventBatch,
     EventIdentity,
@@ -217,6 +217,18 @@ def test_a_value_that_is_no_quantity_is_rejected_and_counted(at: datetime, value
         "invalid_value", 1, "test", at.date(),
     )  # fmt: skip
     assert row.sample["identifier"] == "e1"
+
+
+def test_a_name_that_cannot_be_stored_costs_its_own_event(at: datetime) -> None:
+    items = decode_body(
+        rb"""{"events": [{"x\u0000y": 1}, {"event_name": "llm_request", "identifier": "e1",
+        "customer": "acme", "properties": {"model": "haiku", "tokens": "1"}}]}"""
+    ).items
+
+    result = capture_events(items=items, sender="app", at=at)
+
+    assert (result.accepted, result.rejected) == (1, 1)
+    assert EventRejection.objects.get().sample["detail"].endswith("unknown field `xy`")
 
 
 def test_rejections_add_up_by_code_and_day(at: datetime) -> None:
