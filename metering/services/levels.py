@@ -104,7 +104,7 @@ def settle_levels(
             _LOCK.format(source=source, touched=touched.text), {**params, **touched.params}
         )
         spans = [_span(*row) for row in cursor.fetchall()]
-    return _settle(spans, levels, at)
+    return _settle(spans, at)
 
 
 def carry_levels(*, at: datetime, limit: int) -> list[Touched]:
@@ -123,7 +123,7 @@ def carry_levels(*, at: datetime, limit: int) -> list[Touched]:
         Span(row.pk, row.settled_until, min(until, row.settled_until + _CARRIED_AT_ONCE))
         for row in locked[:limit]
     ]
-    return _settle(spans, [rule for rule in meter_rules() if rule.is_level], at)
+    return _settle(spans, at)
 
 
 def _span(level_id: int, level: Decimal, settled_until: datetime, hours: list[datetime]) -> Span:
@@ -132,9 +132,11 @@ def _span(level_id: int, level: Decimal, settled_until: datetime, hours: list[da
     return Span(level_id, start, max(settled_until, hours[-1] + HOUR), hours)
 
 
-def _settle(spans: Sequence[Span], rules: Sequence[MeterRule], at: datetime) -> list[Touched]:
+def _settle(spans: Sequence[Span], at: datetime) -> list[Touched]:
+    """Write the hours; all versions are asked, as a level goes on into those of other events."""
     if not spans:
         return []
+    rules = [rule for rule in meter_rules() if rule.is_level]
     readings = select_readings(rules)
     quantity = rounded(rules, "s.amount", "k.meter_id", "s.start_at")
     hours = [(span.level_id, hour) for span in spans for hour in span.touched]

@@ -204,6 +204,47 @@ def test_a_level_goes_on_into_the_next_version(
     assert _findings() == []
 
 
+@pytest.mark.parametrize(
+    ("identifier", "seats", "quantities"),
+    [
+        ("a", "20", [11, 12, 4]),  # 2, then 20 until 13:30.
+        ("a", None, [2, 3, 4]),
+        ("b", "6", [6, 8, 6]),
+        ("b", None, [6, 10, 10]),  # What the first version read goes on.
+    ],
+)
+def test_a_corrected_level_goes_on_into_a_version_that_reads_other_events(
+    at: datetime, engineer: User, identifier: str, seats: str | None, quantities: list[int]
+) -> None:
+    customer, meter = a_customer(at), a_meter(at, "time_weighted_sum", unit="seat-hour")
+    create_meter_version(
+        meter=meter, effective_at=at + _HOUR, event_name="seats_set", value_property="tokens",
+        dimensions=("model",), reason="x", by=engineer, at=at,
+    )  # fmt: skip
+    _seats(at, "first", 0, "2")
+    _seats(at, "a", 30, "10")
+    moment = at + 90 * _MINUTE
+    properties = {"model": "haiku", "tokens": "4"}
+    send(
+        moment, an_event("b", event_name="seats_set", timestamp=moment, properties=properties)
+    )  # fmt: skip
+    now = at + 3 * _HOUR
+    aggregate_batches(at=now)
+    carry_idle_hours(at=now)
+    assert _quantities() == [6, 7, 4]
+
+    if seats is None:
+        cancel_event(customer=customer, identifier=identifier, reason="x", by=engineer, at=now)
+    else:
+        amend_event(
+            customer=customer, identifier=identifier, reason="x", by=engineer, at=now,
+            properties={"model": "haiku", "tokens": seats},
+        )  # fmt: skip
+
+    assert _quantities() == quantities
+    assert _findings() == []
+
+
 def test_another_split_of_levels_is_another_meter(
     at: datetime, used: tuple[Customer, Meter], engineer: User
 ) -> None:
