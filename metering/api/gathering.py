@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from rest_framework.exceptions import AuthenticationFailed
 
 from billing_project.kernel import clock
@@ -96,7 +96,7 @@ class Gatherer:
         items, sender = [report.item for report in reports], reports[0].key.name
         try:
             result = self._capture(items, sender, clock.now())
-        except (DatabaseError, InterfaceError):
+        except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # noqa: BLE001 - it is raised in the request that it belongs to
             if len(reports) == 1:

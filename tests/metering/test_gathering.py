@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DataError, InterfaceError, OperationalError, connection
 from rest_framework.exceptions import AuthenticationFailed
 
 from billing_project.kernel.keys import create_api_key, revoke_api_key
@@ -105,13 +105,14 @@ def test_a_database_that_fails_fails_everybody_who_waits(key: ApiKey) -> None:
         Gatherer(capture).store(an_event(), key)
 
 
-def test_one_event_that_fails_costs_only_itself(key: ApiKey) -> None:
+@pytest.mark.parametrize("error", [ValueError, DataError])
+def test_one_event_that_fails_costs_only_itself(key: ApiKey, error: type[Exception]) -> None:
     calls: list[int] = []
 
     def capture(items: Sequence[Item], sender: str, at: datetime) -> CaptureResult:
         calls.append(len(items))
         if any(item.identifier == "bad" for item in items):
-            raise ValueError("bad")
+            raise error("bad")
         return capture_events(items=items, sender=sender, at=at)
 
     held = _Held()
@@ -121,7 +122,7 @@ def test_one_event_that_fails_costs_only_itself(key: ApiKey) -> None:
     )
     items: list[Item] = [an_event("e0"), an_event("e1"), an_event("bad")]
 
-    with pytest.raises(ValueError, match="bad"):
+    with pytest.raises(error, match="bad"):
         _together(gatherer, held, items, key)
 
     assert sorted(calls) == [1, 1, 2]
