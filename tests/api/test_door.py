@@ -179,6 +179,15 @@ def test_too_many_calls_are_refused_here_too(sender: Sender, settings: Any) -> N
     assert 429 in statuses
 
 
+def test_a_batch_is_counted_as_one_call(sender: Sender, settings: Any) -> None:
+    settings.API_CALLS_PER_SECOND = 1
+    RATES.__init__()  # type: ignore[misc]
+
+    statuses = [sender.send(b'{"events": [%s]}' % _body())[0] for _ in range(2)]
+
+    assert statuses == [200, 200]  # Two at once are allowed.
+
+
 def test_only_https_is_short_where_that_is_asked_for(sender: Sender, settings: Any) -> None:
     settings.SECURE_SSL_REDIRECT = True
 
