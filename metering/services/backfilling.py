@@ -48,7 +48,7 @@ _NEW = """
 SELECT b.identifier, b.workspace_id, b.event_name, b."timestamp", b.content_sha256,
        convert_to(b.properties::text, 'UTF8')
 FROM backfill_event b JOIN backfill_plan p ON p.identifier = b.identifier AND p.kind = 'add'
-WHERE b.backfill_id = %(backfill)s ORDER BY b.identifier
+WHERE b.backfill_id = %(backfill)s ORDER BY b.identifier COLLATE "C" -- As a batch is sorted.
 """
 _FIND_ADDED = """
 UPDATE backfill_plan p SET event_id = f.id, batch_id = f.batch_id
