@@ -42,16 +42,24 @@ WHERE i.repair_id = %(repair)s
 ORDER BY w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key, w.start_at
 FOR UPDATE OF w
 """
-_APPLY = """
+_SET = """
+UPDATE usage_window w
+SET quantity = i.quantity, event_count = i.event_count, revision = w.revision + 1,
+    updated_at = %(at)s
+FROM window_repair_item i
+WHERE i.repair_id = %(repair)s AND i.stored_count IS NOT NULL
+  AND w.customer_id = i.customer_id AND w.meter_id = i.meter_id AND w.start_at = i.start_at
+  AND w.workspace_id IS NOT DISTINCT FROM i.workspace_id AND w.dimensions_key = i.dimensions_key
+"""
+# A window that was missing cannot be locked: who makes it first keeps what he counted in it.
+_MAKE = """
 INSERT INTO usage_window (customer_id, meter_id, workspace_id, dimensions, dimensions_key, start_at,
                           quantity, event_count, revision, updated_at)
 SELECT customer_id, meter_id, workspace_id, dimensions, dimensions_key, start_at,
        quantity, event_count, 1, %(at)s
-FROM window_repair_item WHERE repair_id = %(repair)s
+FROM window_repair_item WHERE repair_id = %(repair)s AND stored_count IS NULL
 ORDER BY customer_id, meter_id, workspace_id, dimensions_key, start_at
-ON CONFLICT ON CONSTRAINT usage_window_once DO UPDATE
-SET quantity = excluded.quantity, event_count = excluded.event_count,
-    revision = usage_window.revision + 1, updated_at = excluded.updated_at
+ON CONFLICT ON CONSTRAINT usage_window_once DO NOTHING
 """
 
 
@@ -125,13 +133,18 @@ def _set_windows(repair: WindowRepair, at: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_HOLD, params)
         cursor.execute(_LOCK, params)
-        changed = [item for item, _, is_unchanged in cursor.fetchall() if not is_unchanged]
-        if changed:
-            raise Conflict(
-                f"{len(changed)} windows changed since the replay; replay and propose again",
-                code="windows_changed",
-            )
-        cursor.execute(_APPLY, params)
+        items = cursor.fetchall()
+        changed = sum(not is_unchanged for _, _, is_unchanged in items)
+        if not changed:
+            cursor.execute(_SET, params)
+            changed = len(items) - cursor.rowcount
+            cursor.execute(_MAKE, params)
+            changed -= cursor.rowcount
+    if changed:
+        raise Conflict(
+            f"{changed} windows changed since the replay; replay and propose again",
+            code="windows_changed",
+        )
 
 
 def _item(repair: WindowRepair, one: Difference) -> WindowRepairItem:

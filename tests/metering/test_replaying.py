@@ -1,7 +1,9 @@
 """Replay agrees with what is stored, finds what is not right, and repairs only what is approved."""
 
 import io
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -149,6 +151,46 @@ def test_a_repair_of_what_changed_since_is_refused(
         apply_repair(repair=repair, by=engineer, at=at)
 
     assert not AppliedRepair.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repair_never_writes_over_a_window_that_is_made_meanwhile(
+    customer: Customer, engineer: User, approver: User, at: datetime
+) -> None:
+    _execute("DELETE FROM usage_window")
+    found = _differences(customer)
+    assert {one.stored_quantity for one in found} == {None}
+    repair = propose_repair(differences=found, reason="forged", by=engineer, at=at)
+    approve(change=repair.policy_change, by=approver, reason="checked", at=at)
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            aggregate_batches(at=at)  # The batch that waited makes windows of the repair.
+            applied = pool.submit(_apply, repair, engineer, at)
+            while not applied.done() and not _waits_for_us():
+                time.sleep(0.01)
+        assert applied.result() == "windows_changed"
+
+    assert not AppliedRepair.objects.exists()
+
+
+def _apply(repair: WindowRepair, by: User, at: datetime) -> str:
+    try:
+        apply_repair(repair=repair, by=by, at=at)
+    except Conflict as conflict:
+        return conflict.code
+    finally:
+        connection.close()
+    return ""
+
+
+def _waits_for_us() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_who_may_not_neither_proposes_nor_applies(
