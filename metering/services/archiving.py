@@ -9,7 +9,7 @@ next run begins again where it stood.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ from metering.services.storing import ensure_partitions, forget_months
 OnRows = Callable[[str, int], None]  # What is done, and to how many rows more.
 
 _LOCK_SECONDS, _ATTEMPTS = 2, 15
-_LOCK_TIMEOUT = "55P03"
+_BUSY = {"55P03", "40P01"}  # Lock timeout; deadlock with a writer of this month: both try again.
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 _ROWS = f"""
 SELECT {_NAMES}::text FROM meter_event
@@ -111,18 +111,19 @@ def archive_month(
     """
     if earlier := _archived(month):
         return earlier
-    if reasons := reasons_not_to_archive(month, at):
-        raise Conflict(f"{month.start:%Y-%m} stays: {'; '.join(reasons)}", code="month_needed")
+    _refuse_needed(month, at)
     path = Path(settings.ARCHIVE_DIR) / f"{_partition(month)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _one_state():
-        _refuse_differences(month)
-        _write(path, month, on_rows)
-        _compare(path, month, on_rows)
-        manifest = _manifest(month)
-    manifest |= {"file": {"name": path.name, "sha256": sha256_of(path), "schema": SCHEMA_VERSION}}
-    write_text(path.with_suffix(".json"), canonical_json(manifest))
-    return _detach_patiently(month, path, manifest, by, at)
+    with _alone(path.name):
+        with _one_state():
+            _refuse_differences(month)
+            _write(path, month, on_rows)
+            _compare(path, month, on_rows)
+            manifest = _manifest(month)
+        file = {"name": path.name, "sha256": sha256_of(path), "schema": SCHEMA_VERSION}
+        manifest |= {"file": file}
+        write_text(path.with_suffix(".json"), canonical_json(manifest))
+        return _detach_patiently(month, path, manifest, by, at)
 
 
 def drop_detached(*, archived: ArchivedMonth, by: User, at: datetime) -> bool:
@@ -184,6 +185,30 @@ def refuse_bad_file(archived: ArchivedMonth) -> None:
         raise Conflict(f"{path.name} is not in ARCHIVE_DIR", code="archive_missing")
     if sha256_of(path) != archived.file_sha256:
         raise Conflict(f"{path.name} is not the file that was verified", code="archive_changed")
+
+
+def _refuse_needed(month: Period, at: datetime) -> None:
+    if reasons := reasons_not_to_archive(month, at):
+        raise Conflict(f"{month.start:%Y-%m} stays: {'; '.join(reasons)}", code="month_needed")
+
+
+@contextmanager
+def _alone(file_name: str) -> Iterator[None]:
+    """Let one process at a time write an archive: a verified file is never written over.
+
+    Raises:
+        Conflict: somebody else is at it.
+    """
+    key = [f"archive:{file_name}"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
+        if not cursor.fetchone()[0]:
+            raise Conflict(f"somebody else writes {file_name} now", code="archive_under_way")
+    try:
+        yield
+    finally:
+        with suppress(DatabaseError), connection.cursor() as cursor:  # Gone, so is the lock.
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
 def _archived(month: Period) -> ArchivedMonth | None:
@@ -253,7 +278,7 @@ def _detach_patiently(
         try:
             return _detach(month, path, manifest, by, at)
         except DatabaseError as error:
-            if getattr(error.__cause__, "sqlstate", None) != _LOCK_TIMEOUT:
+            if getattr(error.__cause__, "sqlstate", None) not in _BUSY:
                 raise
             time.sleep(attempt)
     return _detach(month, path, manifest, by, at)
@@ -267,6 +292,10 @@ def _detach(
         cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
         # Writers of this month wait; events are never changed: as many are the same ones.
         cursor.execute(f"LOCK TABLE {_partition(month)} IN SHARE ROW EXCLUSIVE MODE")
+        if _events(month) != manifest["events"]:
+            raise _changed(month)
+        # What came after the first look, and before the file was written, may be in no window yet.
+        _refuse_needed(month, at)
         _refuse_changes(month, manifest, SEALS)
         # Now readers too: what adjusts an event of the month has ended or not begun.
         cursor.execute("LOCK TABLE meter_event IN ACCESS EXCLUSIVE MODE")
@@ -292,9 +321,12 @@ def _detach(
 
 
 def _refuse_changes(month: Period, manifest: dict[str, Any], seals: Iterable[str]) -> None:
-    is_same = all(_seal(SEALS[name], month) == manifest["seals"][name] for name in seals)
-    if not is_same or _events(month) != manifest["events"]:
-        raise Conflict(f"{month.start:%Y-%m} changed while it was archived; run it again")
+    if not all(_seal(SEALS[name], month) == manifest["seals"][name] for name in seals):
+        raise _changed(month)
+
+
+def _changed(month: Period) -> Conflict:
+    return Conflict(f"{month.start:%Y-%m} changed while it was archived; run it again")
 
 
 def _events(month: Period) -> dict[str, int | None]:

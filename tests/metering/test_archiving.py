@@ -2,6 +2,7 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from django.urls import reverse
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import BillingError, Conflict, NotFound
 from billing_project.kernel.models import AuditEntry, User
+from billing_project.kernel.period import Period
 from metering.archive_file import find_row, groups_of, sha256_of
 from metering.models import (
     ArchivedMonth,
@@ -344,6 +346,46 @@ def test_an_event_that_came_meanwhile_keeps_the_month(
         _archived(engineer, at)
 
     assert MeterEvent.objects.filter(timestamp__lt=MONTH.end).count() == 6
+
+
+def test_an_event_that_no_window_counts_yet_keeps_the_month(
+    customer: Customer, engineer: User, at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after the first look and is in the file: aggregation would find nothing there."""
+    refuse = archiving._refuse_differences
+
+    def just_before(month: Period) -> None:
+        event = an_event("just-before", timestamp=JANUARY)
+        capture_events(items=[event], sender="t", at=at, since=JANUARY)
+        refuse(month)
+
+    monkeypatch.setattr(archiving, "_refuse_differences", just_before)
+    with pytest.raises(Conflict, match="batches wait to be aggregated"):
+        _archived(engineer, at)
+
+    assert not ArchivedMonth.objects.exists()
+    aggregate_batches(at=at)
+    monkeypatch.undo()
+    assert sum(len(replay_chunk(span)) for span in chunks(MONTH)) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_at_a_time_writes_an_archive(customer: Customer, engineer: User, at: datetime) -> None:
+    with archiving._alone("meter_event_2026_01.parquet"), ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(_refusal, engineer, at).result()
+
+    assert refused == "archive_under_way"
+    assert _archived(engineer, at).event_count == 5
+
+
+def _refusal(by: User, at: datetime) -> str:
+    try:
+        _archived(by, at)
+    except Conflict as conflict:
+        return conflict.code
+    finally:
+        connection.close()
+    return ""
 
 
 def test_a_detached_table_refuses_every_change(
