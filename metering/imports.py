@@ -124,7 +124,8 @@ def _csv_records(lines: Iterator[_Line], header: Header) -> Iterator[Record]:
 def _grouped(lines: Iterator[_Line]) -> Iterator[tuple[int, Position, bytes, BadItem | None]]:
     """Join the lines of a record: a quoted field goes on until its quotes are even.
 
-    A quote that never ends costs the line that it stands on, not the rest of the file.
+    A quote that never ends costs the line that it stands on: not the rest of the file, and not the
+    lines between it and another such quote.
     """
     waiting: deque[_Line] = deque()
     while True:
@@ -140,14 +141,22 @@ def _grouped(lines: Iterator[_Line]) -> Iterator[tuple[int, Position, bytes, Bad
                 break
         if not held:
             return
-        first, is_even = held[0], not quotes % 2
-        if len(held) == 1 or is_even:
-            whole = is_even and all(line.is_whole for line in held)
-            raw = b"".join(line.raw for line in held)
-            yield first.end.line, held[-1].end, raw, None if whole else _unreadable(first)
+        first, raw = held[0], b"".join(line.raw for line in held)
+        is_whole = not quotes % 2 and all(line.is_whole for line in held)
+        if is_whole and (len(held) == 1 or _is_one(raw)):
+            yield first.end.line, held[-1].end, raw, None
             continue
         yield first.end.line, first.end, first.raw, _unreadable(first)
         waiting.extendleft(reversed(held[1:]))
+
+
+def _is_one(raw: bytes) -> bool:
+    """Tell whether lines are exactly one record, whatever its cells say."""
+    try:
+        (_,) = csv.reader(io.StringIO(raw.decode(errors="replace"), newline=""), strict=True)
+    except (csv.Error, ValueError):
+        return False
+    return True
 
 
 def _row_item(raw: bytes, header: Header) -> EventInput | BadItem:

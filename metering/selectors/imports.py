@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from billing_project.kernel.exporting import safe_cell
 from metering.imports import FileFormat
 from metering.models import ImportedLine, ImportRun
 
@@ -15,7 +16,8 @@ _COLUMNS = ("line", "identifier", "status", "code", "detail", "content")
 def lines_file(run: ImportRun, kind: FileFormat) -> Iterator[bytes]:
     """Write a run's lines in the order of the file, one by one.
 
-    Columns: line, identifier, status, code, detail, content (the line as it came).
+    Columns: line, identifier, status, code, detail, content (the line as it came; in a CSV, what a
+    spreadsheet would run as a formula is made text).
     """
     rows = run.lines.order_by("line").values_list(*_COLUMNS).iterator(2000)
     if kind == FileFormat.CSV:
@@ -34,5 +36,5 @@ def has_lines(run: ImportRun) -> bool:
 
 def _csv_row(row: tuple[object, ...]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerow(row)
+    csv.writer(text).writerow([safe_cell(str(cell)) for cell in row])
     return text.getvalue().encode()

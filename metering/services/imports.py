@@ -11,6 +11,8 @@ from itertools import islice
 from typing import BinaryIO
 from zlib import error as ZlibError  # noqa: N812 - a class, whatever its name
 
+from django.db import connection
+
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
@@ -71,10 +73,7 @@ def start_import(
     """
     if history_since is not None and not reason.strip():
         raise Invalid("an import of older use needs its reason")
-    earlier = ImportRun.objects.filter(
-        content_sha256=file.sha256, state__in=[ImportState.WAITING, ImportState.RUNNING]
-    ).first()
-    if file.sha256 and earlier is not None:
+    if earlier := _unfinished(file):
         if earlier.history_since != history_since:
             raise Conflict(f"{earlier} was begun with other bounds of time and is not finished")
         return earlier
@@ -97,6 +96,19 @@ def start_import(
         name=run.name, sha256=file.sha256, history_since=since,
     )  # fmt: skip
     return run
+
+
+def _unfinished(file: ImportFile) -> ImportRun | None:
+    """Lock the file's unfinished run; of two who begin with a file, the second finds the first."""
+    if not file.sha256:
+        return None
+    with connection.cursor() as cursor:
+        key = [f"import:{file.sha256}"]
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", key)
+    runs = ImportRun.objects.filter(
+        content_sha256=file.sha256, state__in=[ImportState.WAITING, ImportState.RUNNING]
+    )
+    return runs.select_for_update(no_key=True).first()
 
 
 def import_stream(

@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 
 from django.conf import settings
 
+from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from metering.imports import format_named
@@ -61,26 +62,31 @@ def hash_file(stream: BinaryIO, on_read: Callable[[int], None] = lambda count: N
 
 
 def run_uploads(*, now: Callable[[], datetime], is_over: Callable[[], bool]) -> int:
-    """Read uploaded files until none waits or the time is over; return the lines that were read."""
-    read = 0
-    for run in open_uploads():
-        if is_over():
-            break
+    """Read uploaded files until none waits or the time is over; return the lines that were read.
+
+    One that fails stays open and does not hold up those behind it.
+    """
+
+    def read(run: ImportRun) -> int:
         before = run.record_count
-        read += _run_upload(run, now, is_over).record_count - before
-    return read
+        return 0 if is_over() else _run_upload(run, now, is_over).record_count - before
+
+    return each_apart(open_uploads(), read, step="import")
 
 
 def open_uploads() -> list[ImportRun]:
-    """List uploads that wait or are under way, the oldest first."""
+    """List uploads that wait or are under way, the oldest first.
+
+    What a shell began and left is one of them once its file was uploaded too.
+    """
     runs = ImportRun.objects.filter(state__in=[ImportState.WAITING, ImportState.RUNNING])
-    return list(runs.exclude(stored_name="").order_by("id"))
+    return [run for run in runs.order_by("id") if run.stored_name or _is_stored(run)]
 
 
 def _run_upload(
     run: ImportRun, now: Callable[[], datetime], is_over: Callable[[], bool]
 ) -> ImportRun:
-    path = Path(settings.IMPORT_DIR) / run.stored_name
+    path = _path_of(run)
     if not path.exists():
         fault = "the uploaded file is gone; upload it again (web and worker share IMPORT_DIR)"
         return end_import(run_id=run.pk, fault=fault, at=now())
@@ -92,6 +98,14 @@ def _run_upload(
     if not run.is_open:
         path.unlink(missing_ok=True)
     return run
+
+
+def _path_of(run: ImportRun) -> Path:
+    return Path(settings.IMPORT_DIR) / (run.stored_name or run.content_sha256)
+
+
+def _is_stored(run: ImportRun) -> bool:
+    return bool(run.content_sha256) and _path_of(run).exists()
 
 
 def _store(chunks: Iterator[bytes], folder: Path) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 from datetime import datetime, timedelta
@@ -22,7 +23,8 @@ from billing_project.kernel.users import worker_user
 from metering import tasks
 from metering.imports import FileFormat
 from metering.models import ImportedLine, ImportRun, MeterEvent
-from metering.services import imports
+from metering.selectors.imports import lines_file
+from metering.services import imports, uploads
 from metering.services.imports import ImportFile, import_stream, start_import
 from metering.services.uploads import upload_file
 from tests.metering.builders import a_customer, a_meter
@@ -251,6 +253,57 @@ def test_an_upload_waits_for_the_worker_and_its_file_goes_when_it_is_read(
     assert (run.state, run.accepted_count) == ("finished", 2)
     assert list(settings.IMPORT_DIR.iterdir()) == []
     assert tasks.run_imports() == 0
+
+
+def test_an_upload_takes_over_what_a_shell_left_unfinished(
+    at: datetime, tmp_path: Path, settings: Any, engineer: User
+) -> None:
+    settings.IMPORT_DIR = tmp_path
+    content = _lines(*(_event(f"e{i}") for i in range(7)))
+    file = ImportFile("events.jsonl", FileFormat.JSONL, hashlib.sha256(content).hexdigest())
+    run = start_import(file=file, by=worker_user(), at=at)
+    import_stream(run=run, stream=io.BytesIO(content), now=lambda: at, on_batch=lambda _: False)
+
+    upload = SimpleUploadedFile("events.jsonl", content)
+    again = upload_file(upload=upload, history_since=None, reason="", by=engineer, at=at)
+    tasks.run_imports()
+
+    again.refresh_from_db()
+    assert (again.pk, again.state, again.accepted_count) == (run.pk, "finished", 7)
+
+
+def test_an_upload_that_fails_does_not_hold_up_the_next(
+    at: datetime, tmp_path: Path, settings: Any, engineer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.IMPORT_DIR = tmp_path
+    monkeypatch.setattr(tasks, "async_task", lambda name: name)
+    runs = [
+        upload_file(
+            upload=SimpleUploadedFile("events.jsonl", _lines(_event(name))),
+            history_since=None, reason="", by=engineer, at=at,
+        )
+        for name in ("e1", "e2")
+    ]  # fmt: skip
+
+    def fail_first(*, run: ImportRun, **rest: Any) -> ImportRun:
+        if run.pk == runs[0].pk:
+            raise DatabaseError("cannot be stored")
+        return import_stream(run=run, **rest)
+
+    monkeypatch.setattr(uploads, "import_stream", fail_first)
+    assert tasks.run_imports() == 1
+
+    states = ImportRun.objects.order_by("pk").values_list("state", flat=True)
+    assert list(states) == ["waiting", "finished"]
+
+
+def test_refused_lines_are_no_formulas_in_a_spreadsheet(at: datetime) -> None:
+    run = _run(b'=HYPERLINK("http://x";"y")\n', at)
+
+    rows = list(csv.DictReader(io.StringIO(b"".join(lines_file(run, FileFormat.CSV)).decode())))
+
+    assert rows[0]["content"] == '\'=HYPERLINK("http://x";"y")'
+    assert rows[0]["line"] == "1"
 
 
 def test_an_upload_whose_file_is_gone_says_so(

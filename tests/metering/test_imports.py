@@ -75,6 +75,16 @@ def test_bad_rows_cost_themselves() -> None:
     assert [one.item.identifier for one in records][-1] == "e4"
 
 
+def test_two_lone_quotes_cost_their_own_lines_and_none_between() -> None:
+    good = "".join(f"x,e{i},acme,,,m,1\n" for i in range(5))
+    records = _csv(_HEADER + 'x,a,acme,,,17" screen,1\n' + good + 'x,b,acme,,,24" screen,1\n')
+
+    does_not_end = "has a quoted field that does not end"
+    assert _faults(records) == [(2, does_not_end), (8, does_not_end)]
+    assert [one.item.identifier for one in records[1:-1]] == [f"e{i}" for i in range(5)]
+    assert [one.end.line for one in records] == list(range(2, 9))
+
+
 @pytest.mark.parametrize(
     "header",
     [
