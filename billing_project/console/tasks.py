@@ -82,17 +82,20 @@ def move_books(seconds: float = CHAIN_SECONDS) -> None:
 def _keep_moving(name: str, step: Callable[[], None], beat: float, seconds: float) -> None:
     """Step once each beat, unless another run does: then stand by, ready to take over.
 
-    The lock only spares work that would be done twice; nothing relies on it.
+    The lock only spares work that would be done twice; nothing relies on it. Whatever ends a run,
+    its connection is closed: no worker keeps the lock while it does something else.
     """
     end = time.monotonic() + seconds
-    while (begin := time.monotonic()) < end:
-        close_old_connections()
-        if _leads(name):
-            step()
-            time.sleep(max(0.0, begin + beat - time.monotonic()))
-        else:
-            time.sleep(STANDBY_SECONDS)
-    connection.close()
+    try:
+        while (begin := time.monotonic()) < end:
+            close_old_connections()
+            if _leads(name):
+                step()
+                time.sleep(max(0.0, begin + beat - time.monotonic()))
+            else:
+                time.sleep(STANDBY_SECONDS)
+    finally:
+        connection.close()
 
 
 def _leads(name: str) -> bool:

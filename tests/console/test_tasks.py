@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django_q.models import OrmQ, Schedule
 
 from billing_project.console import tasks
@@ -83,6 +83,21 @@ def test_one_run_of_a_loop_works_and_the_other_stands_by(monkeypatch: pytest.Mon
     third.start()
     third.join()
     assert taken != []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_fails_does_not_keep_its_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    leads = tasks._leads
+
+    def fail(name: str) -> bool:
+        assert leads(name)
+        raise OperationalError("too slow")
+
+    monkeypatch.setattr(tasks, "_leads", fail)
+    with pytest.raises(OperationalError):
+        tasks.move_books(0.1)
+
+    assert connection.connection is None
 
 
 def _counting(name: str, taken: list[str]) -> Any:
