@@ -88,9 +88,10 @@ class Cluster:
 
 
 def near_duplicates(customer: Customer | None, start: datetime, end: datetime) -> list[Cluster]:
-    """Return the clusters that begin in [start, end), the largest first; at most SHOWN.
+    """Return the clusters of reports of use in [start, end), the largest first; at most SHOWN.
 
-    Cancelled events are left out, amended ones say what they say now.
+    Cancelled events are left out, amended ones say what they say now. Nothing outside the span is
+    looked at: a cluster over its edge is shown by what of it lies inside.
 
     Args:
         customer: None for all of them, then over a day at most; else over 31 days.
