@@ -211,7 +211,7 @@ def test_postgresql_takes_a_balanced_entry() -> None:
     ("count", "amounts", "words"),
     [
         (2, [("1000", 500, "USD"), ("1100", -499, "USD")], "does not balance in USD"),
-        (2, [("1000", 500, "USD"), ("1100", -500, "EUR")], "does not balance in (EUR, USD|USD, EUR)"),
+        (2, [("1000", 500, "USD"), ("1100", -500, "EUR")], "balance in (EUR, USD|USD, EUR)"),
         (3, GOOD, "declares 3 postings and has 2"),
         (1, [("1000", 500, "USD"), ("1100", -500, "USD")], "declares 1 postings and has 2"),
         (0, [], "declares 0 postings and has 0"),
