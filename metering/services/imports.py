@@ -7,7 +7,6 @@ killed goes on behind its last batch, and no line is counted twice.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import BinaryIO
 from zlib import error as ZlibError  # noqa: N812 - a class, whatever its name
 
@@ -23,6 +22,7 @@ from metering.services.capture import CaptureResult, ItemResult, capture_events
 from metering.services.retrying import atomic_with_retries
 
 BATCH = 1000
+BATCH_BYTES = 8 * 1024 * 1024  # A thousand of the longest lines would be 250 MiB, and more decoded.
 _COUNTS = (
     ("accepted_count", "accepted"),
     ("duplicate_count", "duplicates"),
@@ -141,10 +141,20 @@ def import_stream(
 
 
 def _batches(records: Iterable[Record], start: Position, stream: BinaryIO) -> Iterator[_Batch]:
-    source = iter(records)
-    while batch := tuple(islice(source, BATCH)):
-        yield _Batch(batch, start, stream.tell() if stream.seekable() else 0)
-        start = batch[-1].end
+    batch: list[Record] = []
+    size = 0
+
+    def read() -> _Batch:
+        return _Batch(tuple(batch), start, stream.tell() if stream.seekable() else 0)
+
+    for record in records:
+        batch.append(record)
+        size += len(record.raw)
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield read()
+            batch, start, size = [], record.end, 0
+    if batch:
+        yield read()
 
 
 @atomic_with_retries

@@ -90,6 +90,22 @@ def test_a_run_that_was_cut_off_goes_on_behind_its_last_batch(at: datetime) -> N
     assert MeterEvent.objects.count() == 10
 
 
+def test_a_batch_of_long_lines_is_shorter(at: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = _lines(*(_event(f"e{i}") for i in range(5)))
+    monkeypatch.setattr(imports, "BATCH_BYTES", len(content) // 3)
+    run = start_import(file=_FILE, by=worker_user(), at=at)
+    lines: list[int] = []
+
+    def note(now: ImportRun) -> bool:
+        lines.append(now.line_count)
+        return True
+
+    run = import_stream(run=run, stream=io.BytesIO(content), now=lambda: at, on_batch=note)
+
+    assert lines == [2, 4, 5]
+    assert (run.accepted_count, run.byte_offset) == (5, len(content))
+
+
 def test_a_compressed_run_goes_on_too(at: datetime) -> None:
     content = gzip.compress(_lines(*(_event(f"e{i}") for i in range(10))))
     run = start_import(file=_FILE, by=worker_user(), at=at)
@@ -375,3 +391,15 @@ def test_an_upload_above_the_bound_is_refused(engineer: User, settings: Any) -> 
 
     assert response.status_code in {400, 413}
     assert not ImportRun.objects.exists()
+
+
+def test_a_stranger_fills_no_disk(client: Client) -> None:
+    """The login page takes forms from anybody, and Django reads a file in them first."""
+    login = reverse("admin:login")
+
+    def status(size: int) -> int:
+        file = SimpleUploadedFile("events.jsonl", b"x" * size)
+        return client.post(login, {"username": "a", "password": "b", "file": file}).status_code
+
+    assert status(1000) == 200
+    assert status(1024 * 1024 + 1) in {400, 413}

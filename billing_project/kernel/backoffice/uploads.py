@@ -8,7 +8,11 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 
 class BoundedUpload(TemporaryFileUploadHandler):
-    """Streams a file to a temporary one; what is larger than IMPORT_MAX_BYTES is refused."""
+    """Streams a file to a temporary one; what is larger than IMPORT_MAX_BYTES is refused.
+
+    A body is read to find its CSRF token before any view asks who sends it: of somebody who is not
+    logged in, no file is written that fills a disk.
+    """
 
     _received = 0
 
@@ -21,15 +25,19 @@ class BoundedUpload(TemporaryFileUploadHandler):
         encoding: str | None = None,
     ) -> None:
         """Refuse by the announced length, before a byte is read."""
-        if content_length > settings.IMPORT_MAX_BYTES:
+        user = getattr(self.request, "user", None)
+        is_known = user is not None and user.is_authenticated
+        self._bound = settings.IMPORT_MAX_BYTES if is_known else _BYTES_OF_STRANGERS
+        if content_length > self._bound:
             raise RequestDataTooBig(_TOO_LARGE)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         """Write a chunk; the announced length may have been a lie."""
         self._received += len(raw_data)
-        if self._received > settings.IMPORT_MAX_BYTES:
+        if self._received > self._bound:
             raise RequestDataTooBig(_TOO_LARGE)
         return super().receive_data_chunk(raw_data, start)
 
 
+_BYTES_OF_STRANGERS = 1024 * 1024
 _TOO_LARGE = "The file is larger than this back office takes; use manage.py import_events."
