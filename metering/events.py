@@ -32,6 +32,12 @@ _Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/-]{1,128}\Z")
 _Customer = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@+-]{1,128}\Z")]
 _Workspace = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@+-]{0,128}\Z")]
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+_PATTERNS = {  # What the four patterns above say, in words.
+    "$.event_name": "is 1 to 100 printable ASCII characters",
+    "$.identifier": "is 1 to 128 of A-Z a-z 0-9 . _ : / -",
+    "$.customer": "is 1 to 128 of A-Z a-z 0-9 . _ : / @ + -",
+    "$.workspace": "is at most 128 of A-Z a-z 0-9 . _ : / @ + -",
+}
 _NO_INSTANT = "must be an RFC 3339 instant with its offset (2026-11-20T10:15:30Z)"
 
 
@@ -109,6 +115,8 @@ def decode_body(body: bytes) -> Body:
         MalformedBody: not JSON, nested too deep, not an object.
         Invalid: a batch of none or of more than 1,000.
     """
+    if not body:
+        raise MalformedBody("the body is empty; it is one event, or {events: [...]}")
     try:
         return _split(body)
     except RecursionError as error:
@@ -226,9 +234,15 @@ def _judged(raw: bytes) -> EventInput | BadItem:
         return BadItem(error.detail, error.path, _label(raw))
     except msgspec.ValidationError as error:
         detail, path = fault_of(error)
-        return BadItem(_NO_INSTANT if path == "$.timestamp" else detail, path, _label(raw))
+        return BadItem(_in_words(detail, path), path, _label(raw))
     except InvalidOperation:
         return BadItem("has a number that is out of bounds", "$.properties", _label(raw))
+
+
+def _in_words(detail: str, path: str) -> str:
+    if path == "$.timestamp":
+        return _NO_INSTANT
+    return _PATTERNS.get(path, detail) if "matching regex" in detail else detail
 
 
 def _typed(raw: bytes) -> EventInput:

@@ -56,7 +56,8 @@ def judge_time(timestamp: datetime | None, window: TimeWindow) -> Verdict | None
         return Verdict(
             Status.REJECTED,
             "timestamp_too_far_in_past",
-            f"timestamps go back to {window.first.isoformat()}",
+            f"timestamps go back to {window.first.isoformat()}; older use comes in by a backfill, "
+            "or a file with import_events --history",
         )
     return Verdict(
         Status.REJECTED, "timestamp_in_future", f"timestamps go up to {window.last.isoformat()}"

@@ -74,6 +74,7 @@ class ItemResultSerializer(serializers.Serializer[Any]):
     index = serializers.IntegerField()
     identifier = serializers.CharField()
     status = serializers.ChoiceField([(str(one), str(one)) for one in Status])
+    path = serializers.CharField(help_text="Which part of the item `detail` is about; $ is all.")
     code = serializers.CharField()
     detail = serializers.CharField()
 

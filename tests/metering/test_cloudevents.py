@@ -213,7 +213,7 @@ def test_a_batch_is_stored_once_and_answered_by_item(
     again = sender.post(batch, CLOUD_BATCH).json()
 
     assert (first["accepted"], first["rejected"]) == (2, 1)
-    assert first["results"][0]["index"] == 2
+    assert (first["results"][0]["index"], first["results"][0]["path"]) == (2, "$.subject")
     assert (again["accepted"], again["duplicates"]) == (0, 2)
     assert MeterEvent.objects.count() == EventIdentity.objects.count() == 2
     assert sender.post([], CLOUD_BATCH).json()["accepted"] == 0

@@ -114,6 +114,19 @@ def test_fields_out_of_bounds_are_named_by_their_path(changes: dict[str, Any], p
     assert _refused(_raw(**changes)).path == path
 
 
+@pytest.mark.parametrize("name", ["event_name", "identifier", "customer", "workspace"])
+def test_what_a_name_may_hold_is_said_in_words(name: str) -> None:
+    detail = _refused(_raw(**{name: "é"})).detail
+
+    assert detail.startswith("is ")
+    assert "regex" not in detail
+
+
+def test_an_empty_body_is_called_empty() -> None:
+    with pytest.raises(MalformedBody, match="the body is empty"):
+        decode_body(b"")
+
+
 def test_a_bad_item_keeps_its_identifier_for_its_sender() -> None:
     assert _refused(_raw(customer=5)).identifier == "e1"
 
