@@ -13,6 +13,7 @@ from typing import Any
 from metering.exact import write_json
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text takes neither.
+_MAX_DIGITS = 100  # Of a whole number; any that counts has fewer.
 _REFUSED: list[object] = []  # As a value: neither text, number nor boolean.
 _NAMELESS = ""  # As a key: no field and no property is called so.
 
@@ -26,8 +27,14 @@ def rewrite(body: bytes) -> bytes | None:
         return _REFUSED
 
     def decimal(text: str) -> Decimal | list[object]:
-        number = Decimal(text)
+        try:
+            number = Decimal(text)
+        except InvalidOperation:  # Its exponent is beyond everything.
+            return refuse(text)
         return number if number.is_finite() else refuse(text)
+
+    def integer(text: str) -> int | list[object]:
+        return int(text) if len(text) <= _MAX_DIGITS else refuse(text)
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         content: dict[str, Any] = {}
@@ -40,8 +47,12 @@ def rewrite(body: bytes) -> bytes | None:
 
     try:
         content = json.loads(
-            body, parse_constant=refuse, parse_float=decimal, object_pairs_hook=pairs
+            body,
+            parse_constant=refuse,
+            parse_float=decimal,
+            parse_int=integer,
+            object_pairs_hook=pairs,
         )
         return write_json(content).encode() if spoiled else None
-    except (ValueError, InvalidOperation):  # No JSON either way; a surrogate in an array.
+    except ValueError:  # No JSON either way; a surrogate in an array.
         return None

@@ -193,6 +193,15 @@ def test_a_constant_that_is_no_json_costs_only_its_item(constant: str) -> None:
     assert items[1].properties["tokens"] == Decimal("0.10000000000000000001")
 
 
+@pytest.mark.parametrize("literal", ["1e99999999999999999999", "9" * 5000])
+def test_an_impossible_number_beside_such_a_constant_costs_only_its_item(literal: str) -> None:
+    bad = [_with_value("NaN"), _with_value(literal)]
+
+    items = decode_body(b'{"events":[' + b",".join([*bad, _raw()]) + b"]}").items
+
+    assert [isinstance(item, EventInput) for item in items] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     "body",
     [
