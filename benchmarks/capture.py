@@ -24,7 +24,7 @@ from benchmarks.traffic import (
 
 EVENTS = int(os.environ.get("CAPTURE_EVENTS", "200000"))
 ROUNDS = int(os.environ.get("CAPTURE_ROUNDS", "3"))
-CONNECTIONS = 4
+CONNECTIONS = 6
 REPEATED = 30  # Hundredths.
 
 
