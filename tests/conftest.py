@@ -7,10 +7,12 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.test import TransactionTestCase
 
 from billing_project.kernel.models import User
 from billing_project.kernel.users import ensure_roles
+from metering.services.storing import forget_months
 
 # Rows that migrations made; a reset between committed tests keeps them.
 _SEEDED = {
@@ -30,6 +32,7 @@ def pytest_configure() -> None:
 def reset_database() -> None:
     """Empty every table; the guards refuse TRUNCATE, so they are off for this one statement."""
     with connection.cursor() as cursor:
+        _drop_detached_months(cursor)
         cursor.execute(
             "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
             " WHERE t.tgenabled = 'A' AND NOT t.tgisinternal AND (t.tgtype & 32) <> 0"
@@ -49,6 +52,17 @@ def reset_database() -> None:
         cursor.execute("ALTER TABLE number_series ENABLE ALWAYS TRIGGER keep_rows")
         for table, trigger in guards:
             cursor.execute(f'ALTER TABLE "{table}" ENABLE ALWAYS TRIGGER "{trigger}"')
+
+
+def _drop_detached_months(cursor: CursorWrapper) -> None:
+    """Drop what archives left: nobody restores it, and it would keep its month from being made."""
+    cursor.execute(
+        "SELECT relname FROM pg_class WHERE relname ~ '^meter_event_[0-9]{4}_[0-9]{2}$'"
+        " AND relkind = 'r' AND NOT relispartition"
+    )
+    for (name,) in cursor.fetchall():
+        cursor.execute(f'DROP TABLE "{name}"')
+        forget_months()
 
 
 @pytest.fixture(autouse=True, scope="session")

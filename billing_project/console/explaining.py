@@ -42,8 +42,12 @@ def explain(customer: str, identifier: str, at: datetime) -> Explanation:
 
 
 def explain_all(identifier: str, at: datetime) -> list[Explanation]:
-    """Explain every event that goes by an identifier, whoever sent it."""
-    return [explain(customer, identifier, at) for customer in customers_of(identifier)]
+    """Explain every event that goes by an identifier, whoever sent it.
+
+    An event that was kept under an unknown id and stored once that id was mapped is one event.
+    """
+    told = [explain(customer, identifier, at) for customer in customers_of(identifier)]
+    return list({one.event.pk if one.event else one.customer: one for one in told}.values())
 
 
 def _priced(found: Explanation, lineage: Lineage, at: datetime) -> Iterator[Step]:

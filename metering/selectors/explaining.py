@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.quantity import plain
@@ -154,6 +154,7 @@ def _stored(identity: EventIdentity) -> Explanation:
     adjustments = adjustments_of_event(event)
     newest = adjustments[-1] if adjustments else None
     steps = [
+        *_kept_before(event),
         _received(event),
         *_contradicted(event),
         *(_adjusted(one, is_last=one is newest) for one in adjustments),
@@ -197,14 +198,30 @@ def _archived(identity: EventIdentity) -> Step:
     return Step("archived", Progress.DONE, text, ENGINEERING, at, month)
 
 
-def _contradicted(event: MeterEvent) -> Iterator[Step]:
-    """Name other reports under the same identifier; they change nothing."""
+def _kept_before(event: MeterEvent) -> Iterator[Step]:
+    """Tell how long a report waited before it was stored, and who saw to that."""
+    for row in _reports_of(event, QuarantineState.REPLAYED):
+        by = row.resolved_by.username if row.resolved_by else "the worker"
+        text = (
+            f"kept in quarantine, sent for {row.customer_external_id}:"
+            f" {row.detail or row.reason}; replayed by {by}"
+        )
+        yield Step("quarantined", Progress.DONE, text, _owner(row), row.received_at, row)
+
+
+def _reports_of(event: MeterEvent, state: QuarantineState) -> QuerySet[QuarantinedEvent]:
+    """List the kept reports of an event, under whichever id of its customer they came."""
     names = [event.customer.external_id]
     names += event.customer.aliases.values_list("external_id", flat=True)
     rows = QuarantinedEvent.objects.filter(
-        customer_external_id__in=names, identifier=event.identifier, state=QuarantineState.OPEN
+        customer_external_id__in=names, identifier=event.identifier, state=state
     )
-    for row in rows.order_by("id"):
+    return rows.select_related("resolved_by").order_by("id")
+
+
+def _contradicted(event: MeterEvent) -> Iterator[Step]:
+    """Name other reports under the same identifier; they change nothing."""
+    for row in _reports_of(event, QuarantineState.OPEN):
         text = "another report under this identifier says something else and waits for a decision"
         yield Step("contradicted", Progress.SKIPPED, text, _owner(row), row.received_at, row)
 

@@ -53,7 +53,11 @@ _ASK_FEW = 100  # Asking about fewer costs less than a savepoint.
 _WARY_BATCHES = 100
 _wary = 0  # Batches of this process that still ask first what is stored.
 _DUPLICATE = Verdict(Status.DUPLICATE, "duplicate", "was stored before with the same content")
-_CONFLICT = Verdict(Status.CONFLICT, "identifier_conflict", "was stored before with other content")
+_CONFLICT = Verdict(
+    Status.CONFLICT,
+    "identifier_conflict",
+    "was stored before with other content, which stands; this report is kept for a decision",
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from billing_project.console.explaining import explain, explain_all
 from billing_project.kernel.models import User
 from invoicing.services.overage import draft_overage_invoices
 from metering.events import EventInput
+from metering.selectors.customers import customer_named
 from metering.services.capture import capture_events
+from metering.services.mapping import map_customer_id
 from tests.console.backoffice import client_of
 from tests.console.chain import CLOSED_AT, USED_AT, run_chain
 from tests.invoicing.builders import END, Shop, open_shop, subscribed, use
@@ -95,6 +97,30 @@ def test_an_identifier_is_explained_for_each_customer(shop: Shop) -> None:
     assert [(one.customer, one.state) for one in told] == [
         ("acme", "rated"), ("beta", "rated"), ("nobody", "quarantined"),
     ]  # fmt: skip
+
+
+def test_an_event_that_was_mapped_is_explained_once_with_its_quarantine(
+    shop: Shop, auditor: User
+) -> None:
+    subscribed(shop)
+    properties = {"model": "small", "output_tokens": "5"}
+    lost = EventInput(
+        event_name="llm_request", identifier="req-1", customer="acme-west", properties=properties
+    )
+    capture_events(items=[lost], sender="test", at=USED_AT)
+    acme = customer_named("acme")
+    result = map_customer_id(
+        external_id="acme-west", customer=acme, reason="renamed", by=auditor, at=USED_AT
+    )
+    assert result.replayed == 1
+
+    (told,) = explain_all("req-1", USED_AT)
+
+    assert (told.customer, told.steps[0].name, told.steps[1].name) == (
+        "acme", "quarantined", "received",
+    )  # fmt: skip
+    assert "sent for acme-west" in told.steps[0].text
+    assert "replayed by ada.auditor" in told.steps[0].text
 
 
 def test_the_page_draws_the_steps(shop: Shop, auditor: User, settings: Any) -> None:

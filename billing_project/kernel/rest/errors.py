@@ -122,7 +122,10 @@ def _respond(
 
 def _from_framework(error: exceptions.APIException) -> Response:
     code = _CODES.get(type(error)) or str(error.get_codes())
-    response = _respond(error.status_code, code, str(error.detail))
+    detail = str(error.detail)
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        detail += " Say what the body is by its Content-Type header: application/json."
+    response = _respond(error.status_code, code, detail)
     if auth_header := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = auth_header
     if wait := getattr(error, "wait", None):

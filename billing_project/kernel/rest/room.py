@@ -5,7 +5,6 @@ more. Each body is weighed by what it may become before it is decoded; who finds
 little, then is asked to come again.
 """
 
-import gc
 import threading
 import time
 
@@ -14,7 +13,7 @@ from billing_project.kernel.errors import BillingError
 MIB = 1024 * 1024
 TOTAL = 56 * MIB  # A process has 95 MiB of its own, 24 bodies may wait, and 300 is the most.
 MAX_PARTS = 500_000  # A full batch has 70,000, and texts in it as many again; a bomb has millions.
-_HEAVY = 16 * MIB
+HEAVY = 16 * MIB  # From here on it is worth looking for what stayed behind.
 _SMALL = 64 * 1024  # Bodies that are not worth counting.
 _WAIT_NANOSECONDS = 1_500_000_000
 
@@ -70,8 +69,6 @@ class Room:
                 if left <= 0 or not self._changed.wait(left / 10**9):
                     raise Crowded("too many large bodies at once; try again")
             self._free -= taken
-        if taken >= _HEAVY:
-            gc.collect()  # What earlier ones left in cycles would add up.
         return taken
 
     def leave(self, taken: int) -> None:

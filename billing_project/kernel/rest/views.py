@@ -1,5 +1,6 @@
 """The base of every endpoint: key, scope, strict body, idempotency, problems, pages."""
 
+import gc
 import io
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +28,7 @@ from billing_project.kernel.rest.idempotency import Attempt, answer_once, read_k
 from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.parsing import StrictJSONParser, read_body
 from billing_project.kernel.rest.rates import KeyRate
-from billing_project.kernel.rest.room import ROOM, weigh
+from billing_project.kernel.rest.room import HEAVY, ROOM, weigh
 
 _ONCE = {"POST", "PATCH", "PUT", "DELETE"}
 _PAGING = {"limit", "cursor"}
@@ -50,8 +51,11 @@ class ApiRequest(Request):
         return self._raw_body
 
     def leave_room(self) -> None:
-        """Give back what the body took; the request is answered."""
-        self._raw_body, taken, self._taken = b"", self._taken, 0
+        """Give back what the body took, once nothing of it is left; the request is answered."""
+        taken, self._taken, self._raw_body = self._taken, 0, b""
+        if taken >= HEAVY:
+            self._stream = self._data = self._full_data = None  # type: ignore[assignment]
+            gc.collect()  # What failed is held by its own traceback.
         ROOM.leave(taken)
 
     def _load_stream(self) -> None:
