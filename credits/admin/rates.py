@@ -7,7 +7,7 @@ from django.contrib import admin
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge_html, link, moment_text, number, pairs
 from billing_project.kernel.backoffice.related import offer_list
-from credits.models import CreditPolicy, PricingUnit, Rate, RateCard, RateCardVersion
+from credits.models import CreditPolicy, PricingUnit, Rate, RateCard, RateCardVersion, RatePin
 
 _TONES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
 
@@ -120,6 +120,18 @@ class RateAdmin(ReadOnlyAdmin):
         pairs("dimensions"),
         number("unit_price", "credits per unit"),
     )
+
+
+@admin.register(RatePin)
+class RatePinAdmin(ReadOnlyAdmin):
+    """Customers who stay at a version of a rate card, or follow it again."""
+
+    list_display = (link("customer"), link("rate_card"), link("version"), link("policy_change"))
+    list_select_related = ("customer", "rate_card", "version__rate_card", "policy_change")
+    search_fields = ("customer__external_id", "rate_card__code")
+    search_help_text = "Customer's id or rate card's code"
+    ordering = ("-id",)
+    fields = (link("customer"), link("rate_card"), link("version"), link("policy_change"))
 
 
 @admin.register(CreditPolicy)

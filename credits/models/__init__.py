@@ -7,7 +7,15 @@ from credits.models.grant import (
     LedgerKind,
     LedgerTransaction,
 )
-from credits.models.rate import PricingUnit, Rate, RateCard, RateCardVersion
+from credits.models.rate import (
+    Pools,
+    PricingModel,
+    PricingUnit,
+    Rate,
+    RateCard,
+    RateCardVersion,
+    RatePin,
+)
 from credits.models.rated import BillingPeriod, RatedUsage
 from credits.models.totals import RateTotal, WindowRating
 
@@ -18,10 +26,13 @@ __all__ = [
     "GrantCategory",
     "LedgerKind",
     "LedgerTransaction",
+    "Pools",
+    "PricingModel",
     "PricingUnit",
     "Rate",
     "RateCard",
     "RateCardVersion",
+    "RatePin",
     "RateTotal",
     "RatedUsage",
     "WindowRating",

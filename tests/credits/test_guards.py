@@ -9,7 +9,11 @@ from django.db import DatabaseError, connection, transaction
 from credits.models import (
     CreditGrant,
     LedgerTransaction,
+    PricingUnit,
+    Rate,
+    RateCard,
     RatedUsage,
+    RatePin,
     RateTotal,
     WindowRating,
 )
@@ -160,3 +164,73 @@ def test_a_window_rated_twice_at_one_revision(drawn: Shop) -> None:
     row = _copy_of_usage(source_key=RatedUsage.objects.get().source_key)
 
     _refused(lambda: row.save(force_insert=True), "source_key")
+
+
+def _override(shop: Shop, **changes: object) -> RateCard:
+    fields: dict[str, object] = {
+        "code": "acme", "name": "Acme", "pricing_unit": shop.unit,
+        "customer": shop.customer, "base": shop.card, **changes,
+    }  # fmt: skip
+    return RateCard.objects.create(**fields)
+
+
+def test_an_override_without_its_base(shop: Shop) -> None:
+    _refused(lambda: _override(shop, base=None), "rate_card_override_has_base")
+
+
+def test_an_override_of_an_override(shop: Shop) -> None:
+    first = _override(shop)
+
+    _refused(lambda: _override(shop, code="twice", base=first), "overrides none")
+
+
+def test_an_override_in_another_unit(shop: Shop) -> None:
+    unit = PricingUnit.objects.create(code="usd", name="Dollars", currency="USD")
+
+    _refused(lambda: _override(shop, pricing_unit=unit), "same pricing unit")
+
+
+def test_a_pin_after_the_decision(shop: Shop) -> None:
+    version = shop.card.versions.get()
+    pin = RatePin(
+        customer=shop.customer,
+        rate_card=shop.card,
+        version=version,
+        policy_change=version.policy_change,
+    )
+
+    _refused(pin.save, "after the decision")
+
+
+def test_a_pin_to_what_nobody_approved(shop: Shop) -> None:
+    version = shop.proposed([rate("input", "1")])
+    pin = RatePin(
+        customer=shop.customer,
+        rate_card=shop.card,
+        version=version,
+        policy_change=version.policy_change,
+    )
+
+    _refused(pin.save, "approved version")
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"model": "graduated"}, "rate_terms_of_model"),
+        ({"model": "package", "terms": {"size": "10"}}, "rate_terms_of_model"),
+        ({"model": "flat_fee", "terms": {"fee": "1"}, "unit_price": 1}, "rate_terms_of_model"),
+        ({"model": "haggling"}, "rate_terms_of_model"),
+        ({"pools": "family"}, "rate_pools_known"),
+        ({"minimum": 5, "maximum": 4}, "rate_allowance_bounds"),
+        ({"included": 0}, "rate_allowance_bounds"),
+    ],
+)
+def test_a_rate_whose_terms_do_not_fit(
+    shop: Shop, changes: dict[str, object], constraint: str
+) -> None:
+    version = shop.proposed([rate("input", "1")])
+    fields: dict[str, object] = {"unit_price": 0, "dimensions_key": "x", **changes}
+    row = Rate(version=version, meter_code="output", **fields)
+
+    _refused(row.save, constraint)
