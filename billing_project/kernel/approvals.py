@@ -35,6 +35,7 @@ class Proposal:
     engineering_note: str
     reason_code: str
     effective_at: datetime
+    expires_at: datetime | None = None
 
 
 def content_of(kind: str) -> Callable[[ContentOf], ContentOf]:
@@ -68,11 +69,9 @@ def propose(
     """Record a proposed version with the sha256 of its whole content.
 
     Raises:
-        Invalid: a required word is missing.
+        Invalid: a required word is missing, or it expires before it begins; with its `field`.
     """
-    for field in ("title", "product_requirement", "engineering_note", "reason_code"):
-        if not getattr(proposal, field).strip():
-            raise Invalid(f"a policy change needs its {field.replace('_', ' ')}")
+    _refuse_bad_words(proposal)
     text = canonical_json(content)
     change = PolicyChange.objects.create(
         kind=kind,
@@ -82,6 +81,7 @@ def propose(
         engineering_note=proposal.engineering_note,
         reason_code=proposal.reason_code,
         effective_at=proposal.effective_at,
+        expires_at=proposal.expires_at,
         content=text,
         content_sha256=sha256_hex(text),
         proposed_by=by,
@@ -89,6 +89,14 @@ def propose(
     )
     audit.record(by=by, at=at, action="propose_policy_change", subject=change, kind=kind)
     return change
+
+
+def _refuse_bad_words(proposal: Proposal) -> None:
+    for field in ("title", "product_requirement", "engineering_note", "reason_code"):
+        if not getattr(proposal, field).strip():
+            raise Invalid(f"a policy change needs its {field.replace('_', ' ')}", field=field)
+    if proposal.expires_at is not None and proposal.expires_at <= proposal.effective_at:
+        raise Invalid("a policy change expires after it begins", field="expires_at")
 
 
 def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:

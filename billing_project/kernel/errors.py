@@ -7,9 +7,10 @@ class BillingError(Exception):
     code = "refused"
     status_code = 409
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, field: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.field = field  # The input at fault, as the caller wrote it ("rates[2].unit_price").
         if code is not None:
             self.code = code
 

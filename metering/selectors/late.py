@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import Max, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
-from billing_project.kernel.models import PolicyChange, PolicyStatus
+from billing_project.kernel.models import PolicyChange, in_force
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
 
@@ -71,10 +71,8 @@ def late_policy_subject(customer: Customer | None) -> str:
 
 
 def _governing_until(at: datetime) -> QuerySet[LateEventPolicy]:
-    """List the approved versions whose effective date has come."""
-    return LateEventPolicy.objects.filter(
-        policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__lte=at
-    )
+    """List the approved versions that have begun and not expired."""
+    return LateEventPolicy.objects.filter(in_force(at, "policy_change__"))
 
 
 @content_of("late_events")

@@ -44,7 +44,7 @@ class NotesView(ApiView):
         note = OutboxMessage.objects.create(topic=body["topic"], object_id=1, created_at=at)
         errors: dict[str | None, Exception] = {
             "conflict": Conflict("no"),
-            "invalid": Invalid("no"),
+            "invalid": Invalid("no", field="parts[0].amount"),
             "bug": ZeroDivisionError("secret"),
             "database": OperationalError("down"),
         }

@@ -1,6 +1,6 @@
 """Four eyes: somebody else decides, once, on exactly what was proposed."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -16,7 +16,7 @@ from billing_project.kernel.approvals import (
 )
 from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
-from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+from billing_project.kernel.models import PolicyChange, PolicyStatus, User, in_force
 
 pytestmark = pytest.mark.django_db
 
@@ -156,3 +156,33 @@ def test_postgresql_refuses_content_that_differs_from_its_hash(maker: User, at: 
 
     with pytest.raises(DatabaseError), transaction.atomic():
         change.save(force_insert=True)
+
+
+@pytest.mark.parametrize("days", [0, -1])
+def test_a_version_that_expires_before_it_begins_names_the_field(
+    maker: User, at: datetime, days: int
+) -> None:
+    words = Proposal("T", "p", "n", "r", at, expires_at=at + timedelta(days=days))
+
+    with pytest.raises(Invalid) as refused:
+        propose(kind="plan", subject="plan:x:1", content={}, proposal=words, by=maker, at=at)
+
+    assert refused.value.field == "expires_at"
+    assert not PolicyChange.objects.exists()
+
+
+def test_what_has_not_begun_or_has_expired_is_not_in_force(
+    maker: User, approver: User, at: datetime
+) -> None:
+    words = Proposal("T", "p", "n", "r", at, expires_at=at + timedelta(days=2))
+    change = propose(
+        kind="rate_card", subject="rate_card:x:1", content={"rate": "1.5"}, proposal=words,
+        by=maker, at=at,
+    )  # fmt: skip
+
+    assert not PolicyChange.objects.filter(in_force(at)).exists()
+    approve(change=change, by=approver, reason="for two days", at=at)
+
+    for hours, stands in ((-1, False), (0, True), (47, True), (48, False)):
+        moment = at + timedelta(hours=hours)
+        assert PolicyChange.objects.filter(in_force(moment)).exists() is stands

@@ -159,6 +159,14 @@ def test_accept_and_format_do_not_matter(client: Client, token: str) -> None:
     assert client.get("/v1/notes?format=csv", headers=headers).status_code == 200
 
 
+def test_a_value_that_a_service_refuses_is_named_by_its_path(client: Client, token: str) -> None:
+    response = post(client, token, {"topic": "x", "failure": "invalid"})
+
+    assert problem_of(response) == (422, "invalid_value")
+    [error] = json.loads(response.content)["errors"]
+    assert (error["path"], error["code"]) == ("$.parts[0].amount", "invalid_value")
+
+
 def test_a_failure_rolls_the_effect_back(client: Client, token: str) -> None:
     response = post(client, token, {"topic": "x", "failure": "conflict"})
 

@@ -137,6 +137,8 @@ def _succeeds(
         message = run(admin, user, subject, form)
     except BillingError as error:
         messages.error(request, error.message)
+        if error.field in form.fields:
+            form.add_error(error.field, error.message)
         return False
     messages.success(request, message)
     return True

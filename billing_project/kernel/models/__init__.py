@@ -1,7 +1,7 @@
 """The ground's tables: who acts, by which key, what was decided, what was done."""
 
 from billing_project.kernel.models.access import SCOPES, ApiKey, User
-from billing_project.kernel.models.policy import PolicyChange, PolicyStatus
+from billing_project.kernel.models.policy import PolicyChange, PolicyStatus, in_force
 from billing_project.kernel.models.record import AuditEntry, IdempotencyRecord, OutboxMessage
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "PolicyChange",
     "PolicyStatus",
     "User",
+    "in_force",
 ]

@@ -1,5 +1,7 @@
 """Policy changes: what was proposed, on whose wish, and who approved it."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -13,6 +15,20 @@ class PolicyStatus(models.TextChoices):
     WITHDRAWN = "withdrawn"  # By whoever proposed it, before anybody decided.
 
 
+def in_force(at: datetime, path: str = "") -> Q:
+    """Match approved changes that have begun and not expired at an instant.
+
+    Of several versions of one rule that match, the one with the latest effective date governs, and
+    the newest of those.
+
+    Args:
+        path: Lookup path from the queried rows to the change ("policy_change__").
+    """
+    begun = Q((f"{path}status", PolicyStatus.APPROVED), (f"{path}effective_at__lte", at))
+    expires = f"{path}expires_at"
+    return begun & (Q((f"{expires}__isnull", True)) | Q((f"{expires}__gt", at)))
+
+
 class PolicyChange(models.Model):
     """A proposed version of a rule; governs only once somebody else approved it."""
 
@@ -23,6 +39,7 @@ class PolicyChange(models.Model):
     engineering_note = models.TextField()
     reason_code = models.CharField(max_length=40)
     effective_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)  # Exclusive; NULL: until replaced.
     content = models.TextField(help_text="Canonical JSON of the whole version.")
     content_sha256 = models.CharField(max_length=64)
     proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
@@ -59,6 +76,10 @@ class PolicyChange(models.Model):
                     decided_at__isnull=False,
                 ),
                 name="policy_change_decided_by_someone",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("effective_at")),
+                name="policy_change_expires_later",
             ),
         ]
 

@@ -96,7 +96,7 @@ def problem(
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     """Answer any exception of a view (DRF's EXCEPTION_HANDLER)."""
     if isinstance(error, BillingError):
-        return _respond(error.status_code, error.code, error.message)
+        return _respond(error.status_code, error.code, error.message, _named_field(error))
     if isinstance(error, exceptions.ValidationError):
         fields = list(islice(_field_errors(error.detail, _ROOT), MAX_ERRORS))
         return _respond(422, "invalid_value", "the request has invalid values", fields)
@@ -162,6 +162,12 @@ def _unexpected(error: Exception, context: Mapping[str, Any]) -> Response:
     _logger.error("api_failed", exc_info=error)
     got_request_exception.send(sender=None, request=getattr(request, "_request", request))
     return _respond(500, "internal_error", "something failed here; it was logged")
+
+
+def _named_field(error: BillingError) -> list[dict[str, str]] | None:
+    if not error.field:
+        return None
+    return [{"path": f"{_ROOT}.{error.field}", "code": error.code, "detail": error.message}]
 
 
 def _field_errors(detail: object, path: str) -> Iterator[dict[str, str]]:

@@ -1,0 +1,76 @@
+"""What a proposed version of a rule would have changed on the last period, customer by customer.
+
+Each app says with `effect_of` how the effect of one kind is computed; the ground knows no kind. It
+is computed when a change is submitted, stored with it, and may be computed again at any time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from billing_project.kernel.models import PolicyChange
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """One figure of one customer, under the rule in force and under the proposed one.
+
+    Attributes:
+        subject: What the figure is ("Overage of cust-07", "Fee of the plan").
+        customer_id: Whose figure it is; None for one of all customers.
+        before: Under the version in force, in `unit`, exact.
+        after: Under the proposed version.
+        unit: What is counted ("credit", "USD", "grant").
+    """
+
+    subject: str
+    customer_id: int | None
+    before: Decimal
+    after: Decimal
+    unit: str
+
+    @property
+    def difference(self) -> Decimal:
+        """How much more the proposed version makes of it."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The simulated effect of a change.
+
+    Attributes:
+        basis: What it was computed on, as a sentence ("Each customer's last billing period").
+        rows: Largest difference first where there are many.
+        customers: How many customers the change touches, those without a difference included.
+        grants: How many grants it touches.
+    """
+
+    basis: str
+    rows: tuple[EffectRow, ...]
+    customers: int
+    grants: int
+
+
+EffectOf = Callable[[PolicyChange], Effect]
+_effects: dict[str, EffectOf] = {}
+
+
+def effect_of(kind: str) -> Callable[[EffectOf], EffectOf]:
+    """Register how the effect of one kind of change is computed.
+
+    The function gets the change with its `content`, `effective_at` and `expires_at`; its version's
+    rows may not exist yet, so read the content and not the rows.
+    """
+
+    def register(function: EffectOf) -> EffectOf:
+        _effects[kind] = function
+        return function
+
+    return register
+
+
+def simulate(change: PolicyChange) -> Effect | None:
+    """Compute the effect of a change on the facts as they are now, or None if no app can."""
+    function = _effects.get(change.kind)
+    return function(change) if function else None
