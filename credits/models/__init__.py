@@ -17,13 +17,25 @@ from credits.models.rate import (
     RatePin,
 )
 from credits.models.rated import BillingPeriod, RatedUsage
+from credits.models.terms import (
+    ClawBack,
+    ClawBackReason,
+    GrantTerms,
+    RecurringGrant,
+    RecurringUnit,
+    RefundRule,
+    Rollover,
+)
 from credits.models.totals import RateTotal, WindowRating
 
 __all__ = [
     "BillingPeriod",
+    "ClawBack",
+    "ClawBackReason",
     "CreditGrant",
     "CreditPolicy",
     "GrantCategory",
+    "GrantTerms",
     "LedgerKind",
     "LedgerTransaction",
     "Pools",
@@ -35,5 +47,9 @@ __all__ = [
     "RatePin",
     "RateTotal",
     "RatedUsage",
+    "RecurringGrant",
+    "RecurringUnit",
+    "RefundRule",
+    "Rollover",
     "WindowRating",
 ]

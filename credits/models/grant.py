@@ -1,12 +1,16 @@
 """Credits given, and the append-only ledger that says where each went."""
 
+from decimal import Decimal
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
 from billing_project.kernel.models import PolicyChange
+from credits.models.position import position_field
 from credits.models.rate import PricingUnit
 from credits.models.rated import RatedUsage
+from credits.models.terms import GrantTerms, RecurringGrant
 
 
 class CreditPolicy(models.Model):
@@ -36,15 +40,41 @@ class GrantCategory(models.TextChoices):
 
 
 class CreditGrant(models.Model):
-    """Credits given to a customer; only `remaining` moves, and the ledger explains each move."""
+    """Credits given to a customer; only `remaining` moves, and the ledger explains each move.
+
+    A linked grant holds credits that left another one, its `origin`: rolled over, or returned after
+    its end. `root` is the first of such a chain. Price and `basis_amount` are inherited, so that a
+    credit keeps its cost basis exactly: price_minor / (basis_amount or amount).
+    """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
     pricing_unit = models.ForeignKey(PricingUnit, on_delete=models.PROTECT, related_name="+")
     category = models.CharField(max_length=12, choices=GrantCategory.choices)
+    name = models.CharField(max_length=100, blank=True, default="", db_default="")
     amount = models.DecimalField(max_digits=38, decimal_places=12)
     remaining = models.DecimalField(max_digits=38, decimal_places=12)
     price_minor = models.BigIntegerField(default=0)  # What was paid for it, ex tax: its cost basis.
     currency = models.CharField(max_length=3)
+    # Credits that the price was paid for, where they are not the grant's own amount.
+    basis_amount = models.DecimalField(max_digits=38, decimal_places=12, null=True, blank=True)
+    origin = models.ForeignKey(
+        "self", on_delete=models.PROTECT, related_name="linked", null=True, blank=True
+    )
+    root = models.ForeignKey(
+        "self", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    terms = models.ForeignKey(
+        GrantTerms, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    rule = models.ForeignKey(  # The constraint on rule and period begins with it.
+        RecurringGrant,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        db_index=False,
+    )
+    rule_period_at = models.DateTimeField(null=True, blank=True)  # Which period of the rule.
     priority = models.PositiveSmallIntegerField(default=50)
     effective_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -85,11 +115,29 @@ class CreditGrant(models.Model):
                 condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("effective_at")),
                 name="credit_grant_expires_after_effective",
             ),
+            models.CheckConstraint(
+                condition=Q(origin__isnull=True, root__isnull=True, basis_amount__isnull=True)
+                | Q(origin__isnull=False, root__isnull=False, basis_amount__gte=F("amount")),
+                name="credit_grant_linked_has_basis",
+            ),
+            models.CheckConstraint(
+                condition=Q(rule__isnull=True, rule_period_at__isnull=True)
+                | Q(rule__isnull=False, rule_period_at__isnull=False, origin__isnull=True),
+                name="credit_grant_rule_has_period",
+            ),
+            models.UniqueConstraint(
+                fields=["rule", "rule_period_at"], name="credit_grant_rule_once"
+            ),
         ]
         indexes = [models.Index(fields=["customer", "effective_at"], name="credit_grant_customer")]
 
     def __str__(self) -> str:
         return f"{self.category} grant {self.pk}"
+
+    @property
+    def priced_amount(self) -> Decimal:
+        """Credits that the whole price was paid for."""
+        return self.basis_amount or self.amount
 
 
 class LedgerKind(models.TextChoices):
@@ -98,6 +146,8 @@ class LedgerKind(models.TextChoices):
     RETURNED = "returned"
     EXPIRED = "expired"
     VOIDED = "voided"
+    REINSTATED = "reinstated"  # A void or an expiry undone.
+    ROLLED_OVER = "rolled_over"  # Left for a linked grant.
 
 
 class LedgerTransaction(models.Model):
@@ -107,7 +157,7 @@ class LedgerTransaction(models.Model):
         "metering.Customer", on_delete=models.PROTECT, related_name="+", db_index=False
     )
     grant = models.ForeignKey(CreditGrant, on_delete=models.PROTECT, related_name="transactions")
-    kind = models.CharField(max_length=10, choices=LedgerKind.choices)
+    kind = models.CharField(max_length=12, choices=LedgerKind.choices)
     credits = models.DecimalField(max_digits=38, decimal_places=12)
     cost_unrounded = models.DecimalField(max_digits=38, decimal_places=12)  # Grant's price share.
     rated_usage = models.ForeignKey(
@@ -123,15 +173,20 @@ class LedgerTransaction(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     source_key = models.CharField(max_length=120, unique=True)
+    position = position_field()
 
     class Meta:
         db_table = "ledger_transaction"
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["granted", "returned"], credits__gt=0, credits__lt=10**24)
+                condition=Q(
+                    kind__in=["granted", "returned", "reinstated"],
+                    credits__gt=0,
+                    credits__lt=10**24,
+                )
                 | Q(
-                    kind__in=["drawn", "expired", "voided"],
+                    kind__in=["drawn", "expired", "voided", "rolled_over"],
                     credits__lt=0,
                     credits__gt=-(10**24),
                 ),
@@ -143,7 +198,10 @@ class LedgerTransaction(models.Model):
                     rated_usage__isnull=False,
                     credit_policy__isnull=False,
                 )
-                | Q(kind__in=["granted", "expired", "voided"], rated_usage__isnull=True),
+                | Q(
+                    kind__in=["granted", "expired", "voided", "reinstated", "rolled_over"],
+                    rated_usage__isnull=True,
+                ),
                 name="ledger_transaction_burn_has_usage",
             ),
             models.UniqueConstraint(

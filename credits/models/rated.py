@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 
+from credits.models.position import position_field
 from credits.models.rate import Rate, RateCard, RateCardVersion
 
 
@@ -62,6 +63,7 @@ class RatedUsage(models.Model):
     tiers = models.JSONField(default=list)  # [{"quantity", "unit_price", "charge"}]
     rated_at = models.DateTimeField()
     source_key = models.CharField(max_length=80, unique=True)  # "window:9:r2"
+    position = position_field()
 
     class Meta:
         db_table = "rated_usage"
