@@ -12,6 +12,7 @@ NAMES = (
     "stored",
     "aggregation",
     "latency",
+    "rating",
 )
 
 
