@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from billing_project.kernel.copying import copy_rows
 from billing_project.kernel.models import User
 from credits.costing import cost_of
 from credits.drawdown import (
@@ -60,8 +61,11 @@ class Pages:
         """Write what is collected; return how many rows of rated usage were written in all."""
         usage, entries = self.usage, self.entries
         self.usage, self.entries = [], []
-        RatedUsage.objects.bulk_create(usage)
-        LedgerTransaction.objects.bulk_create(entries)
+        copy_rows(usage)
+        for entry in entries:
+            if entry.rated_usage is not None:  # Its id is known only now.
+                entry.rated_usage_id = entry.rated_usage.pk
+        copy_rows(entries)
         self._written += len(usage)
         return self._written
 
