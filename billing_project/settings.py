@@ -259,6 +259,8 @@ EVENT_MINUTES_AHEAD = env.int("EVENT_MINUTES_AHEAD", default=5)
 # An alert is written down, logged as an error, and mailed to these people, once an episode.
 AGGREGATION_LAG_LIMIT_SECONDS = env.int("AGGREGATION_LAG_LIMIT_SECONDS", default=60)
 ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
+# Who answers for rates: mailed where usage has none.
+PRODUCT_EMAILS = env.list("PRODUCT_EMAILS", default=ALERT_EMAILS)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 EMAIL_TIMEOUT = 5

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
+from credits.services import watching
 from credits.services.grants import expire_due_grants
 from credits.services.rating import rate_pending
 
@@ -19,3 +20,8 @@ def rate() -> int:
 def expire_grants() -> int:
     """Enter the expiry of grants whose time and grace are over; return how many."""
     return expire_due_grants(by=worker_user(), at=clock.now(), grace=EXPIRY_GRACE)
+
+
+def watch_unrated() -> int:
+    """Open and close episodes of usage without a rate; return how many are open."""
+    return len(watching.watch_unrated(at=clock.now()))

@@ -18,6 +18,7 @@ from prometheus_client.registry import REGISTRY, Collector
 
 from billing_project.kernel import clock
 from credits.selectors import unrated_windows
+from credits.selectors.unrated import open_unrated_episodes
 from metering.selectors.lag import aggregation_state
 from metering.services.watching import watch_lag
 
@@ -28,6 +29,7 @@ _SECONDS = Histogram(
     "billing_http_request_seconds", "Time to answer, by route.", ["method", "route"]
 )
 _MOST_COUNTED = 10_000  # Past this it is an alarm anyway; the exact number is no matter.
+_MOST_MODELS = 50  # Series of usage without a rate; more models are more of the same alarm.
 _METHODS = {"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"}
 
 
@@ -94,6 +96,7 @@ def _chain_gauges() -> Iterator[Metric]:
         f"Usage windows that changed since they were rated, counted up to {_MOST_COUNTED}.",
         value=unrated_windows().order_by()[:_MOST_COUNTED].count(),
     )
+    yield _without_rate()
     at = clock.now()
     yield GaugeMetricFamily(
         "billing_aggregation_lag_seconds",
@@ -105,6 +108,18 @@ def _chain_gauges() -> Iterator[Metric]:
         "1 while an episode of lag is open; looked at by this scrape, whatever the worker does.",
         value=int(watch_lag(at=at) is not None),
     )
+
+
+def _without_rate() -> Metric:
+    """Alert while a series stands: usage of that meter and model has no approved rate."""
+    waiting = GaugeMetricFamily(
+        "billing_usage_without_rate_windows",
+        f"Usage windows that wait for a rate; the newest {_MOST_MODELS} open episodes.",
+        labels=["meter", "model"],
+    )
+    for episode in open_unrated_episodes()[:_MOST_MODELS]:
+        waiting.add_metric([episode.meter.code, episode.model], episode.window_count)
+    return waiting
 
 
 def _gauge(name: str, text: str, query: str) -> Metric:

@@ -13,6 +13,7 @@ from billing_project.console import figures
 from billing_project.console.charts import chart_data, chart_options, days_until
 from billing_project.console.freshness import freshness_of
 from billing_project.console.navigation import may_read
+from billing_project.console.unrated_page import banner
 from billing_project.console.waiting import age_text, queue_of
 from billing_project.kernel.backoffice.display import number_text
 from billing_project.kernel.backoffice.related import list_url
@@ -80,6 +81,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             ),
         ],
         "chart_options": chart_options(),
+        **banner(),
         "queue": queue_of(request.user, at),
         "last_check": figures.last_check(),
         "books_url": reverse("console:books"),
@@ -174,7 +176,7 @@ def _unrated_step() -> Step:
     count, most = figures.unrated_count(), figures.MOST_UNRATED
     number = f"more than {most:,}" if count > most else f"{count:,}"
     state = f"{number} window{'s' * (count != 1)}" if count else "none"
-    return Step("Usage without a rate", state, not count, list_url(UsageWindow, {}))
+    return Step("Usage without a rate", state, not count, reverse("console:unrated"))
 
 
 def _waiting_step(title: str, count: int, since: datetime | None, at: datetime, url: str) -> Step:

@@ -19,6 +19,8 @@ _GROUPS = (
     ("Access and approvals", ("kernel", "auth")),
     ("Worker", ("django_q",)),
 )
+# Pages that stand above an app's tables: title, icon, name of the address.
+_ABOVE = {"credits": (("Unrated usage", "money_off", "console:unrated"),)}
 # In the order of the sidebar; what is not named comes last.
 _ICONS = {
     "customer": "groups",
@@ -58,6 +60,8 @@ _ICONS = {
     "rate": "price_check",
     "creditpolicy": "low_priority",
     "pricingunit": "toll",
+    "supplierrate": "local_shipping",
+    "unratedepisode": "notification_important",
     "invoice": "receipt",
     "creditnote": "assignment_return",
     "proposedcreditnote": "rule",
@@ -145,12 +149,20 @@ def _group(request: HttpRequest, labels: tuple[str, ...], title: str) -> dict[st
         for model, page in admin.site._registry.items()
         if model._meta.app_label in labels and page.has_view_permission(request)
     ]
+    above = [page for label in labels for page in _ABOVE.get(label, ())]
     return {
         "title": title,
         "separator": True,
         "collapsible": True,
-        "items": [_item(model) for model in sorted(models, key=_place)],
+        "items": [
+            *(_page(*page) for page in above if may_read(request)),
+            *(_item(model) for model in sorted(models, key=_place)),
+        ],
     }
+
+
+def _page(title: str, icon: str, name: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse(name)}
 
 
 def _place(model: type[Model]) -> int:

@@ -23,6 +23,8 @@ CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave
 USAGE_SECONDS = 1.5
 BOOKS_SECONDS = 2.0
 STANDBY_SECONDS = 0.5
+# Usage without a rate is looked for this often: an alert comes well within its minute.
+WATCH_SECONDS = 10.0
 
 # (name, function, minutes between runs)
 SCHEDULES = (
@@ -73,8 +75,14 @@ def move_usage(seconds: float = CHAIN_SECONDS) -> None:
 def move_books(seconds: float = CHAIN_SECONDS) -> None:
     """Keep the books following for a while; the next run starts before this one ends."""
 
+    watched = -WATCH_SECONDS
+
     def step() -> None:
+        nonlocal watched
         _each("books", metering.tasks.work_quarantine, revrec.tasks.recognise_gathered)
+        if time.monotonic() >= watched + WATCH_SECONDS:
+            watched = time.monotonic()
+            _each("watch", credits.tasks.watch_unrated)
 
     _keep_moving("books", step, BOOKS_SECONDS, seconds)
 

@@ -14,6 +14,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.issue_creditnote",
         "metering.replay_quarantinedevent",
         "metering.acknowledge_lagepisode",
+        "credits.acknowledge_unratedepisode",
     ),
     "finance_maker": (
         "kernel.propose_policychange",
@@ -38,7 +39,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.acknowledge_lagepisode",
         "kernel.manage_apikey",
     ),
-    "product": ("kernel.propose_policychange",),
+    "product": ("kernel.propose_policychange", "credits.acknowledge_unratedepisode"),
     "auditor": (),
 }
 

@@ -17,6 +17,7 @@ from credits.models.rate import (
     RatePin,
 )
 from credits.models.rated import BillingPeriod, RatedUsage
+from credits.models.supplier import SupplierRate, TokenKindChoice
 from credits.models.terms import (
     ClawBack,
     ClawBackReason,
@@ -27,6 +28,7 @@ from credits.models.terms import (
     Rollover,
 )
 from credits.models.totals import RateTotal, WindowRating
+from credits.models.waiting import UnratedEpisode
 
 __all__ = [
     "BillingPeriod",
@@ -51,5 +53,8 @@ __all__ = [
     "RecurringUnit",
     "RefundRule",
     "Rollover",
+    "SupplierRate",
+    "TokenKindChoice",
+    "UnratedEpisode",
     "WindowRating",
 ]

@@ -20,8 +20,11 @@ from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User
 from billing_project.kernel.users import ROLES
+from credits.models import UnratedEpisode
 from credits.services.policies import propose_credit_policy
 from credits.services.rates import RateInput, propose_rate_card_version
+from credits.services.supplier_rates import record_supplier_rates
+from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.models import Invoice, LineKind
 from invoicing.services.backfills import submit_backfill
 from invoicing.services.credit_notes import issue_credit_note
@@ -29,7 +32,7 @@ from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import renew_due
 from metering.events import BadItem, EventInput
 from metering.imports import FileFormat
-from metering.models import Customer, LagEpisode, UsageWindow
+from metering.models import Customer, LagEpisode, Meter, UsageWindow
 from metering.services.adjust import amend_event
 from metering.services.backfills import Line, add_backfill_lines, start_backfill
 from metering.services.capture import capture_events
@@ -164,6 +167,7 @@ def _leave_waiting(by: User) -> None:
                    timestamp=NOW - timedelta(days=90), properties={"output_tokens": "1"})
     )  # fmt: skip
     capture_events(items=sent, sender="test", at=NOW)
+    _watch_rates(by)
     LagEpisode.objects.create(
         opened_at=CLOSED_AT, closed_at=NOW, worst_lag_seconds=90, worst_at=CLOSED_AT
     )
@@ -172,6 +176,21 @@ def _leave_waiting(by: User) -> None:
         IdempotencyRecord.objects.create(
             api_key=key, key=f"k-{name}", route="/v1/x", request_sha256="0" * 64,
             response_status=200, response_body="{}", created_at=NOW,
+        )  # fmt: skip
+
+
+def _watch_rates(by: User) -> None:
+    """Leave two supplier prices, and two episodes of a model without a rate."""
+    kinds = (TokenKind.INPUT, TokenKind.OUTPUT)
+    record_supplier_rates(
+        prices=[SupplierPrice("acme", HOSTILE, kind, Decimal(1)) for kind in kinds],
+        currency="USD", effective_at=NOW, source=HOSTILE, by=by, at=NOW,
+    )  # fmt: skip
+    for name in ("next", HOSTILE):
+        UnratedEpisode.objects.create(
+            meter=Meter.objects.earliest("pk"), model=name, dimensions={"model": name},
+            first_used_at=NOW, opened_at=NOW, seen_at=NOW, window_count=1, quantity=1,
+            customer_count=1,
         )  # fmt: skip
 
 

@@ -36,7 +36,9 @@ QUARANTINE = {
 }  # fmt: skip
 # What each role may do, as the buttons it is shown.
 MAY = {
-    "support": {"grant_credits", "void", "expire", "credit", "acknowledge", *QUARANTINE},
+    "support": {"grant_credits", "void", "expire", "credit", "acknowledge",
+        "acknowledge_missing_rate", *QUARANTINE,
+    },
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
         "propose_late_policy",
@@ -47,7 +49,7 @@ MAY = {
         "set_right", "new_version", "withdraw",
         "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
-    "product": {"propose_late_policy"},
+    "product": {"propose_late_policy", "acknowledge_missing_rate"},
     "auditor": set(),
 }  # fmt: skip
 
@@ -62,7 +64,7 @@ def own_pages() -> list[str]:
     """List the console's pages and every list."""
     names = (
         *("admin:index", "console:lineage", "console:books"),
-        *("console:why", "console:near_duplicates"),
+        *("console:why", "console:near_duplicates", "console:unrated"),
     )
     return [*(reverse(name) for name in names), *(list_of(model) for model, _ in pages())]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing_project.console.demo.traffic import EVENT_NAME, METERS, credit_prices
+from billing_project.console.demo.traffic import EVENT_NAME, METERS, PRICES, credit_prices
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.period import Period
@@ -17,6 +17,8 @@ from credits.services.rates import (
     create_rate_card,
     propose_rate_card_version,
 )
+from credits.services.supplier_rates import record_supplier_rates
+from credits.supplier_prices import read_price_list
 from invoicing.models import Invoice, PlanVersion
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.packs import sell_credit_pack
@@ -67,6 +69,7 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
             aggregation=Aggregation.SUM, value_property=code, dimensions=("model",),
             unit="token", by=cast.engineer, at=at,
         )  # fmt: skip
+    _import_supplier_prices(cast, period.start, at)
     unit = create_pricing_unit(code="credit", name="Credit", by=cast.product, at=at)
     card = _approved_rates(cast, unit, period.start, at)
     _approved_burn_order(cast, period.start, at)
@@ -84,6 +87,13 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
     _sell_pack(setting)
     _give_credits(setting, at)
     return setting
+
+
+def _import_supplier_prices(cast: Cast, effective_at: datetime, at: datetime) -> None:
+    record_supplier_rates(
+        prices=read_price_list(PRICES.read_text()).prices, currency="USD",
+        effective_at=effective_at, source=PRICES.name, by=cast.product, at=at,
+    )  # fmt: skip
 
 
 def _approved_rates(

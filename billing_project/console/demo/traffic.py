@@ -11,6 +11,7 @@ from pathlib import Path
 from billing_project.kernel.period import Period
 
 DATA = Path(__file__).resolve().parent.parent / "data"
+PRICES = DATA / "supplier_prices.json"
 TRACE_MS = 3_537_000  # The trace's hour; it is stretched over the billing period.
 EVENT_NAME = "llm_request"
 METERS = ("input_tokens", "cached_input_tokens", "output_tokens")
@@ -121,7 +122,7 @@ def stream(requests: list[Request], period: Period) -> Iterator[dict[str, object
 
 def credit_prices() -> Iterator[tuple[str, str, Decimal]]:
     """Yield (meter, model, credits a token): 160 credits per supplier dollar, exactly."""
-    text = (DATA / "supplier_prices.json").read_text()
+    text = PRICES.read_text()
     prices = json.loads(text, parse_float=Decimal)
     columns = dict(
         zip(

@@ -1,0 +1,123 @@
+"""Usage that waits unrated: by reason, meter and model, with how much and whose it is."""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from credits.models import UnratedEpisode, WindowRating
+from credits.selectors.facts import Rulebook, rulebooks
+from credits.selectors.usage import unrated_windows, windows_to_rate
+from metering.models import Meter, UsageWindow
+
+MOST_WINDOWS = 100_000  # That a page looks at; an alert looks at all.
+MODEL_LENGTH = 400
+_PAGE = 2_000
+
+
+class Reason(StrEnum):
+    """Why usage waits."""
+
+    NO_RATE = "no_rate"
+    NO_PERIOD = "no_period"
+    NO_BURN_ORDER = "no_burn_order"
+    IS_NEXT = "is_next"  # The worker takes it within seconds.
+
+
+@dataclass
+class UnratedGroup:
+    """Windows of one meter and model that wait for the same reason."""
+
+    reason: Reason
+    meter: Meter
+    model: str  # "" where usage names none.
+    dimensions: dict[str, str]  # Of the oldest window.
+    first_used_at: datetime
+    window_count: int = 0
+    quantity: Decimal = Decimal(0)  # In the meter's unit.
+    customer_ids: set[int] = field(default_factory=set)
+
+    def add(self, window: UsageWindow) -> None:
+        """Count one more window."""
+        self.window_count += 1
+        self.quantity += window.quantity
+        self.customer_ids.add(window.customer_id)
+        if window.start_at < self.first_used_at:
+            self.first_used_at, self.dimensions = window.start_at, window.dimensions
+
+
+@dataclass(frozen=True)
+class Unrated:
+    """All that waits, the largest groups first; `is_cut` where more waits than was looked at."""
+
+    groups: tuple[UnratedGroup, ...]
+    is_cut: bool
+
+
+def unrated_usage(most: int = MOST_WINDOWS) -> Unrated:
+    """Group all usage that waits, for a page."""
+    was_rated = Exists(WindowRating.objects.filter(window_id=OuterRef("pk")))
+    waiting = unrated_windows().annotate(was_rated=was_rated)
+    windows = list(waiting.order_by("customer_id", "pk")[: most + 1])
+    groups = _grouped(windows[:most])
+    return Unrated(_sorted(groups), len(windows) > most)
+
+
+def usage_without_rate(customer_ids: Collection[int]) -> list[UnratedGroup]:
+    """Group the usage of customers that lies in a billing period and matches no rate in force."""
+    windows = windows_to_rate(customer_ids).order_by("customer_id", "pk")
+    groups = _grouped(windows.iterator(_PAGE))
+    return [group for group in _sorted(groups) if group.reason == Reason.NO_RATE]
+
+
+def open_unrated_episodes() -> QuerySet[UnratedEpisode]:
+    """List the episodes of usage without a rate that go on, the newest first."""
+    return UnratedEpisode.objects.filter(closed_at=None).select_related("meter", "acknowledged_by")
+
+
+def _grouped(windows: Iterable[UsageWindow]) -> list[UnratedGroup]:
+    groups: dict[tuple[Reason, int, str], UnratedGroup] = {}
+    for page in _pages(windows):
+        rules = rulebooks({window.customer_id for window in page})
+        for window in page:
+            of_customer = rules[window.customer_id]
+            reason = _reason(window, of_customer)
+            model = str(window.dimensions.get("model") or "")[:MODEL_LENGTH]
+            key = (reason, window.meter_id, model)
+            if key not in groups:
+                meter = of_customer.meters[window.meter_id]
+                groups[key] = UnratedGroup(reason, meter, model, window.dimensions, window.start_at)
+            groups[key].add(window)
+    return list(groups.values())
+
+
+def _pages(windows: Iterable[UsageWindow]) -> Iterator[list[UsageWindow]]:
+    """Cut windows into pages of few customers: rules are read once for each page."""
+    page: list[UsageWindow] = []
+    for window in windows:
+        page.append(window)
+        if len(page) == _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _reason(window: UsageWindow, rules: Rulebook) -> Reason:
+    if rules.period_of(window.start_at) is None:
+        return Reason.NO_PERIOD
+    if window.was_rated:  # type: ignore[attr-defined]  # Its first rate prices it again.
+        return Reason.IS_NEXT
+    if rules.rate_of(window) is None:
+        return Reason.NO_RATE
+    return Reason.IS_NEXT if rules.policy_of(window.start_at) else Reason.NO_BURN_ORDER
+
+
+def _sorted(groups: Iterable[UnratedGroup]) -> tuple[UnratedGroup, ...]:
+    reasons = list(Reason)
+    return tuple(
+        sorted(groups, key=lambda g: (reasons.index(g.reason), -g.window_count, g.meter.code))
+    )
