@@ -1,0 +1,397 @@
+"""How credits behave, once more, in plain Python: lists, fractions and no database.
+
+Written from the rules in words and independent of the product: nothing of it is imported here. It
+is slow and small on purpose, so that it can be read against `docs/credits.md`.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
+
+HOUR = timedelta(hours=1)
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+ZERO = Fraction(0)
+
+
+def twelve(value: Fraction) -> Fraction:
+    """Round to 12 decimals, halves to even."""
+    return Fraction(round(value * 10**12), 10**12)
+
+
+def exact(value: Fraction) -> Decimal:
+    """Write a fraction of at most 12 decimals as a decimal number."""
+    scaled = value * 10**12
+    assert scaled.denominator == 1
+    return Decimal(scaled.numerator).scaleb(-12).quantize(Decimal("1e-12"), ROUND_HALF_EVEN)
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a meter costs by one version, for one model or (None) for all."""
+
+    version: int
+    meter: str
+    model: str | None
+    unit_price: Fraction
+
+
+@dataclass(frozen=True)
+class Version:
+    """Prices that hold from an instant on."""
+
+    number: int
+    effective_at: datetime
+    prices: tuple[Price, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A burn order that holds from an instant on."""
+
+    number: int
+    effective_at: datetime
+    keys: tuple[str, ...]
+
+
+@dataclass
+class Grant:
+    """Credits given, and what is left of them."""
+
+    number: int
+    amount: Fraction
+    is_paid: bool
+    price_minor: int
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+    created_at: datetime
+    workspace: str | None
+    meters: frozenset[str]
+    left: Fraction = ZERO
+    ended: tuple[str, datetime] | None = None  # How it ended last, and when that took effect.
+
+    def serves(self, window: "Window", start: datetime, end: datetime) -> bool:
+        """Tell whether a stretch of use lies in the grant's life and scope."""
+        return (
+            self.effective_at < end
+            and start < (self.expires_at or FOREVER)
+            and (self.workspace is None or self.workspace == window.workspace)
+            and (not self.meters or window.meter in self.meters)
+        )
+
+    def cost(self, part: Fraction) -> Fraction:
+        """Return what some of its credits cost the buyer, in whole currency."""
+        return twelve(Fraction(self.price_minor, 100) * part / self.amount)
+
+
+@dataclass
+class Window:
+    """What one workspace used of one meter and model within an hour."""
+
+    number: int  # In the order in which windows came to be.
+    meter: str
+    workspace: str | None
+    model: str
+    start: datetime
+    quantity: Fraction = ZERO
+    rated: Fraction = ZERO
+    price: Price | None = None  # The one that priced it first.
+    is_changed: bool = False
+
+    @property
+    def place_in_line(self) -> tuple[object, ...]:
+        """Return what decides which of several changed windows is rated first."""
+        said = json.dumps({"model": self.model}, separators=(",", ":"))
+        return self.start, self.meter, hashlib.sha256(said.encode()).hexdigest(), self.number
+
+
+@dataclass
+class Slice:
+    """Credits that were used by a window and are still used: paid by a grant, or overage."""
+
+    window: Window
+    grant: Grant | None
+    credits: Fraction
+
+
+@dataclass
+class Span:
+    """A billing period: what was used in it, oldest first."""
+
+    start: datetime
+    end: datetime
+    slices: list[Slice] = field(default_factory=list)
+    totals: dict[tuple[Price, str | None], tuple[Fraction, Fraction]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the ledger."""
+
+    grant: int
+    kind: str
+    credits: Fraction
+    cost: Fraction
+    effective_at: datetime
+    recorded_at: datetime
+    window: int | None = None
+    order: int | None = None
+
+
+@dataclass(frozen=True)
+class Rated:
+    """One line of rated usage."""
+
+    window: int
+    version: int
+    quantity: Fraction
+    drawn: Fraction
+    overage: Fraction
+
+
+class Life:
+    """One customer's credits."""
+
+    def __init__(self) -> None:
+        self.versions: list[Version] = []
+        self.orders: list[Order] = []
+        self.spans: list[Span] = []
+        self.grants: list[Grant] = []
+        self.windows: list[Window] = []
+        self.ledger: list[Entry] = []
+        self.rated: list[Rated] = []
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    # What happens.
+
+    def give(self, grant: Grant) -> None:
+        """Take up a grant and fill it."""
+        self.grants.append(grant)
+        self._enter(grant, "granted", grant.amount, grant.effective_at)
+
+    def end(self, grant: Grant, kind: str, at: datetime) -> bool:
+        """Void or expire what is left; tell whether there was anything."""
+        if not grant.left:
+            return False
+        effective_at = max(at, grant.effective_at)
+        grant.ended = (kind, effective_at)
+        self._enter(grant, kind, -grant.left, effective_at)
+        return True
+
+    def expire_due(self, grace: timedelta) -> int:
+        """Let every grant lapse whose time and grace are over."""
+        due = [g for g in self.grants if g.left and (g.expires_at or FOREVER) <= self.now - grace]
+        for grant in sorted(due, key=lambda g: (g.expires_at, g.number)):
+            assert grant.expires_at is not None
+            self.end(grant, "expired", grant.expires_at)
+        return len(due)
+
+    def use(
+        self,
+        meter: str,
+        workspace: str | None,
+        model: str,
+        start: datetime,
+        quantity: Fraction,
+    ) -> Window:
+        """Add to a window, or take from it."""
+        for window in self.windows:
+            key = (window.meter, window.workspace, window.model, window.start)
+            if key == (meter, workspace, model, start):
+                break
+        else:
+            window = Window(len(self.windows), meter, workspace, model, start)
+            self.windows.append(window)
+        window.quantity += quantity
+        window.is_changed = True
+        return window
+
+    def rate(self) -> None:
+        """Rate what changed, as far as there is a period, a price and a burn order for it."""
+        waiting = [window for window in self.windows if window.is_changed]
+        for window in sorted(waiting, key=lambda w: w.place_in_line):
+            span = self._span(window)
+            order = self._order(window)
+            price = window.price or self._price(window)
+            if span is not None and order is not None and price is not None:
+                window.price, window.is_changed = price, False
+                self._rate(window, span, order, price)
+
+    # What it comes to.
+
+    def balance(self, at: datetime) -> Fraction:
+        """Return the credits at an instant, as they were known then."""
+        known = (e for e in self.ledger if e.effective_at <= at and e.recorded_at <= at)
+        return sum((entry.credits for entry in known), ZERO)
+
+    # How it goes.
+
+    def _rate(self, window: Window, span: Span, order: Order, price: Price) -> None:
+        change = window.quantity - window.rated
+        window.rated = window.quantity
+        scope = (price, window.workspace)
+        quantity, charged = span.totals.get(scope, (ZERO, ZERO))
+        quantity += change
+        total = twelve(quantity * price.unit_price)
+        span.totals[scope] = (quantity, total)
+        charge = total - charged
+        if charge >= 0:
+            self._pay(window, span, order, price, change, charge)
+        else:
+            self._undo(window, span, order, price, change, -charge)
+
+    def _pay(
+        self,
+        window: Window,
+        span: Span,
+        order: Order,
+        price: Price,
+        change: Fraction,
+        charge: Fraction,
+    ) -> None:
+        left, entries = charge, []
+        for grant in self._in_order(window, span, order):
+            part = min(left, grant.left)
+            if part:
+                entries.append((grant, part))
+                left -= part
+        self._note(window, price, change, charge - left, left)
+        for grant, part in entries:
+            self._draw(window, span, order, grant, part)
+        if left:
+            span.slices.append(Slice(window, None, left))
+
+    def _undo(
+        self,
+        window: Window,
+        span: Span,
+        order: Order,
+        price: Price,
+        change: Fraction,
+        charge: Fraction,
+    ) -> None:
+        """Take back the newest use of the same place: overage before what grants paid."""
+        own = [s for s in span.slices if self._scope(s.window) == self._scope(window)]
+        overage, left = ZERO, charge
+        for piece in [s for s in reversed(own) if s.grant is None]:
+            part = min(left, piece.credits)
+            piece.credits -= part
+            overage, left = overage + part, left - part
+        back: dict[int, Fraction] = {}
+        for piece in [s for s in reversed(own) if s.grant is not None]:
+            part = min(left, piece.credits)
+            if part:
+                assert piece.grant is not None
+                piece.credits -= part
+                back[piece.grant.number] = back.get(piece.grant.number, ZERO) + part
+                left -= part
+        assert not left
+        self._note(window, price, change, -sum(back.values(), ZERO), -overage)
+        freed = {n: c for n, c in back.items() if self._return(window, span, order, n, c)}
+        self._cover(span, order, freed)
+
+    def _return(
+        self, window: Window, span: Span, order: Order, number: int, part: Fraction
+    ) -> bool:
+        """Give credits back to their grant; tell whether it keeps them."""
+        grant = self.grants[number]
+        at = max(window.start, span.start, grant.effective_at)
+        self._enter(grant, "returned", part, at, window, order)
+        if grant.ended is None:
+            return True
+        self._enter(grant, grant.ended[0], -part, grant.ended[1])
+        return False
+
+    def _cover(self, span: Span, order: Order, freed: dict[int, Fraction]) -> None:
+        """Let freed credits pay for the newest overage that their grant serves."""
+        paid: dict[int, dict[int, Fraction]] = {}
+        for piece in [s for s in reversed(span.slices) if s.grant is None and s.credits]:
+            for grant in self._in_order(piece.window, span, order):
+                part = min(piece.credits, freed.get(grant.number, ZERO))
+                if part:
+                    piece.credits -= part
+                    freed[grant.number] -= part
+                    by_grant = paid.setdefault(piece.window.number, {})
+                    by_grant[grant.number] = by_grant.get(grant.number, ZERO) + part
+        for number, by_grant in paid.items():
+            window = self.windows[number]
+            drawn = sum(by_grant.values(), ZERO)
+            assert window.price is not None
+            self._note(window, window.price, ZERO, drawn, -drawn)
+            for grant_number, part in by_grant.items():
+                self._draw(window, span, order, self.grants[grant_number], part)
+
+    def _draw(self, window: Window, span: Span, order: Order, grant: Grant, part: Fraction) -> None:
+        at = max(window.start, span.start, grant.effective_at)
+        self._enter(grant, "drawn", -part, at, window, order)
+        span.slices.append(Slice(window, grant, part))
+
+    def _enter(
+        self,
+        grant: Grant,
+        kind: str,
+        part: Fraction,
+        effective_at: datetime,
+        window: Window | None = None,
+        order: Order | None = None,
+    ) -> None:
+        grant.left += part
+        assert 0 <= grant.left <= grant.amount
+        self.ledger.append(
+            Entry(
+                grant.number, kind, part, grant.cost(part), effective_at,
+                max(self.now, grant.created_at),
+                window.number if window else None, order.number if order else None,
+            )
+        )  # fmt: skip
+
+    def _note(
+        self, window: Window, price: Price, quantity: Fraction, drawn: Fraction, overage: Fraction
+    ) -> None:
+        if quantity or drawn or overage:
+            self.rated.append(Rated(window.number, price.version, quantity, drawn, overage))
+
+    def _in_order(self, window: Window, span: Span, order: Order) -> list[Grant]:
+        start, end = max(window.start, span.start), min(window.start + HOUR, span.end)
+        serving = [g for g in self.grants if g.serves(window, start, end)]
+        return sorted(serving, key=lambda g: [*(_key(g, k) for k in order.keys), g.number])
+
+    def _scope(self, window: Window) -> tuple[object, ...]:
+        return window.workspace, window.meter
+
+    def _span(self, window: Window) -> Span | None:
+        return next((s for s in self.spans if s.start <= window.start < s.end), None)
+
+    def _order(self, window: Window) -> Order | None:
+        known = [o for o in self.orders if o.effective_at <= window.start]
+        return max(known, key=lambda o: (o.effective_at, o.number), default=None)
+
+    def _price(self, window: Window) -> Price | None:
+        known = [v for v in self.versions if v.effective_at <= window.start]
+        if not known:
+            return None
+        version = max(known, key=lambda v: (v.effective_at, v.number))
+        prices = [p for p in version.prices if p.meter == window.meter]
+        for model in (window.model, None):
+            for price in prices:
+                if price.model == model:
+                    return price
+        return None
+
+
+def _key(grant: Grant, name: str) -> object:
+    match name:
+        case "priority":
+            return grant.priority
+        case "expiry":
+            return grant.expires_at or FOREVER
+        case "promotional_first":
+            return 1 if grant.is_paid else 0
+        case "effective":
+            return grant.effective_at
+        case "created":
+            return grant.created_at
+    raise AssertionError(name)

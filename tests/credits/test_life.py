@@ -1,0 +1,452 @@
+"""Whatever happens to a customer's credits: the product and the plain model say the same."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from billing_project.kernel.books import run_checks
+from billing_project.kernel.errors import Conflict
+from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
+from credits import drawdown
+from credits.drawdown import STRIPE_ORDER, GrantState, Part, Use
+from credits.history import PeriodHistory
+from credits.models import CreditGrant, LedgerTransaction, RatedUsage
+from credits.rating import charge_of
+from credits.selectors import balance
+from credits.services import burning, pricing
+from credits.services.grants import expire_due_grants, expire_grant, void_grant
+from metering.models import Workspace
+from metering.services.adjust import amend_event, cancel_event
+from tests.credits import builders
+from tests.credits.builders import NOVEMBER, Shop, make_shop
+from tests.credits.plain_model import Grant, Life, Order, Price, Span, Version, Window, exact
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 12, 3, 12, tzinfo=UTC)
+DECEMBER = Period(NOVEMBER.end, datetime(2027, 1, 1, tzinfo=UTC))
+GRACE = timedelta(hours=24)
+CHECK_EVERY = 10  # Steps.
+BOOKS = ("metering", "credits")
+# Few of each, so that they meet: hours in which grants begin and end, within and across periods.
+HOURS = [datetime(2026, 11, 10, h, tzinfo=UTC) for h in (8, 9)] + [
+    datetime(2026, 11, 20, 23, tzinfo=UTC),
+    datetime(2026, 11, 30, 23, tzinfo=UTC),
+    datetime(2026, 12, 1, 0, tzinfo=UTC),
+    datetime(2026, 12, 3, 9, tzinfo=UTC),
+]
+STARTS = [datetime(2026, 10, 1, tzinfo=UTC), *(h + timedelta(minutes=30) for h in HOURS[::2])]
+ENDS = [None, *(h + timedelta(minutes=m) for h in HOURS[1:] for m in (0, 30)), NOW + GRACE]
+MODELS = ("small", "large", "odd")
+WORKSPACES = ("", "a", "b")
+AMOUNTS = ("1", "10", "3.333333333333", "250", "0.000000000001")
+# What a third and its like do to the twelfth decimal is where sums go wrong.
+QUANTITIES = ("0", "1", "7", "0.5", "33.333333333333", "100", "0.000000000001")
+PRICES = ("0", "1", "0.5", "0.333333333333333333", "2.000000000000000001", "0.3333333333334")
+KEYS = st.permutations(STRIPE_ORDER).flatmap(
+    lambda keys: st.integers(1, len(keys)).map(lambda count: tuple(keys[:count]))
+)
+
+
+class LifeOfCredits(RuleBasedStateMachine):
+    """One customer, in a transaction that is rolled back; every rule does a thing on both sides."""
+
+    shop: Shop  # Given by the test: it stands before every example.
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._undo = _rolled_back()
+        self._undo.__enter__()
+        self.model = Life()
+        self.grants: dict[int, int] = {}  # Numbers of the model's grants, by id.
+        self.events: dict[str, tuple[Window, Fraction]] = {}
+        self.workspaces: dict[str, Workspace] = {}
+        self.steps = 0
+
+    @initialize()
+    def begin(self) -> None:
+        """Take up what the shop comes with."""
+        self.model.now = self.shop.at = NOW
+        self.model.spans = [Span(p.start, p.end) for p in (NOVEMBER, DECEMBER)]
+        for period in (NOVEMBER, DECEMBER):
+            self.shop.period(period)
+        for name in WORKSPACES[1:]:
+            self.workspaces[name] = self.shop.workspace(name)
+        self._add_version(NOVEMBER.start, {("input", None): "0.5", ("output", None): "2"})
+        self._add_order(STRIPE_ORDER, NOVEMBER.start)
+
+    # What happens.
+
+    @rule(
+        amount=st.sampled_from(AMOUNTS),
+        category=st.sampled_from(["paid", "promotional", "included", "goodwill"]),
+        price=st.integers(1, 999),
+        priority=st.sampled_from([0, 50, 50, 100]),
+        effective_at=st.sampled_from(STARTS),
+        expires_at=st.sampled_from(ENDS),
+        workspace=st.sampled_from(WORKSPACES),
+        meters=st.sampled_from([(), (), ("input",), ("output",)]),
+    )
+    def give(
+        self,
+        amount: str,
+        category: str,
+        price: int,
+        priority: int,
+        effective_at: datetime,
+        expires_at: datetime | None,
+        workspace: str,
+        meters: tuple[str, ...],
+    ) -> None:
+        """Give credits."""
+        if expires_at is not None and expires_at <= effective_at:
+            return
+        price_minor = price if category == "paid" else 0
+        row = self.shop.grant(
+            amount, category=category, price_minor=price_minor, priority=priority,
+            effective_at=effective_at, expires_at=expires_at, meter_codes=meters,
+            workspace=self.workspaces.get(workspace),
+        )  # fmt: skip
+        number = len(self.model.grants)
+        self.grants[row.pk] = number
+        self.model.give(
+            Grant(
+                number, Fraction(amount), category == "paid", price_minor, priority,
+                effective_at, expires_at, self.shop.at, workspace or None, frozenset(meters),
+            )
+        )  # fmt: skip
+
+    @rule(
+        meter=st.sampled_from(["input", "output"]),
+        workspace=st.sampled_from(WORKSPACES),
+        model=st.sampled_from(MODELS),
+        hour=st.sampled_from(HOURS),
+        quantity=st.sampled_from(QUANTITIES),
+        is_rated=st.booleans(),
+    )
+    def use(
+        self, meter: str, workspace: str, model: str, hour: datetime, quantity: str, is_rated: bool
+    ) -> None:
+        """Report one event, and mostly rate it at once."""
+        at = hour + timedelta(minutes=15)
+        identifier = self.shop.use(at, workspace=workspace, model=model, **{meter: quantity})
+        window = self.model.use(meter, workspace or None, model, hour, Fraction(quantity))
+        self.events[identifier] = (window, Fraction(quantity))
+        if is_rated:
+            self.rate()
+
+    @rule()
+    def rate(self) -> None:
+        """Rate what waits."""
+        self.shop.rate()
+        self.model.rate()
+
+    @precondition(lambda self: self.events)
+    @rule(data=st.data(), is_rated=st.booleans())
+    def cancel(self, data: st.DataObject, is_rated: bool) -> None:
+        """Take an event out of usage."""
+        identifier = data.draw(st.sampled_from(list(self.events)))
+        cancel_event(
+            customer=self.shop.customer, identifier=identifier, reason="test",
+            by=self.shop.maker, at=self.shop.at,
+        )  # fmt: skip
+        self._change(identifier, "0")
+        del self.events[identifier]
+        if is_rated:
+            self.rate()
+
+    @precondition(lambda self: self.events)
+    @rule(data=st.data(), quantity=st.sampled_from(QUANTITIES), is_rated=st.booleans())
+    def amend(self, data: st.DataObject, quantity: str, is_rated: bool) -> None:
+        """Let an event count with another quantity."""
+        identifier = data.draw(st.sampled_from(list(self.events)))
+        window, _ = self.events[identifier]
+        amend_event(
+            customer=self.shop.customer, identifier=identifier, reason="test",
+            properties={"model": window.model, window.meter: quantity},
+            by=self.shop.maker, at=self.shop.at,
+        )  # fmt: skip
+        self._change(identifier, quantity)
+        if is_rated:
+            self.rate()
+
+    @precondition(lambda self: self.grants)
+    @rule(data=st.data(), kind=st.sampled_from(["voided", "expired"]))
+    def end(self, data: st.DataObject, kind: str) -> None:
+        """Void or expire what is left of a grant."""
+        pk = data.draw(st.sampled_from(list(self.grants)))
+        service = void_grant if kind == "voided" else expire_grant
+        grant = CreditGrant.objects.get(pk=pk)
+        try:
+            service(grant=grant, reason_code="test", by=self.shop.maker, at=self.shop.at)
+        except Conflict:
+            assert not self.model.grants[self.grants[pk]].left
+            return
+        self.model.end(self.model.grants[self.grants[pk]], kind, self.shop.at)
+
+    @rule()
+    def expire_due(self) -> None:
+        """Let lapse what is due."""
+        count = expire_due_grants(by=self.shop.maker, at=self.shop.at, grace=GRACE)
+        assert count == self.model.expire_due(GRACE)
+
+    @rule(
+        effective_at=st.sampled_from([h - timedelta(minutes=20) for h in HOURS]),
+        prices=st.dictionaries(
+            st.tuples(
+                st.sampled_from(["input", "output"]), st.sampled_from([None, "small", "large"])
+            ),
+            st.sampled_from(PRICES),
+            min_size=1,
+        ),
+    )
+    def price(self, effective_at: datetime, prices: dict[tuple[str, str | None], str]) -> None:
+        """Approve another version of the rate card; some models may have no price."""
+        self._add_version(effective_at, prices)
+
+    @rule(keys=KEYS, effective_at=st.sampled_from(STARTS))
+    def order(self, keys: tuple[str, ...], effective_at: datetime) -> None:
+        """Approve another burn order."""
+        self._add_order(keys, effective_at)
+
+    @rule(hours=st.integers(1, 12))
+    def wait(self, hours: int) -> None:
+        """Let time pass."""
+        self.shop.at += timedelta(hours=hours)
+        self.model.now = self.shop.at
+
+    # What has to hold.
+
+    @invariant()
+    def agrees_now_and_then(self) -> None:
+        """Compare every few steps."""
+        self.steps += 1
+        if self.steps % CHECK_EVERY == 0:
+            self.agrees()
+
+    def teardown(self) -> None:
+        """Compare at the end, look through all the books, and take everything back."""
+        try:
+            if self.steps:
+                self.agrees()
+                with connection.cursor() as cursor:
+                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        finally:
+            self._undo.__exit__(None, None, None)
+
+    def agrees(self) -> None:
+        """Compare all facts to the last digit, balances of the past, and the books."""
+        assert self._rated() == self._rated_by_model()
+        assert self._ledger() == self._ledger_by_model()
+        left = {self.grants[g.pk]: g.remaining for g in CreditGrant.objects.all()}
+        assert left == {grant.number: exact(grant.left) for grant in self.model.grants}
+        for instant in (HOURS[1], HOURS[3], self.shop.at):
+            figures = balance(self.shop.customer, instant)
+            assert sum((f.ledger for f in figures), Decimal(0)) == exact(
+                self.model.balance(instant)
+            )
+        assert [f for result in run_checks(BOOKS) for f in result.findings] == []
+
+    # How the two are compared.
+
+    def _rated(self) -> list[tuple[object, ...]]:
+        rows = RatedUsage.objects.order_by("pk").exclude(quantity=0, drawn=0, overage=0)
+        rows = rows.select_related("window__meter", "window__workspace", "rate_card_version")
+        return [
+            (
+                row.window.meter.code, _name(row.window.workspace), row.window.dimensions["model"],
+                row.window.start_at, row.rate_card_version.number,
+                row.quantity, row.drawn, row.overage,
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def _rated_by_model(self) -> list[tuple[object, ...]]:
+        return [
+            (
+                window.meter, window.workspace, window.model, window.start, row.version,
+                exact(row.quantity), exact(row.drawn), exact(row.overage),
+            )
+            for row in self.model.rated
+            for window in [self.model.windows[row.window]]
+        ]  # fmt: skip
+
+    def _ledger(self) -> list[tuple[object, ...]]:
+        rows = LedgerTransaction.objects.order_by("pk").select_related(
+            "rated_usage__window__meter", "rated_usage__window__workspace", "credit_policy"
+        )
+        return [
+            (
+                self.grants[row.grant_id], row.kind, row.credits, row.cost_unrounded,
+                row.effective_at, row.recorded_at,
+                row.credit_policy.number if row.credit_policy else None,
+                _place(row.rated_usage),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def _ledger_by_model(self) -> list[tuple[object, ...]]:
+        places = [(w.meter, w.workspace, w.model, w.start) for w in self.model.windows]
+        return [
+            (
+                row.grant, row.kind, exact(row.credits), exact(row.cost),
+                row.effective_at, row.recorded_at, row.order,
+                None if row.window is None else places[row.window],
+            )
+            for row in self.model.ledger
+        ]  # fmt: skip
+
+    def _change(self, identifier: str, quantity: str) -> None:
+        window, before = self.events[identifier]
+        after = Fraction(quantity)
+        self.model.use(window.meter, window.workspace, window.model, window.start, after - before)
+        self.events[identifier] = (window, after)
+
+    def _add_version(
+        self, effective_at: datetime, prices: dict[tuple[str, str | None], str]
+    ) -> None:
+        rates = [
+            builders.rate(meter, price, **({"model": model} if model else {}))
+            for (meter, model), price in prices.items()
+        ]
+        number = self.shop.version(rates, effective_at).number
+        self.model.versions.append(
+            Version(
+                number,
+                effective_at,
+                tuple(Price(number, m, d, Fraction(p)) for (m, d), p in prices.items()),
+            )
+        )
+
+    def _add_order(self, keys: tuple[str, ...], effective_at: datetime) -> None:
+        number = self.shop.policy(keys, effective_at).number
+        self.model.orders.append(Order(number, effective_at, tuple(keys)))
+
+
+def _name(workspace: Workspace | None) -> str | None:
+    return workspace.external_id if workspace else None
+
+
+def _place(row: RatedUsage | None) -> tuple[object, ...] | None:
+    if row is None:
+        return None
+    window = row.window
+    return (
+        window.meter.code, _name(window.workspace), window.dimensions["model"], window.start_at
+    )  # fmt: skip
+
+
+@contextmanager
+def _rolled_back() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def _run(shop: Shop, examples: int, steps: int) -> None:
+    machine = type("Life", (LifeOfCredits,), {"shop": shop})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def market(maker: User, approver: User) -> Shop:
+    """Return a shop in December, with November still open to late usage."""
+    return make_shop(maker, approver, NOW)
+
+
+def test_the_product_and_the_plain_model_agree(market: Shop) -> None:
+    _run(market, 50, 40)
+
+
+@pytest.mark.long
+def test_the_product_and_the_plain_model_agree_for_long(market: Shop) -> None:
+    _run(market, 1_000, 40)
+
+
+class _Scripted:
+    """Stands in for Hypothesis where a life is written out: draws what it was given."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+
+    def draw(self, strategy: st.SearchStrategy[object]) -> object:
+        """Choose one of the things that could be drawn."""
+        return list(strategy.elements)[self._index]  # type: ignore[attr-defined]
+
+
+def _live(shop: Shop) -> None:
+    """Live through what each mutant below gets wrong, and compare."""
+    life = type("Life", (LifeOfCredits,), {"shop": shop})()
+    try:
+        life.begin()
+        eight, nine = HOURS[:2]
+        life.give("10", "promotional", 1, 50, STARTS[0], nine, "", ())
+        life.give("10", "paid", 100, 50, STARTS[0], ENDS[-1], "", ())
+        life.give("1", "goodwill", 1, 50, STARTS[0], HOURS[3], "", ())
+        life.price(STARTS[1], {("input", None): "0.3333333333334", ("output", None): "2"})
+        for hour, quantity in ((eight, "1"), (eight, "7"), (nine, "1"), (nine, "33.333333333333")):
+            life.use("input", "a", "small", hour, quantity, True)
+        life.use("output", "b", "large", nine, "7", True)
+        life.amend(_Scripted(3), "0.5", True)
+        life.cancel(_Scripted(0), True)
+        life.agrees()
+    finally:
+        life.teardown()
+
+
+def test_one_life_written_out(market: Shop) -> None:
+    _live(market)
+
+
+def _oldest_first(history: PeriodHistory, use: Use) -> Iterator[Part]:
+    return iter([*_draws_at(history, use)][::-1])
+
+
+_draws_at = PeriodHistory.draws_at
+_MUTANTS = {
+    "the oldest draw is given back first": (PeriodHistory, "draws_at", _oldest_first),
+    "grants never expire": (
+        GrantState, "admits", lambda grant, use: replace(grant, expires_at=None)._admits(use),
+    ),
+    "what expires last burns first": (
+        drawdown, "_KEYS", {**drawdown._KEYS, "expiry": lambda g: -g.expires_at.timestamp()},
+    ),
+    "freed credits cover nothing": (burning, "cover_overage", lambda *_: []),
+    "differences are rounded, not totals": (
+        pricing, "charge_difference", lambda _, quantity, price: charge_of(quantity, price),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _MUTANTS)
+def test_a_broken_product_is_found_out(
+    market: Shop, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Show that the comparison has power; the random machine finds each of these, too."""
+    monkeypatch.setattr(GrantState, "_admits", GrantState.admits, raising=False)
+    monkeypatch.setattr(*_MUTANTS[name])
+
+    with pytest.raises(AssertionError):
+        _live(market)
