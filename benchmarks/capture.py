@@ -1,6 +1,6 @@
 """Durable events a second over HTTP in batches of 1,000, beside a bare COPY of the same rows.
 
-Server (two gunicorn processes), PostgreSQL with fsync on and the load generator share the machine.
+Server (two processes), PostgreSQL with fsync on and the load generator share the machine.
 Then the same with 30 % of the events sent before.
 """
 

@@ -1,6 +1,6 @@
 """What Prometheus reads at /metrics: requests of the web processes, and the state of the chain.
 
-Counters live in each process. With several gunicorn workers set PROMETHEUS_MULTIPROC_DIR to an
+Counters live in each process. With several workers set PROMETHEUS_MULTIPROC_DIR to an
 empty writable folder before they start: the workers then add up there, whichever one is asked.
 Without it, counters are of the answering worker alone, and `billing_metrics_all_workers` says 0.
 Gauges of the chain are read from the database at each scrape, so any worker's are right.

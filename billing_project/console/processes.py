@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-HOST = "127.0.0.1"
-THREADS = 24  # Of a server process; each may hold a connection to the database.
+from billing_project.console.serving import HOST as HOST
+
 _READY_SECONDS = 60
 _STOP_SECONDS = 4  # The worker may be inside its minute of work; killing it loses nothing.
 
@@ -37,12 +37,8 @@ def ensure_port_is_free(port: int) -> None:
 def server_command(port: int, workers: int = 2) -> list[str]:
     """Return the command line of the HTTP server."""
     return [
-        sys.executable, "-m", "gunicorn", "billing_project.wsgi:application",
-        "--config", "python:billing_project.console.gunicorn_hooks",
-        "--bind", f"{HOST}:{port}", "--workers", str(workers), "--threads", str(THREADS),
-        "--worker-class", "gthread", "--timeout", "60", "--graceful-timeout", "3",
-        "--keep-alive", "30", "--log-level", "warning",
-        "--limit-request-line", "8190",  # gunicorn's most; past its limit it answers HTML.
+        sys.executable, "-m", "billing_project.console.serving",
+        "--port", str(port), "--workers", str(workers),
     ]  # fmt: skip
 
 

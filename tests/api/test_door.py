@@ -27,7 +27,7 @@ GOOD = {"event_name": "llm_request", "identifier": "e1", "customer": "acme"}
 
 
 class Sender:
-    """Calls a WSGI application as gunicorn does, and counts who took the long way."""
+    """Calls a WSGI application as a server does, and counts who took the long way."""
 
     def __init__(self, token: str) -> None:
         self.token = token

@@ -20,7 +20,7 @@ FRAMEWORK = ("django", "rest_framework", "psycopg", "simple_history", "django_q"
 # Files that need a clock's seconds or a server's timeouts, never a quantity or an amount.
 FLOATS_ALLOWED = {
     "billing_project/console/tasks.py",
-    "billing_project/console/gunicorn_hooks.py",
+    "billing_project/console/serving.py",
     "billing_project/console/processes.py",
     "billing_project/console/demo/story.py",
     "billing_project/console/demo/report.py",

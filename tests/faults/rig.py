@@ -20,6 +20,7 @@ import psutil
 from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.db import connection
+from django.utils.datastructures import CaseInsensitiveMapping
 
 from billing_project.console import processes
 from billing_project.kernel.books import run_checks
@@ -94,7 +95,8 @@ class Sender:
         finally:
             link.close()
         content = json.loads(text) if text[:1] in b"{[" else text.decode(errors="replace")
-        return Answer(response.status, dict(response.headers), content, time.monotonic() - start)
+        headers = CaseInsensitiveMapping(dict(response.headers))
+        return Answer(response.status, headers, content, time.monotonic() - start)
 
     def deliver(self, content: object, seconds: float = 60) -> Answer:
         """Send until somebody acknowledges it, as a careful sender does."""

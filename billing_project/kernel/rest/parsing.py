@@ -46,9 +46,12 @@ def read_body(request: HttpRequest) -> bytes:
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if encoding not in {"", "identity", "gzip"}:
         raise UnsupportedEncoding("bodies are sent as they are or with Content-Encoding: gzip")
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES:  # Checked by the server's parser.
+    declared = int(request.META.get("CONTENT_LENGTH") or 0)  # Checked by the server's parser.
+    if declared > MAX_BYTES:
         raise _too_large()
     body = _read_bounded(_stream_of(request))
+    if len(body) < declared:
+        raise BadRequest("the body ended before its Content-Length")
     return _decompress(body) if encoding == "gzip" else body
 
 
