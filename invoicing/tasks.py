@@ -1,12 +1,18 @@
 """What the scheduler calls; each is safe to run twice at once and finds what is due by itself."""
 
+import time
+
 from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
+from invoicing.services.backfill_work import ring_worker, work_on_backfills
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.deciding import settle_proposals
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
 from invoicing.services.subscriptions import renew_due
+from metering.services.backfill_runs import open_run_ids
+
+_BACKFILL_SECONDS = 45  # Of reading files in a run; what changes usage is one transaction.
 
 
 def renew() -> int:
@@ -33,3 +39,23 @@ def propose_notes() -> int:
     """Issue the credit notes that were approved, and propose those that are due."""
     by, at = worker_user(), clock.now()
     return settle_proposals(by=by, at=at) + follow_overcharges(by=by, at=at)
+
+
+def work_backfills() -> int:
+    """Do what was asked for on backfills; return how many runs. Two at once share none."""
+    end = time.monotonic() + _BACKFILL_SECONDS
+    done = work_on_backfills(now=clock.now, is_over=lambda: time.monotonic() > end)
+    if done and open_run_ids(clock.now()):
+        ring_worker()
+    return done
+
+
+def ring_backfills() -> int:
+    """Find work on backfills that waits and whose ring was lost; a ring has a timeout of its own.
+
+    Returns the runs that wait.
+    """
+    waiting = len(open_run_ids(clock.now()))
+    if waiting:
+        ring_worker()
+    return waiting

@@ -33,6 +33,7 @@ SCHEDULES = (
     ("lag", "metering.tasks.watch_lag", 1),
     ("partitions", "metering.tasks.make_partitions", 60),
     ("imports", "metering.tasks.run_imports", 1),
+    ("backfills", "invoicing.tasks.ring_backfills", 1),
     ("expiry", "credits.tasks.expire_grants", 5),
     ("billing", "billing_project.console.tasks.run_billing", 5),
 )

@@ -2,11 +2,25 @@
 
 from django.contrib import admin
 from django.template.loader import render_to_string
+from django.utils.html import format_html
 
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import link, moment, pairs
+from billing_project.kernel.backoffice.base import (
+    LargeTableAdmin,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+)
+from billing_project.kernel.backoffice.display import badge, link, moment, moment_text, pairs
 from invoicing.admin.backfill_effect import shown_effect
-from metering.models import BackfillError, BackfillEvent, BackfillProposal
+from metering.models import (
+    BackfillError,
+    BackfillEvent,
+    BackfillProposal,
+    BackfillRun,
+    BackfillWork,
+)
+
+_RUN_STATES = {"waiting": "wait", "running": "info", "finished": "good", "failed": "bad"}
+_KINDS = {"upload": "", "submit": "", "apply": "", "revert": ""}
 
 
 @admin.register(BackfillEvent)
@@ -33,6 +47,57 @@ class BackfillEventAdmin(LargeTableAdmin):
         moment("timestamp"),
         pairs("properties"),
     )
+
+
+class RunInline(ReadOnlyInline):
+    """What the worker was asked to do, and how far it is."""
+
+    model = BackfillRun
+    fields = (
+        badge("kind", _KINDS),
+        badge("state", _RUN_STATES),
+        "progress",
+        "said",
+        link("requested_by", "by"),
+        moment("requested_at"),
+        moment("finished_at"),
+    )
+    list_select_related = ("requested_by",)
+    ordering = ("-id",)
+    verbose_name_plural = "work"
+
+    @admin.display(description="Progress")
+    def progress(self, run: BackfillRun) -> str:
+        """Draw how much is done."""
+        return progress_bar(run)
+
+    @admin.display(description="Says")
+    def said(self, run: BackfillRun) -> str:
+        """Tell what it does, did, or why it stopped."""
+        return run_words(run)
+
+
+def progress_bar(run: BackfillRun) -> str:
+    """Draw how much of a run is done."""
+    return format_html(
+        '<span class="bo-figure"><progress class="bo-progress" max="100" value="{}">{}%</progress>'
+        " {}%</span>", run.percent, run.percent, run.percent,
+    )  # fmt: skip
+
+
+def run_words(run: BackfillRun) -> str:
+    """Say what a run does, what it did, or why it stopped."""
+    if run.fault:
+        again = f" It is tried again from {moment_text(run.not_before)}." if run.not_before else ""
+        return f"{run.fault}.{again}"
+    if run.kind == BackfillWork.UPLOAD:
+        return (
+            f"{run.name}: {run.accepted_count:,} events taken in, {run.repeated_count:,} repeated,"
+            f" {run.refused_count:,} lines with faults."
+        )
+    if run.step and run.total_count:
+        return f"{run.step}: {run.done_count:,} of {run.total_count:,} events".capitalize()
+    return run.step.capitalize()
 
 
 @admin.register(BackfillError)

@@ -1,5 +1,6 @@
 """Backfills of usage: upload, preview in quantity and money, submit, apply, revert."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
@@ -28,7 +30,9 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import PolicyStatus, User
 from invoicing.admin.backfill_effect import shown_effect
-from invoicing.services.backfills import preview_backfill, submit_backfill
+from invoicing.admin.backfill_parts import RunInline, progress_bar, run_words
+from invoicing.services.backfill_work import ring_worker
+from invoicing.services.backfills import preview_backfill
 from metering.models import (
     Backfill,
     BackfillBatch,
@@ -36,36 +40,39 @@ from metering.models import (
     BackfillEvent,
     BackfillProposal,
     BackfillState,
+    BackfillWork,
     Customer,
     MeterEventAdjustment,
 )
 from metering.selectors.backfills import counts_of, error_file, newest_proposal
-from metering.services.backfill_files import upload_backfill_file
-from metering.services.backfilling import apply_backfill, revert_backfill
+from metering.services.backfill_runs import open_run, refuse_worked_on, start_upload, start_work
 from metering.services.backfills import discard_backfill
 
 _MAY = "metering.make_backfill"
+_REFRESH_SECONDS = 2
 _STATES = {"open": "info", "submitted": "wait", "applied": "good", "reverted": "", "discarded": ""}
 
 
-def _is_open(backfill: Backfill) -> bool:
-    return backfill.state == BackfillState.OPEN
+def _is(*states: BackfillState) -> Callable[[Backfill], bool]:
+    return lambda backfill: backfill.state in states
 
 
-def _is_unapplied(backfill: Backfill) -> bool:
-    return backfill.state in (BackfillState.OPEN, BackfillState.SUBMITTED)
+_is_open = _is(BackfillState.OPEN)
+_is_unapplied = _is(BackfillState.OPEN, BackfillState.SUBMITTED)
+_is_submitted = _is(BackfillState.SUBMITTED)
+_is_applied = _is(BackfillState.APPLIED)
 
 
-def _is_submitted(backfill: Backfill) -> bool:
-    return backfill.state == BackfillState.SUBMITTED
-
-
-def _is_applied(backfill: Backfill) -> bool:
-    return backfill.state == BackfillState.APPLIED
+def _busy(user: User, backfill: Backfill) -> str:
+    """Say that the worker is at it, or return ""."""
+    run = open_run(backfill)
+    return f"The {run} is not finished; its progress stands on the page." if run else ""
 
 
 def _undecided(user: User, backfill: Backfill) -> str:
     """Say why a backfill is not applied yet, or return ""."""
+    if busy := _busy(user, backfill):
+        return busy
     proposal = newest_proposal(backfill)
     if proposal is None:
         return "It was not submitted yet."
@@ -165,6 +172,7 @@ class BackfillAdmin(ReadOnlyAdmin):
                     "reason",
                     "uploaded",
                     "done",
+                    "work",
                     "next_step",
                 )
             },
@@ -181,7 +189,7 @@ class BackfillAdmin(ReadOnlyAdmin):
             },
         ),
     )
-    inlines = (ProposalInline, BatchInline)
+    inlines = (RunInline, ProposalInline, BatchInline)
     actions_detail = ("upload_lines", "preview", "submit", "apply", "revert", "discard", "errors")
 
     @admin.display(description="Uploaded")
@@ -196,9 +204,19 @@ class BackfillAdmin(ReadOnlyAdmin):
         counts = counts_of(backfill)
         return f"{counts.added_count:,} events added, {counts.adjustment_count:,} adjustments made"
 
+    @admin.display(description="Work")
+    def work(self, backfill: Backfill) -> str:
+        """Draw how far the worker is with what was asked for last."""
+        run = backfill.runs.first()
+        if run is None:
+            return ""
+        return format_html("{} {}: {}", progress_bar(run), run.kind, run_words(run))
+
     @admin.display(description="Next step")
     def next_step(self, backfill: Backfill) -> str:
         """Say who has to do what."""
+        if (run := open_run(backfill)) is not None:
+            return f"Wait for the {run.kind}; this page comes again by itself."
         if _is_open(backfill):
             return "Upload all events of the range, look at the preview, and submit it."
         if _is_submitted(backfill):
@@ -215,25 +233,34 @@ class BackfillAdmin(ReadOnlyAdmin):
             return "Not submitted yet: see the preview."
         return render_to_string("backoffice/backfill_effect.html", shown_effect(proposal.effect))
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a backfill; while the worker is at it, the page comes again by itself."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        backfill = self.get_object(request, unquote(object_id))
+        if backfill is not None and open_run(backfill) and response.status_code == 200:
+            response["Refresh"] = str(_REFRESH_SECONDS)
+        return response
+
     @form_action(
         "Upload events",
         permission=_MAY,
         form=UploadForm,
         icon="upload_file",
         offered=_is_open,
+        refusal=_busy,
         explanation="The upload says all that happened in the range: stored events that it does"
         " not name will be cancelled. Nothing is changed before somebody else approved it.",
     )
     def upload_lines(self, by: User, backfill: Backfill, form: UploadForm) -> str:
         """Take a file in."""
-        file = form.cleaned_data["file"]
-        result = upload_backfill_file(
-            backfill=backfill, name=file.name or "", stream=file, by=by, at=now()
-        )
-        return (
-            f"{result.accepted:,} events taken in, {result.repeated:,} repeated,"
-            f" {result.refused:,} lines with faults."
-        )
+        start_upload(backfill=backfill, upload=form.cleaned_data["file"], by=by, at=now())
+        return _asked("The file was uploaded; its lines are taken in now.")
 
     @page_action("Preview", icon="preview")
     def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -266,13 +293,14 @@ class BackfillAdmin(ReadOnlyAdmin):
         form=BackfillForm,
         icon="send",
         offered=_is_unapplied,
+        refusal=_busy,
         explanation="Previews the range as it is now and puts that before a finance approver. If"
         " the range changes before it is applied, the approval is void.",
     )
     def submit(self, by: User, backfill: Backfill, form: BackfillForm) -> str:
         """Propose it."""
-        proposal = submit_backfill(backfill=backfill, by=by, at=now())
-        return f"Submitted as {proposal.policy_change.subject}: a finance approver decides."
+        start_work(backfill=backfill, kind=BackfillWork.SUBMIT, by=by, at=now())
+        return _asked("It is previewed and submitted now.")
 
     @form_action(
         "Apply",
@@ -286,8 +314,8 @@ class BackfillAdmin(ReadOnlyAdmin):
     )
     def apply(self, by: User, backfill: Backfill, form: BackfillForm) -> str:
         """Let the range be what was uploaded."""
-        apply_backfill(backfill=backfill, by=by, at=now())
-        return f"Applied {backfill}."
+        run = start_work(backfill=backfill, kind=BackfillWork.APPLY, by=by, at=now())
+        return _asked("It is applied now.") if run else f"{backfill} is applied already."
 
     @form_action(
         "Revert",
@@ -295,6 +323,7 @@ class BackfillAdmin(ReadOnlyAdmin):
         form=BackfillReasonForm,
         icon="undo",
         offered=_is_applied,
+        refusal=_busy,
         takes_away=True,
         explanation="What it cancelled counts again, what it added does not. Events that somebody"
         " adjusted since stay as they are.",
@@ -302,8 +331,10 @@ class BackfillAdmin(ReadOnlyAdmin):
     def revert(self, by: User, backfill: Backfill, form: BackfillReasonForm) -> str:
         """Take it back."""
         reason = form.cleaned_data["reason"]
-        revert_backfill(backfill=backfill, reason=reason, by=by, at=now())
-        return f"Reverted {backfill}."
+        run = start_work(
+            backfill=backfill, kind=BackfillWork.REVERT, reason=reason, by=by, at=now()
+        )
+        return _asked("It is reverted now.") if run else f"{backfill} is reverted already."
 
     @form_action(
         "Discard",
@@ -311,6 +342,7 @@ class BackfillAdmin(ReadOnlyAdmin):
         form=BackfillReasonForm,
         icon="delete_sweep",
         offered=_is_unapplied,
+        refusal=_busy,
         is_final=True,
         takes_away=True,
         explanation="It will never be applied. What was uploaded stays for the record.",
@@ -318,6 +350,7 @@ class BackfillAdmin(ReadOnlyAdmin):
     def discard(self, by: User, backfill: Backfill, form: BackfillReasonForm) -> str:
         """Give it up."""
         reason = form.cleaned_data["reason"]
+        refuse_worked_on(backfill)
         discard_backfill(backfill=backfill, reason=reason, by=by, at=now())
         return f"Discarded {backfill}."
 
@@ -346,6 +379,11 @@ def _undecided_words(backfill: Backfill) -> str:
     if status == PolicyStatus.PROPOSED:
         return "A finance approver decides on the policy change."
     return f"The proposal was {status}: submit it again, or discard it."
+
+
+def _asked(words: str) -> str:
+    ring_worker()
+    return f"{words} The page shows how far the worker is."
 
 
 def _of_backfill(backfill: Backfill) -> dict[str, object]:

@@ -5,7 +5,7 @@ Approval is a person's, in the back office; everything else can be done by a key
 
 from typing import Any, ClassVar, cast
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,9 +15,10 @@ from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.parsing import BytesParser
 from billing_project.kernel.rest.views import ApiRequest, ApiView
-from invoicing.services.backfills import preview_backfill, submit_backfill
+from invoicing.services.backfill_work import ring_worker
+from invoicing.services.backfills import preview_backfill
 from metering.events import decode_body
-from metering.models import Backfill
+from metering.models import Backfill, BackfillRunState, BackfillWork
 from metering.selectors.backfills import (
     backfills,
     counts_of,
@@ -26,7 +27,7 @@ from metering.selectors.backfills import (
     newest_proposal,
 )
 from metering.selectors.customers import customer_named
-from metering.services.backfilling import apply_backfill, revert_backfill
+from metering.services.backfill_runs import refuse_worked_on, start_work
 from metering.services.backfills import (
     Line,
     add_backfill_lines,
@@ -51,8 +52,32 @@ class BackfillInput(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000)
 
 
+class BackfillRunOutput(serializers.Serializer[Any]):
+    """What the worker does on a backfill; ask for the backfill again until it is over.
+
+    `fault` says why it failed, or why it waits until `not_before` to be tried again.
+    """
+
+    kind = serializers.ChoiceField(choices=BackfillWork.choices)
+    state = serializers.ChoiceField(choices=BackfillRunState.choices)
+    percent = serializers.IntegerField()
+    step = serializers.CharField()
+    done = serializers.IntegerField(source="done_count")
+    total = serializers.IntegerField(source="total_count")
+    accepted = serializers.IntegerField(source="accepted_count")
+    repeated = serializers.IntegerField(source="repeated_count")
+    refused = serializers.IntegerField(source="refused_count")
+    fault = serializers.CharField()
+    not_before = UtcDateTimeField(allow_null=True)
+    requested_at = UtcDateTimeField()
+    finished_at = UtcDateTimeField(allow_null=True)
+
+
 class BackfillOutput(serializers.Serializer[Any]):
-    """A backfill and how far it is; `decision` is the state of its newest proposal."""
+    """A backfill and how far it is; `decision` is the state of its newest proposal.
+
+    `run` is what the worker was asked to do last, or null.
+    """
 
     id = serializers.IntegerField()
     customer = serializers.CharField(source="customer.external_id")
@@ -66,6 +91,7 @@ class BackfillOutput(serializers.Serializer[Any]):
     faults = serializers.SerializerMethodField()
     added = serializers.SerializerMethodField()
     adjustments = serializers.SerializerMethodField()
+    run = serializers.SerializerMethodField()
     created_at = UtcDateTimeField()
     applied_at = UtcDateTimeField(allow_null=True)
     reverted_at = UtcDateTimeField(allow_null=True)
@@ -90,6 +116,12 @@ class BackfillOutput(serializers.Serializer[Any]):
     def get_adjustments(self, backfill: Backfill) -> int:
         """Count the adjustments that it made, its revert's among them."""
         return counts_of(backfill).adjustment_count
+
+    @extend_schema_field(BackfillRunOutput(allow_null=True))
+    def get_run(self, backfill: Backfill) -> object:
+        """Return what the worker was asked to do last, or null."""
+        run = backfill.runs.first()
+        return None if run is None else BackfillRunOutput(run).data
 
 
 class BackfillQuery(serializers.Serializer[Any]):
@@ -183,6 +215,7 @@ class BackfillEventsView(ApiView):
     def post(self, request: ApiRequest, backfill_id: int) -> Response:
         """Upload one event or `{"events": [...]}`, as to `/v1/events`; with timestamps."""
         backfill = find_backfill(backfill_id)
+        refuse_worked_on(backfill)
         items = decode_body(request.raw_body).items
         lines = [Line(n, item) for n, item in enumerate(items, start=next_line(backfill))]
         result = add_backfill_lines(
@@ -216,48 +249,56 @@ class BackfillPreviewView(ApiView):
         return Response(BackfillEffectOutput(preview.effect()).data)
 
 
-class BackfillSubmitView(ApiView):
-    """Put it before a person."""
+_RESPONSES = {200: BackfillOutput, 202: BackfillOutput}
+
+
+class _WorkView(ApiView):
+    """Ask the worker; the answer is 202 and the backfill with its run, 200 if nothing is left."""
 
     scopes = _ADMIN
 
-    @extend_schema(request=None, responses=BackfillOutput)
-    def post(self, request: Request, backfill_id: int) -> Response:
-        """Propose the previewed state; a finance approver decides in the back office."""
-        backfill = find_backfill(backfill_id)
-        submit_backfill(backfill=backfill, by=cast(User, request.user), at=clock.now())
-        return Response(BackfillOutput(find_backfill(backfill_id)).data)
-
-
-class BackfillApplyView(ApiView):
-    """Let it take effect."""
-
-    scopes = _ADMIN
-
-    @extend_schema(request=None, responses=BackfillOutput)
-    def post(self, request: Request, backfill_id: int) -> Response:
-        """Apply an approved backfill; 409 if the range has changed since its preview."""
-        backfill = find_backfill(backfill_id)
-        done = apply_backfill(backfill=backfill, by=cast(User, request.user), at=clock.now())
-        return Response(BackfillOutput(done).data)
-
-
-class BackfillRevertView(ApiView):
-    """Take it back."""
-
-    scopes = _ADMIN
-
-    @extend_schema(request=BackfillReasonInput, responses=BackfillOutput)
-    def post(self, request: Request, backfill_id: int) -> Response:
-        """Revert an applied backfill; what was adjusted since stays as it is."""
-        values = self.valid(BackfillReasonInput, request.data)
-        done = revert_backfill(
-            backfill=find_backfill(backfill_id),
-            reason=values["reason"],
+    def ask(self, request: Request, pk: int, kind: BackfillWork, reason: str = "") -> Response:
+        """Ask for work, and say where it is."""
+        run = start_work(
+            backfill=find_backfill(pk),
+            kind=kind,
+            reason=reason,
             by=cast(User, request.user),
             at=clock.now(),
         )
-        return Response(BackfillOutput(done).data)
+        if run is None:
+            return Response(BackfillOutput(find_backfill(pk)).data)
+        ring_worker()
+        where = {"Location": f"/v1/backfills/{pk}"}
+        return Response(BackfillOutput(find_backfill(pk)).data, status=202, headers=where)
+
+
+class BackfillSubmitView(_WorkView):
+    """Put it before a person."""
+
+    @extend_schema(request=None, responses={202: BackfillOutput})
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Propose the previewed state; a finance approver decides in the back office."""
+        return self.ask(request, backfill_id, BackfillWork.SUBMIT)
+
+
+class BackfillApplyView(_WorkView):
+    """Let it take effect."""
+
+    @extend_schema(request=None, responses=_RESPONSES)
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Apply an approved backfill; its run fails if the range has changed since its preview."""
+        return self.ask(request, backfill_id, BackfillWork.APPLY)
+
+
+class BackfillRevertView(_WorkView):
+    """Take it back."""
+
+    @extend_schema(request=BackfillReasonInput, responses=_RESPONSES)
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Revert an applied backfill; what was adjusted since stays as it is."""
+        values = self.valid(BackfillReasonInput, request.data)
+        return self.ask(request, backfill_id, BackfillWork.REVERT, values["reason"])
 
 
 class BackfillDiscardView(ApiView):
@@ -269,8 +310,10 @@ class BackfillDiscardView(ApiView):
     def post(self, request: Request, backfill_id: int) -> Response:
         """Discard a backfill that was not applied."""
         values = self.valid(BackfillReasonInput, request.data)
+        backfill = find_backfill(backfill_id)
+        refuse_worked_on(backfill)
         done = discard_backfill(
-            backfill=find_backfill(backfill_id),
+            backfill=backfill,
             reason=values["reason"],
             by=cast(User, request.user),
             at=clock.now(),

@@ -9,6 +9,7 @@ from metering.models.backfill import (
     BackfillProposal,
     BackfillState,
 )
+from metering.models.backfill_run import BackfillRun, BackfillRunState, BackfillWork
 from metering.models.customer import Customer, CustomerAlias, Workspace
 from metering.models.event import (
     EventBatch,
@@ -41,7 +42,10 @@ __all__ = [
     "BackfillError",
     "BackfillEvent",
     "BackfillProposal",
+    "BackfillRun",
+    "BackfillRunState",
     "BackfillState",
+    "BackfillWork",
     "Customer",
     "CustomerAlias",
     "EventBatch",

@@ -4,6 +4,7 @@ Order of locks: backfill, batches by id, identities, windows by key, outbox. An 
 while a backfill is applied is not in its plan: it stays, and the next preview shows it.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,6 +36,7 @@ from metering.services.retrying import atomic_with_retries
 from metering.services.storing import NewEvent, store_events
 
 _CHUNK = 2_000  # New events of one batch.
+_LOOKING, _CORRECTING = "comparing with the stored events", "correcting usage windows"
 
 _ADJUST = """
 INSERT INTO meter_event_adjustment (customer_id, identifier, event_id, "timestamp", type,
@@ -47,8 +49,14 @@ FROM backfill_plan WHERE kind IN ('cancel', 'amend', 'reinstate') ORDER BY event
 _NEW = """
 SELECT b.identifier, b.workspace_id, b.event_name, b."timestamp", b.content_sha256,
        convert_to(b.properties::text, 'UTF8')
-FROM backfill_event b JOIN backfill_plan p ON p.identifier = b.identifier AND p.kind = 'add'
-WHERE b.backfill_id = %(backfill)s ORDER BY b.identifier COLLATE "C" -- As a batch is sorted.
+FROM backfill_plan p
+JOIN backfill_event b ON b.identifier = p.identifier AND p.kind = 'add'
+WHERE b.backfill_id = %(backfill)s AND p.identifier COLLATE "C" > %(last)s
+ORDER BY p.identifier COLLATE "C" LIMIT %(limit)s -- As a batch is sorted.
+"""
+# The plan is a temporary table without an index; a chunk is found by its first identifier.
+_INDEX = """
+CREATE INDEX ON backfill_plan (identifier COLLATE "C") WHERE kind = 'add'
 """
 _FIND_ADDED = """
 UPDATE backfill_plan p SET event_id = f.id, batch_id = f.batch_id
@@ -86,8 +94,18 @@ class Carried:
     state_sha256: str
 
 
+# Is told what is done just now, how much of it, and of how much; the whole stays one transaction.
+Tell = Callable[[str, int, int], None]
+
+
+def tell_nobody(step: str, done: int, total: int) -> None:
+    """Keep progress to oneself."""
+
+
 @atomic_with_retries
-def apply_backfill(*, backfill: Backfill, by: User, at: datetime) -> Backfill:
+def apply_backfill(
+    *, backfill: Backfill, by: User, at: datetime, tell: Tell = tell_nobody
+) -> Backfill:
     """Let the range be what was uploaded and approved; applied already, it is returned as it is.
 
     Raises:
@@ -96,8 +114,8 @@ def apply_backfill(*, backfill: Backfill, by: User, at: datetime) -> Backfill:
     locked = _locked(backfill)
     if locked.state == BackfillState.APPLIED:
         return locked
-    proposal = _approved(locked)
-    counts = carry_out(locked, by, at, proposal.state_sha256).counts
+    proposal = approved_proposal(locked)
+    counts = carry_out(locked, by, at, proposal.state_sha256, tell).counts
     locked.state, locked.applied_by, locked.applied_at = BackfillState.APPLIED, by, at
     locked.save(update_fields=["state", "applied_by", "applied_at"])
     _record(locked, "apply_backfill", counts, locked.reason, by, at)
@@ -105,7 +123,9 @@ def apply_backfill(*, backfill: Backfill, by: User, at: datetime) -> Backfill:
 
 
 @atomic_with_retries
-def revert_backfill(*, backfill: Backfill, reason: str, by: User, at: datetime) -> Backfill:
+def revert_backfill(
+    *, backfill: Backfill, reason: str, by: User, at: datetime, tell: Tell = tell_nobody
+) -> Backfill:
     """Take an applied backfill back: what it cancelled counts again, what it added does not.
 
     Events that somebody adjusted since stay as they are. Reverted already, it is returned.
@@ -121,9 +141,11 @@ def revert_backfill(*, backfill: Backfill, reason: str, by: User, at: datetime) 
         return locked
     if locked.state != BackfillState.APPLIED:
         raise Conflict(f"{locked} is {locked.state}: only an applied one is reverted")
+    tell(_LOOKING, 0, 0)
     lock_batches(locked)
     refuse_archived(locked.start_at, locked.end_at)
     counts = plan_revert(locked)
+    tell(_CORRECTING, 0, counts.changed)
     _adjust(locked, f"Revert of {locked}: {reason}", by, at)
     _move(locked, at)
     locked.state, locked.reverted_by, locked.reverted_at = BackfillState.REVERTED, by, at
@@ -133,13 +155,18 @@ def revert_backfill(*, backfill: Backfill, reason: str, by: User, at: datetime) 
 
 
 def carry_out(
-    backfill: Backfill, by: User, at: datetime, expected_sha256: str | None = None
+    backfill: Backfill,
+    by: User,
+    at: datetime,
+    expected_sha256: str | None = None,
+    tell: Tell = tell_nobody,
 ) -> Carried:
     """Replace the range; the caller holds the backfill's lock and decides whether it stays.
 
     Raises:
         Conflict: the range is not in the expected state, or an event is stored elsewhere.
     """
+    tell(_LOOKING, 0, 0)
     lock_batches(backfill)
     refuse_archived(backfill.start_at, backfill.end_at)
     counts = plan_apply(backfill)
@@ -158,7 +185,8 @@ def carry_out(
             code="identifier_conflict",
         )
     if counts.add:
-        _add(backfill, at)
+        _add(backfill, at, counts, tell)
+    tell(_CORRECTING, counts.add, counts.changed)
     _adjust(backfill, f"{str(backfill).capitalize()}: {backfill.reason}", by, at)
     _move(backfill, at)
     return Carried(counts, state_sha256)
@@ -169,7 +197,12 @@ def _locked(backfill: Backfill) -> Backfill:
     return rows.select_related("customer").get(pk=backfill.pk)
 
 
-def _approved(backfill: Backfill) -> BackfillProposal:
+def approved_proposal(backfill: Backfill) -> BackfillProposal:
+    """Return what was approved.
+
+    Raises:
+        Conflict: it is not submitted, or nobody approved its newest proposal.
+    """
     if backfill.state != BackfillState.SUBMITTED:
         raise Conflict(f"{backfill} is {backfill.state}: only a submitted one is applied")
     proposals = BackfillProposal.objects.filter(backfill=backfill).select_related("policy_change")
@@ -180,17 +213,16 @@ def _approved(backfill: Backfill) -> BackfillProposal:
     return proposal
 
 
-def _add(backfill: Backfill, at: datetime) -> None:
+def _add(backfill: Backfill, at: datetime, counts: Counts, tell: Tell) -> None:
     """Store the new events in the usual way, as batches that are aggregated here.
 
     Where one was stored by a request meanwhile, the whole is repeated, and finds the range changed.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_NEW, {"backfill": backfill.pk})
-        rows = cursor.fetchall()
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
-        store_events([NewEvent(backfill.customer_id, *row) for row in chunk], at)
+    done = 0
+    for chunk in _new_events(backfill):
+        store_events(chunk, at)
+        done += len(chunk)
+        tell("storing events", done, counts.changed)
     with connection.cursor() as cursor:
         cursor.execute(_FIND_ADDED, {"customer": backfill.customer_id})
         cursor.execute(_ADDED_BATCHES)
@@ -199,6 +231,20 @@ def _add(backfill: Backfill, at: datetime) -> None:
     BackfillBatch.objects.bulk_create(
         BackfillBatch(backfill=backfill, batch_id=batch_id) for batch_id in batches
     )
+
+
+def _new_events(backfill: Backfill) -> Iterator[list[NewEvent]]:
+    last = ""
+    with connection.cursor() as cursor:
+        cursor.execute(_INDEX)
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_NEW, {"backfill": backfill.pk, "last": last, "limit": _CHUNK})
+            chunk = [NewEvent(backfill.customer_id, *row) for row in cursor.fetchall()]
+        if not chunk:
+            return
+        yield chunk
+        last = chunk[-1].identifier
 
 
 def _adjust(backfill: Backfill, reason: str, by: User, at: datetime) -> None:

@@ -39,17 +39,26 @@ def upload_file(
         Invalid: no CSV or JSONL by its name; older use without a reason.
         Conflict: the same file waits with other bounds.
     """
+    return start_import(
+        file=store_upload(upload), history_since=history_since, reason=reason, is_waiting=True,
+        by=by, at=at,
+    )  # fmt: skip
+
+
+def store_upload(upload: Upload, prefix: str = "") -> ImportFile:
+    """Keep an uploaded file for the worker, under its sha256 behind a prefix.
+
+    Raises:
+        Invalid: no CSV or JSONL by its name.
+    """
     name = Path(upload.name or "").name
     kind = format_named(name)
     if kind is None:
         raise Invalid("the file is called .csv or .jsonl, and may be compressed (.gz)")
     folder = Path(settings.IMPORT_DIR)
     folder.mkdir(parents=True, exist_ok=True)
-    sha256, size = _store(upload.chunks(), folder)
-    file = ImportFile(name, kind, sha256, size, stored_name=sha256)
-    return start_import(
-        file=file, history_since=history_since, reason=reason, is_waiting=True, by=by, at=at
-    )
+    sha256, size = _store(upload.chunks(), folder, prefix)
+    return ImportFile(name, kind, sha256, size, stored_name=prefix + sha256)
 
 
 def hash_file(stream: BinaryIO, on_read: Callable[[int], None] = lambda count: None) -> str:
@@ -108,7 +117,7 @@ def _is_stored(run: ImportRun) -> bool:
     return bool(run.content_sha256) and _path_of(run).exists()
 
 
-def _store(chunks: Iterator[bytes], folder: Path) -> tuple[str, int]:
+def _store(chunks: Iterator[bytes], folder: Path, prefix: str) -> tuple[str, int]:
     """Write under a temporary name, then under the sha256: a stored file is whole."""
     sha256, size = hashlib.sha256(), 0
     part = folder / f".{os.getpid()}-{id(chunks)}.part"
@@ -119,7 +128,7 @@ def _store(chunks: Iterator[bytes], folder: Path) -> tuple[str, int]:
                 size += out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
-        part.rename(folder / sha256.hexdigest())
+        part.rename(folder / (prefix + sha256.hexdigest()))
     finally:
         part.unlink(missing_ok=True)
     return sha256.hexdigest(), size

@@ -2,25 +2,23 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from io import BytesIO
 from typing import Any
 
 import pytest
 
 from billing_project.kernel.approvals import approve
 from billing_project.kernel.books import run_checks
-from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import PolicyChange
 from invoicing.models import CreditNote, Invoice, ProposedCreditNote, Subscription
 from invoicing.services.backfills import preview_backfill, submit_backfill
 from invoicing.services.deciding import settle_proposals
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
+from invoicing.tasks import work_backfills
 from metering.events import EventInput
 from metering.models import Backfill, Customer, MeterEvent
-from metering.services.backfill_files import upload_backfill_file
 from metering.services.backfilling import apply_backfill, revert_backfill
-from metering.services.backfills import Line, UploadResult, add_backfill_lines, start_backfill
+from metering.services.backfills import Line, add_backfill_lines, start_backfill
 from revrec.services.recognise import recognise_customer
 from tests.invoicing.builders import DAY, END, START, Shop, overage_invoices, rate, subscribed, use
 from tests.invoicing.test_api import Api
@@ -212,37 +210,26 @@ def test_the_whole_way_over_the_api(shop: Shop, subscription: Subscription, sett
     effect = api.get(f"{path}/preview").json()
     assert (effect["amended"], effect["cancelled"]) == (1, 1)
     assert effect["money"][0]["consequence"] == "a credit note over 16.00 USD is proposed"
-    assert api.post(f"{path}/submit", {}).json()["decision"] == "proposed"
+    asked = api.post(f"{path}/submit", {})
+    assert (asked.status_code, asked["Location"]) == (202, f"/v1/{path}")
+    assert (asked.json()["run"]["state"], asked.json()["decision"]) == ("waiting", None)
+    assert api.post(f"{path}/events", event).json()["code"] == "backfill_is_worked_on"
+    assert work_backfills() == 1
+    assert api.get(path).json()["decision"] == "proposed"
+    assert api.get(path).json()["run"]["percent"] == 100
     assert api.post(f"{path}/apply", {}).status_code == 409
     change = PolicyChange.objects.get(kind="backfill")
     approve(change=change, by=shop.approver, reason="measured", at=LATE)
-    applied = api.post(f"{path}/apply", {}).json()
-    assert (applied["state"], applied["adjustments"]) == ("applied", 2)
-    assert api.post(f"{path}/revert", {"reason": "no"}).json()["state"] == "reverted"
+    assert api.post(f"{path}/apply", {}).status_code == 202
+    assert api.post(f"{path}/apply", {}).status_code == 202  # The same run.
+    assert work_backfills() == 1
+    applied = api.post(f"{path}/apply", {})
+    assert applied.status_code == 200  # Nothing is left to do.
+    assert (applied.json()["state"], applied.json()["adjustments"]) == ("applied", 2)
+    assert api.post(f"{path}/revert", {"reason": "no"}).status_code == 202
+    assert work_backfills() == 1
+    assert api.get(path).json()["state"] == "reverted"
     rate(shop, "acme", LATE)
     assert len(api.get("backfills?customer=acme").json()["data"]) == 2
     assert api.get("backfills/99").status_code == 404
     assert _findings(shop) == []
-
-
-def test_a_file_is_taken_in_and_goes_on_where_it_was_cut_off(
-    shop: Shop, subscription: Subscription
-) -> None:
-    backfill = _backfill(shop)
-    text = "event_name,identifier,customer,timestamp,model,output_tokens\n" + "".join(
-        f"llm_request,csv-{i},acme,2026-10-22T00:00:00Z,small,{'x' if i == 7 else i}\n"
-        for i in range(1500)
-    )
-
-    def upload() -> UploadResult:
-        return upload_backfill_file(
-            backfill=backfill, name="usage.csv", stream=BytesIO(text.encode()), by=shop.maker,
-            at=LATE,
-        )  # fmt: skip
-
-    assert upload() == UploadResult(accepted=1499, refused=1)
-    assert upload() == UploadResult(repeated=1499, refused=1)
-    with pytest.raises(Invalid, match="is called"):
-        upload_backfill_file(
-            backfill=backfill, name="usage.xlsx", stream=BytesIO(), by=shop.maker, at=LATE
-        )
