@@ -29,7 +29,9 @@ def test_schedules_are_written_once_and_old_ones_go() -> None:
     tasks.ensure_schedules()
 
     names = Schedule.objects.order_by("name").values_list("name", flat=True)
-    assert list(names) == ["billing", "books", "expiry", "imports", "lag", "partitions", "usage"]
+    assert list(names) == [
+        "backfills", "billing", "books", "expiry", "imports", "lag", "partitions", "usage",
+    ]  # fmt: skip
 
 
 def test_the_queue_follows_its_rules() -> None:
