@@ -9,7 +9,7 @@ did it.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from time import monotonic
+from time import monotonic_ns
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -31,7 +31,7 @@ from metering.services.uploads import Upload, store_upload
 
 MAX_ATTEMPTS = 5
 _FIRST_PAUSE = timedelta(seconds=5)
-_TELL_SECONDS = 0.5
+_TELL_NANOSECONDS = 500_000_000
 _DONE = {"apply": BackfillState.APPLIED, "revert": BackfillState.REVERTED}
 _OPEN = Q(state__in=[BackfillRunState.WAITING, BackfillRunState.RUNNING])
 _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -200,12 +200,12 @@ def _close(run: BackfillRun, state: BackfillRunState, fault: str, at: datetime) 
 def telling(run: BackfillRun, now: Callable[[], datetime]) -> Iterator[Tell]:
     """Let work say how far it is: over a connection of its own, before its transaction ends."""
     aside = connection.copy()
-    told: dict[str, float] = {}  # When each step was told last: not for every chunk.
+    told: dict[str, int] = {}  # When each step was told last: not for every chunk.
 
     def tell(step: str, done: int, total: int) -> None:
-        if monotonic() - told.get(step, -_TELL_SECONDS) < _TELL_SECONDS:
+        if monotonic_ns() - told.get(step, -_TELL_NANOSECONDS) < _TELL_NANOSECONDS:
             return
-        told[step] = monotonic()
+        told[step] = monotonic_ns()
         with aside.cursor() as cursor:
             cursor.execute(
                 "UPDATE backfill_run SET step = %s, done_count = %s, total_count = %s,"
