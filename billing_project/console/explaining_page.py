@@ -41,7 +41,8 @@ def explaining_page(request: HttpRequest) -> HttpResponse:
     """Explain the events that go by what was typed: an identifier, or customer/identifier."""
     if not may_read(request):
         raise PermissionDenied
-    text = request.GET.get("q", "").strip().replace("\x00", "")[:_LENGTH]
+    given = request.GET.get("q") or request.GET.get("identifier", "")  # As the API calls it.
+    text = given.strip().replace("\x00", "")[:_LENGTH]
     answers = [_answer(told) for told in _explanations(text)] if text else []
     context: dict[str, Any] = {
         **admin.site.each_context(request),

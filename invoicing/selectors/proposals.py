@@ -1,8 +1,9 @@
 """Which credit notes should be proposed, and what a proposal consists of."""
 
 from datetime import datetime
+from decimal import Decimal
 
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.models import PolicyChange
@@ -11,6 +12,7 @@ from credits.models import BillingPeriod, RatedUsage
 from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
 from invoicing.selectors.usage import OverageState, unbilled_credits
+from metering.models import Backfill
 from metering.selectors.adjusting import adjusted_since
 
 
@@ -78,10 +80,36 @@ def overcharge_facts(state: OverageState) -> dict[str, object]:
     }
 
 
-def late_facts(line: InvoiceLine) -> dict[str, object]:
+def late_credits(line: InvoiceLine) -> Decimal:
+    """Sum the overage on a late line that was reported late, in credits, >= 0.
+
+    What was invoiced before, credited and is claimed again is no part of it, and neither is what a
+    backfill changed: somebody has approved that. A rating that carries both is the backfill's.
+    """
+    rows = RatedUsage.objects.filter(
+        pk__in=line.usage.filter(kind=LineKind.OVERAGE).values("rated_usage")
+    )
+    own = [row.overage for row in rows.order_by("id") if not _carries_backfill(row)]
+    return max(sum(own, Decimal(0)), Decimal(0))
+
+
+def _carries_backfill(row: RatedUsage) -> bool:
+    """Tell whether a backfill took effect, or was reverted, between a rating and the one before."""
+    backfills = Backfill.objects.filter(
+        customer=row.customer_id, start_at__lte=row.service_at, end_at__gt=row.service_at
+    )
+    before = RatedUsage.objects.filter(window=row.window_id, pk__lt=row.pk)
+    since = before.aggregate(last=Max("rated_at"))["last"]
+    applied, reverted = Q(applied_at__lte=row.rated_at), Q(reverted_at__lte=row.rated_at)
+    if since is not None:
+        applied, reverted = applied & Q(applied_at__gte=since), reverted & Q(reverted_at__gte=since)
+    return backfills.filter(applied | reverted).exists()
+
+
+def late_facts(late: Decimal) -> dict[str, object]:
     """Say what came late on a line."""
     return {
-        "credits_late": plain(line.quantity),
+        "credits_late": plain(late),
         "words": "Usage was reported after its period was invoiced; the rule for this customer's"
         " late events asks whether to bear it.",
     }

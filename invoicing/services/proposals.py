@@ -17,12 +17,14 @@ from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod
+from invoicing.claims import worth
 from invoicing.models import Invoice, InvoiceLine, LineKind, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
 from invoicing.selectors import overage_state
 from invoicing.selectors.proposals import (
     content_of_proposed_note,
     credits_due,
+    late_credits,
     late_facts,
     open_proposals,
     overcharge_facts,
@@ -50,8 +52,12 @@ def propose_for_late_usage(invoice: Invoice, at: datetime) -> None:
     if late_treatments({key}, at)[key] != LateTreatment.CREDIT_NOTE:
         return
     line = invoice.lines.filter(kind=LineKind.OVERAGE, amount_minor__gt=0).first()
-    if line is not None:
-        _propose(line, ProposalCause.LATE_USAGE, line.amount_minor, late_facts(line), at)
+    if line is None or line.billing_period is None:
+        return
+    late = min(late_credits(line), line.quantity)
+    amount = min(worth(late, overage_state(line.billing_period).price), line.amount_minor)
+    if amount > 0:
+        _propose(line, ProposalCause.LATE_USAGE, amount, late_facts(late), at)
 
 
 @transaction.atomic

@@ -16,6 +16,7 @@ from billing_project.kernel.backoffice.display import (
     document,
     link,
     moment,
+    moment_text,
     number,
     object_link,
     sentence,
@@ -272,6 +273,8 @@ class QuarantineRunAdmin(ReadOnlyAdmin):
         badge("kind", _KINDS),
         "words",
         "progress",
+        "fault",
+        "attempt_count",
         "closed_count",
         link("requested_by", "by"),
         "requested_at",
@@ -283,6 +286,10 @@ class QuarantineRunAdmin(ReadOnlyAdmin):
         """Show how many were tried and how many are left."""
         if run.finished_at:
             return badge_html(f"{run.tried_count:,} tried", "good")
+        if run.fault:
+            return badge_html(
+                f"failed, {run.left_count:,} left, again {moment_text(run.not_before)}", "bad"
+            )
         return badge_html(
             f"{run.tried_count:,} of {run.event_count:,}, {run.left_count:,} left", "wait"
         )

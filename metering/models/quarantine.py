@@ -105,6 +105,9 @@ class QuarantineRun(models.Model):
     done_id = models.BigIntegerField(default=0)
     tried_count = models.IntegerField(default=0)
     closed_count = models.IntegerField(default=0)
+    attempt_count = models.PositiveSmallIntegerField(default=0)  # That failed, since a chunk went.
+    not_before = models.DateTimeField(null=True, blank=True)  # Waits after a fault.
+    fault = models.TextField(blank=True, default="")
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )

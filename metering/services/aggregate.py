@@ -60,21 +60,23 @@ def aggregate_batches(*, at: datetime, limit: int = 1_000) -> int:
 
 
 def carry_idle_hours(*, at: datetime) -> int:
-    """Write the hours that passed while levels went on; return how many windows.
+    """Write the hours that passed while levels went on; return how many windows changed.
 
     Up to the last whole hour. A level that somebody else is writing is left to him.
     """
     written = 0
-    while now_written := _carry_some(at):
-        written += now_written
-    return written
+    while True:
+        carried, changed = _carry_some(at)
+        if not carried:
+            return written
+        written += changed
 
 
 @atomic_with_retries
-def _carry_some(at: datetime) -> int:
-    touched = carry_levels(at=at, limit=_LEVELS_AT_ONCE)
+def _carry_some(at: datetime) -> tuple[int, int]:
+    carried, touched = carry_levels(at=at, limit=_LEVELS_AT_ONCE)
     announce_usage(touched, at)
-    return len(touched)
+    return carried, len(touched)
 
 
 @atomic_with_retries

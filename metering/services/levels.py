@@ -107,14 +107,15 @@ def settle_levels(
     return _settle(spans, at)
 
 
-def carry_levels(*, at: datetime, limit: int) -> list[Touched]:
+def carry_levels(*, at: datetime, limit: int) -> tuple[int, list[Touched]]:
     """Write the windows of hours that passed without an event; run in a transaction.
 
     Args:
         limit: Keys at once; each is carried by at most a month.
 
     Returns:
-        The windows that were written; none: nothing waits, or others are at it.
+        The keys that were carried (none: nothing waits, or others are at it), and the windows
+        that changed: hours whose quantity rounds to nothing have none.
     """
     until = hour_of(at)
     waiting = UsageLevel.objects.filter(level__gt=0, settled_until__lt=until)
@@ -123,7 +124,7 @@ def carry_levels(*, at: datetime, limit: int) -> list[Touched]:
         Span(row.pk, row.settled_until, min(until, row.settled_until + _CARRIED_AT_ONCE))
         for row in locked[:limit]
     ]
-    return _settle(spans, at)
+    return len(spans), _settle(spans, at)
 
 
 def _span(level_id: int, level: Decimal, settled_until: datetime, hours: list[datetime]) -> Span:

@@ -5,10 +5,11 @@ progress are one transaction under the run's row lock, so that nothing is worked
 loses no more than the chunk it hit.
 """
 
-from datetime import datetime
+import logging
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
@@ -17,6 +18,10 @@ from metering.models import QuarantineRun, RunKind
 from metering.selectors.quarantine import Chosen
 from metering.services.quarantine import AT_ONCE, dismiss_quarantined, replay_rows
 from metering.services.retrying import atomic_with_retries
+
+log = logging.getLogger(__name__)
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(hours=1)
+_MOST_ATTEMPTS = 20  # Counted no further; the pause is the longest long before.
 
 
 @transaction.atomic
@@ -66,8 +71,32 @@ def advance_run(run: QuarantineRun, *, at: datetime) -> QuarantineRun:
 
 
 def advance_runs(*, at: datetime) -> int:
-    """Do one chunk of the oldest run that nobody is at; return how many rows were tried."""
-    return _advance(QuarantineRun.objects.order_by("id"), at)
+    """Do one chunk of a run that nobody is at, the oldest of those whose time has come.
+
+    A run that fails waits, each time twice as long up to an hour, with its fault on it; the others
+    go on meanwhile.
+
+    Returns:
+        How many rows were tried.
+    """
+    due = QuarantineRun.objects.filter(Q(not_before=None) | Q(not_before__lte=at))
+    for run in due.filter(finished_at=None).order_by("attempt_count", "id"):
+        try:
+            if tried := _advance(QuarantineRun.objects.filter(pk=run.pk), at):
+                return tried
+        except Exception as error:  # The edge of a task: the fault stands on the run.
+            log.exception("quarantine_run_failed", extra={"run": run.pk})
+            _postpone(run.pk, f"{type(error).__name__}: {error}"[:1000], at)
+    return 0
+
+
+@transaction.atomic
+def _postpone(run_id: int, fault: str, at: datetime) -> None:
+    run = QuarantineRun.objects.select_for_update(no_key=True).get(pk=run_id)
+    run.attempt_count = min(run.attempt_count + 1, _MOST_ATTEMPTS)
+    run.not_before = at + min(_FIRST_PAUSE * 2 ** (run.attempt_count - 1), _LONGEST_PAUSE)
+    run.fault = fault
+    run.save(update_fields=["attempt_count", "not_before", "fault"])
 
 
 @atomic_with_retries
@@ -84,7 +113,13 @@ def _advance(runs: QuerySet[QuarantineRun], at: datetime) -> int:
     run.closed_count += closed
     run.done_id = ids[-1] if ids else run.last_id
     run.finished_at = at if len(ids) < AT_ONCE else None
-    run.save(update_fields=["tried_count", "closed_count", "done_id", "finished_at"])
+    run.attempt_count, run.not_before, run.fault = 0, None, ""
+    run.save(
+        update_fields=[
+            "tried_count", "closed_count", "done_id", "finished_at", "attempt_count", "not_before",
+            "fault",
+        ]
+    )  # fmt: skip
     return len(ids)
 
 

@@ -74,12 +74,27 @@ def _open_or_worsen(lag: Decimal, at: datetime) -> None:
 
 
 def _tell(episode: LagEpisode, at: datetime) -> None:
-    """Mail the people of the settings; who claims the telling does it, a failure gives it back."""
+    """Mail the people of the settings; it is told once the mail is out, however one ends before.
+
+    A lock of the connection keeps others from telling at the same time; it ends with its holder.
+    """
     people = list(settings.ALERT_EMAILS)
     if not people:
         return
+    key = [f"lag_episode:{episode.pk}"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
+        if not cursor.fetchone()[0]:
+            return
+        try:
+            _tell_once(episode, people, at)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+
+
+def _tell_once(episode: LagEpisode, people: list[str], at: datetime) -> None:
     untold = LagEpisode.objects.filter(pk=episode.pk, told_at=None)
-    if not untold.update(told_at=at):
+    if not untold.exists():
         return
     lag = plain(episode.worst_lag_seconds.quantize(Decimal(1)))
     text = (
@@ -90,5 +105,6 @@ def _tell(episode: LagEpisode, at: datetime) -> None:
     try:
         send_mail("Billing: aggregation lags", text, None, people)
     except OSError as error:  # Refused, unreachable, timed out; smtplib's errors are OSErrors.
-        LagEpisode.objects.filter(pk=episode.pk).update(told_at=None)
         log.error("alert not sent", extra={"reason": str(error)})
+        return
+    untold.update(told_at=at)

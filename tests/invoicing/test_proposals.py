@@ -12,12 +12,16 @@ from billing_project.kernel.models import PolicyChange, PolicyStatus
 from invoicing.models import CreditNote, Invoice, ProposedCreditNote
 from invoicing.models.proposal import ProposalState
 from invoicing.selectors import overcharged_periods
+from invoicing.services.backfills import submit_backfill
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.deciding import settle_proposals
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
+from metering.events import EventInput
 from metering.models import Customer
 from metering.services.adjust import amend_event
+from metering.services.backfilling import apply_backfill
+from metering.services.backfills import Line, add_backfill_lines, start_backfill
 from revrec.services.recognise import recognise_customer
 from tests.invoicing.builders import (
     DAY,
@@ -187,6 +191,68 @@ def test_a_rule_for_late_events_asks_whether_to_bear_a_late_line(
     note = CreditNote.objects.get()
     assert (note.total_minor, note.reason) == (300, "goodwill")
     assert note.lines.get().evened_minor == 0
+    assert _findings(shop) == []
+
+
+def test_only_the_late_usage_of_a_late_line_is_asked_about(shop: Shop, invoice: Invoice) -> None:
+    """20.00 are claimed; then 3.00 come late, and 5.00 by a backfill, which was approved."""
+    a_late_policy("credit_note", START)
+    acme = Customer.objects.get()
+    use(shop, 300, START + DAY, "late", known_at=LATE)  # 3.00 late ...
+    backfill = start_backfill(
+        customer=acme, start_at=START + 3 * DAY, end_at=START + 4 * DAY,
+        reason="the collector lost some", by=shop.maker, at=LATE,
+    )  # fmt: skip
+    lost = EventInput(
+        event_name="llm_request", identifier="lost", customer="acme", timestamp=START + 3 * DAY,
+        properties={"model": "small", "output_tokens": "500"},
+    )  # fmt: skip
+    add_backfill_lines(backfill=backfill, lines=[Line(1, lost)], by=shop.maker, at=LATE)
+    change = submit_backfill(backfill=backfill, by=shop.maker, at=LATE).policy_change
+    approve(change=change, by=shop.approver, reason="measured", at=LATE)
+    apply_backfill(backfill=backfill, by=shop.maker, at=LATE)
+    rate(shop, "acme", LATE)  # ... and 5.00 by the backfill: 8.00 on the further invoice.
+
+    _bill(shop, LATE)
+
+    line = Invoice.objects.latest("id").lines.get(kind="overage")
+    assert (line.quantity, line.amount_minor) == (Decimal(800), 800)
+    assert _open() == [("late_usage", 300)]
+    assert ProposedCreditNote.objects.get().facts["credits_late"] == "300"
+    assert _findings(shop) == []
+
+
+def test_what_is_claimed_again_is_not_asked_about(shop: Shop, invoice: Invoice) -> None:
+    """20.00 claimed; 10.00 cancelled, credited, and reported again with 3.00 of late usage."""
+    a_late_policy("credit_note", START)
+    issue_credit_note(
+        invoice=invoice, lines=[(invoice.lines.get(position=1), 500)], reason="billing_error",
+        memo="", key="by hand", by=shop.worker, at=LATE,
+    )  # fmt: skip
+    cancel(shop, "req-2", LATE)  # 10.00 too much: 5.00 of it were conceded already.
+    _work(shop)
+    _approve(shop)
+    _work(shop)
+    backfill = start_backfill(
+        customer=Customer.objects.get(), start_at=START + 2 * DAY, end_at=START + 3 * DAY,
+        reason="it did happen", by=shop.maker, at=LATE,
+    )  # fmt: skip
+    again = EventInput(
+        event_name="llm_request", identifier="req-2", customer="acme", timestamp=START + 2 * DAY,
+        properties={"model": "small", "output_tokens": "1000"},
+    )  # fmt: skip
+    add_backfill_lines(backfill=backfill, lines=[Line(1, again)], by=shop.maker, at=LATE)
+    change = submit_backfill(backfill=backfill, by=shop.maker, at=LATE).policy_change
+    approve(change=change, by=shop.approver, reason="measured", at=LATE)
+    apply_backfill(backfill=backfill, by=shop.maker, at=LATE)
+    rate(shop, "acme", LATE)
+    use(shop, 300, START + DAY, "late", known_at=LATE)
+
+    _bill(shop, LATE)
+
+    line = Invoice.objects.latest("id").lines.get(kind="overage")
+    assert line.amount_minor > 300
+    assert _open() == [("late_usage", 300)]
     assert _findings(shop) == []
 
 

@@ -1,7 +1,8 @@
 """Work on whole groups: in chunks, counted once, whoever and however many work on it."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -60,6 +61,43 @@ def test_what_stays_open_is_tried_once_in_a_run(engineer: User, at: datetime) ->
     assert tried == [3, 1, 0]
     assert (run.closed_count, run.left_count) == (0, 0)
     assert QuarantinedEvent.objects.filter(state="open").count() == 4
+
+
+def test_a_run_that_fails_waits_and_the_others_go_on(
+    engineer: User, at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _wait(at, 2)
+    send(at, an_event("other", customer="somebody"))
+    first = start_run(kind="replay", **UNKNOWN, by=engineer, at=at)
+    second = start_run(
+        kind="replay", reason="unknown_customer", missing="somebody", by=engineer, at=at
+    )
+    work = quarantine_runs._work
+
+    def fail_first(run: QuarantineRun, *more: Any) -> int:
+        if run.pk == first.pk:
+            raise RuntimeError("out of order")
+        return work(run, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quarantine_runs, "_work", fail_first)
+        pauses = []
+        now = at
+        for _ in range(3):
+            advance_runs(at=now)
+            first.refresh_from_db()
+            assert first.not_before is not None
+            pauses.append((first.not_before - now).seconds)
+            now = first.not_before
+        assert advance_runs(at=now - timedelta(seconds=1)) == 0  # Its time has not come.
+
+    second.refresh_from_db()
+    assert second.finished_at == at
+    assert pauses == [5, 10, 20]
+    assert (first.fault, first.attempt_count) == ("RuntimeError: out of order", 3)
+    assert advance_runs(at=now) == 2
+    first.refresh_from_db()
+    assert (first.fault, first.attempt_count, first.finished_at) == ("", 0, now)
 
 
 def test_a_double_click_asks_for_one_run(engineer: User, at: datetime) -> None:

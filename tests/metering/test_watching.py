@@ -90,6 +90,24 @@ def test_a_mail_that_fails_is_sent_by_the_next_look(
     assert len(mail.outbox) == 1
 
 
+def test_who_dies_while_sending_leaves_it_to_the_next_look(
+    waiting: None, at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*args: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailBackend, "send_messages", die)
+        with pytest.raises(KeyboardInterrupt):
+            watch_lag(at=at + 100 * SECOND)
+    assert LagEpisode.objects.get().told_at is None
+
+    watch_lag(at=at + 160 * SECOND)
+
+    assert LagEpisode.objects.get().told_at == at + 160 * SECOND
+    assert len(mail.outbox) == 1
+
+
 def test_somebody_puts_a_name_to_it_once(
     waiting: None, engineer: User, support: User, at: datetime
 ) -> None:
