@@ -49,9 +49,26 @@ def chart_data(rows: Iterable[Row], days: Sequence[date], series_limit: int = 8)
     return json.dumps({"labels": [f"{day:%b %d}" for day in days], "datasets": datasets})
 
 
-def chart_options() -> str:
-    """Write the options that every chart of the home page shares."""
-    axis = {"grid": {"tickWidth": 0}, "border": {"width": 0}, "stacked": True}
+def bars(labels: Sequence[str], series: Sequence[tuple[str, Sequence[Decimal | None]]]) -> str:
+    """Write series as bars beside each other; None leaves a bar out.
+
+    Args:
+        series: Name and an amount for each label.
+    """
+    datasets = [
+        {
+            "label": name,
+            "data": [None if amount is None else f"{amount:f}" for amount in amounts],
+            "backgroundColor": COLOURS[i % len(COLOURS)],
+        }
+        for i, (name, amounts) in enumerate(series)
+    ]
+    return json.dumps({"labels": list(labels), "datasets": datasets})
+
+
+def chart_options(*, is_stacked: bool = True) -> str:
+    """Write the options that all charts share."""
+    axis = {"grid": {"tickWidth": 0}, "border": {"width": 0}, "stacked": is_stacked}
     ticks = {"color": _GREY, "maxTicksLimit": 8, "maxRotation": 0}
     return json.dumps(
         {

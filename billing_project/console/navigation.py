@@ -20,7 +20,12 @@ _GROUPS = (
     ("Worker", ("django_q",)),
 )
 # Pages that stand above an app's tables: title, icon, name of the address.
-_ABOVE = {"credits": (("Unrated usage", "money_off", "console:unrated"),)}
+_ABOVE = {
+    "credits": (
+        ("Burn table", "local_fire_department", "console:burn_table"),
+        ("Unrated usage", "money_off", "console:unrated"),
+    )
+}
 # In the order of the sidebar; what is not named comes last.
 _ICONS = {
     "customer": "groups",

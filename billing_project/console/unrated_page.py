@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_safe
 from billing_project.console.navigation import may_read
 from billing_project.kernel.backoffice.display import moment_text, number_text, object_url
 from billing_project.kernel.backoffice.related import list_url
-from credits.models import BillingPeriod, CreditPolicy, RateCard, UnratedEpisode
+from credits.models import BillingPeriod, CreditPolicy, UnratedEpisode
 from credits.selectors.unrated import (
     MOST_WINDOWS,
     Reason,
@@ -89,7 +90,7 @@ def banner() -> dict[str, Any]:
         "unrated_names": names[:3],
         "unrated_more": len(names) > 3,
         "unrated_url": reverse("console:unrated"),
-        "rate_cards_url": list_url(RateCard, {}),
+        "burn_table_url": reverse("console:burn_table"),
     }
 
 
@@ -133,7 +134,8 @@ def _first_customers(group: UnratedGroup) -> list[int]:
 def _remedy_url(group: UnratedGroup) -> str:
     match group.reason:
         case Reason.NO_RATE:
-            return list_url(RateCard, {})
+            wanted = {"model": group.model} if group.model else {}
+            return f"{reverse('console:burn_table')}?{urlencode(wanted)}"
         case Reason.NO_PERIOD:
             return list_url(BillingPeriod, {})
         case Reason.NO_BURN_ORDER:

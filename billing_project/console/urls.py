@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import path
 
 from billing_project.console.books import books_page
+from billing_project.console.burn_table_page import burn_table_page
 from billing_project.console.explaining_page import explaining_page
 from billing_project.console.lineage_page import lineage_page
 from billing_project.console.near_duplicates_page import near_duplicates_page
@@ -14,6 +15,7 @@ urlpatterns = [
     path("lineage/", admin.site.admin_view(lineage_page), name="lineage"),
     path("why/", admin.site.admin_view(explaining_page), name="why"),
     path("near-duplicates/", admin.site.admin_view(near_duplicates_page), name="near_duplicates"),
+    path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),
     path("unrated/", admin.site.admin_view(unrated_page), name="unrated"),
     path("books/", admin.site.admin_view(books_page), name="books"),
 ]

@@ -64,7 +64,7 @@ def own_pages() -> list[str]:
     """List the console's pages and every list."""
     names = (
         *("admin:index", "console:lineage", "console:books"),
-        *("console:why", "console:near_duplicates", "console:unrated"),
+        *("console:why", "console:near_duplicates", "console:unrated", "console:burn_table"),
     )
     return [*(reverse(name) for name in names), *(list_of(model) for model, _ in pages())]
 

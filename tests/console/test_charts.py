@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_project.console.charts import COLOURS, Row, chart_data, chart_options, days_until
+from billing_project.console.charts import COLOURS, Row, bars, chart_data, chart_options, days_until
 
 LAST = date(2026, 11, 20)
 DAYS = days_until(LAST, 3)
@@ -74,3 +74,15 @@ def test_no_amount_is_lost(rows: list[Row]) -> None:
     shown = sum(Decimal(text) for series in datasets for text in series["data"])
     assert shown == sum(amount for _, _, amount in rows)
     assert len(datasets) <= len(COLOURS)
+
+
+def test_bars_stand_beside_each_other_and_leave_gaps() -> None:
+    text = bars(
+        ["small", "big"], [("supplier", [Decimal("5E-1"), None]), ("v1", [Decimal(0), Decimal(0)])]
+    )
+
+    first, second = json.loads(text)["datasets"]
+    assert (first["label"], first["data"]) == ("supplier", ["0.5", None])
+    assert second["data"] == ["0", "0"]
+    assert first["backgroundColor"] != second["backgroundColor"]
+    assert json.loads(chart_options(is_stacked=False))["scales"]["y"]["stacked"] is False

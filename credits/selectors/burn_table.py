@@ -1,0 +1,170 @@
+"""Rates beside what was used: for each meter and dimensions, what a version charges a unit."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Exists, OuterRef, Sum
+
+from billing_project.kernel.canonical import canonical_json
+from credits.models import (
+    BillingPeriod,
+    CreditGrant,
+    GrantCategory,
+    Rate,
+    RateCard,
+    RateCardVersion,
+)
+from credits.rating import AmbiguousRate, RateOption, match_rate
+from credits.selectors.supplier_rates import dearest_at
+from credits.supplier_prices import TokenKind, token_kind_of
+from metering.models import Meter, UsageWindow
+
+MOST_ROWS = 500
+
+
+@dataclass(frozen=True)
+class RateFound:
+    """The rate of one version for a row.
+
+    `credits_a_unit` is exact for a price per unit; of another pricing model it is the average over
+    the quantity in traffic, or over one unit where there is none.
+    """
+
+    rate: Rate
+    credits_a_unit: Decimal
+    is_average: bool
+
+
+@dataclass(frozen=True)
+class BurnRow:
+    """One meter and dimensions: a rate of a version, or a combination seen in traffic."""
+
+    meter: Meter
+    dimensions: dict[str, str]
+    token_kind: TokenKind | None
+    quantity: Decimal  # Used since the table's start; 0 for a rate nobody used.
+    found: tuple[RateFound | None, ...]  # For each version, in their order.
+    supplier_price: Decimal | None  # Major units a unit of the meter.
+    supplier: str
+
+    @property
+    def model(self) -> str:
+        """The model, "" where the row is of any model."""
+        return self.dimensions.get("model", "")
+
+    @property
+    def is_used(self) -> bool:
+        """Tell whether the combination is in traffic."""
+        return self.quantity > 0
+
+
+@dataclass(frozen=True)
+class BurnTable:
+    """The rows by meter and dimensions; `is_cut` where there are more."""
+
+    rows: tuple[BurnRow, ...]
+    is_cut: bool
+
+
+def burn_table(
+    card: RateCard,
+    versions: Sequence[RateCardVersion],
+    currency: str,
+    since: datetime,
+    at: datetime,
+) -> BurnTable:
+    """List every rate of the versions and every combination that the card's customers used.
+
+    Args:
+        versions: Of the card, one or two to compare.
+        currency: In which suppliers' prices are looked up.
+        since: Where the traffic begins.
+    """
+    by_version = [_rates_by_meter(version) for version in versions]
+    used = _traffic(card, since, at)
+    keys = {key for rates in by_version for key in _keys(rates)} | set(used)
+    meters = {meter.code: meter for meter in Meter.objects.all()}
+    prices = dearest_at(at, currency)
+    rows = []
+    for code, text in sorted(keys, key=_place)[:MOST_ROWS]:
+        dimensions, quantity = _read(text), used.get((code, text), Decimal(0))
+        kind = token_kind_of(code, dimensions)
+        price = prices.get((dimensions.get("model", ""), kind.value if kind else ""))
+        rows.append(
+            BurnRow(
+                meter=meters[code],
+                dimensions=dimensions,
+                token_kind=kind,
+                quantity=quantity,
+                found=tuple(_found(rates.get(code, ()), dimensions) for rates in by_version),
+                supplier_price=price.unit_price if price else None,
+                supplier=price.supplier if price else "",
+            )
+        )
+    return BurnTable(tuple(rows), len(keys) > MOST_ROWS)
+
+
+def paid_grants(card: RateCard, currency: str) -> list[tuple[int, Decimal]]:
+    """List (price in minor units, credits) of the grants of a card's unit that were paid for."""
+    grants = CreditGrant.objects.filter(
+        pricing_unit_id=card.pricing_unit_id,
+        currency=currency,
+        category=GrantCategory.PAID,
+        price_minor__gt=0,
+    )
+    return list(grants.values_list("price_minor", "amount"))
+
+
+def _rates_by_meter(version: RateCardVersion) -> dict[str, list[Rate]]:
+    rates: dict[str, list[Rate]] = {}
+    for rate in version.rates.order_by("pk"):
+        rates.setdefault(rate.meter_code, []).append(rate)
+    return rates
+
+
+def _keys(rates: Mapping[str, Sequence[Rate]]) -> Iterable[tuple[str, str]]:
+    return ((code, canonical_json(rate.dimensions)) for code, of in rates.items() for rate in of)
+
+
+def _place(key: tuple[str, str]) -> tuple[str, str, str]:
+    """Sort by model, then by meter; rows of any model come first."""
+    code, text = key
+    return _read(text).get("model", ""), code, text
+
+
+def _traffic(card: RateCard, since: datetime, at: datetime) -> dict[tuple[str, str], Decimal]:
+    """Sum what customers of the card used, by meter and dimensions."""
+    on_card = BillingPeriod.objects.filter(
+        customer_id=OuterRef("customer_id"), rate_card_id=card.base_id or card.pk, end_at__gt=since
+    )
+    windows = UsageWindow.objects.filter(Exists(on_card), start_at__gte=since, start_at__lt=at)
+    if card.customer_id is not None:
+        windows = windows.filter(customer_id=card.customer_id)
+    rows = windows.values_list("meter__code", "dimensions").annotate(Sum("quantity")).order_by()
+    found: dict[tuple[str, str], Decimal] = {}
+    for code, dimensions, quantity in rows:
+        key = (code, canonical_json(dimensions))
+        found[key] = found.get(key, Decimal(0)) + quantity
+    return found
+
+
+def _found(rates: Sequence[Rate], dimensions: dict[str, str]) -> RateFound | None:
+    """Find the rate that prices such usage; a row of a rate is usage with just its dimensions."""
+    try:
+        match = match_rate(
+            [RateOption(rate.pk, rate.dimensions, rate.unit_price) for rate in rates], dimensions
+        )
+    except AmbiguousRate:
+        return None
+    if match is None:
+        return None
+    rate = next(rate for rate in rates if rate.pk == match.id)
+    return RateFound(rate, rate.unit_price, is_average=False)
+
+
+def _read(text: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(text)
+    return found

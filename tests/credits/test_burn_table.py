@@ -1,0 +1,69 @@
+"""Rows of the burn table: every rate, and all that the card's customers used."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from credits.models import RateCardVersion
+from credits.selectors.burn_table import BurnRow, burn_table
+from credits.services.supplier_rates import record_supplier_rates
+from credits.supplier_prices import SupplierPrice, TokenKind
+from tests.credits.builders import NOVEMBER, Shop, make_customer, rate
+
+pytestmark = pytest.mark.django_db
+
+
+def rows(shop: Shop, *versions: RateCardVersion, at: datetime) -> dict[tuple[str, str], BurnRow]:
+    table = burn_table(shop.card, versions, currency="USD", since=at - timedelta(days=30), at=at)
+    return {(row.meter.code, row.model): row for row in table.rows}
+
+
+def charges(row: BurnRow) -> list[Decimal | None]:
+    return [found.credits_a_unit if found else None for found in row.found]
+
+
+def test_rates_and_traffic_share_a_table_and_versions_stand_beside_each_other(shop: Shop) -> None:
+    one = shop.version([rate("input", "0.5", model="small"), rate("output", "2")], NOVEMBER.start
+                       + timedelta(days=1))  # fmt: skip
+    two = shop.proposed([rate("input", "0.4", model="small"), rate("input", "9", model="big")],
+                        NOVEMBER.start + timedelta(days=2))  # fmt: skip
+    shop.use(input="3")
+    shop.use(output="4", model="next")
+
+    found = rows(shop, one, two, at=shop.at)
+
+    assert {key: (row.quantity, charges(row)) for key, row in found.items()} == {
+        ("input", "small"): (Decimal(3), [Decimal("0.5"), Decimal("0.4")]),
+        ("input", "big"): (Decimal(0), [None, Decimal(9)]),
+        ("output", ""): (Decimal(0), [Decimal(2), None]),
+        # No rate names it: the one for any model prices it in the first version.
+        ("output", "next"): (Decimal(4), [Decimal(2), None]),
+    }
+
+
+def test_usage_of_others_and_of_longer_ago_is_not_traffic(shop: Shop) -> None:
+    version = shop.version([rate("input", "1", model="x")], NOVEMBER.start + timedelta(days=1))
+    shop.use(shop.at - timedelta(days=31), input="3", model="old")
+    beta = Shop(
+        make_customer("beta", shop.maker, shop.at),
+        shop.unit, shop.card, shop.maker, shop.approver, shop.at,
+    )  # fmt: skip
+    beta.use(input="3", model="unsubscribed")
+
+    assert set(rows(shop, version, at=shop.at)) == {("input", "x")}
+
+
+def test_the_supplier_s_price_stands_beside_its_model_and_kind(shop: Shop) -> None:
+    version = shop.version([rate("input", "1", model="small"), rate("output", "1", model="small")],
+                           NOVEMBER.start + timedelta(days=1))  # fmt: skip
+    record_supplier_rates(
+        prices=[SupplierPrice("acme", "small", TokenKind.INPUT, Decimal("0.000005"))],
+        currency="USD", effective_at=shop.at, source="list", by=shop.maker, at=shop.at,
+    )  # fmt: skip
+
+    found = rows(shop, version, at=shop.at)
+
+    priced = found["input", "small"]
+    assert (priced.supplier_price, priced.supplier) == (Decimal("0.000005"), "acme")
+    assert found["output", "small"].supplier_price is None
