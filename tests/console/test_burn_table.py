@@ -24,7 +24,7 @@ from tests.console.chain import USED_AT
 from tests.invoicing.builders import START, Shop, open_shop, subscribed, use, words
 
 pytestmark = pytest.mark.django_db
-MILLION = 1_000_000
+MILLION = Decimal(1_000_000)
 
 
 @pytest.fixture
