@@ -22,7 +22,7 @@ from billing_project.kernel.rest.fields import (
 )
 from billing_project.kernel.rest.views import ApiView
 from credits.models import CreditGrant, GrantCategory, LedgerTransaction, PricingUnit
-from credits.selectors import UnitBalance, balance, ledger_history, rating_state
+from credits.selectors import UnitBalance, balance_now, ledger_history, rating_state
 from credits.services.grants import MAX_PRIORITY, expire_grant, issue_grant, void_grant
 from metering.models import Customer, Workspace
 from metering.selectors.customers import customer_named
@@ -177,14 +177,14 @@ class BalanceView(ApiView):
 
     @extend_schema(parameters=[BalanceQuery], responses=BalanceSerializer)
     def get(self, request: Request, external_id: str) -> Response:
-        """Fold the ledger."""
+        """Say what is left; the ledger's past is not read."""
         customer = customer_named(external_id)
         workspace = _workspace(customer, self.valid_query(BalanceQuery).get("workspace"))
         as_of, lag_seconds = rating_state(clock.now())
         found = {
             "customer": customer.external_id,
             "workspace": workspace and workspace.external_id,
-            "balances": balance(customer, clock.now(), workspace),  # Later than its claim.
+            "balances": balance_now(customer, clock.now(), workspace),  # Later than its claim.
             "as_of": as_of,
             "lag_seconds": lag_seconds,
         }

@@ -1,10 +1,15 @@
-"""A customer's credits: always the fold over the ledger, now and at any instant of the past."""
+"""A customer's credits: the fold over the ledger, at any instant of the past.
 
+For now the guarded column has the same sum, however long the ledger is; `check_books` compares.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from credits.models import CreditGrant, LedgerTransaction
 from metering.models import Customer, Workspace
@@ -49,13 +54,24 @@ def balance(
         One balance for each pricing unit that the customer ever had credits of, by code.
     """
     sums = _credits_by_grant(customer, at)
-    grants = CreditGrant.objects.filter(pk__in=sums).select_related("pricing_unit")
-    if workspace is not None:
-        grants = grants.filter(Q(workspace=None) | Q(workspace=workspace))
-    by_unit: dict[str, list[CreditGrant]] = {}
-    for grant in grants.order_by("expires_at", "pk"):
-        by_unit.setdefault(grant.pricing_unit.code, []).append(grant)
-    return [_unit_balance(code, by_unit[code], sums, at) for code in sorted(by_unit)]
+    grants = CreditGrant.objects.filter(pk__in=sums)
+    return _balances(_of_workspace(grants, workspace), sums, at)
+
+
+def balance_now(
+    customer: Customer, at: datetime, workspace: Workspace | None = None
+) -> list[UnitBalance]:
+    """Return what a customer has, in one query that reads no past; otherwise as `balance`.
+
+    Args:
+        at: Now; what is recorded meanwhile counts, what takes effect later does not.
+    """
+    grants = CreditGrant.objects.filter(customer=customer, effective_at__lte=at)
+    grants = _of_workspace(grants, workspace).annotate(
+        now=F("remaining") - Coalesce(Subquery(_credits_ahead(at)), _ZERO)
+    )
+    found = list(grants)
+    return _balances(found, {grant.pk: grant.now for grant in found}, at)
 
 
 def ledger_history(
@@ -79,8 +95,34 @@ def _credits_by_grant(customer: Customer, at: datetime) -> dict[int, Decimal]:
     return dict(rows.order_by().values_list("grant_id").annotate(total=Sum("credits")))
 
 
+def _credits_ahead(at: datetime) -> QuerySet[LedgerTransaction, Decimal]:
+    """Sum what moves a grant only after an instant; nothing does so before the grant itself."""
+    rows = LedgerTransaction.objects.filter(
+        customer=OuterRef("customer"), grant=OuterRef("pk"), effective_at__gt=at
+    ).order_by()
+    return rows.values("grant").annotate(total=Sum("credits")).values_list("total", flat=True)
+
+
+def _of_workspace(
+    grants: QuerySet[CreditGrant], workspace: Workspace | None
+) -> QuerySet[CreditGrant]:
+    grants = grants.select_related("pricing_unit").order_by("expires_at", "pk")
+    if workspace is None:
+        return grants
+    return grants.filter(Q(workspace=None) | Q(workspace=workspace))
+
+
+def _balances(
+    grants: Iterable[CreditGrant], sums: Mapping[int, Decimal], at: datetime
+) -> list[UnitBalance]:
+    by_unit: dict[str, list[CreditGrant]] = {}
+    for grant in grants:
+        by_unit.setdefault(grant.pricing_unit.code, []).append(grant)
+    return [_unit_balance(code, by_unit[code], sums, at) for code in sorted(by_unit)]
+
+
 def _unit_balance(
-    code: str, grants: list[CreditGrant], sums: dict[int, Decimal], at: datetime
+    code: str, grants: list[CreditGrant], sums: Mapping[int, Decimal], at: datetime
 ) -> UnitBalance:
     alive = [grant for grant in grants if grant.expires_at is None or grant.expires_at > at]
     expiring = [
