@@ -28,6 +28,10 @@ _WAITING = """
 SELECT object_id, CASE WHEN bool_and(parts IS NOT NULL) THEN sum(jsonb_array_length(parts)) END
 FROM outbox_message WHERE topic = %s GROUP BY object_id ORDER BY min(created_at), object_id
 """
+_OLDEST = """
+SELECT min(created_at) FROM outbox_message
+WHERE topic = %(topic)s AND (%(object)s::bigint IS NULL OR object_id = %(object)s)
+"""
 _TAKE_PARTS = """
 WITH taken AS (
     DELETE FROM outbox_message
@@ -92,8 +96,7 @@ def oldest(topic: str, object_id: int | None = None) -> datetime | None:
     Args:
         object_id: Looks at the notes of one object only.
     """
-    notes = OutboxMessage.objects.filter(topic=topic)
-    if object_id is not None:
-        notes = notes.filter(object_id=object_id)
-    at: datetime | None = notes.aggregate(oldest=Min("created_at"))["oldest"]
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST, {"topic": topic, "object": object_id})
+        at: datetime | None = cursor.fetchone()[0]
     return at

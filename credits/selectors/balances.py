@@ -3,19 +3,29 @@
 For now the guarded column has the same sum, however long the ledger is; `check_books` compares.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce
+from django.db import connection
+from django.db.models import Q, QuerySet, Sum
 
 from credits.models import CreditGrant, LedgerTransaction
 from metering.models import Customer, Workspace
 
 EXPIRING_SOON = timedelta(days=30)
 _ZERO = Decimal(0)
+# What moves a grant only later is taken off again; nothing moves it before it is in force.
+_LEFT_NOW = """
+SELECT g.id, u.code, g.expires_at, g.remaining - coalesce((
+    SELECT sum(l.credits) FROM ledger_transaction l
+    WHERE l.customer_id = g.customer_id AND l.grant_id = g.id AND l.effective_at > %(at)s), 0)
+FROM credit_grant g JOIN pricing_unit u ON u.id = g.pricing_unit_id
+WHERE g.customer_id = %(customer)s AND g.effective_at <= %(at)s
+  AND (%(workspace)s::bigint IS NULL OR g.workspace_id IS NULL OR g.workspace_id = %(workspace)s)
+ORDER BY g.expires_at, g.id
+"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,16 @@ class UnitBalance:
     expiring: tuple[Expiring, ...]
 
 
+@dataclass(frozen=True)
+class _Left:
+    """What one grant has left at an instant."""
+
+    id: int
+    pricing_unit: str
+    expires_at: datetime | None
+    credits: Decimal
+
+
 def balance(
     customer: Customer, at: datetime, workspace: Workspace | None = None
 ) -> list[UnitBalance]:
@@ -54,8 +74,11 @@ def balance(
         One balance for each pricing unit that the customer ever had credits of, by code.
     """
     sums = _credits_by_grant(customer, at)
-    grants = CreditGrant.objects.filter(pk__in=sums)
-    return _balances(_of_workspace(grants, workspace), sums, at)
+    grants = CreditGrant.objects.filter(pk__in=sums).order_by("expires_at", "pk")
+    if workspace is not None:
+        grants = grants.filter(Q(workspace=None) | Q(workspace=workspace))
+    rows = grants.values_list("pk", "pricing_unit__code", "expires_at")
+    return _balances([_Left(*row, sums[row[0]]) for row in rows], at)
 
 
 def balance_now(
@@ -66,12 +89,14 @@ def balance_now(
     Args:
         at: Now; what is recorded meanwhile counts, what takes effect later does not.
     """
-    grants = CreditGrant.objects.filter(customer=customer, effective_at__lte=at)
-    grants = _of_workspace(grants, workspace).annotate(
-        now=F("remaining") - Coalesce(Subquery(_credits_ahead(at)), _ZERO)
-    )
-    found = list(grants)
-    return _balances(found, {grant.pk: grant.now for grant in found}, at)
+    words: dict[str, int | datetime | None] = {
+        "customer": customer.pk,
+        "workspace": workspace.pk if workspace else None,
+        "at": at,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_LEFT_NOW, words)
+        return _balances([_Left(*row) for row in cursor.fetchall()], at)
 
 
 def ledger_history(
@@ -95,47 +120,24 @@ def _credits_by_grant(customer: Customer, at: datetime) -> dict[int, Decimal]:
     return dict(rows.order_by().values_list("grant_id").annotate(total=Sum("credits")))
 
 
-def _credits_ahead(at: datetime) -> QuerySet[LedgerTransaction, Decimal]:
-    """Sum what moves a grant only after an instant; nothing does so before the grant itself."""
-    rows = LedgerTransaction.objects.filter(
-        customer=OuterRef("customer"), grant=OuterRef("pk"), effective_at__gt=at
-    ).order_by()
-    return rows.values("grant").annotate(total=Sum("credits")).values_list("total", flat=True)
-
-
-def _of_workspace(
-    grants: QuerySet[CreditGrant], workspace: Workspace | None
-) -> QuerySet[CreditGrant]:
-    grants = grants.select_related("pricing_unit").order_by("expires_at", "pk")
-    if workspace is None:
-        return grants
-    return grants.filter(Q(workspace=None) | Q(workspace=workspace))
-
-
-def _balances(
-    grants: Iterable[CreditGrant], sums: Mapping[int, Decimal], at: datetime
-) -> list[UnitBalance]:
-    by_unit: dict[str, list[CreditGrant]] = {}
+def _balances(grants: Iterable[_Left], at: datetime) -> list[UnitBalance]:
+    by_unit: dict[str, list[_Left]] = {}
     for grant in grants:
-        by_unit.setdefault(grant.pricing_unit.code, []).append(grant)
-    return [_unit_balance(code, by_unit[code], sums, at) for code in sorted(by_unit)]
+        by_unit.setdefault(grant.pricing_unit, []).append(grant)
+    return [_unit_balance(code, by_unit[code], at) for code in sorted(by_unit)]
 
 
-def _unit_balance(
-    code: str, grants: list[CreditGrant], sums: Mapping[int, Decimal], at: datetime
-) -> UnitBalance:
+def _unit_balance(code: str, grants: list[_Left], at: datetime) -> UnitBalance:
     alive = [grant for grant in grants if grant.expires_at is None or grant.expires_at > at]
     expiring = [
-        Expiring(grant.pk, sums[grant.pk], grant.expires_at)
+        Expiring(grant.id, grant.credits, grant.expires_at)
         for grant in alive
-        if grant.expires_at is not None
-        and grant.expires_at <= at + EXPIRING_SOON
-        and sums[grant.pk]
+        if grant.expires_at is not None and grant.expires_at <= at + EXPIRING_SOON and grant.credits
     ]
     return UnitBalance(
         pricing_unit=code,
-        ledger=sum((sums[grant.pk] for grant in grants), _ZERO),
+        ledger=sum((grant.credits for grant in grants), _ZERO),
         held=_ZERO,
-        available=sum((sums[grant.pk] for grant in alive), _ZERO),
+        available=sum((grant.credits for grant in alive), _ZERO),
         expiring=tuple(expiring),
     )

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.keys import live_key_ids
+from billing_project.kernel.keys import live_key_ids, remembered_api_key
 from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import REVOKED, ApiKeyAuthentication
 from billing_project.kernel.rest.errors import PROBLEM_TYPE, problem
@@ -129,7 +129,7 @@ class EventsView(ApiView):
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Reports come often: their key is remembered, and asked for again as they are stored."""
         if self.request is not None and self.request.method == "POST":
-            return [ApiKeyAuthentication(from_memory=True)]
+            return [ApiKeyAuthentication(remembered_api_key)]
         return super().get_authenticators()
 
     @extend_schema(parameters=[EventQuerySerializer], responses=StoredEventSerializer(many=True))

@@ -12,6 +12,11 @@ SELECT external_id, id FROM customer WHERE external_id = ANY(%(names)s::text[])
 UNION ALL
 SELECT external_id, customer_id FROM customer_alias WHERE external_id = ANY(%(names)s::text[])
 """
+_NAMED = """
+SELECT c.* FROM customer c WHERE c.id = coalesce(
+    (SELECT id FROM customer WHERE external_id = %(name)s),
+    (SELECT customer_id FROM customer_alias WHERE external_id = %(name)s))
+"""
 
 
 def customer_ids(external_ids: Iterable[str]) -> dict[str, int]:
@@ -28,7 +33,6 @@ def customer_named(external_id: str) -> Customer:
     Raises:
         NotFound: nobody is called so.
     """
-    customer_id = customer_ids([external_id]).get(external_id)
-    if customer_id is None:
-        raise NotFound(f"no customer is called {external_id}", code="unknown_customer")
-    return Customer.objects.get(pk=customer_id)
+    for customer in Customer.objects.raw(_NAMED, {"name": external_id}):
+        return customer
+    raise NotFound(f"no customer is called {external_id}", code="unknown_customer")

@@ -4,10 +4,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import Min
+from django.db import connection
 
-from metering.models import EventBatch, LagEpisode
+from metering.models import LagEpisode
 
+_OLDEST = "SELECT min(received_at) FROM event_batch WHERE aggregated_at IS NULL"
 _MICROSECOND = Decimal(1).scaleb(-6)
 
 
@@ -20,8 +21,9 @@ class AggregationState(NamedTuple):
 
 def aggregation_state(at: datetime) -> AggregationState:
     """Return since when events wait; nothing waits: as of now, no lag."""
-    waiting = EventBatch.objects.filter(aggregated_at__isnull=True)
-    oldest: datetime | None = waiting.aggregate(oldest=Min("received_at"))["oldest"]
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST)
+        oldest: datetime | None = cursor.fetchone()[0]
     as_of = at if oldest is None else min(oldest, at)
     lag = at - as_of
     seconds = lag.days * 86_400 + lag.seconds + lag.microseconds * _MICROSECOND

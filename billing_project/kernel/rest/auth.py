@@ -1,5 +1,6 @@
 """Who asks, and what their key allows."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from billing_project.kernel.keys import find_api_key, remembered_api_key
+from billing_project.kernel.keys import find_api_key
 from billing_project.kernel.models import ApiKey, User
 
 if TYPE_CHECKING:
@@ -21,12 +22,11 @@ ADMIN = "admin"  # The scope that includes every other.
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer abk_...`; the user is the key's service user.
 
-    With `from_memory` a token that was seen before costs no query; the view then makes sure that
-    its key is still live.
+    A view that is asked often may name another way to find the key than to read it each time.
     """
 
-    def __init__(self, *, from_memory: bool = False) -> None:
-        self.find = remembered_api_key if from_memory else find_api_key
+    def __init__(self, find: Callable[[str], ApiKey | None] = find_api_key) -> None:
+        self.find = find
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         """Return the key's user and the key, or None where no credentials came.
