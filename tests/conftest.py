@@ -104,6 +104,12 @@ def approver(db: None) -> User:
 
 
 @pytest.fixture
+def lawyer(db: None) -> User:
+    """Return somebody of legal: the second approver where a kind asks for one."""
+    return _person("lea.legal", "legal")
+
+
+@pytest.fixture
 def engineer(db: None) -> User:
     """Return an engineer."""
     return _person("eli.engineer", "engineering")

@@ -177,7 +177,7 @@ def revenue_by_day(start_on: date, end_on: date) -> list[Row]:
 def changes_to_decide(limit: int = 6) -> list[PolicyChange]:
     """List the policy changes that wait for a decision, the oldest first."""
     return list(
-        PolicyChange.objects.filter(status=PolicyStatus.PROPOSED)
+        PolicyChange.objects.filter(status=PolicyStatus.SUBMITTED)
         .select_related("proposed_by")
         .defer("content")
         .order_by("id")[:limit]

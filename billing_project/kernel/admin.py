@@ -5,18 +5,29 @@ from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from billing_project.kernel import approvals, keys
+from billing_project.kernel import approvals, drafts, keys
+from billing_project.kernel.approvals import waiting_for
 from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge, document, link, moment, pairs
 from billing_project.kernel.backoffice.forms import ReasonForm
-from billing_project.kernel.backoffice.policies import DecisionForm, difference_html, why_not
+from billing_project.kernel.backoffice.policies import (
+    POLICY_TONES,
+    DecisionForm,
+    approvals_text,
+    difference_html,
+    effect_html,
+    governs_text,
+    why_not,
+    why_not_approve,
+)
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import (
     ApiKey,
     AuditEntry,
     IdempotencyRecord,
     OutboxMessage,
+    PolicyApproval,
     PolicyChange,
     PolicyStatus,
     User,
@@ -25,12 +36,33 @@ from billing_project.kernel.models import (
 admin.site.disable_action("delete_selected")
 admin.site.unregister(Group)
 
-_POLICY_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
-_APPROVE = "kernel.approve_policychange"
+_APPROVE = ("kernel.approve_policychange", "kernel.approve_policychange_legal")
+_PROPOSE = "kernel.propose_policychange"
 
 
-def _is_proposed(change: PolicyChange) -> bool:
-    return change.status == PolicyStatus.PROPOSED
+def _is_submitted(change: PolicyChange) -> bool:
+    return change.status == PolicyStatus.SUBMITTED
+
+
+def _is_open(change: PolicyChange) -> bool:
+    return change.status in {PolicyStatus.DRAFT, PolicyStatus.SUBMITTED}
+
+
+def _is_draft(change: PolicyChange) -> bool:
+    return change.status == PolicyStatus.DRAFT
+
+
+def _not_yours(user: User, change: PolicyChange) -> str:
+    return "" if change.proposed_by_id == user.pk else "Only its proposer does that."
+
+
+class ApprovalInline(ReadOnlyInline):
+    """Who approved a change, for which function, and what exactly they signed."""
+
+    model = PolicyApproval
+    fields = ("function", link("by"), moment("at"), "reason", "sha256")
+    list_select_related = ("by",)
+    tab = False
 
 
 @admin.register(PolicyChange)
@@ -41,7 +73,7 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         "title",
         "kind",
         "subject",
-        badge("status", _POLICY_TONES),
+        badge("status", POLICY_TONES),
         link("proposed_by"),
         moment("effective_at", "governs from"),
         link("decided_by"),
@@ -55,14 +87,16 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    ("title", badge("status", _POLICY_TONES)),
-                    ("subject", "effective_at"),
+                    ("title", badge("status", POLICY_TONES)),
+                    ("subject", "term"),
+                    ("approvals_needed", link("replaces")),
                     "next_step",
                 )
             },
         ),
         ("Why", {"fields": ("product_requirement", "engineering_note", "reason_code")}),
         ("What changes", {"fields": ("difference",)}),
+        ("Simulated effect", {"fields": ("simulated_effect",)}),
         (
             "Who",
             {
@@ -78,7 +112,8 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
             {"fields": ("content_sha256", document("content")), "classes": ("collapse",)},
         ),
     )
-    actions_detail = ("approve", "reject")
+    inlines = (ApprovalInline,)
+    actions_detail = ("approve", "reject", "submit_change", "revise_change", "withdraw_change")
 
     @admin.display(description="Difference")
     def difference(self, change: PolicyChange) -> str:
@@ -88,24 +123,42 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
     @admin.display(description="Next step")
     def next_step(self, change: PolicyChange) -> str:
         """Say who has to do what, four eyes included."""
-        if _is_proposed(change):
-            return f"A finance approver decides; {change.proposed_by} proposed it and cannot."
+        if _is_draft(change):
+            return f"{change.proposed_by} submits it; until then nobody decides on it."
+        if _is_submitted(change):
+            wanted = " and ".join(waiting_for(change))
+            return f"{wanted.capitalize()} approves; {change.proposed_by} proposed it and cannot."
         return "Nothing: it is decided."
+
+    @admin.display(description="Simulated effect")
+    def simulated_effect(self, change: PolicyChange) -> str:
+        """Show what the change would have done on the last period, as it was submitted."""
+        return effect_html(change.effect)
+
+    @admin.display(description="Approvals")
+    def approvals_needed(self, change: PolicyChange) -> str:
+        """Say which functions approve, and who did."""
+        return approvals_text(change)
+
+    @admin.display(description="In force")
+    def term(self, change: PolicyChange) -> str:
+        """Say from when it governs, and until when if it expires."""
+        return governs_text(change)
 
     @form_action(
         "Approve",
         permission=_APPROVE,
         form=DecisionForm,
         icon="check",
-        offered=_is_proposed,
-        refusal=why_not,
-        explanation="From its effective date on, this version governs. It cannot be edited; a"
-        " later version replaces it.",
+        offered=_is_submitted,
+        refusal=why_not_approve,
     )
     def approve(self, by: User, change: PolicyChange, form: DecisionForm) -> str:
-        """Let the version govern."""
+        """Approve the version; the last approval that it needs lets it govern."""
         reason = form.cleaned_data["reason"]
-        approvals.approve(change=change, by=by, reason=reason, at=now())
+        decided = approvals.approve(change=change, by=by, reason=reason, at=now())
+        if waiting := waiting_for(decided):
+            return f"Approved by you: {change.title}. It waits for {' and '.join(waiting)}."
         return f"Approved: {change.title}."
 
     @form_action(
@@ -113,7 +166,7 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         permission=_APPROVE,
         form=DecisionForm,
         icon="block",
-        offered=_is_proposed,
+        offered=_is_submitted,
         refusal=why_not,
         is_final=True,
         takes_away=True,
@@ -124,6 +177,52 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         reason = form.cleaned_data["reason"]
         approvals.reject(change=change, by=by, reason=reason, at=now())
         return f"Rejected: {change.title}."
+
+    @form_action(
+        "Submit",
+        permission=_PROPOSE,
+        icon="send",
+        offered=_is_draft,
+        refusal=_not_yours,
+        explanation="Its version is made and its effect simulated. From then on it cannot be"
+        " edited; revise it to change it.",
+    )
+    def submit_change(self, by: User, change: PolicyChange, form: ReasonForm) -> str:
+        """Hand a draft to its approvers."""
+        drafts.submit(change=change, by=by, at=now())
+        return f"Submitted: {change.title}."
+
+    @form_action(
+        "Revise",
+        permission=_PROPOSE,
+        icon="edit_note",
+        offered=lambda change: _is_submitted(change) and change.kind in drafts.draftable(),
+        refusal=_not_yours,
+        is_final=True,
+        explanation="This change is withdrawn with every approval it has; a draft of the same"
+        " content takes its place.",
+    )
+    def revise_change(self, by: User, change: PolicyChange, form: ReasonForm) -> str:
+        """Replace what was submitted by a draft."""
+        reason = form.cleaned_data["reason"]
+        made = drafts.revise(change=change, by=by, reason=reason, at=now())
+        return f"Withdrawn; draft {made.pk} takes its place."
+
+    @form_action(
+        "Withdraw",
+        permission=_PROPOSE,
+        icon="undo",
+        offered=_is_open,
+        refusal=_not_yours,
+        is_final=True,
+        takes_away=True,
+        explanation="A withdrawn change never governs.",
+    )
+    def withdraw_change(self, by: User, change: PolicyChange, form: ReasonForm) -> str:
+        """Take back what nobody decided yet."""
+        reason = form.cleaned_data["reason"]
+        approvals.withdraw(change=change, by=by, reason=reason, at=now())
+        return f"Withdrawn: {change.title}."
 
 
 @admin.register(ApiKey)

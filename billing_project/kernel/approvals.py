@@ -14,15 +14,28 @@ from django.db import transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.canonical import canonical_json, sha256_hex
+from billing_project.kernel.effects import document_of, simulate
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
-from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+from billing_project.kernel.kinds import kind_of
+from billing_project.kernel.models import (
+    ApprovalFunction,
+    PolicyApproval,
+    PolicyChange,
+    PolicyStatus,
+    User,
+)
+from billing_project.kernel.signing import digest_of
 
 ContentOf = Callable[[PolicyChange], object]
 _contents: dict[str, ContentOf] = {}
 _ACTIONS = {
-    PolicyStatus.APPROVED: "approve_policy_change",
     PolicyStatus.REJECTED: "reject_policy_change",
     PolicyStatus.WITHDRAWN: "withdraw_policy_change",
+}
+
+_PERMISSIONS = {
+    ApprovalFunction.FINANCE: "approve_policychange",
+    ApprovalFunction.LEGAL: "approve_policychange_legal",
 }
 
 
@@ -36,6 +49,7 @@ class Proposal:
     reason_code: str
     effective_at: datetime
     expires_at: datetime | None = None
+    draft: PolicyChange | None = None  # What becomes the change; None makes a new one.
 
 
 def content_of(kind: str) -> Callable[[ContentOf], ContentOf]:
@@ -63,35 +77,49 @@ def is_as_proposed(change: PolicyChange) -> bool:
     return sha256_hex(canonical_json(content)) == change.content_sha256
 
 
+@transaction.atomic
 def propose(
     *, kind: str, subject: str, content: object, proposal: Proposal, by: User, at: datetime
 ) -> PolicyChange:
-    """Record a proposed version with the sha256 of its whole content.
+    """Submit a version for approval, with the sha256 of its whole content and its effect.
+
+    From here on it never changes. With `proposal.draft` that draft becomes the change.
 
     Raises:
         Invalid: a required word is missing, or it expires before it begins; with its `field`.
+        Conflict: the draft is no longer one, or of another kind or person.
     """
-    _refuse_bad_words(proposal)
+    refuse_bad_words(proposal)
     text = canonical_json(content)
-    change = PolicyChange.objects.create(
-        kind=kind,
-        subject=subject,
-        title=proposal.title,
-        product_requirement=proposal.product_requirement,
-        engineering_note=proposal.engineering_note,
-        reason_code=proposal.reason_code,
-        effective_at=proposal.effective_at,
-        expires_at=proposal.expires_at,
-        content=text,
-        content_sha256=sha256_hex(text),
-        proposed_by=by,
-        proposed_at=at,
-    )
+    change = _opened(kind, proposal, by)
+    change.subject, change.title = subject, proposal.title
+    change.product_requirement = proposal.product_requirement
+    change.engineering_note = proposal.engineering_note
+    change.reason_code = proposal.reason_code
+    change.effective_at, change.expires_at = proposal.effective_at, proposal.expires_at
+    change.content, change.content_sha256 = text, sha256_hex(text)
+    change.needs = list(kind_of(kind).needs)
+    change.status, change.proposed_at = PolicyStatus.SUBMITTED, at
+    effect = simulate(change)
+    change.effect = document_of(effect, at) if effect else None
+    change.save()
     audit.record(by=by, at=at, action="propose_policy_change", subject=change, kind=kind)
     return change
 
 
-def _refuse_bad_words(proposal: Proposal) -> None:
+def _opened(kind: str, proposal: Proposal, by: User) -> PolicyChange:
+    """Return a new change, or the draft that becomes it, locked."""
+    if proposal.draft is None:
+        return PolicyChange(kind=kind, proposed_by=by)
+    draft = PolicyChange.objects.select_for_update(no_key=True).get(pk=proposal.draft.pk)
+    if draft.status != PolicyStatus.DRAFT:
+        raise Conflict(f"this change was {draft.status} already")
+    if (draft.kind, draft.proposed_by_id) != (kind, by.pk):
+        raise Conflict("a draft is submitted by its author, as the kind that it is")
+    return draft
+
+
+def refuse_bad_words(proposal: Proposal) -> None:
     for field in ("title", "product_requirement", "engineering_note", "reason_code"):
         if not getattr(proposal, field).strip():
             raise Invalid(f"a policy change needs its {field.replace('_', ' ')}", field=field)
@@ -99,57 +127,117 @@ def _refuse_bad_words(proposal: Proposal) -> None:
         raise Invalid("a policy change expires after it begins", field="expires_at")
 
 
+def holds(person: User, function: str) -> bool:
+    """Tell whether an active person has a function through one of their groups.
+
+    PostgreSQL asks the same (`policy_holds`): being a superuser is no function.
+    """
+    codename = _PERMISSIONS[ApprovalFunction(function)]
+    return (
+        person.is_active
+        and person.groups.filter(
+            permissions__codename=codename, permissions__content_type__app_label="kernel"
+        ).exists()
+    )
+
+
+def waiting_for(change: PolicyChange) -> list[str]:
+    """List the functions that have not approved a change yet."""
+    given = set(change.approvals.values_list("function", flat=True))
+    return [function for function in change.needs if function not in given]
+
+
+@transaction.atomic
 def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:
-    """Let a proposed version govern from its effective date.
+    """Approve a submitted version for one's function; the last one needed lets it govern.
+
+    Whoever has two of the functions approves for the first that waits, and never for both.
 
     Raises:
-        NotAllowed: `by` proposed it, or lacks the permission.
-        Conflict: somebody decided already, or the version's rows are not what was proposed.
+        NotAllowed: `by` proposed it, or has none of the functions that approve it.
+        Conflict: somebody decided already, `by` approved already, or the version's rows are not
+            what was submitted.
     """
-    return _decide(change, PolicyStatus.APPROVED, by, reason, at)
+    locked = _undecided(change, reason)
+    function = _function(locked, by)
+    if not is_as_proposed(locked):
+        raise Conflict("the version's rows are not what was proposed", code="content_changed")
+    PolicyApproval.objects.create(
+        change=locked, function=function, by=by, at=at, sha256=digest_of(locked), reason=reason
+    )
+    audit.record(
+        by=by, at=at, action="approve_policy_change", subject=locked, reason=reason,
+        function=function,
+    )  # fmt: skip
+    if waiting_for(locked):
+        return locked
+    return _write_decision(locked, PolicyStatus.APPROVED, by, reason, at)
 
 
+@transaction.atomic
 def reject(*, change: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:
-    """Refuse a proposed version for good; a better one is a new proposal."""
-    return _decide(change, PolicyStatus.REJECTED, by, reason, at)
+    """Refuse a submitted version for good; a better one is a new proposal.
+
+    Any one of the functions that approve it can.
+
+    Raises:
+        NotAllowed: `by` proposed it, or has none of those functions.
+        Conflict: somebody decided already.
+    """
+    locked = _undecided(change, reason)
+    _refuse_others(locked, by)
+    _write_decision(locked, PolicyStatus.REJECTED, by, reason, at)
+    return _recorded(locked, by, reason, at)
 
 
 @transaction.atomic
 def withdraw(*, change: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:
-    """Take back a proposal that nobody decided yet; only whoever proposed it can.
+    """Take back a draft, or what nobody decided yet; only whoever proposed it can.
 
     Raises:
         NotAllowed: somebody else proposed it.
         Conflict: it was decided already.
     """
-    locked = _undecided(change, reason)
+    locked = _undecided(change, reason, PolicyStatus.DRAFT, PolicyStatus.SUBMITTED)
     if locked.proposed_by_id != by.pk:
         raise NotAllowed("only the proposer withdraws a proposal")
-    return _write_decision(locked, PolicyStatus.WITHDRAWN, by, reason, at)
+    _write_decision(locked, PolicyStatus.WITHDRAWN, by, reason, at)
+    return _recorded(locked, by, reason, at)
 
 
-@transaction.atomic
-def _decide(
-    change: PolicyChange, status: PolicyStatus, by: User, reason: str, at: datetime
-) -> PolicyChange:
-    if not by.has_perm("kernel.approve_policychange"):
-        raise NotAllowed("only finance approvers decide on policy changes")
-    locked = _undecided(change, reason)
-    if locked.proposed_by_id == by.pk:
-        raise NotAllowed("the proposer cannot decide on their own proposal")
-    if status == PolicyStatus.APPROVED and not is_as_proposed(locked):
-        raise Conflict("the version's rows are not what was proposed", code="content_changed")
-    return _write_decision(locked, status, by, reason, at)
-
-
-def _undecided(change: PolicyChange, reason: str) -> PolicyChange:
+def _undecided(change: PolicyChange, reason: str, *states: PolicyStatus) -> PolicyChange:
     """Lock a change that is still open."""
     if not reason.strip():
-        raise Invalid("a decision needs its reason")
+        raise Invalid("a decision needs its reason", field="reason")
     locked = PolicyChange.objects.select_for_update(no_key=True).get(pk=change.pk)
-    if locked.status != PolicyStatus.PROPOSED:
-        raise Conflict(f"this change was {locked.status} already")
+    if locked.status not in (states or (PolicyStatus.SUBMITTED,)):
+        was = (
+            "is a draft" if locked.status == PolicyStatus.DRAFT else f"was {locked.status} already"
+        )
+        raise Conflict(f"this change {was}")
     return locked
+
+
+def _function(change: PolicyChange, by: User) -> str:
+    """Return the function that a person approves a change for."""
+    held = _refuse_others(change, by)
+    if change.approvals.filter(by=by).exists():
+        raise Conflict("you approved this change already; somebody else approves it as well")
+    waiting = waiting_for(change)
+    for function in held:
+        if function in waiting:
+            return function
+    raise Conflict(f"this change waits for {' and '.join(waiting)} only")
+
+
+def _refuse_others(change: PolicyChange, by: User) -> list[str]:
+    """Return the functions of a change that a person has; refuse who has none, or proposed it."""
+    held = [function for function in change.needs if holds(by, function)]
+    if not held:
+        raise NotAllowed(f"only {' and '.join(change.needs)} approvers decide on this change")
+    if change.proposed_by_id == by.pk:
+        raise NotAllowed("the proposer cannot decide on their own proposal")
+    return held
 
 
 def _write_decision(
@@ -158,5 +246,10 @@ def _write_decision(
     locked.status, locked.decided_by, locked.decided_at = status, by, at
     locked.decision_reason = reason
     locked.save(update_fields=["status", "decided_by", "decided_at", "decision_reason"])
-    audit.record(by=by, at=at, action=_ACTIONS[status], subject=locked, reason=reason)
+    return locked
+
+
+def _recorded(locked: PolicyChange, by: User, reason: str, at: datetime) -> PolicyChange:
+    action = _ACTIONS[PolicyStatus(locked.status)]
+    audit.record(by=by, at=at, action=action, subject=locked, reason=reason)
     return locked

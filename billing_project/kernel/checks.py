@@ -11,6 +11,7 @@ from django.db.migrations.operations.base import Operation
 from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.books import Finding, check
 from billing_project.kernel.models import PolicyChange, PolicyStatus
+from billing_project.kernel.signing import digest_of
 
 _TRIGGER = re.compile(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+)[^;]*?\bON (\w+)", re.IGNORECASE)
 
@@ -51,6 +52,22 @@ def four_eyes() -> Iterator[Finding]:
     for change in decided.exclude(status=PolicyStatus.WITHDRAWN).iterator():
         if change.decided_by_id == change.proposed_by_id:
             yield Finding(f"policy_change:{change.pk}", "was decided by its proposer")
+
+
+@check("Every approved change has the approvals that it needs, by as many people")
+def approvals_complete() -> Iterator[Finding]:
+    """Find approved changes whose approvals are missing, or signed something else."""
+    approved = PolicyChange.objects.filter(status=PolicyStatus.APPROVED)
+    for change in approved.prefetch_related("approvals").iterator(chunk_size=500):
+        signed = digest_of(change)
+        rows = [
+            row
+            for row in change.approvals.all()
+            if row.sha256 == signed and row.by_id != change.proposed_by_id
+        ]
+        functions, people = {row.function for row in rows}, {row.by_id for row in rows}
+        if not functions.issuperset(change.needs) or len(people) < len(change.needs):
+            yield Finding(f"policy_change:{change.pk}", "lacks an approval of what it is")
 
 
 @check("What governs is what was approved")

@@ -6,9 +6,12 @@ is computed when a change is submitted, stored with it, and may be computed agai
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.quantity import plain
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,39 @@ def simulate(change: PolicyChange) -> Effect | None:
     """Compute the effect of a change on the facts as they are now, or None if no app can."""
     function = _effects.get(change.kind)
     return function(change) if function else None
+
+
+def document_of(effect: Effect, at: datetime) -> dict[str, Any]:
+    """Write an effect as JSON, with when it was computed; numbers as plain text."""
+    return {
+        "computed_at": at.astimezone(UTC).isoformat(),
+        "basis": effect.basis,
+        "customers": effect.customers,
+        "grants": effect.grants,
+        "rows": [
+            {
+                "subject": row.subject,
+                "customer": row.customer_id,
+                "before": plain(row.before),
+                "after": plain(row.after),
+                "unit": row.unit,
+            }
+            for row in effect.rows
+        ],
+    }
+
+
+def effect_in(document: dict[str, Any]) -> tuple[Effect, datetime]:
+    """Read an effect back from its JSON, with when it was computed."""
+    rows = tuple(
+        EffectRow(
+            row["subject"],
+            row["customer"],
+            Decimal(row["before"]),
+            Decimal(row["after"]),
+            row["unit"],
+        )
+        for row in document["rows"]
+    )
+    effect = Effect(document["basis"], rows, document["customers"], document["grants"])
+    return effect, datetime.fromisoformat(document["computed_at"])

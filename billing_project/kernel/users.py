@@ -29,6 +29,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.finalize_invoice",
         "revrec.close_accountingperiod",
     ),
+    "legal": ("kernel.approve_policychange_legal",),
     "engineering": (
         "metering.manage_meter",
         "metering.replay_quarantinedevent",

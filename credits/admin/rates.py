@@ -6,10 +6,9 @@ from django.contrib import admin
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge_html, link, moment_text, number, pairs
+from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
 from credits.models import CreditPolicy, PricingUnit, Rate, RateCard, RateCardVersion, RatePin
-
-_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
 
 
 class _VersionAdmin(ReadOnlyAdmin):
@@ -21,7 +20,7 @@ class _VersionAdmin(ReadOnlyAdmin):
     def status(self, version: RateCardVersion | CreditPolicy) -> str:
         """Show the decision on the version."""
         change = version.policy_change
-        return badge_html(change.status, _TONES[change.status])
+        return badge_html(change.status, POLICY_TONES[change.status])
 
     @admin.display(description="Governs from")
     def governs_from(self, version: RateCardVersion | CreditPolicy) -> str:
@@ -39,7 +38,7 @@ class VersionInline(ReadOnlyInline):
 
     def status(self, version: RateCardVersion) -> str:
         """Show the decision on the version."""
-        return badge_html(version.policy_change.status, _TONES[version.policy_change.status])
+        return badge_html(version.policy_change.status, POLICY_TONES[version.policy_change.status])
 
     @admin.display(description="Governs from")
     def from_when(self, version: RateCardVersion) -> str:

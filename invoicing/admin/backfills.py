@@ -376,7 +376,7 @@ def _undecided_words(backfill: Backfill) -> str:
     status = "" if proposal is None else proposal.policy_change.status
     if status == PolicyStatus.APPROVED:
         return "It is approved: apply it."
-    if status == PolicyStatus.PROPOSED:
+    if status == PolicyStatus.SUBMITTED:
         return "A finance approver decides on the policy change."
     return f"The proposal was {status}: submit it again, or discard it."
 

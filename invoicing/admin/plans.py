@@ -12,11 +12,10 @@ from billing_project.kernel.backoffice.display import (
     money,
     number,
 )
+from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
 from invoicing.models import Invoice, Plan, PlanVersion, Subscription
 from metering.models import Customer
-
-_TONES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
 
 
 class PlanVersionInline(ReadOnlyInline):
@@ -36,7 +35,7 @@ class PlanVersionInline(ReadOnlyInline):
 
     def status(self, version: PlanVersion) -> str:
         """Show the decision on the version."""
-        return badge_html(version.policy_change.status, _TONES[version.policy_change.status])
+        return badge_html(version.policy_change.status, POLICY_TONES[version.policy_change.status])
 
 
 @admin.register(Plan)
@@ -89,7 +88,7 @@ class PlanVersionAdmin(ReadOnlyAdmin):
 
     def status(self, version: PlanVersion) -> str:
         """Show the decision on the version."""
-        return badge_html(version.policy_change.status, _TONES[version.policy_change.status])
+        return badge_html(version.policy_change.status, POLICY_TONES[version.policy_change.status])
 
     @admin.display(description="Governs from")
     def governs_from(self, version: PlanVersion) -> str:

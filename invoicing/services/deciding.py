@@ -29,7 +29,7 @@ _REASONS = {
 
 def settle_proposals(*, by: User, at: datetime) -> int:
     """Issue the notes that were approved, and close what was refused; return how many."""
-    decided = open_proposals().exclude(policy_change__status=PolicyStatus.PROPOSED)
+    decided = open_proposals().exclude(policy_change__status=PolicyStatus.SUBMITTED)
     return each_apart(decided.order_by("id"), partial(_settle, by=by, at=at), step="issue_notes")
 
 
@@ -38,7 +38,7 @@ def _settle(proposal: ProposedCreditNote, by: User, at: datetime) -> int:
     invoice = proposal.invoice_line.invoice
     lock_customer(invoice.customer_id)
     row = open_proposals().filter(pk=proposal.pk).first()
-    if row is None or row.policy_change.status == PolicyStatus.PROPOSED:
+    if row is None or row.policy_change.status == PolicyStatus.SUBMITTED:
         return 0  # Another worker settled it meanwhile.
     if row.policy_change.status != PolicyStatus.APPROVED or not _still_owed(row, by, at):
         close_proposal(row, at)

@@ -71,7 +71,7 @@ def _follow(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     waiting = {row.invoice_line_id: row for row in rows}
     changed = 0
     for line_id, row in waiting.items():
-        is_decided = row.policy_change.status != PolicyStatus.PROPOSED
+        is_decided = row.policy_change.status != PolicyStatus.SUBMITTED
         if is_decided or due.get(line_id) == row.amount_minor:
             due.pop(line_id, None)  # It stands, or is settled first.
         else:

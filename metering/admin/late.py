@@ -24,6 +24,7 @@ from billing_project.kernel.backoffice.display import (
     sentence_text,
 )
 from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
@@ -31,7 +32,6 @@ from metering.models.late import LateTreatment
 from metering.selectors.late import invoiced_until, late_treatments
 
 _TREATMENTS = {"next_invoice": "info", "credit_note": "wait", "quarantine": "bad"}
-_STATUSES = {"proposed": "wait", "approved": "good", "rejected": "bad", "withdrawn": ""}
 _SCOPES = (("customer", "this customer"), ("default", "every customer without a rule of their own"))
 
 
@@ -114,7 +114,7 @@ class LateEventPolicyAdmin(ReadOnlyAdmin):
     @admin.display(description="Status")
     def status(self, policy: LateEventPolicy) -> str:
         """Show the decision on the version."""
-        return badge_html(policy.policy_change.status, _STATUSES[policy.policy_change.status])
+        return badge_html(policy.policy_change.status, POLICY_TONES[policy.policy_change.status])
 
     @admin.display(description="Governs from")
     def governs_from(self, policy: LateEventPolicy) -> str:

@@ -234,10 +234,10 @@ def lock_backfill(backfill: Backfill) -> Backfill:
 def _stands(before: BackfillProposal, state_sha256: str, by: User, at: datetime) -> bool:
     """Tell whether an earlier proposal is for this state; one for another is withdrawn."""
     change = before.policy_change
-    is_live = change.status in (PolicyStatus.PROPOSED, PolicyStatus.APPROVED)
+    is_live = change.status in (PolicyStatus.SUBMITTED, PolicyStatus.APPROVED)
     if is_live and before.state_sha256 == state_sha256:
         return True
-    if change.status == PolicyStatus.PROPOSED:
+    if change.status == PolicyStatus.SUBMITTED:
         if change.proposed_by_id != by.pk:
             raise Conflict(f"the proposal of {change.proposed_by} waits for its decision")
         withdraw(change=change, by=by, reason="the range has changed", at=at)

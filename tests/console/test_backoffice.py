@@ -34,6 +34,7 @@ pytestmark = pytest.mark.django_db
 QUARANTINE = {
     "map_customer", "replay", "dismiss", "keep_stored", "assign", "replay_group", "dismiss_group",
 }  # fmt: skip
+CHANGES = {"submit_change", "revise_change", "withdraw_change"}
 # What each role may do, as the buttons it is shown.
 MAY = {
     "support": {"grant_credits", "void", "expire", "credit", "acknowledge",
@@ -41,7 +42,7 @@ MAY = {
     },
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
-        "propose_late_policy",
+        "propose_late_policy", *CHANGES,
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
     "engineering": {
@@ -49,7 +50,8 @@ MAY = {
         "set_right", "new_version", "withdraw",
         "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
-    "product": {"propose_late_policy", "acknowledge_missing_rate"},
+    "product": {"propose_late_policy", "acknowledge_missing_rate", *CHANGES},
+    "legal": {"approve", "reject"},
     "auditor": set(),
 }  # fmt: skip
 
@@ -284,6 +286,6 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
     # sums and marks of facts that have their page.
     assert missing == {
         "BackfillBatch", "BackfillRun", "EventIdentity", "CreditNoteLine", "RevenueScheduleLine",
-        "RateTotal", "BooksMark", "UsedCredits",
+        "RateTotal", "BooksMark", "UsedCredits", "PolicyApproval",
         "WindowRating",
     }  # fmt: skip

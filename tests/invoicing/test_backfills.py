@@ -215,7 +215,7 @@ def test_the_whole_way_over_the_api(shop: Shop, subscription: Subscription, sett
     assert (asked.json()["run"]["state"], asked.json()["decision"]) == ("waiting", None)
     assert api.post(f"{path}/events", event).json()["code"] == "backfill_is_worked_on"
     assert work_backfills() == 1
-    assert api.get(path).json()["decision"] == "proposed"
+    assert api.get(path).json()["decision"] == "submitted"
     assert api.get(path).json()["run"]["percent"] == 100
     assert api.post(f"{path}/apply", {}).status_code == 409
     change = PolicyChange.objects.get(kind="backfill")

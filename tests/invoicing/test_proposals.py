@@ -69,7 +69,7 @@ def _open() -> list[tuple[str, int]]:
 
 
 def _approve(shop: Shop) -> None:
-    for change in PolicyChange.objects.filter(kind="credit_note", status="proposed"):
+    for change in PolicyChange.objects.filter(kind="credit_note", status="submitted"):
         approve(change=change, by=shop.approver, reason="we owe it", at=LATE)
 
 

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from billing_project.kernel import approvals
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, approve, propose
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import AuditEntry, PolicyChange, PolicyStatus, User
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
@@ -71,11 +71,11 @@ def test_a_decision_needs_its_reason(approver: User, maker: User, at: datetime) 
     change.refresh_from_db()
     assert response.status_code == 422
     assert response.context["form"].errors["reason"]
-    assert change.status == PolicyStatus.PROPOSED
+    assert change.status == PolicyStatus.SUBMITTED
 
 
 def test_proposers_see_that_they_cannot_decide(maker: User, at: datetime) -> None:
-    maker.user_permissions.add(Permission.objects.get(codename="approve_policychange"))
+    maker.groups.add(Group.objects.get(name="finance_approver"))
     change = proposed(maker, at)
     client, url = client_of(User.objects.get(pk=maker.pk)), action_url(change, "approve")
 
@@ -87,7 +87,7 @@ def test_proposers_see_that_they_cannot_decide(maker: User, at: datetime) -> Non
     assert answer.status_code == 422
     assert told(answer).startswith("error: You proposed this change")
     change.refresh_from_db()
-    assert change.status == PolicyStatus.PROPOSED
+    assert change.status == PolicyStatus.SUBMITTED
 
 
 def test_a_change_that_was_decided_meanwhile_is_not_decided_again(
@@ -110,9 +110,7 @@ def test_the_approver_reads_what_differs_from_the_version_that_governs(
     approver: User, maker: User, at: datetime
 ) -> None:
     first = proposed(maker, at, 1, "0.4")
-    PolicyChange.objects.filter(pk=first.pk).update(
-        status="approved", decided_by=approver, decided_at=at, decision_reason="ok"
-    )
+    approve(change=first, by=approver, reason="ok", at=at)
     second = proposed(maker, at, 2, "0.5")
     client = client_of(approver)
 
@@ -135,7 +133,7 @@ def test_a_form_without_the_nonce_of_its_page_is_refused(
         assert client.post(url, {"reason": "ok", "nonce": nonce}).status_code == 422
 
     change.refresh_from_db()
-    assert change.status == PolicyStatus.PROPOSED
+    assert change.status == PolicyStatus.SUBMITTED
 
 
 def test_a_form_from_elsewhere_is_refused(approver: User, maker: User, at: datetime) -> None:
@@ -149,7 +147,7 @@ def test_a_form_from_elsewhere_is_refused(approver: User, maker: User, at: datet
 
     assert response.status_code == 403
     change.refresh_from_db()
-    assert change.status == PolicyStatus.PROPOSED
+    assert change.status == PolicyStatus.SUBMITTED
 
 
 def test_an_action_on_nothing_goes_home(approver: User) -> None:

@@ -295,7 +295,7 @@ def test_only_what_somebody_else_approved_is_applied(acme: Customer, at: datetim
     proposal = submitted(backfill, at)
     assert submitted(backfill, at) == proposal  # The same state is no new proposal.
     assert is_as_proposed(proposal.policy_change)
-    with pytest.raises(Conflict, match="is proposed: it is not applied"):
+    with pytest.raises(Conflict, match="is submitted: it is not applied"):
         apply_backfill(backfill=backfill, by=worker_user(), at=at)
     reject(
         change=proposal.policy_change, reason="why?", at=at,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 
 from billing_project.kernel.books import run_checks
@@ -15,6 +16,9 @@ def shop(db: None) -> Shop:
     """Return a shop; its people are spared the roles, which other tests are about."""
     maker = User.objects.create(username="maker", is_service=True)
     approver = User.objects.create(username="approver", is_superuser=True)
+    finance = Group.objects.create(name="finance")
+    finance.permissions.add(Permission.objects.get(codename="approve_policychange"))
+    approver.groups.add(finance)
     return open_shop(maker, approver)
 
 

@@ -34,7 +34,7 @@ class FormAction:
     """What stands behind one button."""
 
     title: str
-    permission: str  # "invoicing.record_payment"
+    permission: str | tuple[str, ...]  # "invoicing.record_payment"; of several, any one.
     form: type[ActionForm]
     offered: Callable[[Any], bool]  # Whether the object's state admits it.
     refusal: Callable[[User, Any], str]  # Why this person may not, or "".
@@ -44,13 +44,18 @@ class FormAction:
 
     def is_shown(self, user: User, subject: Model) -> bool:
         """Tell whether the button stands on the object's page."""
-        return user.has_perm(self.permission) and self.offered(subject)
+        return self.admits(user) and self.offered(subject)
+
+    def admits(self, user: User) -> bool:
+        """Tell whether a person has the permission, or any one of several."""
+        names = (self.permission,) if isinstance(self.permission, str) else self.permission
+        return any(user.has_perm(name) for name in names)
 
 
 def form_action(
     title: str,
     *,
-    permission: str,
+    permission: str | tuple[str, ...],
     form: type[ActionForm] = ReasonForm,
     icon: str = "edit",
     offered: Callable[[Any], bool] = lambda subject: True,
@@ -101,7 +106,7 @@ def _respond(
     admin: Any, request: HttpRequest, object_id: str, spec: FormAction, run: Run
 ) -> HttpResponse:
     user = request.user
-    if not isinstance(user, User) or not user.has_perm(spec.permission):
+    if not isinstance(user, User) or not spec.admits(user):
         raise PermissionDenied
     subject = admin.get_object(request, unquote(object_id))
     if subject is None:

@@ -1,14 +1,34 @@
 """What a person who decides on a policy change reads: it beside the version that governs."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from django.template.loader import render_to_string
 
+from billing_project.kernel.approvals import holds, waiting_for
 from billing_project.kernel.backoffice.difference import Difference, differences
-from billing_project.kernel.backoffice.display import badge_html, moment_text, object_link
+from billing_project.kernel.backoffice.display import (
+    badge_html,
+    moment_text,
+    number_text,
+    object_link,
+)
 from billing_project.kernel.backoffice.forms import ReasonField, ReasonForm
+from billing_project.kernel.effects import Effect, EffectRow, effect_in, simulate
+from billing_project.kernel.kinds import kind_of
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+from billing_project.kernel.signing import digest_of
+
+POLICY_TONES = {
+    "draft": "",
+    "submitted": "wait",
+    "approved": "good",
+    "effective": "good",
+    "superseded": "",
+    "rejected": "bad",
+    "withdrawn": "",
+}
 
 
 def previous_version(change: PolicyChange) -> PolicyChange | None:
@@ -51,11 +71,101 @@ def difference_html(change: PolicyChange) -> str:
 
 def why_not(user: User, change: PolicyChange) -> str:
     """Say why a person cannot decide on a change, or return ""."""
-    if change.status != PolicyStatus.PROPOSED:
+    if change.status == PolicyStatus.DRAFT:
+        return "This change is a draft: its author submits it first."
+    if change.status != PolicyStatus.SUBMITTED:
         return f"This change was {change.status} already."
     if change.proposed_by_id == user.pk:
         return "You proposed this change: somebody else decides on it."
+    if not any(holds(user, function) for function in change.needs):
+        return f"Only {' and '.join(change.needs)} approvers decide, as members of their group."
     return ""
+
+
+def why_not_approve(user: User, change: PolicyChange) -> str:
+    """Say why a person cannot approve a change, or return ""."""
+    if refusal := why_not(user, change):
+        return refusal
+    if change.approvals.filter(by=user).exists():
+        return "You approved this change already: somebody else approves it as well."
+    waiting = waiting_for(change)
+    if not any(holds(user, function) for function in waiting):
+        return f"This change waits for {' and '.join(waiting)} only."
+    return ""
+
+
+def approvals_text(change: PolicyChange) -> str:
+    """Say which functions approved, and which are still waited for."""
+    given = {row.function: row for row in change.approvals.select_related("by")}
+    parts = [
+        f"{function}: {given[function].by}, {moment_text(given[function].at)}"
+        if function in given
+        else f"{function}: waits"
+        for function in change.needs
+    ]
+    return "; ".join(parts)
+
+
+_MOST_ROWS = 50  # Of an effect on one page; the sums are of all.
+
+
+def effect_html(document: dict[str, Any] | None, fresh: Effect | None = None) -> str:
+    """Write the simulated effect of a change: as submitted, and as of now beside it."""
+    if document is None:
+        return "Nothing was simulated for this kind of change."
+    stored, computed_at = effect_in(document)
+    now_by = {(row.subject, row.unit): row for row in fresh.rows} if fresh else {}
+    ordered = sorted(stored.rows, key=lambda row: -abs(row.difference))
+    largest = max((abs(row.difference) for row in ordered), default=Decimal(0))
+    rows = [
+        {
+            "subject": row.subject,
+            "unit": row.unit,
+            "before": number_text(row.before),
+            "after": number_text(row.after),
+            "difference": signed_text(row.difference),
+            "now": _now_text(now_by.get((row.subject, row.unit))),
+            "share": int(abs(row.difference) / largest * 100) if largest else 0,
+            "is_more": row.difference > 0,
+        }
+        for row in ordered[:_MOST_ROWS]
+    ]
+    context = {
+        "effect": stored,
+        "computed_at": moment_text(computed_at),
+        "rows": rows,
+        "more": len(ordered) - len(rows),
+        "totals": _totals(stored),
+        "fresh": fresh,
+        "fresh_totals": _totals(fresh) if fresh else [],
+    }
+    return render_to_string("backoffice/effect.html", context)
+
+
+def signed_text(value: Decimal) -> str:
+    """Write a difference with its sign ("+1,200.5")."""
+    return f"+{number_text(value)}" if value > 0 else number_text(value)
+
+
+def _now_text(row: EffectRow | None) -> str:
+    return signed_text(row.difference) if row else "-"
+
+
+def _totals(effect: Effect) -> list[dict[str, str]]:
+    """Sum the rows by unit."""
+    sums: dict[str, tuple[Decimal, Decimal]] = {}
+    for row in effect.rows:
+        before, after = sums.get(row.unit, (Decimal(0), Decimal(0)))
+        sums[row.unit] = (before + row.before, after + row.after)
+    return [
+        {
+            "unit": unit,
+            "before": number_text(before),
+            "after": number_text(after),
+            "difference": signed_text(after - before),
+        }
+        for unit, (before, after) in sorted(sums.items())
+    ]
 
 
 class DecisionForm(ReasonForm):
@@ -70,13 +180,33 @@ class DecisionForm(ReasonForm):
         change = self.subject
         return [
             ("Rule", change.subject),
-            ("Status", badge_html(change.status, "wait")),
+            ("Status", badge_html(change.status, POLICY_TONES[change.status])),
             ("Proposed by", f"{change.proposed_by}, {moment_text(change.proposed_at)}"),
-            ("Governs from", moment_text(change.effective_at)),
+            (governs_label(change), governs_text(change)),
+            ("Approvals", approvals_text(change)),
             ("Reason code", change.reason_code),
-            ("sha256 of the content", f"{change.content_sha256[:16]}…"),
+            ("sha256 of what is approved", f"{digest_of(change)[:16]}…"),
         ]
 
     def difference_html(self) -> str:
         """Write the table of what the change would change."""
         return difference_html(self.subject)
+
+    def effect_html(self) -> str:
+        """Write what the change would have done on the last period, as submitted and as of now."""
+        return effect_html(self.subject.effect, simulate(self.subject))
+
+    def consequence(self) -> str:
+        """Say what the approval does."""
+        return kind_of(self.subject.kind).consequence
+
+
+def governs_label(change: PolicyChange) -> str:
+    """Name the date of a change: a rule governs from it, an act is only dated."""
+    return "Governs from" if kind_of(change.kind).is_rule else "Dated"
+
+
+def governs_text(change: PolicyChange) -> str:
+    """Write from when a change governs, and until when if it expires."""
+    until = f" until {moment_text(change.expires_at)}" if change.expires_at else ""
+    return f"{moment_text(change.effective_at)}{until}"

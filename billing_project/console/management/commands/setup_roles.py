@@ -17,6 +17,7 @@ _PEOPLE = {
     "sam.support": "support",
     "mia.maker": "finance_maker",
     "ann.approver": "finance_approver",
+    "lea.legal": "legal",
     "eli.engineer": "engineering",
     "pat.product": "product",
     "ada.auditor": "auditor",

@@ -1,0 +1,53 @@
+"""Kinds of policy changes: what they are called, who must approve, what an approval does.
+
+An app registers its kinds beside their contents. A kind that says nothing about itself is a rule
+that finance approves.
+"""
+
+from dataclasses import dataclass
+
+from billing_project.kernel.models import ApprovalFunction
+
+_FINANCE = (ApprovalFunction.FINANCE,)
+_RULE = (
+    "From its effective date on, this version governs. It cannot be edited; a later version"
+    " replaces it."
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of change.
+
+    Attributes:
+        code: Its stored name ("rate_card").
+        label: Its name for people ("Rate card").
+        needs: Functions that approve, each by another person.
+        is_rule: Whether versions govern over time; otherwise it is one act ("credit_note").
+        consequence: What its approval does, as sentences for the approver.
+    """
+
+    code: str
+    label: str
+    needs: tuple[ApprovalFunction, ...] = _FINANCE
+    is_rule: bool = True
+    consequence: str = _RULE
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def register_kind(kind: Kind) -> Kind:
+    """Say what a kind is; said again, the last word stands."""
+    _kinds[kind.code] = kind
+    return kind
+
+
+def kind_of(code: str) -> Kind:
+    """Return a kind by its stored name."""
+    return _kinds.get(code) or Kind(code, code.replace("_", " ").capitalize())
+
+
+def acts() -> frozenset[str]:
+    """Return the kinds that are no rules: one approval, one act."""
+    return frozenset(code for code, kind in _kinds.items() if not kind.is_rule)

@@ -1,0 +1,37 @@
+"""Whether a version governs follows from dates alone."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from billing_project.kernel.policy_states import PolicyState, Term, state_at
+
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+APRIL, MAY, JUNE = (datetime(2026, month, 1, tzinfo=UTC) for month in (4, 5, 6))
+JUST = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize("status", ["draft", "submitted", "rejected", "withdrawn"])
+def test_what_is_not_approved_is_what_people_did(status: str) -> None:
+    assert state_at(status, Term(MARCH), [], JUNE) == PolicyState(status)
+
+
+@pytest.mark.parametrize(
+    ("at", "state"),
+    [
+        (MARCH - JUST, PolicyState.APPROVED),
+        (MARCH, PolicyState.EFFECTIVE),
+        (APRIL - JUST, PolicyState.EFFECTIVE),
+        (APRIL, PolicyState.SUPERSEDED),
+    ],
+)
+def test_a_version_governs_from_its_date_until_it_expires(at: datetime, state: PolicyState) -> None:
+    assert state_at("approved", Term(MARCH, APRIL), [], at) == state
+
+
+def test_a_later_version_supersedes_while_it_holds_and_no_longer() -> None:
+    later = [Term(APRIL, MAY)]
+
+    states = [state_at("approved", Term(MARCH), later, at) for at in (MARCH, APRIL, MAY)]
+
+    assert states == [PolicyState.EFFECTIVE, PolicyState.SUPERSEDED, PolicyState.EFFECTIVE]
