@@ -49,6 +49,20 @@ from metering.services.workbench import assign_group
 
 _SHORT = 36
 _NAMED = 12  # Senders and event names that a group's page lists.
+_REMEDIES = {
+    QuarantineReason.UNKNOWN_CUSTOMER: "Map the id to a customer, or create the customer and"
+    " replay; dismiss what was only a test.",
+    QuarantineReason.UNKNOWN_EVENT_NAME: "Add a meter that reads these events; dismiss what is"
+    " never to be billed.",
+    QuarantineReason.MISSING_VALUE: "Ask the sender to send the events again with the value, under"
+    " the same identifiers: a good report closes the one that waits. A replay finds the value"
+    " missing again, and a new version of the meter helps only for use from its hour on. Dismiss"
+    " what is never to be billed.",
+    QuarantineReason.IDENTIFIER_CONFLICT: "One identifier says two things: decide on each event"
+    " which of them holds.",
+    QuarantineReason.PERIOD_CLOSED: "The period is invoiced and the customer's rule asks a person:"
+    " replay bills the events on a further invoice, dismiss bears them.",
+}
 _KINDS = {"replay": "info", "dismiss": ""}
 
 
@@ -81,6 +95,7 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
                 "fields": (
                     "missing",
                     sentence("reason"),
+                    "remedy",
                     "owner",
                     "event_count",
                     "first_seen_at",
@@ -99,6 +114,11 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
     def waits_for(self, group: QuarantineGroup) -> str:
         """Name what is missing, shortened for the list."""
         return Truncator(group.missing).chars(_SHORT)
+
+    @admin.display(description="What to do")
+    def remedy(self, group: QuarantineGroup) -> str:
+        """Say what lets the events be billed, or who decides that they are not."""
+        return _REMEDIES.get(group.reason, "Look at an event, then replay or dismiss the group.")
 
     @admin.display(description="Owner", ordering="role")
     def owner(self, group: QuarantineGroup) -> str:

@@ -35,6 +35,15 @@ def _wait(at: datetime, count: int = 3, **changes: Any) -> Any:
     return groups().get()
 
 
+def test_a_group_without_a_button_that_helps_says_what_does(support: User, at: datetime) -> None:
+    group = _wait(at, customer="acme", properties={"model": "haiku"})
+
+    page = client_of(support).get(page_of(group)).content.decode()
+
+    assert group.reason == "missing_value"
+    assert "send the events again with the value, under the same identifiers" in page
+
+
 def test_a_group_is_mapped_to_its_customer(support: User, at: datetime) -> None:
     group = _wait(at)
     client = client_of(support)
