@@ -49,7 +49,7 @@ from metering.services.workbench import assign_group
 
 _SHORT = 36
 _NAMED = 12  # Senders and event names that a group's page lists.
-_REMEDIES = {
+_REMEDIES: dict[str, str] = {
     QuarantineReason.UNKNOWN_CUSTOMER: "Map the id to a customer, or create the customer and"
     " replay; dismiss what was only a test.",
     QuarantineReason.UNKNOWN_EVENT_NAME: "Add a meter that reads these events; dismiss what is"
