@@ -10,6 +10,7 @@ import revrec.api
 from billing_project.api import health, schema
 from billing_project.api.explanations import EventExplanationsView
 from billing_project.api.near_duplicates import NearDuplicatesView
+from billing_project.api.policies import PoliciesView
 from billing_project.api.trace import EventView, TraceView
 
 v1 = [
@@ -20,6 +21,7 @@ v1 = [
     path("events/<str:customer>/<path:identifier>", EventView.as_view()),
     path("event_explanations", EventExplanationsView.as_view()),
     path("near_duplicates", NearDuplicatesView.as_view()),
+    path("policies", PoliciesView.as_view()),
     path("trace", TraceView.as_view()),
     path("openapi.json", schema.openapi, name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),

@@ -143,6 +143,7 @@ def _pages() -> dict[str, Any]:
                 "icon": "content_copy",
                 "link": reverse("console:near_duplicates"),
             },
+            {"title": "Policies in force", "icon": "policy", "link": reverse("console:policies")},
             {"title": "Books", "icon": "fact_check", "link": reverse("console:books")},
         ]
     }

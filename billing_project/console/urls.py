@@ -8,6 +8,7 @@ from billing_project.console.burn_table_page import burn_table_page
 from billing_project.console.explaining_page import explaining_page
 from billing_project.console.lineage_page import lineage_page
 from billing_project.console.near_duplicates_page import near_duplicates_page
+from billing_project.console.policies_page import policies_page
 from billing_project.console.unrated_page import unrated_page
 
 app_name = "console"
@@ -17,5 +18,6 @@ urlpatterns = [
     path("near-duplicates/", admin.site.admin_view(near_duplicates_page), name="near_duplicates"),
     path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),
     path("unrated/", admin.site.admin_view(unrated_page), name="unrated"),
+    path("policies/", admin.site.admin_view(policies_page), name="policies"),
     path("books/", admin.site.admin_view(books_page), name="books"),
 ]

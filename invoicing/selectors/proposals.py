@@ -6,6 +6,7 @@ from decimal import Decimal
 from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
+from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod, RatedUsage
@@ -143,6 +144,16 @@ def _first_invoiced_at(billing_period: BillingPeriod) -> datetime:
     lines = issued_overage_lines().filter(billing_period=billing_period)
     first: datetime | None = lines.aggregate(first=Min("invoice__finalized_at"))["first"]
     return first or billing_period.end_at
+
+
+register_kind(
+    Kind(
+        "credit_note",
+        "Credit note",
+        is_rule=False,
+        consequence="The worker then issues this credit note, once, if the books still say so.",
+    )
+)
 
 
 @content_of("credit_note")

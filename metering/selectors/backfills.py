@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.errors import NotFound
+from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
 from metering.models import (
     Backfill,
@@ -106,6 +107,16 @@ def _csv_row(cells: list[str]) -> str:
     out = io.StringIO()
     csv.writer(out).writerow(cells)
     return out.getvalue()
+
+
+register_kind(
+    Kind(
+        "backfill",
+        "Backfill of usage",
+        is_rule=False,
+        consequence="It may then be applied, once, if nothing that it touches changed since.",
+    )
+)
 
 
 @content_of("backfill")

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.canonical import canonical_json
+from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
 from metering.models import WindowRepair
@@ -44,6 +45,16 @@ def content_of_repair(window: _Window) -> dict[str, object]:
         "stored": None if stored is None else [plain(stored), window.stored_count],
         "recomputed": [plain(window.quantity), window.event_count],
     }
+
+
+register_kind(
+    Kind(
+        "window_repair",
+        "Repair of usage windows",
+        is_rule=False,
+        consequence="Engineering may then set the windows right, once, if none changed since.",
+    )
+)
 
 
 @content_of("window_repair")
