@@ -4,12 +4,15 @@ An event is late whose time of use lies before the end of usage that is invoiced
 judged when it arrives, by what is committed then.
 """
 
+import json
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from decimal import Decimal
 
 from django.db.models import Max, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
+from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange, in_force
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
@@ -73,6 +76,37 @@ def late_policy_subject(customer: Customer | None) -> str:
 def _governing_until(at: datetime) -> QuerySet[LateEventPolicy]:
     """List the approved versions that have begun and not expired."""
     return LateEventPolicy.objects.filter(in_force(at, "policy_change__"))
+
+
+@effect_of("late_events")
+def _late_effect(change: PolicyChange) -> Effect:
+    """Count the customers whose late events would go elsewhere; their events are still to come."""
+    content = json.loads(change.content)
+    customers = Customer.objects.all()
+    if content["customer"] is not None:
+        customers = customers.filter(external_id=content["customer"])
+    ids = set(customers.values_list("pk", flat=True))
+    before = late_treatments(ids, change.effective_at)
+    if content["customer"] is None:  # Who has a rule of their own keeps it.
+        own = _governing_until(change.effective_at).exclude(customer=None)
+        ids -= set(own.values_list("customer_id", flat=True))
+    rows = [
+        EffectRow(
+            subject=f"Customers whose late events go to {treatment.label}",
+            customer_id=None,
+            before=Decimal(sum(said == treatment for said in before.values())),
+            after=Decimal(
+                sum(
+                    (content["treatment"] if key in ids else said) == treatment
+                    for key, said in before.items()
+                )
+            ),
+            unit="customer",
+        )
+        for treatment in LateTreatment
+    ]
+    basis = "Customers under the rule when it begins; it changes no event that was received before"
+    return Effect(basis, tuple(rows), customers=len(ids), grants=0)
 
 
 @content_of("late_events")

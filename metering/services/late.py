@@ -1,16 +1,19 @@
 """Say until when usage is invoiced, and propose what becomes of events that come later."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from django.db import transaction
 from django.db.models import Max
 
 from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
+from metering.selectors.customers import customer_named
 from metering.selectors.late import content_of_late_policy, late_policy_subject
 
 
@@ -47,7 +50,7 @@ def propose_late_event_policy(
         Invalid: no such treatment, or a missing word.
     """
     if treatment not in LateTreatment.values:
-        raise Invalid(f"late events go to {', '.join(LateTreatment.values)}")
+        raise Invalid(f"late events go to {', '.join(LateTreatment.values)}", field="treatment")
     policy = LateEventPolicy(customer=customer, number=_next_number(customer), treatment=treatment)
     policy.policy_change = propose(
         kind="late_events",
@@ -59,6 +62,15 @@ def propose_late_event_policy(
     )
     policy.save(force_insert=True)
     return policy
+
+
+@materialise("late_events")
+def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
+    name = content.get("customer")
+    propose_late_event_policy(
+        treatment=str(content.get("treatment")), proposal=proposal, by=by, at=at,
+        customer=None if name is None else customer_named(name),
+    )  # fmt: skip
 
 
 def _next_number(customer: Customer | None) -> int:

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import DatabaseError, transaction
 
-from billing_project.kernel.approvals import is_as_proposed
+from billing_project.kernel.approvals import Proposal, is_as_proposed
+from billing_project.kernel.drafts import draft, submit
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.users import worker_user
 from metering.events import EventInput
@@ -14,7 +15,7 @@ from metering.models.late import LateTreatment
 from metering.selectors.late import late_among, late_quarantine, late_treatments
 from metering.services.quarantine import dismiss_quarantined, replay_quarantine
 from tests.metering.builders import a_customer, a_meter, an_event, send, statuses
-from tests.metering.late import a_late_policy, invoice_until
+from tests.metering.late import a_late_policy, a_person, invoice_until
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -134,3 +135,43 @@ def test_a_retry_of_what_was_kept_adds_no_row(acme: Customer, at: datetime) -> N
 
     assert [statuses(one, 1) for one in (first, again, later)] == [["quarantined"]] * 3
     assert QuarantinedEvent.objects.count() == 1
+
+
+def test_a_version_tells_how_many_customers_it_moves(acme: Customer, at: datetime) -> None:
+    a_customer(at, "own")
+    a_customer(at, "other")
+    own = Customer.objects.get(external_id="own")
+    a_late_policy("quarantine", at - timedelta(days=1), own)
+
+    change = a_late_policy("credit_note", at).policy_change
+
+    assert change.effect is not None
+    moved = {row["subject"]: (row["before"], row["after"]) for row in change.effect["rows"]}
+    # Three customers: two follow the default, one keeps a rule of its own.
+    assert [moved[f"Customers whose late events go to {t.label}"] for t in LateTreatment] == [
+        ("2", "0"),
+        ("0", "2"),
+        ("1", "1"),
+    ]
+    assert change.effect["customers"] == 2
+
+
+def test_a_draft_of_a_late_rule_becomes_a_version(at: datetime) -> None:
+    author = a_person("paula.late", "product")
+    words = Proposal("Late", "Asked", "A row", "late", at)
+    wrong, right = (
+        draft(
+            kind="late_events", content={"customer": None, "treatment": treatment},
+            proposal=words, by=author, at=at,
+        )
+        for treatment in ("lost", "quarantine")
+    )  # fmt: skip
+
+    with pytest.raises(Invalid) as refused:
+        submit(change=wrong, by=author, at=at)
+    submit(change=right, by=author, at=at)
+
+    assert refused.value.field == "treatment"
+    assert LateEventPolicy.objects.get(policy_change=right).treatment == "quarantine"
+    right.refresh_from_db()
+    assert is_as_proposed(right)
