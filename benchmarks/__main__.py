@@ -13,6 +13,7 @@ NAMES = (
     "aggregation",
     "latency",
     "rating",
+    "rerate",
     "balance",
 )
 

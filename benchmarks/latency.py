@@ -15,13 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import psutil
-from django.conf import settings
 from django.db import connection
 
+from benchmarks.cpu import postmaster, seconds_of
 from benchmarks.setting import EVENT_NAME, METERS, MODELS, UNIT_PRICE, make_market
 from billing_project.console import processes
 from billing_project.console.tasks import ensure_schedules, ring_all
@@ -65,7 +63,7 @@ def run() -> None:
             "server": server.pid,
             "worker": worker.pid,
             "load": os.getpid(),
-            "database": _postmaster(),
+            "database": postmaster(),
         }
         _measure(key, markers, roles)
 
@@ -81,12 +79,12 @@ def _measure(key: str, markers: Sequence[str], roles: dict[str, int]) -> None:
     for thread in senders:
         thread.start()
     time.sleep(WARM_SECONDS)
-    before, started = _cpu(roles), time.monotonic()
+    before, started = seconds_of(roles), time.monotonic()
     first = sum(sent)
     for thread in probes:
         thread.start()
     time.sleep(SECONDS)
-    count, elapsed, after = sum(sent) - first, time.monotonic() - started, _cpu(roles)
+    count, elapsed, after = sum(sent) - first, time.monotonic() - started, seconds_of(roles)
     stop.set()
     for thread in [*probes, *senders]:
         thread.join()
@@ -224,31 +222,6 @@ def _print_backlog() -> None:
         f"rated usage {rated:,}, ledger {ledger:,}, in the books {booked:,};"
         f" the books wait since {age or 0:.1f} s"
     )
-
-
-def _cpu(roles: dict[str, int]) -> dict[str, float]:
-    return {role: _seconds(pid) for role, pid in roles.items()}
-
-
-def _seconds(pid: int) -> float:
-    """Sum a process's CPU seconds and its descendants', those that ended included."""
-    total = 0.0
-    process = psutil.Process(pid)
-    is_self = pid == os.getpid()
-    for one in [process] if is_self else [process, *process.children(recursive=True)]:
-        try:
-            times = one.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system
-        if not is_self:
-            total += times.children_user + times.children_system
-    return total
-
-
-def _postmaster() -> int:
-    folder = Path(str(settings.DATABASES["default"]["HOST"]))
-    return int((folder / "postmaster.pid").read_text().split()[0])
 
 
 def _now() -> datetime:
