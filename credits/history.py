@@ -1,8 +1,8 @@
 """What is still open of a billing period's draws and overage, so that corrections can undo it.
 
 Rated usage and ledger transactions go in, in the order in which they were written; what comes out
-is newest first. A workspace and meter share one stack: a scoped grant admits both or neither of
-two uses of it, so that one may undo the other.
+is newest first. Each charge is on one stack, over which its rate accumulates: no correction asks
+back more than the rows of its stack came to.
 """
 
 from collections import defaultdict
@@ -15,7 +15,8 @@ from operator import attrgetter
 
 from credits.drawdown import Part, Use
 
-Place = tuple[int | None, str]  # Workspace and meter.
+# Rate where it pools the account, workspace where it does not, and meter.
+Stack = tuple[int | None, int | None, str]
 _ZERO = Decimal(0)
 
 
@@ -35,6 +36,7 @@ class Unpaid:
     """Overage of one window; `credits` sinks as it is reversed or covered."""
 
     sequence: int
+    stack: Stack
     window: RatedWindow
     use: Use
     credits: Decimal
@@ -50,12 +52,13 @@ class PeriodHistory:
     """The open draws and the open overage of one customer's billing period."""
 
     def __init__(self) -> None:
-        self._overage: dict[Place, list[Unpaid]] = defaultdict(list)
-        self._draws: dict[Place, list[_Drawn]] = defaultdict(list)
+        self._overage: dict[Stack, list[Unpaid]] = defaultdict(list)
+        self._draws: dict[Stack, list[_Drawn]] = defaultdict(list)
         self._sequence = 0
 
     def add_overage(
         self,
+        stack: Stack,
         window: RatedWindow,
         use: Use,
         amount: Decimal,
@@ -66,34 +69,34 @@ class PeriodHistory:
 
         Args:
             is_cover: The row moves overage of its own window to a grant; otherwise a negative one
-                reverses the newest overage of the same place.
+                reverses the newest overage of the same stack.
         """
-        stack = self._overage[_place(use)]
+        rows = self._overage[stack]
         if amount > 0:
             self._sequence += 1
-            stack.append(Unpaid(self._sequence, window, use, amount))
+            rows.append(Unpaid(self._sequence, stack, window, use, amount))
         elif is_cover:
-            _sink([row for row in stack if row.window.id == window.id], -amount)
+            _sink([row for row in rows if row.window.id == window.id], -amount)
         else:
-            _sink(stack, -amount)
-        _drop_empty(stack)
+            _sink(rows, -amount)
+        _drop_empty(rows)
 
-    def add_draw(self, use: Use, grant_id: int, amount: Decimal) -> None:
+    def add_draw(self, stack: Stack, grant_id: int, amount: Decimal) -> None:
         """Take up a ledger transaction: drawn (negative) adds, returned (positive) undoes."""
-        stack = self._draws[_place(use)]
+        draws = self._draws[stack]
         if amount < 0:
-            stack.append(_Drawn(grant_id, -amount))
+            draws.append(_Drawn(grant_id, -amount))
         else:
-            _sink([draw for draw in stack if draw.grant_id == grant_id], amount)
-        _drop_empty(stack)
+            _sink([draw for draw in draws if draw.grant_id == grant_id], amount)
+        _drop_empty(draws)
 
-    def overage_at(self, use: Use) -> Decimal:
-        """Sum the open overage of the use's workspace and meter."""
-        return sum((row.credits for row in self._overage[_place(use)]), _ZERO)
+    def overage_at(self, stack: Stack) -> Decimal:
+        """Sum the open overage of a stack."""
+        return sum((row.credits for row in self._overage[stack]), _ZERO)
 
-    def draws_at(self, use: Use) -> Iterator[Part]:
-        """Yield the open draws of the use's workspace and meter, newest first."""
-        for draw in reversed(self._draws[_place(use)]):
+    def draws_at(self, stack: Stack) -> Iterator[Part]:
+        """Yield the open draws of a stack, newest first."""
+        for draw in reversed(self._draws[stack]):
             if draw.credits:
                 yield Part(draw.grant_id, draw.credits)
 
@@ -103,10 +106,6 @@ class PeriodHistory:
         for row in merge(*stacks, key=attrgetter("sequence"), reverse=True):
             if row.credits:
                 yield row
-
-
-def _place(use: Use) -> Place:
-    return use.workspace_id, use.meter_code
 
 
 def _sink(rows: Sequence[Unpaid | _Drawn], amount: Decimal) -> None:

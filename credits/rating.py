@@ -1,4 +1,4 @@
-"""Price quantities: a cumulative quantity and its rate in, a charge in credits out.
+"""Rate usage: which rate fits, and what a change of quantity adds to what was charged already.
 
 Charges are cumulative and rounded to 12 decimals as a whole; what is posted is the difference to
 what was posted before, so that the sum never depends on how usage was cut in time.
@@ -10,34 +10,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
 
-from billing_project.kernel.quantity import round_unrounded
-
-CHARGE_LIMIT = Decimal(10) ** 26  # What numeric(38,12) holds before the point.
+from credits.tariff import Charge, Tariff, change_of_tiers
 
 
 class AmbiguousRate(ValueError):
     """Two equally specific rates match the same usage."""
-
-
-class ChargeOutOfBounds(ValueError):
-    """The charge is larger than can be stored; no real price and quantity make it."""
-
-
-@dataclass(frozen=True)
-class Tier:
-    """A stretch of quantity at one unit price, and what it comes to."""
-
-    quantity: Decimal
-    unit_price: Decimal
-    charge: Decimal
-
-
-@dataclass(frozen=True)
-class Charge:
-    """A charge with the tiers that explain it; the tiers sum to the total."""
-
-    total: Decimal
-    tiers: tuple[Tier, ...]
 
 
 @dataclass(frozen=True)
@@ -54,46 +31,28 @@ class RatedSoFar:
 
 @dataclass(frozen=True)
 class RateOption:
-    """One rate of a version: the dimensions that it asks for, and its unit price."""
+    """One rate of a version, and the dimensions that it asks for."""
 
     id: int
     dimensions: Mapping[str, str]
-    unit_price: Decimal
 
 
-def charge_of(quantity: Decimal, unit_price: Decimal) -> Charge:
-    """Price a whole cumulative quantity at a flat price.
-
-    Args:
-        quantity: In the meter's unit, since the period's start.
-        unit_price: Credits per unit, >= 0, at most 18 decimals.
-
-    Returns:
-        Credits, rounded to 12 decimals once.
-
-    Raises:
-        ChargeOutOfBounds: 10**26 credits or more.
-    """
-    exact = quantity * unit_price
-    if abs(exact) >= CHARGE_LIMIT:
-        raise ChargeOutOfBounds(f"{quantity} at {unit_price}")
-    total = round_unrounded(exact)
-    return Charge(total, (Tier(quantity, unit_price, total),) if quantity else ())
-
-
-def charge_difference(so_far: RatedSoFar, quantity: Decimal, unit_price: Decimal) -> Charge:
+def charge_difference(so_far: RatedSoFar, quantity: Decimal, tariff: Tariff) -> Charge:
     """Price a change of quantity: the charge of all of it, less what was charged already.
 
     Args:
-        so_far: What the period was charged at this rate.
+        so_far: What the period was charged by this tariff.
         quantity: Change in the meter's unit; negative after a correction.
-        unit_price: Credits per unit.
 
     Returns:
-        Credits with 12 decimals, of the change's sign or zero.
+        Credits with 12 decimals, and what changed in each tier. Negative where the whole costs
+        less now: after a correction, or where growth reaches a cheaper volume tier.
+
+    Raises:
+        ChargeOutOfBounds: the whole is 10**26 credits or more.
     """
-    total = charge_of(so_far.quantity + quantity, unit_price).total - so_far.charge
-    return Charge(total, (Tier(quantity, unit_price, total),) if quantity else ())
+    before, after = tariff.charge(so_far.quantity), tariff.charge(so_far.quantity + quantity)
+    return Charge(after.total - so_far.charge, change_of_tiers(before.tiers, after.tiers))
 
 
 def match_rate(rates: Iterable[RateOption], dimensions: Mapping[str, str]) -> RateOption | None:

@@ -1,99 +1,38 @@
 """What rating needs to know of a customer, read once for thousands of windows."""
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
 
 from django.db.models import Min, QuerySet, Sum
 
 from billing_project.kernel.period import HOUR, Period, hour_of
 from credits.drawdown import Use
-from credits.history import PeriodHistory, RatedWindow
+from credits.history import PeriodHistory, RatedWindow, Stack
 from credits.models import (
     BillingPeriod,
     CreditPolicy,
     LedgerTransaction,
+    Pools,
     Rate,
-    RateCardVersion,
     RatedUsage,
     RateTotal,
     WindowRating,
 )
-from credits.rating import AmbiguousRate, RatedSoFar, RateOption, match_rate
-from credits.selectors.governing import approved_policies, approved_versions
+from credits.rating import RatedSoFar
+from credits.selectors.governing import is_in_force
+from credits.selectors.prices import Prices
 from metering.models import Meter, UsageWindow
 from metering.selectors.windows import windows_in
 
 INSTANT = timedelta(microseconds=1)
 # Billing period, meter, workspace, dimensions: what has one quantity over the whole period.
 Group = tuple[int, int, int | None, str]
-# Billing period, rate, workspace: over what charges accumulate. A correction undoes charges of one
-# workspace and meter; were they rounded over more than that, it could ask back more than they were.
+# Billing period, rate, workspace: over what charges accumulate. The workspace is None, too, for a
+# rate that pools the usage of the whole account.
 Scope = tuple[int, int, int | None]
-
-
-class Prices:
-    """The approved rates and burn orders, and all meters: read once for many customers."""
-
-    def __init__(self, rate_card_ids: set[int]) -> None:
-        self._rate_card_ids = rate_card_ids
-        self._matches: dict[tuple[int, str, str], int | None] = {}
-
-    @cached_property
-    def meters(self) -> dict[int, Meter]:
-        """All meters by id: read once, not with each window."""
-        return Meter.objects.in_bulk()
-
-    @cached_property
-    def versions(self) -> dict[int, list[RateCardVersion]]:
-        """Approved versions by rate card, the one that governs last first."""
-        by_card: dict[int, list[RateCardVersion]] = defaultdict(list)
-        for version in approved_versions(self._rate_card_ids):
-            by_card[version.rate_card_id].append(version)
-        return by_card
-
-    @cached_property
-    def rates(self) -> dict[int, Rate]:
-        """Rates of all those versions, by id."""
-        ids = [version.pk for versions in self.versions.values() for version in versions]
-        return {rate.pk: rate for rate in Rate.objects.filter(version_id__in=ids).order_by("pk")}
-
-    @cached_property
-    def policies(self) -> list[CreditPolicy]:
-        """Approved burn orders, the one that governs last first."""
-        return list(approved_policies())
-
-    def governing(self, rate_card_id: int, start_at: datetime) -> RateCardVersion | None:
-        """Find the version of a rate card that governs at an instant."""
-        for version in self.versions.get(rate_card_id, []):
-            if version.policy_change.effective_at <= start_at:
-                return version
-        return None
-
-    def match(self, version: RateCardVersion, window: UsageWindow) -> Rate | None:
-        """Find the rate of a version that fits a window's meter and dimensions."""
-        code = self.meters[window.meter_id].code
-        key = (version.pk, code, window.dimensions_key)
-        if key not in self._matches:
-            self._matches[key] = self._match(version.pk, code, window.dimensions)
-        rate_id = self._matches[key]
-        return None if rate_id is None else self.rates[rate_id]
-
-    def _match(self, version_id: int, meter_code: str, dimensions: dict[str, str]) -> int | None:
-        options = [
-            RateOption(rate.pk, rate.dimensions, rate.unit_price)
-            for rate in self.rates.values()
-            if rate.version_id == version_id and rate.meter_code == meter_code
-        ]
-        try:
-            match = match_rate(options, dimensions)
-        except AmbiguousRate:  # Proposals refuse this; what slipped through waits, visible.
-            return None
-        return match.id if match else None
 
 
 class Rulebook:
@@ -106,7 +45,8 @@ class Rulebook:
         prices: Prices | None = None,
     ) -> None:
         self.periods = list(_periods([customer_id]) if periods is None else periods)
-        self.prices = prices or Prices({period.rate_card_id for period in self.periods})
+        self.customer_id = customer_id
+        self.prices = prices or Prices({p.rate_card_id for p in self.periods}, [customer_id])
         self._starts = [period.start_at for period in self.periods]
 
     @property
@@ -144,15 +84,22 @@ class Rulebook:
         return Period(first, hour_of(period.end_at - INSTANT) + HOUR)
 
     def rate_of(self, window: UsageWindow) -> Rate | None:
-        """Find the rate that prices a window which was not rated before."""
+        """Find the rate that prices a window which was not rated before.
+
+        The customer's override comes first; what it has no rate for, its base prices.
+        """
         period = self.period_of(window.start_at)
-        version = period and self.prices.governing(period.rate_card_id, window.start_at)
-        return self.prices.match(version, window) if version else None
+        if period is None:
+            return None
+        for version in self.prices.standing(self.customer_id, period.rate_card_id, window.start_at):
+            if rate := self.prices.match(version, window):
+                return rate
+        return None
 
     def policy_of(self, start_at: datetime) -> CreditPolicy | None:
         """Find the burn order that governs at a window's start."""
         for policy in self.policies:
-            if policy.policy_change.effective_at <= start_at:
+            if is_in_force(policy.policy_change, start_at):
                 return policy
         return None
 
@@ -163,7 +110,7 @@ def rulebooks(customer_ids: Collection[int]) -> dict[int, Rulebook]:
     for period in _periods(customer_ids):
         by_customer[period.customer_id].append(period)
     cards = {period.rate_card_id for periods in by_customer.values() for period in periods}
-    prices = Prices(cards)
+    prices = Prices(cards, customer_ids)
     return {pk: Rulebook(pk, periods, prices) for pk, periods in by_customer.items()}
 
 
@@ -173,6 +120,22 @@ class Earlier:
 
     quantity: Decimal
     rate_id: int
+
+
+def scope_of(period_id: int, rate: Rate, workspace_id: int | None) -> Scope:
+    """Name what a rate's charges accumulate over."""
+    return period_id, rate.pk, workspace_id if rate.pools == Pools.WORKSPACE else None
+
+
+def stack_of(rate: Rate, use: Use) -> Stack:
+    """Name the stack on which a charge of a rate is, where a correction finds it again.
+
+    Uses of one workspace and meter share a stack: a scoped grant admits both or neither, so one
+    may undo the other. A rate that pools the account undoes only its own, in any workspace.
+    """
+    if rate.pools == Pools.ACCOUNT:
+        return rate.pk, None, use.meter_code
+    return None, use.workspace_id, use.meter_code
 
 
 def use_of(window_start: datetime, period: BillingPeriod, place: tuple[int | None, str]) -> Use:
@@ -202,10 +165,14 @@ def rated_of_groups(period_ids: Iterable[int], meter_ids: Iterable[int]) -> dict
 
 
 def rated_in_scopes(period_ids: Iterable[int]) -> dict[Scope, RatedSoFar]:
-    """Return what was rated in each billing period at each rate for each workspace."""
+    """Return what was rated in each billing period at each rate, over what the rate pools."""
     rows = RateTotal.objects.filter(billing_period_id__in=period_ids)
-    columns = ("billing_period_id", "rate_id", "workspace_id", "quantity", "charge")
-    return {(p, r, w): RatedSoFar(*so_far) for p, r, w, *so_far in rows.values_list(*columns)}
+    columns = ("billing_period_id", "rate_id", "rate__pools", "workspace_id", "quantity", "charge")
+    found: dict[Scope, RatedSoFar] = {}
+    for period_id, rate_id, pools, workspace_id, *sums in rows.values_list(*columns):
+        scope = period_id, rate_id, workspace_id if pools == Pools.WORKSPACE else None
+        found[scope] = found.get(scope, RatedSoFar()).plus(*sums)
+    return found
 
 
 def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
@@ -215,13 +182,14 @@ def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
     """
     history = PeriodHistory()
     places = _places(period, rules)
-    uses: dict[int, Use] = {}
+    stacks: dict[int, Stack] = {}
     rated = RatedUsage.objects.filter(billing_period=period).order_by("pk")
     columns = ("window_id", "service_at", "window_revision", "rate_id", "rate_card_version_id")
     for pk, charge, overage, *window in rated.values_list("pk", "charge", "overage", *columns):
         rated_window = RatedWindow(*window)
-        uses[pk] = use_of(rated_window.start_at, period, places[rated_window.id])
-        history.add_overage(rated_window, uses[pk], overage, is_cover=not charge)
+        use = use_of(rated_window.start_at, period, places[rated_window.id])
+        stacks[pk] = stack_of(rules.rates[rated_window.rate_id], use)
+        history.add_overage(stacks[pk], rated_window, use, overage, is_cover=not charge)
     burned = LedgerTransaction.objects.filter(
         customer_id=period.customer_id,
         effective_at__gte=period.start_at,
@@ -229,7 +197,7 @@ def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
         rated_usage__isnull=False,
     ).order_by("pk")
     for rated_id, grant_id, amount in burned.values_list("rated_usage_id", "grant_id", "credits"):
-        history.add_draw(uses[rated_id], grant_id, amount)
+        history.add_draw(stacks[rated_id], grant_id, amount)
     return history
 
 

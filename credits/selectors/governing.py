@@ -1,16 +1,22 @@
 """Which approved version of a rule governs at an instant."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from django.db.models import QuerySet
 
-from billing_project.kernel.models import PolicyStatus
-from credits.models import CreditPolicy, RateCard, RateCardVersion
+from billing_project.kernel.models import PolicyChange, PolicyStatus, in_force
+from credits.models import CreditPolicy, RateCard, RateCardVersion, RatePin
 
 BURN_ORDER = "burn_order"
 
 
-def approved_versions(rate_card_ids: set[int]) -> QuerySet[RateCardVersion]:
+def is_in_force(change: PolicyChange, at: datetime) -> bool:
+    """Tell whether an approved change has begun and not expired at an instant."""
+    return change.effective_at <= at and (change.expires_at is None or at < change.expires_at)
+
+
+def approved_versions(rate_card_ids: Collection[int]) -> QuerySet[RateCardVersion]:
     """List approved versions of rate cards, the one that governs last first."""
     return (
         RateCardVersion.objects.filter(
@@ -18,6 +24,21 @@ def approved_versions(rate_card_ids: set[int]) -> QuerySet[RateCardVersion]:
         )
         .select_related("policy_change")
         .order_by("-policy_change__effective_at", "-number")
+    )
+
+
+def approved_pins(
+    rate_card_ids: Collection[int], customer_ids: Collection[int]
+) -> QuerySet[RatePin]:
+    """List approved pins of customers to rate cards, the one that governs last first."""
+    return (
+        RatePin.objects.filter(
+            rate_card_id__in=rate_card_ids,
+            customer_id__in=customer_ids,
+            policy_change__status=PolicyStatus.APPROVED,
+        )
+        .select_related("policy_change")
+        .order_by("-policy_change__effective_at", "-pk")
     )
 
 
@@ -32,10 +53,9 @@ def approved_policies(code: str = BURN_ORDER) -> QuerySet[CreditPolicy]:
 
 def governing_rate_card_version(rate_card: RateCard, at: datetime) -> RateCardVersion | None:
     """Return the approved version with the latest effective date until `at`, or None."""
-    versions = approved_versions({rate_card.pk})
-    return versions.filter(policy_change__effective_at__lte=at).first()
+    return approved_versions({rate_card.pk}).filter(in_force(at, "policy_change__")).first()
 
 
 def governing_credit_policy(at: datetime, code: str = BURN_ORDER) -> CreditPolicy | None:
     """Return the approved credit policy with the latest effective date until `at`, or None."""
-    return approved_policies(code).filter(policy_change__effective_at__lte=at).first()
+    return approved_policies(code).filter(in_force(at, "policy_change__")).first()

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from billing_project.kernel.period import hour_of
 from credits.models import Rate
-from credits.rating import charge_of
 from credits.selectors.facts import Rulebook
+from credits.selectors.tariffs import tariff_of_rate
 from metering.aggregation import dimensions_key
 from metering.models import UsageWindow
 
@@ -43,7 +43,7 @@ def _charged(group: list[tuple[Reading, Rate | None]], units: dict[int, str]) ->
     charges: dict[str, Decimal] = {}
     for reading, rate in group:
         if rate is not None:
-            unit, charge = units[rate.pk], charge_of(reading.quantity, rate.unit_price).total
+            unit, charge = units[rate.pk], tariff_of_rate(rate).charge(reading.quantity).total
             charges[unit] = charges.get(unit, Decimal(0)) + charge
     return charges
 

@@ -23,7 +23,7 @@ from credits.drawdown import (
     give_back,
     spend,
 )
-from credits.history import PeriodHistory, RatedWindow, Unpaid
+from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
 from credits.models import (
     BillingPeriod,
     CreditGrant,
@@ -45,6 +45,7 @@ class Bill:
 
     row: RatedUsage
     use: Use
+    stack: Stack  # Where the charge is found again.
     period: BillingPeriod
     policy: CreditPolicy
 
@@ -140,11 +141,11 @@ class Burner:
         """
         history = self._history(bill.period)
         given = give_back(
-            -bill.row.charge, history.overage_at(bill.use), history.draws_at(bill.use)
+            -bill.row.charge, history.overage_at(bill.stack), history.draws_at(bill.stack)
         )
         bill.row.drawn, bill.row.overage = -given.returned, -given.overage
         self._pages.usage.append(bill.row)
-        history.add_overage(_window(bill.row), bill.use, -given.overage)
+        history.add_overage(bill.stack, _window(bill.row), bill.use, -given.overage)
         freed = [self._return(bill, part) for part in given.parts]
         self._cover(bill, [grant for grant in freed if grant is not None])
 
@@ -154,7 +155,7 @@ class Burner:
         for part in result.parts:
             self._enter_burn(bill, LedgerKind.DRAWN, part.grant_id, -part.credits)
         if history := self._histories.get(bill.period.pk):
-            history.add_overage(_window(bill.row), bill.use, result.overage)
+            history.add_overage(bill.stack, _window(bill.row), bill.use, result.overage)
 
     def _return(self, bill: Bill, part: Part) -> GrantState | None:
         """Give credits back to a grant; what was voided or expired keeps none of them."""
@@ -193,12 +194,15 @@ class Burner:
         for part in parts:
             merged[part.grant_id] += part.credits
         drawn = sum(merged.values(), _ZERO)
-        cover = replace(bill, row=_cover_row(bill, unpaid, drawn), use=unpaid.use)
+        row = _cover_row(bill, unpaid, drawn)
+        cover = replace(bill, row=row, use=unpaid.use, stack=unpaid.stack)
         self._pages.usage.append(cover.row)
         for grant_id, amount in merged.items():
             self._enter_burn(cover, LedgerKind.DRAWN, grant_id, -amount)
         self._wallet.spend(_unit(bill), [Part(*item) for item in merged.items()])
-        self._history(bill.period).add_overage(unpaid.window, unpaid.use, -drawn, is_cover=True)
+        self._history(bill.period).add_overage(
+            unpaid.stack, unpaid.window, unpaid.use, -drawn, is_cover=True
+        )
 
     def _enter_burn(
         self,
@@ -214,7 +218,7 @@ class Burner:
         entry.effective_at = max(bill.use.period.start, grant.effective_at)
         self._pages.entries.append(entry)
         if history := self._histories.get(bill.period.pk):
-            history.add_draw(bill.use, grant_id, amount)
+            history.add_draw(bill.stack, grant_id, amount)
 
     def _entry(
         self,

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod, Rate, RatedUsage
-from credits.rating import Charge, ChargeOutOfBounds, RatedSoFar, Tier, charge_difference
+from credits.rating import RatedSoFar, charge_difference
 from credits.selectors.facts import (
     Earlier,
     Group,
@@ -17,9 +17,12 @@ from credits.selectors.facts import (
     rated_in_scopes,
     rated_of_groups,
     rated_of_windows,
+    scope_of,
+    stack_of,
     use_of,
 )
 from credits.services.burning import Bill, Burner
+from credits.tariff import Charge, ChargeOutOfBounds, Tier
 from metering.aggregation import ADDITIVE
 from metering.models import UsageWindow
 from metering.selectors.windows import period_quantity
@@ -65,31 +68,39 @@ class Pricer:
         self._so_far = before.so_far
         self._group_quantity: dict[Group, Decimal] = {}
 
-    def rate_all(self, windows: Iterable[UsageWindow]) -> None:
-        """Rate every window; what came of it goes to the burner's pages."""
+    def rate_all(self, windows: Iterable[UsageWindow]) -> bool:
+        """Rate every window; what came of it goes to the burner's pages.
+
+        Returns:
+            Whether some window has to wait, because no charge of that size can be kept.
+        """
+        is_held = False
         for window in windows:
             window.meter = self._rules.meters[window.meter_id]
             period = self._rules.period_of(window.start_at)
-            if period is not None:
-                self._rate(window, period)
+            if period is not None and not self._rate(window, period):
+                is_held = True
+        return is_held
 
-    def _rate(self, window: UsageWindow, period: BillingPeriod) -> None:
+    def _rate(self, window: UsageWindow, period: BillingPeriod) -> bool:
+        """Rate a window; tell whether that is done with."""
         quantity, earlier = self._measure(window, period)
         rate = self._rules.rates[earlier.rate_id] if earlier else self._rules.rate_of(window)
         policy = self._rules.policy_of(window.start_at)
         if rate is None or policy is None:
-            return
+            return True
         change = quantity - (earlier.quantity if earlier else 0)
         charge = self._charge(window, period, rate, change)
         if charge is None:
-            return
+            return False
         row = self._row(window, period, rate, change, charge)
         use = use_of(window.start_at, period, (window.workspace_id, window.meter.code))
-        bill = Bill(row, use, period, policy)
+        bill = Bill(row, use, stack_of(rate, use), period, policy)
         if charge.total >= 0:
             self._burner.pay(bill)
-        else:
+        else:  # A correction; or growth that reached a tier at which all units cost less.
             self._burner.undo(bill)
+        return True
 
     def _measure(
         self, window: UsageWindow, period: BillingPeriod
@@ -106,10 +117,10 @@ class Pricer:
     def _charge(
         self, window: UsageWindow, period: BillingPeriod, rate: Rate, change: Decimal
     ) -> Charge | None:
-        scope = (period.pk, rate.pk, window.workspace_id)
+        scope = scope_of(period.pk, rate, window.workspace_id)
         so_far = self._so_far.get(scope, RatedSoFar())
         try:
-            charge = charge_difference(so_far, change, rate.unit_price)
+            charge = charge_difference(so_far, change, self._rules.prices.tariff(rate))
         except ChargeOutOfBounds as error:
             log.error("charge out of bounds", extra={"window": window.pk, "reason": str(error)})
             return None
@@ -144,8 +155,9 @@ class Pricer:
 
 
 def _tier(tier: Tier) -> dict[str, str]:
-    return {
+    row = {
         "quantity": plain(tier.quantity),
         "unit_price": plain(tier.unit_price),
         "charge": plain(tier.charge),
     }
+    return {**row, "name": tier.name} if tier.name else row

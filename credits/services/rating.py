@@ -29,8 +29,8 @@ CHUNK = 5_000  # Windows a transaction: bounds its memory and how long it holds 
 TOGETHER = 100  # Customers a transaction, and their windows: its locks last tenths of a second.
 WINDOWS_TOGETHER = 1_000
 CHANGED = "usage_changed"
-BLOCKED = "rating_blocked"  # Notes of customers whose usage waits for an approval.
-_RULES = ("rate_card", "credit_policy")
+BLOCKED = "rating_blocked"  # Notes of customers whose usage waits for an approval, or is too much.
+_RULES = ("rate_card", "rate_override", "rate_migration", "credit_policy")
 _CLOCKS_APART = timedelta(minutes=1)  # An approval commits a little after the instant it carries.
 
 
@@ -52,6 +52,8 @@ def rate_customer(*, customer_id: int, by: User, at: datetime) -> int:
         if not rest:  # Takes the note that `_begin` left for the case of a crash.
             count, rest = _begin(customer_id, by, at)
             written += count
+            if not count:  # All that it found has to wait, and has its note.
+                break
     return written
 
 
@@ -182,7 +184,7 @@ def _is_ready(window: UsageWindow, rules: Rulebook) -> bool:
 
 
 def _mark_blocked(customer_ids: Collection[int], at: datetime) -> None:
-    """Leave one note for each customer whose usage waits for an approval."""
+    """Leave one note for each customer whose usage waits for a rule by which it can be charged."""
     notes = OutboxMessage.objects.filter(topic=BLOCKED, object_id__in=customer_ids)
     known = set(notes.values_list("object_id", flat=True)) if customer_ids else set()
     outbox.publish(BLOCKED, set(customer_ids) - known, at)
@@ -193,14 +195,16 @@ def _rate(
 ) -> int:
     """Rate windows of locked customers, each customer's in the order given."""
     before, wallets, pages = rated_before(windows, rules), wallets_of(rules), Pages()
-    changed = []
+    changed, held = [], set()
     for customer_id, of_customer in groupby(
         sorted(windows, key=attrgetter("customer_id")), key=attrgetter("customer_id")
     ):
         burner = Burner(rules[customer_id], wallets[customer_id], pages, by=by, at=at)
-        Pricer(rules[customer_id], before, burner, at).rate_all(of_customer)
+        if Pricer(rules[customer_id], before, burner, at).rate_all(of_customer):
+            held.add(customer_id)
         changed.append(customer_id)
     written = pages.write()
+    _mark_blocked(held, at)
     if written:
         outbox.publish("credits_changed", changed, at)
     return written

@@ -1,4 +1,4 @@
-"""Charges are cumulative, exact to 12 decimals, and explained by their tiers."""
+"""Differences sum to the charge of the whole, and the closest rate prices usage."""
 
 from decimal import Decimal
 from itertools import pairwise
@@ -9,49 +9,24 @@ from hypothesis import strategies as st
 
 from credits.rating import (
     AmbiguousRate,
-    Charge,
-    ChargeOutOfBounds,
     RatedSoFar,
     RateOption,
-    Tier,
     ambiguous_pair,
     charge_difference,
-    charge_of,
     match_rate,
 )
+from credits.tariff import PerUnit, Tariff
 
 quantities = st.decimals(0, 10**9, places=6)
 prices = st.decimals(0, 100, places=18)
-
-
-@pytest.mark.parametrize(
-    ("quantity", "unit_price", "charge"),
-    [
-        ("1000000", "0.0004", "400"),  # A million tokens at 400 credits per million.
-        ("1", "0.0004", "0.0004"),
-        ("3", "0.333333333333333333", "1"),  # 0.999999999999999999 to 12 decimals.
-        ("1", "0.333333333333333333", "0.333333333333"),
-        ("0", "5", "0"),
-        ("7", "0", "0"),
-    ],
-)
-def test_a_quantity_costs_its_price(quantity: str, unit_price: str, charge: str) -> None:
-    result = charge_of(Decimal(quantity), Decimal(unit_price))
-
-    assert result.total == Decimal(charge)
-
-
-def test_a_charge_names_its_tier() -> None:
-    result = charge_of(Decimal(3), Decimal("0.5"))
-
-    assert result == Charge(Decimal("1.5"), (Tier(Decimal(3), Decimal("0.5"), Decimal("1.5")),))
+THIRD = Tariff(PerUnit(Decimal("0.333333333333333333")))
 
 
 def test_a_difference_is_what_the_whole_costs_less_what_was_charged() -> None:
     # 3 tokens at a third cost 1; two of them were charged 0.666666666667 already.
     so_far = RatedSoFar(Decimal(2), Decimal("0.666666666667"))
 
-    result = charge_difference(so_far, Decimal(1), Decimal("0.333333333333333333"))
+    result = charge_difference(so_far, Decimal(1), THIRD)
 
     assert result.total == Decimal("0.333333333333")
 
@@ -59,14 +34,9 @@ def test_a_difference_is_what_the_whole_costs_less_what_was_charged() -> None:
 def test_a_negative_difference_takes_back_exactly_what_was_charged() -> None:
     so_far = RatedSoFar(Decimal(3), Decimal(1))
 
-    result = charge_difference(so_far, Decimal(-3), Decimal("0.333333333333333333"))
+    result = charge_difference(so_far, Decimal(-3), THIRD)
 
     assert result.total == -1
-
-
-def test_a_charge_that_cannot_be_stored_is_refused() -> None:
-    with pytest.raises(ChargeOutOfBounds):
-        charge_of(Decimal(10) ** 24, Decimal(10) ** 3)
 
 
 @given(quantity=quantities, cuts=st.lists(quantities, max_size=8), price=prices)
@@ -77,12 +47,12 @@ def test_cutting_usage_in_time_never_changes_the_sum(
     points = [Decimal(0), *sorted(min(cut, quantity) for cut in cuts), quantity]
     so_far = RatedSoFar()
     for start, end in pairwise(points):
-        part = charge_difference(so_far, end - start, price)
+        part = charge_difference(so_far, end - start, Tariff(PerUnit(price)))
         assert part.total >= 0
         assert part.total == sum(tier.charge for tier in part.tiers)
         so_far = so_far.plus(end - start, part.total)
 
-    assert so_far.charge == charge_of(quantity, price).total
+    assert so_far.charge == Tariff(PerUnit(price)).charge(quantity).total
 
 
 @given(steps=st.lists(quantities, min_size=1, max_size=6), price=prices)
@@ -90,13 +60,13 @@ def test_cutting_usage_in_time_never_changes_the_sum(
 def test_taking_all_usage_back_takes_all_charges_back(steps: list[Decimal], price: Decimal) -> None:
     so_far = RatedSoFar()
     for step in [*steps, *(-step for step in steps)]:
-        so_far = so_far.plus(step, charge_difference(so_far, step, price).total)
+        so_far = so_far.plus(step, charge_difference(so_far, step, Tariff(PerUnit(price))).total)
 
     assert so_far == RatedSoFar(Decimal(0), Decimal(0))
 
 
 def _rate(id_: int, **dimensions: str) -> RateOption:
-    return RateOption(id_, dimensions, Decimal(1))
+    return RateOption(id_, dimensions)
 
 
 def test_the_rate_that_asks_for_most_wins() -> None:
