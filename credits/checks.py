@@ -4,15 +4,18 @@ What waits to be rated is no finding: a window counts only at the revision that 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Max, Sum
 
 from billing_project.kernel.books import Finding, check
 from credits.costing import cost_of
-from credits.models import LedgerTransaction, RatedUsage
+from credits.models import LedgerTransaction, Rate, RatedUsage
 from credits.selectors import unrated_windows
 from credits.selectors.facts import Rulebook
+from credits.selectors.tariffs import tariff_of_rate
+from credits.tariff import Tariff
 from metering.aggregation import ADDITIVE
 from metering.models import UsageWindow
 from metering.selectors.windows import period_quantity
@@ -98,17 +101,22 @@ def totals_follow_rated_usage() -> Iterator[Finding]:
 
 @check("Rated usage has its quantity's price at its rate")
 def charges_follow_rates() -> Iterator[Finding]:
-    """Price each workspace's quantity at each rate again; differences never accumulate."""
-    yield from _findings(
-        "billing_period",
-        "charged {2} at rate {0} in workspace {1}, due {3}",
-        "SELECT r.billing_period_id, r.rate_id, w.workspace_id, sum(r.charge),"
-        "       round(sum(r.quantity) * max(t.unit_price), 12)"
-        " FROM rated_usage r JOIN rate t ON t.id = r.rate_id"
-        " JOIN usage_window w ON w.id = r.window_id"
-        " GROUP BY r.billing_period_id, r.rate_id, w.workspace_id"
-        " HAVING abs(sum(r.charge) - sum(r.quantity) * max(t.unit_price)) > 0.0000000000005",
-    )
+    """Price each quantity that a rate pools again, whole; differences never accumulate."""
+    tariffs: dict[int, Tariff] = {}
+    for period, rate_id, workspace, charged, quantity in _rows(
+        "SELECT billing_period_id, rate_id, workspace, sum(charge), sum(quantity) FROM"
+        " (SELECT r.billing_period_id, r.rate_id, r.charge, r.quantity,"
+        "         CASE t.pools WHEN 'workspace' THEN w.workspace_id END AS workspace"
+        "  FROM rated_usage r JOIN rate t ON t.id = r.rate_id"
+        "  JOIN usage_window w ON w.id = r.window_id) u"
+        " GROUP BY billing_period_id, rate_id, workspace"
+    ):
+        if rate_id not in tariffs:
+            tariffs[rate_id] = tariff_of_rate(Rate.objects.get(pk=rate_id))
+        due = tariffs[rate_id].charge(quantity).total
+        if charged != due:
+            what = f"charged {charged} at rate {rate_id} in workspace {workspace}, due {due}"
+            yield Finding(f"billing_period:{period}", what)
 
 
 @check("Rated charges are drawn or overage, to the last digit")
@@ -222,7 +230,13 @@ def costs_follow_prices() -> Iterator[Finding]:
 def _findings(
     subject: str, message: str, sql: str, params: Sequence[list[str]] = ()
 ) -> Iterator[Finding]:
-    """Yield one finding for each row; its first column names the subject.
+    """Yield one finding for each row; its first column names the subject."""
+    for pk, *facts in _rows(sql, params):
+        yield Finding(f"{subject}:{pk}", message.format(*facts))
+
+
+def _rows(sql: str, params: Sequence[list[str]] = ()) -> list[tuple[Any, ...]]:
+    """Read rows for a check.
 
     Checks read whole tables. Without nested loops that stays linear, whatever the planner's
     statistics say of rows that came a second ago.
@@ -230,7 +244,6 @@ def _findings(
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.execute(sql, params or None)
-        rows = cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
         cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
-    for pk, *facts in rows:
-        yield Finding(f"{subject}:{pk}", message.format(*facts))
+    return rows

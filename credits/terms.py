@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import cast
 
+from billing_project.kernel.quantity import plain
 from credits.tariff import (
     FlatFee,
     Formula,
@@ -55,6 +56,21 @@ class RateTerms:
     included: Decimal | None = None
     minimum: Decimal | None = None
     maximum: Decimal | None = None
+
+
+def plain_terms(terms: Mapping[str, object]) -> dict[str, object]:
+    """Write the decimals of good terms in their one form, so that equal terms are equal text."""
+    return {key: value if key == MATRIX else _plain(value) for key, value in terms.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return plain(Decimal(value))
+    if isinstance(value, list):
+        return [_plain(row) for row in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return value
 
 
 def tariff_of(rate: RateTerms) -> Tariff:

@@ -9,24 +9,64 @@ from billing_project.kernel.approvals import content_of
 from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
-from credits.models import CreditPolicy, Rate, RateCard, RateCardVersion
+from credits.models import (
+    CreditPolicy,
+    Pools,
+    PricingModel,
+    Rate,
+    RateCard,
+    RateCardVersion,
+    RatePin,
+)
 
 
-def content_of_rates(card: RateCard, number: int, rates: Iterable[Rate]) -> dict[str, object]:
-    """Return a rate card version: rates sorted, prices as plain text."""
-    rows: list[dict[str, object]] = [
-        {
-            "meter_code": rate.meter_code,
-            "dimensions": rate.dimensions,
-            "unit_price": plain(rate.unit_price),
-        }
-        for rate in rates
-    ]
-    return {
+def content_of_rates(
+    card: RateCard, number: int, rates: Iterable[Rate], stays: Iterable[RatePin] = ()
+) -> dict[str, object]:
+    """Return a rate card version: rates sorted, prices as plain text.
+
+    Args:
+        stays: Customers who keep another version; named only where there are any, as are the
+            customer and the base of an override.
+    """
+    content: dict[str, object] = {
         "rate_card": card.code,
         "pricing_unit": card.pricing_unit.code,
         "number": number,
-        "rates": sorted(rows, key=canonical_json),
+        "rates": sorted((content_of_rate(rate) for rate in rates), key=canonical_json),
+    }
+    if card.customer is not None and card.base is not None:
+        content |= {"customer": card.customer.external_id, "base": card.base.code}
+    if kept := [_stay(pin) for pin in stays]:
+        content["stays"] = sorted(kept, key=canonical_json)
+    return content
+
+
+def content_of_rate(rate: Rate) -> dict[str, object]:
+    """Return one rate; what it does not say is left out, and decimals are plain text."""
+    row: dict[str, object] = {"meter_code": rate.meter_code, "dimensions": rate.dimensions}
+    if rate.model == PricingModel.PER_UNIT:
+        row["unit_price"] = plain(rate.unit_price)
+    else:
+        row["model"] = str(rate.model)
+    if rate.terms:
+        row["terms"] = rate.terms
+    for name in ("included", "minimum", "maximum"):
+        if (value := getattr(rate, name)) is not None:
+            row[name] = plain(value)
+    if rate.pools != Pools.WORKSPACE:
+        row["pools"] = str(rate.pools)
+    return row
+
+
+def content_of_pins(
+    card: RateCard, version: RateCardVersion | None, customers: Iterable[str]
+) -> dict[str, object]:
+    """Return a migration: which customers move to a version, or back to following the card."""
+    return {
+        "rate_card": card.code,
+        "version": version.number if version else None,
+        "customers": sorted(customers),
     }
 
 
@@ -36,10 +76,33 @@ def content_of_policy(policy: CreditPolicy) -> dict[str, object]:
 
 
 @content_of("rate_card")
+@content_of("rate_override")
 def _rate_card(change: PolicyChange) -> dict[str, object]:
-    versions = RateCardVersion.objects.select_related("rate_card__pricing_unit")
+    versions = RateCardVersion.objects.select_related(
+        "rate_card__pricing_unit", "rate_card__customer", "rate_card__base"
+    )
     version = versions.get(policy_change=change)
-    return content_of_rates(version.rate_card, version.number, version.rates.all())
+    rates = version.rates.all()
+    return content_of_rates(version.rate_card, version.number, rates, _pins(change))
+
+
+@content_of("rate_migration")
+def _rate_migration(change: PolicyChange) -> dict[str, object]:
+    pins = list(_pins(change))
+    if not pins:
+        raise RatePin.DoesNotExist
+    customers = [pin.customer.external_id for pin in pins]
+    return content_of_pins(pins[0].rate_card, pins[0].version, customers)
+
+
+def _pins(change: PolicyChange) -> Iterable[RatePin]:
+    pins = RatePin.objects.filter(policy_change=change)
+    return pins.select_related("customer", "rate_card", "version")
+
+
+def _stay(pin: RatePin) -> dict[str, object]:
+    assert pin.version is not None, "who stays, stays at a version"
+    return {"customer": pin.customer.external_id, "version": pin.version.number}
 
 
 @content_of("credit_policy")

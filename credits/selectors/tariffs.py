@@ -1,6 +1,10 @@
 """Rates as price functions, from their rows or from the content of a proposal."""
 
-from credits.models import Rate
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from credits.models import PricingModel, Rate
 from credits.tariff import Tariff
 from credits.terms import RateTerms, tariff_of
 
@@ -12,3 +16,20 @@ def tariff_of_rate(rate: Rate) -> Tariff:
             rate.model, rate.unit_price, rate.terms, rate.included, rate.minimum, rate.maximum
         )
     )
+
+
+def tariff_of_content(rate: Mapping[str, Any]) -> Tariff:
+    """Return the price function of one rate of a proposal's content."""
+    bounds = (_decimal(rate, name) for name in ("included", "minimum", "maximum"))
+    return tariff_of(
+        RateTerms(
+            rate.get("model", PricingModel.PER_UNIT),
+            Decimal(rate.get("unit_price", "0")),
+            rate.get("terms", {}),
+            *bounds,
+        )
+    )
+
+
+def _decimal(rate: Mapping[str, Any], name: str) -> Decimal | None:
+    return Decimal(rate[name]) if name in rate else None

@@ -110,20 +110,26 @@ class Shop:
         return rate_customer(customer_id=self.customer.pk, by=self.maker, at=at or self.at)
 
     def version(
-        self, rates: Sequence[RateInput], effective_at: datetime = NOVEMBER.start
+        self,
+        rates: Sequence[RateInput],
+        effective_at: datetime = NOVEMBER.start,
+        stays: Sequence[Customer] = (),
     ) -> RateCardVersion:
         """Propose and approve a version of the rate card."""
-        version = self.proposed(rates, effective_at)
+        version = self.proposed(rates, effective_at, stays)
         self.approve(version.policy_change)
         return version
 
     def proposed(
-        self, rates: Sequence[RateInput], effective_at: datetime = NOVEMBER.start
+        self,
+        rates: Sequence[RateInput],
+        effective_at: datetime = NOVEMBER.start,
+        stays: Sequence[Customer] = (),
     ) -> RateCardVersion:
         """Propose a version of the rate card."""
         return propose_rate_card_version(
             rate_card=self.card, rates=rates, proposal=words(effective_at),
-            by=self.maker, at=self.at,
+            by=self.maker, at=self.at, stays=stays,
         )  # fmt: skip
 
     def policy(
@@ -148,14 +154,23 @@ def figures(*values: Decimal) -> str:
     return " ".join(plain(value) for value in values)
 
 
-def words(effective_at: datetime) -> Proposal:
+def words(effective_at: datetime, expires_at: datetime | None = None) -> Proposal:
     """Return a proposal with all its words."""
-    return Proposal("A version", "Wanted by product", "No code change", "launch", effective_at)
+    text = "A version", "Wanted by product", "No code change", "launch"
+    return Proposal(*text, effective_at, expires_at)
 
 
 def rate(meter_code: str, unit_price: str, **dimensions: str) -> RateInput:
     """Write a rate in short."""
     return RateInput(meter_code, dimensions, Decimal(unit_price))
+
+
+def tiered(
+    meter_code: str, model: str, *tiers: tuple[str | None, str], **words: object
+) -> RateInput:
+    """Write a graduated or volume rate in short: where each tier ends, and its unit price."""
+    rows = [{"up_to": end, "unit_price": price} for end, price in tiers]
+    return RateInput(meter_code, {}, model=model, terms={"tiers": rows}, **words)  # type: ignore[arg-type]
 
 
 def make_customer(external_id: str, by: User, at: datetime) -> Customer:
@@ -176,7 +191,7 @@ def make_shop(maker: User, approver: User, at: datetime) -> Shop:
     unit = create_pricing_unit(code="credit", name="Credit", by=maker, at=at)
     card = create_rate_card(code="standard", name="Standard", pricing_unit=unit, by=maker, at=at)
     shop = Shop(make_customer("acme", maker, at), unit, card, maker, approver, at)
-    shop.version([rate("input", "0.5"), rate("output", "2")])
+    shop.version([rate("input", "0.5"), rate("output", "2")], NOVEMBER.start - timedelta(days=1))
     shop.policy()
     shop.period()
     return shop

@@ -1,7 +1,6 @@
 """Differences sum to the charge of the whole, and the closest rate prices usage."""
 
 from decimal import Decimal
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +16,6 @@ from credits.rating import (
 )
 from credits.tariff import PerUnit, Tariff
 
-quantities = st.decimals(0, 10**9, places=6)
-prices = st.decimals(0, 100, places=18)
 THIRD = Tariff(PerUnit(Decimal("0.333333333333333333")))
 
 
@@ -37,32 +34,6 @@ def test_a_negative_difference_takes_back_exactly_what_was_charged() -> None:
     result = charge_difference(so_far, Decimal(-3), THIRD)
 
     assert result.total == -1
-
-
-@given(quantity=quantities, cuts=st.lists(quantities, max_size=8), price=prices)
-@settings(max_examples=50, deadline=None)
-def test_cutting_usage_in_time_never_changes_the_sum(
-    quantity: Decimal, cuts: list[Decimal], price: Decimal
-) -> None:
-    points = [Decimal(0), *sorted(min(cut, quantity) for cut in cuts), quantity]
-    so_far = RatedSoFar()
-    for start, end in pairwise(points):
-        part = charge_difference(so_far, end - start, Tariff(PerUnit(price)))
-        assert part.total >= 0
-        assert part.total == sum(tier.charge for tier in part.tiers)
-        so_far = so_far.plus(end - start, part.total)
-
-    assert so_far.charge == Tariff(PerUnit(price)).charge(quantity).total
-
-
-@given(steps=st.lists(quantities, min_size=1, max_size=6), price=prices)
-@settings(max_examples=50, deadline=None)
-def test_taking_all_usage_back_takes_all_charges_back(steps: list[Decimal], price: Decimal) -> None:
-    so_far = RatedSoFar()
-    for step in [*steps, *(-step for step in steps)]:
-        so_far = so_far.plus(step, charge_difference(so_far, step, Tariff(PerUnit(price))).total)
-
-    assert so_far == RatedSoFar(Decimal(0), Decimal(0))
 
 
 def _rate(id_: int, **dimensions: str) -> RateOption:

@@ -169,7 +169,7 @@ def test_usage_without_a_rate_waits_until_one_is_approved(shop: Shop) -> None:
     assert rate_pending(by=shop.maker, at=shop.at) == 0
     assert outbox.waiting("usage_changed") == []
 
-    shop.version([rate("input", "1")], day_1)
+    shop.version([rate("input", "1")], day_1 + timedelta(days=1))
 
     assert rate_pending(by=shop.maker, at=shop.at) == 1
     assert outbox.waiting("rating_blocked") == []

@@ -1,0 +1,107 @@
+"""Price some customers otherwise: their own rates for a time, or a version that they stay at."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from billing_project.kernel import audit
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+from credits.models import RateCard, RateCardVersion, RatePin
+from credits.selectors.contents import content_of_pins
+from credits.services.rates import RateInput, write_version
+from metering.models import Customer
+
+MIGRATION = "rate_migration"
+
+
+@transaction.atomic
+def propose_rate_override(
+    *,
+    customer: Customer,
+    base: RateCard,
+    rates: Sequence[RateInput],
+    proposal: Proposal,
+    by: User,
+    at: datetime,
+) -> RateCardVersion:
+    """Propose a customer's own rates, from the proposal's effective date until it expires.
+
+    What they have no rate for, the base card prices. Without any rate the override ends: a later
+    version governs before an earlier one.
+
+    Raises:
+        Invalid: the base is an override itself, or a rate is bad; with its field.
+        Conflict: another version of the override begins at the same instant.
+    """
+    if base.base_id is not None:
+        raise Invalid(f"{base} is an override itself", field="base")
+    base = RateCard.objects.select_for_update(of=("self",)).get(pk=base.pk)
+    card, made = RateCard.objects.get_or_create(
+        customer=customer,
+        base=base,
+        defaults={
+            "code": f"rate_override:{base.pk}:{customer.pk}",
+            "name": f"{base.name[:90]} for {customer.name[:90]}",
+            "pricing_unit_id": base.pricing_unit_id,
+        },
+    )
+    if made:
+        audit.record(by=by, at=at, action="create_rate_card", subject=card, code=card.code)
+    return write_version(card, rates, proposal, by, at)
+
+
+@transaction.atomic
+def propose_rate_migration(
+    *,
+    rate_card: RateCard,
+    customers: Collection[Customer],
+    version: RateCardVersion | None,
+    proposal: Proposal,
+    by: User,
+    at: datetime,
+) -> PolicyChange:
+    """Propose that customers move to a version of a card, or follow the card again (None).
+
+    A version that begins in mid-period begins new tiers and allowances for them.
+
+    Raises:
+        Invalid: no customers, one of them twice, or a version that does not govern anybody; with
+            its field.
+    """
+    card = RateCard.objects.select_for_update(of=("self",)).get(pk=rate_card.pk)
+    _refuse_bad_move(card, customers, version)
+    subject = f"{MIGRATION}:{card.code}:"
+    count = PolicyChange.objects.filter(kind=MIGRATION, subject__startswith=subject).count()
+    change = propose(
+        kind=MIGRATION,
+        subject=f"{subject}{count + 1}",
+        content=content_of_pins(card, version, [customer.external_id for customer in customers]),
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+    RatePin.objects.bulk_create(
+        RatePin(customer=customer, rate_card=card, version=version, policy_change=change)
+        for customer in customers
+    )
+    return change
+
+
+def _refuse_bad_move(
+    card: RateCard, customers: Collection[Customer], version: RateCardVersion | None
+) -> None:
+    if card.base_id is not None:
+        raise Invalid("an override has one customer: nobody moves to it", field="rate_card")
+    if not customers:
+        raise Invalid("a migration moves at least one customer", field="customers")
+    if len({customer.pk for customer in customers}) < len(customers):
+        raise Invalid("a customer is named twice", field="customers")
+    if version is None:
+        return
+    if version.rate_card_id != card.pk:
+        raise Invalid(f"{version} is no version of {card}", field="version")
+    if version.policy_change.status != PolicyStatus.APPROVED:
+        raise Invalid(f"{version} was not approved", field="version")
