@@ -25,10 +25,10 @@ from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits import drawdown
-from credits.drawdown import STRIPE_ORDER, GrantState, Part, Use
-from credits.history import PeriodHistory
+from credits.drawdown import STRIPE_ORDER, GrantState, Part
+from credits.history import PeriodHistory, Stack
 from credits.models import CreditGrant, LedgerTransaction, RatedUsage
-from credits.rating import charge_of
+from credits.rating import RatedSoFar, charge_difference
 from credits.selectors import balance
 from credits.services import burning, pricing
 from credits.services.grants import expire_due_grants, expire_grant, void_grant
@@ -325,6 +325,8 @@ class LifeOfCredits(RuleBasedStateMachine):
             builders.rate(meter, price, **({"model": model} if model else {}))
             for (meter, model), price in prices.items()
         ]
+        # No two versions of a card begin at the same instant.
+        effective_at += timedelta(microseconds=len(self.model.versions))
         number = self.shop.version(rates, effective_at).number
         self.model.versions.append(
             Version(
@@ -420,8 +422,8 @@ def test_one_life_written_out(market: Shop) -> None:
     _live(market)
 
 
-def _oldest_first(history: PeriodHistory, use: Use) -> Iterator[Part]:
-    return iter([*_draws_at(history, use)][::-1])
+def _oldest_first(history: PeriodHistory, stack: Stack) -> Iterator[Part]:
+    return iter([*_draws_at(history, stack)][::-1])
 
 
 _draws_at = PeriodHistory.draws_at
@@ -435,7 +437,8 @@ _MUTANTS = {
     ),
     "freed credits cover nothing": (burning, "cover_overage", lambda *_: []),
     "differences are rounded, not totals": (
-        pricing, "charge_difference", lambda _, quantity, price: charge_of(quantity, price),
+        pricing, "charge_difference",
+        lambda _, quantity, tariff: charge_difference(RatedSoFar(), quantity, tariff),
     ),
 }  # fmt: skip
 
