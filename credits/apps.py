@@ -9,6 +9,6 @@ class CreditsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register this app's checks of the books, and what its versions consist of."""
+        """Register this app's checks of the books, and what its versions consist of and do."""
         from credits import checks  # noqa: F401
-        from credits.selectors import archive, contents  # noqa: F401
+        from credits.selectors import archive, contents, effects  # noqa: F401

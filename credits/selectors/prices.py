@@ -81,12 +81,15 @@ class Prices:
 
     def chosen(self, customer_id: int, rate_card_id: int, at: datetime) -> RateCardVersion | None:
         """Find the version of a card that a customer has: the pinned one, or the governing."""
-        for pin in self.pins.get((customer_id, rate_card_id), ()):
-            if is_in_force(pin.policy_change, at):
-                if pin.version_id is None:
-                    break
-                return self._by_id[pin.version_id]
-        return self.governing(rate_card_id, at)
+        pin = self.pin(customer_id, rate_card_id, at)
+        if pin is None or pin.version_id is None:
+            return self.governing(rate_card_id, at)
+        return self._by_id[pin.version_id]
+
+    def pin(self, customer_id: int, rate_card_id: int, at: datetime) -> RatePin | None:
+        """Find the pin that governs for a customer at an instant."""
+        pins = self.pins.get((customer_id, rate_card_id), [])
+        return next((pin for pin in pins if is_in_force(pin.policy_change, at)), None)
 
     def governing(self, rate_card_id: int, at: datetime) -> RateCardVersion | None:
         """Find the version of a rate card that governs at an instant."""

@@ -1,0 +1,148 @@
+"""Price again what customers used, under the rates in force and under proposed ones.
+
+Nothing is rated by asking. Usage is read in one query for all customers: thousands are no matter.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from billing_project.kernel.period import Period, hour_of
+from credits.models import Pools, Rate, RateCardVersion
+from credits.rating import RateOption, match_rate
+from credits.selectors.contents import content_of_rate
+from credits.selectors.facts import rulebooks
+from credits.selectors.tariffs import tariff_of_content
+from credits.tariff import Charge, Tariff
+from metering.aggregation import ADDITIVE
+from metering.models import Meter
+
+WITHOUT_PERIOD = timedelta(days=30)
+# Meters that add up are summed over the hours of each customer's span. The others have one quantity
+# a billing period: what was rated of it.
+_USED = """
+SELECT w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key, min(w.dimensions::text),
+       sum(CASE WHEN m.aggregation = ANY(%(additive)s) THEN w.quantity ELSE t.quantity END)
+  FROM unnest(%(customers)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+       AS s (customer_id, start_at, end_at)
+  JOIN usage_window w ON w.customer_id = s.customer_id
+       AND w.start_at >= s.start_at AND w.start_at < s.end_at
+  JOIN meter m ON m.id = w.meter_id
+  LEFT JOIN window_rating t ON t.window_id = w.id AND m.aggregation <> ALL(%(additive)s)
+ GROUP BY w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key
+"""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What one customer used of a meter in one workspace, by dimensions."""
+
+    meter_code: str
+    workspace_id: int | None
+    dimensions_key: str
+    dimensions: Mapping[str, str]
+    quantity: Decimal
+
+
+@dataclass(frozen=True)
+class Priced:
+    """The charge of one rate over what it pools, with its tiers."""
+
+    meter_code: str
+    dimensions: Mapping[str, str]
+    workspace_id: int | None
+    quantity: Decimal
+    charge: Charge
+
+
+@dataclass(frozen=True)
+class _Rule:
+    number: int
+    meter_code: str
+    dimensions: Mapping[str, str]
+    tariff: Tariff
+    pools: str
+
+
+class Layer:
+    """The rates of one version, as its content tells them."""
+
+    def __init__(self, rates: Sequence[Mapping[str, Any]]) -> None:
+        self._rules: dict[str, list[_Rule]] = defaultdict(list)
+        self._matches: dict[tuple[str, str], _Rule | None] = {}
+        for number, rate in enumerate(rates):
+            code, pools = rate["meter_code"], rate.get("pools", Pools.WORKSPACE)
+            rule = _Rule(number, code, rate["dimensions"], tariff_of_content(rate), pools)
+            self._rules[code].append(rule)
+
+    def match(self, used: Used) -> _Rule | None:
+        """Find the rate that fits best; None if none does."""
+        key = used.meter_code, used.dimensions_key
+        if key not in self._matches:
+            rules = self._rules.get(used.meter_code, [])
+            by_number = {rule.number: rule for rule in rules}
+            options = [RateOption(rule.number, rule.dimensions) for rule in rules]
+            found = match_rate(options, used.dimensions)
+            self._matches[key] = by_number[found.id] if found else None
+        return self._matches[key]
+
+
+def layer_of(version: RateCardVersion) -> Layer:
+    """Read the rates of a version that stands."""
+    return Layer([content_of_rate(rate) for rate in Rate.objects.filter(version=version)])
+
+
+def last_spans(customer_ids: Collection[int], at: datetime) -> dict[int, Period]:
+    """Return the hours of each customer's last complete billing period, or the last 30 days."""
+    spans = {}
+    for customer_id, rules in rulebooks(customer_ids).items():
+        ended = [period for period in rules.periods if period.end_at <= at]
+        last = Period(hour_of(at - WITHOUT_PERIOD), hour_of(at))
+        spans[customer_id] = rules.hours_of(ended[-1]) if ended else last
+    return spans
+
+
+def used_in(spans: Mapping[int, Period]) -> dict[int, list[Used]]:
+    """Sum what customers used in their spans, by meter, workspace and dimensions."""
+    found: dict[int, list[Used]] = {customer_id: [] for customer_id in spans}
+    codes = dict(Meter.objects.values_list("pk", "code"))
+    params: dict[str, Any] = {
+        "additive": sorted(ADDITIVE),
+        "customers": list(spans),
+        "starts": [span.start for span in spans.values()],
+        "ends": [span.end for span in spans.values()],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_USED, params)
+        for customer_id, meter_id, workspace_id, key, dimensions, quantity in cursor.fetchall():
+            if quantity:
+                used = Used(codes[meter_id], workspace_id, key, json.loads(dimensions), quantity)
+                found[customer_id].append(used)
+    return found
+
+
+def priced(usage: Collection[Used], layers: Sequence[Layer]) -> list[Priced]:
+    """Price one customer's usage; the first layer that has a rate for a part prices it.
+
+    What no layer has a rate for is left out: it would wait, unrated.
+    """
+    quantities: dict[tuple[int, int, int | None], Decimal] = defaultdict(Decimal)
+    rules: dict[tuple[int, int], _Rule] = {}
+    for used in usage:
+        for number, layer in enumerate(layers):
+            if rule := layer.match(used):
+                place = used.workspace_id if rule.pools == Pools.WORKSPACE else None
+                rules[number, rule.number] = rule
+                quantities[number, rule.number, place] += used.quantity
+                break
+    return [
+        Priced(rule.meter_code, rule.dimensions, place, quantity, rule.tariff.charge(quantity))
+        for (number, rate, place), quantity in quantities.items()
+        for rule in [rules[number, rate]]
+    ]
