@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 
-from credits.models import RatedUsage
+from credits.models import Rate, RatedUsage
 from credits.selectors.facts import Rulebook
+from credits.tariff import ChargeOutOfBounds
 from metering.models import UsageWindow
 
 NO_PERIOD = "no billing period covers it"
 NO_BURN_ORDER = "no approved burn order governs it"
 IS_NEXT = "waits to be rated"
+TOO_LARGE = "its charge is larger than can be kept"
 
 
 def why_unrated(customer_id: int, windows: Iterable[UsageWindow]) -> list[str]:
@@ -29,9 +31,21 @@ def why_unrated(customer_id: int, windows: Iterable[UsageWindow]) -> list[str]:
 def _why(window: UsageWindow, rules: Rulebook) -> str:
     if rules.period_of(window.start_at) is None:
         return NO_PERIOD
-    if rules.rate_of(window) is None:
+    rate = rules.rate_of(window)
+    if rate is None:
         return f"no rate for {', '.join(_names(window, rules))}"
-    return IS_NEXT if rules.policy_of(window.start_at) else NO_BURN_ORDER
+    if rules.policy_of(window.start_at) is None:
+        return NO_BURN_ORDER
+    return TOO_LARGE if _is_too_large(window, rate, rules) else IS_NEXT
+
+
+def _is_too_large(window: UsageWindow, rate: Rate, rules: Rulebook) -> bool:
+    """Tell whether the window alone is charged more than any ledger keeps."""
+    try:
+        rules.prices.tariff(rate).charge(window.quantity)
+    except ChargeOutOfBounds:
+        return True
+    return False
 
 
 def _names(window: UsageWindow, rules: Rulebook) -> list[str]:

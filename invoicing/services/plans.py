@@ -27,7 +27,7 @@ class PlanTerms:
     currency: str
     fee_minor: int
     included_credits: Decimal
-    overage_price: Decimal  # Major units for one credit.
+    overage_price: Decimal  # Major units for one credit; 1 where the rate card is in a currency.
     rate_card: RateCard
     interval_unit: str  # "day" or "month"
     interval_count: int
@@ -59,9 +59,10 @@ def propose_plan_version(
     """Write down new terms of a plan and propose them for approval.
 
     Raises:
-        Invalid: a term is out of its bounds.
+        Invalid: a term is out of its bounds, or the rate card is in another currency.
     """
     _refuse_out_of_bounds(terms)
+    _refuse_other_worth(terms)
     locked = Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
     newest = locked.versions.order_by("-number").values_list("number", flat=True).first()
     version = PlanVersion(
@@ -109,6 +110,21 @@ def _content(version: PlanVersion) -> dict[str, object]:
         "grace_hours": version.grace_hours,
         "payment_days": version.payment_days,
     }
+
+
+def _refuse_other_worth(terms: PlanTerms) -> None:
+    """Where usage is priced in a currency, what is not covered is claimed as it was priced."""
+    unit = terms.rate_card.pricing_unit
+    if terms.rate_card.base_id is not None:
+        raise Invalid("a plan names a rate card, not an override of one", field="rate_card")
+    if not unit.currency:
+        return
+    if unit.currency != terms.currency:
+        raise Invalid(
+            f"the rate card is priced in {unit.currency}: so is the plan", field="currency"
+        )
+    if terms.overage_price != 1:
+        raise Invalid(f"one {unit} of overage is worth 1 {unit.currency}", field="overage_price")
 
 
 def _refuse_out_of_bounds(terms: PlanTerms) -> None:

@@ -8,7 +8,7 @@ import pytest
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.models import OutboxMessage
 from credits.models import LedgerTransaction, RatedUsage, RateTotal
-from credits.selectors import unrated_windows
+from credits.selectors import unrated_windows, why_unrated
 from credits.services.rates import RateInput
 from credits.services.rating import rate_pending
 from metering.services.adjust import cancel_event
@@ -173,6 +173,9 @@ def test_a_charge_that_is_too_large_waits_with_a_note_and_is_tried_again(shop: S
     assert RatedUsage.objects.count() == 0
     assert unrated_windows().count() == 1
     assert OutboxMessage.objects.filter(topic="rating_blocked").count() == 1
+    assert why_unrated(shop.customer.pk, unrated_windows()) == [
+        "its charge is larger than can be kept"
+    ]
     _is_proven()
     shop.version([rate("input", "0.5")], NOVEMBER.start + HOUR)
     rate_pending(by=shop.maker, at=shop.at + timedelta(minutes=5))

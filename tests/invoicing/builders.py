@@ -76,6 +76,23 @@ def open_shop() -> Shop:
     return Shop(maker, approver, worker_user(), unit, card)
 
 
+def dollar_card(shop: Shop) -> RateCard:
+    """Make a card in US dollars: the first 100 tokens cost 0.03 each, all others 0.02."""
+    unit = create_pricing_unit(
+        code="usd", name="US dollars", currency="USD", by=shop.maker, at=LAUNCH
+    )
+    card = create_rate_card(
+        code="dollars", name="Dollars", pricing_unit=unit, by=shop.maker, at=LAUNCH
+    )
+    tiers = [{"up_to": "100", "unit_price": "0.03"}, {"up_to": None, "unit_price": "0.02"}]
+    version = propose_rate_card_version(
+        rate_card=card, proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
+        rates=[RateInput("output_tokens", {}, model="graduated", terms={"tiers": tiers})],
+    )  # fmt: skip
+    approve(change=version.policy_change, by=shop.approver, reason="margin holds", at=LAUNCH)
+    return card
+
+
 def words(effective_at: datetime) -> Proposal:
     """Return a complete proposal."""
     return Proposal("A version", "Customers asked", "New rows only", "launch", effective_at)

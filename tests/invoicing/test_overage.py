@@ -19,6 +19,7 @@ from tests.invoicing.builders import (
     Shop,
     at_once,
     cancel,
+    dollar_card,
     first_period,
     open_shop,
     overage_invoices,
@@ -238,3 +239,22 @@ def test_two_workers_at_once_draft_a_period_once() -> None:
     at_once(*[lambda: draft_overage_invoices(by=shop.worker, at=END)] * 2)
 
     assert Invoice.objects.filter(source_key__contains=":overage").count() == 1
+
+
+def test_usage_that_is_priced_in_a_currency_is_claimed_in_it_one_to_one(shop: Shop) -> None:
+    subscription = subscribed(
+        shop, rate_card=dollar_card(shop), overage_price=Decimal(1), included_credits=Decimal(0)
+    )
+    use(shop, 150, START + DAY)
+    use(shop, 101, START + 2 * DAY, "req-2")
+    draft_overage_invoices(by=shop.worker, at=END)
+
+    finalize_due(by=shop.worker, at=END + DAY)
+
+    # 100 x 0.03 + 151 x 0.02 = 6.02 dollars.
+    [invoice] = overage_invoices(subscription)
+    assert (invoice.currency, invoice.total_minor) == ("USD", 602)
+    line = invoice.lines.get(kind="overage")
+    assert (line.quantity, line.unit, line.unit_price_unrounded) == (
+        Decimal("6.02"), "usd", Decimal(1),
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from tests.invoicing.builders import (
     START,
     Shop,
     customer_of,
+    dollar_card,
     propose,
     sell_plan,
     terms,
@@ -68,6 +69,22 @@ def test_terms_out_of_bounds_are_refused(shop: Shop, changes: dict[str, Any]) ->
             plan=plan, terms=replace(terms(shop), **changes), proposal=words(LAUNCH),
             by=shop.maker, at=LAUNCH,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"currency": "EUR", "overage_price": Decimal(1)}, "currency"),
+        ({"overage_price": Decimal("0.012")}, "overage_price"),
+    ],
+)
+def test_a_plan_on_rates_in_a_currency_claims_that_currency_as_it_is(
+    shop: Shop, changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        propose(shop, rate_card=dollar_card(shop), **changes)
+
+    assert caught.value.field == field
 
 
 def test_the_newest_approved_version_governs_from_its_date(shop: Shop) -> None:

@@ -10,7 +10,7 @@ from django.db.models import Min, Q, Sum
 from billing_project.console.lineage.graph import Node, NodeType, Ref
 from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
-from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
+from credits.models import CreditGrant, LedgerKind, LedgerTransaction, PricingModel, RatedUsage
 from invoicing.models import CreditNote, InvoiceLine, Payment
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from revrec.models import JournalEntry, RevenueSchedule
@@ -56,11 +56,19 @@ def _rated(ids: _Ids) -> Iterable[RatedUsage]:
 
 def _rated_usage(ids: _Ids) -> Iterator[Node]:
     for rated in _rated(ids):
-        price, version = plain(rated.rate.unit_price), rated.rate_card_version
+        version = rated.rate_card_version
         unit = version.rate_card.pricing_unit.code
-        label = f"{plain(rated.quantity)} {rated.window.meter.unit} at {price} {unit} each"
+        label = f"{plain(rated.quantity)} {rated.window.meter.unit} {_price(rated, unit)}"
         ref = Ref(NodeType.RATED_USAGE, rated.pk)
         yield Node(ref, label, rated.charge, unit, rated.service_at, str(version))
+
+
+def _price(rated: RatedUsage, unit: str) -> str:
+    """Tell the unit price, or the tiers in which the charge changed."""
+    if rated.rate.model == PricingModel.PER_UNIT:
+        return f"at {plain(rated.rate.unit_price)} {unit} each"
+    names = ", ".join(tier["name"] for tier in rated.tiers if "name" in tier)
+    return f"by {rated.rate.get_model_display().lower()}: {names or 'no tier changed'}"
 
 
 def _overage(ids: _Ids) -> Iterator[Node]:
