@@ -4,6 +4,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerView
 
 import credits.api
+import credits.api_rates
 import invoicing.api
 import metering.api
 import revrec.api
@@ -16,6 +17,7 @@ from billing_project.api.trace import EventView, TraceView
 v1 = [
     *metering.api.urlpatterns,
     *credits.api.urlpatterns,
+    *credits.api_rates.urlpatterns,
     *invoicing.api.urlpatterns,
     *revrec.api.urlpatterns,
     path("events/<str:customer>/<path:identifier>", EventView.as_view()),
