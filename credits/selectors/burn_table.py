@@ -9,6 +9,7 @@ from decimal import Decimal
 from django.db.models import Exists, OuterRef, Sum
 
 from billing_project.kernel.canonical import canonical_json
+from billing_project.kernel.quantity import round_unrounded
 from credits.models import (
     BillingPeriod,
     CreditGrant,
@@ -19,7 +20,9 @@ from credits.models import (
 )
 from credits.rating import AmbiguousRate, RateOption, match_rate
 from credits.selectors.supplier_rates import dearest_at
+from credits.selectors.tariffs import tariff_of_rate
 from credits.supplier_prices import TokenKind, token_kind_of
+from credits.tariff import PerUnit, Tariff
 from metering.models import Meter, UsageWindow
 
 MOST_ROWS = 500
@@ -99,7 +102,9 @@ def burn_table(
                 dimensions=dimensions,
                 token_kind=kind,
                 quantity=quantity,
-                found=tuple(_found(rates.get(code, ()), dimensions) for rates in by_version),
+                found=tuple(
+                    _found(rates.get(code, ()), dimensions, quantity) for rates in by_version
+                ),
                 supplier_price=price.unit_price if price else None,
                 supplier=price.supplier if price else "",
             )
@@ -151,18 +156,27 @@ def _traffic(card: RateCard, since: datetime, at: datetime) -> dict[tuple[str, s
     return found
 
 
-def _found(rates: Sequence[Rate], dimensions: dict[str, str]) -> RateFound | None:
+def _found(
+    rates: Sequence[Rate], dimensions: dict[str, str], quantity: Decimal
+) -> RateFound | None:
     """Find the rate that prices such usage; a row of a rate is usage with just its dimensions."""
     try:
-        match = match_rate(
-            [RateOption(rate.pk, rate.dimensions, rate.unit_price) for rate in rates], dimensions
-        )
+        match = match_rate([RateOption(rate.pk, rate.dimensions) for rate in rates], dimensions)
     except AmbiguousRate:
         return None
     if match is None:
         return None
     rate = next(rate for rate in rates if rate.pk == match.id)
-    return RateFound(rate, rate.unit_price, is_average=False)
+    return _priced(rate, quantity)
+
+
+def _priced(rate: Rate, quantity: Decimal) -> RateFound:
+    """Tell what a unit costs: of other models on average over what was used, or of one unit."""
+    tariff = tariff_of_rate(rate)
+    if tariff == Tariff(PerUnit(rate.unit_price)):
+        return RateFound(rate, rate.unit_price, is_average=False)
+    used = quantity or Decimal(1)
+    return RateFound(rate, round_unrounded(tariff.charge(used).total / used), is_average=True)
 
 
 def _read(text: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from credits.rating import RateOption, match_rate
 from credits.selectors.contents import content_of_rate
 from credits.selectors.facts import rulebooks
 from credits.selectors.tariffs import tariff_of_content
-from credits.tariff import Charge, Tariff
+from credits.tariff import Charge, ChargeOutOfBounds, Tariff
 from metering.aggregation import ADDITIVE
 from metering.models import Meter
 
@@ -130,7 +130,7 @@ def used_in(spans: Mapping[int, Period]) -> dict[int, list[Used]]:
 def priced(usage: Collection[Used], layers: Sequence[Layer]) -> list[Priced]:
     """Price one customer's usage; the first layer that has a rate for a part prices it.
 
-    What no layer has a rate for is left out: it would wait, unrated.
+    What no layer has a rate for, or is more than can be charged, is left out: it would wait.
     """
     quantities: dict[tuple[int, int, int | None], Decimal] = defaultdict(Decimal)
     rules: dict[tuple[int, int], _Rule] = {}
@@ -141,8 +141,16 @@ def priced(usage: Collection[Used], layers: Sequence[Layer]) -> list[Priced]:
                 rules[number, rule.number] = rule
                 quantities[number, rule.number, place] += used.quantity
                 break
-    return [
-        Priced(rule.meter_code, rule.dimensions, place, quantity, rule.tariff.charge(quantity))
+    charged = (
+        _charged(rules[number, rate], place, quantity)
         for (number, rate, place), quantity in quantities.items()
-        for rule in [rules[number, rate]]
-    ]
+    )
+    return [one for one in charged if one is not None]
+
+
+def _charged(rule: _Rule, workspace_id: int | None, quantity: Decimal) -> Priced | None:
+    try:
+        charge = rule.tariff.charge(quantity)
+    except ChargeOutOfBounds:
+        return None
+    return Priced(rule.meter_code, rule.dimensions, workspace_id, quantity, charge)

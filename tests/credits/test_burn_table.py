@@ -9,7 +9,7 @@ from credits.models import RateCardVersion
 from credits.selectors.burn_table import BurnRow, burn_table
 from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
-from tests.credits.builders import NOVEMBER, Shop, make_customer, rate
+from tests.credits.builders import NOVEMBER, Shop, make_customer, rate, tiered
 
 pytestmark = pytest.mark.django_db
 
@@ -40,6 +40,19 @@ def test_rates_and_traffic_share_a_table_and_versions_stand_beside_each_other(sh
         # No rate names it: the one for any model prices it in the first version.
         ("output", "next"): (Decimal(4), [Decimal(2), None]),
     }
+
+
+def test_a_tiered_rate_costs_its_average_over_what_was_used(shop: Shop) -> None:
+    tiers = ("10", "1"), (None, "0.5")
+    version = shop.version([tiered("input", "graduated", *tiers), rate("output", "2")])
+    shop.use(input="30")
+
+    found = rows(shop, version, at=shop.at)
+
+    # 10 x 1 + 20 x 0.5 = 20 credits for 30; without usage, the first unit's price.
+    assert charges(found["input", "small"]) == [Decimal("0.666666666667")]
+    assert charges(found["input", ""]) == [Decimal(1)]
+    assert [one and one.is_average for one in found["input", "small"].found] == [True]
 
 
 def test_usage_of_others_and_of_longer_ago_is_not_traffic(shop: Shop) -> None:

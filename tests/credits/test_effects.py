@@ -117,3 +117,12 @@ def test_what_is_priced_again_by_the_same_rates_is_what_was_charged(used: Shop) 
     [row] = _effect(used.proposed([TIERED], DECEMBER).policy_change).rows
 
     assert row.before == sum(rated.values_list("charge", flat=True))
+
+
+def test_what_is_too_large_to_be_charged_counts_nothing(used: Shop) -> None:
+    used.version([rate("input", "900000000000000")], NOVEMBER.start + timedelta(days=1))
+    used.use(OCTOBER.start + timedelta(days=26), input="900000000000")
+
+    change = used.proposed([rate("input", "0.5")], DECEMBER).policy_change
+
+    assert _told(change) == ["Usage of acme: 0 450000000075 credit"]
