@@ -4,7 +4,6 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerView
 
 import credits.api
-import credits.api_rates
 import invoicing.api
 import metering.api
 import revrec.api
@@ -17,7 +16,6 @@ from billing_project.api.trace import EventView, TraceView
 v1 = [
     *metering.api.urlpatterns,
     *credits.api.urlpatterns,
-    *credits.api_rates.urlpatterns,
     *invoicing.api.urlpatterns,
     *revrec.api.urlpatterns,
     path("events/<str:customer>/<path:identifier>", EventView.as_view()),
