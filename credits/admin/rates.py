@@ -3,12 +3,38 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.utils.html import format_html
 
+from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import badge_html, link, moment_text, number, pairs
+from billing_project.kernel.backoffice.display import (
+    badge_html,
+    link,
+    moment_text,
+    number,
+    object_link,
+    pairs,
+)
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from credits.admin.rate_forms import (
+    MoveForm,
+    OverrideForm,
+    ProposeVersionForm,
+    RateChangeForm,
+    RollbackForm,
+)
 from credits.models import CreditPolicy, PricingUnit, Rate, RateCard, RateCardVersion, RatePin
+from credits.rate_sheet import in_words
+from credits.selectors.contents import content_of_rate
+
+_PROPOSE = "kernel.propose_policychange"
+_SEEN_FIRST = (
+    "Send the form to see what it would have made of each customer's last period; confirm it, and"
+    " it goes to finance for approval. Nothing changes before its day."
+)
 
 
 class _VersionAdmin(ReadOnlyAdmin):
@@ -50,10 +76,14 @@ class RateInline(ReadOnlyInline):
     """A version's rates."""
 
     model = Rate
-    fields = ("meter_code", pairs("dimensions"), number("unit_price", "credits per unit"))
+    fields = ("meter_code", pairs("dimensions"), "charges")
     ordering = ("meter_code", "id")
     per_page = 100
     tab = False
+
+    def charges(self, rate: Rate) -> str:
+        """Say what the rate charges."""
+        return in_words(content_of_rate(rate), "unit")
 
 
 @admin.register(PricingUnit)
@@ -76,6 +106,61 @@ class RateCardAdmin(ReadOnlyAdmin):
     ordering = ("code",)
     fields = ("code", "name", link("pricing_unit"))
     inlines = (VersionInline,)
+    actions_detail = ("propose_rates", "roll_back", "override_rates", "move_customers")
+
+    @form_action(
+        "Propose version",
+        permission=_PROPOSE,
+        form=ProposeVersionForm,
+        icon="price_change",
+        offered=lambda card: card.base_id is None,
+        explanation=_SEEN_FIRST,
+    )
+    def propose_rates(self, by: User, card: RateCard, form: ProposeVersionForm) -> str:
+        """Propose the next version of the card."""
+        return _proposed(form, by)
+
+    @form_action(
+        "Roll back",
+        permission=_PROPOSE,
+        form=RollbackForm,
+        icon="undo",
+        offered=lambda card: card.base_id is None,
+        explanation=f"A new version with the rates of an old one. {_SEEN_FIRST}",
+    )
+    def roll_back(self, by: User, card: RateCard, form: RollbackForm) -> str:
+        """Propose an old version's rates again."""
+        return _proposed(form, by)
+
+    @form_action(
+        "Override for a customer",
+        permission=_PROPOSE,
+        form=OverrideForm,
+        icon="person_edit",
+        offered=lambda card: card.base_id is None,
+        explanation="The customer's own rates come first; what they do not name, the card prices."
+        f" Without any rate the override ends. {_SEEN_FIRST}",
+    )
+    def override_rates(self, by: User, card: RateCard, form: OverrideForm) -> str:
+        """Propose one customer's own rates."""
+        return _proposed(form, by)
+
+    @form_action(
+        "Move customers",
+        permission=_PROPOSE,
+        form=MoveForm,
+        icon="move_group",
+        offered=lambda card: card.base_id is None,
+        explanation=f"Customers get one version, or follow the card again. {_SEEN_FIRST}",
+    )
+    def move_customers(self, by: User, card: RateCard, form: MoveForm) -> str:
+        """Propose that customers move to a version."""
+        return _proposed(form, by)
+
+
+def _proposed(form: RateChangeForm, by: User) -> str:
+    change = form.propose(by=by, at=now())
+    return format_html("Proposed {}: it waits for finance.", object_link(change, change.subject))
 
 
 @admin.register(RateCardVersion)

@@ -35,6 +35,7 @@ QUARANTINE = {
     "map_customer", "replay", "dismiss", "keep_stored", "assign", "replay_group", "dismiss_group",
 }  # fmt: skip
 CHANGES = {"submit_change", "revise_change", "withdraw_change"}
+RATES = {"propose_rates", "roll_back", "override_rates", "move_customers"}
 # What each role may do, as the buttons it is shown.
 MAY = {
     "support": {"grant_credits", "void", "expire", "credit", "acknowledge",
@@ -42,7 +43,7 @@ MAY = {
     },
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
-        "propose_late_policy", *CHANGES,
+        "propose_late_policy", *CHANGES, *RATES,
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
     "engineering": {
@@ -50,7 +51,7 @@ MAY = {
         "set_right", "new_version", "withdraw",
         "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
-    "product": {"propose_late_policy", "acknowledge_missing_rate", *CHANGES},
+    "product": {"propose_late_policy", "acknowledge_missing_rate", *CHANGES, *RATES},
     "legal": {"approve", "reject"},
     "auditor": set(),
 }  # fmt: skip
