@@ -5,55 +5,29 @@ way: the period's overage first, then back to the grants that the credits came f
 Knows no rates and no money.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
-from billing_project.kernel.period import Period
+from credits.burn_order import BURN_KEYS, STRIPE_ORDER, in_burn_order
+from credits.grant_state import GrantState, Life, Use
 
+__all__ = [
+    "BURN_KEYS",
+    "STRIPE_ORDER",
+    "Drawdown",
+    "GiveBack",
+    "GrantState",
+    "Life",
+    "Part",
+    "Use",
+    "cover_overage",
+    "draw_down",
+    "give_back",
+    "in_burn_order",
+    "spend",
+]
 _ZERO = Decimal(0)
-_NEVER = datetime.max.replace(tzinfo=UTC)
-
-# Source: Stripe, billing credits, order of application. Grants that were not bought on their own
-# (promotional, goodwill, included) all count as "promotional" here: they burn before paid ones.
-STRIPE_ORDER = ("priority", "expiry", "promotional_first", "effective", "created")
-
-
-@dataclass(frozen=True)
-class Use:
-    """When and where credits are used: what a grant has to admit."""
-
-    period: Period
-    workspace_id: int | None
-    meter_code: str
-
-
-@dataclass(frozen=True)
-class GrantState:
-    """A grant as the burn order sees it. An empty `meter_codes` admits every meter."""
-
-    id: int
-    remaining: Decimal
-    priority: int
-    is_paid: bool
-    effective_at: datetime
-    expires_at: datetime | None
-    created_at: datetime
-    workspace_id: int | None = None
-    meter_codes: frozenset[str] = frozenset()
-
-    def admits(self, use: Use) -> bool:
-        """Tell whether the use lies in the grant's scope, and its hour touches the grant's life.
-
-        Usage is known by the hour: a grant that was in force for a part of it serves all of it.
-        """
-        return (
-            self.effective_at < use.period.end
-            and (self.expires_at is None or use.period.start < self.expires_at)
-            and self.workspace_id in (None, use.workspace_id)
-            and (not self.meter_codes or use.meter_code in self.meter_codes)
-        )
 
 
 @dataclass(frozen=True)
@@ -88,24 +62,6 @@ class GiveBack:
     def returned(self) -> Decimal:
         """Credits that go back to grants."""
         return sum((part.credits for part in self.parts), _ZERO)
-
-
-_KEYS: dict[str, Callable[[GrantState], object]] = {
-    "priority": lambda grant: grant.priority,
-    "expiry": lambda grant: grant.expires_at or _NEVER,
-    "promotional_first": lambda grant: grant.is_paid,
-    "effective": lambda grant: grant.effective_at,
-    "created": lambda grant: grant.created_at,
-}
-BURN_KEYS = frozenset(_KEYS)
-
-
-def in_burn_order(
-    grants: Iterable[GrantState], order: Sequence[str] = STRIPE_ORDER
-) -> list[GrantState]:
-    """Sort grants by the named keys; the id decides the rest, so the order is total."""
-    keys = [_KEYS[name] for name in order]
-    return sorted(grants, key=lambda grant: (*(key(grant) for key in keys), grant.id))
 
 
 def draw_down(

@@ -5,38 +5,46 @@ database moves the grants when their ledger transactions arrive.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from billing_project.kernel.copying import copy_rows
 from billing_project.kernel.models import User
-from credits.costing import cost_of
 from credits.drawdown import (
     Drawdown,
     GrantState,
     Part,
     Use,
     cover_overage,
-    draw_down,
     give_back,
-    spend,
 )
 from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
 from credits.models import (
     BillingPeriod,
     CreditGrant,
     CreditPolicy,
-    GrantCategory,
     LedgerKind,
     LedgerTransaction,
     RatedUsage,
 )
 from credits.selectors.facts import Rulebook, history_of
+from credits.selectors.lapsed import LATE_USAGE
+from credits.services.entries import (
+    cost_of_credits,
+    life_after_return,
+    linked_grant,
+)
+from credits.services.wallets import Wallet
 
 _ZERO = Decimal(0)
-_ENDINGS = (LedgerKind.VOIDED, LedgerKind.EXPIRED)
+_ENDINGS = (
+    LedgerKind.VOIDED,
+    LedgerKind.EXPIRED,
+    LedgerKind.ROLLED_OVER,
+    LedgerKind.REINSTATED,
+)
 
 
 @dataclass(frozen=True)
@@ -69,53 +77,6 @@ class Pages:
         copy_rows(entries)
         self._written += len(usage)
         return self._written
-
-
-class Wallet:
-    """A customer's grants: which can be burned, and what each was sold for."""
-
-    def __init__(self, grants: Iterable[CreditGrant]) -> None:
-        self._rows = {grant.pk: grant for grant in grants}
-        self._usable: dict[int, dict[int, GrantState]] = defaultdict(dict)
-        for grant in self._rows.values():
-            self._usable[grant.pricing_unit_id][grant.pk] = _state(grant, grant.remaining)
-
-    def draw(self, charge: Decimal, unit_id: int, use: Use, order: list[str]) -> Drawdown:
-        """Burn grants of a pricing unit for one use."""
-        grants = self._usable[unit_id]
-        result = draw_down(charge, grants.values(), use, order)
-        self.spend(unit_id, result.parts)
-        return result
-
-    def spend(self, unit_id: int, parts: Iterable[Part]) -> None:
-        """Lower what is left of the grants that paid; empty ones are not looked at again."""
-        grants = self._usable[unit_id]
-        spend(grants, parts)
-        for part in parts:
-            if not grants[part.grant_id].remaining:
-                del grants[part.grant_id]
-
-    def put_back(self, part: Part) -> GrantState:
-        """Add credits to the grant that they came from; return it with only those."""
-        grant = self.grant(part.grant_id)
-        grants = self._usable[grant.pricing_unit_id]
-        before = grants[grant.pk].remaining if grant.pk in grants else _ZERO
-        grants[grant.pk] = _state(grant, before + part.credits)
-        return _state(grant, part.credits)
-
-    def grant(self, grant_id: int) -> CreditGrant:
-        """Return a grant's row, read once."""
-        if grant_id not in self._rows:
-            self._rows[grant_id] = CreditGrant.objects.get(pk=grant_id)
-        return self._rows[grant_id]
-
-
-def wallets_of(customer_ids: Collection[int]) -> dict[int, Wallet]:
-    """Read the grants of customers that have something left."""
-    by_customer: dict[int, list[CreditGrant]] = {pk: [] for pk in customer_ids}
-    for grant in CreditGrant.objects.filter(customer_id__in=customer_ids, remaining__gt=0):
-        by_customer[grant.customer_id].append(grant)
-    return {pk: Wallet(grants) for pk, grants in by_customer.items()}
 
 
 class Burner:
@@ -158,17 +119,55 @@ class Burner:
             history.add_overage(bill.stack, _window(bill.row), bill.use, result.overage)
 
     def _return(self, bill: Bill, part: Part) -> GrantState | None:
-        """Give credits back to a grant; what was voided or expired keeps none of them."""
+        """Give credits back: to their grant, or to a linked one if time or a person ended it.
+
+        A voided grant keeps none of them.
+        """
         self._enter_burn(bill, LedgerKind.RETURNED, part.grant_id, part.credits)
-        endings = LedgerTransaction.objects.filter(grant_id=part.grant_id, kind__in=_ENDINGS)
-        ending = endings.order_by("-pk").first()
-        if ending is None:
-            return self._wallet.put_back(part)
+        grant = self._wallet.grant(part.grant_id)
+        ending = self._ending(part.grant_id)
+        if ending is not None and ending.kind == LedgerKind.VOIDED:
+            self._end_again(bill, part, LedgerKind.VOIDED, ending.effective_at)
+            return None
+        is_over = grant.expires_at is not None and grant.expires_at <= self._at
+        if is_over or (ending is not None and ending.kind != LedgerKind.REINSTATED):
+            return self._link(bill, part, grant)
+        return self._wallet.put_back(part)
+
+    def _ending(self, grant_id: int) -> LedgerTransaction | None:
+        """Find what a person or time did last to a grant as a whole."""
+        endings = LedgerTransaction.objects.filter(grant_id=grant_id, kind__in=_ENDINGS)
+        return endings.exclude(reason_code=LATE_USAGE).order_by("-position").first()
+
+    def _end_again(
+        self, bill: Bill, part: Part, kind: LedgerKind, effective_at: datetime
+    ) -> LedgerTransaction:
         source_key = f"{bill.row.source_key}:grant:{part.grant_id}:ended"
-        entry = self._entry(LedgerKind(ending.kind), part.grant_id, -part.credits, source_key)
-        entry.reason_code, entry.effective_at = "returned_after_end", ending.effective_at
+        entry = self._entry(kind, part.grant_id, -part.credits, source_key)
+        entry.reason_code, entry.effective_at = "returned_after_end", effective_at
         self._pages.entries.append(entry)
-        return None
+        return entry
+
+    def _link(self, bill: Bill, part: Part, grant: CreditGrant) -> GrantState:
+        """Move credits that came back too late to a linked grant with a life of its own."""
+        at = max(self._at, grant.created_at)
+        linked = linked_grant(
+            grant,
+            part.credits,
+            effective_at=at,
+            expires_at=life_after_return(grant, at),
+            reason_code="returned_after_end",
+            source_key=f"{bill.row.source_key}:grant:{grant.pk}:returned",
+            by=self._by,
+            at=at,
+        )
+        self._wallet.add(linked)
+        self._end_again(bill, part, LedgerKind.ROLLED_OVER, max(at, grant.effective_at))
+        source_key = f"grant:{linked.pk}:granted"
+        filled = self._entry(LedgerKind.GRANTED, linked.pk, part.credits, source_key)
+        filled.reason_code, filled.effective_at = linked.reason_code, linked.effective_at
+        self._pages.entries.append(filled)
+        return self._wallet.put_back(Part(linked.pk, part.credits))
 
     def _cover(self, bill: Bill, freed: list[GrantState]) -> None:
         if not freed:
@@ -211,6 +210,8 @@ class Burner:
         grant_id: int,
         amount: Decimal,
     ) -> None:
+        if kind == LedgerKind.DRAWN:
+            self._reclaim(bill, grant_id)
         entry = self._entry(kind, grant_id, amount, f"{bill.row.source_key}:grant:{grant_id}")
         entry.rated_usage, entry.credit_policy_id = bill.row, bill.policy.pk
         # Within the hour, but not before the grant: no balance of the past falls below zero.
@@ -219,6 +220,18 @@ class Burner:
         self._pages.entries.append(entry)
         if history := self._histories.get(bill.period.pk):
             history.add_draw(bill.stack, grant_id, amount)
+
+    def _reclaim(self, bill: Bill, grant_id: int) -> None:
+        """Take back what lapsed while this usage from before the grant's end was on its way."""
+        lapsed = self._wallet.reclaim(grant_id)
+        if not lapsed:
+            return
+        grant = self._wallet.grant(grant_id)
+        source_key = f"{bill.row.source_key}:grant:{grant_id}:reclaimed"
+        entry = self._entry(LedgerKind.REINSTATED, grant_id, lapsed, source_key)
+        entry.reason_code = LATE_USAGE
+        entry.effective_at = max(grant.expires_at or self._at, grant.effective_at)
+        self._pages.entries.append(entry)
 
     def _entry(
         self,
@@ -233,7 +246,7 @@ class Burner:
             grant_id=grant_id,
             kind=kind,
             credits=amount,
-            cost_unrounded=cost_of(amount, grant.amount, grant.price_minor, grant.currency),
+            cost_unrounded=cost_of_credits(grant, amount),
             recorded_at=self._at,
             recorded_by_id=self._by.pk,
             source_key=source_key,
@@ -272,18 +285,4 @@ def _cover_row(bill: Bill, unpaid: Unpaid, drawn: Decimal) -> RatedUsage:
         overage=-drawn,
         rated_at=bill.row.rated_at,
         source_key=f"{bill.row.source_key}:covers:{unpaid.window.id}",
-    )
-
-
-def _state(grant: CreditGrant, remaining: Decimal) -> GrantState:
-    return GrantState(
-        id=grant.pk,
-        remaining=remaining,
-        priority=grant.priority,
-        is_paid=grant.category == GrantCategory.PAID,
-        effective_at=grant.effective_at,
-        expires_at=grant.expires_at,
-        created_at=grant.created_at,
-        workspace_id=grant.workspace_id,
-        meter_codes=frozenset(grant.meter_codes),
     )

@@ -20,8 +20,9 @@ from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import OutboxMessage, PolicyChange, PolicyStatus, User
 from credits.selectors.facts import Rulebook, rulebooks
 from credits.selectors.usage import windows_to_rate
-from credits.services.burning import Burner, Pages, wallets_of
+from credits.services.burning import Burner, Pages
 from credits.services.pricing import Pricer, rated_before
+from credits.services.wallets import wallets_of
 from metering.models import UsageWindow
 from metering.services.customers import lock_customer, lock_free_customers
 
@@ -194,7 +195,8 @@ def _rate(
     windows: Collection[UsageWindow], rules: Mapping[int, Rulebook], by: User, at: datetime
 ) -> int:
     """Rate windows of locked customers, each customer's in the order given."""
-    before, wallets, pages = rated_before(windows, rules), wallets_of(rules), Pages()
+    since = min((window.start_at for window in windows), default=at)
+    before, wallets, pages = rated_before(windows, rules), wallets_of(rules, since), Pages()
     changed, held = [], set()
     for customer_id, of_customer in groupby(
         sorted(windows, key=attrgetter("customer_id")), key=attrgetter("customer_id")

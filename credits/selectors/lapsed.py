@@ -1,0 +1,29 @@
+"""Credits that time took, which usage from before the end may still burn."""
+
+from collections.abc import Collection
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Q, Sum
+
+from credits.models import LedgerKind, LedgerTransaction
+
+DUE, LATE_USAGE, ROLLED_OVER = "due", "late_usage", "rolled_over"
+# Time took these, not a person: a grant that somebody ended keeps nothing for late usage.
+_BY_TIME = (DUE, "returned_after_end")
+
+
+def lapsed_credits(customer_ids: Collection[int], since: datetime) -> dict[int, Decimal]:
+    """Return by grant what lapsed and was not taken back, of grants that ended after an instant.
+
+    Args:
+        since: Start of the first hour of usage to be rated; what ended by then admits none of it.
+    """
+    moves = LedgerTransaction.objects.filter(
+        Q(kind=LedgerKind.EXPIRED, reason_code__in=_BY_TIME)
+        | Q(kind=LedgerKind.REINSTATED, reason_code=LATE_USAGE),
+        customer_id__in=customer_ids,
+        effective_at__gt=since,
+    )
+    rows = moves.order_by().values_list("grant_id").annotate(total=Sum("credits"))
+    return {grant_id: -total for grant_id, total in rows if total}
