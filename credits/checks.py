@@ -24,7 +24,7 @@ from metering.selectors.windows import period_quantity
 @check("Usage windows in billing periods are what was rated of them")
 def windows_are_rated() -> Iterator[Finding]:
     """Compare each window of a sum or count with its rated quantity, unless it changed since."""
-    yield from _findings(
+    yield from findings(
         "usage_window",
         "{} used, {} rated",
         "SELECT id, sum(used), sum(rated) FROM"
@@ -57,7 +57,7 @@ def period_quantities_are_rated() -> Iterator[Finding]:
 @check("No usage window in a billing period is forgotten")
 def no_window_is_forgotten() -> Iterator[Finding]:
     """Find changed windows of periods that nothing will take up: no note waits for them."""
-    yield from _findings(
+    yield from findings(
         "customer",
         "{} usage windows wait to be rated, and no note says so",
         "SELECT w.customer_id, count(*) FROM usage_window w"
@@ -75,7 +75,7 @@ def no_window_is_forgotten() -> Iterator[Finding]:
 @check("What is kept of rated usage is what its rows sum to")
 def totals_follow_rated_usage() -> Iterator[Finding]:
     """Fold rated usage by window, and by period, rate and workspace; compare with what is kept."""
-    yield from _findings(
+    yield from findings(
         "usage_window",
         "rated {} by its rows, {} kept",
         "SELECT id, sum(rated), sum(kept) FROM"
@@ -85,7 +85,7 @@ def totals_follow_rated_usage() -> Iterator[Finding]:
         " GROUP BY id HAVING sum(rated) <> sum(kept)"
         " OR max(reached) IS DISTINCT FROM max(known)",
     )
-    yield from _findings(
+    yield from findings(
         "billing_period",
         "rate {} came to {} for {}, kept are {} for {}",
         "SELECT period, rate, sum(charge), sum(quantity), sum(charge_kept), sum(quantity_kept) FROM"
@@ -122,7 +122,7 @@ def charges_follow_rates() -> Iterator[Finding]:
 @check("Rated charges are drawn or overage, to the last digit")
 def charges_are_paid() -> Iterator[Finding]:
     """Compare each row's charge with its parts."""
-    yield from _findings(
+    yield from findings(
         "rated_usage",
         "charge {}, drawn {}, overage {}",
         "SELECT id, charge, drawn, overage FROM rated_usage WHERE charge <> drawn + overage",
@@ -132,7 +132,7 @@ def charges_are_paid() -> Iterator[Finding]:
 @check("What rated usage drew is what the ledger says")
 def drawn_is_in_the_ledger() -> Iterator[Finding]:
     """Compare each row's drawn credits with its ledger transactions."""
-    yield from _findings(
+    yield from findings(
         "rated_usage",
         "drawn {}, ledger {}",
         "SELECT id, sum(drawn), sum(entered) FROM"
@@ -145,7 +145,7 @@ def drawn_is_in_the_ledger() -> Iterator[Finding]:
 @check("Billing periods owe no negative overage")
 def overage_is_never_negative() -> Iterator[Finding]:
     """Sum each period's overage; corrections reverse no more than there was."""
-    yield from _findings(
+    yield from findings(
         "billing_period",
         "overage {}",
         "SELECT billing_period_id, sum(overage) FROM rated_usage"
@@ -156,7 +156,7 @@ def overage_is_never_negative() -> Iterator[Finding]:
 @check("Each grant has left what its ledger transactions sum to")
 def grants_follow_the_ledger() -> Iterator[Finding]:
     """Fold the ledger by grant and compare with the guarded column."""
-    yield from _findings(
+    yield from findings(
         "credit_grant",
         "remaining {}, ledger {}",
         "SELECT id, sum(remaining), sum(entered) FROM"
@@ -169,7 +169,7 @@ def grants_follow_the_ledger() -> Iterator[Finding]:
 @check("Each grant was filled once, with its amount, and belongs to its ledger's customer")
 def grants_are_filled_once() -> Iterator[Finding]:
     """Find grants whose granted transaction is missing or differs."""
-    yield from _findings(
+    yield from findings(
         "credit_grant",
         "amount {}, granted {}",
         "SELECT g.id, g.amount, sum(l.credits) FILTER (WHERE l.kind = 'granted')"
@@ -182,17 +182,21 @@ def grants_are_filled_once() -> Iterator[Finding]:
 @check("Grants are drawn only in hours in which they are in force, and within their scope")
 def draws_respect_grants() -> Iterator[Finding]:
     """Compare each draw's hour, cut to its period, with the grant's life; and their scopes."""
-    yield from _findings(
+    yield from findings(
         "ledger_transaction",
         "drawn for usage at {} that grant {} does not admit",
         "SELECT l.id, r.service_at, g.id FROM ledger_transaction l"
         " JOIN credit_grant g ON g.id = l.grant_id JOIN rated_usage r ON r.id = l.rated_usage_id"
+        " LEFT JOIN credit_grant o ON o.id = g.origin_id"
         " JOIN usage_window w ON w.id = r.window_id JOIN meter m ON m.id = w.meter_id"
         " JOIN billing_period p ON p.id = r.billing_period_id"
         " JOIN rate_card c ON c.id = p.rate_card_id"
         " WHERE l.kind = 'drawn' AND NOT ("
-        "  g.effective_at < least(r.service_at + interval '1 hour', p.end_at)"
-        "  AND (g.expires_at IS NULL OR greatest(r.service_at, p.start_at) < g.expires_at)"
+        "  (g.effective_at < least(r.service_at + interval '1 hour', p.end_at)"
+        "   AND (g.expires_at IS NULL OR greatest(r.service_at, p.start_at) < g.expires_at)"
+        "   OR o.id IS NOT NULL"
+        "   AND o.effective_at < least(r.service_at + interval '1 hour', p.end_at)"
+        "   AND (o.expires_at IS NULL OR greatest(r.service_at, p.start_at) < o.expires_at))"
         "  AND (g.workspace_id IS NULL OR g.workspace_id IS NOT DISTINCT FROM w.workspace_id)"
         "  AND (g.meter_codes = '[]'::jsonb OR g.meter_codes ? m.code)"
         "  AND r.customer_id = g.customer_id AND c.pricing_unit_id = g.pricing_unit_id)",
@@ -206,7 +210,7 @@ def versions_are_approved() -> Iterator[Finding]:
         ("rate_card_version", "rated_usage", "rate_card_version_id"),
         ("credit_policy", "ledger_transaction", "credit_policy_id"),
     ):
-        yield from _findings(
+        yield from findings(
             table,
             "governs without approval",
             f"SELECT v.id FROM {table} v JOIN policy_change c ON c.id = v.policy_change_id"  # noqa: S608
@@ -220,14 +224,14 @@ def costs_follow_prices() -> Iterator[Finding]:
     """Compute each cost basis again from the grant's price and amount."""
     for entry in LedgerTransaction.objects.select_related("grant").order_by("pk").iterator():
         grant = entry.grant
-        cost = cost_of(entry.credits, grant.amount, grant.price_minor, grant.currency)
+        cost = cost_of(entry.credits, grant.priced_amount, grant.price_minor, grant.currency)
         if entry.cost_unrounded != cost:
             yield Finding(
                 f"ledger_transaction:{entry.pk}", f"costs {entry.cost_unrounded}, should {cost}"
             )
 
 
-def _findings(
+def findings(
     subject: str, message: str, sql: str, params: Sequence[list[str]] = ()
 ) -> Iterator[Finding]:
     """Yield one finding for each row; its first column names the subject."""

@@ -7,8 +7,9 @@ from billing_project.kernel.users import worker_user
 from credits.services import watching
 from credits.services.grants import expire_due_grants
 from credits.services.rating import rate_pending
+from credits.services.recurring import give_recurring_grants
 
-# Usage from before a grant's end that is reported within this time still burns the grant.
+# So long what is left of a grant is not entered as expired: most late usage comes within it.
 EXPIRY_GRACE = timedelta(hours=24)
 
 
@@ -25,3 +26,8 @@ def expire_grants() -> int:
 def watch_unrated() -> int:
     """Open and close episodes of usage without a rate; return how many are open."""
     return len(watching.watch_unrated(at=clock.now()))
+
+
+def give_recurring() -> int:
+    """Give what rules give for the periods that have begun; return how many grants."""
+    return give_recurring_grants(by=worker_user(), at=clock.now())

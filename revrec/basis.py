@@ -44,7 +44,7 @@ class Movement:
     transaction_id: int
     service_on: date
     credits: Decimal  # Signed as in the ledger: use is negative.
-    ends_grant: bool = False  # Expired or voided: it takes all that remains.
+    ends_grant: bool = False  # Expired or voided, or such an end undone (positive).
 
 
 @dataclass(frozen=True)
@@ -58,25 +58,32 @@ class Release:
 
 
 def releases(
-    basis: CostBasis, used: Decimal, recognised_minor: int, movements: Iterable[Movement]
+    basis: CostBasis,
+    used: Decimal,
+    recognised_minor: int,
+    movements: Iterable[Movement],
+    ended: Decimal = Decimal(0),
 ) -> Iterator[Release]:
-    """Account for a grant's new movements, in the order of its ledger.
+    """Account for new movements of a grant and of those linked to it, in the order of their ledger.
 
     Args:
         used: Credits used, net of returned ones, that were accounted for already.
         recognised_minor: What the grant has earned so far, breakage included.
-        movements: New ones, ascending by transaction.
+        movements: New ones, ascending by transaction; what moved between linked grants is left out.
+        ended: Credits that expired or were voided, net of undone ends, accounted for already.
 
     Returns:
-        One release for each service day of use, and one for each end of the grant, which takes
-        whatever may still be released. Returned credits are released at the basis they had.
+        One release for each service day of use, and one for each end, which takes what the credits
+        that are still open do not need; the last end takes whatever may still be released.
+        Returned credits are released at the basis they had.
     """
     for ends, run in groupby(movements, key=attrgetter("ends_grant")):
         if ends:
             for end in run:
-                left = basis.left(recognised_minor)
-                recognised_minor += left
-                yield Release(end.service_on, left, True, (end.transaction_id,))
+                ended -= end.credits
+                amount = _broken(basis, used, ended, recognised_minor, end.credits > 0)
+                recognised_minor += amount
+                yield Release(end.service_on, amount, True, (end.transaction_id,))
             continue
         for service_on, day in _by_day(run):
             before = basis.earned(used)
@@ -85,6 +92,21 @@ def releases(
             recognised_minor += amount
             ids = tuple(movement.transaction_id for movement in day)
             yield Release(service_on, amount, False, ids)
+
+
+def _broken(
+    basis: CostBasis, used: Decimal, ended: Decimal, recognised_minor: int, is_undone: bool
+) -> int:
+    """Return what an end releases, or, negative, what an undone one puts back.
+
+    The liability keeps what the open credits can still earn by use, to the last minor unit.
+    """
+    left = basis.left(recognised_minor)
+    still_open = basis.credits - used - ended
+    if not still_open:
+        return left
+    surplus = left - (basis.earned(used + still_open) - basis.earned(used))
+    return min(0, surplus) if is_undone else max(0, surplus)
 
 
 def _by_day(run: Iterable[Movement]) -> Iterator[tuple[date, Sequence[Movement]]]:

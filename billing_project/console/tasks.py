@@ -35,6 +35,7 @@ SCHEDULES = (
     ("imports", "metering.tasks.run_imports", 1),
     ("backfills", "invoicing.tasks.ring_backfills", 1),
     ("expiry", "credits.tasks.expire_grants", 5),
+    ("recurring grants", "credits.tasks.give_recurring", 5),
     ("billing", "billing_project.console.tasks.run_billing", 5),
 )
 _GONE = ("chain",)  # Schedules of earlier releases.

@@ -11,6 +11,7 @@ from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
 from credits.models import (
     CreditPolicy,
+    GrantTerms,
     Pools,
     PricingModel,
     Rate,
@@ -75,6 +76,23 @@ def content_of_policy(policy: CreditPolicy) -> dict[str, object]:
     return {"code": policy.code, "number": policy.number, "burn_order": policy.burn_order}
 
 
+def content_of_terms(terms: GrantTerms) -> dict[str, object]:
+    """Return a version of grant terms, numbers as plain text."""
+    return {
+        "code": terms.code,
+        "number": terms.number,
+        "category": terms.category,
+        "priority": terms.priority,
+        "life_days": terms.life_days,
+        "is_pooled": terms.is_pooled,
+        "meter_codes": terms.meter_codes,
+        "rollover": terms.rollover,
+        "rollover_value": None if terms.rollover_value is None else plain(terms.rollover_value),
+        "return_days": terms.return_days,
+        "refund_rule": terms.refund_rule,
+    }
+
+
 @content_of("rate_card")
 @content_of("rate_override")
 def _rate_card(change: PolicyChange) -> dict[str, object]:
@@ -108,3 +126,8 @@ def _stay(pin: RatePin) -> dict[str, object]:
 @content_of("credit_policy")
 def _credit_policy(change: PolicyChange) -> dict[str, object]:
     return content_of_policy(CreditPolicy.objects.get(policy_change=change))
+
+
+@content_of("grant_terms")
+def _grant_terms(change: PolicyChange) -> dict[str, object]:
+    return content_of_terms(GrantTerms.objects.get(policy_change=change))

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Min, QuerySet, Sum
+from django.db.models import Min, Q, QuerySet, Sum
 
 from billing_project.kernel.period import HOUR, Period, hour_of
 from credits.drawdown import Use
 from credits.history import PeriodHistory, RatedWindow, Stack
 from credits.models import (
     BillingPeriod,
+    CreditGrant,
     CreditPolicy,
     LedgerTransaction,
     Pools,
@@ -190,14 +191,17 @@ def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
         use = use_of(rated_window.start_at, period, places[rated_window.id])
         stacks[pk] = stack_of(rules.rates[rated_window.rate_id], use)
         history.add_overage(stacks[pk], rated_window, use, overage, is_cover=not charge)
+    # What a linked grant paid is effective from when the grant was, however old the usage.
+    linked = CreditGrant.objects.filter(customer_id=period.customer_id, origin__isnull=False)
     burned = LedgerTransaction.objects.filter(
+        Q(effective_at__lt=period.end_at) | Q(grant__in=linked.values("pk")),
         customer_id=period.customer_id,
         effective_at__gte=period.start_at,
-        effective_at__lt=period.end_at,
         rated_usage__isnull=False,
     ).order_by("pk")
     for rated_id, grant_id, amount in burned.values_list("rated_usage_id", "grant_id", "credits"):
-        history.add_draw(stacks[rated_id], grant_id, amount)
+        if rated_id in stacks:
+            history.add_draw(stacks[rated_id], grant_id, amount)
     return history
 
 

@@ -9,18 +9,35 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from billing_project.kernel import audit, outbox
+from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import LIMIT, plain, round_unrounded
-from credits.costing import cost_of
-from credits.models import CreditGrant, GrantCategory, LedgerKind, LedgerTransaction, PricingUnit
+from credits.models import (
+    CreditGrant,
+    GrantCategory,
+    GrantTerms,
+    LedgerKind,
+    LedgerTransaction,
+    PricingUnit,
+    RecurringGrant,
+)
+from credits.rollover import end_of
+from credits.selectors.lapsed import DUE, LATE_USAGE, ROLLED_OVER
+from credits.services.entries import enter, linked_grant
 from metering.models import Customer, Meter, Workspace
 from metering.services.customers import lock_customer
 
 MAX_PRIORITY = 100
 FARTHEST = timedelta(days=3_653)  # Ten years: a slip of the pen is farther.
-_ACTIONS = {LedgerKind.VOIDED: "void_grant", LedgerKind.EXPIRED: "expire_grant"}
+LONGEST_NAME = 100
+# What the system writes itself, so that nobody's words are taken for it.
+RESERVED_REASONS = frozenset({DUE, LATE_USAGE, ROLLED_OVER, "returned_after_end"})
+_ACTIONS = {
+    LedgerKind.VOIDED: "void_grant",
+    LedgerKind.EXPIRED: "expire_grant",
+    LedgerKind.ROLLED_OVER: "roll_over_grant",
+}
 
 
 def issue_grant(
@@ -40,6 +57,10 @@ def issue_grant(
     priority: int = 50,
     workspace: Workspace | None = None,
     meter_codes: Sequence[str] = (),
+    name: str = "",
+    terms: GrantTerms | None = None,
+    rule: RecurringGrant | None = None,
+    rule_period_at: datetime | None = None,
 ) -> CreditGrant:
     """Give credits to a customer: the grant and the transaction that fills it.
 
@@ -53,6 +74,9 @@ def issue_grant(
         currency: The customer's, which is also the default.
         priority: 0 burns first, 100 last.
         workspace, meter_codes: Whose usage may burn it; none means all of the customer's.
+        name: What the customer reads on it, at most 100 characters.
+        terms: The approved version under which it is given, for good; see `issue_under_terms`.
+        rule, rule_period_at: The recurring grant that gives it, and for which of its periods.
 
     Raises:
         Invalid: a value is out of its bounds, or names what the customer does not have.
@@ -64,6 +88,7 @@ def issue_grant(
         priority=priority, effective_at=effective_at, expires_at=expires_at,
         workspace=workspace, meter_codes=sorted(set(meter_codes)), reason_code=reason_code,
         source_key=source_key, created_by=by, created_at=at,
+        name=name, terms=terms, rule=rule, rule_period_at=rule_period_at,
     )  # fmt: skip
     _refuse_bad_grant(wanted)
     return _write_grant(wanted)
@@ -80,7 +105,7 @@ def void_grant(
     Raises:
         Conflict: nothing remains, and nothing was voided.
     """
-    return _take_remaining(grant, LedgerKind.VOIDED, reason_code, by, at, at)
+    return _take_remaining(grant, LedgerKind.VOIDED, reason_code, by, at)
 
 
 @transaction.atomic
@@ -94,73 +119,89 @@ def expire_grant(
     Raises:
         Conflict: nothing remains, and nothing expired.
     """
-    return _take_remaining(grant, LedgerKind.EXPIRED, reason_code, by, at, at)
+    return _take_remaining(grant, LedgerKind.EXPIRED, reason_code, by, at)
 
 
 def expire_due_grants(*, by: User, at: datetime, grace: timedelta = timedelta(0)) -> int:
     """Enter the expiry of every grant whose time is over, and return how many there were.
 
-    Each entry is effective at the grant's own end. Usage before that end which is rated within
-    the grace still burns it; usage at or after it never does, entered or not.
+    Each entry is effective at the grant's own end. Usage from before that end burns the grant
+    however late it is rated; usage at or after it never does, entered or not. What the grant's
+    terms roll over goes to a linked grant; what rolled over once expires.
     """
     due = CreditGrant.objects.filter(expires_at__lte=at - grace, remaining__gt=0)
+    due = due.select_related("terms")
     return sum(_expire_due(grant, by, at) for grant in due.order_by("expires_at", "pk"))
 
 
 def _refuse_bad_grant(grant: CreditGrant) -> None:
     if grant.category not in GrantCategory.values:
-        raise Invalid(f"{grant.category} is no grant category")
+        raise Invalid(f"{grant.category} is no grant category", field="category")
     if not grant.amount.is_finite() or not 0 < grant.amount < LIMIT:
-        raise Invalid("a grant's amount is more than 0 and below 10^24 credits")
+        raise Invalid("a grant's amount is more than 0 and below 10^24 credits", field="amount")
     if round_unrounded(grant.amount) != grant.amount:
-        raise Invalid("a grant's amount has at most 12 decimals")
+        raise Invalid("a grant's amount has at most 12 decimals", field="amount")
     if grant.price_minor < 0 or (grant.price_minor and grant.category != GrantCategory.PAID):
-        raise Invalid("only paid grants have a price, and it is more than 0")
+        raise Invalid("only paid grants have a price, and it is more than 0", field="price")
     if not 0 <= grant.priority <= MAX_PRIORITY:
-        raise Invalid(f"a priority is 0 to {MAX_PRIORITY}")
+        raise Invalid(f"a priority is 0 to {MAX_PRIORITY}", field="priority")
     if grant.currency != grant.customer.currency:
-        raise Invalid(f"the customer pays in {grant.customer.currency}, not in {grant.currency}")
+        raise Invalid(
+            f"the customer pays in {grant.customer.currency}, not in {grant.currency}",
+            field="price.currency",
+        )
     if not grant.reason_code.strip():
-        raise Invalid("a grant needs its reason code")
+        raise Invalid("a grant needs its reason code", field="reason_code")
+    if len(grant.name) > LONGEST_NAME:
+        raise Invalid(f"a grant's name has at most {LONGEST_NAME} characters", field="name")
     _refuse_bad_life(grant)
     _refuse_bad_scope(grant)
+    _refuse_other_terms(grant)
 
 
 def _refuse_bad_life(grant: CreditGrant) -> None:
     for name, instant in (("effective_at", grant.effective_at), ("expires_at", grant.expires_at)):
         if instant is not None and abs(instant - grant.created_at) > FARTHEST:
-            raise Invalid(f"a grant's {name} is within ten years of now")
+            raise Invalid(f"a grant's {name} is within ten years of now", field=name)
     if grant.expires_at is not None and grant.expires_at <= grant.effective_at:
-        raise Invalid("a grant expires after it becomes effective")
+        raise Invalid("a grant expires after it becomes effective", field="expires_at")
 
 
 def _refuse_bad_scope(grant: CreditGrant) -> None:
     if grant.workspace is not None and grant.workspace.customer_id != grant.customer_id:
-        raise Invalid(f"workspace {grant.workspace} is not the customer's")
+        raise Invalid(f"workspace {grant.workspace} is not the customer's", field="scope.workspace")
     known = set(Meter.objects.filter(code__in=grant.meter_codes).values_list("code", flat=True))
     if unknown := sorted(set(grant.meter_codes) - known):
-        raise Invalid(f"no meter has the code {', '.join(unknown)}")
+        raise Invalid(f"no meter has the code {', '.join(unknown)}", field="scope.meters")
+
+
+def _refuse_other_terms(grant: CreditGrant) -> None:
+    """Refuse a grant that says other than the terms that it names."""
+    terms = grant.terms
+    if terms is None:
+        return
+    if not terms.is_pooled and grant.workspace is None:
+        raise Invalid(f"{terms} gives credits to one workspace", field="scope.workspace")
+    said = (grant.category, grant.priority, grant.meter_codes)
+    if said != (terms.category, terms.priority, terms.meter_codes):
+        raise Invalid(f"the grant is not what {terms} says", field="terms")
 
 
 @transaction.atomic
 def _write_grant(wanted: CreditGrant) -> CreditGrant:
-    lock_customer(wanted.customer_id)
+    locked = lock_customer(wanted.customer_id)
     if earlier := CreditGrant.objects.filter(source_key=wanted.source_key).first():
         if _inputs(earlier) != _inputs(wanted):
             raise IdempotencyConflict(f"{wanted.source_key} issued another grant")
         return earlier
+    if locked.closed_at is not None:
+        raise Conflict(
+            f"{locked} is closed: no credits are given any more",
+            code="customer_closed",
+            field="customer",
+        )
     wanted.save(force_insert=True)
-    _enter(
-        wanted,
-        LedgerKind.GRANTED,
-        wanted.amount,
-        reason_code=wanted.reason_code,
-        effective_at=wanted.effective_at,
-        recorded_at=wanted.created_at,
-        by=wanted.created_by,
-        source_key=f"grant:{wanted.pk}:granted",
-    )
-    wanted.refresh_from_db(fields=["remaining"])
+    fill(wanted)
     audit.record(
         by=wanted.created_by,
         at=wanted.created_at,
@@ -188,6 +229,10 @@ def _inputs(grant: CreditGrant) -> tuple[object, ...]:
         grant.priority,
         grant.workspace_id,
         grant.meter_codes,
+        grant.name,
+        grant.terms_id,
+        grant.rule_id,
+        grant.rule_period_at,
     )
 
 
@@ -198,72 +243,93 @@ def _expire_due(grant: CreditGrant, by: User, at: datetime) -> int:
         grant.refresh_from_db(fields=["remaining"])
         if not grant.remaining:
             return 0  # Another worker was first.
-        _take_remaining(grant, LedgerKind.EXPIRED, "due", by, at, grant.expires_at)
+        _end_by_time(grant, by, at)
         return 1
 
 
+def _end_by_time(grant: CreditGrant, by: User, at: datetime) -> None:
+    assert grant.expires_at is not None, "selected by its expiry"
+    ending = end_of(grant.remaining, "none", None)
+    if grant.terms is not None and grant.origin_id is None:
+        ending = end_of(grant.remaining, grant.terms.rollover, grant.terms.rollover_value)
+    if ending.rolled:
+        roll_over(grant, ending.rolled, by, at)
+    if ending.expired:
+        _take(grant, LedgerKind.EXPIRED, ending.expired, DUE, by, at, grant.expires_at)
+
+
+def roll_over(grant: CreditGrant, credits_: Decimal, by: User, at: datetime) -> CreditGrant:
+    """Move credits of a grant that ends to a linked one, which lives as long from there on."""
+    assert grant.expires_at is not None, "what rolls over ends"
+    entry = _take(grant, LedgerKind.ROLLED_OVER, credits_, ROLLED_OVER, by, at, grant.expires_at)
+    linked = linked_grant(
+        grant,
+        credits_,
+        effective_at=grant.expires_at,
+        expires_at=grant.expires_at + (grant.expires_at - grant.effective_at),
+        reason_code=ROLLED_OVER,
+        source_key=f"{entry.source_key}:linked",
+        by=by,
+        at=entry.recorded_at,
+    )
+    fill(linked)
+    return linked
+
+
+def fill(grant: CreditGrant) -> LedgerTransaction:
+    """Enter the amount of a grant that was made just now."""
+    return enter(
+        grant,
+        LedgerKind.GRANTED,
+        grant.amount,
+        reason_code=grant.reason_code,
+        effective_at=grant.effective_at,
+        at=grant.created_at,
+        by=grant.created_by,
+        source_key=f"grant:{grant.pk}:granted",
+    )
+
+
 def _take_remaining(
+    grant: CreditGrant, kind: LedgerKind, reason_code: str, by: User, at: datetime
+) -> LedgerTransaction:
+    if not reason_code.strip():
+        raise Invalid("taking credits back needs its reason code", field="reason_code")
+    if reason_code in RESERVED_REASONS:
+        raise Invalid(f"{reason_code} is the system's own reason", field="reason_code")
+    lock_customer(grant.customer_id)
+    grant.refresh_from_db(fields=["remaining"])
+    if grant.remaining:
+        return _take(grant, kind, grant.remaining, reason_code, by, at, at)
+    earlier = grant.transactions.filter(kind=kind).order_by("pk").last()
+    if earlier is None:
+        raise Conflict(f"nothing remains of grant {grant.pk}", code="nothing_remains")
+    return earlier
+
+
+def _take(
     grant: CreditGrant,
     kind: LedgerKind,
+    credits_: Decimal,
     reason_code: str,
     by: User,
     at: datetime,
     effective_at: datetime,
 ) -> LedgerTransaction:
-    if not reason_code.strip():
-        raise Invalid("taking credits back needs its reason code")
-    lock_customer(grant.customer_id)
-    grant.refresh_from_db(fields=["remaining"])
-    earlier = list(grant.transactions.filter(kind=kind).order_by("pk"))
-    if not grant.remaining:
-        if earlier:
-            return earlier[-1]
-        raise Conflict(f"nothing remains of grant {grant.pk}", code="nothing_remains")
-    entry = _enter(
+    """Enter credits that leave a locked grant, and say so in the audit log."""
+    count = grant.transactions.filter(kind=kind).count()
+    entry = enter(
         grant,
         kind,
-        -grant.remaining,
-        reason_code=reason_code,
-        # Nothing is taken back before it was given, nor known before the grant was.
-        effective_at=max(effective_at, grant.effective_at),
-        recorded_at=max(at, grant.created_at),
-        by=by,
-        source_key=f"grant:{grant.pk}:{kind}:{len(earlier) + 1}",
-    )
-    grant.refresh_from_db(fields=["remaining"])
-    audit.record(
-        by=by,
-        at=at,
-        action=_ACTIONS[kind],
-        subject=grant,
-        reason=reason_code,
-        credits=plain(-entry.credits),
-    )
-    return entry
-
-
-def _enter(
-    grant: CreditGrant,
-    kind: LedgerKind,
-    amount: Decimal,
-    *,
-    reason_code: str,
-    effective_at: datetime,
-    recorded_at: datetime,
-    by: User,
-    source_key: str,
-) -> LedgerTransaction:
-    entry = LedgerTransaction.objects.create(
-        customer_id=grant.customer_id,
-        grant=grant,
-        kind=kind,
-        credits=amount,
-        cost_unrounded=cost_of(amount, grant.amount, grant.price_minor, grant.currency),
+        -credits_,
         reason_code=reason_code,
         effective_at=effective_at,
-        recorded_at=recorded_at,
-        recorded_by=by,
-        source_key=source_key,
+        at=at,
+        by=by,
+        source_key=f"grant:{grant.pk}:{kind}:{count + 1}",
     )
-    outbox.publish("credits_changed", [grant.customer_id], recorded_at)
+    audit.record(
+        by=by, at=at, action=_ACTIONS[kind], subject=grant, reason=reason_code,
+        credits=plain(credits_),
+    )  # fmt: skip
     return entry

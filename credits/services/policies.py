@@ -29,10 +29,15 @@ def propose_credit_policy(
 
     Raises:
         Invalid: the order names a key twice, or one that does not exist.
+
+    `burn_order.PRESETS` has the orders that other products publish.
     """
     unknown = sorted(set(burn_order) - BURN_KEYS)
     if unknown or not burn_order or len(set(burn_order)) < len(burn_order):
-        raise Invalid(f"a burn order names each of {', '.join(sorted(BURN_KEYS))} at most once")
+        raise Invalid(
+            f"a burn order names each of {', '.join(sorted(BURN_KEYS))} at most once",
+            field="burn_order",
+        )
     policy = CreditPolicy(code=code, number=_next_number(code), burn_order=list(burn_order))
     policy.policy_change = propose(
         kind="credit_policy",

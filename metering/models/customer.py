@@ -15,6 +15,7 @@ class Customer(models.Model):
     country = models.CharField(max_length=2, blank=True)
     email = models.EmailField(blank=True)
     created_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)  # No credits are given from then on.
     history = HistoricalRecords(table_name="customer_history")
 
     class Meta:

@@ -103,6 +103,46 @@ def update_customer(
 
 
 @transaction.atomic
+def close_customer(*, customer: Customer, by: User, at: datetime, reason: str) -> Customer:
+    """Give a customer no more credits; usage is still counted and billed. Again changes nothing.
+
+    Raises:
+        Invalid: no reason.
+    """
+    return _set_closed(customer, at, "close_customer", by, at, reason)
+
+
+@transaction.atomic
+def reopen_customer(*, customer: Customer, by: User, at: datetime, reason: str) -> Customer:
+    """Undo a closing; again changes nothing.
+
+    Raises:
+        Invalid: no reason.
+    """
+    return _set_closed(customer, None, "reopen_customer", by, at, reason)
+
+
+def _set_closed(
+    customer: Customer,
+    closed_at: datetime | None,
+    action: str,
+    by: User,
+    at: datetime,
+    reason: str,
+) -> Customer:
+    if not reason.strip():
+        raise Invalid("closing a customer, or undoing it, needs its reason", field="reason")
+    locked = lock_customer(customer.pk)
+    if (locked.closed_at is None) == (closed_at is None):
+        return locked
+    locked.closed_at = closed_at
+    locked._change_reason = reason[:100]  # type: ignore[attr-defined]
+    locked.save(update_fields=["closed_at"])
+    audit.record(by=by, at=at, action=action, subject=locked, reason=reason)
+    return locked
+
+
+@transaction.atomic
 def create_workspace(
     *, customer: Customer, external_id: str, name: str, by: User, at: datetime
 ) -> Workspace:

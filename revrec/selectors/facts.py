@@ -8,6 +8,7 @@ customer's lock nothing new can appear.
 from datetime import date, datetime, timedelta
 
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from billing_project.kernel.models import OutboxMessage
 from credits.models import LedgerKind, LedgerTransaction, RatedUsage
@@ -67,7 +68,7 @@ def unaccounted_grants(
 def unaccounted_movements(
     customer_id: int | None = None, until: datetime | None = None, after: int = 0
 ) -> QuerySet[LedgerTransaction]:
-    """List what was drawn, returned, expired or voided, by grant in the order of its ledger.
+    """List what was drawn, given back or ended, by promise in the order of the ledger.
 
     Args:
         after: Through which transaction the customer's books are complete.
@@ -172,4 +173,5 @@ def _transactions(customer_id: int | None, after: int) -> QuerySet[LedgerTransac
     )
     if customer_id is not None:
         transactions = transactions.filter(customer_id=customer_id)
-    return transactions.select_related("grant").order_by("grant_id", "id")
+    promised = Coalesce("grant__root", "grant")
+    return transactions.select_related("grant").order_by(promised, "id")

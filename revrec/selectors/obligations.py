@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 
 from credits.models import BillingPeriod, LedgerKind, LedgerTransaction
 from invoicing.models import CreditNoteLine, LineKind
@@ -18,6 +18,7 @@ from revrec.selectors.facts import accounted
 from revrec.sources import ROLES, SourceType
 
 USES = (LedgerKind.DRAWN, LedgerKind.RETURNED)
+ENDS = (LedgerKind.EXPIRED, LedgerKind.VOIDED, LedgerKind.REINSTATED)
 
 
 def basis_of(obligation: PerformanceObligation) -> CostBasis:
@@ -32,17 +33,16 @@ def basis_of(obligation: PerformanceObligation) -> CostBasis:
 
 
 def used_credits(obligation: PerformanceObligation) -> Decimal:
-    """Return the credits of a promise's grant that were used, as far as the books know.
+    """Return the credits of a promise that were used, as far as the books know.
 
-    Zero while no grant was issued for it.
+    Those of grants linked to the promise's own are among them. Zero while no grant was issued.
     """
-    uses = LedgerTransaction.objects.filter(
-        accounted(SourceType.LEDGER_TRANSACTION),
-        grant__isnull=False,
-        grant=obligation.grant_id,
-        kind__in=USES,
-    )
-    return -(uses.aggregate(credits=Sum("credits"))["credits"] or Decimal(0))
+    return -_credits(obligation, USES)
+
+
+def ended_credits(obligation: PerformanceObligation) -> Decimal:
+    """Return the credits of a promise that expired or were voided, as far as the books know."""
+    return -_credits(obligation, ENDS)
 
 
 def used_so_far(obligation: PerformanceObligation) -> UsedCredits:
@@ -75,3 +75,16 @@ def earned_days(obligation: PerformanceObligation) -> int:
         role=ROLES[SourceType.SCHEDULE_LINE],
         source_id__in=lines.values("pk"),
     ).count()
+
+
+def _credits(obligation: PerformanceObligation, kinds: tuple[LedgerKind, ...]) -> Decimal:
+    """Sum entries in the books of the promise's grant and of those linked to it, signed."""
+    grant_id = obligation.grant_id
+    if grant_id is None:
+        return Decimal(0)
+    entries = LedgerTransaction.objects.filter(
+        accounted(SourceType.LEDGER_TRANSACTION),
+        Q(grant=grant_id) | Q(grant__root=grant_id),
+        kind__in=kinds,
+    )
+    return entries.aggregate(credits=Sum("credits"))["credits"] or Decimal(0)

@@ -26,24 +26,26 @@ _CLAIMS = (
     ("revenue_schedule_line", "SELECT id, amount_minor FROM revenue_schedule_line"),
 )
 _ACCOUNTED_TRANSACTION = (
-    "SELECT t.id, t.grant_id, t.kind FROM ledger_transaction t JOIN entry_source s"
+    "SELECT t.id, t.grant_id, t.kind, t.credits FROM ledger_transaction t JOIN entry_source s"
     " ON s.source_type = 'ledger_transaction' AND s.role = 'recognised' AND s.source_id = t.id"
 )
 # A grant that cost money owes its credits from the first: its promise is made with its entry.
 _UNPROMISED_GRANTS = (
     "SELECT 'grant:' || g.id, 'a promise of ' || g.price_minor, 'none'"  # noqa: S608 - constants
     f"  FROM credit_grant g JOIN ({_ACCOUNTED_TRANSACTION}) t ON t.grant_id = g.id"
-    " WHERE t.kind = 'granted' AND g.price_minor > 0"
+    " WHERE t.kind = 'granted' AND g.price_minor > 0 AND g.origin_id IS NULL"
     "   AND NOT EXISTS (SELECT FROM performance_obligation o WHERE o.grant_id = g.id)"
     " ORDER BY g.id"
 )
-# The end of a grant takes all that is left of its price.
+# The end of a promise's last credits takes all that is left of its price.
 _UNFINISHED_GRANTS = (
     "SELECT 'grant:' || o.grant_id, o.price_minor::text, o.recognised_minor::text"  # noqa: S608
     "  FROM performance_obligation o JOIN ("
-    f"      SELECT DISTINCT ON (t.grant_id) t.grant_id, t.kind FROM ({_ACCOUNTED_TRANSACTION}) t"
-    "        ORDER BY t.grant_id, t.id DESC) newest ON newest.grant_id = o.grant_id"
-    " WHERE newest.kind IN ('expired', 'voided') AND o.recognised_minor <> o.price_minor"
+    "      SELECT coalesce(g.root_id, g.id) AS grant_id,"
+    "             sum(t.credits) AS credits, bool_or(t.kind IN ('expired', 'voided')) AS is_ended"
+    f"        FROM ({_ACCOUNTED_TRANSACTION}) t JOIN credit_grant g ON g.id = t.grant_id"
+    "       GROUP BY 1) chain ON chain.grant_id = o.grant_id"
+    " WHERE chain.credits = 0 AND chain.is_ended AND o.recognised_minor <> o.price_minor"
     " ORDER BY o.grant_id"
 )
 _UNPROMISED_OVERAGE = (

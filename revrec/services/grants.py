@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from operator import attrgetter
 
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
 from revrec.basis import Movement, Release, releases
@@ -12,12 +11,13 @@ from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import EntryKind, credits_expired, credits_used, pack_sold_for_cash
 from revrec.schedule import day_of
 from revrec.selectors.facts import unaccounted_grants, unaccounted_movements
-from revrec.selectors.obligations import basis_of, used_so_far
+from revrec.selectors.obligations import basis_of, ended_credits, used_so_far
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.sources import Source, SourceType
 
-_ENDS = {LedgerKind.EXPIRED, LedgerKind.VOIDED}
+_ROLLED = LedgerKind.ROLLED_OVER
+_ENDS = {LedgerKind.EXPIRED, LedgerKind.VOIDED, LedgerKind.REINSTATED}
 
 
 def account_grants(run: Run) -> int:
@@ -25,12 +25,13 @@ def account_grants(run: Run) -> int:
 
     A grant from a credit pack joins the promise that its invoice made. One that has a price but no
     invoice counts as paid out of band when it was recorded: Dr 1000 Cr 2100 on that day, whenever
-    its credits can be used.
+    its credits can be used. A linked grant holds credits that are promised already.
     """
     silent: list[int] = []
     drafts: list[EntryDraft] = []
     for transaction in unaccounted_grants(run.customer_id, run.mark.through_transaction):
-        if not transaction.grant.price_minor or _join_invoice(transaction.grant):
+        grant = transaction.grant
+        if grant.origin_id or not grant.price_minor or _join_invoice(grant):
             silent.append(transaction.pk)
         else:
             drafts.append(_sale(run, transaction))
@@ -41,6 +42,8 @@ def account_grants(run: Run) -> int:
 def account_movements(run: Run, until: datetime | None = None) -> int:
     """Earn what was used or ended at each grant's own cost basis; return the entries posted.
 
+    Linked grants share the promise of the first of them: what rolls over moves nothing.
+
     Args:
         until: Leaves later movements for a next call; a credit note comes between.
     """
@@ -48,14 +51,13 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
     promises = {
         promise.grant_id: promise
         for promise in PerformanceObligation.objects.filter(
-            grant__in={row.grant_id for row in rows}
+            grant__in={_promised(row) for row in rows}
         ).select_related("grant")
     }
-    silent = [row.pk for row in rows if row.grant_id not in promises]
+    moves = [row for row in rows if _promised(row) in promises and row.kind != _ROLLED]
+    silent = [row.pk for row in rows if _promised(row) not in promises or row.kind == _ROLLED]
     drafts: list[EntryDraft] = []
-    for grant_id, of_grant in groupby(rows, key=attrgetter("grant_id")):
-        if grant_id not in promises:
-            continue
+    for grant_id, of_grant in groupby(moves, key=_promised):
         for release in _earn(promises[grant_id], list(of_grant)):
             if release.amount_minor:
                 drafts.append(_draft(run, promises[grant_id], release))
@@ -63,6 +65,11 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
                 silent += release.transaction_ids
     note_nothing_to_post(sources=_sources(silent))
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _promised(row: LedgerTransaction) -> int:
+    """Return the grant that the promise of a movement's credits is about."""
+    return row.grant.root_id or row.grant_id
 
 
 def _join_invoice(grant: CreditGrant) -> bool:
@@ -103,8 +110,10 @@ def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) 
         Movement(row.pk, day_of(row.effective_at), row.credits, row.kind in _ENDS) for row in rows
     ]
     used = used_so_far(obligation)
+    is_ending = any(movement.ends_grant for movement in movements)
+    ended = ended_credits(obligation) if is_ending else Decimal(0)
     steps = list(
-        releases(basis_of(obligation), used.credits, obligation.recognised_minor, movements)
+        releases(basis_of(obligation), used.credits, obligation.recognised_minor, movements, ended)
     )
     used.credits -= sum((move.credits for move in movements if not move.ends_grant), Decimal(0))
     used.save()

@@ -85,7 +85,7 @@ def test_credits_returned_after_expiry_move_from_usage_to_breakage() -> None:
     back = Movement(9, DAY_2, Decimal(1))
     lapse = Movement(10, DAY_1, Decimal(-1), ends_grant=True)
 
-    returned, ended = releases(basis, Decimal(6), 1_000, [back, lapse])
+    returned, ended = releases(basis, Decimal(6), 1_000, [back, lapse], ended=Decimal(4))
 
     assert (returned.amount_minor, returned.is_breakage) == (-100, False)
     assert (ended.amount_minor, ended.is_breakage) == (100, True)

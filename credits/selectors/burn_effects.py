@@ -1,0 +1,142 @@
+"""What a proposed burn order, or proposed grant terms, would have changed."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from billing_project.kernel.effects import Effect, EffectRow, effect_of
+from billing_project.kernel.models import PolicyChange
+from credits.drawdown import GrantState, Use, draw_down, spend
+from credits.models import BillingPeriod, CreditGrant, GrantTerms, LedgerKind, LedgerTransaction
+from credits.rollover import end_of
+from credits.selectors.facts import use_of
+from credits.selectors.states import state_of_grant
+
+_ZERO = Decimal(0)
+_MOST_ROWS = 200
+
+
+@effect_of("credit_policy")
+def _effect_of_order(change: PolicyChange) -> Effect:
+    """Burn each customer's last ended period again under the proposed order."""
+    order = json.loads(change.content)["burn_order"]
+    rows: list[EffectRow] = []
+    customers, grants = 0, 0
+    for period in _last_periods(change.proposed_at):
+        draws = list(_draws(period))
+        if not draws:
+            continue
+        states = _states_before(draws)
+        before = _paid(states, ((draw.grant_id, -draw.credits) for draw in draws))
+        after = _paid(states, _burn_again(states, draws, period, order))
+        customers, grants = customers + 1, grants + len(states)
+        name = period.customer.external_id
+        unit = period.rate_card.pricing_unit.code
+        used = sum((-draw.credits for draw in draws), _ZERO)
+        rows.append(
+            EffectRow(f"Paid credits used by {name}", period.customer_id, before, after, unit)
+        )
+        rows.append(
+            EffectRow(
+                f"Other credits used by {name}", period.customer_id, used - before,
+                used - after, unit,
+            )
+        )  # fmt: skip
+    rows.sort(key=lambda row: (-abs(row.difference), row.subject))
+    return Effect(
+        "Each customer's last ended billing period", tuple(rows[:_MOST_ROWS]), customers, grants
+    )
+
+
+@effect_of("grant_terms")
+def _effect_of_terms(change: PolicyChange) -> Effect:
+    """End the grants of the version in force again, by what the proposed one rolls over."""
+    content = json.loads(change.content)
+    value = content["rollover_value"]
+    newest = GrantTerms.objects.filter(code=content["code"], number__lt=content["number"])
+    given = CreditGrant.objects.filter(
+        terms__in=newest, origin=None, expires_at__lte=change.proposed_at
+    ).select_related("customer", "pricing_unit", "terms")
+    sums: dict[tuple[int, str, str], list[Decimal]] = defaultdict(lambda: [_ZERO, _ZERO])
+    count = 0
+    for grant in given:
+        ends = grant.transactions.filter(kind__in=[LedgerKind.EXPIRED, LedgerKind.ROLLED_OVER])
+        left = sum((-entry.credits for entry in ends), _ZERO)
+        assert grant.terms is not None
+        key = (grant.customer_id, grant.customer.external_id, grant.pricing_unit.code)
+        old = end_of(left, grant.terms.rollover, grant.terms.rollover_value)
+        new = end_of(left, content["rollover"], Decimal(value) if value else None)
+        sums[key][0] += old.rolled
+        sums[key][1] += new.rolled
+        count += 1
+    rows = [
+        EffectRow(f"Rolled over for {name}", customer_id, before, after, unit)
+        for (customer_id, name, unit), (before, after) in sums.items()
+    ]
+    rows.sort(key=lambda row: (-abs(row.difference), row.subject))
+    return Effect(
+        "Grants of earlier versions that have ended; those keep their own terms",
+        tuple(rows[:_MOST_ROWS]),
+        len({row.customer_id for row in rows}),
+        count,
+    )
+
+
+def _last_periods(at: datetime) -> Iterable[BillingPeriod]:
+    ended = BillingPeriod.objects.filter(end_at__lte=at).order_by("customer_id", "-end_at")
+    return ended.distinct("customer_id").select_related("customer", "rate_card__pricing_unit")
+
+
+def _draws(period: BillingPeriod) -> Iterable[LedgerTransaction]:
+    return (
+        LedgerTransaction.objects.filter(
+            customer_id=period.customer_id,
+            kind=LedgerKind.DRAWN,
+            rated_usage__billing_period=period,
+        )
+        .select_related("rated_usage__window__meter", "grant__origin")
+        .order_by("position")
+    )
+
+
+def _states_before(draws: Sequence[LedgerTransaction]) -> dict[int, GrantState]:
+    """Return the grants of the period with what could be burned of them in it.
+
+    Grants that were not touched stand at what they have left; touched ones get their draws back.
+    """
+    drawn: dict[int, Decimal] = defaultdict(Decimal)
+    for draw in draws:
+        drawn[draw.grant_id] -= draw.credits
+    grants = CreditGrant.objects.filter(
+        customer_id=draws[0].customer_id, pricing_unit=draws[0].grant.pricing_unit_id
+    ).select_related("origin")
+    return {
+        grant.pk: state_of_grant(grant, grant.remaining + drawn[grant.pk])
+        for grant in grants
+        if grant.remaining + drawn[grant.pk] > 0
+    }
+
+
+def _burn_again(
+    states: dict[int, GrantState],
+    draws: Sequence[LedgerTransaction],
+    period: BillingPeriod,
+    order: Sequence[str],
+) -> Iterable[tuple[int, Decimal]]:
+    left = dict(states)
+    for draw in draws:
+        result = draw_down(-draw.credits, left.values(), _use(draw, period), order)
+        spend(left, result.parts)
+        yield from ((part.grant_id, part.credits) for part in result.parts)
+
+
+def _use(draw: LedgerTransaction, period: BillingPeriod) -> Use:
+    rated = draw.rated_usage
+    assert rated is not None, "drawn by usage"
+    return use_of(rated.service_at, period, (rated.window.workspace_id, rated.window.meter.code))
+
+
+def _paid(states: dict[int, GrantState], burns: Iterable[tuple[int, Decimal]]) -> Decimal:
+    return sum((part for pk, part in burns if pk in states and states[pk].is_paid), _ZERO)
