@@ -1,6 +1,7 @@
 """Periods of recurring grants follow the anchor, in the customer's time zone."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
@@ -44,13 +45,15 @@ def test_periods_follow_each_other_without_a_gap(
     periods = due_periods(anchor, unit, count, zone, until=None, at=at)
 
     assert periods[0].start == anchor
-    assert all(a.end == b.start for a, b in zip(periods, periods[1:], strict=False))
+    assert all(a.end == b.start for a, b in pairwise(periods))
     assert periods[-1].start <= at < periods[-1].end
 
 
 def test_no_period_begins_at_or_after_the_end() -> None:
     anchor, until = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 
-    periods = due_periods(anchor, "month", 1, "UTC", until=until, at=datetime(2027, 1, 1, tzinfo=UTC))
+    periods = due_periods(
+        anchor, "month", 1, "UTC", until=until, at=datetime(2027, 1, 1, tzinfo=UTC)
+    )
 
     assert [period.start.month for period in periods] == [1, 2]
