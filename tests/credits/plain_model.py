@@ -6,7 +6,7 @@ is slow and small on purpose, so that it can be read against `docs/credits.md`.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
@@ -72,19 +72,22 @@ class Grant:
     meters: frozenset[str]
     left: Fraction = ZERO
     ended: tuple[str, datetime] | None = None  # How it ended last, and when that took effect.
+    lapsed: Fraction = ZERO  # What time took; usage from before the end may still burn it.
+    origin: "Grant | None" = None  # Whose credits these were before they came back too late.
+    basis: Fraction = ZERO  # Credits that the price was paid for, where not its own amount.
 
     def serves(self, window: "Window", start: datetime, end: datetime) -> bool:
         """Tell whether a stretch of use lies in the grant's life and scope."""
+        lives = [self] if self.origin is None else [self, self.origin]
         return (
-            self.effective_at < end
-            and start < (self.expires_at or FOREVER)
+            any(g.effective_at < end and start < (g.expires_at or FOREVER) for g in lives)
             and (self.workspace is None or self.workspace == window.workspace)
             and (not self.meters or window.meter in self.meters)
         )
 
     def cost(self, part: Fraction) -> Fraction:
         """Return what some of its credits cost the buyer, in whole currency."""
-        return twelve(Fraction(self.price_minor, 100) * part / self.amount)
+        return twelve(Fraction(self.price_minor, 100) * part / (self.basis or self.amount))
 
 
 @dataclass
@@ -186,6 +189,7 @@ class Life:
         due = [g for g in self.grants if g.left and (g.expires_at or FOREVER) <= self.now - grace]
         for grant in sorted(due, key=lambda g: (g.expires_at, g.number)):
             assert grant.expires_at is not None
+            grant.lapsed += grant.left
             self.end(grant, "expired", grant.expires_at)
         return len(due)
 
@@ -254,7 +258,7 @@ class Life:
     ) -> None:
         left, entries = charge, []
         for grant in self._in_order(window, span, order):
-            part = min(left, grant.left)
+            part = min(left, grant.left + grant.lapsed)
             if part:
                 entries.append((grant, part))
                 left -= part
@@ -290,20 +294,36 @@ class Life:
                 left -= part
         assert not left
         self._note(window, price, change, -sum(back.values(), ZERO), -overage)
-        freed = {n: c for n, c in back.items() if self._return(window, span, order, n, c)}
+        freed: dict[int, Fraction] = {}
+        for number, part in back.items():
+            keeper = self._return(window, span, order, number, part)
+            if keeper is not None:
+                freed[keeper] = part
         self._cover(span, order, freed)
 
     def _return(
         self, window: Window, span: Span, order: Order, number: int, part: Fraction
-    ) -> bool:
-        """Give credits back to their grant; tell whether it keeps them."""
+    ) -> int | None:
+        """Give credits back to their grant, or to a new one if it is over; tell which keeps them."""
         grant = self.grants[number]
         at = max(window.start, span.start, grant.effective_at)
         self._enter(grant, "returned", part, at, window, order)
-        if grant.ended is None:
-            return True
-        self._enter(grant, grant.ended[0], -part, grant.ended[1])
-        return False
+        if grant.ended is not None and grant.ended[0] == "voided":
+            self._enter(grant, "voided", -part, grant.ended[1])
+            return None
+        if grant.ended is None and self.now < (grant.expires_at or FOREVER):
+            return number
+        self._enter(grant, "rolled_over", -part, max(self.now, grant.effective_at))
+        again = None
+        if grant.expires_at is not None:
+            again = self.now + (grant.expires_at - grant.effective_at)
+        linked = replace(
+            grant, number=len(self.grants), amount=part, effective_at=self.now, expires_at=again,
+            created_at=self.now, left=ZERO, ended=None, lapsed=ZERO, origin=grant,
+            basis=grant.basis or grant.amount,
+        )  # fmt: skip
+        self.give(linked)
+        return linked.number
 
     def _cover(self, span: Span, order: Order, freed: dict[int, Fraction]) -> None:
         """Let freed credits pay for the newest overage that their grant serves."""
@@ -325,6 +345,11 @@ class Life:
                 self._draw(window, span, order, self.grants[grant_number], part)
 
     def _draw(self, window: Window, span: Span, order: Order, grant: Grant, part: Fraction) -> None:
+        late = max(ZERO, part - grant.left)
+        if late:
+            assert grant.expires_at is not None
+            grant.lapsed -= late
+            self._enter(grant, "reinstated", late, grant.expires_at)
         at = max(window.start, span.start, grant.effective_at)
         self._enter(grant, "drawn", -part, at, window, order)
         span.slices.append(Slice(window, grant, part))

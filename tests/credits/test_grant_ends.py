@@ -143,7 +143,7 @@ def test_credits_of_a_cancelled_event_go_to_a_linked_grant_once_theirs_has_ended
     linked = CreditGrant.objects.get(origin=grant)
 
     assert _kinds(grant)[-2:] == [("returned", "30"), ("rolled_over", "-30")]
-    assert (figures(linked.remaining), linked.priced_amount) == ("30", 100)
+    assert figures(linked.remaining, linked.priced_amount) == "30 100"
     assert linked.expires_at == shop.at + (END - grant.effective_at)
     assert LedgerTransaction.objects.get(grant=linked).cost_unrounded == Decimal("2.331")
     _sound()

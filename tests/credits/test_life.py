@@ -24,7 +24,7 @@ from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
-from credits import drawdown
+from credits import burn_order
 from credits.drawdown import STRIPE_ORDER, GrantState, Part
 from credits.history import PeriodHistory, Stack
 from credits.models import CreditGrant, LedgerTransaction, RatedUsage
@@ -156,6 +156,8 @@ class LifeOfCredits(RuleBasedStateMachine):
         """Rate what waits."""
         self.shop.rate()
         self.model.rate()
+        pks = CreditGrant.objects.order_by("pk").values_list("pk", flat=True)
+        self.grants = {pk: number for number, pk in enumerate(pks)}  # Linked ones came to be.
 
     @precondition(lambda self: self.events)
     @rule(data=st.data(), is_rated=st.booleans())
@@ -426,6 +428,11 @@ def _oldest_first(history: PeriodHistory, stack: Stack) -> Iterator[Part]:
     return iter([*_draws_at(history, stack)][::-1])
 
 
+def _latest_first(grant: GrantState) -> float:
+    assert grant.expires_at is not None
+    return -grant.expires_at.timestamp()
+
+
 _draws_at = PeriodHistory.draws_at
 _MUTANTS = {
     "the oldest draw is given back first": (PeriodHistory, "draws_at", _oldest_first),
@@ -433,7 +440,14 @@ _MUTANTS = {
         GrantState, "admits", lambda grant, use: replace(grant, expires_at=None)._admits(use),
     ),
     "what expires last burns first": (
-        drawdown, "_KEYS", {**drawdown._KEYS, "expiry": lambda g: -g.expires_at.timestamp()},
+        burn_order,
+        "KEYS",
+        {
+            **burn_order.KEYS,
+            "expiry": replace(
+                burn_order.KEYS["expiry"], value=_latest_first
+            ),
+        },
     ),
     "freed credits cover nothing": (burning, "cover_overage", lambda *_: []),
     "differences are rounded, not totals": (

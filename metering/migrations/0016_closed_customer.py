@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     """Customers that are closed: no credits are given to them."""
 
     dependencies = [
-        ('metering', '0014_quarantined_event_identifier'),
+        ('metering', '0015_backfill_run'),
     ]
     operations = [
         migrations.AddField(
