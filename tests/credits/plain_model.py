@@ -304,7 +304,7 @@ class Life:
     def _return(
         self, window: Window, span: Span, order: Order, number: int, part: Fraction
     ) -> int | None:
-        """Give credits back to their grant, or to a new one if it is over; tell which keeps them."""
+        """Give credits back to their grant, or to a new one; tell which keeps them."""
         grant = self.grants[number]
         at = max(window.start, span.start, grant.effective_at)
         self._enter(grant, "returned", part, at, window, order)

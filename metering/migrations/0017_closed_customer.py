@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     """Customers that are closed: no credits are given to them."""
 
     dependencies = [
-        ('metering', '0015_backfill_run'),
+        ('metering', '0016_failing_quarantine_run'),
     ]
     operations = [
         migrations.AddField(
