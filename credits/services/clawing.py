@@ -56,28 +56,26 @@ def claw_back(
         if same.purchase_key != sold.source_key:
             raise IdempotencyConflict(f"{reason} {reference} was of another purchase")
         return same
-    chain = list(_chain(sold).select_for_update().order_by("pk"))
-    first = ClawBack.objects.filter(purchase_key=sold.source_key, follows=None).first()
-    left = [] if first else [member for member in chain if member.remaining]
-    row = ClawBack.objects.create(
-        customer_id=sold.customer_id,
-        purchase_key=sold.source_key,
-        reason=reason,
-        reference=reference,
-        credits=sum((member.remaining for member in left), Decimal(0)),
-        used=used_of(sold),
-        follows=first,
-        recorded_by=by,
-        recorded_at=at,
-    )
+    return _take_unused(sold, ClawBack(reason=reason, reference=reference), by, at)
+
+
+def _take_unused(sold: CreditGrant, row: ClawBack, by: User, at: datetime) -> ClawBack:
+    """Record a reason; the first of a purchase takes what is left of all its grants."""
+    row.follows = ClawBack.objects.filter(purchase_key=sold.source_key, follows=None).first()
+    left = [] if row.follows else [member for member in _chain(sold) if member.remaining]
+    row.customer_id, row.purchase_key = sold.customer_id, sold.source_key
+    row.credits = sum((member.remaining for member in left), Decimal(0))
+    row.used, row.recorded_by, row.recorded_at = used_of(sold), by, at
+    row.save(force_insert=True)
     for member in left:
         enter(
-            member, LedgerKind.VOIDED, -member.remaining, reason_code=f"clawed_back_{reason}",
+            member, LedgerKind.VOIDED, -member.remaining, reason_code=f"clawed_back_{row.reason}",
             effective_at=at, at=at, by=by, source_key=f"claw_back:{row.pk}:grant:{member.pk}",
         )  # fmt: skip
     audit.record(
-        by=by, at=at, action="claw_back", subject=sold, reason=reason, reference=reference,
-        credits=plain(row.credits), used=plain(row.used), is_known=first is not None,
+        by=by, at=at, action="claw_back", subject=sold, reason=row.reason,
+        reference=row.reference, credits=plain(row.credits), used=plain(row.used),
+        is_known=row.follows is not None,
     )  # fmt: skip
     return row
 
@@ -90,4 +88,4 @@ def _refuse_unsold(sold: CreditGrant) -> None:
 
 
 def _chain(sold: CreditGrant) -> QuerySet[CreditGrant]:
-    return CreditGrant.objects.filter(Q(pk=sold.pk) | Q(root=sold))
+    return CreditGrant.objects.filter(Q(pk=sold.pk) | Q(root=sold)).order_by("pk")

@@ -70,13 +70,10 @@ def issue_grant(
         amount: Credits, > 0, at most 12 decimals.
         effective_at, expires_at: Half-open, within ten years of `at`. A grant serves every hour
             of usage that its life touches.
-        price_minor: What was paid for it, ex tax, in minor units; paid grants only.
-        currency: The customer's, which is also the default.
+        price_minor: What was paid, ex tax, in the customer's currency; paid grants only.
         priority: 0 burns first, 100 last.
         workspace, meter_codes: Whose usage may burn it; none means all of the customer's.
-        name: What the customer reads on it, at most 100 characters.
-        terms: The approved version under which it is given, for good; see `issue_under_terms`.
-        rule, rule_period_at: The recurring grant that gives it, and for which of its periods.
+        terms: The approved version that it keeps for good; see `issue_under_terms`.
 
     Raises:
         Invalid: a value is out of its bounds, or names what the customer does not have.
