@@ -30,12 +30,56 @@ def exact(value: Fraction) -> Decimal:
 
 @dataclass(frozen=True)
 class Price:
-    """What a meter costs by one version, for one model or (None) for all."""
+    """What a meter costs by one version, for one model or (None) for all.
+
+    `steps` are (up to, unit price, fee): all units cost the price of the step that the last one is
+    in ("volume"), or each that of its own ("graduated"). A package is (size, price).
+    """
 
     version: int
     meter: str
     model: str | None
-    unit_price: Fraction
+    kind: str
+    unit_price: Fraction = ZERO
+    steps: tuple[tuple[Fraction | None, Fraction, Fraction], ...] = ()
+    package: tuple[Fraction, Fraction] = (ZERO, ZERO)
+    fee: Fraction = ZERO
+    percent: Fraction = ZERO
+    included: Fraction = ZERO
+    minimum: Fraction = ZERO
+    maximum: Fraction | None = None
+    is_pooled: bool = False  # Over all workspaces.
+
+    def of(self, quantity: Fraction) -> Fraction:
+        """Return what a billing period's quantity costs."""
+        if quantity <= 0:
+            return ZERO
+        above = max(quantity - self.included, ZERO)
+        cost = max(self._of_metered(above) if above else ZERO, self.minimum)
+        return twelve(cost if self.maximum is None else min(cost, self.maximum))
+
+    def _of_metered(self, quantity: Fraction) -> Fraction:
+        match self.kind:
+            case "per_unit":
+                return quantity * self.unit_price
+            case "package":
+                return -(-quantity // self.package[0]) * self.package[1]
+            case "flat_fee":
+                return self.fee
+            case "percentage":
+                return quantity * self.percent / 100
+            case "volume":
+                reached = (s for s in self.steps if s[0] is None or quantity <= s[0])
+                _, price, fee = next(reached)
+                return quantity * price + fee
+            case "graduated":
+                cost, below = ZERO, ZERO
+                for upper, price, fee in self.steps:
+                    if quantity > below:
+                        cost += (min(quantity, upper or quantity) - below) * price + fee
+                    below = upper or quantity
+                return cost
+        raise AssertionError(self.kind)
 
 
 @dataclass(frozen=True)
@@ -70,24 +114,33 @@ class Grant:
     created_at: datetime
     workspace: str | None
     meters: frozenset[str]
+    origin: "Grant | None" = None  # Where its credits were before.
+    basis_amount: Fraction = ZERO  # Credits that the price was paid for; its own amount if 0.
     left: Fraction = ZERO
+    lapsed: Fraction = ZERO  # Taken by time; usage from before the end may still burn it.
     ended: tuple[str, datetime] | None = None  # How it ended last, and when that took effect.
-    lapsed: Fraction = ZERO  # What time took; usage from before the end may still burn it.
-    origin: "Grant | None" = None  # Whose credits these were before they came back too late.
-    basis: Fraction = ZERO  # Credits that the price was paid for, where not its own amount.
+    taken: Fraction = ZERO  # By voids and expiries, less what was given back.
+
+    @property
+    def root(self) -> "Grant":
+        """Return the grant that its credits were in first."""
+        return self.origin.root if self.origin else self
+
+    def lives(self, start: datetime, end: datetime) -> bool:
+        """Tell whether a stretch of time touches the grant's life."""
+        return self.effective_at < end and start < (self.expires_at or FOREVER)
 
     def serves(self, window: "Window", start: datetime, end: datetime) -> bool:
-        """Tell whether a stretch of use lies in the grant's life and scope."""
-        lives = [self] if self.origin is None else [self, self.origin]
+        """Tell whether a stretch of use lies in its life, or in its origin's, and in its scope."""
         return (
-            any(g.effective_at < end and start < (g.expires_at or FOREVER) for g in lives)
+            (self.lives(start, end) or (self.origin is not None and self.origin.lives(start, end)))
             and (self.workspace is None or self.workspace == window.workspace)
             and (not self.meters or window.meter in self.meters)
         )
 
     def cost(self, part: Fraction) -> Fraction:
         """Return what some of its credits cost the buyer, in whole currency."""
-        return twelve(Fraction(self.price_minor, 100) * part / (self.basis or self.amount))
+        return twelve(Fraction(self.price_minor, 100) * part / (self.basis_amount or self.amount))
 
 
 @dataclass
@@ -166,6 +219,7 @@ class Life:
         self.windows: list[Window] = []
         self.ledger: list[Entry] = []
         self.rated: list[Rated] = []
+        self.clawed: set[int] = set()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
 
     # What happens.
@@ -182,6 +236,26 @@ class Life:
         effective_at = max(at, grant.effective_at)
         grant.ended = (kind, effective_at)
         self._enter(grant, kind, -grant.left, effective_at)
+        return True
+
+    def reinstate(self, grant: Grant) -> bool:
+        """Give back what voids and early ends took; tell whether that could be."""
+        is_over = (grant.expires_at or FOREVER) <= self.now
+        if is_over or grant.root.number in self.clawed or not grant.taken:
+            return False
+        grant.ended = None
+        self._enter(grant, "reinstated", grant.taken, max(self.now, grant.effective_at))
+        grant.taken = ZERO
+        return True
+
+    def claw_back(self, grant: Grant) -> bool:
+        """Take back what is unused of a purchase, once; tell whether it was one."""
+        if not grant.root.is_paid:
+            return False
+        if grant.root.number not in self.clawed:
+            for member in [g for g in self.grants if g.root is grant.root]:
+                self.end(member, "voided", self.now)
+        self.clawed.add(grant.root.number)
         return True
 
     def expire_due(self, grace: timedelta) -> int:
@@ -236,10 +310,10 @@ class Life:
     def _rate(self, window: Window, span: Span, order: Order, price: Price) -> None:
         change = window.quantity - window.rated
         window.rated = window.quantity
-        scope = (price, window.workspace)
+        scope = (price, None if price.is_pooled else window.workspace)
         quantity, charged = span.totals.get(scope, (ZERO, ZERO))
         quantity += change
-        total = twelve(quantity * price.unit_price)
+        total = price.of(quantity)
         span.totals[scope] = (quantity, total)
         charge = total - charged
         if charge >= 0:
@@ -278,7 +352,7 @@ class Life:
         charge: Fraction,
     ) -> None:
         """Take back the newest use of the same place: overage before what grants paid."""
-        own = [s for s in span.slices if self._scope(s.window) == self._scope(window)]
+        own = [s for s in span.slices if _stack(s.window) == _stack(window)]
         overage, left = ZERO, charge
         for piece in [s for s in reversed(own) if s.grant is None]:
             part = min(left, piece.credits)
@@ -294,36 +368,36 @@ class Life:
                 left -= part
         assert not left
         self._note(window, price, change, -sum(back.values(), ZERO), -overage)
-        freed: dict[int, Fraction] = {}
+        freed = {}
         for number, part in back.items():
-            keeper = self._return(window, span, order, number, part)
-            if keeper is not None:
-                freed[keeper] = part
+            holder = self._return(window, span, order, self.grants[number], part)
+            if holder is not None:
+                freed[holder.number] = part
         self._cover(span, order, freed)
 
     def _return(
-        self, window: Window, span: Span, order: Order, number: int, part: Fraction
-    ) -> int | None:
-        """Give credits back to their grant, or to a new one; tell which keeps them."""
-        grant = self.grants[number]
+        self, window: Window, span: Span, order: Order, grant: Grant, part: Fraction
+    ) -> Grant | None:
+        """Give credits back; return the grant that has them now, if they are not void."""
         at = max(window.start, span.start, grant.effective_at)
         self._enter(grant, "returned", part, at, window, order)
         if grant.ended is not None and grant.ended[0] == "voided":
             self._enter(grant, "voided", -part, grant.ended[1])
             return None
         if grant.ended is None and self.now < (grant.expires_at or FOREVER):
-            return number
-        self._enter(grant, "rolled_over", -part, max(self.now, grant.effective_at))
-        again = None
-        if grant.expires_at is not None:
-            again = self.now + (grant.expires_at - grant.effective_at)
+            return grant
+        grant.ended = ("rolled_over", max(self.now, grant.effective_at))
+        self._enter(grant, "rolled_over", -part, grant.ended[1])
+        start = max(self.now, grant.created_at)
         linked = replace(
-            grant, number=len(self.grants), amount=part, effective_at=self.now, expires_at=again,
-            created_at=self.now, left=ZERO, ended=None, lapsed=ZERO, origin=grant,
-            basis=grant.basis or grant.amount,
+            grant, number=len(self.grants), amount=part, left=ZERO, lapsed=ZERO, ended=None,
+            taken=ZERO,
+            origin=grant, basis_amount=grant.basis_amount or grant.amount, effective_at=start,
+            expires_at=grant.expires_at and start + (grant.expires_at - grant.effective_at),
+            created_at=start,
         )  # fmt: skip
         self.give(linked)
-        return linked.number
+        return linked
 
     def _cover(self, span: Span, order: Order, freed: dict[int, Fraction]) -> None:
         """Let freed credits pay for the newest overage that their grant serves."""
@@ -345,12 +419,11 @@ class Life:
                 self._draw(window, span, order, self.grants[grant_number], part)
 
     def _draw(self, window: Window, span: Span, order: Order, grant: Grant, part: Fraction) -> None:
-        late = max(ZERO, part - grant.left)
-        if late:
-            assert grant.expires_at is not None
-            grant.lapsed -= late
-            self._enter(grant, "reinstated", late, grant.expires_at)
         at = max(window.start, span.start, grant.effective_at)
+        if part > grant.left:
+            late = part - grant.left
+            grant.lapsed -= late
+            self._enter(grant, "reinstated", late, max(_end(grant), grant.effective_at))
         self._enter(grant, "drawn", -part, at, window, order)
         span.slices.append(Slice(window, grant, part))
 
@@ -364,6 +437,8 @@ class Life:
         order: Order | None = None,
     ) -> None:
         grant.left += part
+        if kind in ("voided", "expired"):
+            grant.taken -= part
         assert 0 <= grant.left <= grant.amount
         self.ledger.append(
             Entry(
@@ -384,9 +459,6 @@ class Life:
         serving = [g for g in self.grants if g.serves(window, start, end)]
         return sorted(serving, key=lambda g: [*(_key(g, k) for k in order.keys), g.number])
 
-    def _scope(self, window: Window) -> tuple[object, ...]:
-        return window.workspace, window.meter
-
     def _span(self, window: Window) -> Span | None:
         return next((s for s in self.spans if s.start <= window.start < s.end), None)
 
@@ -405,6 +477,18 @@ class Life:
                 if price.model == model:
                     return price
         return None
+
+
+def _stack(window: Window) -> tuple[object, ...]:
+    """Name the uses of which one may undo the other."""
+    if window.price is not None and window.price.is_pooled:
+        return (window.price,)
+    return window.workspace, window.meter
+
+
+def _end(grant: Grant) -> datetime:
+    assert grant.expires_at is not None, "time took its credits"
+    return grant.expires_at
 
 
 def _key(grant: Grant, name: str) -> object:

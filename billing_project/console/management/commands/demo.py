@@ -80,6 +80,8 @@ class Command(BaseCommand):
             story.tell(scene, url, key, at, told, lambda done: bar.advance(task, done))
             with told.stage("check the books"):
                 checks = list(run_checks())
+            with told.stage("replay"):
+                _replay()
             bar.update(task, completed=EXPECTED_WORK)
         told.seconds["whole job"] = round(time.monotonic() - started, 2)
         ensure_schedules()
@@ -105,6 +107,15 @@ class Command(BaseCommand):
             f"Logins (password {PASSWORD}): demo; or by role sam.support, mia.maker, ann.approver,"
             " pat.product, eli.engineer, ada.auditor"
         )
+
+
+def _replay() -> None:
+    """Work everything out again from the raw events; what is stored has to be the same."""
+    said = StringIO()
+    try:
+        call_command("replay", all=True, stdout=said)
+    except SystemExit as stopped:
+        raise DemoRefused(f"a replay differs:\n{said.getvalue()}") from stopped
 
 
 def _embedded_server() -> EmbeddedServer | None:

@@ -1,4 +1,7 @@
-"""Replay raw events into scratch windows and print where the stored ones differ."""
+"""Replay raw events into windows, usage into charges and the ledger; print what differs.
+
+Everything is worked out on the side; nothing that is stored changes.
+"""
 
 import sys
 from argparse import ArgumentParser
@@ -13,6 +16,7 @@ from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
+from credits.services.replaying import Replayed, replay_credits
 from metering.models import Customer, Meter, WindowRepair
 from metering.selectors.customers import customer_named
 from metering.services.repairing import MOST, apply_repair, propose_repair
@@ -23,7 +27,10 @@ _HOUR = "%Y-%m-%dT%H:%MZ"
 
 
 class Command(BaseCommand):
-    help = "Read usage windows anew from raw events; exits 1 where the stored ones differ."
+    help = (
+        "Read usage windows anew from raw events, and rate and pay them anew from the first fact"
+        " on; exits 1 where what is stored differs."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--customer", help="external id or alias")
@@ -44,19 +51,18 @@ class Command(BaseCommand):
             if options["apply"] is not None:
                 self._apply(options)
                 return
-            found = self._replay(options)
+            customer = _customer(options)
+            found = self._replay(customer, options)
             self._report(found)
             if found and options["repair"]:
                 self._propose(found, options)
+            differs = self._replay_credits(customer, options)
         except BillingError as error:
             raise CommandError(error.message) from error
-        if found:
+        if found or differs:
             sys.exit(1)
 
-    def _replay(self, options: dict[str, Any]) -> list[Difference]:
-        if bool(options["customer"]) == options["all"]:
-            raise CommandError("name a --customer, or say --all")
-        customer = customer_named(options["customer"]) if options["customer"] else None
+    def _replay(self, customer: Customer | None, options: dict[str, Any]) -> list[Difference]:
         period = replay_span(customer, options["start"], options["end"])
         found: list[Difference] = []
         if period is None:
@@ -91,6 +97,35 @@ class Command(BaseCommand):
             self.stdout.write(f"... and {len(found) - _SHOWN:,} more")
         self.stdout.write(f"{len(found):,} differences")
 
+    def _replay_credits(self, customer: Customer | None, options: dict[str, Any]) -> bool:
+        """Replay each customer's ratings and ledger; tell whether anything differs."""
+        customers = [customer] if customer else list(Customer.objects.order_by("pk"))
+        facts = before = differences = 0
+        with _progress() as progress:
+            bar = progress.add_task("Rating and paying again", total=len(customers), month="")
+            for one in customers:
+                replayed = replay_credits(one.pk, options["start"], options["end"])
+                self._report_credits(one, replayed, differences)
+                facts, before = facts + replayed.facts, before + replayed.before
+                differences += len(replayed.differences)
+                progress.advance(bar)
+        self.stdout.write(
+            f"Replayed {facts:,} facts of ratings and ledger: {differences:,} differences"
+        )
+        if before:
+            self.stdout.write(
+                f"{before:,} of them are from before facts kept their order: it was worked out"
+                " later, and rules of then may be others than those of now"
+            )
+        return differences > 0
+
+    def _report_credits(self, customer: Customer, replayed: Replayed, shown: int) -> None:
+        for one in replayed.differences[: max(_SHOWN - shown, 0)]:
+            self.stdout.write(
+                f"{customer.external_id}  {one.fact}  {one.name}:"
+                f" stored {one.stored}, recomputed {one.recomputed}"
+            )
+
     def _propose(self, found: list[Difference], options: dict[str, Any]) -> None:
         if len(found) > MOST:
             raise CommandError(f"a repair is of at most {MOST:,} windows: narrow the span")
@@ -108,6 +143,12 @@ class Command(BaseCommand):
             raise CommandError(f"there is no repair {options['apply']}")
         applied = apply_repair(repair=repair, by=_person(options), at=clock.now())
         self.stdout.write(f"Repair {repair.pk} was applied at {applied.at:%Y-%m-%d %H:%M:%SZ}.")
+
+
+def _customer(options: dict[str, Any]) -> Customer | None:
+    if bool(options["customer"]) == options["all"]:
+        raise CommandError("name a --customer, or say --all")
+    return customer_named(options["customer"]) if options["customer"] else None
 
 
 def _told(quantity: Any, count: int | None) -> str:

@@ -1,0 +1,320 @@
+"""Work out anew what rated usage was charged and who paid, fact by fact, and say what differs.
+
+The facts of one customer go in, in the order in which they became known; nothing that was stored
+of a result is believed: charges follow from quantities and rates, drawdowns from the charges before
+and the pinned burn order, remaining credits from every step. Knows no tables.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from credits.costing import cost_of
+from credits.drawdown import Drawdown, GrantState, Part, Use, cover_overage, draw_down, give_back
+from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
+from credits.rating import RatedSoFar, charge_difference
+from credits.rollover import Ending, end_of
+from credits.tariff import Tariff, Tier
+
+_ZERO = Decimal(0)
+_BURNS = ("drawn", "returned")
+_BY_TIME = ("due", "returned_after_end")  # Reasons: usage from before may still burn these.
+_TAKEN = ("voided", "expired", "reinstated")  # A person can give back what these sum to.
+_AT_END = ("due", "rolled_over")
+Told = tuple[tuple[int, Decimal], ...]  # Grants and credits, in order.
+
+
+@dataclass(frozen=True)
+class GrantFact:
+    """A grant as it was given: what of it never changes."""
+
+    state: GrantState
+    unit_id: int
+    amount: Decimal
+    origin_id: int | None
+    rollover: str  # What becomes of the rest at the end: "none", "fraction" or "cap",
+    rollover_value: Decimal | None  # and of how much.
+    basis_amount: Decimal  # Credits that the price was paid for.
+    price_minor: int
+    currency: str
+
+    @property
+    def basis(self) -> str:
+        """Return what its credits cost: so much for so many."""
+        return f"{self.price_minor} {self.currency} for {_text(self.basis_amount)}"
+
+
+@dataclass(frozen=True)
+class EntryFact:
+    """One ledger transaction as it was stored."""
+
+    key: str
+    position: int
+    grant_id: int
+    kind: str
+    credits: Decimal
+    cost: Decimal
+    effective_at: datetime
+    reason_code: str = ""
+
+
+@dataclass(frozen=True)
+class RatedFact:
+    """One row of rated usage as it was stored, with what was written because of it."""
+
+    key: str
+    position: int
+    period_id: int
+    window: RatedWindow
+    use: Use
+    unit_id: int
+    stack: Stack
+    scope: tuple[int, int, int | None]
+    tariff: Tariff
+    order: Sequence[str]
+    quantity: Decimal
+    charge: Decimal
+    drawn: Decimal
+    overage: Decimal
+    tiers: tuple[Tier, ...]
+    rated_at: datetime
+    entries: tuple[EntryFact, ...]
+    covers: tuple["RatedFact", ...] = ()
+
+    def moved(self, kind: str) -> Told:
+        """Return what entries of a kind moved, in their order, without signs."""
+        return tuple((e.grant_id, abs(e.credits)) for e in self.entries if e.kind == kind)
+
+    def entries_of(self, kind: str, grant_id: int) -> list[EntryFact]:
+        """Return the entries of one kind and grant."""
+        return [e for e in self.entries if (e.kind, e.grant_id) == (kind, grant_id)]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A stored value that does not follow from the facts before it."""
+
+    fact: str
+    name: str  # "charge"
+    stored: str
+    recomputed: str
+
+
+class Replay:
+    """One customer's credits, lived through again."""
+
+    def __init__(self, grants: Iterable[GrantFact]) -> None:
+        """Take up the customer's grants, all still empty."""
+        self._facts = {grant.state.id: grant for grant in grants}
+        self._left: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
+        self._lapsed: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
+        self._taken: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
+        self._endings: dict[int, EntryFact] = {}
+        self._splits: dict[int, Ending] = {}
+        self._so_far: dict[tuple[int, int, int | None], RatedSoFar] = {}
+        self._histories: dict[int, PeriodHistory] = defaultdict(PeriodHistory)
+
+    def take(self, fact: RatedFact | EntryFact) -> Iterator[Difference]:
+        """Live through one fact and yield what it should have said."""
+        if isinstance(fact, EntryFact):
+            return self._take_entry(fact)
+        return self._take_rated(fact)
+
+    def remaining(self) -> dict[int, Decimal]:
+        """Return what is left of each grant."""
+        return dict(self._left)
+
+    # What people and time did.
+
+    def _take_entry(self, entry: EntryFact) -> Iterator[Difference]:
+        amount = self._amount(entry)
+        yield from self._cost(entry)
+        yield from _compare(entry.key, "credits", entry.credits, amount)
+        self._left[entry.grant_id] += amount
+        if entry.kind == "expired" and entry.reason_code in _BY_TIME:
+            self._lapsed[entry.grant_id] -= amount
+        if entry.kind in _TAKEN:
+            self._taken[entry.grant_id] -= amount
+        if entry.kind != "granted":
+            self._endings[entry.grant_id] = entry
+
+    def _amount(self, entry: EntryFact) -> Decimal:
+        """Return the credits that an entry should move."""
+        grant, left = self._facts[entry.grant_id], self._left[entry.grant_id]
+        if entry.kind == "granted":
+            return grant.amount
+        if entry.kind == "reinstated":
+            return self._taken[entry.grant_id]
+        if entry.reason_code not in _AT_END:
+            return -left
+        split = self._splits.pop(entry.grant_id, None)
+        if split is None:
+            rollover = "none" if grant.origin_id else grant.rollover
+            split = end_of(left, rollover, grant.rollover_value)
+            if split.rolled and split.expired:  # Two entries; the other one comes next.
+                self._splits[entry.grant_id] = split
+        return -split.rolled if entry.kind == "rolled_over" else -split.expired
+
+    # What usage did.
+
+    def _take_rated(self, fact: RatedFact) -> Iterator[Difference]:
+        so_far = self._so_far.get(fact.scope, RatedSoFar())
+        charge = charge_difference(so_far, fact.quantity, fact.tariff)
+        self._so_far[fact.scope] = so_far.plus(fact.quantity, charge.total)
+        for entry in [e for row in (fact, *fact.covers) for e in row.entries]:
+            yield from self._cost(entry)
+        yield from _compare(fact.key, "charge", fact.charge, charge.total)
+        yield from _compare(fact.key, "tiers", _tiers(fact.tiers), _tiers(charge.tiers))
+        if charge.total >= 0:
+            yield from self._pay(fact, charge.total)
+        else:
+            yield from self._undo(fact, -charge.total)
+
+    def _pay(self, fact: RatedFact, charge: Decimal) -> Iterator[Difference]:
+        result = draw_down(charge, self._usable(fact.unit_id), fact.use, fact.order)
+        yield from self._paid(fact, result, is_cover=False)
+        for cover in fact.covers:
+            yield Difference(cover.key, "row", "stored", "nothing to cover")
+
+    def _paid(self, fact: RatedFact, result: Drawdown, *, is_cover: bool) -> Iterator[Difference]:
+        overage = -result.drawn if is_cover else result.overage
+        yield from _compare(fact.key, "drawn", fact.drawn, result.drawn)
+        yield from _compare(fact.key, "overage", fact.overage, overage)
+        yield from _compare_parts(fact, "drawn", result.parts)
+        yield from _compare_parts(fact, "returned", ())
+        yield from self._dates(fact)
+        history = self._histories[fact.period_id]
+        for part in result.parts:
+            yield from self._draw(fact, part)
+            history.add_draw(fact.stack, part.grant_id, -part.credits)
+        history.add_overage(fact.stack, fact.window, fact.use, overage, is_cover=is_cover)
+
+    def _undo(self, fact: RatedFact, charge: Decimal) -> Iterator[Difference]:
+        history = self._histories[fact.period_id]
+        given = give_back(charge, history.overage_at(fact.stack), history.draws_at(fact.stack))
+        yield from _compare(fact.key, "drawn", fact.drawn, -given.returned)
+        yield from _compare(fact.key, "overage", fact.overage, -given.overage)
+        yield from _compare_parts(fact, "returned", given.parts)
+        yield from self._dates(fact)
+        history.add_overage(fact.stack, fact.window, fact.use, -given.overage)
+        freed = []
+        for part in given.parts:
+            history.add_draw(fact.stack, part.grant_id, part.credits)
+            self._left[part.grant_id] += part.credits
+            state, differences = self._return(fact, part)
+            yield from differences
+            freed += [state] if state else []
+        yield from self._cover(fact, freed)
+
+    def _usable(self, unit_id: int) -> Iterator[GrantState]:
+        """Yield grants with what may be burned: usage from before an end burns what lapsed, too."""
+        for pk, grant in self._facts.items():
+            if grant.unit_id == unit_id:
+                yield replace(grant.state, remaining=self._left[pk] + self._lapsed[pk])
+
+    def _draw(self, fact: RatedFact, part: Part) -> Iterator[Difference]:
+        """Burn credits of a grant; those that had lapsed come back first."""
+        lapsed = max(part.credits - self._left[part.grant_id], _ZERO)
+        self._lapsed[part.grant_id] -= lapsed
+        self._left[part.grant_id] += lapsed - part.credits
+        stored = sum((e.credits for e in fact.entries_of("reinstated", part.grant_id)), _ZERO)
+        yield from _compare(fact.key, f"reclaimed of grant {part.grant_id}", stored, lapsed)
+
+    def _return(self, fact: RatedFact, part: Part) -> tuple[GrantState | None, list[Difference]]:
+        """Settle credits that came back; return the grant that has them, with only those."""
+        grant, ending = self._facts[part.grant_id], self._endings.get(part.grant_id)
+        name = f"ended again of grant {part.grant_id}"
+        ended = fact.entries_of("voided", part.grant_id)
+        moved = fact.entries_of("rolled_over", part.grant_id)
+        if ending is not None and ending.kind == "voided":
+            self._left[part.grant_id] -= part.credits
+            self._taken[part.grant_id] += part.credits
+            return None, [*_compare(fact.key, name, _sum(ended), -part.credits)]
+        expires_at = grant.state.expires_at
+        is_over = expires_at is not None and expires_at <= fact.rated_at
+        if not is_over and (ending is None or ending.kind == "reinstated"):
+            return replace(grant.state, remaining=part.credits), [
+                *_compare(fact.key, name, _sum([*ended, *moved]), _ZERO)
+            ]
+        self._left[part.grant_id] -= part.credits
+        linked = next((g for g in self._linked(fact) if g.origin_id == part.grant_id), None)
+        differences = [*_compare(fact.key, name, _sum(moved), -part.credits)]
+        if linked is None:
+            missing = Difference(fact.key, f"linked to grant {part.grant_id}", "none", "a grant")
+            return None, [*differences, missing]
+        key = f"grant:{linked.state.id}"
+        differences += _compare(key, "amount", linked.amount, part.credits)
+        differences += _compare(key, "cost basis", linked.basis, grant.basis)
+        self._left[linked.state.id] += part.credits
+        return replace(linked.state, remaining=part.credits), differences
+
+    def _linked(self, fact: RatedFact) -> Iterator[GrantFact]:
+        for entry in fact.entries:
+            if entry.kind == "granted":
+                yield self._facts[entry.grant_id]
+
+    def _cover(self, fact: RatedFact, freed: list[GrantState]) -> Iterator[Difference]:
+        read: list[Unpaid] = []
+
+        def overages() -> Iterator[tuple[Decimal, Use]]:
+            for unpaid in self._histories[fact.period_id].open_overage():
+                read.append(unpaid)
+                yield unpaid.credits, unpaid.use
+
+        results = cover_overage(overages(), freed, fact.order) if freed else []
+        wanted: dict[int, dict[int, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+        for unpaid, result in zip(read, results, strict=False):
+            for part in result.parts:
+                wanted[unpaid.window.id][part.grant_id] += part.credits
+        windows = [cover.window.id for cover in fact.covers]
+        yield from _compare(fact.key, "covered windows", windows, list(wanted))
+        for cover in fact.covers:
+            parts = tuple(Part(*item) for item in wanted[cover.window.id].items())
+            yield from self._paid(cover, Drawdown(parts, _ZERO), is_cover=True)
+
+    def _cost(self, entry: EntryFact) -> Iterator[Difference]:
+        grant = self._facts[entry.grant_id]
+        cost = cost_of(entry.credits, grant.basis_amount, grant.price_minor, grant.currency)
+        yield from _compare(entry.key, "cost", entry.cost, cost)
+
+    def _dates(self, fact: RatedFact) -> Iterator[Difference]:
+        """Credits move within the hour of use, but not before their grant was in force."""
+        for entry in fact.entries:
+            if entry.kind in _BURNS:
+                at = max(fact.use.period.start, self._facts[entry.grant_id].state.effective_at)
+                yield from _compare(entry.key, "effective at", entry.effective_at, at)
+
+
+def _compare(fact: str, name: str, stored: object, recomputed: object) -> Iterator[Difference]:
+    if stored != recomputed:
+        yield Difference(fact, name, _text(stored), _text(recomputed))
+
+
+def _compare_parts(fact: RatedFact, kind: str, parts: Iterable[Part]) -> Iterator[Difference]:
+    yield from _compare(fact.key, kind, _told(fact.moved(kind)), _told(_parts(parts)))
+
+
+def _sum(entries: Iterable[EntryFact]) -> Decimal:
+    return sum((entry.credits for entry in entries), _ZERO)
+
+
+def _parts(parts: Iterable[Part]) -> Told:
+    return tuple((part.grant_id, part.credits) for part in parts)
+
+
+def _told(moves: Told) -> str:
+    return ", ".join(f"{amount.normalize():f} of grant {pk}" for pk, amount in moves) or "none"
+
+
+def _tiers(tiers: Iterable[Tier]) -> str:
+    return "; ".join(
+        f"{tier.quantity.normalize():f} x {tier.unit_price.normalize():f}"
+        f" = {tier.charge.normalize():f} {tier.name}".rstrip()
+        for tier in tiers
+    )
+
+
+def _text(value: object) -> str:
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
