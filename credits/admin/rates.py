@@ -26,7 +26,15 @@ from credits.admin.rate_forms import (
     RateChangeForm,
     RollbackForm,
 )
-from credits.models import CreditPolicy, PricingUnit, Rate, RateCard, RateCardVersion, RatePin
+from credits.models import (
+    CreditPolicy,
+    GrantTerms,
+    PricingUnit,
+    Rate,
+    RateCard,
+    RateCardVersion,
+    RatePin,
+)
 from credits.rate_sheet import in_words
 from credits.selectors.contents import content_of_rate
 
@@ -37,19 +45,19 @@ _SEEN_FIRST = (
 )
 
 
-class _VersionAdmin(ReadOnlyAdmin):
+class VersionAdmin(ReadOnlyAdmin):
     """A version of a rule; its policy change says whether it governs, and why."""
 
     fields: ClassVar[tuple[Any, ...] | None] = None
 
     @admin.display(description="Status")
-    def status(self, version: RateCardVersion | CreditPolicy) -> str:
+    def status(self, version: RateCardVersion | CreditPolicy | GrantTerms) -> str:
         """Show the decision on the version."""
         change = version.policy_change
         return badge_html(change.status, POLICY_TONES[change.status])
 
     @admin.display(description="Governs from")
-    def governs_from(self, version: RateCardVersion | CreditPolicy) -> str:
+    def governs_from(self, version: RateCardVersion | CreditPolicy | GrantTerms) -> str:
         """Show when an approved version starts to govern."""
         return moment_text(version.policy_change.effective_at)
 
@@ -164,7 +172,7 @@ def _proposed(form: RateChangeForm, by: User) -> str:
 
 
 @admin.register(RateCardVersion)
-class RateCardVersionAdmin(_VersionAdmin):
+class RateCardVersionAdmin(VersionAdmin):
     """Immutable rates, in force once somebody else approved them."""
 
     list_display = (
@@ -219,7 +227,7 @@ class RatePinAdmin(ReadOnlyAdmin):
 
 
 @admin.register(CreditPolicy)
-class CreditPolicyAdmin(_VersionAdmin):
+class CreditPolicyAdmin(VersionAdmin):
     """Which grant is used first."""
 
     list_display = (
