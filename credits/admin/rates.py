@@ -49,6 +49,7 @@ class VersionAdmin(ReadOnlyAdmin):
     """A version of a rule; its policy change says whether it governs, and why."""
 
     fields: ClassVar[tuple[Any, ...] | None] = None
+    fieldsets: ClassVar[tuple[Any, ...] | None] = None
 
     @admin.display(description="Status")
     def status(self, version: RateCardVersion | CreditPolicy | GrantTerms) -> str:
