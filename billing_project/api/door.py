@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
-from django.db import close_old_connections
 from django.http.request import split_domain_port, validate_host
 from rest_framework.exceptions import AuthenticationFailed
 
@@ -117,7 +116,6 @@ def _event_of(environ: Environ) -> EventInput | None:
 
 def _stored(event: EventInput, key: ApiKey) -> tuple[int, object, dict[str, str]]:
     """Store the event; return status, content and headers of the answer."""
-    close_old_connections()  # As at the start and the end of every request.
     try:
         status, content, content_type = single_answer(event, GATHERER.store(event, key))
     except AuthenticationFailed:
@@ -125,6 +123,4 @@ def _stored(event: EventInput, key: ApiKey) -> tuple[int, object, dict[str, str]
     except Exception as error:  # noqa: BLE001 - every failure has its problem
         response = problem_response(error, {})
         return response.status_code, response.data, dict(response.items())
-    finally:
-        close_old_connections()
     return status, content, {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"}

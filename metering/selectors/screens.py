@@ -19,3 +19,8 @@ def current_screens(now: Standing) -> Mapping[str, Screen]:
         rules = rules_by_event_name()
         known = _read = (stamp, {name: Screen.of(rules[name]) for name in rules})
     return known[1]
+
+
+def remembered_screens() -> tuple[Stamp, Mapping[str, Screen]] | None:
+    """Return what was read last with its stamp, for whoever compares the stamp; None at first."""
+    return _read

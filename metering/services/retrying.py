@@ -13,7 +13,7 @@ from billing_project.kernel.errors import BillingError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _ATTEMPTS = 5
-_AGAIN = {"40P01", "40001"}  # Deadlock; serialization failure: nothing was written.
+AGAIN = {"40P01", "40001"}  # Deadlock; serialization failure: nothing was written.
 
 
 class ClaimedMeanwhile(BillingError):
@@ -39,7 +39,7 @@ def atomic_with_retries(service: Callable[_P, _R]) -> Callable[_P, _R]:
             except ClaimedMeanwhile:
                 continue  # What was in the way is committed: nothing to wait for.
             except OperationalError as error:
-                if getattr(error.__cause__, "sqlstate", None) not in _AGAIN:
+                if getattr(error.__cause__, "sqlstate", None) not in AGAIN:
                     raise
                 time.sleep(attempt * secrets.randbelow(50) / 1000)
         with transaction.atomic():

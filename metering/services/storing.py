@@ -147,6 +147,11 @@ def ensure_partitions(timestamps: Iterable[datetime]) -> int:
     return made
 
 
+def is_month_known(moment: datetime) -> bool:
+    """Tell whether an instant's partition was seen to stand, without asking."""
+    return moment.astimezone(UTC).date().replace(day=1) in _known_months
+
+
 def forget_months() -> None:
     """Ask the database again which partitions stand."""
     _known_months.clear()

@@ -11,7 +11,6 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import OperationalError, close_old_connections
 
-from billing_project.api import door
 from billing_project.api.door import Door
 from billing_project.kernel.keys import create_api_key, find_api_key, revoke_api_key
 from billing_project.kernel.rest.rates import RATES
@@ -58,9 +57,8 @@ class Sender:
 
 
 @pytest.fixture
-def _one_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _one_connection() -> Iterator[None]:
     """Leave the connection of the test open between requests."""
-    monkeypatch.setattr(door, "close_old_connections", lambda: None)
     signals = (request_started, request_finished)
     for signal in signals:
         signal.disconnect(close_old_connections)
