@@ -18,20 +18,29 @@ from msgspec import UNSET, UnsetType
 from billing_project.kernel.errors import BillingError, Invalid
 from metering.aggregation import Value
 from metering.exact import to_json
+from metering.properties import (
+    MAX_KEY,
+    MAX_PROPERTIES,
+    MAX_TEXT,
+    BadValue,
+    check_properties,
+)
 from metering.rescue import UNSTORABLE, rewrite
 
 MAX_EVENTS = 1000
-MAX_PROPERTIES = 64
-MAX_KEY = 100
-MAX_TEXT = 1000
-_MAX_MAGNITUDE = 24  # As kernel.quantity.LIMIT: every number below 10^24 ...
-_MAX_DIGITS = 40  # ... and no finer than anybody measures.
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[ -~]{1,100}\Z")]
 _Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/-]{1,128}\Z")]
 _Customer = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@+-]{1,128}\Z")]
 _Workspace = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@+-]{0,128}\Z")]
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+_Texts = Annotated[
+    dict[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY)],
+        Annotated[str, msgspec.Meta(max_length=MAX_TEXT)],
+    ],
+    msgspec.Meta(max_length=MAX_PROPERTIES),
+]
 _PATTERNS = {  # What the four patterns above say, in words.
     "$.event_name": "is 1 to 100 printable ASCII characters",
     "$.identifier": "is 1 to 128 of A-Z a-z 0-9 . _ : / -",
@@ -57,6 +66,17 @@ class EventInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     workspace: str = ""
     timestamp: datetime | None = None  # UTC.
     properties: Mapping[str, Value] = {}
+
+
+class TextEvent(EventInput, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """The usual report, as decoded in one step: all that it holds is good, its properties text."""
+
+    event_name: _Name
+    identifier: _Identifier
+    customer: _Customer
+    workspace: _Workspace = ""
+    timestamp: _Instant | None = None
+    properties: _Texts = {}
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,10 @@ class _Events(msgspec.Struct, forbid_unknown_fields=True):
     events: list[_Wire]
 
 
+class _Texting(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[TextEvent]
+
+
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
@@ -98,6 +122,7 @@ class _Label(msgspec.Struct):
     identifier: str = ""
 
 
+_decode_texts = msgspec.json.Decoder(_Texting).decode
 _decode_events = msgspec.json.Decoder(_Events, float_hook=Decimal).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_wire = msgspec.json.Decoder(_Wire, float_hook=Decimal).decode
@@ -106,6 +131,7 @@ _decode_label = msgspec.json.Decoder(_Label).decode
 _SUSPECT_ESCAPE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 _BATCH_STRINGS = 1  # "events".
 _EVENT_STRINGS = 6  # event_name, identifier and customer, with their values.
+_TEXT_EVENT_STRINGS = _EVENT_STRINGS + 3  # With timestamp, its value, and properties.
 
 
 def decode_body(body: bytes) -> Body:
@@ -143,7 +169,9 @@ def content_sha256(event: EventInput, properties: bytes | None = None) -> bytes:
     Args:
         properties: The event's own as `to_json` writes them, if somebody did.
     """
-    if properties is None or Decimal in map(type, event.properties.values()):
+    if properties is None or not (
+        isinstance(event, TextEvent) or Decimal not in map(type, event.properties.values())
+    ):
         properties = to_json({key: _plain(one) for key, one in event.properties.items()})
     head = to_json((event.event_name, event.workspace, event.timestamp))
     return hashlib.sha256(b"%b,%b]" % (head[:-1], properties)).digest()
@@ -156,33 +184,6 @@ def fault_of(error: msgspec.ValidationError) -> tuple[str, str]:
     """
     detail, _, path = UNSTORABLE.sub("", str(error)).partition(" - at `")
     return detail, path.rstrip("`") or "$"
-
-
-def check_properties(properties: Mapping[str, Any]) -> dict[str, Value]:
-    """Return flat, bounded, storable properties.
-
-    Raises:
-        BadValue: too many, nested, too long, out of bounds; the path names the property.
-    """
-    if len(properties) > MAX_PROPERTIES:
-        raise BadValue(f"has more than {MAX_PROPERTIES} properties", "$.properties")
-    checked = dict(properties)
-    for key, value in properties.items():
-        if not 0 < len(key) <= MAX_KEY:
-            raise BadValue(f"a property's name has 1 to {MAX_KEY} characters", "$.properties")
-        if type(value) is not str:
-            checked[key] = _checked(key, value)
-        elif len(value) > MAX_TEXT:
-            raise BadValue(f"is longer than {MAX_TEXT} characters", f"$.properties.{key}")
-    return checked
-
-
-class BadValue(ValueError):
-    """A property that cannot be stored."""
-
-    def __init__(self, detail: str, path: str) -> None:
-        super().__init__(detail)
-        self.detail, self.path = detail, path
 
 
 def _split(body: bytes) -> Body:
@@ -209,14 +210,38 @@ def _read_at_once(body: bytes) -> tuple[EventInput, ...] | None:
     """Read a batch of nothing but good events in one pass, or return None for a closer look."""
     if _SUSPECT_ESCAPE.search(body):
         return None
+    strings_sent = _strings_in(body)
+    events = _texts_at_once(body, strings_sent)
+    if events is not None:
+        return events
     try:
         wires = _decode_events(body).events
         strings = _BATCH_STRINGS + sum(map(_string_count, wires))
-        if not 1 <= len(wires) <= MAX_EVENTS or strings != _strings_in(body):
+        if not 1 <= len(wires) <= MAX_EVENTS or strings != strings_sent:
             return None
         return tuple(map(_event_of, wires))
     except (msgspec.DecodeError, BadValue, InvalidOperation):
         return None
+
+
+def _texts_at_once(body: bytes, strings_sent: int) -> tuple[EventInput, ...] | None:
+    """Read a batch of the usual events; whatever else it is, None."""
+    try:
+        events = _decode_texts(body).events
+    except msgspec.DecodeError:
+        return None
+    strings = _BATCH_STRINGS
+    for event in events:
+        strings += 2 * len(event.properties) + _TEXT_EVENT_STRINGS
+        if event.timestamp is None:
+            strings -= 2
+        elif event.timestamp.tzinfo is not UTC:
+            return None
+        if event.workspace:
+            strings += 2
+    if not 1 <= len(events) <= MAX_EVENTS or strings != strings_sent:
+        return None  # Or a null, an empty workspace, no properties: a closer look tells.
+    return tuple(events)
 
 
 def _single(body: bytes) -> EventInput | BadItem:
@@ -311,34 +336,6 @@ def _refuse_unstorable(properties: Mapping[str, Any]) -> None:
     for key, value in properties.items():
         if any(isinstance(text, str) and UNSTORABLE.search(text) for text in (key, value)):
             raise BadValue("holds a NUL character or a lone surrogate", "$.properties")
-
-
-def _checked(key: str, value: object) -> Value:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | Decimal):
-        return _bounded(key, value)
-    raise BadValue("is neither text, number nor boolean", f"$.properties.{key}")
-
-
-def _bounded(key: str, number: int | Decimal) -> int | Decimal:
-    path = f"$.properties.{key}"
-    if isinstance(number, int):
-        if not -(10**_MAX_MAGNITUDE) < number < 10**_MAX_MAGNITUDE:
-            raise BadValue(f"is 10^{_MAX_MAGNITUDE} or more", path)
-        return number
-    if not number.is_finite():
-        raise BadValue("is not a finite number", path)
-    if not number:
-        return 0  # 0.00, -0.0 and 0e9 are one number.
-    if number.adjusted() >= _MAX_MAGNITUDE:
-        raise BadValue(f"is 10^{_MAX_MAGNITUDE} or more", path)
-    digits, decimals = len(number.as_tuple().digits), -int(number.as_tuple().exponent)
-    if digits > _MAX_DIGITS or decimals > _MAX_DIGITS:
-        raise BadValue(f"has more than {_MAX_DIGITS} digits", path)
-    return number
 
 
 def _rewritten(body: bytes, error: msgspec.DecodeError) -> bytes:

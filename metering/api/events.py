@@ -1,5 +1,6 @@
 """Usage in: one event or a batch, read as bytes and answered item by item."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -30,7 +31,7 @@ from metering.events import BadItem, Body, EventInput, decode_body
 from metering.judging import Status
 from metering.models import MeterEvent
 from metering.selectors.customers import customer_named
-from metering.services.capture import ItemResult, capture_events
+from metering.services.capture import CaptureResult, ItemResult, capture_events
 
 _JSON = "application/json"
 _PROBLEMS = {Status.CONFLICT: 409, Status.REJECTED: 422}
@@ -157,10 +158,7 @@ class EventsView(ApiView):
             (item,) = body.items
             status, content, content_type = single_answer(item, GATHERER.store(item, key))
             return Response(content, status, content_type=content_type)
-        if not live_key_ids([key.pk]):
-            raise AuthenticationFailed(REVOKED)
-        result = capture_events(items=body.items, sender=key.name, at=clock.now())
-        return Response(CaptureResultSerializer(result).data)
+        return Response(batch_answer(body.items, key))
 
 
 def _decoded(content_type: str, sent: bytes) -> Body:
@@ -172,6 +170,17 @@ def _decoded(content_type: str, sent: bytes) -> Body:
     if params.get("charset", "utf-8").lower() != "utf-8":
         raise UnsupportedMediaType(content_type)
     return decode(sent)
+
+
+def batch_answer(items: Sequence[EventInput | BadItem], key: ApiKey) -> CaptureResult:
+    """Store a batch; what came of it is written as `CaptureResultSerializer` documents.
+
+    Raises:
+        AuthenticationFailed: the key was revoked.
+    """
+    if not live_key_ids([key.pk]):
+        raise AuthenticationFailed(REVOKED)
+    return capture_events(items=items, sender=key.name, at=clock.now())
 
 
 def single_answer(

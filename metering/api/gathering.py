@@ -11,26 +11,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from django.db import (
-    DatabaseError,
-    InterfaceError,
-    OperationalError,
-    close_old_connections,
-    connection,
-)
+from django.db import DatabaseError, InterfaceError, OperationalError
 from rest_framework.exceptions import AuthenticationFailed
 
 from billing_project.kernel import clock
 from billing_project.kernel.keys import live_key_ids
 from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import REVOKED
+from billing_project.kernel.rest.connections import CONNECTION
 from metering.events import BadItem, EventInput
 from metering.services.capture import CaptureResult, ItemResult, capture_events
 from metering.services.plain import store_plain_events
 
 _MOST = 500  # Events of one transaction.
 _LINGER_MILLISECONDS = 8  # Where requests came together last time, more are on their way.
-_TRUSTED_NANOSECONDS = 1_000_000_000
 Item = EventInput | BadItem
 Capture = Callable[[Sequence[Item], str, datetime], CaptureResult]
 StorePlain = Callable[[Sequence[Item], Sequence[int], datetime], Collection[int]]
@@ -54,27 +48,6 @@ class _Report:
     def wake(self) -> None:
         """Let the request go on: it is answered, or it is its turn to store."""
         self._bell.release()
-
-
-class _Connection(threading.local):
-    """The thread's connection to the database: one that was good a moment ago is used unasked."""
-
-    _checked_at = 0  # Nanoseconds of the monotonic clock.
-
-    def check(self) -> None:
-        """Do what Django does at the start of a request, at most once a second."""
-        now = time.monotonic_ns()
-        if now - self._checked_at > _TRUSTED_NANOSECONDS:
-            if not connection.in_atomic_block:  # Then it is somebody's who looks after it.
-                close_old_connections()
-            self._checked_at = now
-
-    def doubt(self) -> None:
-        """Check anew before the next use."""
-        self._checked_at = 0
-
-
-_CONNECTION = _Connection()
 
 
 def _capture(items: Sequence[Item], sender: str, at: datetime) -> CaptureResult:
@@ -142,10 +115,10 @@ class Gatherer:
             reports = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
         self._is_busy = len(reports) > 1
         try:
-            _CONNECTION.check()
+            CONNECTION.check()
             self._store(self._not_plain(reports))
         except (DatabaseError, InterfaceError) as error:  # Nobody could be served: all ask again.
-            _CONNECTION.doubt()
+            CONNECTION.doubt()
             _end(_open(reports), error)
         finally:
             _end(_open(reports), InterfaceError("the thread that stored this was cut off"))

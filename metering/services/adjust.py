@@ -16,11 +16,12 @@ from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
 from metering.aggregation import Properties
-from metering.events import BadValue, EventInput, check_properties
+from metering.events import EventInput
 from metering.exact import write_json
 from metering.judging import judge_values
 from metering.models import Customer, EventBatch, MeterEvent, MeterEventAdjustment
 from metering.models.event import AdjustmentType
+from metering.properties import BadValue, check_properties
 from metering.selectors.archive import refuse_archived
 from metering.selectors.events import (
     VERSIONS_OF_EVENT,

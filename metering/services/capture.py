@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing_project.kernel.period import Period
 from metering.events import BadItem, EventInput, content_sha256
@@ -170,11 +170,15 @@ def _store_all(candidates: Sequence[Candidate], at: datetime) -> bool:
     if _wary:
         _wary -= 1
         return False
+    # Alone, the transaction is repeated whole; inside another one it goes back to here.
+    is_inside = bool(connection.savepoint_ids)
     try:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=is_inside):
             store_events(_new_events(candidates, at), at)
     except ClaimedMeanwhile:
         _wary = _WARY_BATCHES
+        if not is_inside:
+            raise
         return False
     return True
 

@@ -24,7 +24,8 @@ _EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=
 _LENGTH, _ID, _IDENTITY, _CLAIM = Struct("!i"), Struct("!iq"), Struct("!hiqi"), Struct("!i32siqiq")
 _EVENT, _INSTANT_AND_JSON, _INSTANT_AND_ID = Struct("!hiqiq"), Struct("!iqiB"), Struct("!iqiq")
 _UNIQUE_VIOLATION = "23505"
-_ARCHIVED = {"23001", "23514"}  # The partition is refused; it was known and is gone.
+_ARCHIVED = {"23001", "23514"}  # The month is refused; its partition is gone.
+_EVENTS = "meter_event"
 _known_months: set[date] = set()  # Months whose partition is committed; only archives take one.
 
 _MAKE_BATCH = """
@@ -109,10 +110,16 @@ def store_events(events: Sequence[NewEvent], at: datetime) -> None:
         sqlstate = getattr(error.__cause__, "sqlstate", None)
         if sqlstate == _UNIQUE_VIOLATION:
             raise ClaimedMeanwhile("an event was stored by another request just now") from error
-        if sqlstate in _ARCHIVED:
+        if sqlstate in _ARCHIVED and _is_partition_refused(error):
             forget_months()
             raise ClaimedMeanwhile("the month of an event was archived just now") from error
         raise
+
+
+def _is_partition_refused(error: IntegrityError) -> bool:
+    """Tell a month without partition from a row that breaks a constraint: that one has a name."""
+    said = getattr(error.__cause__, "diag", None)
+    return said is not None and (said.table_name, said.constraint_name) == (_EVENTS, None)
 
 
 def stored_hashes(wanted: Collection[Key]) -> dict[Key, bytes]:

@@ -114,7 +114,7 @@ def test_both_ways_answer_the_same(sender: Sender, body: bytes, status: int) -> 
 @pytest.mark.parametrize(
     ("body", "changes", "status"),
     [
-        (b'{"events":[' + _body() + b"]}", {}, 200),
+        (b'{"events":[]}', {}, 422),
         (b"{", {}, 400),
         (b"", {}, 400),
         (_body(identifier="bad one"), {}, 422),
@@ -133,6 +133,51 @@ def test_what_is_unusual_takes_the_long_way(
 ) -> None:
     assert sender.send(body, **changes)[0] == status
     assert sender.long_ways == 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 150])
+def test_both_ways_answer_a_batch_the_same(sender: Sender, count: int) -> None:
+    def batch(serial: str) -> bytes:
+        good = [_body(identifier=f"{serial}-{n}") for n in range(count)]
+        odd = [
+            _body(identifier="e0"),
+            _body(identifier="e0", properties={"tokens": "6"}),
+            _body(identifier="e0", customer="nobody"),
+            _body(identifier="bad one"),
+            _body(identifier=f"{serial}-x", properties={"tokens": 5, "ratio": 0.5}),
+        ]
+        return b'{"events":[%b]}' % b",".join([*good, *odd])
+
+    sender.send(_body(identifier="e0"), is_short=False)
+    sender.long_ways = 0
+
+    short = sender.send(batch("short"))
+    assert sender.long_ways == 0
+    long = sender.send(batch("long"), is_short=False)
+
+    assert short[0] == long[0] == 200
+    assert short[2] == long[2]
+    assert short[2]["accepted"] == count + 1
+    assert short[1]["Content-Type"] == long[1]["Content-Type"]
+
+
+def test_a_batch_of_a_revoked_key_is_refused(sender: Sender) -> None:
+    key = find_api_key(sender.token)
+    assert key is not None
+    revoke_api_key(key=key, by=worker_user(), reason="lost", at=AT)
+
+    assert sender.send(b'{"events":[%b]}' % _body())[0] == 401
+    assert not MeterEvent.objects.exists()
+
+
+def test_a_body_that_is_too_much_is_refused_before_it_is_decoded(sender: Sender) -> None:
+    assert sender.send(b"[" + b"[]," * 500_000 + b"[]]")[0] == 413
+    assert sender.long_ways == 0
+
+
+def test_a_body_shorter_than_its_length_is_refused(sender: Sender) -> None:
+    assert sender.send(_body(), CONTENT_LENGTH="5000")[0] == 400
+    assert not MeterEvent.objects.exists()
 
 
 def test_a_key_that_was_revoked_is_refused_at_once(sender: Sender) -> None:

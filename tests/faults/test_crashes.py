@@ -84,7 +84,7 @@ def test_i9_g1_a_crash_between_any_two_statements_stores_at_most_once(
 def _strike(sender: Sender, proxy: FaultProxy, victim: Server | None, when: str, step: int) -> bool:
     """Send an event and end it at its n-th message; return whether there was one."""
     event = an_event(f"{when}-{victim is None}-{step}")
-    is_hit = threading.Event()
+    is_hit, is_over = threading.Event(), threading.Event()
     wanted = proxy.pieces["request"] + step
 
     def strike(direction: str, count: int) -> None:
@@ -93,12 +93,14 @@ def _strike(sender: Sender, proxy: FaultProxy, victim: Server | None, when: str,
             if victim:
                 victim.kill_workers()
             proxy.use(Fault(is_refused=True, cut_request_after=0, cut_answer_after=0))
+            is_over.set()
 
     setattr(proxy, "on_piece" if when == "before" else "after_piece", strike)
     try:
         is_acked = sender.post(event).status == 200
     except OSError:
         is_acked = False
+    assert not is_hit.is_set() or is_over.wait(10)  # The sender may hear of it before it is over.
     proxy.on_piece = proxy.after_piece = lambda _direction, _count: None
     proxy.use(Fault())
     stored = MeterEvent.objects.filter(identifier=event["identifier"])

@@ -1,6 +1,5 @@
 """The base of every endpoint: key, scope, strict body, idempotency, problems, pages."""
 
-import gc
 import io
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,7 +27,7 @@ from billing_project.kernel.rest.idempotency import Attempt, answer_once, read_k
 from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.parsing import StrictJSONParser, read_body
 from billing_project.kernel.rest.rates import KeyRate
-from billing_project.kernel.rest.room import HEAVY, ROOM, weigh
+from billing_project.kernel.rest.room import HEAVY, ROOM, leave_room, weigh
 
 _ONCE = {"POST", "PATCH", "PUT", "DELETE"}
 _PAGING = {"limit", "cursor"}
@@ -55,8 +54,7 @@ class ApiRequest(Request):
         taken, self._taken, self._raw_body = self._taken, 0, b""
         if taken >= HEAVY:
             self._stream = self._data = self._full_data = None  # type: ignore[assignment]
-            gc.collect()  # What failed is held by its own traceback.
-        ROOM.leave(taken)
+        leave_room(taken)
 
     def _load_stream(self) -> None:
         self._stream = io.BytesIO(self.raw_body) if self.raw_body else None  # type: ignore[assignment]
