@@ -6,8 +6,10 @@ Without it, counters are of the answering worker alone, and `billing_metrics_all
 Gauges of the chain are read from the database at each scrape, so any worker's are right.
 """
 
+import logging
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -19,9 +21,10 @@ from prometheus_client.registry import REGISTRY, Collector
 from billing_project.kernel import clock
 from credits.selectors import unrated_windows
 from credits.selectors.unrated import open_unrated_episodes
-from metering.selectors.lag import aggregation_state
+from metering.selectors.lag import aggregation_state, open_episode
 from metering.services.watching import watch_lag
 
+_logger = logging.getLogger(__name__)
 _REQUESTS = Counter(
     "billing_http_requests", "Answers by route and status.", ["method", "route", "status"]
 )
@@ -106,7 +109,7 @@ def _chain_gauges() -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "billing_aggregation_lag_alert",
         "1 while an episode of lag is open; looked at by this scrape, whatever the worker does.",
-        value=int(watch_lag(at=at) is not None),
+        value=int(_is_lagging(at)),
     )
 
 
@@ -120,6 +123,15 @@ def _without_rate() -> Metric:
     for episode in open_unrated_episodes()[:_MOST_MODELS]:
         waiting.add_metric([episode.meter.code, episode.model], episode.window_count)
     return waiting
+
+
+def _is_lagging(at: datetime) -> bool:
+    """Look at the lag; where that cannot be written down, tell at least what was."""
+    try:
+        return watch_lag(at=at) is not None
+    except (DatabaseError, InterfaceError):
+        _logger.warning("lag not watched", exc_info=True)
+        return open_episode() is not None
 
 
 def _gauge(name: str, text: str, query: str) -> Metric:

@@ -244,7 +244,8 @@ def _new_events(candidates: Sequence[Candidate], at: datetime) -> list[NewEvent]
     workspaces = ensure_workspaces(named, at)
     return [
         NewEvent(
-            *one.key,
+            one.key[0],
+            one.key[1],
             workspaces.get((one.key[0], one.sent.workspace)) if workspaces else None,
             one.sent.event_name,
             one.timestamp,

@@ -21,7 +21,7 @@ _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 _JSONB_VERSION = 1
 _EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-_LENGTH, _ID, _IDENTITY, _CLAIM = Struct("!i"), Struct("!iq"), Struct("!hiqi"), Struct("!i32siqiq")
+_LENGTH, _ID, _IDENTITY, _CLAIM = Struct("!i"), Struct("!iq"), Struct("!hiq"), Struct("!i32siqiq")
 _EVENT, _INSTANT_AND_JSON, _INSTANT_AND_ID = Struct("!hiqiq"), Struct("!iqiB"), Struct("!iqiq")
 _UNIQUE_VIOLATION = "23505"
 _ARCHIVED = {"23001", "23514"}  # The month is refused; its partition is gone.
@@ -30,13 +30,13 @@ _known_months: set[date] = set()  # Months whose partition is committed; only ar
 
 _MAKE_BATCH = """
 WITH drawn AS MATERIALIZED (
-    SELECT nextval('meter_event_id_seq') AS id FROM generate_series(1, %(count)s)
+    SELECT array_agg(nextval('meter_event_id_seq')) AS ids FROM generate_series(1, %(count)s)
 ), batch AS (
     INSERT INTO event_batch (received_at, event_count, first_event_id, last_event_id,
                              first_timestamp, last_timestamp)
-    SELECT %(at)s, count(*), min(id), max(id), %(first)s, %(last)s FROM drawn RETURNING id
+    SELECT %(at)s, %(count)s, ids[1], ids[%(count)s], %(first)s, %(last)s FROM drawn RETURNING id
 )
-SELECT batch.id, array_agg(drawn.id ORDER BY drawn.id) FROM batch CROSS JOIN drawn GROUP BY 1
+SELECT batch.id, drawn.ids FROM batch CROSS JOIN drawn
 """
 _COPY_IDENTITIES = """
 COPY event_identity (customer_id, identifier, content_sha256, event_id, "timestamp")
@@ -138,8 +138,10 @@ def ensure_partitions(timestamps: Iterable[datetime]) -> int:
 
     What is known is remembered only once it is committed.
     """
-    days = {moment.astimezone(UTC).date() for moment in timestamps}
-    months = {day.replace(day=1) for day in days}
+    moments = list(timestamps)
+    months = {_month_of(moment) for moment in (min(moments), max(moments))} if moments else set()
+    if len(months) > 1:
+        months = {_month_of(moment) for moment in moments}
     unknown = sorted(months - _known_months)
     if not unknown:
         return 0
@@ -156,7 +158,11 @@ def ensure_partitions(timestamps: Iterable[datetime]) -> int:
 
 def is_month_known(moment: datetime) -> bool:
     """Tell whether an instant's partition was seen to stand, without asking."""
-    return moment.astimezone(UTC).date().replace(day=1) in _known_months
+    return _month_of(moment) in _known_months
+
+
+def _month_of(moment: datetime) -> date:
+    return moment.astimezone(UTC).date().replace(day=1)
 
 
 def forget_months() -> None:
@@ -211,25 +217,30 @@ def _make_batch(events: Sequence[NewEvent], at: datetime) -> tuple[int, list[int
 def _copy(events: Sequence[NewEvent], ids: Sequence[int], batch_id: int, at: datetime) -> None:
     """Write both tables in PostgreSQL's binary form: each value's length, then its bytes."""
     identities, rows = [_HEAD], [_HEAD]
+    places: dict[tuple[int | None, str], bytes] = {}  # Workspace and name, as they are written.
     end = _INSTANT_AND_ID.pack(8, _microseconds(at), 8, batch_id)
     for pk, event in zip(ids, events, strict=True):
         customer, identifier, workspace, name, timestamp, sha256, properties = event
         moment = _microseconds(timestamp)
-        key, event_name = identifier.encode(), name.encode()
-        identities += (
-            _IDENTITY.pack(5, 8, customer, len(key)), key,
-            _CLAIM.pack(32, sha256, 8, pk, 8, moment),
-        )  # fmt: skip
+        key = identifier.encode()
+        key = _LENGTH.pack(len(key)) + key
+        if (place := places.get((workspace, name))) is None:
+            place = places[workspace, name] = _place(workspace, name)
+        identities += _IDENTITY.pack(5, 8, customer), key, _CLAIM.pack(32, sha256, 8, pk, 8, moment)
         rows += (
-            _EVENT.pack(9, 8, pk, 8, customer),
-            _NULL if workspace is None else _ID.pack(8, workspace),
-            _LENGTH.pack(len(event_name)), event_name, _LENGTH.pack(len(key)), key,
+            _EVENT.pack(9, 8, pk, 8, customer), place, key,
             _INSTANT_AND_JSON.pack(8, moment, len(properties) + 1, _JSONB_VERSION), properties, end,
         )  # fmt: skip
     with connection.cursor() as cursor:
         for statement, parts in ((_COPY_IDENTITIES, identities), (_COPY_EVENTS, rows)):
             with cursor.copy(statement) as copy:
                 copy.write(b"".join((*parts, _END)))
+
+
+def _place(workspace: int | None, name: str) -> bytes:
+    event_name = name.encode()
+    written = _LENGTH.pack(len(event_name)) + event_name
+    return (_NULL if workspace is None else _ID.pack(8, workspace)) + written
 
 
 def _microseconds(moment: datetime) -> int:

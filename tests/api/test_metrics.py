@@ -8,6 +8,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from billing_project.api import metrics
 from billing_project.kernel import outbox
 from metering.models import LagEpisode
 from metering.services.aggregate import aggregate_batches
@@ -66,6 +67,21 @@ def test_a_scrape_opens_an_episode_of_lag_while_the_worker_is_dead(settings: Any
     assert metrics[("billing_aggregation_lag_seconds", ())] == 61
     assert metrics[("billing_aggregation_lag_alert", ())] == 1
     assert LagEpisode.objects.get().opened_at == at + timedelta(seconds=61)
+
+
+def test_the_other_gauges_are_told_where_an_episode_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*, at: datetime) -> None:
+        raise OperationalError("cannot execute UPDATE in a read-only transaction")
+
+    monkeypatch.setattr(metrics, "watch_lag", refuse)
+
+    values = scrape()
+
+    assert values[("billing_database_up", ())] == 1
+    assert values[("billing_aggregation_lag_alert", ())] == 0
+    assert ("billing_quarantine_open_events", ()) in values
 
 
 def test_usage_that_nobody_can_price_is_counted() -> None:

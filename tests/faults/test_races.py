@@ -1,6 +1,6 @@
 """Races with a gap between their steps, and canaries: without the guard the same race does harm."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -8,8 +8,10 @@ from functools import partial
 import pytest
 from django.db import DatabaseError, connection
 
+from billing_project.kernel.keys import create_api_key
+from metering.events import EventInput
 from metering.models import EventIdentity, MeterEvent
-from metering.services import retrying, storing
+from metering.services import plain, retrying, storing
 from metering.services.capture import CaptureResult
 from tests.conftest import reset_database
 from tests.faults.rig import at_once
@@ -53,7 +55,8 @@ def _crossing_batches() -> list[CaptureResult]:
 @pytest.fixture
 def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a deadlock up; finding an event that was stored meanwhile is no second try."""
-    monkeypatch.setattr(retrying, "_AGAIN", set[str]())
+    for module in (retrying, plain):
+        monkeypatch.setattr(module, "AGAIN", set[str]())
 
 
 def test_i4_unsorted_batches_in_reversed_orders_do_not_deadlock(
@@ -73,6 +76,45 @@ def test_i4_canary_without_the_sort_they_do(
 
     with pytest.raises(DatabaseError, match="deadlock"):
         _crossing_batches()
+
+
+def _crossing_singles() -> int:
+    """Two groups of single events and a batch with the same events, one of them backwards."""
+    key = create_api_key(name="app", scopes=["events:write"], at=AT)[0]
+    events = [builders.an_event(f"e{n:02}") for n in range(12)]
+    builders.send(AT, builders.an_event("warm"))  # From now on the month is known.
+
+    def store(order: list[EventInput]) -> int:
+        return len(plain.store_plain_events(items=order, key_ids=[key.pk] * 12, at=AT))
+
+    def send() -> int:
+        return builders.send(AT, *events).accepted
+
+    with _gap("0.04"):
+        jobs: list[Callable[[], int]] = [partial(store, events), partial(store, events[::-1]), send]
+        return sum(at_once(jobs, is_connected=True))
+
+
+def test_i4_single_events_in_reversed_orders_do_not_deadlock(
+    books: None, no_second_try: None
+) -> None:
+    assert _crossing_singles() == 12
+    assert MeterEvent.objects.count() == 13
+
+
+def test_i4_canary_without_the_sort_single_events_do(books: None, no_second_try: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_functiondef('meter_event_store_plain'::regproc)")
+        (as_it_is,) = cursor.fetchone()
+        unsorted = as_it_is.replace('ORDER BY customer_id, identifier COLLATE "C"', "ORDER BY n")
+        assert unsorted != as_it_is
+        cursor.execute(unsorted.replace("%", "%%"))
+    try:
+        with pytest.raises(DatabaseError, match="deadlock"):
+            _crossing_singles()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(as_it_is.replace("%", "%%"))
 
 
 def _one_event_by_eight() -> int:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, connection
 
 from billing_project.kernel.models import User
 from metering.events import BadItem, decode_body
@@ -268,3 +269,14 @@ def test_a_cancelled_event_stays_a_duplicate(at: datetime, engineer: User) -> No
     cancel_event(customer=a_customer(at), identifier="e1", reason="test", by=engineer, at=at)
 
     assert send(at, an_event()).duplicates == 1
+
+
+def test_a_row_that_breaks_a_check_is_no_archived_month(at: datetime) -> None:
+    """Read as one, it would be tried five times and answered as busy."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE event_identity ADD CONSTRAINT no_e1 CHECK (identifier <> 'e1') NOT VALID"
+        )
+
+    with pytest.raises(IntegrityError, match="no_e1"):
+        send(at, an_event("e1"))

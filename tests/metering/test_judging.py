@@ -15,7 +15,8 @@ from metering.aggregation import (
     dimensions_of,
     text_of,
 )
-from metering.judging import Screen, TimeWindow, judge, judge_time
+from metering.events import EventInput
+from metering.judging import Screen, TimeWindow, is_plain, judge, judge_time
 from tests.metering.builders import an_event
 
 _AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -102,3 +103,49 @@ def test_dimensions_are_text_in_one_order() -> None:
     assert dimensions == {"b": "2", "a": "true", "c": None}
     assert dimensions_key(dimensions) == dimensions_key({"a": "true", "b": "2", "c": None})
     assert text_of("x") == "x"
+
+
+_RULES = st.builds(
+    MeterRule,
+    st.integers(1, 9),
+    st.just("meter"),
+    st.just("llm_request"),
+    st.sampled_from(["sum", "count", "max", "min", "last", "unique", "time_weighted_sum"]),
+    st.sampled_from(["", "tokens", "images"]),
+    st.sampled_from([(), (Filter("model", Operator.EXISTS),)]),
+    st.just(()),
+    st.just(0),
+    start_at=st.sampled_from([None, _AT - timedelta(days=2), _AT]),
+    end_at=st.sampled_from([None, _AT - timedelta(days=1), _AT + timedelta(minutes=2)]),
+)
+_VALUES = st.one_of(
+    st.sampled_from(["0", "7", "07", "", "1.5", "-1", "\u0663", "\u00b2", "9" * 24, "9" * 25]),
+    st.text("0123456789.-e \u0661", max_size=26),
+    st.integers(-5, 10**25),
+    st.booleans(),
+)
+_EVENTS = st.builds(
+    an_event,
+    event_name=st.sampled_from(["llm_request", "image"]),
+    timestamp=st.none() | st.integers(-40 * 24, 3).map(lambda hours: _AT + timedelta(hours=hours)),
+    properties=st.dictionaries(st.sampled_from(["tokens", "images", "model"]), _VALUES),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(event=_EVENTS, rules=st.lists(_RULES, max_size=3), window=st.sampled_from([None, _WINDOW]))
+def test_nothing_speaks_against_a_plain_event(
+    event: EventInput, rules: list[MeterRule], window: TimeWindow | None
+) -> None:
+    used_at = event.timestamp or _AT
+    screens = {"llm_request": Screen.of(rules)} if rules else {}
+
+    if is_plain(event, used_at, screens, window):
+        assert (
+            judge(event, used_at=used_at, is_customer_known=True, screens=screens, window=window)
+            is None
+        )
+
+
+def test_the_usual_event_is_plain() -> None:
+    assert is_plain(an_event(), _AT, {"llm_request": Screen.of([_TOKENS])}, _WINDOW)

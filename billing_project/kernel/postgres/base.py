@@ -13,6 +13,8 @@ from django.db.backends.postgresql import base
 
 _PAUSE_NANOSECONDS = 500_000_000  # After a failure, until somebody tries again.
 _TRIAL_NANOSECONDS = 5_000_000_000  # How long one trial keeps the others out.
+# A refusal that says that the database lives; the next one to ask may find it open.
+_ANSWERS = ("does not exist", "too many clients", "remaining connection slots are reserved")
 
 
 class Gate:
@@ -60,7 +62,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             connection = super().get_new_connection(conn_params)
         except psycopg.Error as error:
-            GATE.note(is_down="does not exist" not in str(error))  # Else it did answer.
+            GATE.note(is_down=not any(answer in str(error) for answer in _ANSWERS))
             raise
         GATE.note(is_down=False)
         return connection
