@@ -92,15 +92,18 @@ class Rulebook:
         period = self.period_of(window.start_at)
         if period is None:
             return None
-        for version in self.prices.standing(self.customer_id, period.rate_card_id, window.start_at):
+        used_at = max(window.start_at, period.start_at)
+        for version in self.prices.standing(self.customer_id, period.rate_card_id, used_at):
             if rate := self.prices.match(version, window):
                 return rate
         return None
 
     def policy_of(self, start_at: datetime) -> CreditPolicy | None:
-        """Find the burn order that governs at a window's start."""
+        """Find the burn order that governs at a window's start, or its period's within the hour."""
+        period = self.period_of(start_at)
+        used_at = max(start_at, period.start_at) if period else start_at
         for policy in self.policies:
-            if is_in_force(policy.policy_change, start_at):
+            if is_in_force(policy.policy_change, used_at):
                 return policy
         return None
 

@@ -11,7 +11,8 @@ from credits.models import BillingPeriod, RatedUsage
 from credits.selectors import overage_of_period
 from credits.selectors.facts import INSTANT, Rulebook
 from credits.services.periods import open_billing_period
-from tests.credits.builders import DAY_10, Shop, make_customer
+from credits.services.rates import create_rate_card
+from tests.credits.builders import DAY_10, Shop, make_customer, rate
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -96,3 +97,20 @@ def test_a_period_that_comes_later_takes_no_hour_that_was_rated(elsewhere: Shop)
         _open(elsewhere, start - 10 * HOUR, start)
 
     assert _open(elsewhere, start - 10 * HOUR, start - HOUR)
+
+
+def test_rates_that_begin_with_their_period_price_its_first_hour(elsewhere: Shop) -> None:
+    noon = datetime(2026, 12, 2, 12, 30, tzinfo=UTC)
+    card = create_rate_card(
+        code="new", name="New", pricing_unit=elsewhere.unit, by=elsewhere.maker, at=elsewhere.at
+    )
+    shop = Shop(
+        elsewhere.customer, elsewhere.unit, card, elsewhere.maker, elsewhere.approver, noon + HOUR
+    )
+    shop.version([rate("input", "3")], noon)
+    _open(shop, noon, noon + 10 * HOUR)
+    shop.use(noon + timedelta(minutes=5), input="2")
+
+    shop.rate()
+
+    assert [row.charge for row in RatedUsage.objects.all()] == [6]  # 2 x 3
