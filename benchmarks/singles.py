@@ -1,4 +1,6 @@
-"""Single events over 64 connections, beside what the same server answers where it does nothing.
+"""Single events over 64 connections, beside a page of the same server that stores nothing.
+
+The page, /healthz, goes through Django's layers, which a plain event passes by.
 
 Concurrent requests of a process are stored by one transaction; each is answered after its commit.
 """
