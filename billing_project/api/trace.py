@@ -23,6 +23,8 @@ from billing_project.console.lineage import (
 )
 from billing_project.kernel import clock
 from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import ChainStep, StepFunction
+from billing_project.kernel.ownership import Owner, Owners, owners_known
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.fields import UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
@@ -34,13 +36,29 @@ _EDGE = {
     "required": ["from", "to", "label"],
     "properties": {"from": _TEXT, "to": _TEXT, "label": _TEXT},
 }
-_NODE_TEXTS = ("id", "type", "label", "amount", "unit", "owner", "policy_version")
+_NODE_TEXTS = ("id", "type", "label", "amount", "unit", "step", "policy_version")
+_INSTANT = {"type": "string", "format": "date-time"}
+_OWNER = {
+    "type": "object",
+    "required": ["function", "person", "since_at"],
+    "properties": {
+        "function": {**_TEXT, "enum": StepFunction.values},
+        "person": {**_TEXT, "type": ["string", "null"], "description": "Null: nobody is named."},
+        "since_at": {**_INSTANT, "type": ["string", "null"]},
+    },
+}
 _NODE = {
     "type": "object",
-    "required": [*_NODE_TEXTS, "at"],
+    "required": [*_NODE_TEXTS, "at", "owners"],
     "properties": {
         **dict.fromkeys(_NODE_TEXTS, _TEXT),
-        "at": {"type": "string", "format": "date-time"},
+        "step": {**_TEXT, "enum": ChainStep.values},
+        "at": _INSTANT,
+        "owners": {
+            "type": "array",
+            "items": _OWNER,
+            "description": "Who answered for the step at `at`, one for each function.",
+        },
     },
 }
 _LINEAGE = {
@@ -157,24 +175,31 @@ def _limit(request: Request) -> int:
 
 
 def _lineage(lineage: Lineage) -> dict[str, object]:
+    owners = owners_known()
     return {
-        "nodes": [_node(node) for node in lineage.nodes],
+        "nodes": [_node(node, owners) for node in lineage.nodes],
         "edges": [_edge(edge) for edge in lineage.edges],
         "truncated": lineage.is_truncated,
     }
 
 
-def _node(node: Node) -> dict[str, str]:
+def _node(node: Node, owners: Owners) -> dict[str, object]:
     return {
         "id": str(node.ref),
         "type": node.ref.type,
         "label": node.label,
         "amount": f"{node.amount:f}" if node.is_money else plain(node.amount),
         "unit": node.unit,
-        "owner": node.owner,
+        "step": node.step,
+        "owners": [_owner(one) for one in owners.of(node.step, node.at)],
         "policy_version": node.policy_version,
         "at": UtcDateTimeField().to_representation(node.at),
     }
+
+
+def _owner(one: Owner) -> dict[str, object]:
+    since = UtcDateTimeField().to_representation(one.since_at) if one.since_at else None
+    return {"function": one.function, "person": one.person, "since_at": since}
 
 
 def _edge(edge: Edge) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -13,27 +14,31 @@ from django.urls import reverse
 from billing_project.console.drawing import BOX_HEIGHT, BOX_WIDTH, Curve, column_x, draw
 from billing_project.console.lineage import KINDS, Lineage, Node, NodeType, start_of, trace
 from billing_project.console.navigation import may_read
+from billing_project.console.owners_page import Line, lines_at
 from billing_project.console.search import Found, find_facts
 from billing_project.kernel.backoffice.display import moment_text, number_text
+from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
+from billing_project.kernel.models import ChainStep, StepFunction
+from billing_project.kernel.ownership import owners_known
 
 SHOWN, MOST = 25, 200  # Facts of one kind on the page, at first and on request.
 
-# Title, owner of the step, kinds of facts.
-_ADJUSTMENT = ("Adjustment", "engineering", (NodeType.METER_EVENT_ADJUSTMENT,))
+# Title, steps of the chain, kinds of facts.
+_ADJUSTMENT = ("Adjustment", "capture", (NodeType.METER_EVENT_ADJUSTMENT,))
 _COLUMNS = (
-    ("Event", "engineering", (NodeType.METER_EVENT,)),
+    ("Event", "capture", (NodeType.METER_EVENT,)),
     _ADJUSTMENT,  # Left out where nothing was adjusted: few events are.
-    ("Usage window", "engineering", (NodeType.USAGE_WINDOW,)),
-    ("Rated usage, grant", "product", (NodeType.RATED_USAGE, NodeType.CREDIT_GRANT)),
-    ("Ledger, overage", "product", (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)),
-    ("Invoice line", "finance", (NodeType.INVOICE_LINE,)),
+    ("Usage window", "aggregate", (NodeType.USAGE_WINDOW,)),
+    ("Rated usage, grant", "rate, draw down", (NodeType.RATED_USAGE, NodeType.CREDIT_GRANT)),
+    ("Ledger, overage", "draw down", (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)),
+    ("Invoice line", "invoice", (NodeType.INVOICE_LINE,)),
     (
         "Schedule, payment, note",
-        "finance",
+        "recognise, invoice",
         (NodeType.REVENUE_SCHEDULE, NodeType.PAYMENT, NodeType.CREDIT_NOTE),
     ),
-    ("Journal entry", "finance", (NodeType.JOURNAL_ENTRY,)),
+    ("Journal entry", "recognise", (NodeType.JOURNAL_ENTRY,)),
 )
 _PAGES = {
     NodeType.METER_EVENT: "metering_meterevent",
@@ -56,7 +61,7 @@ class Column:
     """One step of the chain, with its heading."""
 
     title: str
-    owner: str
+    steps: str
     x: int
     is_empty: bool
 
@@ -86,8 +91,9 @@ class NodeBox:
 
     @property
     def rule(self) -> str:
-        """What fits the third line: owner, and version of the rule."""
-        return _cut(" · ".join(filter(None, [self.node.owner, self.node.policy_version])), 25)
+        """What fits the third line: step, and version of the rule."""
+        words = [self.node.step.label.lower(), self.node.policy_version]
+        return _cut(" · ".join(filter(None, words)), 25)
 
 
 @dataclass(frozen=True)
@@ -131,8 +137,7 @@ def picture_of(lineage: Lineage, starts: Iterable[Any]) -> Picture:
     nodes = {node.ref: node for node in lineage.nodes}
     boxes = tuple(_box(nodes[b.key], b.key in first, b.x, b.y) for b in drawing.boxes)
     heads = tuple(
-        Column(title, owner, column_x(i), not columns[i])
-        for i, (title, owner, _) in enumerate(steps)
+        Column(title, done, column_x(i), not columns[i]) for i, (title, done, _) in enumerate(steps)
     )
     return Picture(heads, boxes, drawing.curves, drawing.width, max(drawing.height, 130))
 
@@ -152,11 +157,22 @@ def _traced(request: HttpRequest) -> dict[str, Any]:
         "q": name,
         "fact": Found(kind, name, f"{kind.replace('_', ' ')} {name}"),
         "picture": picture_of(lineage, starts),
+        "lines": _answering(lineage),
+        "functions": StepFunction.labels,
         "is_truncated": lineage.is_truncated,
         "limit": limit,
         "box_width": BOX_WIDTH,
         "box_height": BOX_HEIGHT,
     }
+
+
+def _answering(lineage: Lineage) -> list[Line]:
+    """Name who answered for each step at its last fact; for a step without one, who does now."""
+    instants: dict[str, datetime] = dict.fromkeys(ChainStep.values, now())
+    for step in ChainStep:
+        times = [node.at for node in lineage.nodes if node.step == step]
+        instants[step] = max(times, default=instants[step])
+    return lines_at(owners_known(), instants, may_name=False)
 
 
 def _box(node: Node, is_start: bool, x: int, y: int) -> NodeBox:

@@ -24,7 +24,8 @@ _ABOVE = {
     "credits": (
         ("Burn table", "local_fire_department", "console:burn_table"),
         ("Unrated usage", "money_off", "console:unrated"),
-    )
+    ),
+    "kernel": (("Owners of the steps", "assignment_ind", "console:owners"),),
 }
 # In the order of the sidebar; what is not named comes last.
 _ICONS = {
@@ -88,6 +89,7 @@ _ICONS = {
     "revenueschedule": "timeline",
     "entrysource": "link",
     "policychange": "gavel",
+    "stepowner": "supervisor_account",
     "auditentry": "history_edu",
     "user": "person",
     "group": "badge",
@@ -98,7 +100,12 @@ _ICONS = {
     "success": "check_circle",
     "failure": "error",
 }
-_NAMES = {"apikey": "API keys", "group": "Roles", "lineusage": "Usage behind lines"}
+_NAMES = {
+    "apikey": "API keys",
+    "group": "Roles",
+    "lineusage": "Usage behind lines",
+    "stepowner": "History of owners",
+}
 
 
 def stylesheet(request: HttpRequest) -> str:

@@ -8,6 +8,7 @@ from billing_project.console.burn_table_page import burn_table_page
 from billing_project.console.explaining_page import explaining_page
 from billing_project.console.lineage_page import lineage_page
 from billing_project.console.near_duplicates_page import near_duplicates_page
+from billing_project.console.owners_page import name_owner_page, owners_page
 from billing_project.console.policies_page import policies_page
 from billing_project.console.unrated_page import unrated_page
 
@@ -19,5 +20,7 @@ urlpatterns = [
     path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),
     path("unrated/", admin.site.admin_view(unrated_page), name="unrated"),
     path("policies/", admin.site.admin_view(policies_page), name="policies"),
+    path("owners/", admin.site.admin_view(owners_page), name="owners"),
+    path("owners/name/", admin.site.admin_view(name_owner_page), name="name_owner"),
     path("books/", admin.site.admin_view(books_page), name="books"),
 ]

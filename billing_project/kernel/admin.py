@@ -30,6 +30,7 @@ from billing_project.kernel.models import (
     PolicyApproval,
     PolicyChange,
     PolicyStatus,
+    StepOwner,
     User,
 )
 
@@ -223,6 +224,30 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         reason = form.cleaned_data["reason"]
         approvals.withdraw(change=change, by=by, reason=reason, at=now())
         return f"Withdrawn: {change.title}."
+
+
+@admin.register(StepOwner)
+class StepOwnerAdmin(ReadOnlyAdmin):
+    """Everybody who was named to answer for a step; the newest of each governs."""
+
+    list_display = (
+        "step",
+        "function",
+        link("person"),
+        moment("since_at"),
+        link("named_by"),
+        moment("named_at"),
+    )
+    list_filter = ("step", "function")
+    list_select_related = ("person", "named_by")
+    search_fields = ("person__username",)
+    search_help_text = "Person"
+    fields = (
+        ("step", "function"),
+        (link("person"), "since_at"),
+        "reason",
+        (link("named_by"), "named_at"),
+    )
 
 
 @admin.register(ApiKey)

@@ -26,6 +26,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "finance_approver": (
         "kernel.approve_policychange",
+        "kernel.name_stepowner",
         "invoicing.finalize_invoice",
         "revrec.close_accountingperiod",
     ),
@@ -39,8 +40,13 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.repair_usagewindow",
         "metering.acknowledge_lagepisode",
         "kernel.manage_apikey",
+        "kernel.name_stepowner",
     ),
-    "product": ("kernel.propose_policychange", "credits.acknowledge_unratedepisode"),
+    "product": (
+        "kernel.propose_policychange",
+        "kernel.name_stepowner",
+        "credits.acknowledge_unratedepisode",
+    ),
     "auditor": (),
 }
 

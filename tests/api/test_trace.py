@@ -7,6 +7,8 @@ from django.test import Client
 
 from billing_project.kernel import clock
 from billing_project.kernel.keys import create_api_key
+from billing_project.kernel.models import User
+from billing_project.kernel.ownership import name_owner
 from metering.services.adjust import amend_event
 from tests.console.chain import CLOSED_AT, Chain, run_chain
 
@@ -29,14 +31,34 @@ def test_a_trace_is_a_graph_of_exact_texts(chain: Chain) -> None:
     nodes = {node["id"]: node for node in answer["nodes"]}
     (line,) = [node for node in answer["nodes"] if node["type"] == "invoice_line"]
     assert set(line) == {
-        *("id", "type", "label", "amount", "unit", "owner", "policy_version", "at"),
+        *("id", "type", "label", "amount", "unit", "step", "policy_version", "at", "owners"),
     }
-    assert (line["amount"], line["unit"], line["owner"]) == ("0.60", "USD", "finance")
+    assert (line["amount"], line["unit"], line["step"]) == ("0.60", "USD", "invoice")
     assert {edge["from"] for edge in answer["edges"]} <= set(nodes)
     assert {edge["to"] for edge in answer["edges"]} <= set(nodes)
     assert any(id_.startswith("meter_event:") for id_ in nodes)
     assert any(id_.startswith("journal_entry:") for id_ in nodes)
     assert answer["truncated"] is False
+
+
+def test_a_trace_names_who_answered_for_the_step_at_the_fact(chain: Chain, approver: User) -> None:
+    name_owner(
+        step="invoice", function="finance", person=approver, since_at=CLOSED_AT, reason="x",
+        by=approver, at=CLOSED_AT,
+    )  # fmt: skip
+
+    nodes = get(f"/v1/trace?invoice_line={chain.overage.number}:1").json()["nodes"]
+
+    owners = {node["type"]: node["owners"] for node in nodes}
+    nobody = [
+        {"function": function, "person": None, "since_at": None}
+        for function in ("product", "engineering", "finance")
+    ]
+    since = CLOSED_AT.isoformat().replace("+00:00", "Z")
+    assert owners["meter_event"] == nobody
+    assert owners["invoice_line"] == [
+        *nobody[:2], {"function": "finance", "person": "ann.approver", "since_at": since},
+    ]  # fmt: skip
 
 
 def test_a_trace_starts_at_a_credit_note_too(chain: Chain) -> None:

@@ -19,6 +19,7 @@ from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User
+from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.users import ROLES
 from credits.models import UnratedEpisode
 from credits.services.policies import propose_credit_policy
@@ -70,6 +71,7 @@ def open_office() -> Office:
     _settle_beta(shop)
     _leave_waiting(shop.maker)
     _price_anew(shop)
+    _name_owners(shop)
     use(shop, 5, NOW - timedelta(days=1), "req-3")
     sell_plan(shop, "spare")
     renew_due(by=shop.worker, at=NOW)
@@ -113,6 +115,15 @@ def _settle_beta(shop: Shop) -> None:
         invoice=overage, lines=[(overage.lines.get(kind=LineKind.OVERAGE), 10)],
         reason="goodwill", memo="sorry", key="note-2", by=shop.maker, at=CLOSED_AT,
     )  # fmt: skip
+
+
+def _name_owners(shop: Shop) -> None:
+    """Let somebody with a script for a name answer for two steps."""
+    for step in ("rate", "invoice"):
+        name_owner(
+            step=step, function="finance", person=shop.maker, since_at=NOW, reason=HOSTILE,
+            by=shop.maker, at=NOW,
+        )  # fmt: skip
 
 
 def _price_anew(shop: Shop) -> None:

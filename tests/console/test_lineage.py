@@ -18,8 +18,9 @@ from billing_project.console.lineage import (
     trace,
 )
 from billing_project.console.lineage.events import events_of_windows, windows_of_events
-from billing_project.console.lineage.graph import OWNERS, admit
+from billing_project.console.lineage.graph import STEPS, admit
 from billing_project.kernel.errors import Invalid, NotFound
+from billing_project.kernel.models import ChainStep
 from invoicing.models import InvoiceLine, LineKind
 from invoicing.services.invoices import finalize_due
 from invoicing.services.overage import draft_overage_invoices
@@ -185,13 +186,9 @@ def test_edges_join_nodes_of_the_graph_along_the_chain(chain: Chain) -> None:
         assert edge.label
 
 
-def test_every_step_has_its_owner(chain: Chain) -> None:
-    assert {node.owner for node in trace([event("req-2")]).nodes} == {
-        "engineering",
-        "product",
-        "finance",
-    }
-    assert set(OWNERS) == set(NodeType)
+def test_every_fact_belongs_to_a_step_and_a_billed_event_passes_all(chain: Chain) -> None:
+    assert {node.step for node in trace([event("req-2")]).nodes} == set(ChainStep)
+    assert set(STEPS) == set(NodeType)
 
 
 def test_more_facts_than_the_limit_are_cut_and_it_says_so(chain: Chain) -> None:
@@ -281,7 +278,7 @@ def test_an_adjustment_stands_between_its_event_and_the_windows(chain: Chain) ->
 
     (node,) = lineage.of(T.METER_EVENT_ADJUSTMENT)
     (window,) = lineage.of(T.USAGE_WINDOW)
-    assert (node.ref, node.owner) == (adjustment, "engineering")
+    assert (node.ref, node.step) == (adjustment, ChainStep.CAPTURE)
     assert node.label == f"amend req-2 by {chain.shop.maker}: counted twice"
     assert node.at == CLOSED_AT + timedelta(hours=1)
     joined = {(edge.source, edge.target): edge.label for edge in lineage.edges}

@@ -1,5 +1,6 @@
 """What people paste leads to its lineage: drawn by columns, and told in a table."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ from billing_project.console.lineage import NodeType, Ref, start_of, trace
 from billing_project.console.lineage_page import picture_of
 from billing_project.console.search import find_facts
 from billing_project.kernel.models import User
+from billing_project.kernel.ownership import name_owner
 from credits.models import LedgerTransaction
 from revrec.models import JournalEntry
 from tests.console.backoffice import client_of, page_of
-from tests.console.chain import CLOSED_AT, Chain, event, run_chain
+from tests.console.chain import CLOSED_AT, USED_AT, Chain, event, run_chain
 from tests.invoicing.builders import cancel
 
 pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def test_an_event_is_drawn_from_request_to_journal_entry(chain: Chain, client: C
     assert [box.node.ref for box in picture.boxes if box.is_start] == [event("req-2")]
 
 
-def test_each_box_links_to_its_page_and_says_amount_owner_and_version(
+def test_each_box_links_to_its_page_and_says_amount_step_and_version(
     chain: Chain, client: Client
 ) -> None:
     boxes = page(client, "event=acme/req-2").context["picture"].boxes
@@ -53,7 +56,27 @@ def test_each_box_links_to_its_page_and_says_amount_owner_and_version(
         assert client.get(box.url).status_code == 200
         assert box.amount.endswith(box.node.unit)
     (rated,) = [box for box in boxes if box.node.ref.type == NodeType.RATED_USAGE]
-    assert (rated.amount, rated.rule) == ("90 credit", "product · standard v1")
+    assert (rated.amount, rated.rule) == ("90 credit", "rate · standard v1")
+
+
+def test_who_answered_for_each_step_is_named_and_nobody_is_said(
+    chain: Chain, client: Client, product: User
+) -> None:
+    name_owner(
+        step="rate", function="product", person=product, since_at=USED_AT - DAY, reason="x",
+        by=product, at=CLOSED_AT,
+    )  # fmt: skip
+    name_owner(
+        step="capture", function="product", person=product, since_at=USED_AT + DAY, reason="x",
+        by=product, at=CLOSED_AT,
+    )  # fmt: skip
+
+    answer = page(client, "event=acme/req-2")
+
+    lines = {line.step: line for line in answer.context["lines"]}
+    assert [cell.person for cell in lines["Rate"].cells] == ["pat.product", "", ""]
+    assert [cell.person for cell in lines["Capture"].cells] == ["", "", ""]  # Named later.
+    assert answer.content.decode().count("nobody is named") == 17
 
 
 def test_money_has_the_currency_s_decimals_and_the_sign_of_its_revenue(

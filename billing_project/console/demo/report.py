@@ -14,6 +14,7 @@ from billing_project.console.demo.traffic import METERS
 from billing_project.console.lineage import Lineage, Node, start_of, trace
 from billing_project.kernel.books import Result
 from billing_project.kernel.money import Money
+from billing_project.kernel.ownership import Owners, owners_known
 from billing_project.kernel.quantity import plain
 from credits.models import RatedUsage
 from invoicing.models import Invoice, InvoiceStatus
@@ -29,6 +30,7 @@ def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, 
     Raises:
         DemoRefused: rated usage is not drawn plus overage to the last digit.
     """
+    owners = owners_known()
     findings = [finding for result in checks for finding in result.findings]
     return {
         "events": {name: story.counts[name] for name in EVENT_COUNTS},
@@ -38,7 +40,7 @@ def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, 
         "revenue": _revenue(at),
         "periods_closed": story.closed,
         "check_books": {"checks": len(checks), "findings": len(findings)},
-        "trace": [_step(node) for node in trace_of(story).nodes],
+        "trace": [_step(node, owners) for node in trace_of(story).nodes],
         "seconds": story.seconds,
     }
 
@@ -82,15 +84,22 @@ def _money(minor: int) -> str:
     return f"{Money(minor, 'USD').decimal:f}"
 
 
-def _step(node: Node) -> dict[str, str]:
+def _step(node: Node, owners: Owners) -> dict[str, str]:
     return {
         "type": node.ref.type.value,
         "id": str(node.ref),
         "label": node.label,
         "amount": _amount(node),
         "unit": node.unit,
-        "owner": node.owner,
+        "step": node.step.value,
+        "owners": _names(owners, node),
     }
+
+
+def _names(owners: Owners, node: Node) -> str:
+    """Name who answers for the step of a fact, in the order of the functions."""
+    people = [one.person for one in owners.of(node.step, node.at) if one.person]
+    return ", ".join(people) or "nobody is named"
 
 
 def _amount(node: Node) -> str:
@@ -107,11 +116,12 @@ def show(report: dict[str, Any], lineage: Lineage, console: Console) -> None:
         table.add_section()
     console.print(table)
     steps = Table(title="One overage event, from request to journal entry", title_justify="left")
-    for heading in ("step", "what", "amount", "unit", "owner"):
+    for heading in ("step", "what", "amount", "unit", "owners"):
         steps.add_column(heading, justify="right" if heading == "amount" else "left")
+    owners = owners_known()
     for node in lineage.nodes:
         amount = _grouped(_amount(node))
-        steps.add_row(node.ref.type.value, node.label, amount, node.unit, node.owner)
+        steps.add_row(node.ref.type.value, node.label, amount, node.unit, _names(owners, node))
     console.print(steps)
 
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from billing_project.console.demo.traffic import EVENT_NAME, METERS, PRICES, credit_prices
 from billing_project.kernel.approvals import Proposal, approve
-from billing_project.kernel.models import PolicyChange, User
+from billing_project.kernel.models import ChainStep, PolicyChange, StepFunction, User
+from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.period import Period
 from credits.models import CreditGrant, GrantCategory, PricingUnit, RateCard
 from credits.services.grants import issue_grant, void_grant
@@ -69,6 +70,7 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
             aggregation=Aggregation.SUM, value_property=code, dimensions=("model",),
             unit="token", by=cast.engineer, at=at,
         )  # fmt: skip
+    _name_owners(cast, period.start, at)
     _import_supplier_prices(cast, period.start, at)
     unit = create_pricing_unit(code="credit", name="Credit", by=cast.product, at=at)
     card = _approved_rates(cast, unit, period.start, at)
@@ -87,6 +89,22 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
     _sell_pack(setting)
     _give_credits(setting, at)
     return setting
+
+
+def _name_owners(cast: Cast, since_at: datetime, at: datetime) -> None:
+    """Let one person of each function answer for every step; in finance, two share them."""
+    for step in ChainStep:
+        earns = step in {ChainStep.INVOICE, ChainStep.RECOGNISE}
+        people = {
+            StepFunction.PRODUCT: cast.product,
+            StepFunction.ENGINEERING: cast.engineer,
+            StepFunction.FINANCE: cast.approver if earns else cast.maker,
+        }
+        for function, person in people.items():
+            name_owner(
+                step=step, function=function, person=person, since_at=since_at,
+                reason="launch", by=cast.approver, at=at,
+            )  # fmt: skip
 
 
 def _import_supplier_prices(cast: Cast, effective_at: datetime, at: datetime) -> None:

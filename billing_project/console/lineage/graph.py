@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from billing_project.kernel.models import ChainStep
+
 
 class NodeType(StrEnum):
     """A kind of fact, named as its table; `overage` is rated usage that no grant took."""
@@ -24,23 +26,23 @@ class NodeType(StrEnum):
     JOURNAL_ENTRY = "journal_entry"
 
 
-# Who answers for the step that made such a fact.
-OWNERS = {
-    NodeType.METER_EVENT: "engineering",
-    NodeType.METER_EVENT_ADJUSTMENT: "engineering",
-    NodeType.USAGE_WINDOW: "engineering",
-    NodeType.RATED_USAGE: "product",
-    NodeType.CREDIT_GRANT: "product",
-    NodeType.LEDGER_TRANSACTION: "product",
-    NodeType.OVERAGE: "product",
-    NodeType.INVOICE_LINE: "finance",
-    NodeType.CREDIT_NOTE: "finance",
-    NodeType.PAYMENT: "finance",
-    NodeType.REVENUE_SCHEDULE: "finance",
-    NodeType.JOURNAL_ENTRY: "finance",
+# The step of the chain that made such a fact.
+STEPS = {
+    NodeType.METER_EVENT: ChainStep.CAPTURE,
+    NodeType.METER_EVENT_ADJUSTMENT: ChainStep.CAPTURE,
+    NodeType.USAGE_WINDOW: ChainStep.AGGREGATE,
+    NodeType.RATED_USAGE: ChainStep.RATE,
+    NodeType.CREDIT_GRANT: ChainStep.DRAW_DOWN,
+    NodeType.LEDGER_TRANSACTION: ChainStep.DRAW_DOWN,
+    NodeType.OVERAGE: ChainStep.DRAW_DOWN,
+    NodeType.INVOICE_LINE: ChainStep.INVOICE,
+    NodeType.CREDIT_NOTE: ChainStep.INVOICE,
+    NodeType.PAYMENT: ChainStep.INVOICE,
+    NodeType.REVENUE_SCHEDULE: ChainStep.RECOGNISE,
+    NodeType.JOURNAL_ENTRY: ChainStep.RECOGNISE,
 }
 
-_MONEY = {type_ for type_ in OWNERS if OWNERS[type_] == "finance"}
+_IN_MONEY = (ChainStep.INVOICE, ChainStep.RECOGNISE)
 
 
 @dataclass(frozen=True, order=True)
@@ -68,12 +70,12 @@ class Node:
     @property
     def is_money(self) -> bool:
         """Money is written with all of its currency's decimals."""
-        return self.ref.type in _MONEY
+        return self.step in _IN_MONEY
 
     @property
-    def owner(self) -> str:
-        """Who answers for the step that made it."""
-        return OWNERS[self.ref.type]
+    def step(self) -> ChainStep:
+        """The step that made it; `kernel.ownership` knows who answers for it."""
+        return STEPS[self.ref.type]
 
 
 @dataclass(frozen=True, order=True)

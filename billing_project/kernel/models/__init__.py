@@ -1,6 +1,7 @@
 """The ground's tables: who acts, by which key, what was decided, what was done."""
 
 from billing_project.kernel.models.access import SCOPES, ApiKey, User
+from billing_project.kernel.models.ownership import ChainStep, StepFunction, StepOwner
 from billing_project.kernel.models.policy import (
     ApprovalFunction,
     PolicyApproval,
@@ -15,11 +16,14 @@ __all__ = [
     "ApiKey",
     "ApprovalFunction",
     "AuditEntry",
+    "ChainStep",
     "IdempotencyRecord",
     "OutboxMessage",
     "PolicyApproval",
     "PolicyChange",
     "PolicyStatus",
+    "StepFunction",
+    "StepOwner",
     "User",
     "in_force",
 ]
