@@ -11,7 +11,7 @@ from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
-from credits.models import LedgerKind
+from credits.selectors.used import holder_of, is_taken_back
 from credits.services.rating import rate_customer
 from invoicing.claims import Evened
 from invoicing.crediting import CreditRefused, Split, credit
@@ -127,14 +127,18 @@ def _evened(lines: Asked) -> dict[int, Evened]:
 
 
 def _refuse_granted_packs(lines: Asked) -> None:
-    """Refuse to take back money for credits that the customer still has, or has used."""
+    """Refuse to take back money for credits that the customer still has, or has used.
+
+    Credits that went on to linked grants, or came back to a voided one, are the same purchase.
+    """
     for line, _ in lines:
-        grant = grants_of_line(line).exclude(transactions__kind=LedgerKind.VOIDED).first()
-        if grant is not None:
-            raise Conflict(
-                f"line {line.position} sold credits that were granted already:"
-                f" void the grant first (grant {grant.pk})"
-            )
+        grant = grants_of_line(line).first()
+        if grant is None or is_taken_back(grant):
+            continue
+        raise Conflict(
+            f"line {line.position} sold credits that were granted already:"
+            f" void the grant first (grant {holder_of(grant).pk})"
+        )
 
 
 def _refuse_unreadable(reason: str, key: str) -> None:

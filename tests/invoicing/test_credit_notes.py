@@ -16,8 +16,11 @@ from billing_project.kernel.errors import (
     NotAllowed,
 )
 from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
 from credits.models import CreditGrant
-from credits.services.grants import void_grant
+from credits.services.grants import expire_grant, void_grant
+from credits.services.periods import open_billing_period
+from credits.services.reinstating import reinstate_grant
 from invoicing.models import CreditNote, CreditNoteLine, Invoice, NumberSeries
 from invoicing.services import credit_notes as module
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
@@ -29,11 +32,13 @@ from tests.invoicing.builders import (
     START,
     Shop,
     at_once,
+    cancel,
     customer_of,
     fee_invoice,
     open_shop,
     refusals,
     subscribed,
+    use,
 )
 
 pytestmark = pytest.mark.django_db
@@ -153,6 +158,51 @@ def test_a_pack_is_credited_only_after_its_grant_was_voided(shop: Shop) -> None:
     note = _note(shop, invoice, 9000)
     assert (note.open_minor, note.balance_minor) == (0, 9000)
     assert CreditGrant.objects.count() == 1  # Nothing is granted anew.
+
+
+def _paid_pack(shop: Shop) -> tuple[Invoice, CreditGrant]:
+    invoice = sell_credit_pack(
+        customer=customer_of(shop), pricing_unit=shop.unit, amount=Decimal(1000),
+        price_minor=9000, key="pack", by=shop.maker, at=START,
+    )  # fmt: skip
+    _pay(shop, invoice, 9000)
+    return invoice, CreditGrant.objects.get()
+
+
+def test_a_pack_that_was_voided_and_reinstated_is_not_credited(shop: Shop) -> None:
+    invoice, grant = _paid_pack(shop)
+    void_grant(grant=grant, reason_code="returned", by=shop.maker, at=START + DAY)
+    reinstate_grant(grant=grant, reason_code="mistake", by=shop.maker, at=START + DAY)
+
+    with pytest.raises(Conflict, match=f"grant {grant.pk}"):
+        _note(shop, invoice, 9000)
+    open_billing_period(
+        customer=grant.customer, rate_card=shop.rate_card, period=Period(START, START + 30 * DAY),
+        source_key="test", at=START,
+    )  # fmt: skip
+    use(shop, 1000, START + 2 * DAY)
+    grant.refresh_from_db()
+    assert grant.remaining == 0
+    with pytest.raises(Conflict, match="granted already"):  # What was reinstated was used.
+        _note(shop, invoice, 9000)
+
+
+def test_a_pack_whose_credits_sit_in_a_linked_grant_is_not_credited(shop: Shop) -> None:
+    invoice, grant = _paid_pack(shop)
+    open_billing_period(
+        customer=grant.customer, rate_card=shop.rate_card, period=Period(START, START + 30 * DAY),
+        source_key="test", at=START,
+    )  # fmt: skip
+    use(shop, 400, START + DAY)
+    expire_grant(grant=grant, reason_code="contract_ended", by=shop.maker, at=START + 2 * DAY)
+    cancel(shop, "req-1", START + 3 * DAY)
+    linked = CreditGrant.objects.get(origin=grant)
+
+    assert linked.remaining == 400
+    with pytest.raises(Conflict, match=f"grant {linked.pk}"):
+        _note(shop, invoice, 9000)
+    void_grant(grant=linked, reason_code="returned", by=shop.maker, at=START + 4 * DAY)
+    assert _note(shop, invoice, 9000).balance_minor == 9000
 
 
 @pytest.mark.parametrize(
