@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
@@ -111,11 +112,14 @@ def expire_grant(
 ) -> LedgerTransaction:
     """End a grant early: all that remains lapses now.
 
-    Expiring again returns the transaction that did it.
+    A grant whose time is over ends by time, as the job would have ended it: at its own end, by its
+    terms, and open to usage from before. Expiring again returns the transaction that did it.
 
     Raises:
         Conflict: nothing remains, and nothing expired.
     """
+    if grant.expires_at is not None and grant.expires_at <= at:
+        return _expire_late(grant, reason_code, by, at)
     return _take_remaining(grant, LedgerKind.EXPIRED, reason_code, by, at)
 
 
@@ -233,6 +237,13 @@ def _inputs(grant: CreditGrant) -> tuple[object, ...]:
     )
 
 
+def _expire_late(grant: CreditGrant, reason_code: str, by: User, at: datetime) -> LedgerTransaction:
+    _refuse_bad_reason(reason_code)
+    _expire_due(grant, by, at)
+    ends = grant.transactions.filter(kind__in=[LedgerKind.EXPIRED, LedgerKind.ROLLED_OVER])
+    return _newest(grant, ends)
+
+
 def _expire_due(grant: CreditGrant, by: User, at: datetime) -> int:
     assert grant.expires_at is not None, "selected by its expiry"
     with transaction.atomic():
@@ -290,15 +301,23 @@ def fill(grant: CreditGrant) -> LedgerTransaction:
 def _take_remaining(
     grant: CreditGrant, kind: LedgerKind, reason_code: str, by: User, at: datetime
 ) -> LedgerTransaction:
-    if not reason_code.strip():
-        raise Invalid("taking credits back needs its reason code", field="reason_code")
-    if reason_code in RESERVED_REASONS:
-        raise Invalid(f"{reason_code} is the system's own reason", field="reason_code")
+    _refuse_bad_reason(reason_code)
     lock_customer(grant.customer_id)
     grant.refresh_from_db(fields=["remaining"])
     if grant.remaining:
         return _take(grant, kind, grant.remaining, reason_code, by, at, at)
-    earlier = grant.transactions.filter(kind=kind).order_by("pk").last()
+    return _newest(grant, grant.transactions.filter(kind=kind))
+
+
+def _refuse_bad_reason(reason_code: str) -> None:
+    if not reason_code.strip():
+        raise Invalid("taking credits back needs its reason code", field="reason_code")
+    if reason_code in RESERVED_REASONS:
+        raise Invalid(f"{reason_code} is the system's own reason", field="reason_code")
+
+
+def _newest(grant: CreditGrant, ends: QuerySet[LedgerTransaction]) -> LedgerTransaction:
+    earlier = ends.order_by("position").last()
     if earlier is None:
         raise Conflict(f"nothing remains of grant {grant.pk}", code="nothing_remains")
     return earlier

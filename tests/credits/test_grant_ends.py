@@ -105,6 +105,42 @@ def test_what_a_person_ended_early_is_not_burned_by_late_usage(shop: Shop) -> No
     assert overage_of_period(shop.period()) == 30
 
 
+def test_a_person_who_comes_after_the_end_ends_a_grant_as_time_does(shop: Shop) -> None:
+    terms = _terms(shop, life_days=5, rollover="fraction", rollover_value=Decimal("0.5"))
+    grant = _under(shop, terms)
+    entry = expire_grant(grant=grant, reason_code="tidy_up", by=shop.maker, at=shop.at)
+    again = expire_grant(grant=grant, reason_code="tidy_up", by=shop.maker, at=shop.at)
+    shop.use(NOVEMBER.start + HOUR, input="60")  # 30 credits, from before the end.
+    shop.rate()
+
+    assert (entry.reason_code, entry.effective_at, again) == ("due", grant.expires_at, entry)
+    assert _kinds(grant) == [
+        ("granted", "100"), ("rolled_over", "-50"), ("expired", "-50"),
+        ("reinstated", "30"), ("drawn", "-30"),
+    ]  # fmt: skip
+    assert overage_of_period(shop.period()) == 0
+    _sound()
+
+
+@pytest.mark.parametrize("value", ["0.25", "0.5", "1"])
+@pytest.mark.parametrize("used", ["20", "100", "160", "200"])
+def test_late_usage_never_leaves_less_rolled_over_and_at_most_the_bound_more(
+    shop: Shop, value: str, used: str
+) -> None:
+    fraction, credits_ = Decimal(value), Decimal(used) / 2
+    terms = _terms(shop, life_days=5, rollover="fraction", rollover_value=fraction)
+    grant = _under(shop, terms)
+    _expire(shop)
+    shop.use(NOVEMBER.start + HOUR, input=used)
+    shop.rate()
+    linked = CreditGrant.objects.get(origin=grant)
+
+    on_time = fraction * (100 - credits_)  # What would have rolled over, had it come in time.
+    assert 0 <= linked.remaining - on_time <= fraction * (1 - fraction) * 100
+    assert overage_of_period(shop.period()) == 0
+    _sound()
+
+
 @pytest.mark.parametrize(
     ("fields", "rolled"),
     [
