@@ -1,8 +1,9 @@
 """Rates as people write them: a sheet with one rate a line, and each rate in words.
 
 A line is CSV: meter, dimensions ("model=gpt-5.4; job=batch"), pricing model, price, tiers
-("1000: 0.5; *: 0.2 + 3"), included, minimum, maximum, pools. What the values mean and whether they
-are in bounds is for the proposal to judge; here only what cannot be read is a fault.
+("1000: 0.5; *: 0.2 + 3"), included, minimum, maximum, pools, and the matrix that the rate is a cell
+of. What the values mean and whether they are in bounds is for the proposal to judge; here only what
+cannot be read is a fault.
 """
 
 import csv
@@ -11,8 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from credits.terms import MATRIX
+
 COLUMNS = (
     "meter", "dimensions", "model", "price", "tiers", "included", "minimum", "maximum", "pools",
+    "matrix",
 )  # fmt: skip
 MOST_LINES = 2_000
 _OPEN = "*"
@@ -23,7 +27,11 @@ _TIERED = {"graduated", "volume"}
 
 
 class BadSheet(ValueError):
-    """A line cannot be read; the message names it."""
+    """A line cannot be read; the message names it, `column` says where if that is known."""
+
+    def __init__(self, line: int, message: str, column: str = "") -> None:
+        super().__init__(f"line {line}: {message}")
+        self.line, self.column = line, column
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,9 @@ def read_sheet(text: str) -> list[SheetRate]:
             if any(said) and tuple(said[:2]) != COLUMNS[:2]:
                 rates.append(SheetRate(reader.line_num, _content(reader.line_num, said)))
     except csv.Error as error:
-        raise BadSheet(f"line {reader.line_num}: {error}") from error
+        raise BadSheet(reader.line_num, str(error)) from error
     if len(rates) > MOST_LINES:
-        raise BadSheet(f"a sheet has at most {MOST_LINES:,} rates")
+        raise BadSheet(reader.line_num, f"a sheet has at most {MOST_LINES:,} rates")
     return rates
 
 
@@ -113,7 +121,7 @@ def _n(text: str | None) -> str:
 
 def _content(line: int, cells: list[str]) -> dict[str, Any]:
     if len(cells) > len(COLUMNS) or len(cells) < 4:
-        raise BadSheet(f"line {line}: has {len(cells)} cells, and not {', '.join(COLUMNS)}")
+        raise BadSheet(line, f"has {len(cells)} cells, and not {', '.join(COLUMNS)}")
     said = dict(zip(COLUMNS, [*cells, *[""] * (len(COLUMNS) - len(cells))], strict=True))
     model = said["model"] or "per_unit"
     found: dict[str, Any] = {
@@ -127,14 +135,16 @@ def _content(line: int, cells: list[str]) -> dict[str, Any]:
     elif model == "package":
         price, per, size = said["price"].partition(_PER)
         if not per:
-            raise BadSheet(f"line {line}: the price of a package is written like 10 per 1000")
+            raise BadSheet(line, "the price of a package is written like 10 per 1000", "price")
         found["terms"] = {"price": price.strip(), "size": size.strip()}
     elif name := _PRICES.get(model):
         found["terms"] = {name: said["price"]}
     else:
         found["unit_price"] = said["price"]
     if said["tiers"] and model not in _TIERED:
-        raise BadSheet(f"line {line}: tiers are for graduated and volume")
+        raise BadSheet(line, "tiers are for graduated and volume", "tiers")
+    if said["matrix"]:
+        found.setdefault("terms", {})[MATRIX] = said["matrix"]
     optional = {name: said[name] for name in ("included", "minimum", "maximum", "pools")}
     return found | {name: value for name, value in optional.items() if value}
 
@@ -144,7 +154,9 @@ def _dimensions(line: int, text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (name and equals and value) or name in found:
-            raise BadSheet(f"line {line}: dimensions are written like model=gpt-5.4; job=batch")
+            raise BadSheet(
+                line, "dimensions are written like model=gpt-5.4; job=batch", "dimensions"
+            )
         found[name] = value
     return found
 
@@ -155,7 +167,7 @@ def _tiers(line: int, text: str) -> list[dict[str, str | None]]:
         up_to, colon, price = (piece.strip() for piece in part.partition(":"))
         unit_price, plus, fee = (piece.strip() for piece in price.partition("+"))
         if not (colon and up_to and unit_price):
-            raise BadSheet(f"line {line}: tiers are written like 1000: 0.5; *: 0.2 + 3")
+            raise BadSheet(line, "tiers are written like 1000: 0.5; *: 0.2 + 3", "tiers")
         tier: dict[str, str | None] = {
             "up_to": None if up_to == _OPEN else up_to,
             "unit_price": unit_price,
@@ -177,6 +189,7 @@ def _cells(rate: Mapping[str, Any]) -> list[str]:
         "; ".join(f"{name}={value}" for name, value in sorted(rate["dimensions"].items())),
         model, price, tiers,
         *(rate.get(name, "") for name in ("included", "minimum", "maximum", "pools")),
+        terms.get(MATRIX, ""),
     ]  # fmt: skip
 
 

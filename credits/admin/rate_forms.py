@@ -17,8 +17,9 @@ from unfold.widgets import (
 )
 
 from billing_project.kernel.approvals import Proposal
-from billing_project.kernel.backoffice.display import moment_text, number_text
+from billing_project.kernel.backoffice.display import moment_text
 from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.policies import preview_html
 from billing_project.kernel.clock import now
 from billing_project.kernel.effects import Effect, simulate
 from billing_project.kernel.errors import BillingError
@@ -38,13 +39,12 @@ from credits.services.rates import (
 )
 from metering.models import Customer
 
-_SHOWN = 50  # Customers in the preview, those whom it changes most.
 _RATE = re.compile(r"rates\[(\d+)\]\.?(.*)")
 _SHEET_HELP = (
     "One rate a line: meter, dimensions (model=gpt-5.4; job=batch), pricing model (per_unit,"
     " package, graduated, volume, flat_fee, percentage), price (10 per 1000 for a package), tiers"
     " (1000: 0.5; *: 0.2 + 3, where the last one is open and + is a fee), included, minimum,"
-    " maximum, pools (workspace or account)."
+    " maximum, pools (workspace or account), matrix."
 )
 
 
@@ -127,9 +127,21 @@ class RateChangeForm(ActionForm):
         except BillingError as error:
             self.add_error(*self._place(error))
             return cleaned
-        if not cleaned["confirmed"]:
-            self.add_error("confirmed", "Look at the effect above, then confirm it.")
         return cleaned
+
+    def is_valid(self) -> bool:
+        """Be valid only once confirmed; before that the effect is shown, and nothing is wrong."""
+        return super().is_valid() and bool(self.cleaned_data["confirmed"])
+
+    @property
+    def preview(self) -> str:
+        """Say what to do with the effect that is shown, or return ""."""
+        if self.errors or self.effect is None:
+            return ""
+        return (
+            "This is a preview: nothing is proposed yet. Change what you like and send again, or"
+            " tick “This is what I propose” at the end to send it to finance."
+        )
 
     def facts(self) -> list[tuple[str, Any]]:
         """List what is in force."""
@@ -142,21 +154,9 @@ class RateChangeForm(ActionForm):
             ("Pricing unit", self.subject.pricing_unit.code),
         ]
 
-    def effect_rows(self) -> list[dict[str, str]]:
-        """List what the change would have made of each customer's last period."""
-        if self.effect is None:
-            return []
-        return [
-            {
-                "subject": row.subject,
-                "before": number_text(row.before),
-                "after": number_text(row.after),
-                "difference": f"{'+' if row.difference > 0 else ''}{number_text(row.difference)}",
-                "unit": row.unit,
-                "tone": "bo-changed" if row.difference else "bo-same",
-            }
-            for row in self.effect.rows[:_SHOWN]
-        ]
+    def effect_html(self) -> str:
+        """Write what the change would have made of each customer's last period."""
+        return preview_html(self.effect) if self.effect else ""
 
     def proposal(self, expires_at: datetime | None = None) -> Proposal:
         """Return the words of the proposal."""

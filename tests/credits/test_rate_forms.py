@@ -35,7 +35,7 @@ def test_the_editor_starts_from_the_rates_in_force(shop: Shop, product: User) ->
     page = client_of(product).get(action_url(shop.card, "propose_rates"))
 
     lines = page.context["form"]["rates"].value().splitlines()
-    assert lines[1:] == ["input,,per_unit,0.5,,,,,", "output,,per_unit,2,,,,,"]
+    assert lines[1:] == ["input,,per_unit,0.5,,,,,,", "output,,per_unit,2,,,,,,"]
 
 
 def test_a_version_is_seen_first_then_proposed(shop: Shop, product: User) -> None:
@@ -49,8 +49,15 @@ def test_a_version_is_seen_first_then_proposed(shop: Shop, product: User) -> Non
     done = ask(product, shop, "propose_rates", rates=sheet, confirmed="on")
 
     assert seen.status_code == 422
-    (row,) = seen.context["form"].effect_rows()
-    assert (row["before"], row["after"], row["difference"]) == ("5", "4", "-1")
+    form = seen.context["form"]
+    (row,) = form.effect.rows
+    assert (row.before, row.after, row.difference) == (5, 4, -1)
+    assert "preview: nothing is proposed yet" in form.preview
+    assert form.errors == {}
+    text = seen.content.decode()
+    assert "Nothing was done yet" not in text
+    assert "<strong>1</strong> lower" in text
+    assert text.index("Effect on last periods") < text.index('name="title"')
     assert after_seen == before
     assert told(done).startswith("success: Proposed")
     version = RateCardVersion.objects.order_by("pk").last()

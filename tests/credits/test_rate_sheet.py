@@ -11,7 +11,7 @@ PACKAGE = {
     "meter_code": "in", "dimensions": {}, "model": "package",
     "terms": {"size": "1000", "price": "2"}, "included": "1000000",
 }  # fmt: skip
-GRADUATED = {
+GRADUATED: dict[str, Any] = {
     "meter_code": "in", "dimensions": {"job": "batch", "model": "b"}, "model": "graduated",
     "terms": {"tiers": [{"up_to": "1000", "unit_price": "0.5"},
                         {"up_to": None, "unit_price": "0.2", "flat_fee": "3"}]},
@@ -19,7 +19,9 @@ GRADUATED = {
 }  # fmt: skip
 FLAT = {"meter_code": "s", "dimensions": {}, "model": "flat_fee", "terms": {"fee": "10"}}
 SHARE = {"meter_code": "s", "dimensions": {}, "model": "percentage", "terms": {"percent": "2.5"}}
-ALL: list[dict[str, Any]] = [PER_UNIT, PACKAGE, GRADUATED, FLAT, SHARE]
+CELL = {**PER_UNIT, "terms": {"matrix": "Models, by kind"}}
+TIERED_CELL = {**GRADUATED, "terms": {**GRADUATED["terms"], "matrix": "Jobs"}}
+ALL: list[dict[str, Any]] = [PER_UNIT, PACKAGE, GRADUATED, FLAT, SHARE, CELL, TIERED_CELL]
 
 
 def test_what_is_written_is_read_back() -> None:
@@ -57,6 +59,13 @@ def test_lines_are_counted_as_an_editor_does() -> None:
 def test_a_line_that_cannot_be_read_is_named(line: str, words: str) -> None:
     with pytest.raises(BadSheet, match=words):
         read_sheet(line)
+
+
+def test_a_fault_knows_its_place() -> None:
+    with pytest.raises(BadSheet) as fault:
+        read_sheet("out,,per_unit,1\nout,,graduated,,1000 0.5")
+
+    assert (fault.value.line, fault.value.column) == (2, "tiers")
 
 
 def test_a_sheet_has_an_end() -> None:

@@ -24,6 +24,7 @@ class ActionForm(forms.Form):
 
     nonce = forms.CharField(widget=forms.HiddenInput)
     before_template = ""  # Shown above the fields, with `form` in its context.
+    preview: Any = ""  # What to do with an effect that is shown before it is confirmed.
     table_fields: tuple[str, ...] = ()  # Fields that the template before shows itself.
 
     def __init__(self, *args: Any, subject: Model, **kwargs: Any) -> None:

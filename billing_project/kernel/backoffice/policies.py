@@ -114,8 +114,18 @@ def effect_html(document: dict[str, Any] | None, fresh: Effect | None = None) ->
     if document is None:
         return "Nothing was simulated for this kind of change."
     stored, computed_at = effect_in(document)
+    context = _effect_context(stored, fresh) | {"computed_at": moment_text(computed_at)}
+    return render_to_string("backoffice/effect.html", context)
+
+
+def preview_html(effect: Effect) -> str:
+    """Write the effect of what is not proposed yet."""
+    return render_to_string("backoffice/effect.html", _effect_context(effect, None))
+
+
+def _effect_context(effect: Effect, fresh: Effect | None) -> dict[str, Any]:
     now_by = {(row.subject, row.unit): row for row in fresh.rows} if fresh else {}
-    ordered = sorted(stored.rows, key=lambda row: -abs(row.difference))
+    ordered = sorted(effect.rows, key=lambda row: -abs(row.difference))
     largest = max((abs(row.difference) for row in ordered), default=Decimal(0))
     rows = [
         {
@@ -125,21 +135,21 @@ def effect_html(document: dict[str, Any] | None, fresh: Effect | None = None) ->
             "after": number_text(row.after),
             "difference": signed_text(row.difference),
             "now": _now_text(now_by.get((row.subject, row.unit))),
-            "share": int(abs(row.difference) / largest * 100) if largest else 0,
+            "share": int(abs(row.difference) / largest * 50) if largest else 0,
             "is_more": row.difference > 0,
         }
         for row in ordered[:_MOST_ROWS]
     ]
-    context = {
-        "effect": stored,
-        "computed_at": moment_text(computed_at),
+    return {
+        "effect": effect,
         "rows": rows,
         "more": len(ordered) - len(rows),
-        "totals": _totals(stored),
+        "dearer": sum(row.difference > 0 for row in effect.rows),
+        "cheaper": sum(row.difference < 0 for row in effect.rows),
+        "totals": _totals(effect),
         "fresh": fresh,
         "fresh_totals": _totals(fresh) if fresh else [],
     }
-    return render_to_string("backoffice/effect.html", context)
 
 
 def signed_text(value: Decimal) -> str:
