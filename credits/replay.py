@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 
 from credits.costing import cost_of
 from credits.drawdown import Drawdown, GrantState, Part, Use, cover_overage, draw_down, give_back
@@ -34,6 +35,7 @@ class GrantFact:
     unit_id: int
     amount: Decimal
     origin_id: int | None
+    root_id: int  # The grant that its credits were in first.
     rollover: str  # What becomes of the rest at the end: "none", "fraction" or "cap",
     rollover_value: Decimal | None  # and of how much.
     basis_amount: Decimal  # Credits that the price was paid for.
@@ -58,6 +60,17 @@ class EntryFact:
     cost: Decimal
     effective_at: datetime
     reason_code: str = ""
+
+
+@dataclass(frozen=True)
+class ClawBackFact:
+    """The first reason to take a purchase back, with what it took."""
+
+    key: str
+    position: int
+    grant_id: int
+    credits: Decimal
+    recorded_at: datetime
 
 
 @dataclass(frozen=True)
@@ -112,12 +125,15 @@ class Replay:
         self._lapsed: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
         self._taken: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
         self._endings: dict[int, EntryFact] = {}
+        self._clawed: dict[int, datetime] = {}
         self._splits: dict[int, Ending] = {}
         self._so_far: dict[tuple[int, int, int | None], RatedSoFar] = {}
         self._histories: dict[int, PeriodHistory] = defaultdict(PeriodHistory)
 
-    def take(self, fact: RatedFact | EntryFact) -> Iterator[Difference]:
+    def take(self, fact: RatedFact | EntryFact | ClawBackFact) -> Iterator[Difference]:
         """Live through one fact and yield what it should have said."""
+        if isinstance(fact, ClawBackFact):
+            return self._claw_back(fact)
         if isinstance(fact, EntryFact):
             return self._take_entry(fact)
         return self._take_rated(fact)
@@ -139,6 +155,13 @@ class Replay:
             self._taken[entry.grant_id] -= amount
         if entry.kind != "granted":
             self._endings[entry.grant_id] = entry
+
+    def _claw_back(self, fact: ClawBackFact) -> Iterator[Difference]:
+        """Remember that a price went back; entries of what was unused come next."""
+        grants = [pk for pk, grant in self._facts.items() if grant.root_id == fact.grant_id]
+        left = sum((self._left[pk] for pk in grants), _ZERO)
+        self._clawed[fact.grant_id] = fact.recorded_at
+        yield from _compare(fact.key, "credits", fact.credits, left)
 
     def _amount(self, entry: EntryFact) -> Decimal:
         """Return the credits that an entry should move."""
@@ -228,10 +251,15 @@ class Replay:
         name = f"ended again of grant {part.grant_id}"
         ended = fact.entries_of("voided", part.grant_id)
         moved = fact.entries_of("rolled_over", part.grant_id)
-        if ending is not None and ending.kind == "voided":
+        void_at = self._void_at(grant, ending)
+        if void_at is not None:
             self._left[part.grant_id] -= part.credits
             self._taken[part.grant_id] += part.credits
-            return None, [*_compare(fact.key, name, _sum(ended), -part.credits)]
+            dates = [_compare(e.key, "effective at", e.effective_at, void_at) for e in ended]
+            return None, [
+                *_compare(fact.key, name, _sum(ended), -part.credits),
+                *chain.from_iterable(dates),
+            ]
         expires_at = grant.state.expires_at
         is_over = expires_at is not None and expires_at <= fact.rated_at
         if not is_over and (ending is None or ending.kind == "reinstated"):
@@ -249,6 +277,13 @@ class Replay:
         differences += _compare(key, "cost basis", linked.basis, grant.basis)
         self._left[linked.state.id] += part.credits
         return replace(linked.state, remaining=part.credits), differences
+
+    def _void_at(self, grant: GrantFact, ending: EntryFact | None) -> datetime | None:
+        """Return since when credits of a grant are void: a person, or its price went back."""
+        if ending is not None and ending.kind == "voided":
+            return ending.effective_at
+        clawed_at = self._clawed.get(grant.root_id)
+        return max(clawed_at, grant.state.effective_at) if clawed_at else None
 
     def _linked(self, fact: RatedFact) -> Iterator[GrantFact]:
         for entry in fact.entries:

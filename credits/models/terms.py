@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from billing_project.kernel.models import PolicyChange
+from credits.models.position import position_field
 from credits.models.rate import PricingUnit
 
 
@@ -139,6 +140,7 @@ class ClawBack(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     recorded_at = models.DateTimeField()
+    position = position_field()  # What comes back at a later one is void.
 
     class Meta:
         db_table = "claw_back"

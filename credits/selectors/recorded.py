@@ -1,7 +1,7 @@
 """A customer's facts as they were stored, in the order in which they became known."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from operator import attrgetter
@@ -11,13 +11,14 @@ from django.db import connection
 from credits.history import RatedWindow
 from credits.models import (
     BillingPeriod,
+    ClawBack,
     CreditGrant,
     CreditPolicy,
     LedgerKind,
     LedgerTransaction,
     RatedUsage,
 )
-from credits.replay import EntryFact, GrantFact, RatedFact
+from credits.replay import ClawBackFact, EntryFact, GrantFact, RatedFact
 from credits.selectors.facts import Rulebook, scope_of, stack_of, use_of
 from credits.selectors.states import state_of_grant
 from credits.tariff import Tier
@@ -30,7 +31,7 @@ class Recorded:
     """What is stored of one customer's credits."""
 
     grants: tuple[GrantFact, ...]
-    facts: tuple[RatedFact | EntryFact, ...]  # By position.
+    facts: tuple[RatedFact | EntryFact | ClawBackFact, ...]  # By position.
 
 
 def recorded_of(customer_id: int, rules: Rulebook) -> Recorded:
@@ -48,10 +49,14 @@ def recorded_of(customer_id: int, rules: Rulebook) -> Recorded:
             if entry.credit_policy_id is not None:
                 orders.setdefault(cause, entry.credit_policy_id)
     rated = _rated(customer_id, rules, causes, orders)
-    facts: list[RatedFact | EntryFact] = [*own, *rated]
-    facts.sort(key=attrgetter("position"))
     grants = CreditGrant.objects.filter(customer_id=customer_id).order_by("pk")
     grants = grants.select_related("origin", "terms")
+    facts: list[RatedFact | EntryFact | ClawBackFact] = [
+        *own,
+        *rated,
+        *_claw_backs(customer_id, grants),
+    ]
+    facts.sort(key=attrgetter("position"))
     return Recorded(tuple(_grant(grant) for grant in grants), tuple(facts))
 
 
@@ -71,6 +76,15 @@ def _cause_of(entry: LedgerTransaction) -> str | None:
     if key.startswith("window:") and _GRANT in key:  # "window:9:r2:grant:4:ended"
         return key.partition(_GRANT)[0]
     return None
+
+
+def _claw_backs(customer_id: int, grants: Iterable[CreditGrant]) -> Iterator[ClawBackFact]:
+    sold = {grant.source_key: grant.pk for grant in grants}
+    for row in ClawBack.objects.filter(customer_id=customer_id, follows=None):
+        yield ClawBackFact(
+            f"claw_back:{row.pk}", row.position, sold[row.purchase_key], row.credits,
+            row.recorded_at,
+        )  # fmt: skip
 
 
 def _rated(
@@ -160,6 +174,7 @@ def _grant(grant: CreditGrant) -> GrantFact:
         unit_id=grant.pricing_unit_id,
         amount=grant.amount,
         origin_id=grant.origin_id,
+        root_id=grant.root_id or grant.pk,
         rollover=grant.terms.rollover if grant.terms else "none",
         rollover_value=grant.terms.rollover_value if grant.terms else None,
         basis_amount=grant.priced_amount,

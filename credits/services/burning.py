@@ -23,6 +23,7 @@ from credits.drawdown import (
 from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
 from credits.models import (
     BillingPeriod,
+    ClawBack,
     CreditGrant,
     CreditPolicy,
     LedgerKind,
@@ -121,13 +122,14 @@ class Burner:
     def _return(self, bill: Bill, part: Part) -> GrantState | None:
         """Give credits back: to their grant, or to a linked one if time or a person ended it.
 
-        A voided grant keeps none of them.
+        A voided grant keeps none of them, nor does one whose price went back.
         """
         self._enter_burn(bill, LedgerKind.RETURNED, part.grant_id, part.credits)
         grant = self._wallet.grant(part.grant_id)
         ending = self._ending(part.grant_id)
-        if ending is not None and ending.kind == LedgerKind.VOIDED:
-            self._end_again(bill, part, LedgerKind.VOIDED, ending.effective_at)
+        void_at = self._void_at(grant, ending)
+        if void_at is not None:
+            self._end_again(bill, part, LedgerKind.VOIDED, void_at)
             return None
         is_over = grant.expires_at is not None and grant.expires_at <= self._at
         if is_over or (ending is not None and ending.kind != LedgerKind.REINSTATED):
@@ -138,6 +140,14 @@ class Burner:
         """Find what a person or time did last to a grant as a whole."""
         endings = LedgerTransaction.objects.filter(grant_id=grant_id, kind__in=_ENDINGS)
         return endings.exclude(reason_code=LATE_USAGE).order_by("-position").first()
+
+    def _void_at(self, grant: CreditGrant, ending: LedgerTransaction | None) -> datetime | None:
+        """Return since when credits of a grant are void; None where they are not."""
+        if ending is not None and ending.kind == LedgerKind.VOIDED:
+            return ending.effective_at
+        sold = grant.root or grant
+        clawed = ClawBack.objects.filter(purchase_key=sold.source_key, follows=None).first()
+        return max(clawed.recorded_at, grant.effective_at) if clawed else None
 
     def _end_again(
         self, bill: Bill, part: Part, kind: LedgerKind, effective_at: datetime

@@ -17,7 +17,7 @@ from django.db.models import Max
 from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant
-from credits.replay import Difference, EntryFact, RatedFact, Replay
+from credits.replay import ClawBackFact, Difference, EntryFact, RatedFact, Replay
 from credits.selectors.facts import Rulebook
 from credits.selectors.recorded import Recorded, facts_of_before, recorded_of
 from metering.aggregation import ADDITIVE
@@ -75,7 +75,7 @@ def _replay(
 ) -> Iterator[Difference]:
     replay = Replay(recorded.grants)
     for fact in recorded.facts:
-        at = fact.effective_at if isinstance(fact, EntryFact) else fact.window.start_at
+        at = _instant_of(fact)
         differences = list(replay.take(fact))
         if _lies_in(at, start, end):
             yield from differences
@@ -131,7 +131,15 @@ def _rates(
             yield Difference(fact.key, "rate", str(stored), str(wanted or "none"))
 
 
-def _rows(fact: RatedFact | EntryFact) -> Iterator[RatedFact | EntryFact]:
+def _instant_of(fact: RatedFact | EntryFact | ClawBackFact) -> datetime:
+    if isinstance(fact, RatedFact):
+        return fact.window.start_at
+    return fact.effective_at if isinstance(fact, EntryFact) else fact.recorded_at
+
+
+def _rows(
+    fact: RatedFact | EntryFact | ClawBackFact,
+) -> Iterator[RatedFact | EntryFact | ClawBackFact]:
     yield fact
     if isinstance(fact, RatedFact):
         yield from fact.entries

@@ -219,7 +219,7 @@ class Life:
         self.windows: list[Window] = []
         self.ledger: list[Entry] = []
         self.rated: list[Rated] = []
-        self.clawed: set[int] = set()
+        self.clawed: dict[int, datetime] = {}  # Purchases whose price went back, and since when.
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
 
     # What happens.
@@ -255,7 +255,7 @@ class Life:
         if grant.root.number not in self.clawed:
             for member in [g for g in self.grants if g.root is grant.root]:
                 self.end(member, "voided", self.now)
-        self.clawed.add(grant.root.number)
+            self.clawed[grant.root.number] = self.now
         return True
 
     def expire_due(self, grace: timedelta) -> int:
@@ -383,6 +383,10 @@ class Life:
         self._enter(grant, "returned", part, at, window, order)
         if grant.ended is not None and grant.ended[0] == "voided":
             self._enter(grant, "voided", -part, grant.ended[1])
+            return None
+        if grant.root.number in self.clawed:
+            void_at = max(self.clawed[grant.root.number], grant.effective_at)
+            self._enter(grant, "voided", -part, void_at)
             return None
         if grant.ended is None and self.now < (grant.expires_at or FOREVER):
             return grant

@@ -16,6 +16,7 @@ from credits.selectors.why import why_this_grant
 from credits.services.clawing import claw_back
 from credits.services.grants import expire_due_grants, expire_grant, void_grant
 from credits.services.reinstating import reinstate_grant
+from credits.services.replaying import replay_credits
 from credits.services.terms import TermsInput, issue_under_terms, propose_grant_terms
 from metering.services.adjust import cancel_event
 from metering.services.customers import close_customer, reopen_customer
@@ -341,3 +342,34 @@ def test_a_burn_says_why_it_took_this_grant(shop: Shop) -> None:
     assert why_this_grant(entry).startswith("priority 10, before grant ")
     assert why_this_grant(entry).endswith("(burn_order v1, stripe order)")
     assert why_this_grant(LedgerTransaction.objects.filter(kind="granted")[0]) == ""
+
+
+@pytest.mark.parametrize("used", ["18", "20"])
+def test_what_comes_back_to_a_clawed_back_purchase_is_void(shop: Shop, used: str) -> None:
+    # 20 x 0.5 = 10 credits: nothing was unused when the price went back.
+    pack = shop.grant("10", category="paid", price_minor=900)
+    event = shop.use(input=used)
+    shop.rate()
+    claw_back(grant=pack, reason="refund", reference="re_1", by=shop.maker, at=shop.at)
+
+    cancel_event(customer=shop.customer, identifier=event, reason="x", by=shop.maker, at=shop.at)
+    shop.rate()
+
+    pack.refresh_from_db()
+    assert pack.remaining == 0
+    assert _kinds(pack)[-1] == ("voided", f"-{Decimal(used) / 2:f}".removesuffix(".0"))
+    assert replay_credits(shop.customer.pk).differences == ()
+    _sound()
+
+
+def test_what_came_back_before_a_claw_back_at_the_same_time_is_taken_by_it(shop: Shop) -> None:
+    pack = shop.grant("10", category="paid", price_minor=900)
+    event = shop.use(input="20")
+    shop.rate()
+    cancel_event(customer=shop.customer, identifier=event, reason="x", by=shop.maker, at=shop.at)
+    shop.rate()
+
+    row = claw_back(grant=pack, reason="refund", reference="re_1", by=shop.maker, at=shop.at)
+
+    assert figures(row.credits, row.used) == "10 0"
+    assert replay_credits(shop.customer.pk).differences == ()
