@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     What came back to them until now was judged without them, and so it is replayed.
     """
 
-    dependencies = [('credits', '0008_first_position')]
+    dependencies = [('credits', '0009_own_change')]
     operations = [
         migrations.AddField(
             model_name='clawback',
