@@ -1,5 +1,10 @@
 """Balances, credit grants, the ledger and rate cards over REST."""
 
-from credits.api import grants, rates
+from credits.api import ending, grants, ledger, rates
 
-urlpatterns = [*grants.urlpatterns, *rates.urlpatterns]
+urlpatterns = [
+    *grants.urlpatterns,
+    *ending.urlpatterns,
+    *ledger.urlpatterns,
+    *rates.urlpatterns,
+]

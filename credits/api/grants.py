@@ -1,7 +1,8 @@
-"""Balances, credit grants and the ledger over REST."""
+"""Balances and credit grants over REST."""
 
 from typing import Any, ClassVar, cast
 
+from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -24,9 +25,10 @@ from billing_project.kernel.rest.fields import (
     UtcDateTimeField,
 )
 from billing_project.kernel.rest.views import ApiView
-from credits.models import CreditGrant, GrantCategory, LedgerTransaction, PricingUnit
-from credits.selectors import UnitBalance, balance_now, ledger_history, rating_state
-from credits.services.grants import MAX_PRIORITY, expire_grant, issue_grant, void_grant
+from credits.api.ledger import find_grant
+from credits.models import CreditGrant, GrantCategory, PricingUnit
+from credits.selectors import UnitBalance, balance_now, rating_state
+from credits.services.grants import LONGEST_NAME, MAX_PRIORITY, issue_grant
 from metering.models import Customer, Workspace
 from metering.selectors.customers import customer_named
 
@@ -82,6 +84,7 @@ class GrantRequest(serializers.Serializer[Any]):
 
     customer = ExternalIdField()
     category = serializers.ChoiceField(choices=GIVEN_BY_API)
+    name = serializers.CharField(max_length=LONGEST_NAME, required=False, default="")
     amount = QuantityField(positive=True)
     unit = serializers.CharField(max_length=32)
     price = MoneyField(required=False)
@@ -108,6 +111,7 @@ class GrantSerializer(serializers.Serializer[CreditGrant]):
     id = serializers.CharField()
     customer = serializers.CharField(source="customer.external_id")
     category = serializers.ChoiceField(choices=GrantCategory.choices)
+    name = serializers.CharField()
     amount = QuantityField()
     remaining = QuantityField()
     unit = serializers.CharField(source="pricing_unit.code")
@@ -117,6 +121,11 @@ class GrantSerializer(serializers.Serializer[CreditGrant]):
     expires_at = UtcDateTimeField(allow_null=True)
     scope = serializers.SerializerMethodField()
     reason_code = serializers.CharField()
+    terms = serializers.CharField(allow_null=True)  # Code and version; what it keeps for good.
+    origin = serializers.CharField(source="origin_id", allow_null=True)  # It was linked to.
+    first_grant = serializers.CharField(source="root_id", allow_null=True)  # Of its chain.
+    rule = serializers.CharField(source="rule_id", allow_null=True)  # That gives it every period.
+    rule_period_at = UtcDateTimeField(allow_null=True)
     created_at = UtcDateTimeField()
 
     @extend_schema_field(MoneyField)
@@ -129,42 +138,6 @@ class GrantSerializer(serializers.Serializer[CreditGrant]):
         """Tell whose usage may burn it."""
         workspace = grant.workspace.external_id if grant.workspace else None
         return {"workspace": workspace, "meters": grant.meter_codes}
-
-
-class ReasonRequest(serializers.Serializer[Any]):
-    """Why credits are taken back."""
-
-    reason_code = serializers.CharField(max_length=40)
-
-
-class LedgerTransactionSerializer(serializers.Serializer[LedgerTransaction]):
-    """One entry of the ledger of credits; positive adds to the balance."""
-
-    id = serializers.CharField()
-    customer = serializers.CharField(source="customer.external_id")
-    grant = serializers.CharField(source="grant_id")
-    kind = serializers.CharField()
-    credits = QuantityField()
-    unit = serializers.CharField(source="grant.pricing_unit.code")
-    cost = serializers.SerializerMethodField()
-    rated_usage = serializers.CharField(source="rated_usage_id", allow_null=True)
-    credit_policy = serializers.CharField(allow_null=True)
-    reason_code = serializers.CharField()
-    effective_at = UtcDateTimeField()
-    recorded_at = UtcDateTimeField()
-
-    @extend_schema_field(MoneyField)
-    def get_cost(self, entry: LedgerTransaction) -> dict[str, str]:
-        """Tell the share of the grant's price, unrounded."""
-        amount = QuantityField().to_representation(entry.cost_unrounded)
-        return {"amount": amount, "currency": entry.grant.currency}
-
-
-class LedgerQuery(serializers.Serializer[Any]):
-    """Whose entries, and of which grant."""
-
-    customer = ExternalIdField(required=False)
-    grant = IntegerField(min_value=1, max_value=2**63 - 1, required=False)
 
 
 class GrantQuery(serializers.Serializer[Any]):
@@ -186,7 +159,8 @@ class BalanceView(ApiView):
     def get(self, request: Request, external_id: str) -> Response:
         """Say what is left; the ledger's past is not read."""
         customer = customer_named(external_id)
-        workspace = _workspace(customer, self.valid_query(BalanceQuery).get("workspace"))
+        named = self.valid_query(BalanceQuery).get("workspace")
+        workspace = _workspace(customer, named, "workspace")
         as_of, lag_seconds = rating_state(clock.now())
         found = {
             "customer": customer.external_id,
@@ -207,7 +181,7 @@ class CreditGrantsView(ApiView):
     @extend_schema(parameters=[GrantQuery], responses=GrantSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List grants, newest first."""
-        grants = CreditGrant.objects.select_related("customer", "pricing_unit", "workspace")
+        grants = _grants()
         if external_id := self.valid_query(GrantQuery).get("customer"):
             grants = grants.filter(customer=customer_named(external_id))
         return self.page(request, grants, GrantSerializer)
@@ -234,84 +208,43 @@ class CreditGrantsView(ApiView):
             price_minor=price.amount_minor if price else 0,
             currency=price.currency if price else None,
             priority=values["priority"],
-            workspace=_workspace(customer, scope["workspace"]),
+            workspace=_workspace(customer, scope["workspace"], "scope.workspace"),
             meter_codes=scope["meters"],
+            name=values["name"],
         )
         return Response(GrantSerializer(grant).data, status=status.HTTP_201_CREATED)
 
 
-class VoidGrantView(ApiView):
-    """Take back what remains of a grant that should not have been given."""
-
-    scopes: ClassVar[dict[str, str]] = {"POST": "credits:write"}
-    requires_idempotency_key = True
-
-    @extend_schema(request=ReasonRequest, responses=LedgerTransactionSerializer)
-    def post(self, request: Request, grant_id: int) -> Response:
-        """Void the grant."""
-        reason = self.valid(ReasonRequest, request.data)["reason_code"]
-        entry = void_grant(
-            grant=_grant(grant_id),
-            reason_code=reason,
-            by=cast(User, request.user),
-            at=clock.now(),
-        )
-        return Response(LedgerTransactionSerializer(entry).data)
-
-
-class ExpireGrantView(ApiView):
-    """End a grant early."""
-
-    scopes: ClassVar[dict[str, str]] = {"POST": "credits:write"}
-    requires_idempotency_key = True
-
-    @extend_schema(request=ReasonRequest, responses=LedgerTransactionSerializer)
-    def post(self, request: Request, grant_id: int) -> Response:
-        """Let what remains lapse now."""
-        reason = self.valid(ReasonRequest, request.data)["reason_code"]
-        entry = expire_grant(
-            grant=_grant(grant_id),
-            reason_code=reason,
-            by=cast(User, request.user),
-            at=clock.now(),
-        )
-        return Response(LedgerTransactionSerializer(entry).data)
-
-
-class LedgerTransactionsView(ApiView):
-    """The ledger of credits."""
+class CreditGrantView(ApiView):
+    """One credit grant."""
 
     scopes: ClassVar[dict[str, str]] = {"GET": "usage:read"}
 
-    @extend_schema(parameters=[LedgerQuery], responses=LedgerTransactionSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """List entries, newest first."""
-        query = self.valid_query(LedgerQuery)
-        customer = customer_named(query["customer"]) if "customer" in query else None
-        grant = _grant(query["grant"]) if "grant" in query else None
-        return self.page(request, ledger_history(customer, grant), LedgerTransactionSerializer)
+    @extend_schema(responses=GrantSerializer)
+    def get(self, request: Request, grant_id: int) -> Response:
+        """Show a grant, where its credits came from, and what remains."""
+        return Response(GrantSerializer(find_grant(grant_id, _grants())).data)
 
 
-def _grant(grant_id: int) -> CreditGrant:
-    grant = CreditGrant.objects.filter(pk=grant_id).first()
-    if grant is None:
-        raise NotFound(f"there is no credit grant {grant_id}")
-    return grant
+def _grants() -> QuerySet[CreditGrant]:
+    return CreditGrant.objects.select_related("customer", "pricing_unit", "workspace", "terms")
 
 
 def _unit(code: str) -> PricingUnit:
     unit = PricingUnit.objects.filter(code=code).first()
     if unit is None:
-        raise NotFound(f"no pricing unit has the code {code}", code="unknown_unit")
+        raise NotFound(f"no pricing unit has the code {code}", code="unknown_unit", field="unit")
     return unit
 
 
-def _workspace(customer: Customer, external_id: str | None) -> Workspace | None:
+def _workspace(customer: Customer, external_id: str | None, field: str) -> Workspace | None:
     if external_id is None:
         return None
     workspace = Workspace.objects.filter(customer=customer, external_id=external_id).first()
     if workspace is None:
-        raise NotFound(f"{customer} has no workspace {external_id}", code="unknown_workspace")
+        raise NotFound(
+            f"{customer} has no workspace {external_id}", code="unknown_workspace", field=field
+        )
     return workspace
 
 
@@ -324,7 +257,5 @@ def _source_key(request: Request) -> str:
 urlpatterns = [
     path("customers/<path:external_id>/balance", BalanceView.as_view()),
     path("credit_grants", CreditGrantsView.as_view()),
-    path("credit_grants/<int:grant_id>/void", VoidGrantView.as_view()),
-    path("credit_grants/<int:grant_id>/expire", ExpireGrantView.as_view()),
-    path("ledger_transactions", LedgerTransactionsView.as_view()),
+    path("credit_grants/<int:grant_id>", CreditGrantView.as_view()),
 ]

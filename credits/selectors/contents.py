@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.canonical import canonical_json
-from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.kinds import Kind, register_kind
+from billing_project.kernel.models import ApprovalFunction, PolicyChange
 from billing_project.kernel.quantity import plain
 from credits.models import (
     CreditPolicy,
@@ -131,3 +132,14 @@ def _credit_policy(change: PolicyChange) -> dict[str, object]:
 @content_of("grant_terms")
 def _grant_terms(change: PolicyChange) -> dict[str, object]:
     return content_of_terms(GrantTerms.objects.get(policy_change=change))
+
+
+register_kind(
+    Kind(
+        "stored_value",
+        "Stored value",
+        needs=(ApprovalFunction.FINANCE, ApprovalFunction.LEGAL),
+        consequence="Credits might then leave the customer or become money. Nothing does so today:"
+        " this is the decision that must come first.",
+    )
+)

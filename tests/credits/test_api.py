@@ -113,6 +113,7 @@ def test_credits_are_given(api: Client, shop: Shop) -> None:
         "id": str(grant.pk),
         "customer": "acme",
         "category": "paid",
+        "name": "",
         "amount": "12.5",
         "remaining": "12.5",
         "unit": "credit",
@@ -122,6 +123,11 @@ def test_credits_are_given(api: Client, shop: Shop) -> None:
         "expires_at": "2026-12-31T23:00:00Z",
         "scope": {"workspace": "prod", "meters": ["input", "output"]},
         "reason_code": "welcome",
+        "terms": None,
+        "origin": None,
+        "first_grant": None,
+        "rule": None,
+        "rule_period_at": None,
         "created_at": "2026-11-20T12:00:00Z",
     }
 
