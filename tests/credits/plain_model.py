@@ -262,10 +262,14 @@ class Life:
         """Let every grant lapse whose time and grace are over."""
         due = [g for g in self.grants if g.left and (g.expires_at or FOREVER) <= self.now - grace]
         for grant in sorted(due, key=lambda g: (g.expires_at, g.number)):
-            assert grant.expires_at is not None
-            grant.lapsed += grant.left
-            self.end(grant, "expired", grant.expires_at)
+            self.lapse(grant)
         return len(due)
+
+    def lapse(self, grant: Grant) -> None:
+        """Let time end a grant: usage from before its end may still come for what is left."""
+        assert grant.expires_at is not None
+        grant.lapsed += grant.left
+        self.end(grant, "expired", grant.expires_at)
 
     def use(
         self,

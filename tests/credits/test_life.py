@@ -218,7 +218,11 @@ class LifeOfCredits(RuleBasedStateMachine):
         except Conflict:
             assert not held.left
             return
-        self.model.end(held, kind, self.shop.at)
+        is_over = held.expires_at is not None and held.expires_at <= self.shop.at
+        if kind == "expired" and is_over:
+            self.model.lapse(held)
+        else:
+            self.model.end(held, kind, self.shop.at)
 
     @precondition(lambda self: self.model.grants)
     @rule(data=st.data())
