@@ -22,7 +22,6 @@ from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import ADMIN
 from billing_project.kernel.rest.connections import CONNECTION
 from billing_project.kernel.rest.errors import problem_response
-from billing_project.kernel.rest.parsing import MAX_BYTES
 from billing_project.kernel.rest.rates import RATES
 from billing_project.kernel.rest.rendering import to_json
 from billing_project.kernel.rest.room import ROOM, leave_room, weigh
@@ -34,6 +33,7 @@ Environ = dict[str, Any]
 Answer = tuple[int, object, dict[str, str]]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _PATH, _ROUTE, _SCOPE = "/v1/events", "v1/events", "events:write"
+_MAX_BYTES = 1024 * 1024  # Larger ones are read piece by piece, so that many at once are bearable.
 _MOST_HOSTS = 100
 _UNUSUAL = ("HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING", "QUERY_STRING")
 
@@ -106,7 +106,7 @@ def _is_secure_enough(environ: Environ) -> bool:
 def _read(environ: Environ) -> bytes | None:
     """Read a body of a known length; the long way finds it as it was. None where it looks there."""
     length = environ.get("CONTENT_LENGTH") or ""
-    if not length.isdigit() or not 0 < int(length) <= MAX_BYTES:
+    if not length.isdigit() or not 0 < int(length) <= _MAX_BYTES:
         return None
     sent = environ["wsgi.input"].read(int(length))
     environ["wsgi.input"] = io.BytesIO(sent)
