@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -69,9 +70,13 @@ def make_server(port: int, workers: int) -> Server:
     )
 
 
-def load(target: str) -> Callable[..., Any]:
-    """Load the application in a worker, and leave it out of every later look for cycles."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+def load(server: int, target: str) -> Callable[..., Any]:
+    """Load the application in a worker, and leave it out of every later look for cycles.
+
+    Args:
+        server: The process that started this worker; it may be gone already.
+    """
+    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     module, _, name = target.partition(":")
     application: Callable[..., Any] = getattr(import_module(module), name)
     gc.collect()
@@ -81,11 +86,13 @@ def load(target: str) -> Callable[..., Any]:
     return application
 
 
-def _end_with(parent: int) -> None:
+def _end_with(server: int) -> None:
     """End this worker when its server was killed: it would go on under the same port for ever."""
-    while os.getppid() == parent:
+    while os.getppid() == server:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_SECONDS)  # Nobody hears the first while the application is being loaded.
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
@@ -94,7 +101,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     asked = parser.parse_args()
-    make_server(asked.port, asked.workers).serve(target_loader=load)
+    make_server(asked.port, asked.workers).serve(target_loader=partial(load, os.getpid()))
 
 
 if __name__ == "__main__":
