@@ -4,11 +4,10 @@ Each app's `checks.py` registers functions that yield findings; no finding means
 """
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
-from django.db import connection, transaction
+from billing_project.kernel.sessions import one_state
 
 
 @dataclass(frozen=True)
@@ -53,21 +52,9 @@ def run_checks(apps: Collection[str] = ()) -> list[Result]:
     would call what was just accounted for forgotten. Inside somebody's transaction the checks see
     what that one sees.
     """
-    with _one_state():
+    with one_state():
         return [
             Result(name, title, tuple(islice(function(), _SHOWN)))
             for name, (title, function) in list(_checks.items())
             if not apps or name.split(".")[0] in apps
         ]
-
-
-@contextmanager
-def _one_state() -> Iterator[None]:
-    """Read from one snapshot and refuse writes, unless a transaction is open already."""
-    if connection.in_atomic_block:
-        yield
-        return
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield

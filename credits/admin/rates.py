@@ -105,6 +105,11 @@ class PricingUnitAdmin(ReadOnlyAdmin):
     fields = ("code", "name")
 
 
+def _is_base(card: RateCard) -> bool:
+    """Tell a card from a customer's override of one."""
+    return card.base_id is None
+
+
 @admin.register(RateCard)
 class RateCardAdmin(ReadOnlyAdmin):
     """Named sets of rates."""
@@ -122,7 +127,7 @@ class RateCardAdmin(ReadOnlyAdmin):
         permission=_PROPOSE,
         form=ProposeVersionForm,
         icon="price_change",
-        offered=lambda card: card.base_id is None,
+        offered=_is_base,
         explanation=_SEEN_FIRST,
     )
     def propose_rates(self, by: User, card: RateCard, form: ProposeVersionForm) -> str:
@@ -134,7 +139,7 @@ class RateCardAdmin(ReadOnlyAdmin):
         permission=_PROPOSE,
         form=RollbackForm,
         icon="undo",
-        offered=lambda card: card.base_id is None,
+        offered=_is_base,
         explanation=f"A new version with the rates of an old one. {_SEEN_FIRST}",
     )
     def roll_back(self, by: User, card: RateCard, form: RollbackForm) -> str:
@@ -146,7 +151,7 @@ class RateCardAdmin(ReadOnlyAdmin):
         permission=_PROPOSE,
         form=OverrideForm,
         icon="person_edit",
-        offered=lambda card: card.base_id is None,
+        offered=_is_base,
         explanation="The customer's own rates come first; what they do not name, the card prices."
         f" Without any rate the override ends. {_SEEN_FIRST}",
     )
@@ -159,7 +164,7 @@ class RateCardAdmin(ReadOnlyAdmin):
         permission=_PROPOSE,
         form=MoveForm,
         icon="move_group",
-        offered=lambda card: card.base_id is None,
+        offered=_is_base,
         explanation=f"Customers get one version, or follow the card again. {_SEEN_FIRST}",
     )
     def move_customers(self, by: User, card: RateCard, form: MoveForm) -> str:

@@ -1,5 +1,6 @@
 """End grants over REST: void, expire, claw back and reinstate; what credits never do is refused."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from django.urls import path
@@ -59,62 +60,50 @@ class ClawBackSerializer(serializers.Serializer[ClawBack]):
     recorded_at = UtcDateTimeField()
 
 
-class VoidGrantView(ApiView):
-    """Take back what remains of a grant that should not have been given."""
+class _EndingView(ApiView):
+    """What is done to a grant for a reason, and answers with its ledger transaction."""
 
     scopes: ClassVar[dict[str, str]] = {"POST": "credits:write"}
     requires_idempotency_key = True
 
-    @extend_schema(request=ReasonRequest, responses=TakenSerializer)
-    def post(self, request: Request, grant_id: int) -> Response:
-        """Void the grant."""
+    def enter(
+        self, request: Request, grant_id: int, service: Callable[..., LedgerTransaction]
+    ) -> LedgerTransaction:
+        """Call the service with what the request says."""
         reason = self.valid(ReasonRequest, request.data)["reason_code"]
-        grant = find_grant(grant_id)
-        entry = void_grant(
-            grant=grant,
-            reason_code=reason,
-            by=cast(User, request.user),
-            at=clock.now(),
-        )
-        return Response(TakenSerializer(entry).data)
-
-
-class ExpireGrantView(ApiView):
-    """End a grant early."""
-
-    scopes: ClassVar[dict[str, str]] = {"POST": "credits:write"}
-    requires_idempotency_key = True
-
-    @extend_schema(request=ReasonRequest, responses=TakenSerializer)
-    def post(self, request: Request, grant_id: int) -> Response:
-        """Let what remains lapse now."""
-        reason = self.valid(ReasonRequest, request.data)["reason_code"]
-        grant = find_grant(grant_id)
-        entry = expire_grant(
-            grant=grant,
-            reason_code=reason,
-            by=cast(User, request.user),
-            at=clock.now(),
-        )
-        return Response(TakenSerializer(entry).data)
-
-
-class ReinstateGrantView(ApiView):
-    """Undo a void or an early expiry."""
-
-    scopes: ClassVar[dict[str, str]] = {"POST": "credits:write"}
-    requires_idempotency_key = True
-
-    @extend_schema(request=ReasonRequest, responses=LedgerTransactionSerializer)
-    def post(self, request: Request, grant_id: int) -> Response:
-        """Give back all that was taken by mistake, effective now."""
-        reason = self.valid(ReasonRequest, request.data)["reason_code"]
-        entry = reinstate_grant(
+        return service(
             grant=find_grant(grant_id),
             reason_code=reason,
             by=cast(User, request.user),
             at=clock.now(),
         )
+
+
+class VoidGrantView(_EndingView):
+    """Take back what remains of a grant that should not have been given."""
+
+    @extend_schema(request=ReasonRequest, responses=TakenSerializer)
+    def post(self, request: Request, grant_id: int) -> Response:
+        """Void the grant."""
+        return Response(TakenSerializer(self.enter(request, grant_id, void_grant)).data)
+
+
+class ExpireGrantView(_EndingView):
+    """End a grant early."""
+
+    @extend_schema(request=ReasonRequest, responses=TakenSerializer)
+    def post(self, request: Request, grant_id: int) -> Response:
+        """Let what remains lapse now."""
+        return Response(TakenSerializer(self.enter(request, grant_id, expire_grant)).data)
+
+
+class ReinstateGrantView(_EndingView):
+    """Undo a void or an early expiry."""
+
+    @extend_schema(request=ReasonRequest, responses=LedgerTransactionSerializer)
+    def post(self, request: Request, grant_id: int) -> Response:
+        """Give back all that was taken by mistake, effective now."""
+        entry = self.enter(request, grant_id, reinstate_grant)
         return Response(LedgerTransactionSerializer(entry).data)
 
 

@@ -6,16 +6,15 @@ goes on meanwhile makes no difference that is none.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db import connection, transaction
 from django.db.models import Max
 
 from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.quantity import plain
+from billing_project.kernel.sessions import one_state
 from credits.models import CreditGrant
 from credits.replay import ClawBackFact, Difference, EntryFact, RatedFact, Replay
 from credits.selectors.facts import Rulebook
@@ -52,7 +51,7 @@ def replay_credits(
         start, end: Differences of use and of entries outside are left out; it is lived through
             from the first fact on in any case.
     """
-    with _one_state():
+    with one_state():
         rules = Rulebook(customer_id)
         recorded = recorded_of(customer_id, rules)
         noted = facts_of_before()
@@ -149,14 +148,3 @@ def _rows(
 
 def _lies_in(at: datetime, start: datetime | None, end: datetime | None) -> bool:
     return (start is None or start <= at) and (end is None or at < end)
-
-
-@contextmanager
-def _one_state() -> Iterator[None]:
-    if connection.in_atomic_block:
-        yield
-        return
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield

@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import partial
 
 from django.conf import settings
-from django.core.mail import send_mail
 from django.db import connection, transaction
 
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
+from billing_project.kernel.telling import tell_once
 from credits.models import UnratedEpisode
 from credits.selectors.unrated import UnratedGroup, open_unrated_episodes, usage_without_rate
 from credits.services.rating import BLOCKED
@@ -110,21 +110,15 @@ def _opened(group: UnratedGroup, at: datetime) -> UnratedEpisode:
 
 
 def _tell(episode_ids: Sequence[int], at: datetime) -> None:
-    """Mail the people of the settings; who claims the telling does it, a failure gives it back."""
-    people = list(settings.PRODUCT_EMAILS)
-    if not people:
-        return
-    with transaction.atomic():
-        untold = UnratedEpisode.objects.filter(pk__in=episode_ids, told_at=None)
-        claimed = list(untold.select_for_update(of=("self",)).select_related("meter"))
-        UnratedEpisode.objects.filter(pk__in=[one.pk for one in claimed]).update(told_at=at)
-    if not claimed:
-        return
-    try:
-        send_mail("Billing: usage without a rate", _text(claimed), None, people)
-    except OSError as error:  # Refused, unreachable, timed out; smtplib's errors are OSErrors.
-        UnratedEpisode.objects.filter(pk__in=[one.pk for one in claimed]).update(told_at=None)
-        log.error("alert not sent", extra={"reason": str(error)})
+    untold = UnratedEpisode.objects.filter(pk__in=episode_ids, told_at=None)
+    tell_once(
+        name="unrated_episode",
+        untold=untold.select_related("meter"),
+        people=settings.PRODUCT_EMAILS,
+        subject="Billing: usage without a rate",
+        text=_text,
+        at=at,
+    )
 
 
 def _text(episodes: Iterable[UnratedEpisode]) -> str:

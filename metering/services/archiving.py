@@ -9,7 +9,7 @@ next run begins again where it stood.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, NotFound
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
+from billing_project.kernel.sessions import held
 from metering.archive_file import (
     COLUMNS,
     ROWS,
@@ -199,16 +200,10 @@ def _alone(file_name: str) -> Iterator[None]:
     Raises:
         Conflict: somebody else is at it.
     """
-    key = [f"archive:{file_name}"]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
-        if not cursor.fetchone()[0]:
+    with held(f"archive:{file_name}") as is_ours:
+        if not is_ours:
             raise Conflict(f"somebody else writes {file_name} now", code="archive_under_way")
-    try:
         yield
-    finally:
-        with suppress(DatabaseError), connection.cursor() as cursor:  # Gone, so is the lock.
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
 def _archived(month: Period) -> ArchivedMonth | None:

@@ -17,6 +17,7 @@ from django.db.models import Q
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.sessions import held
 from metering.models import (
     Backfill,
     BackfillError,
@@ -34,8 +35,6 @@ _FIRST_PAUSE = timedelta(seconds=5)
 _TELL_NANOSECONDS = 500_000_000
 _DONE = {"apply": BackfillState.APPLIED, "revert": BackfillState.REVERTED}
 _OPEN = Q(state__in=[BackfillRunState.WAITING, BackfillRunState.RUNNING])
-_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-_LET_GO = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
 
 def start_upload(*, backfill: Backfill, upload: Upload, by: User, at: datetime) -> BackfillRun:
@@ -138,19 +137,8 @@ def held_run(run_id: int, *, at: datetime) -> Iterator[BackfillRun | None]:
 
     One that was stopped too often without getting anything done is given up.
     """
-    key = [f"backfill_run:{run_id}"]
-    with connection.cursor() as cursor:
-        cursor.execute(_HOLD, key)
-        is_ours = cursor.fetchone()[0]
-    if not is_ours:
-        yield None
-        return
-    try:
-        yield _begin(run_id, at)
-    finally:
-        if connection.connection is not None and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute(_LET_GO, key)
+    with held(f"backfill_run:{run_id}") as is_ours:
+        yield _begin(run_id, at) if is_ours else None
 
 
 @transaction.atomic

@@ -5,18 +5,19 @@ its metrics, because a dead worker cannot watch itself.
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
 from django.conf import settings
-from django.core.mail import send_mail
 from django.db import connection, transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
+from billing_project.kernel.telling import tell_once
 from metering.models import LagEpisode
 from metering.selectors.lag import aggregation_state, open_episode
 
@@ -74,37 +75,21 @@ def _open_or_worsen(lag: Decimal, at: datetime) -> None:
 
 
 def _tell(episode: LagEpisode, at: datetime) -> None:
-    """Mail the people of the settings; it is told once the mail is out, however one ends before.
-
-    A lock of the connection keeps others from telling at the same time; it ends with its holder.
-    """
-    people = list(settings.ALERT_EMAILS)
-    if not people:
-        return
-    key = [f"lag_episode:{episode.pk}"]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
-        if not cursor.fetchone()[0]:
-            return
-        try:
-            _tell_once(episode, people, at)
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+    tell_once(
+        name=f"lag_episode:{episode.pk}",
+        untold=LagEpisode.objects.filter(pk=episode.pk, told_at=None),
+        people=settings.ALERT_EMAILS,
+        subject="Billing: aggregation lags",
+        text=_text,
+        at=at,
+    )
 
 
-def _tell_once(episode: LagEpisode, people: list[str], at: datetime) -> None:
-    untold = LagEpisode.objects.filter(pk=episode.pk, told_at=None)
-    if not untold.exists():
-        return
+def _text(episodes: Sequence[LagEpisode]) -> str:
+    (episode,) = episodes
     lag = plain(episode.worst_lag_seconds.quantize(Decimal(1)))
-    text = (
+    return (
         f"Usage stored since {episode.opened_at:%Y-%m-%d %H:%M} UTC is not counted: aggregation is"
         f" {lag} seconds behind. Balances, limits and invoices do not include it yet.\n"
         "Look at the worker first: is it running, and what does its log say?\n"
     )
-    try:
-        send_mail("Billing: aggregation lags", text, None, people)
-    except OSError as error:  # Refused, unreachable, timed out; smtplib's errors are OSErrors.
-        log.error("alert not sent", extra={"reason": str(error)})
-        return
-    untold.update(told_at=at)

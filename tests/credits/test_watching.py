@@ -164,6 +164,25 @@ def test_a_mail_that_fails_is_sent_by_the_next_look(
     assert len(mail.outbox) == 1
 
 
+def test_who_dies_while_sending_leaves_it_to_the_next_look(
+    priced: Shop, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*args: object) -> int:
+        raise KeyboardInterrupt
+
+    priced.use(input="3", model="next")
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailBackend, "send_messages", die)
+        with pytest.raises(KeyboardInterrupt):
+            work(priced.at, settings)
+    assert UnratedEpisode.objects.get().told_at is None
+
+    work(priced.at + MINUTE, settings)
+
+    assert UnratedEpisode.objects.get().told_at == priced.at + MINUTE
+    assert len(mail.outbox) == 1
+
+
 def test_somebody_puts_a_name_to_it_once(
     priced: Shop, product: User, support: User, settings: Any, at: datetime
 ) -> None:

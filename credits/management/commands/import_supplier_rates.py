@@ -1,7 +1,7 @@
 """Read a supplier price list into the table that the burn table compares rates with."""
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
-from billing_project.kernel.models import User
-from billing_project.kernel.users import worker_user
+from billing_project.kernel.management.reading import day, person
 from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import PriceList, UnreadablePrices, read_price_list
 
@@ -23,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--effective",
             metavar="YYYY-MM-DD",
-            type=_day,
+            type=day,
             help="from which day (UTC) the prices hold; default: today",
         )
         parser.add_argument("--currency", default="USD")
@@ -41,7 +40,7 @@ class Command(BaseCommand):
                 currency=options["currency"],
                 effective_at=options["effective"] or today,
                 source=options["source"] or path.name,
-                by=_person(options["by"]),
+                by=person(options["by"]),
                 at=at,
             )
         except BillingError as error:
@@ -60,16 +59,3 @@ def _read(path: Path) -> PriceList:
         raise CommandError(f"{path} cannot be read as text: {error}") from error
     except UnreadablePrices as error:
         raise CommandError(f"{path}: {error}") from error
-
-
-def _person(username: str | None) -> User:
-    if not username:
-        return worker_user()
-    user = User.objects.filter(username=username, is_active=True).first()
-    if user is None:
-        raise CommandError(f"nobody is called {username}")
-    return user
-
-
-def _day(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
+from billing_project.kernel.management.reading import person
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
-from billing_project.kernel.users import worker_user
 from metering.models import ArchivedMonth, MeterEvent
 from metering.services.archiving import (
     archivable_months,
@@ -86,16 +86,6 @@ class Command(BaseCommand):
 def month_of(text: str) -> date:
     """Read a month (2026-01) as its first day."""
     return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
-
-
-def person(username: str | None) -> User:
-    """Return who is named, or the worker."""
-    if not username:
-        return worker_user()
-    user = User.objects.filter(username=username, is_active=True).first()
-    if user is None:
-        raise CommandError(f"nobody is called {username}")
-    return user
 
 
 def progress() -> Progress:

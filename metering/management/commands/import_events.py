@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,8 +20,7 @@ from rich.progress import (
 
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
-from billing_project.kernel.models import User
-from billing_project.kernel.users import worker_user
+from billing_project.kernel.management.reading import day, person
 from metering.imports import FileFormat, format_named
 from metering.models import ImportRun, ImportState
 from metering.selectors.imports import has_lines, lines_file
@@ -40,7 +39,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--history",
             metavar="YYYY-MM-DD",
-            type=_day,
+            type=day,
             help="accept timestamps back to this day (UTC); needs --reason",
         )
         parser.add_argument("--reason", default="", help="kept in the audit trail")
@@ -85,7 +84,7 @@ class Command(BaseCommand):
             file=file,
             history_since=options["history"],
             reason=options["reason"],
-            by=_person(options["by"]),
+            by=person(options["by"]),
             at=clock.now(),
         )
         if run.record_count:
@@ -142,16 +141,3 @@ def _errors_path(options: dict[str, Any]) -> Path:
 def _write(run: ImportRun, path: Path) -> None:
     with path.open("wb") as out:
         out.writelines(lines_file(run, format_named(path.name) or FileFormat.JSONL))
-
-
-def _person(username: str | None) -> User:
-    if not username:
-        return worker_user()
-    user = User.objects.filter(username=username, is_active=True).first()
-    if user is None:
-        raise CommandError(f"nobody is called {username}")
-    return user
-
-
-def _day(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)

@@ -7,7 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
-from metering.management.commands.archive_events import month_of, person, progress
+from billing_project.kernel.management.reading import person
+from metering.management.commands.archive_events import month_of, progress
 from metering.services.archiving import restore_month
 
 

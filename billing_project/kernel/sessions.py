@@ -1,0 +1,36 @@
+"""What a connection holds for a while: a name that nobody else holds, or one state to read on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from django.db import Error, connection, transaction
+
+
+@contextmanager
+def held(name: str) -> Iterator[bool]:
+    """Hold a name as long as the block lasts, or the connection; yield whether it was free.
+
+    It spares double work and no more: what must not be done twice is guarded by rows.
+    """
+    key = [name]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
+        is_ours: bool = cursor.fetchone()[0]
+    try:
+        yield is_ours
+    finally:
+        if is_ours and connection.connection is not None:
+            with suppress(Error), connection.cursor() as cursor:  # Gone, so is the lock.
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+
+
+@contextmanager
+def one_state() -> Iterator[None]:
+    """Read from one snapshot and refuse writes, unless a transaction is open already."""
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
