@@ -7,7 +7,7 @@ import credits.api
 import invoicing.api
 import metering.api
 import revrec.api
-from billing_project.api import health, schema
+from billing_project.api import balance, health, schema
 from billing_project.api.explanations import EventExplanationsView
 from billing_project.api.near_duplicates import NearDuplicatesView
 from billing_project.api.policies import PoliciesView
@@ -15,6 +15,7 @@ from billing_project.api.trace import EventView, TraceView
 
 v1 = [
     *metering.api.urlpatterns,
+    *balance.urlpatterns,
     *credits.api.urlpatterns,
     *invoicing.api.urlpatterns,
     *revrec.api.urlpatterns,

@@ -1,4 +1,4 @@
-"""Balances and credit grants over REST."""
+"""Credit grants over REST."""
 
 from typing import Any, ClassVar, cast
 
@@ -6,17 +6,14 @@ from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
 from billing_project.kernel.canonical import sha256_hex
 from billing_project.kernel.errors import NotFound
-from billing_project.kernel.keys import known_api_key
 from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.money import Money
-from billing_project.kernel.rest.auth import ApiKeyAuthentication
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
     IntegerField,
@@ -27,47 +24,12 @@ from billing_project.kernel.rest.fields import (
 from billing_project.kernel.rest.views import ApiView
 from credits.api.ledger import find_grant
 from credits.models import CreditGrant, GrantCategory, PricingUnit
-from credits.selectors import UnitBalance, balance_now, rating_state
 from credits.services.grants import LONGEST_NAME, MAX_PRIORITY, issue_grant
 from metering.models import Customer, Workspace
 from metering.selectors.customers import customer_named
 
 # Included credits come with a subscription; nobody gives them by hand.
 GIVEN_BY_API = [GrantCategory.PAID, GrantCategory.PROMOTIONAL, GrantCategory.GOODWILL]
-
-
-class ExpiringSerializer(serializers.Serializer[Any]):
-    """Credits that lapse within thirty days."""
-
-    grant = serializers.CharField(source="grant_id")
-    credits = QuantityField()
-    expires_at = UtcDateTimeField()
-
-
-class UnitBalanceSerializer(serializers.Serializer[UnitBalance]):
-    """Credits of one pricing unit."""
-
-    unit = serializers.CharField(source="pricing_unit")
-    ledger = QuantityField()
-    held = QuantityField()
-    available = QuantityField()
-    expiring = ExpiringSerializer(many=True)
-
-
-class BalanceSerializer(serializers.Serializer[Any]):
-    """What a customer has, and which usage is taken into account."""
-
-    customer = serializers.CharField()
-    workspace = serializers.CharField(allow_null=True)
-    balances = UnitBalanceSerializer(many=True)
-    as_of = UtcDateTimeField()
-    lag_seconds = QuantityField()
-
-
-class BalanceQuery(serializers.Serializer[Any]):
-    """Whose credits."""
-
-    workspace = ExternalIdField(required=False)
 
 
 class ScopeSerializer(serializers.Serializer[Any]):
@@ -144,32 +106,6 @@ class GrantQuery(serializers.Serializer[Any]):
     """Whose grants."""
 
     customer = ExternalIdField(required=False)
-
-
-class BalanceView(ApiView):
-    """A customer's credits now."""
-
-    scopes: ClassVar[dict[str, str]] = {"GET": "usage:read"}
-
-    def get_authenticators(self) -> list[BaseAuthentication]:
-        """Balances are asked for often: what is known of a key is not read again."""
-        return [ApiKeyAuthentication(known_api_key)]
-
-    @extend_schema(parameters=[BalanceQuery], responses=BalanceSerializer)
-    def get(self, request: Request, external_id: str) -> Response:
-        """Say what is left; the ledger's past is not read."""
-        customer = customer_named(external_id)
-        named = self.valid_query(BalanceQuery).get("workspace")
-        workspace = _workspace(customer, named, "workspace")
-        as_of, lag_seconds = rating_state(clock.now())
-        found = {
-            "customer": customer.external_id,
-            "workspace": workspace and workspace.external_id,
-            "balances": balance_now(customer, clock.now(), workspace),  # Later than its claim.
-            "as_of": as_of,
-            "lag_seconds": lag_seconds,
-        }
-        return Response(BalanceSerializer(found).data)
 
 
 class CreditGrantsView(ApiView):
@@ -255,7 +191,6 @@ def _source_key(request: Request) -> str:
 
 
 urlpatterns = [
-    path("customers/<path:external_id>/balance", BalanceView.as_view()),
     path("credit_grants", CreditGrantsView.as_view()),
     path("credit_grants/<int:grant_id>", CreditGrantView.as_view()),
 ]

@@ -63,17 +63,22 @@ class _Left:
 
 
 def balance(
-    customer: Customer, at: datetime, workspace: Workspace | None = None
+    customer: Customer,
+    at: datetime,
+    workspace: Workspace | None = None,
+    known_at: datetime | None = None,
 ) -> list[UnitBalance]:
-    """Return what a customer had at an instant, as it was known then.
+    """Return what a customer had at an instant, folded from the ledger.
 
     Args:
+        at: What takes effect later does not count.
         workspace: Leaves out grants that are for other workspaces.
+        known_at: What was recorded later does not count; None: as it was known `at` that instant.
 
     Returns:
         One balance for each pricing unit that the customer ever had credits of, by code.
     """
-    sums = _credits_by_grant(customer, at)
+    sums = _credits_by_grant(customer, at, at if known_at is None else known_at)
     grants = CreditGrant.objects.filter(pk__in=sums).order_by("expires_at", "pk")
     if workspace is not None:
         grants = grants.filter(Q(workspace=None) | Q(workspace=workspace))
@@ -113,9 +118,9 @@ def ledger_history(
     return rows.order_by("-pk")
 
 
-def _credits_by_grant(customer: Customer, at: datetime) -> dict[int, Decimal]:
+def _credits_by_grant(customer: Customer, at: datetime, known_at: datetime) -> dict[int, Decimal]:
     rows = LedgerTransaction.objects.filter(
-        customer=customer, effective_at__lte=at, recorded_at__lte=at
+        customer=customer, effective_at__lte=at, recorded_at__lte=known_at
     )
     return dict(rows.order_by().values_list("grant_id").annotate(total=Sum("credits")))
 

@@ -1,5 +1,7 @@
 """Issued claims and what reduces them."""
 
+from datetime import datetime
+
 from django.db.models import QuerySet
 
 from billing_project.kernel.errors import NotFound
@@ -71,9 +73,15 @@ def grants_of_line(line: InvoiceLine) -> QuerySet[CreditGrant]:
     return CreditGrant.objects.filter(source_key=f"invoice_line:{line.pk}:pack")
 
 
-def pack_steps(line: InvoiceLine) -> list[PackLeft]:
-    """List what a pack's line sold, as it was and after each note on it."""
+def pack_steps(line: InvoiceLine, until: datetime | None = None) -> list[PackLeft]:
+    """List what a pack's line sold, as it was and after each note on it.
+
+    Args:
+        until: Notes issued later are left out.
+    """
     notes = CreditNoteLine.objects.filter(invoice_line=line).order_by("credit_note__sequence")
+    if until is not None:
+        notes = notes.filter(credit_note__issued_at__lte=until)
     rows = notes.values_list("amount_minor", "credit_note__reason")
     return pack_left(
         PackLeft(line.quantity, line.amount_minor),

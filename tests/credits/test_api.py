@@ -1,4 +1,4 @@
-"""Balances, grants and the ledger over HTTP."""
+"""Grants and the ledger over HTTP."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +8,7 @@ from django.test import Client
 
 from billing_project.kernel.keys import create_api_key
 from credits.models import CreditGrant, LedgerTransaction
-from tests.credits.builders import NOVEMBER, Shop
+from tests.credits.builders import Shop
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -40,49 +40,9 @@ def _body(**changes: object) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_a_balance_names_its_instant_and_lag(api: Client, shop: Shop) -> None:
-    grant = shop.grant("10.50", expires_at=NOVEMBER.end)
-
-    answer = api.get("/v1/customers/acme/balance")
-
-    assert answer.status_code == 200
-    assert answer.json() == {
-        "customer": "acme",
-        "workspace": None,
-        "balances": [
-            {
-                "unit": "credit",
-                "ledger": "10.5",
-                "held": "0",
-                "available": "10.5",
-                "expiring": [
-                    {
-                        "grant": str(grant.pk),
-                        "credits": "10.5",
-                        "expires_at": "2026-12-01T00:00:00Z",
-                    }
-                ],
-            }
-        ],
-        "as_of": "2026-11-20T12:00:00Z",
-        "lag_seconds": "0",
-    }
-
-
-def test_a_balance_of_a_workspace_leaves_out_the_others(api: Client, shop: Shop) -> None:
-    shop.grant("10", workspace=shop.workspace("prod"))
-    shop.workspace("test")
-
-    answer = api.get("/v1/customers/acme/balance?workspace=test").json()
-
-    assert (answer["workspace"], answer["balances"]) == ("test", [])
-
-
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        ("customers/nobody/balance", "unknown_customer"),
-        ("customers/acme/balance?workspace=nowhere", "unknown_workspace"),
         ("ledger_transactions?grant=7", "not_found"),
         ("credit_grants?customer=nobody", "unknown_customer"),
     ],

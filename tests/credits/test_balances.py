@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
@@ -72,6 +73,10 @@ def test_it_is_the_fold_whatever_happened(steps: list[tuple[object, ...]], shop:
     for at in (shop.at + look for look in _LOOKS):
         for place in places:
             assert balance_now(shop.customer, at, place) == balance(shop.customer, at, place)
+    in_the_end = balance(shop.customer, shop.at + 3_653 * DAY)
+    guarded = CreditGrant.objects.aggregate(Sum("remaining", default=0))["remaining__sum"]
+    assert sum(unit.ledger for unit in in_the_end) == guarded
+    assert in_the_end == balance(shop.customer, shop.at + 3_653 * DAY, known_at=shop.at)
 
 
 def _live(shop: Shop, events: list[str], step: str, how: list[object]) -> None:

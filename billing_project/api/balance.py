@@ -1,0 +1,167 @@
+"""A customer's credits over HTTP: now, or as they were at an instant, or were known to be."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.errors import Invalid, NotFound
+from billing_project.kernel.keys import known_api_key
+from billing_project.kernel.rest.auth import ApiKeyAuthentication
+from billing_project.kernel.rest.fields import (
+    ExternalIdField,
+    MoneyField,
+    QuantityField,
+    UtcDateTimeField,
+)
+from billing_project.kernel.rest.views import ApiView
+from credits.selectors import UnitBalance, balance, balance_now, rating_state
+from invoicing.selectors.packs import PendingPack, pending_packs
+from metering.models import Customer, Workspace
+from metering.selectors.customers import customer_named
+
+_ZERO = Decimal(0)
+
+
+class ExpiringSerializer(serializers.Serializer[Any]):
+    """Credits that lapse within thirty days of the instant."""
+
+    grant = serializers.CharField(source="grant_id")
+    credits = QuantityField()
+    expires_at = UtcDateTimeField()
+
+
+class PendingSerializer(serializers.Serializer[PendingPack]):
+    """Credits that were bought and are granted once their invoice is paid."""
+
+    invoice = serializers.CharField()
+    line = serializers.IntegerField()
+    credits = QuantityField()
+    price = MoneyField()
+
+
+class UnitBalanceSerializer(serializers.Serializer[Any]):
+    """Credits of one pricing unit; what is `pending` is in none of the sums."""
+
+    unit = serializers.CharField(source="pricing_unit")
+    ledger = QuantityField()
+    held = QuantityField()
+    available = QuantityField()
+    expiring = ExpiringSerializer(many=True)
+    pending = PendingSerializer(many=True)
+
+
+class BalanceSerializer(serializers.Serializer[Any]):
+    """What a customer has, and what is taken into account."""
+
+    customer = serializers.CharField()
+    workspace = serializers.CharField(allow_null=True)
+    balances = UnitBalanceSerializer(many=True)
+    as_of = UtcDateTimeField(
+        help_text="The instant asked for; without one, until when stored usage is counted."
+    )
+    known_at = UtcDateTimeField(help_text="What was recorded until then counts.")
+    lag_seconds = QuantityField(help_text="How far rating is behind now.")
+
+
+class BalanceQuery(serializers.Serializer[Any]):
+    """Whose credits, and at which instant of the past."""
+
+    workspace = ExternalIdField(
+        required=False, help_text="Leaves out grants that are for other workspaces."
+    )
+    as_of = UtcDateTimeField(
+        required=False,
+        help_text="What takes effect later does not count. Default: `known_at`, or else now.",
+    )
+    known_at = UtcDateTimeField(
+        required=False, help_text="What was recorded later does not count. Default: now."
+    )
+
+
+class BalanceView(ApiView):
+    """A customer's credits, now or at any instant of the past."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "usage:read"}
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Balances are asked for often: what is known of a key is not read again."""
+        return [ApiKeyAuthentication(known_api_key)]
+
+    @extend_schema(parameters=[BalanceQuery], responses=BalanceSerializer)
+    def get(self, request: Request, external_id: str) -> Response:
+        """Say what is left; the past is folded from the ledger.
+
+        A late report changes what a past balance was, but never what it was known to be: ask with
+        `known_at` for what was answered then. An instant in the future is refused.
+        """
+        query = self.valid_query(BalanceQuery)
+        customer = customer_named(external_id)
+        workspace = _workspace(customer, query.get("workspace"))
+        fresh = rating_state(clock.now())
+        at = clock.now()  # Later than its claim.
+        known_at = _past(query, "known_at", at)
+        as_of = _past(query, "as_of", at) or known_at
+        if as_of is None:
+            units = balance_now(customer, at, workspace)
+        else:
+            units = balance(customer, as_of, workspace, known_at or at)
+        found = {
+            "customer": customer.external_id,
+            "workspace": workspace and workspace.external_id,
+            "balances": _with_pending(units, pending_packs(customer, as_of or at, known_at)),
+            "as_of": as_of or fresh.as_of,
+            "known_at": known_at or at,
+            "lag_seconds": fresh.lag_seconds,
+        }
+        return Response(BalanceSerializer(found).data)
+
+
+def _past(query: dict[str, Any], name: str, now: datetime) -> datetime | None:
+    """Return the instant that was asked for, if it is none of the future."""
+    asked: datetime | None = query.get(name)
+    if asked is not None and asked > now:
+        raise Invalid(f"{name} is in the future: no balance is known for it", field=name)
+    return asked
+
+
+def _with_pending(
+    units: Iterable[UnitBalance], packs: Iterable[PendingPack]
+) -> list[dict[str, Any]]:
+    """Put packs beside the balances of their units; a unit may have nothing but packs."""
+    waiting: dict[str, list[PendingPack]] = {}
+    for pack in packs:
+        waiting.setdefault(pack.pricing_unit, []).append(pack)
+    known = {unit.pricing_unit: unit for unit in units}
+    return [
+        {**vars(known.get(code) or _nothing(code)), "pending": waiting.get(code, [])}
+        for code in sorted({*known, *waiting})
+    ]
+
+
+def _nothing(code: str) -> UnitBalance:
+    return UnitBalance(code, _ZERO, _ZERO, _ZERO, ())
+
+
+def _workspace(customer: Customer, external_id: str | None) -> Workspace | None:
+    if external_id is None:
+        return None
+    workspace = Workspace.objects.filter(customer=customer, external_id=external_id).first()
+    if workspace is None:
+        raise NotFound(
+            f"{customer} has no workspace {external_id}",
+            code="unknown_workspace",
+            field="workspace",
+        )
+    return workspace
+
+
+urlpatterns = [path("customers/<path:external_id>/balance", BalanceView.as_view())]
