@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
+from operator import attrgetter
 
 from credits.costing import cost_of
 from credits.drawdown import Drawdown, GrantState, Part, Use, cover_overage, draw_down, give_back
@@ -126,6 +127,7 @@ class Replay:
         self._taken: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
         self._endings: dict[int, EntryFact] = {}
         self._clawed: dict[int, datetime] = {}
+        self._voids: dict[int, EntryFact] = {}  # By grant, those that stand.
         self._splits: dict[int, Ending] = {}
         self._so_far: dict[tuple[int, int, int | None], RatedSoFar] = {}
         self._histories: dict[int, PeriodHistory] = defaultdict(PeriodHistory)
@@ -155,6 +157,10 @@ class Replay:
             self._taken[entry.grant_id] -= amount
         if entry.kind != "granted":
             self._endings[entry.grant_id] = entry
+        if entry.kind == "voided":
+            self._voids[entry.grant_id] = entry
+        elif entry.kind == "reinstated":
+            self._voids.pop(entry.grant_id, None)
 
     def _claw_back(self, fact: ClawBackFact) -> Iterator[Difference]:
         """Remember that a price went back; entries of what was unused come next."""
@@ -235,7 +241,17 @@ class Replay:
         """Yield grants with what may be burned: usage from before an end burns what lapsed, too."""
         for pk, grant in self._facts.items():
             if grant.unit_id == unit_id:
-                yield replace(grant.state, remaining=self._left[pk] + self._lapsed[pk])
+                lapsed = (
+                    self._lapsed[pk] if self._lapsed[pk] and not self._is_taken(grant) else _ZERO
+                )
+                yield replace(grant.state, remaining=self._left[pk] + lapsed)
+
+    def _late(self, pk: int, grant: GrantFact) -> Decimal:
+        """Return what time took that late usage may burn: nothing of what was taken back since."""
+        lapsed = self._lapsed[pk]
+        if lapsed and (grant.root_id in self._clawed or self._voids_of(grant)):
+            return _ZERO
+        return lapsed
 
     def _draw(self, fact: RatedFact, part: Part) -> Iterator[Difference]:
         """Burn credits of a grant; those that had lapsed come back first."""
@@ -251,7 +267,10 @@ class Replay:
         name = f"ended again of grant {part.grant_id}"
         ended = fact.entries_of("voided", part.grant_id)
         moved = fact.entries_of("rolled_over", part.grant_id)
-        void_at = self._void_at(grant, ending)
+        expires_at = grant.state.expires_at
+        is_over = expires_at is not None and expires_at <= fact.rated_at
+        is_ended = is_over or (ending is not None and ending.kind != "reinstated")
+        void_at = self._void_at(grant, ending, is_ended=is_ended)
         if void_at is not None:
             self._left[part.grant_id] -= part.credits
             self._taken[part.grant_id] += part.credits
@@ -260,9 +279,7 @@ class Replay:
                 *_compare(fact.key, name, _sum(ended), -part.credits),
                 *chain.from_iterable(dates),
             ]
-        expires_at = grant.state.expires_at
-        is_over = expires_at is not None and expires_at <= fact.rated_at
-        if not is_over and (ending is None or ending.kind == "reinstated"):
+        if not is_ended:
             return replace(grant.state, remaining=part.credits), [
                 *_compare(fact.key, name, _sum([*ended, *moved]), _ZERO)
             ]
@@ -278,12 +295,21 @@ class Replay:
         self._left[linked.state.id] += part.credits
         return replace(linked.state, remaining=part.credits), differences
 
-    def _void_at(self, grant: GrantFact, ending: EntryFact | None) -> datetime | None:
+    def _void_at(
+        self, grant: GrantFact, ending: EntryFact | None, *, is_ended: bool
+    ) -> datetime | None:
         """Return since when credits of a grant are void: a person, or its price went back."""
         if ending is not None and ending.kind == "voided":
             return ending.effective_at
-        clawed_at = self._clawed.get(grant.root_id)
-        return max(clawed_at, grant.state.effective_at) if clawed_at else None
+        void_at = self._clawed.get(grant.root_id)
+        if void_at is None and is_ended and (voids := self._voids_of(grant)):
+            void_at = max(voids, key=attrgetter("position")).effective_at
+        return max(void_at, grant.state.effective_at) if void_at else None
+
+    def _voids_of(self, grant: GrantFact) -> list[EntryFact]:
+        """Return the voids that stand of the grants that its credits are, or were, in."""
+        voids = self._voids.items()
+        return [void for pk, void in voids if self._facts[pk].root_id == grant.root_id]
 
     def _linked(self, fact: RatedFact) -> Iterator[GrantFact]:
         for entry in fact.entries:

@@ -9,8 +9,10 @@ from django.db.models import Q, Sum
 from credits.models import LedgerKind, LedgerTransaction
 
 DUE, LATE_USAGE, ROLLED_OVER = "due", "late_usage", "rolled_over"
+RETURNED_AFTER_END = "returned_after_end"
+OF_USAGE = (LATE_USAGE, RETURNED_AFTER_END)  # What follows from usage; nobody decided it.
 # Time took these, not a person: a grant that somebody ended keeps nothing for late usage.
-_BY_TIME = (DUE, "returned_after_end")
+_BY_TIME = (DUE, RETURNED_AFTER_END)
 
 
 def lapsed_credits(customer_ids: Collection[int], since: datetime) -> dict[int, Decimal]:

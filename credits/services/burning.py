@@ -23,7 +23,6 @@ from credits.drawdown import (
 from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
 from credits.models import (
     BillingPeriod,
-    ClawBack,
     CreditGrant,
     CreditPolicy,
     LedgerKind,
@@ -31,7 +30,8 @@ from credits.models import (
     RatedUsage,
 )
 from credits.selectors.facts import Rulebook, history_of
-from credits.selectors.lapsed import LATE_USAGE
+from credits.selectors.lapsed import LATE_USAGE, OF_USAGE, RETURNED_AFTER_END
+from credits.selectors.taken import clawed_at, voided_at
 from credits.services.entries import (
     cost_of_credits,
     life_after_return,
@@ -122,39 +122,43 @@ class Burner:
     def _return(self, bill: Bill, part: Part) -> GrantState | None:
         """Give credits back: to their grant, or to a linked one if time or a person ended it.
 
-        A voided grant keeps none of them, nor does one whose price went back.
+        A voided grant keeps none of them, nor does one whose price went back. Nor do they go to a
+        linked grant where the void of another one of the chain stands.
         """
         self._enter_burn(bill, LedgerKind.RETURNED, part.grant_id, part.credits)
         grant = self._wallet.grant(part.grant_id)
         ending = self._ending(part.grant_id)
-        void_at = self._void_at(grant, ending)
+        is_over = grant.expires_at is not None and grant.expires_at <= self._at
+        is_ended = is_over or (ending is not None and ending.kind != LedgerKind.REINSTATED)
+        void_at = self._void_at(grant, ending, is_ended=is_ended)
         if void_at is not None:
             self._end_again(bill, part, LedgerKind.VOIDED, void_at)
             return None
-        is_over = grant.expires_at is not None and grant.expires_at <= self._at
-        if is_over or (ending is not None and ending.kind != LedgerKind.REINSTATED):
-            return self._link(bill, part, grant)
-        return self._wallet.put_back(part)
+        return self._link(bill, part, grant) if is_ended else self._wallet.put_back(part)
 
     def _ending(self, grant_id: int) -> LedgerTransaction | None:
         """Find what a person or time did last to a grant as a whole."""
         endings = LedgerTransaction.objects.filter(grant_id=grant_id, kind__in=_ENDINGS)
-        return endings.exclude(reason_code=LATE_USAGE).order_by("-position").first()
+        return endings.exclude(reason_code__in=OF_USAGE).order_by("-position").first()
 
-    def _void_at(self, grant: CreditGrant, ending: LedgerTransaction | None) -> datetime | None:
-        """Return since when credits of a grant are void; None where they are not."""
+    def _void_at(
+        self, grant: CreditGrant, ending: LedgerTransaction | None, *, is_ended: bool
+    ) -> datetime | None:
+        """Return since when credits that come back to a grant are void; None where they are not."""
         if ending is not None and ending.kind == LedgerKind.VOIDED:
             return ending.effective_at
-        sold = grant.root or grant
-        clawed = ClawBack.objects.filter(purchase_key=sold.source_key, follows=None).first()
-        return max(clawed.recorded_at, grant.effective_at) if clawed else None
+        root = grant.root or grant
+        void_at = clawed_at(root)
+        if void_at is None and is_ended:
+            void_at = voided_at([root.pk]).get(root.pk)
+        return max(void_at, grant.effective_at) if void_at else None
 
     def _end_again(
         self, bill: Bill, part: Part, kind: LedgerKind, effective_at: datetime
     ) -> LedgerTransaction:
         source_key = f"{bill.row.source_key}:grant:{part.grant_id}:ended"
         entry = self._entry(kind, part.grant_id, -part.credits, source_key)
-        entry.reason_code, entry.effective_at = "returned_after_end", effective_at
+        entry.reason_code, entry.effective_at = RETURNED_AFTER_END, effective_at
         self._pages.entries.append(entry)
         return entry
 
@@ -166,7 +170,7 @@ class Burner:
             part.credits,
             effective_at=at,
             expires_at=life_after_return(grant, at),
-            reason_code="returned_after_end",
+            reason_code=RETURNED_AFTER_END,
             source_key=f"{bill.row.source_key}:grant:{grant.pk}:returned",
             by=self._by,
             at=at,

@@ -24,7 +24,7 @@ from credits.models import (
     RecurringGrant,
 )
 from credits.rollover import end_of
-from credits.selectors.lapsed import DUE, LATE_USAGE, ROLLED_OVER
+from credits.selectors.lapsed import DUE, OF_USAGE, ROLLED_OVER
 from credits.services.entries import enter, linked_grant
 from metering.models import Customer, Meter, Workspace
 from metering.services.customers import lock_customer
@@ -33,7 +33,7 @@ MAX_PRIORITY = 100
 FARTHEST = timedelta(days=3_653)  # Ten years: a slip of the pen is farther.
 LONGEST_NAME = 100
 # What the system writes itself, so that nobody's words are taken for it.
-RESERVED_REASONS = frozenset({DUE, LATE_USAGE, ROLLED_OVER, "returned_after_end"})
+RESERVED_REASONS = frozenset({DUE, ROLLED_OVER, *OF_USAGE})
 _ACTIONS = {
     LedgerKind.VOIDED: "void_grant",
     LedgerKind.EXPIRED: "expire_grant",

@@ -11,6 +11,7 @@ from credits.drawdown import Drawdown, GrantState, Part, Use, draw_down, spend
 from credits.models import CreditGrant
 from credits.selectors.lapsed import lapsed_credits
 from credits.selectors.states import state_of_grant
+from credits.selectors.taken import taken_back
 
 _ZERO = Decimal(0)
 
@@ -19,7 +20,8 @@ class Wallet:
     """A customer's grants: which can be burned, and what each was sold for.
 
     Credits that time took may be burned by usage from before the end: how late it is rated, and
-    whether the expiry was entered by then, changes nothing.
+    whether the expiry was entered by then, changes nothing. What was taken back
+    since is not for it.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Wallet:
 def wallets_of(customer_ids: Collection[int], since: datetime) -> dict[int, Wallet]:
     """Read the grants of customers that usage since an instant may burn."""
     lapsed = lapsed_credits(customer_ids, since)
+    for grant_id in taken_back(lapsed):
+        del lapsed[grant_id]
     burnable = CreditGrant.objects.filter(
         Q(remaining__gt=0) | Q(pk__in=lapsed), customer_id__in=customer_ids
     )

@@ -220,6 +220,7 @@ class Life:
         self.ledger: list[Entry] = []
         self.rated: list[Rated] = []
         self.clawed: dict[int, datetime] = {}  # Purchases whose price went back, and since when.
+        self.voids: dict[int, datetime] = {}  # Grants that are void, the newest void last.
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
 
     # What happens.
@@ -235,6 +236,9 @@ class Life:
             return False
         effective_at = max(at, grant.effective_at)
         grant.ended = (kind, effective_at)
+        if kind == "voided":
+            self.voids.pop(grant.number, None)
+            self.voids[grant.number] = effective_at
         self._enter(grant, kind, -grant.left, effective_at)
         return True
 
@@ -244,6 +248,7 @@ class Life:
         if is_over or grant.root.number in self.clawed or not grant.taken:
             return False
         grant.ended = None
+        self.voids.pop(grant.number, None)
         self._enter(grant, "reinstated", grant.taken, max(self.now, grant.effective_at))
         grant.taken = ZERO
         return True
@@ -336,7 +341,7 @@ class Life:
     ) -> None:
         left, entries = charge, []
         for grant in self._in_order(window, span, order):
-            part = min(left, grant.left + grant.lapsed)
+            part = min(left, grant.left + self._lapsed(grant))
             if part:
                 entries.append((grant, part))
                 left -= part
@@ -394,6 +399,9 @@ class Life:
             return None
         if grant.ended is None and self.now < (grant.expires_at or FOREVER):
             return grant
+        if voids := self._voids_of(grant):
+            self._enter(grant, "voided", -part, max(voids[-1], grant.effective_at))
+            return None
         grant.ended = ("rolled_over", max(self.now, grant.effective_at))
         self._enter(grant, "rolled_over", -part, grant.ended[1])
         start = max(self.now, grant.created_at)
@@ -406,6 +414,15 @@ class Life:
         )  # fmt: skip
         self.give(linked)
         return linked
+
+    def _voids_of(self, grant: Grant) -> list[datetime]:
+        """List since when grants of the same purchase or gift are void, the newest last."""
+        return [at for number, at in self.voids.items() if self.grants[number].root is grant.root]
+
+    def _lapsed(self, grant: Grant) -> Fraction:
+        """Return what time took that usage may still burn: nothing of what was taken back."""
+        is_taken = grant.root.number in self.clawed or self._voids_of(grant)
+        return ZERO if is_taken else grant.lapsed
 
     def _cover(self, span: Span, order: Order, freed: dict[int, Fraction]) -> None:
         """Let freed credits pay for the newest overage that their grant serves."""

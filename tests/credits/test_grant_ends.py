@@ -11,7 +11,7 @@ from billing_project.kernel.models import AuditEntry
 from credits import checks, grants_checks
 from credits.models import CreditGrant, GrantTerms, LedgerTransaction
 from credits.selectors import balance, overage_of_period
-from credits.selectors.used import used_stays
+from credits.selectors.used import is_taken_back, used_stays
 from credits.selectors.why import why_this_grant
 from credits.services.clawing import claw_back
 from credits.services.grants import expire_due_grants, expire_grant, void_grant
@@ -29,6 +29,14 @@ HOUR = timedelta(hours=1)
 
 def _expire(shop: Shop) -> int:
     return expire_due_grants(by=shop.maker, at=shop.at)
+
+
+def _cancel(shop: Shop, identifier: str) -> None:
+    """Cancel an event and rate what it was."""
+    cancel_event(
+        customer=shop.customer, identifier=identifier, reason="test", by=shop.maker, at=shop.at
+    )
+    shop.rate()
 
 
 def _sound() -> None:
@@ -373,3 +381,60 @@ def test_what_came_back_before_a_claw_back_at_the_same_time_is_taken_by_it(shop:
 
     assert figures(row.credits, row.used) == "10 0"
     assert replay_credits(shop.customer.pk).differences == ()
+
+
+def test_a_void_of_a_linked_grant_holds_for_what_comes_back_to_its_origin(shop: Shop) -> None:
+    pack = shop.grant("100", expires_at=END, category="paid", price_minor=900)
+    events = [shop.use(END - HOUR, input="60"), shop.use(END - 2 * HOUR, input="20")]
+    shop.rate()
+    _expire(shop)
+    _cancel(shop, events[0])
+    linked = CreditGrant.objects.get(origin=pack)
+    void_grant(grant=linked, reason_code="refunded", by=shop.maker, at=shop.at)
+    _cancel(shop, events[1])
+
+    assert _kinds(pack)[-2:] == [("returned", "10"), ("voided", "-10")]
+    assert not CreditGrant.objects.filter(remaining__gt=0).exists()
+    assert is_taken_back(CreditGrant.objects.get(pk=pack.pk))
+    assert replay_credits(shop.customer.pk).differences == ()
+    _sound()
+
+
+def test_once_a_linked_grant_is_reinstated_its_chain_takes_credits_back_again(shop: Shop) -> None:
+    gift = shop.grant("100", expires_at=END)
+    events = [shop.use(END - hours * HOUR, input="20") for hours in (1, 2, 3)]
+    shop.rate()
+    _expire(shop)
+    _cancel(shop, events[0])
+    linked = CreditGrant.objects.get(origin=gift)
+    void_grant(grant=linked, reason_code="mistake", by=shop.maker, at=shop.at)
+    _cancel(shop, events[1])
+    reinstate_grant(grant=linked, reason_code="undo", by=shop.maker, at=shop.at)
+    _cancel(shop, events[2])
+
+    assert _kinds(gift)[-4:] == [
+        ("returned", "10"), ("voided", "-10"), ("returned", "10"), ("rolled_over", "-10"),
+    ]  # fmt: skip
+    assert replay_credits(shop.customer.pk).differences == ()
+    _sound()
+
+
+@pytest.mark.parametrize("how", ["claw back", "void"])
+def test_late_usage_burns_nothing_of_what_was_taken_back(shop: Shop, how: str) -> None:
+    pack = shop.grant("100", expires_at=END, category="paid", price_minor=900)
+    event = shop.use(END - HOUR, input="60")
+    shop.rate()
+    _expire(shop)
+    _cancel(shop, event)
+    linked = CreditGrant.objects.get(origin=pack)
+    if how == "void":
+        void_grant(grant=linked, reason_code="refunded", by=shop.maker, at=shop.at)
+    else:
+        claw_back(grant=pack, reason="refund", reference="re_1", by=shop.maker, at=shop.at)
+    shop.use(END - 2 * HOUR, input="50")
+    shop.rate()
+
+    assert overage_of_period(shop.period()) == 25
+    assert _kinds(pack)[-1] == ("rolled_over", "-30")
+    assert replay_credits(shop.customer.pk).differences == ()
+    _sound()
