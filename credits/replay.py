@@ -241,10 +241,7 @@ class Replay:
         """Yield grants with what may be burned: usage from before an end burns what lapsed, too."""
         for pk, grant in self._facts.items():
             if grant.unit_id == unit_id:
-                lapsed = (
-                    self._lapsed[pk] if self._lapsed[pk] and not self._is_taken(grant) else _ZERO
-                )
-                yield replace(grant.state, remaining=self._left[pk] + lapsed)
+                yield replace(grant.state, remaining=self._left[pk] + self._late(pk, grant))
 
     def _late(self, pk: int, grant: GrantFact) -> Decimal:
         """Return what time took that late usage may burn: nothing of what was taken back since."""

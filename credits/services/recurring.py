@@ -26,6 +26,7 @@ from credits.models import (
 from credits.recurrence import due_periods
 from credits.services.terms import issue_under_terms
 from metering.models import Customer, Workspace
+from metering.selectors.customers import closed_times
 from metering.services.customers import lock_customer
 
 
@@ -110,7 +111,8 @@ def give_recurring_grants(*, by: User, at: datetime) -> int:
     """Give every period of every rule that has begun and has no grant; return how many.
 
     Run twice at once, or after days of standstill, each period is given once, with the life that
-    it would have had. Nothing is given to a closed customer.
+    it would have had. Nothing is given to a closed customer, nor once reopened for the periods that
+    began meanwhile.
     """
     rules = RecurringGrant.objects.filter(start_at__lte=at, customer__closed_at=None)
     return each_apart(rules.order_by("pk"), partial(_give, by=by, at=at), step="recurring_grants")
@@ -122,8 +124,9 @@ def _give(rule: RecurringGrant, by: User, at: datetime) -> int:
     rule = RecurringGrant.objects.select_related("terms", "pricing_unit", "workspace").get(
         pk=rule.pk
     )
-    given = set(CreditGrant.objects.filter(rule=rule).values_list("rule_period_at", flat=True))
-    waiting = [period for period in periods_of(rule, at) if period.start not in given]
+    if customer.closed_at is not None:
+        return 0
+    waiting = _waiting(rule, at)
     for period in waiting:
         issue_under_terms(
             terms=rule.terms,
@@ -140,6 +143,20 @@ def _give(rule: RecurringGrant, by: User, at: datetime) -> int:
             rule_period_at=period.start,
         )
     return len(waiting)
+
+
+def _waiting(rule: RecurringGrant, at: datetime) -> list[Period]:
+    """List the periods that have begun and have no grant, but for those that began while closed."""
+    given = set(CreditGrant.objects.filter(rule=rule).values_list("rule_period_at", flat=True))
+    closed = closed_times(rule.customer_id)
+    return [
+        period
+        for period in periods_of(rule, at)
+        if period.start not in given
+        and not any(
+            start <= period.start and (not end or period.start < end) for start, end in closed
+        )
+    ]
 
 
 def periods_of(rule: RecurringGrant, at: datetime) -> list[Period]:

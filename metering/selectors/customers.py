@@ -1,10 +1,12 @@
 """Who an external id names."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.db import connection
 
 from billing_project.kernel.errors import NotFound
+from billing_project.kernel.models import AuditEntry
 from metering.models import Customer
 
 _IDS = """
@@ -36,3 +38,20 @@ def customer_named(external_id: str) -> Customer:
     for customer in Customer.objects.raw(_NAMED, {"name": external_id}):
         return customer
     raise NotFound(f"no customer is called {external_id}", code="unknown_customer")
+
+
+def closed_times(customer_id: int) -> list[tuple[datetime, datetime | None]]:
+    """Return from when until when a customer was closed, oldest first; None: still is.
+
+    The row itself knows only of now; what was before is in the audit log, which keeps everything.
+    """
+    entries = AuditEntry.objects.filter(
+        subject=f"customer:{customer_id}", action__in=["close_customer", "reopen_customer"]
+    ).order_by("pk")
+    found: list[tuple[datetime, datetime | None]] = []
+    for action, at in entries.values_list("action", "at"):
+        if action == "close_customer":
+            found.append((at, None))
+        elif found:
+            found[-1] = found[-1][0], at
+    return found

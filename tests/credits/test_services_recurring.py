@@ -1,0 +1,68 @@
+"""A recurring grant gives each of its periods once, and none of those when nobody was there."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from credits.models import CreditGrant, RecurringGrant
+from credits.services.recurring import (
+    create_recurring_grant,
+    end_recurring_grant,
+    give_recurring_grants,
+)
+from credits.services.terms import TermsInput, propose_grant_terms
+from metering.services.customers import close_customer, reopen_customer
+from tests.credits.builders import Shop, words
+
+pytestmark = pytest.mark.django_db
+MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+def weekly(shop: Shop) -> RecurringGrant:
+    """Return a rule of 10 credits a week, counted from the first Monday in November."""
+    terms = propose_grant_terms(
+        code="weekly", terms=TermsInput(category="included", life_days=7),
+        proposal=words(MONDAY - WEEK), by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    shop.approve(terms.policy_change)
+    terms.refresh_from_db()
+    return create_recurring_grant(
+        customer=shop.customer, terms=terms, pricing_unit=shop.unit, amount=Decimal(10),
+        interval_unit="week", start_at=MONDAY, reason_code="plan", source_key="test:weekly",
+        by=shop.maker, at=shop.at,
+    )  # fmt: skip
+
+
+def _give(shop: Shop, at: datetime) -> list[datetime]:
+    give_recurring_grants(by=shop.maker, at=at)
+    periods = CreditGrant.objects.order_by("rule_period_at")
+    return list(periods.values_list("rule_period_at", flat=True))
+
+
+def test_periods_that_were_missed_are_given_once(shop: Shop, weekly: RecurringGrant) -> None:
+    twice = [_give(shop, MONDAY + 2 * WEEK) for _ in range(2)]
+
+    assert twice == [[MONDAY, MONDAY + WEEK, MONDAY + 2 * WEEK]] * 2
+
+
+def test_a_reopened_customer_gets_nothing_for_the_time_in_between(
+    shop: Shop, weekly: RecurringGrant
+) -> None:
+    who = {"customer": shop.customer, "by": shop.maker, "reason": "test"}
+    _give(shop, MONDAY)
+    close_customer(at=MONDAY + timedelta(days=1), **who)  # type: ignore[arg-type]
+    assert _give(shop, MONDAY + 2 * WEEK) == [MONDAY]
+    reopen_customer(at=MONDAY + 3 * WEEK - timedelta(days=1), **who)  # type: ignore[arg-type]
+
+    assert _give(shop, MONDAY + 3 * WEEK) == [MONDAY, MONDAY + 3 * WEEK]
+
+
+def test_a_rule_that_was_ended_gives_no_period_after(shop: Shop, weekly: RecurringGrant) -> None:
+    end_recurring_grant(
+        rule=weekly, until_at=MONDAY + WEEK, reason="left", by=shop.maker, at=shop.at
+    )
+
+    assert _give(shop, MONDAY + 3 * WEEK) == [MONDAY]
