@@ -86,6 +86,22 @@ def judge_values(event: EventInput, rules: Iterable[MeterRule]) -> Verdict | Non
     return missing
 
 
+def why_unread(event_name: str, rules: Iterable[MeterRule], used_at: datetime) -> str:
+    """Say why no meter reads an event of a name, and which one did before that.
+
+    Args:
+        rules: All that ever read the name.
+    """
+    ended = {(rule.end_at, rule.code) for rule in rules if rule.end_at and rule.end_at <= used_at}
+    if not ended:
+        return f"no meter reads {event_name}"
+    end_at, code = max(ended)
+    return (
+        f"no meter reads {event_name} any more: {code} did until {end_at:%Y-%m-%d %H:%M} UTC;"
+        " reactivate it, or map the name to another meter, and replay"
+    )
+
+
 def judge_late(timestamp: datetime, closed_before: datetime | None) -> Verdict | None:
     """Quarantine use of a period that is invoiced, where its customer's policy asks for that.
 
@@ -125,6 +141,11 @@ class Screen(NamedTuple):
         rules = tuple(rules)
         bounds = {at for rule in rules for at in (rule.start_at, rule.end_at) if at is not None}
         return cls(tuple(_span(rules, start) for start in (None, *sorted(bounds))))
+
+    @property
+    def rules(self) -> set[MeterRule]:
+        """All rules that ever read the name."""
+        return {rule for span in self.spans for rule in span.rules}
 
     def span_at(self, used_at: datetime) -> Span:
         """Choose the span of an instant; it has no rules if no version reads the name then."""
@@ -205,7 +226,8 @@ def judge(
         detail = f"no customer or alias is called {event.customer}"
         return Verdict(Status.QUARANTINED, "unknown_customer", detail)
     if span is None or not span.rules:
-        detail = f"no meter reads {event.event_name}"
+        rules = screen.rules if screen else ()
+        detail = why_unread(event.event_name, rules, used_at)
         return Verdict(Status.QUARANTINED, "unknown_event_name", detail)
     return verdict
 

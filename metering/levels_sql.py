@@ -185,6 +185,8 @@ def select_readings(rules: Iterable[MeterRule]) -> Query:
 def rounded(rules: Sequence[MeterRule], amount: str, meter: str, hour: str) -> Query:
     """Return the quantity of an amount in level times seconds, as its version rounds.
 
+    A level goes on while its meter is inactive, but hours without a version count nothing.
+
     Args:
         amount, meter, hour: Columns.
     """
@@ -204,4 +206,4 @@ def rounded(rules: Sequence[MeterRule], amount: str, meter: str, hour: str) -> Q
             params[f"{rule.key}_start"] = rule.start_at
         if rule.end_at:
             params[f"{rule.key}_end"] = rule.end_at
-    return Query(f"CASE {' '.join(cases)} END", params)
+    return Query(f"CASE {' '.join(cases)} ELSE 0 END", params)

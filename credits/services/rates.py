@@ -30,7 +30,7 @@ from credits.selectors.prices import Prices
 from credits.selectors.tariffs import tariff_of_rate
 from credits.terms import MATRIX, BadTerms, plain_terms
 from metering.models import Customer
-from metering.selectors.meters import dimensions_by_code
+from metering.selectors.meters import dimensions_by_code, inactive_codes
 
 _DEAD = (PolicyStatus.REJECTED, PolicyStatus.WITHDRAWN)
 
@@ -211,7 +211,7 @@ def write_version(
     stays: Collection[Customer] = (),
 ) -> RateCardVersion:
     """Propose a version of a locked card, an override's too."""
-    rows = _rows(rates)
+    rows = _rows(rates, proposal.effective_at)
     _refuse_same_instant(card, proposal.effective_at)
     number = _next_number(card)
     pins = _pins_of_stays(card, stays, proposal.effective_at)
@@ -236,11 +236,16 @@ def write_version(
     return version
 
 
-def _rows(rates: Sequence[RateInput]) -> list[Rate]:
+def _rows(rates: Sequence[RateInput], effective_at: datetime) -> list[Rate]:
     """Turn wanted rates into rows, unless one of them is bad."""
-    meters = dimensions_by_code()
+    meters, inactive = dimensions_by_code(), inactive_codes(effective_at)
     for index, rate in enumerate(rates):
         _refuse_unknown(f"rates[{index}]", rate, meters)
+        if since := inactive.get(rate.meter_code):
+            raise Invalid(
+                f"meter {rate.meter_code} is inactive from {since:%Y-%m-%d %H:%M} UTC on",
+                field=f"rates[{index}].meter_code",
+            )
     rows = [_row(f"rates[{index}]", rate) for index, rate in enumerate(rates)]
     _refuse_ambiguity(rates)
     return rows

@@ -11,6 +11,7 @@ from metering.admin import (
     quarantine,
     quarantine_groups,
     repairs,
+    windows,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "quarantine",
     "quarantine_groups",
     "repairs",
+    "windows",
 ]

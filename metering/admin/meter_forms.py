@@ -25,10 +25,38 @@ from metering.models import Meter, MeterVersion
 from metering.models.meter import RoundingChoice
 from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import version_in_force
-from metering.services.meters import earliest_instant
+from metering.services.meters import earliest_instant, next_instant
 from metering.services.reading import Reading, ReadingInput, checked_reading
 
 _FILTERS = '[{"property": "tier", "operator": "in", "value": ["paid", "trial"]}]'
+
+
+class DeactivationForm(ReasonForm):
+    """From which hour on a meter shall count nothing."""
+
+    effective_at = forms.SplitDateTimeField(
+        label="Counts nothing from (UTC)",
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="A whole hour that no event can have reached yet.",
+    )
+    field_order = ("effective_at", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["effective_at"].initial = next_instant(now())
+
+
+class ReactivationForm(ReasonForm):
+    """From which hour on a meter shall count again, or that it shall be as if it had always."""
+
+    effective_at = forms.SplitDateTimeField(
+        label="Counts again from (UTC)",
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="A whole hour to come. Empty: as if it had never been deactivated; replay then"
+        " what waits in quarantine.",
+    )
+    field_order = ("effective_at", "reason")
 
 
 class NewVersionForm(ReasonForm):

@@ -1,6 +1,6 @@
 """Rules that read quantities from events, and the quantities they read."""
 
-from datetime import timedelta
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -10,9 +10,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import (
-    Fresh,
     HistoryAdmin,
-    LargeTableAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
 )
@@ -24,24 +22,28 @@ from billing_project.kernel.backoffice.display import (
     link,
     moment,
     moment_text,
-    number,
     number_text,
     object_link,
     pairs,
 )
 from billing_project.kernel.backoffice.forms import ReasonForm
-from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from metering.admin.meter_forms import NewVersionForm, reading_differences
-from metering.models import Meter, MeterEvent, MeterVersion, UsageLevel, UsageWindow
+from metering.admin.meter_forms import (
+    DeactivationForm,
+    NewVersionForm,
+    ReactivationForm,
+    reading_differences,
+)
+from metering.models import Meter, MeterVersion
 from metering.models.meter import Aggregation
 from metering.rounding import MAX_DECIMALS
-from metering.selectors.lag import aggregation_state
-from metering.selectors.meters import rule_at, version_in_force, versions_of
+from metering.selectors.meters import deactivation_of, version_in_force, versions_of
 from metering.services.meters import (
     create_meter_version,
+    deactivate_meter,
     earliest_instant,
+    reactivate_meter,
     withdraw_meter_version,
 )
 
@@ -132,7 +134,7 @@ class MeterAdmin(HistoryAdmin):
         "created_at",
     )
     inlines = (MeterVersionInline,)
-    actions_detail = ("new_version",)
+    actions_detail = ("new_version", "deactivate", "reactivate")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Meter]:
         """Fetch the versions that the columns read, in one query."""
@@ -157,7 +159,9 @@ class MeterAdmin(HistoryAdmin):
     def version(self, meter: Meter) -> str:
         """Show which version reads events now, and whether another one waits."""
         waits = any(_is_waiting(version) for version in meter.versions.all())
-        return f"{_governing(meter).number}{', next waits' if waits else ''}"
+        governing = _governing(meter)
+        inactive = "" if governing.is_active else ", inactive"
+        return f"{governing.number}{inactive}{', next waits' if waits else ''}"
 
     @form_action(
         "New version",
@@ -179,6 +183,37 @@ class MeterAdmin(HistoryAdmin):
             **form.reading(),
         )
         return f"Version {version.number} takes effect at {moment_text(version.effective_at)}."
+
+    @form_action(
+        "Deactivate",
+        permission=_MANAGE,
+        form=DeactivationForm,
+        icon="pause_circle",
+        offered=lambda meter: deactivation_of(meter.versions.all()) is None,
+        takes_away=True,
+        explanation="The meter counts nothing from then on; what it counted stays. Events that no"
+        " other meter reads wait in quarantine, where nothing is lost. No new rates can be"
+        " proposed for it.",
+    )
+    def deactivate(self, by: User, meter: Meter, form: DeactivationForm) -> str:
+        """Let the meter count nothing from an hour on."""
+        version = deactivate_meter(meter=meter, by=by, at=now(), **_said(form))
+        return f"{meter.code} counts nothing from {moment_text(version.effective_at)} on."
+
+    @form_action(
+        "Reactivate",
+        permission=_MANAGE,
+        form=ReactivationForm,
+        icon="play_circle",
+        offered=lambda meter: deactivation_of(meter.versions.all()) is not None,
+        explanation="The meter counts again as it did before. From an hour to come: what happened"
+        " in between is never counted by it. Without one: as if it had not been deactivated, which"
+        " is refused if another meter read its events meanwhile.",
+    )
+    def reactivate(self, by: User, meter: Meter, form: ReactivationForm) -> str:
+        """Let the meter count again."""
+        version = reactivate_meter(meter=meter, by=by, at=now(), **_said(form))
+        return f"{meter.code} is read by version {version.number} again."
 
 
 @admin.register(MeterVersion)
@@ -236,6 +271,8 @@ class MeterVersionAdmin(VersionColumns, ReadOnlyAdmin):
         earlier = before.first()
         if earlier is None:
             return "the first version"
+        if not version.is_active:
+            return "the meter counts nothing from then on"
         rows = reading_differences(earlier, version)
         context = {"rows": rows, "before_link": object_link(earlier)}
         return render_to_string("backoffice/version_difference.html", context)
@@ -257,72 +294,6 @@ class MeterVersionAdmin(VersionColumns, ReadOnlyAdmin):
         return f"Withdrew version {version.number}."
 
 
-@admin.register(UsageWindow)
-class UsageWindowAdmin(LargeTableAdmin):
-    """Quantities by the hour; a projection of events that can be rebuilt from them."""
-
-    list_display = (
-        moment("start_at", "hour"),
-        link("customer"),
-        link("meter"),
-        link("workspace"),
-        pairs("dimensions"),
-        number("quantity", unit="meter.unit"),
-        "event_count",
-    )
-    list_filter = (
-        ("customer", AutocompleteSelectFilter),
-        ("meter", AutocompleteSelectFilter),
-    )
-    list_select_related = ("customer", "meter", "workspace")
-    search_fields = ("customer__external_id",)
-    search_help_text = "Customer's external id, exactly"
-    fields = (
-        link("customer"),
-        link("workspace"),
-        link("meter"),
-        pairs("dimensions"),
-        "start_at",
-        number("quantity", unit="meter.unit"),
-        "event_count",
-        "revision",
-        "updated_at",
-    )
-
-    def freshness(self) -> Fresh:
-        """Say until when usage is in the windows."""
-        return aggregation_state(now())
-
-
-@admin.register(UsageLevel)
-class UsageLevelAdmin(LargeTableAdmin):
-    """Levels of time-weighted sums that go on after their last window."""
-
-    list_display = (
-        link("customer"),
-        link("meter"),
-        link("workspace"),
-        pairs("dimensions"),
-        number("level"),
-        moment("settled_until"),
-    )
-    list_filter = (
-        ("customer", AutocompleteSelectFilter),
-        ("meter", AutocompleteSelectFilter),
-    )
-    list_select_related = ("customer", "meter", "workspace")
-    search_fields = ("customer__external_id",)
-    search_help_text = "Customer's external id, exactly"
-    fields = (
-        link("customer"),
-        link("workspace"),
-        link("meter"),
-        pairs("dimensions"),
-        number("level"),
-        "settled_until",
-    )
-
-
 def _governing(meter: Meter) -> MeterVersion:
     return version_in_force(meter.versions.all(), now())
 
@@ -334,7 +305,13 @@ def _is_waiting(version: MeterVersion) -> bool:
     return version.withdrawn_at is None and is_ahead
 
 
+def _said(form: DeactivationForm | ReactivationForm) -> dict[str, Any]:
+    return {name: form.cleaned_data[name] for name in ("effective_at", "reason")}
+
+
 def _counts(version: MeterVersion) -> str:
+    if not version.is_active:
+        return "nothing"
     if version.constant_value is not None:
         return f"{number_text(version.constant_value)} each"
     return version.value_property or "each event"
@@ -344,18 +321,7 @@ def _state(version: MeterVersion) -> str:
     if version.withdrawn_at is not None:
         return badge_html("withdrawn")
     if version.effective_at is not None and version.effective_at > now():
-        return badge_html("waits", "wait")
+        return badge_html("waits" if version.is_active else "waits, inactive then", "wait")
+    if not version.is_active:
+        return badge_html("inactive", "bad")
     return badge_html("in effect", "good")
-
-
-def _events_of(window: UsageWindow) -> dict[str, object]:
-    return {
-        "customer__id__exact": window.customer_id,
-        "event_name__exact": rule_at(window.meter, window.start_at).event_name,
-        "timestamp__gte": window.start_at.isoformat(),
-        "timestamp__lt": (window.start_at + timedelta(hours=1)).isoformat(),
-    }
-
-
-offer_list(UsageWindow, MeterEvent, _events_of, title="Events of this hour", icon="bolt")
-offer_list(Meter, UsageWindow, lambda meter: {"meter__id__exact": meter.pk}, icon="schedule")

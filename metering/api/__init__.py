@@ -6,7 +6,13 @@ from metering.api.adjustments import EventAdjustmentsView
 from metering.api.customers import CustomersView, CustomerView, WorkspacesView
 from metering.api.events import EventsView
 from metering.api.exports import UnmatchedExportView
-from metering.api.meters import MetersView, MeterVersionsView, MeterVersionWithdrawalView
+from metering.api.meters import (
+    MeterDeactivationView,
+    MeterReactivationView,
+    MetersView,
+    MeterVersionsView,
+    MeterVersionWithdrawalView,
+)
 from metering.api.quarantine import (
     QuarantineDismissView,
     QuarantineGroupsView,
@@ -22,6 +28,8 @@ urlpatterns = [
     path("customers/<str:external_id>", CustomerView.as_view()),
     path("workspaces", WorkspacesView.as_view()),
     path("meters", MetersView.as_view()),
+    path("meters/<str:code>/deactivate", MeterDeactivationView.as_view()),
+    path("meters/<str:code>/reactivate", MeterReactivationView.as_view()),
     path("meters/<str:code>/versions", MeterVersionsView.as_view()),
     path("meters/<str:code>/versions/<int:number>/withdraw", MeterVersionWithdrawalView.as_view()),
     path("event_adjustments", EventAdjustmentsView.as_view()),

@@ -17,12 +17,19 @@ from metering.models import Aggregation, Meter
 from metering.models.meter import RoundingChoice
 from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import (
+    deactivation_of,
     meter_called,
     meters_with_versions,
     version_in_force,
     versions_of,
 )
-from metering.services.meters import create_meter, create_meter_version, withdraw_meter_version
+from metering.services.meters import (
+    create_meter,
+    create_meter_version,
+    deactivate_meter,
+    reactivate_meter,
+    withdraw_meter_version,
+)
 from metering.services.reading import Reading
 
 
@@ -63,6 +70,9 @@ class MeterVersionSerializer(ReadingSerializer):
     number = serializers.IntegerField(read_only=True)
     effective_at = UtcDateTimeField(help_text="A whole hour in the future; null in the first one.")
     reason = serializers.CharField(max_length=1000)
+    is_active = serializers.BooleanField(
+        read_only=True, help_text="Whether the meter counts anything from then on."
+    )
     created_by = serializers.CharField(read_only=True, allow_null=True)
     created_at = UtcDateTimeField(read_only=True)
     withdrawn_at = UtcDateTimeField(read_only=True, allow_null=True)
@@ -79,19 +89,35 @@ class MeterSerializer(ReadingSerializer):
     unit = serializers.CharField(max_length=40)
     reason = serializers.CharField(max_length=1000, default="", allow_blank=True, write_only=True)
     version = serializers.IntegerField(read_only=True)
+    deactivated_at = UtcDateTimeField(
+        read_only=True, allow_null=True, help_text="From when on the meter counts nothing."
+    )
     created_at = UtcDateTimeField(read_only=True)
 
     def to_representation(self, instance: Meter) -> dict[str, Any]:
         """Write the meter with the version that is in force now."""
-        version = version_in_force(instance.versions.all(), clock.now())
+        versions = instance.versions.all()
+        version, ending = version_in_force(versions, clock.now()), deactivation_of(versions)
         reading = {name: getattr(version, name) for name in Reading.__annotations__}
-        content = {**vars(instance), **reading, "version": version.number}
+        content = {
+            **vars(instance), **reading, "version": version.number,
+            "deactivated_at": ending and ending.effective_at,
+        }  # fmt: skip
         return super().to_representation(content)
 
 
 class WithdrawalSerializer(serializers.Serializer[Any]):
     """Why a version shall not take effect."""
 
+    reason = serializers.CharField(max_length=1000)
+
+
+class ActivitySerializer(serializers.Serializer[Any]):
+    """From when on a meter counts nothing, or counts again, and why."""
+
+    effective_at = UtcDateTimeField(
+        default=None, allow_null=True, help_text="A whole hour that no event can have reached."
+    )
     reason = serializers.CharField(max_length=1000)
 
 
@@ -150,3 +176,39 @@ class MeterVersionWithdrawalView(ApiView):
             version=version, **values, by=cast(User, request.user), at=clock.now()
         )
         return Response(MeterVersionSerializer(withdrawn).data)
+
+
+class MeterDeactivationView(ApiView):
+    """Meters that shall count nothing any more."""
+
+    scopes: ClassVar[dict[str, str]] = {"POST": "admin"}
+
+    @extend_schema(request=ActivitySerializer, responses={201: MeterVersionSerializer})
+    def post(self, request: Request, code: str) -> Response:
+        """Deactivate a meter from an hour on, the next one if none is named.
+
+        Its later events are kept in quarantine unless another meter reads them.
+        """
+        values = self.valid(ActivitySerializer, request.data)
+        version = deactivate_meter(
+            meter=meter_called(code), **values, by=cast(User, request.user), at=clock.now()
+        )
+        return Response(MeterVersionSerializer(version).data, status=201)
+
+
+class MeterReactivationView(ApiView):
+    """Meters that shall count again."""
+
+    scopes: ClassVar[dict[str, str]] = {"POST": "admin"}
+
+    @extend_schema(request=ActivitySerializer, responses={201: MeterVersionSerializer})
+    def post(self, request: Request, code: str) -> Response:
+        """Reactivate a meter from an hour on; as if it had never stopped if none is named.
+
+        Answers the version that reads events from then on.
+        """
+        values = self.valid(ActivitySerializer, request.data)
+        version = reactivate_meter(
+            meter=meter_called(code), **values, by=cast(User, request.user), at=clock.now()
+        )
+        return Response(MeterVersionSerializer(version).data, status=201)

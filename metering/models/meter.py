@@ -52,7 +52,8 @@ class Meter(models.Model):
 class MeterVersion(models.Model):
     """How a meter reads the events of its span: from `effective_at` to the next version's.
 
-    Never changed; one that no event was counted by may be withdrawn.
+    Never changed; one that no event was counted by may be withdrawn. An inactive one reads nothing
+    and only repeats what the one before it read.
     """
 
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="versions")
@@ -68,6 +69,7 @@ class MeterVersion(models.Model):
         max_length=10, choices=RoundingChoice.choices, default=RoundingChoice.HALF_EVEN
     )
     rounding_decimals = models.PositiveSmallIntegerField(default=MAX_DECIMALS)
+    is_active = models.BooleanField(default=True)
     effective_at = models.DateTimeField(null=True, blank=True)  # A whole hour; the first has none.
     reason = models.TextField(blank=True)
     created_by = models.ForeignKey(
@@ -122,10 +124,14 @@ class MeterVersion(models.Model):
                 )
                 | (
                     Q(effective_at__isnull=False, withdrawn_at__isnull=False)
-                    & Q(withdrawn_at__lt=F("effective_at"), withdrawn_by__isnull=False)
+                    & (Q(withdrawn_at__lt=F("effective_at")) | Q(is_active=False))
+                    & Q(withdrawn_by__isnull=False)
                     & ~Q(withdrawal_reason="")
                 ),
                 name="meter_version_withdrawn_before_effect",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_active=True) | Q(number__gt=1), name="meter_version_first_is_active"
             ),
         ]
 

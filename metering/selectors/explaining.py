@@ -15,6 +15,7 @@ from django.db.models import Model, QuerySet
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.quantity import plain
 from metering.aggregation import Filter, MeterRule, Operator, Properties, text_of
+from metering.judging import why_unread
 from metering.models import (
     Customer,
     EventBatch,
@@ -244,14 +245,15 @@ def _adjusted(adjustment: MeterEventAdjustment, *, is_last: bool) -> Step:
 
 def _readings(event: MeterEvent, properties: Properties) -> Iterator[Step]:
     """Ask every meter of the event's name; at least one step comes out."""
-    rules = [rule for rule in meter_rules([event.event_name]) if rule.governs(event.timestamp)]
+    readers = meter_rules([event.event_name])
+    rules = [rule for rule in readers if rule.governs(event.timestamp)]
     for rule in rules:
         fault = why_not_counted(rule, event.pk, properties)
         progress = Progress.STOPPED if fault else Progress.DONE
         text = f"meter {rule.code} {fault or _counted(rule, properties)}"
         yield Step("metered", progress, text, ENGINEERING)
     if not rules:
-        text = f"no meter reads {event.event_name}"
+        text = why_unread(event.event_name, readers, event.timestamp)
         yield Step("metered", Progress.STOPPED, text, ENGINEERING)
 
 

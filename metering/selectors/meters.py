@@ -78,6 +78,25 @@ def version_in_force(versions: Iterable[MeterVersion], at: datetime) -> MeterVer
     return max(begun, key=lambda version: version.number)
 
 
+def deactivation_of(versions: Iterable[MeterVersion]) -> MeterVersion | None:
+    """Return the version by which a meter is inactive, or will be; None while it goes on."""
+    newest = max(
+        (version for version in versions if version.withdrawn_at is None),
+        key=lambda version: version.number,
+    )
+    return None if newest.is_active else newest
+
+
+def inactive_codes(at: datetime) -> dict[str, datetime]:
+    """Return the meters that read no events of an instant, with since when."""
+    found = {}
+    for _, group in groupby(_standing(), key=lambda version: version.meter_id):
+        version = version_in_force(group, at)
+        if not version.is_active and version.effective_at is not None:
+            found[version.meter.code] = version.effective_at
+    return found
+
+
 def dimensions_by_code() -> dict[str, set[str]]:
     """Return the dimensions that any standing version of each meter splits by."""
     found: dict[str, set[str]] = {}
@@ -92,12 +111,16 @@ def _standing() -> QuerySet[MeterVersion]:
 
 
 def _rules(versions: Iterable[MeterVersion]) -> list[MeterRule]:
-    """Give each version its span: it ends where the meter's next one begins."""
+    """Give each version its span: it ends where the meter's next one begins.
+
+    An inactive version has no rule; it only ends the one before.
+    """
     rules = []
     for _, group in groupby(versions, key=lambda version: version.meter_id):
         for version, following in pairwise([*group, None]):
             assert version is not None, "only the last one is followed by nothing"
-            rules.append(_rule(version, following.effective_at if following else None))
+            if version.is_active:
+                rules.append(_rule(version, following.effective_at if following else None))
     return rules
 
 

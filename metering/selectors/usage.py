@@ -24,6 +24,7 @@ from metering.reading_sql import (
     Params,
     Query,
     counts,
+    governs,
     labels_of,
     total_of,
     value_of,
@@ -58,7 +59,7 @@ WITH wanted AS (
 ), touched AS (SELECT NULL::bigint AS id, NULL::timestamptz AS start_at WHERE false), {keys},
 readings AS MATERIALIZED ({readings}), {said}
 SELECT k.workspace_id, k.dimensions AS labels, s.start_at AS "timestamp", s.amount / 3600 AS value
-FROM said s JOIN keys k ON k.id = s.id WHERE s.amount > 0
+FROM said s JOIN keys k ON k.id = s.id WHERE s.amount > 0 AND ({governed})
 """
 _OVER_HOURS = {
     "sum": "sum(value)",
@@ -216,7 +217,12 @@ def _source(rules: Sequence[MeterRule], *, is_cut: bool) -> tuple[Query, str]:
 def _levels(rules: Sequence[MeterRule]) -> Query:
     """Read levels by quarters of an hour, unrounded, up to where windows were written."""
     readings = select_readings(rules)
-    text = _FROM_LEVELS.format(keys=KEYS, readings=readings.text, said=select_said("15 minutes"))
+    text = _FROM_LEVELS.format(
+        keys=KEYS,
+        readings=readings.text,
+        said=select_said("15 minutes"),
+        governed=" OR ".join(f"({governs(rule, 's.start_at').text})" for rule in rules),
+    )
     return Query(text, readings.params)
 
 

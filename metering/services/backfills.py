@@ -16,7 +16,7 @@ from billing_project.kernel.period import HOUR, hour_of
 from metering.aggregation import MeterRule
 from metering.events import BadItem, EventInput, content_sha256
 from metering.exact import write_json
-from metering.judging import judge_values
+from metering.judging import judge_values, why_unread
 from metering.models import (
     Backfill,
     BackfillError,
@@ -274,10 +274,11 @@ def _fault(
         return Fault("out_of_range", f"the range is {_range_text(backfill)}")
     if backfill.event_names and event.event_name not in backfill.event_names:
         return Fault("other_event_name", f"the backfill is about {', '.join(backfill.event_names)}")
-    rules = [rule for rule in rules if rule.governs(event.timestamp)]
-    if not rules:
-        return Fault("unknown_event_name", f"no meter reads {event.event_name}")
-    verdict = judge_values(event, rules)
+    governing = [rule for rule in rules if rule.governs(event.timestamp)]
+    if not governing:
+        why = why_unread(event.event_name, rules, event.timestamp)
+        return Fault("unknown_event_name", why)
+    verdict = judge_values(event, governing)
     return None if verdict is None else Fault(verdict.code, verdict.detail)
 
 

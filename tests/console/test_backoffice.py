@@ -48,7 +48,7 @@ MAY = {
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
     "engineering": {
         *QUARANTINE, "add_meter", "amend_stored", "acknowledge", "cancel", "revoke",
-        "set_right", "new_version", "withdraw",
+        "set_right", "new_version", "withdraw", "deactivate", "reactivate",
         "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
     "product": {"propose_late_policy", "acknowledge_missing_rate", *CHANGES, *RATES},

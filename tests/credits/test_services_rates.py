@@ -22,6 +22,8 @@ from credits.services.rates import (
     rates_of_matrix,
     rollback_rate_card,
 )
+from metering.models import Meter
+from metering.services.meters import deactivate_meter
 from tests.credits.builders import NOVEMBER, Shop, rate, tiered, words
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +97,18 @@ def test_rates_that_cannot_be_used_are_refused_by_field(
 
     assert caught.value.field == field
     assert PolicyChange.objects.count() == before
+
+
+def test_a_rate_of_a_meter_that_is_inactive_by_then_is_refused(shop: Shop) -> None:
+    meter, ends = Meter.objects.get(code="output"), LATER + timedelta(days=20)
+    deactivate_meter(meter=meter, reason="gone", by=shop.approver, at=shop.at, effective_at=ends)
+
+    with pytest.raises(Invalid, match="inactive from 2026-11-26 00:00 UTC on") as caught:
+        shop.proposed([rate("input", "1"), rate("output", "1")], ends)
+    before = shop.proposed([rate("output", "1")], ends - timedelta(hours=1))
+
+    assert caught.value.field == "rates[1].meter_code"
+    assert before.number == 2
 
 
 def test_an_ambiguity_names_both_rates(shop: Shop) -> None:
