@@ -4,34 +4,66 @@ import re
 from collections.abc import Iterator
 
 from django.db import connection
-from django.db.migrations import RunSQL
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations.base import Operation
 
 from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.books import Finding, check
+from billing_project.kernel.guard_text import Guards, Trigger, bare, expected_guards
 from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.signing import digest_of
 
-_TRIGGER = re.compile(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+)[^;]*?\bON (\w+)", re.IGNORECASE)
+_STANDING = """
+SELECT c.relname, t.tgname, t.tgenabled, p.proname, encode(t.tgargs, 'escape'), t.tgtype::int,
+       coalesce(substring(pg_get_triggerdef(t.oid) FROM 'WHEN (\\(.*\\)) EXECUTE'), '')
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
+WHERE NOT t.tgisinternal
+"""
+_FUNCTIONS = """
+SELECT proname, prosrc, coalesce(array_to_string(proconfig, '; '), '') FROM pg_proc
+WHERE pronamespace = current_schema()::regnamespace
+"""
+_OWN_PATH = re.compile(r"search_path=\w+, pg_temp(;|$)")
+_EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE", 32: "TRUNCATE"}  # pg_trigger.tgtype
 
 
-@check("Every guard of the database stands and fires always")
+@check("Every guard of the database stands, fires always and does what its migration says")
 def guards_stand() -> Iterator[Finding]:
-    """Compare the triggers that migrations made with those that stand."""
+    """Compare triggers, and the functions that they call, with the migrations' own text."""
+    expected = expected_guards()
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname, t.tgname, t.tgenabled FROM pg_trigger t"
-            " JOIN pg_class c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal"
-        )
-        standing = {(table, trigger): enabled for table, trigger, enabled in cursor.fetchall()}
-    for table, trigger in sorted(_expected_guards()):
-        state = standing.get((table, trigger))
-        if state is None:
-            yield Finding(f"table:{table}", f"guard {trigger} is gone")
-    for (table, trigger), state in sorted(standing.items()):
+        cursor.execute(_STANDING)
+        rows = cursor.fetchall()
+        cursor.execute(_FUNCTIONS)
+        functions = {name: (body, settings) for name, body, settings in cursor.fetchall()}
+    standing = {(table, name): _trigger(*words) for table, name, _, *words in rows}
+    for (table, name), trigger in sorted(expected.triggers.items()):
+        found = standing.get((table, name))
+        if found is None:
+            yield Finding(f"table:{table}", f"guard {name} is gone")
+        elif found != trigger:
+            yield Finding(f"table:{table}", f"guard {name} is not the one of its migration")
+    for table, name, state, *_ in sorted(rows):
         if state != "A":
-            yield Finding(f"table:{table}", f"guard {trigger} can be switched off (state {state})")
+            yield Finding(f"table:{table}", f"guard {name} can be switched off (state {state})")
+    yield from _functions(expected, functions)
+
+
+def _functions(expected: Guards, standing: dict[str, tuple[str, str]]) -> Iterator[Finding]:
+    """Find functions that were replaced, or look for tables where their caller says."""
+    needs_own_path = expected.needs_own_path()
+    for name, function in sorted(expected.functions.items()):
+        body, settings = standing.get(name, ("", ""))
+        if body != function.body:
+            yield Finding(f"function:{name}", "is not the one of its migration")
+        elif name in needs_own_path and not _OWN_PATH.search(settings):
+            yield Finding(f"function:{name}", "reads tables that its caller can put others before")
+
+
+def _trigger(function: str, arguments: str, kind: int, when: str) -> Trigger:
+    words = ",".join(arguments.split("\\000")[:-1])
+    moment = "BEFORE" if kind & 2 else "AFTER"
+    events = sorted(name for bit, name in _EVENTS.items() if kind & bit)
+    level = "ROW" if kind & 1 else "STATEMENT"
+    return Trigger(f"{function}({words})", " ".join([moment, *events, level]), bare(when))
 
 
 @check("A commit that was acknowledged is on disk")
@@ -76,23 +108,3 @@ def versions_stand_as_approved() -> Iterator[Finding]:
     for change in PolicyChange.objects.filter(status=PolicyStatus.APPROVED).iterator():
         if not is_as_proposed(change):
             yield Finding(f"policy_change:{change.pk}", f"{change.subject} is not as approved")
-
-
-def _expected_guards() -> set[tuple[str, str]]:
-    loader = MigrationLoader(None)
-    return {
-        (table, trigger)
-        for migration in loader.disk_migrations.values()
-        for operation in migration.operations
-        for text in _statements(operation)
-        for trigger, table in _TRIGGER.findall(text)
-    }
-
-
-def _statements(operation: Operation) -> Iterator[str]:
-    """Yield what a migration's operation runs; guards inside function bodies come per partition."""
-    inner = getattr(operation, "database_operations", [operation])
-    for part in inner:
-        if isinstance(part, RunSQL):
-            texts = part.sql if isinstance(part.sql, list | tuple) else [part.sql]
-            yield from (re.sub(r"\$\$.*?\$\$", "", str(text), flags=re.DOTALL) for text in texts)

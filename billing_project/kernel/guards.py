@@ -14,6 +14,7 @@ Statement: TypeAlias = str | tuple[str, dict[str, Any] | list[Any] | tuple[Any, 
 
 # Names of the triggers that the operations below make.
 ROW, TRUNCATE, APPROVED, PROPOSED = "keep_rows", "keep_table", "need_approval", "need_proposal"
+OWN_CHANGE = "require_own_change"
 
 
 def append_only(table: str) -> RunSQL:
@@ -61,6 +62,34 @@ def needs_proposed(table: str, column: str, version_table: str) -> RunSQL:
             PROPOSED: f"BEFORE INSERT ON {table} FOR EACH ROW"
             f" EXECUTE FUNCTION kernel_require_proposed('{version_table}', '{column}')"
         },
+    )
+
+
+def joins_own_change(table: str, *kinds: str) -> RunSQL:
+    """Refuse rows of versions whose policy change is decided, or of another kind."""
+    named = ", ".join(f"'{kind}'" for kind in kinds)
+    return _operation(
+        table,
+        {
+            OWN_CHANGE: f"BEFORE INSERT ON {table} FOR EACH ROW"
+            f" EXECUTE FUNCTION kernel_require_own_change({named})"
+        },
+    )
+
+
+def own_search_path(*functions: str) -> RunSQL:
+    """Let functions look for tables in the project's own schema, whatever their caller says.
+
+    A caller's temporary table would else be found before ours of the same name. Replacing a
+    function forgets it: name it again then.
+    """
+    alter = (
+        "DO $do$ BEGIN EXECUTE format('ALTER FUNCTION %s {}', '{}'::regproc::regprocedure,"
+        " current_schema()); END $do$"
+    )
+    return RunSQL(
+        sql=[alter.format("SET search_path = %I, pg_temp", name) for name in functions],
+        reverse_sql=[alter.format("RESET search_path", name) for name in functions],
     )
 
 
