@@ -6,7 +6,7 @@ Meters, customers and the clock play no part here (see `judging`).
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -70,12 +70,11 @@ class EventInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TextEvent(EventInput, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """The usual report, as decoded in one step: all that it holds is good, its properties text."""
+    """The usual report, as decoded in one step: its properties are text.
 
-    event_name: _Name
-    identifier: _Identifier
-    customer: _Customer
-    workspace: _Workspace = ""
+    Its names are checked for a whole batch at once: a pattern for each costs more than all else.
+    """
+
     timestamp: _Instant | None = None
     properties: _Texts = {}
 
@@ -123,6 +122,10 @@ class _Label(msgspec.Struct):
     identifier: str = ""
 
 
+_NAMES = re.compile(r"(?:[ -~]{1,100}\n)+")
+_IDENTIFIERS = re.compile(r"(?:[A-Za-z0-9._:/-]{1,128}\n)+")
+_CUSTOMERS = re.compile(r"(?:[A-Za-z0-9._:/@+-]{1,128}\n)+")
+_WORKSPACES = re.compile(r"(?:[A-Za-z0-9._:/@+-]{0,128}\n)+")
 _decode_texts = msgspec.json.Decoder(_Texting).decode
 _decode_events = msgspec.json.Decoder(_Events, float_hook=Decimal).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -246,9 +249,25 @@ def _texts_at_once(body: bytes, strings_sent: int) -> tuple[EventInput, ...] | N
             return None
         if event.workspace:
             strings += 2
-    if not 1 <= len(events) <= MAX_EVENTS or strings != strings_sent:
+    if not 1 <= len(events) <= MAX_EVENTS or strings != strings_sent or not _are_named(events):
         return None  # Or a null, an empty workspace, no properties: a closer look tells.
     return tuple(events)
+
+
+def _are_named(events: Sequence[EventInput]) -> bool:
+    """Tell whether all names are what the patterns of single events ask for."""
+    return (
+        _match_all({event.event_name for event in events}, _NAMES)
+        and _match_all([event.identifier for event in events], _IDENTIFIERS)
+        and _match_all({event.customer for event in events}, _CUSTOMERS)
+        and _match_all({event.workspace for event in events}, _WORKSPACES)
+    )
+
+
+def _match_all(texts: Collection[str], pattern: re.Pattern[str]) -> bool:
+    """Match each text and its line end; a text with a line of its own has one end too many."""
+    lines = "\n".join((*texts, ""))
+    return lines.count("\n") == len(texts) and pattern.fullmatch(lines) is not None
 
 
 def _single(body: bytes) -> EventInput | BadItem:
