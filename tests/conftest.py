@@ -9,16 +9,19 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.models import User
 from billing_project.kernel.users import ensure_roles
 from metering.services.storing import forget_months
 
-# Rows that migrations made; a reset between committed tests keeps them.
+# Rows that migrations and the set-up made; a reset between committed tests keeps them.
 _SEEDED = {
     "django_migrations",
     "django_content_type",
     "auth_permission",
+    "auth_group",
+    "auth_group_permissions",
     "ledger_account",
     "number_series",
 }
@@ -27,6 +30,13 @@ _SEEDED = {
 def pytest_configure() -> None:
     """Hash passwords cheaply; a million rounds a person would be most of the tests' time."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Make the roles once: their six hundred permissions are not what tests are about."""
+    with django_db_blocker.unblock():
+        ensure_roles()
 
 
 def reset_database() -> None:
@@ -79,7 +89,6 @@ def at() -> datetime:
 
 
 def _person(username: str, role: str) -> User:
-    ensure_roles()
     user = User.objects.create_user(username, password="correct horse battery", is_staff=True)
     user.groups.add(Group.objects.get(name=role))
     return user

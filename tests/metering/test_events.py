@@ -181,6 +181,18 @@ def test_one_bad_item_costs_only_itself() -> None:
     assert [isinstance(item, EventInput) for item in items] == [True, False, False, False, True]
 
 
+@pytest.mark.parametrize("name", ["event_name", "identifier", "customer", "workspace"])
+@pytest.mark.parametrize("text", ["e1\ne2", "e1\n", "\n", "é", "x" * 129, "a\x00b"])
+def test_a_bad_name_in_a_batch_of_usual_events_costs_only_its_item(name: str, text: str) -> None:
+    usual = {"timestamp": "2026-11-20T10:15:30Z", "properties": {"model": "small"}}
+    raws = [_raw(**usual), _raw(**{**usual, name: text}), _raw(**usual)]
+
+    items = decode_body(b'{"events":[' + b",".join(raws) + b"]}").items
+
+    assert items == tuple(decode_event(raw) for raw in raws)
+    assert [isinstance(item, EventInput) for item in items] == [True, False, True]
+
+
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_a_constant_that_is_no_json_costs_only_its_item(constant: str) -> None:
     bad = _with_value(constant)
