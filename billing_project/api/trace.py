@@ -13,6 +13,7 @@ from billing_project.console.lineage import (
     DEFAULT_LIMIT,
     KINDS,
     MAX_LIMIT,
+    MOST_EXPLAINED,
     Edge,
     EventReport,
     Lineage,
@@ -36,7 +37,7 @@ _EDGE = {
     "required": ["from", "to", "label"],
     "properties": {"from": _TEXT, "to": _TEXT, "label": _TEXT},
 }
-_NODE_TEXTS = ("id", "type", "label", "amount", "unit", "step", "policy_version")
+_NODE_TEXTS = ("id", "type", "label", "amount", "unit", "step", "policy_version", "why")
 _INSTANT = {"type": "string", "format": "date-time"}
 _OWNER = {
     "type": "object",
@@ -53,6 +54,12 @@ _NODE = {
     "properties": {
         **dict.fromkeys(_NODE_TEXTS, _TEXT),
         "step": {**_TEXT, "enum": ChainStep.values},
+        "why": {
+            **_TEXT,
+            "description": f"Why a drawdown took its grant and not another, and by which version of"
+            f" the burn order; of the first {MOST_EXPLAINED} of a trace. Any other says it at"
+            " /v1/ledger_transactions/{id}. Empty for other facts.",
+        },
         "at": _INSTANT,
         "owners": {
             "type": "array",
@@ -193,6 +200,7 @@ def _node(node: Node, owners: Owners) -> dict[str, object]:
         "step": node.step,
         "owners": [_owner(one) for one in owners.of(node.step, node.at)],
         "policy_version": node.policy_version,
+        "why": node.why,
         "at": UtcDateTimeField().to_representation(node.at),
     }
 

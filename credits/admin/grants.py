@@ -18,6 +18,7 @@ from billing_project.kernel.backoffice.base import (
     ReadOnlyInline,
 )
 from billing_project.kernel.backoffice.display import (
+    EMPTY,
     badge,
     badge_html,
     link,
@@ -36,6 +37,7 @@ from billing_project.kernel.models import User
 from credits.admin.usage import KIND_TONES
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import rating_state
+from credits.selectors.why import why_this_grant
 from credits.services.grants import expire_grant, void_grant
 from metering.models import Customer
 
@@ -250,11 +252,17 @@ class LedgerTransactionAdmin(LargeTableAdmin):
         unrounded("cost_unrounded", "cost", currency="grant.currency"),
         link("rated_usage"),
         link("credit_policy", "burn order"),
+        "why",
         "reason_code",
         "effective_at",
         "recorded_at",
         link("recorded_by"),
     )
+
+    @admin.display(description="Why this grant")
+    def why(self, entry: LedgerTransaction) -> str:
+        """Say what the burn order compared; nothing for an entry that it did not choose."""
+        return why_this_grant(entry) or EMPTY
 
     def freshness(self) -> Fresh:
         """Say until when usage is in the balances."""

@@ -1,13 +1,27 @@
 """Why a burn took this grant and not another: read back from the ledger and the policy it names."""
 
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 
-from django.db.models import Sum
+from django.db import connection
 
 from credits.burn_order import preset_of, why
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
 from credits.selectors.facts import use_of
 from credits.selectors.states import state_of_grant
+
+# What each grant of the same customer and unit had left when an entry was written.
+_LEFT_BEFORE = """
+SELECT e.id, l.grant_id, sum(l.credits)
+FROM ledger_transaction e
+JOIN credit_grant burned ON burned.id = e.grant_id
+JOIN ledger_transaction l ON l.customer_id = e.customer_id AND l.position < e.position
+JOIN credit_grant g ON g.id = l.grant_id AND g.pricing_unit_id = burned.pricing_unit_id
+WHERE e.id = ANY(%s)
+GROUP BY 1, 2 HAVING sum(l.credits) > 0
+"""
+_Left = dict[int, Decimal]
 
 
 def why_this_grant(entry: LedgerTransaction) -> str:
@@ -16,28 +30,42 @@ def why_this_grant(entry: LedgerTransaction) -> str:
     Returns:
         "" for an entry that no burn order chose.
     """
-    if entry.kind != LedgerKind.DRAWN or entry.rated_usage is None or entry.credit_policy is None:
-        return ""
-    rated = entry.rated_usage
-    window, period = rated.window, rated.billing_period
-    place = (window.workspace_id, window.meter.code)
-    use = use_of(rated.service_at, period, place)
-    left = _left_before(entry)
-    grants = CreditGrant.objects.select_related("origin").in_bulk([*left, entry.grant_id])
-    states = [state_of_grant(grants[pk], credits_) for pk, credits_ in left.items()]
-    others = [state for state in states if state.id != entry.grant_id and state.admits(use)]
+    return why_these_grants([entry.pk]).get(entry.pk, "")
+
+
+def why_these_grants(entry_ids: Collection[int]) -> dict[int, str]:
+    """Explain drawn entries, by id; each costs a fold over its customer's ledger, so name few.
+
+    Returns:
+        Entries that no burn order chose are left out.
+    """
+    entries = LedgerTransaction.objects.filter(
+        pk__in=entry_ids, kind=LedgerKind.DRAWN, credit_policy__isnull=False
+    ).select_related("credit_policy", "rated_usage__window__meter", "rated_usage__billing_period")
+    drawn = list(entries)
+    left = _left_before([entry.pk for entry in drawn])
+    wanted = {pk for some in left.values() for pk in some} | {entry.grant_id for entry in drawn}
+    grants = CreditGrant.objects.select_related("origin").in_bulk(wanted)
+    return {entry.pk: _why(entry, left[entry.pk], grants) for entry in drawn}
+
+
+def _why(entry: LedgerTransaction, left: _Left, grants: dict[int, CreditGrant]) -> str:
+    rated, policy = entry.rated_usage, entry.credit_policy
+    assert rated is not None, "what was drawn was rated"
+    assert policy is not None, "selected by its policy"
+    window = rated.window
+    use = use_of(rated.service_at, rated.billing_period, (window.workspace_id, window.meter.code))
+    states = (state_of_grant(grants[pk], credits_) for pk, credits_ in left.items())
+    others = [one for one in states if one.id != entry.grant_id and one.admits(use)]
     chosen = state_of_grant(grants[entry.grant_id], -entry.credits)
-    order = entry.credit_policy.burn_order
-    name = preset_of(order) or "own"
-    return f"{why(chosen, others, order)} ({entry.credit_policy}, {name} order)"
+    name = preset_of(policy.burn_order) or "own"
+    return f"{why(chosen, others, policy.burn_order)} ({policy}, {name} order)"
 
 
-def _left_before(entry: LedgerTransaction) -> dict[int, Decimal]:
-    """Fold what each grant of the same unit had left when the entry was written."""
-    before = LedgerTransaction.objects.filter(
-        customer_id=entry.customer_id,
-        position__lt=entry.position,
-        grant__pricing_unit=entry.grant.pricing_unit_id,
-    )
-    rows = before.order_by().values_list("grant_id").annotate(total=Sum("credits"))
-    return {grant_id: total for grant_id, total in rows if total > 0}
+def _left_before(entry_ids: Iterable[int]) -> dict[int, _Left]:
+    found: dict[int, _Left] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(_LEFT_BEFORE, [list(entry_ids)])
+        for entry_id, grant_id, credits_ in cursor.fetchall():
+            found[entry_id][grant_id] = credits_
+    return found

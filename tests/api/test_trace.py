@@ -31,7 +31,7 @@ def test_a_trace_is_a_graph_of_exact_texts(chain: Chain) -> None:
     nodes = {node["id"]: node for node in answer["nodes"]}
     (line,) = [node for node in answer["nodes"] if node["type"] == "invoice_line"]
     assert set(line) == {
-        *("id", "type", "label", "amount", "unit", "step", "policy_version", "at", "owners"),
+        *("id", "type", "label", "amount", "unit", "step", "policy_version", "why", "at", "owners"),
     }
     assert (line["amount"], line["unit"], line["step"]) == ("0.60", "USD", "invoice")
     assert {edge["from"] for edge in answer["edges"]} <= set(nodes)
@@ -39,6 +39,14 @@ def test_a_trace_is_a_graph_of_exact_texts(chain: Chain) -> None:
     assert any(id_.startswith("meter_event:") for id_ in nodes)
     assert any(id_.startswith("journal_entry:") for id_ in nodes)
     assert answer["truncated"] is False
+
+
+def test_a_drawdown_says_why_it_took_its_grant_and_by_which_version(chain: Chain) -> None:
+    nodes = get("/v1/trace?event=acme/req-2").json()["nodes"]
+
+    drawn = {node["why"] for node in nodes if node["label"].startswith("drawn")}
+    assert drawn == {"the only grant that this usage could burn (burn_order v1, stripe order)"}
+    assert {node["why"] for node in nodes if node["type"] != "ledger_transaction"} == {""}
 
 
 def test_a_trace_names_who_answered_for_the_step_at_the_fact(chain: Chain, approver: User) -> None:

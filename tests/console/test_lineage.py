@@ -13,6 +13,7 @@ from billing_project.console.lineage import (
     EventState,
     NodeType,
     Ref,
+    nodes,
     report_event,
     start_of,
     trace,
@@ -21,6 +22,7 @@ from billing_project.console.lineage.events import events_of_windows, windows_of
 from billing_project.console.lineage.graph import STEPS, admit
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.models import ChainStep
+from credits.models import LedgerTransaction
 from invoicing.models import InvoiceLine, LineKind
 from invoicing.services.invoices import finalize_due
 from invoicing.services.overage import draft_overage_invoices
@@ -211,9 +213,23 @@ def test_the_number_of_queries_does_not_grow_with_the_facts(
     ]
     assert len(everything) > 5
 
-    # 16 links each way, 9 from drawdowns and overages, 11 kinds of facts, the grants, the meters.
-    with django_assert_max_num_queries(55):
+    # 16 links each way, 9 from drawdowns and overages, 11 kinds of facts, the grants, the meters,
+    # and 3 for why the drawdowns took them.
+    with django_assert_max_num_queries(58):
         trace(everything)
+
+
+def test_only_the_first_drawdowns_of_a_big_trace_are_explained(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = LedgerTransaction.objects.filter(kind="drawn").order_by("pk")
+    refs = [Ref(T.LEDGER_TRANSACTION, entry.pk) for entry in drawn]
+    assert len(refs) > 1
+    monkeypatch.setattr(nodes, "MOST_EXPLAINED", 1)
+
+    told = {node.ref: node.why for node in trace(refs).of(T.LEDGER_TRANSACTION)}
+
+    assert [bool(told[ref]) for ref in refs] == [True, *(False for _ in refs[1:])]
 
 
 def test_a_draft_is_no_claim_yet(chain: Chain) -> None:

@@ -4,6 +4,7 @@
 """
 
 from billing_project.console.lineage.graph import Edge, Lineage, Node, NodeType, Ref
+from billing_project.console.lineage.nodes import MOST_EXPLAINED
 from billing_project.console.lineage.reports import EventReport, report_event
 from billing_project.console.lineage.starts import KINDS, Start, start_of
 from billing_project.console.lineage.state import EventState
@@ -13,6 +14,7 @@ __all__ = [
     "DEFAULT_LIMIT",
     "KINDS",
     "MAX_LIMIT",
+    "MOST_EXPLAINED",
     "Edge",
     "EventReport",
     "EventState",

@@ -66,6 +66,7 @@ class Node:
     unit: str
     at: datetime
     policy_version: str = ""  # Of the approved rule that made it.
+    why: str = ""  # Why a drawdown took its grant and not another.
 
     @property
     def is_money(self) -> bool:

@@ -11,10 +11,12 @@ from billing_project.console.lineage.graph import Node, NodeType, Ref
 from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, PricingModel, RatedUsage
+from credits.selectors.why import why_these_grants
 from invoicing.models import CreditNote, InvoiceLine, Payment
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from revrec.models import JournalEntry, RevenueSchedule
 
+MOST_EXPLAINED = 25  # Each costs a fold over its customer's ledger.
 _Ids = Collection[int]
 
 
@@ -89,12 +91,15 @@ def _ledger_transactions(ids: _Ids) -> Iterator[Node]:
     rows = LedgerTransaction.objects.filter(pk__in=ids).select_related(
         "grant__pricing_unit", "credit_policy"
     )
+    drawn = sorted(row.pk for row in rows if row.kind == LedgerKind.DRAWN)
+    reasons = why_these_grants(drawn[:MOST_EXPLAINED])
     for row in rows:
         ref, label = Ref(NodeType.LEDGER_TRANSACTION, row.pk), f"{row.kind}, {row.grant}"
         if row.kind == LedgerKind.DRAWN and not row.grant.price_minor:
             label += "; zero basis: no entry"  # Why the walk ends here.
         policy = str(row.credit_policy or "")
-        yield Node(ref, label, row.credits, row.grant.pricing_unit.code, row.effective_at, policy)
+        unit, why = row.grant.pricing_unit.code, reasons.get(row.pk, "")
+        yield Node(ref, label, row.credits, unit, row.effective_at, policy, why)
 
 
 def _invoice_lines(ids: _Ids) -> Iterator[Node]:
