@@ -24,6 +24,12 @@ def held(name: str) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
+def wait_for(name: str) -> None:
+    """Wait until nobody else holds a name, and hold it until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+
+
 @contextmanager
 def one_state() -> Iterator[None]:
     """Read from one snapshot and refuse writes, unless a transaction is open already."""

@@ -22,7 +22,7 @@ from credits.rating import AmbiguousRate, RateOption, match_rate
 from credits.selectors.supplier_rates import dearest_at
 from credits.selectors.tariffs import tariff_of_rate
 from credits.supplier_prices import TokenKind, token_kind_of
-from credits.tariff import PerUnit, Tariff
+from credits.tariff import ChargeOutOfBounds, PerUnit, Tariff
 from metering.models import Meter, UsageWindow
 
 MOST_ROWS = 500
@@ -171,12 +171,19 @@ def _found(
 
 
 def _priced(rate: Rate, quantity: Decimal) -> RateFound:
-    """Tell what a unit costs: of other models on average over what was used, or of one unit."""
+    """Tell what a unit costs: of other models on average over what was used, or of one unit.
+
+    Where so much was used that no charge can hold it, one unit has to do too.
+    """
     tariff = tariff_of_rate(rate)
     if tariff == Tariff(PerUnit(rate.unit_price)):
         return RateFound(rate, rate.unit_price, is_average=False)
-    used = quantity or Decimal(1)
-    return RateFound(rate, round_unrounded(tariff.charge(used).total / used), is_average=True)
+    try:
+        used = quantity or Decimal(1)
+        average = tariff.charge(used).total / used
+    except ChargeOutOfBounds:
+        average = tariff.charge(Decimal(1)).total
+    return RateFound(rate, round_unrounded(average), is_average=True)
 
 
 def _read(text: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 from credits.models import RateCard, RateCardVersion, RatePin
 from credits.selectors.contents import content_of_pins
-from credits.services.rates import RateInput, write_version
+from credits.services.rates import OVERRIDE_PREFIX, RateInput, write_version
 from metering.models import Customer
 
 MIGRATION = "rate_migration"
@@ -43,7 +43,7 @@ def propose_rate_override(
         customer=customer,
         base=base,
         defaults={
-            "code": f"rate_override:{base.pk}:{customer.pk}",
+            "code": f"{OVERRIDE_PREFIX}{base.pk}:{customer.pk}",
             "name": f"{base.name[:90]} for {customer.name[:90]}",
             "pricing_unit_id": base.pricing_unit_id,
         },

@@ -32,6 +32,8 @@ from credits.terms import MATRIX, BadTerms, plain_terms
 from metering.models import Customer
 from metering.selectors.meters import dimensions_by_code, inactive_codes
 
+OVERRIDE_PREFIX = "rate_override:"  # Codes of overrides; those of other cards begin otherwise.
+_LONGEST_CODE, _LONGEST_NAME = 64, 200
 _DEAD = (PolicyStatus.REJECTED, PolicyStatus.WITHDRAWN)
 
 
@@ -143,8 +145,17 @@ def create_rate_card(
     """Make an empty rate card; its versions are proposed and approved.
 
     Raises:
+        Invalid: a code or name that is empty or too long, or a code as overrides have.
         Conflict: the code is taken by other content.
     """
+    if not 0 < len(code.strip()) <= _LONGEST_CODE or code.startswith(OVERRIDE_PREFIX):
+        raise Invalid(
+            f"a rate card's code has 1 to {_LONGEST_CODE} characters and does not begin with"
+            f" {OVERRIDE_PREFIX}",
+            field="code",
+        )
+    if not 0 < len(name.strip()) <= _LONGEST_NAME:
+        raise Invalid(f"a rate card's name has 1 to {_LONGEST_NAME} characters", field="name")
     card, made = RateCard.objects.get_or_create(
         code=code, defaults={"name": name, "pricing_unit": pricing_unit}
     )

@@ -5,12 +5,13 @@ from collections.abc import Collection
 from datetime import datetime
 from zoneinfo import available_timezones
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
+from billing_project.kernel.sessions import wait_for
 from metering.models import Customer, CustomerAlias, Workspace
 
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
@@ -196,11 +197,7 @@ def add_alias(
 
 def _claim_external_id(external_id: str) -> None:
     """Let one maker of this id in at a time; customers and aliases share one space of ids."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('customer_external_id:' || %s, 0))",
-            [external_id],
-        )
+    wait_for(f"customer_external_id:{external_id}")
 
 
 def _check(external_id: str, currency: str, words: dict[str, str]) -> None:

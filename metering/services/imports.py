@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import BinaryIO
 from zlib import error as ZlibError  # noqa: N812 - a class, whatever its name
 
-from django.db import connection
-
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.sessions import wait_for
 from metering.imports import FileFormat, Position, Record, open_plain, read_records
 from metering.judging import Status
 from metering.models import ImportedLine, ImportRun, ImportState
@@ -102,9 +101,7 @@ def _unfinished(file: ImportFile) -> ImportRun | None:
     """Lock the file's unfinished run; of two who begin with a file, the second finds the first."""
     if not file.sha256:
         return None
-    with connection.cursor() as cursor:
-        key = [f"import:{file.sha256}"]
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", key)
+    wait_for(f"import:{file.sha256}")
     runs = ImportRun.objects.filter(
         content_sha256=file.sha256, state__in=[ImportState.WAITING, ImportState.RUNNING]
     )

@@ -11,6 +11,7 @@ from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.sessions import wait_for
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
 from metering.selectors.customers import customer_named
@@ -74,6 +75,7 @@ def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: da
 
 
 def _next_number(customer: Customer | None) -> int:
-    """Two proposals at once would take the same number; the database lets one of them in."""
+    """Take the next number; of two who propose at once, the second waits for the first."""
+    wait_for(f"late_event_policy:{customer.pk if customer else ''}")
     rows = LateEventPolicy.objects.filter(customer=customer)
     return cast(int, rows.aggregate(last=Max("number"))["last"] or 0) + 1

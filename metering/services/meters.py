@@ -11,6 +11,7 @@ from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import HOUR, hour_of
+from billing_project.kernel.sessions import wait_for
 from metering.aggregation import LEVEL
 from metering.models import Meter, MeterVersion
 from metering.selectors.meters import rules_by_event_name
@@ -302,8 +303,7 @@ def _values(row: Meter | MeterVersion, fields: Mapping[str, object]) -> dict[str
 
 
 def _lock_code(code: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('meter:' || %s, 0))", [code])
+    wait_for(f"meter:{code}")
 
 
 def _next_event_id() -> int:

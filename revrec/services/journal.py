@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from billing_project.kernel.errors import IdempotencyConflict, Unbalanced
 from billing_project.kernel.models import User
+from billing_project.kernel.sessions import wait_for
 from revrec.chain import Field
 from revrec.models import EntrySource, JournalEntry, Posting
 from revrec.posting import EntryKind, Lines, PostingLine, balanced
@@ -82,8 +83,7 @@ def note_nothing_to_post(*, sources: Iterable[Source]) -> None:
 
 
 def _lock_chain_head() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('journal_chain', 0))")
+    wait_for("journal_chain")
 
 
 def _without_posted(drafts: Sequence[EntryDraft]) -> list[EntryDraft]:

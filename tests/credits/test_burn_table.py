@@ -55,6 +55,17 @@ def test_a_tiered_rate_costs_its_average_over_what_was_used(shop: Shop) -> None:
     assert [one and one.is_average for one in found["input", "small"].found] == [True]
 
 
+def test_traffic_beyond_any_charge_shows_the_price_of_one(shop: Shop) -> None:
+    version = shop.version(
+        [tiered("input", "graduated", ("10", "3"), (None, "10000000")), rate("output", "2")]
+    )
+    shop.use(input="9" * 20)  # 10^27 credits: more than any charge holds.
+
+    found = rows(shop, version, at=shop.at)
+
+    assert charges(found["input", "small"]) == [Decimal(3)]
+
+
 def test_usage_of_others_and_of_longer_ago_is_not_traffic(shop: Shop) -> None:
     version = shop.version([rate("input", "1", model="x")], NOVEMBER.start + timedelta(days=1))
     shop.use(shop.at - timedelta(days=31), input="3", model="old")

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 import pytest
 from django.db import DatabaseError, connection
 
+from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.models import OutboxMessage, User
 from billing_project.kernel.users import ensure_roles
 from credits import checks
-from credits.models import LedgerTransaction, RatedUsage
-from credits.services import burning, rating
+from credits.models import CreditPolicy, LedgerTransaction, RatedUsage
+from credits.selectors.contents import content_of_policy
+from credits.services import burning, policies, rating
 from credits.services.grants import void_grant
 from credits.services.rating import rate_customer
 from tests.credits.builders import Shop, make_shop
@@ -107,3 +109,43 @@ def test_a_void_beside_a_drawdown_takes_only_what_is_left(open_shop: Shop) -> No
     assert grant.remaining == 0
     assert list(checks.grants_follow_the_ledger()) == []
     assert list(checks.drawn_is_in_the_ledger()) == []
+
+
+def _propose_at_once(shop: Shop) -> list[BaseException]:
+    words = Proposal("Order", "Product asked", "One key first", "order", AT)
+
+    def propose() -> object:
+        return policies.propose_credit_policy(proposal=words, by=shop.maker, at=AT)
+
+    return _at_once(propose, propose)
+
+
+@pytest.fixture
+def _slow_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait between taking a number and writing the version that has it."""
+    content = content_of_policy
+
+    def slowly(policy: CreditPolicy) -> dict[str, object]:
+        time.sleep(GAP)
+        return content(policy)
+
+    monkeypatch.setattr(policies, "content_of_policy", slowly)
+
+
+@pytest.mark.usefixtures("_slow_content")
+def test_two_burn_orders_proposed_at_once_take_numbers_one_after_the_other(open_shop: Shop) -> None:
+    last = CreditPolicy.objects.latest("number").number
+
+    assert _propose_at_once(open_shop) == []
+
+    numbers = CreditPolicy.objects.filter(number__gt=last).order_by("number")
+    assert list(numbers.values_list("number", flat=True)) == [last + 1, last + 2]
+
+
+@pytest.mark.usefixtures("_slow_content")
+def test_canary_without_waiting_they_take_the_same_number(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies, "wait_for", lambda name: None)
+
+    assert len(_propose_at_once(open_shop)) == 1

@@ -275,3 +275,24 @@ def test_the_approved_burn_order_decides_which_grant_is_used(shop: Shop) -> None
     policy = governing_credit_policy(NOVEMBER.start)
     assert policy is not None
     assert policy.burn_order == ["created"]
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "field"),
+    [
+        ("", "Standard", "code"),
+        ("x" * 65, "Standard", "code"),
+        ("rate_override:1:2", "Standard", "code"),
+        ("other", " ", "name"),
+        ("other", "x" * 201, "name"),
+    ],
+)
+def test_a_card_s_code_and_name_have_their_bounds(
+    shop: Shop, code: str, name: str, field: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        create_rate_card(
+            code=code, name=name, pricing_unit=shop.card.pricing_unit, by=shop.maker, at=shop.at
+        )
+
+    assert caught.value.field == field
