@@ -12,7 +12,7 @@ from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.models import User
-from billing_project.kernel.users import ensure_roles
+from billing_project.kernel.users import ROLES, ensure_roles
 from metering.services.storing import forget_months
 
 # Rows that migrations and the set-up made; a reset between committed tests keeps them.
@@ -62,6 +62,8 @@ def reset_database() -> None:
         cursor.execute("ALTER TABLE number_series ENABLE ALWAYS TRIGGER keep_rows")
         for table, trigger in guards:
             cursor.execute(f'ALTER TABLE "{table}" ENABLE ALWAYS TRIGGER "{trigger}"')
+    Group.objects.exclude(name__in=ROLES).delete()  # Roles stay, as they were made.
+    ensure_roles()
 
 
 def _drop_detached_months(cursor: CursorWrapper) -> None:
