@@ -160,6 +160,7 @@ class RatePin(models.Model):
     """One customer's choice of version of a rate card, in force once its change was approved.
 
     The newest pin in force governs; one without a version lets the customer follow the card again.
+    A pin is a promise: it outlives the day on which its version expires for everybody else.
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")

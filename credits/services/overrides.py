@@ -68,11 +68,12 @@ def propose_rate_migration(
     A version that begins in mid-period begins new tiers and allowances for them.
 
     Raises:
-        Invalid: no customers, one of them twice, or a version that does not govern anybody; with
-            its field.
+        Invalid: no customers, one of them twice, or a version that does not govern anybody, or
+            not yet when they move; with its field.
     """
     card = RateCard.objects.select_for_update(of=("self",)).get(pk=rate_card.pk)
     _refuse_bad_move(card, customers, version)
+    _refuse_before_it_begins(version, proposal)
     subject = f"{MIGRATION}:{card.code}:"
     count = PolicyChange.objects.filter(kind=MIGRATION, subject__startswith=subject).count()
     change = propose(
@@ -105,3 +106,10 @@ def _refuse_bad_move(
         raise Invalid(f"{version} is no version of {card}", field="version")
     if version.policy_change.status != PolicyStatus.APPROVED:
         raise Invalid(f"{version} was not approved", field="version")
+
+
+def _refuse_before_it_begins(version: RateCardVersion | None, proposal: Proposal) -> None:
+    if version is None or version.policy_change.effective_at <= proposal.effective_at:
+        return
+    begins = version.policy_change.effective_at.isoformat()
+    raise Invalid(f"{version} begins at {begins}: nobody moves to it before", field="version")

@@ -166,6 +166,17 @@ def test_a_pinned_customer_does_not_follow_later_versions(shop: Shop) -> None:
     assert _charges(shop) == "5"
 
 
+def test_nobody_moves_to_a_version_before_it_begins(shop: Shop) -> None:
+    shop.version([rate("input", "9")], NOVEMBER.start + 2 * DAY)
+    version = shop.card.versions.get(number=2)
+
+    with pytest.raises(Invalid, match="nobody moves to it before") as caught:
+        _move(shop, [shop.customer], version, NOVEMBER.start + DAY)
+
+    assert caught.value.field == "version"
+    assert _move(shop, [shop.customer], version, NOVEMBER.start + 2 * DAY).kind == "rate_migration"
+
+
 def test_a_migration_that_moves_nobody_or_nowhere_is_refused(shop: Shop) -> None:
     first = shop.card.versions.get()
     proposed = shop.proposed([rate("input", "9")], NOVEMBER.start + DAY)
