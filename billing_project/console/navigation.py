@@ -10,15 +10,33 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
-# Heading with its owner, apps.
+# Heading with its owner, apps, and whether it lists the parts of other pages.
 _GROUPS = (
-    ("Metering · engineering", ("metering",)),
-    ("Credits · product", ("credits",)),
-    ("Invoicing · finance and support", ("invoicing",)),
-    ("Revenue · finance", ("revrec",)),
-    ("Access and approvals", ("kernel", "auth")),
-    ("Worker", ("django_q",)),
+    ("Metering · engineering", ("metering",), False),
+    ("Metering · parts and logs", ("metering",), True),
+    ("Credits · product", ("credits",), False),
+    ("Invoicing · finance and support", ("invoicing",), False),
+    ("Revenue · finance", ("revrec",), False),
+    ("Access and approvals", ("kernel", "auth"), False),
+    ("Worker", ("django_q",), False),
 )
+# Tables that people come to from the page of what they are part of, and seldom by themselves.
+_PARTS = {
+    "quarantinedevent",
+    "quarantinerun",
+    "quarantineassignment",
+    "backfillevent",
+    "backfillerror",
+    "backfillproposal",
+    "meterversion",
+    "usagelevel",
+    "invoicedusage",
+    "eventbatch",
+    "eventrejection",
+    "windowrepairitem",
+    "appliedrepair",
+    "importedline",
+}
 # Pages that stand above an app's tables: title, icon, name of the address.
 _ABOVE = {
     "credits": (
@@ -127,7 +145,7 @@ def environment(request: HttpRequest) -> list[str] | None:
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """List the pages that the person may see, grouped by who answers for them."""
-    groups = [_group(request, labels, title) for title, labels in _GROUPS]
+    groups = [_group(request, labels, title, parts) for title, labels, parts in _GROUPS]
     across = [_pages()] if may_read(request) else []
     return [*across, *(group for group in groups if group["items"])]
 
@@ -159,13 +177,17 @@ def _pages() -> dict[str, Any]:
     }
 
 
-def _group(request: HttpRequest, labels: tuple[str, ...], title: str) -> dict[str, Any]:
+def _group(
+    request: HttpRequest, labels: tuple[str, ...], title: str, are_parts: bool
+) -> dict[str, Any]:
     models = [
         model
         for model, page in admin.site._registry.items()
-        if model._meta.app_label in labels and page.has_view_permission(request)
+        if model._meta.app_label in labels
+        and (model._meta.model_name in _PARTS) == are_parts
+        and page.has_view_permission(request)
     ]
-    above = [page for label in labels for page in _ABOVE.get(label, ())]
+    above = [page for label in labels if not are_parts for page in _ABOVE.get(label, ())]
     return {
         "title": title,
         "separator": True,

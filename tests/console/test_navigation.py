@@ -1,0 +1,29 @@
+"""The sidebar: every page once, and no group longer than people read."""
+
+import pytest
+from django.contrib import admin
+from django.test import RequestFactory
+from django.urls import reverse
+
+from billing_project.console.navigation import sidebar
+from billing_project.kernel.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def test_every_table_stands_in_one_group_and_parts_apart(auditor: User) -> None:
+    request = RequestFactory().get("/admin/")
+    request.user = auditor
+    groups = {group.get("title", ""): group["items"] for group in sidebar(request)}
+
+    links = [item["link"] for items in groups.values() for item in items]
+    assert len(links) == len(set(links))
+    for model, page in admin.site._registry.items():
+        opts = model._meta
+        address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+        assert (address in links) == page.has_view_permission(request), address
+    daily = [item["title"] for item in groups["Metering · engineering"]]
+    parts = [item["title"] for item in groups["Metering · parts and logs"]]
+    assert len(daily) <= 16
+    assert daily[:4] == ["Customers", "Workspaces", "Customer aliases", "Meter events"]
+    assert "Quarantined events" in parts
