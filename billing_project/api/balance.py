@@ -24,7 +24,7 @@ from billing_project.kernel.rest.fields import (
 )
 from billing_project.kernel.rest.views import ApiView
 from credits.selectors import UnitBalance, balance, balance_now, rating_state
-from invoicing.selectors.packs import PendingPack, pending_packs
+from invoicing.selectors.packs import PendingPack, pending_packs, pending_packs_now
 from metering.models import Customer, Workspace
 from metering.selectors.customers import customer_named
 
@@ -112,12 +112,14 @@ class BalanceView(ApiView):
         as_of = _past(query, "as_of", at) or known_at
         if as_of is None:
             units = balance_now(customer, at, workspace)
+            packs = pending_packs_now(customer, at)
         else:
             units = balance(customer, as_of, workspace, known_at or at)
+            packs = pending_packs(customer, as_of, known_at)
         found = {
             "customer": customer.external_id,
             "workspace": workspace and workspace.external_id,
-            "balances": _with_pending(units, pending_packs(customer, as_of or at, known_at)),
+            "balances": _with_pending(units, packs),
             "as_of": as_of or fresh.as_of,
             "known_at": known_at or at,
             "lag_seconds": fresh.lag_seconds,
