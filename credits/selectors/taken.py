@@ -9,8 +9,7 @@ from django.db.models.functions import Coalesce
 
 from credits.models import ClawBack, CreditGrant, LedgerKind, LedgerTransaction
 from credits.selectors.lapsed import OF_USAGE
-
-_DECISIONS = (LedgerKind.VOIDED, LedgerKind.REINSTATED)
+from credits.selectors.used import VOIDS
 
 
 def clawed_at(root: CreditGrant) -> datetime | None:
@@ -27,7 +26,7 @@ def voided_at(root_ids: Collection[int]) -> dict[int, datetime]:
     """
     standing: dict[int, dict[int, datetime]] = defaultdict(dict)
     root = Coalesce("grant__root_id", F("grant_id"))
-    moves = LedgerTransaction.objects.filter(kind__in=_DECISIONS).exclude(reason_code__in=OF_USAGE)
+    moves = LedgerTransaction.objects.filter(kind__in=VOIDS).exclude(reason_code__in=OF_USAGE)
     rows = moves.annotate(first=root).filter(first__in=root_ids).order_by("position")
     for first, grant_id, kind, effective_at in rows.values_list(
         "first", "grant_id", "kind", "effective_at"

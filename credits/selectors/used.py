@@ -8,7 +8,7 @@ from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
 from credits.selectors.lapsed import LATE_USAGE
 
-_VOIDS = (LedgerKind.VOIDED, LedgerKind.REINSTATED)
+VOIDS = (LedgerKind.VOIDED, LedgerKind.REINSTATED)
 _USES = (LedgerKind.DRAWN, LedgerKind.RETURNED)
 
 
@@ -37,7 +37,7 @@ def is_taken_back(grant: CreditGrant) -> bool:
     if holder_of(grant).remaining:
         return False
     voids = LedgerTransaction.objects.filter(
-        Q(grant=grant) | Q(grant__root=grant), kind__in=_VOIDS
+        Q(grant=grant) | Q(grant__root=grant), kind__in=VOIDS
     ).exclude(reason_code=LATE_USAGE)
     newest = voids.order_by("-position").first()
     return newest is not None and newest.kind == LedgerKind.VOIDED
