@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from billing_project.kernel import clock
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.keys import known_api_key
+from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.auth import ApiKeyAuthentication
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
@@ -28,7 +29,9 @@ from invoicing.selectors.packs import PendingPack, pending_packs, pending_packs_
 from metering.models import Customer, Workspace
 from metering.selectors.customers import customer_named
 
+BALANCE_ROUTE = "v1/customers/<path:external_id>/balance"
 _ZERO = Decimal(0)
+_instant = UtcDateTimeField().to_representation
 
 
 class ExpiringSerializer(serializers.Serializer[Any]):
@@ -103,36 +106,48 @@ class BalanceView(ApiView):
         A late report changes what a past balance was, but never what it was known to be: ask with
         `known_at` for what was answered then. An instant in the future is refused.
         """
-        query = self.valid_query(BalanceQuery)
-        customer = customer_named(external_id)
-        workspace = _workspace(customer, query.get("workspace"))
-        fresh = rating_state(clock.now())
-        at = clock.now()  # Later than its claim.
-        known_at = _past(query, "known_at", at)
-        as_of = _past(query, "as_of", at) or known_at
-        if as_of is None:
-            units = balance_now(customer, at, workspace)
-            packs = pending_packs_now(customer, at)
-        else:
-            units = balance(customer, as_of, workspace, known_at or at)
-            packs = pending_packs(customer, as_of, known_at)
-        found = {
-            "customer": customer.external_id,
-            "workspace": workspace and workspace.external_id,
-            "balances": _with_pending(units, packs),
-            "as_of": as_of or fresh.as_of,
-            "known_at": known_at or at,
-            "lag_seconds": fresh.lag_seconds,
-        }
-        return Response(BalanceSerializer(found).data)
+        query = self.valid_query(BalanceQuery) if request.query_params else {}
+        return Response(balance_answer(external_id, **query))
 
 
-def _past(query: dict[str, Any], name: str, now: datetime) -> datetime | None:
-    """Return the instant that was asked for, if it is none of the future."""
-    asked: datetime | None = query.get(name)
-    if asked is not None and asked > now:
-        raise Invalid(f"{name} is in the future: no balance is known for it", field=name)
-    return asked
+def balance_answer(
+    external_id: str,
+    workspace: str | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Return the document that `BalanceSerializer` describes, written without it: it is slow.
+
+    Raises:
+        NotFound: nobody is called so, or no workspace of theirs.
+        Invalid: an instant of the future.
+    """
+    customer = customer_named(external_id)
+    place = _workspace(customer, workspace)
+    fresh = rating_state(clock.now())
+    at = clock.now()  # Later than its claim.
+    _refuse_future(at, as_of=as_of, known_at=known_at)
+    asked = as_of or known_at
+    if asked is None:
+        units = balance_now(customer, at, place)
+        packs = pending_packs_now(customer, at)
+    else:
+        units = balance(customer, asked, place, known_at or at)
+        packs = pending_packs(customer, asked, known_at)
+    return {
+        "customer": customer.external_id,
+        "workspace": place and place.external_id,
+        "balances": _with_pending(units, packs),
+        "as_of": _instant(asked or fresh.as_of),
+        "known_at": _instant(known_at or at),
+        "lag_seconds": plain(fresh.lag_seconds),
+    }
+
+
+def _refuse_future(now: datetime, **asked: datetime | None) -> None:
+    for name, instant in asked.items():
+        if instant is not None and instant > now:
+            raise Invalid(f"{name} is in the future: no balance is known for it", field=name)
 
 
 def _with_pending(
@@ -144,9 +159,27 @@ def _with_pending(
         waiting.setdefault(pack.pricing_unit, []).append(pack)
     known = {unit.pricing_unit: unit for unit in units}
     return [
-        {**vars(known.get(code) or _nothing(code)), "pending": waiting.get(code, [])}
+        _unit(known.get(code) or _nothing(code), waiting.get(code, ()))
         for code in sorted({*known, *waiting})
     ]
+
+
+def _unit(unit: UnitBalance, packs: Iterable[PendingPack]) -> dict[str, Any]:
+    return {
+        "unit": unit.pricing_unit,
+        "ledger": plain(unit.ledger),
+        "held": plain(unit.held),
+        "available": plain(unit.available),
+        "expiring": [
+            {
+                "grant": str(grant.grant_id),
+                "credits": plain(grant.credits),
+                "expires_at": _instant(grant.expires_at),
+            }
+            for grant in unit.expiring
+        ],
+        "pending": [PendingSerializer(pack).data for pack in packs],
+    }
 
 
 def _nothing(code: str) -> UnitBalance:
@@ -166,4 +199,4 @@ def _workspace(customer: Customer, external_id: str | None) -> Workspace | None:
     return workspace
 
 
-urlpatterns = [path("customers/<path:external_id>/balance", BalanceView.as_view())]
+urlpatterns = [path(BALANCE_ROUTE.removeprefix("v1/"), BalanceView.as_view())]

@@ -1,23 +1,26 @@
-"""The short way in for events, past what Django does for pages and for the rest of the API.
+"""The short way for events and balances, past what Django does for pages and the rest of the API.
 
-Apps that cannot batch send one event a request, and most of such a request's time would go into
-layers that it does not need; a batch gains a little. Only the plainest takes the short way;
-whatever is in the least unusual goes the long way, with its body put back, and gets the same
-answer there.
+Apps that cannot batch send one event a request, and some ask for a balance before each of their
+own; most of such a request's time would go into layers that it does not need. Only the plainest
+takes the short way; whatever is in the least unusual goes the long way, with its body put back,
+and gets the same answer there.
 """
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from rest_framework.exceptions import AuthenticationFailed
 
+from billing_project.api.balance import BALANCE_ROUTE, balance_answer
 from billing_project.api.middleware import bound_request_id, note_answer
 from billing_project.kernel.errors import BillingError
-from billing_project.kernel.keys import recalled_api_key
+from billing_project.kernel.keys import live_key_ids, recalled_api_key
 from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import ADMIN
 from billing_project.kernel.rest.connections import CONNECTION
@@ -32,10 +35,18 @@ from metering.events import Body, EventInput, decode_body
 Environ = dict[str, Any]
 Answer = tuple[int, object, dict[str, str]]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-_PATH, _ROUTE, _SCOPE = "/v1/events", "v1/events", "events:write"
+_EVENTS = "/v1/events"
+_BALANCE = re.compile(r"/v1/customers/([A-Za-z0-9._:@+-]{1,128})/balance", re.ASCII)
 _MAX_BYTES = 1024 * 1024  # Larger ones are read piece by piece, so that many at once are bearable.
 _MOST_HOSTS = 100
 _UNUSUAL = ("HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING", "QUERY_STRING")
+
+
+class Way(NamedTuple):
+    """A request that is plain by its head."""
+
+    route: str  # For the log and the metrics.
+    answer: Callable[[], Answer | None]  # None: it takes the long way after all.
 
 
 class Door:
@@ -46,36 +57,54 @@ class Door:
         self._hosts: set[str] = set()  # Those that were found to be allowed.
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer plain events at once, everything else by Django."""
+        """Answer plain requests at once, everything else by Django."""
         started = time.perf_counter_ns()
-        key = self._key_of(environ) if environ.get("PATH_INFO") == _PATH else None
-        sent = _read(environ) if key else None
-        if key is None or sent is None:
+        path = environ.get("PATH_INFO", "")
+        if path == _EVENTS:
+            way = self._events(environ)
+        else:
+            asked = _BALANCE.fullmatch(path)
+            way = self._balance(environ, asked[1]) if asked else None
+        if way is None:
             return self._long_way(environ, start_response)
         with bound_request_id(environ.get("HTTP_X_REQUEST_ID", "")) as request_id:
-            answer = _answer(sent, key)
+            answer = way.answer()
             if answer is None:
                 return self._long_way(environ, start_response)
             status, content, headers = answer
             headers["X-Request-ID"] = request_id
-            note_answer("POST", _ROUTE, status, time.perf_counter_ns() - started)
+            nanoseconds = time.perf_counter_ns() - started
+            note_answer(environ["REQUEST_METHOD"], way.route, status, nanoseconds)
         body = to_json(content)
         headers["Content-Length"] = str(len(body))
         start_response(f"{status} -", list(headers.items()))
         return [body]
 
-    def _key_of(self, environ: Environ) -> ApiKey | None:
-        """Return the key of a request that is plain by its head, or None."""
+    def _events(self, environ: Environ) -> Way | None:
+        if environ["REQUEST_METHOD"] != "POST" or environ.get("CONTENT_TYPE") != "application/json":
+            return None
+        key = self._key_of(environ, "events:write")
+        sent = _read(environ) if key else None
+        if key is None or sent is None:
+            return None
+        return Way("v1/events", partial(_answer, sent, key))
+
+    def _balance(self, environ: Environ, name: str) -> Way | None:
+        if environ["REQUEST_METHOD"] != "GET" or environ.get("CONTENT_LENGTH"):
+            return None
+        key = self._key_of(environ, "usage:read")
+        return Way(BALANCE_ROUTE, partial(_balance_answer, name, key)) if key else None
+
+    def _key_of(self, environ: Environ, scope: str) -> ApiKey | None:
+        """Return the key of a request that is plain by its head and may do this, or None."""
         is_plain = (
-            environ["REQUEST_METHOD"] == "POST"
-            and environ.get("CONTENT_TYPE") == "application/json"
-            and not any(environ.get(name) for name in _UNUSUAL)
+            not any(environ.get(name) for name in _UNUSUAL)
             and _is_secure_enough(environ)
             and self._is_allowed(environ.get("HTTP_HOST", ""))
         )
         kind, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         key = recalled_api_key(token) if is_plain and kind == "Bearer" else None
-        if key is None or not {_SCOPE, ADMIN}.intersection(key.scopes):
+        if key is None or not {scope, ADMIN}.intersection(key.scopes):
             return None
         return key
 
@@ -151,7 +180,26 @@ def _stored(body: Body, key: ApiKey) -> Answer:
     except Exception as error:  # noqa: BLE001 - every failure has its problem
         CONNECTION.doubt()
         return _problem(error)
-    return status, content, {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"}
+    return status, content, _headers(content_type)
+
+
+def _headers(content_type: str) -> dict[str, str]:
+    return {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"}
+
+
+def _balance_answer(external_id: str, key: ApiKey) -> Answer | None:
+    """Say what is left; what fails is said by the long way."""
+    try:
+        CONNECTION.check()
+        if not live_key_ids([key.pk]):
+            return None
+        content = balance_answer(external_id)
+    except BillingError:
+        return None
+    except Exception:  # noqa: BLE001 - the long way meets it too, and has the problem for it
+        CONNECTION.doubt()
+        return None
+    return None if _is_too_fast(key) else (200, content, _headers("application/json"))
 
 
 def _problem(error: Exception) -> Answer:
