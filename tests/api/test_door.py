@@ -1,70 +1,23 @@
 """The short way in gives the answers of the long way, and takes nothing that is unusual."""
 
-import io
 import json
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.core.signals import request_finished, request_started
-from django.core.wsgi import get_wsgi_application
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError
 
-from billing_project.api.door import Door
 from billing_project.kernel.keys import create_api_key, find_api_key, revoke_api_key
 from billing_project.kernel.rest.rates import RATES
 from billing_project.kernel.users import worker_user
 from metering.api.gathering import GATHERER
 from metering.models import MeterEvent
+from tests.api.sending import Sender
 from tests.metering.builders import a_customer, a_meter
 
 pytestmark = pytest.mark.django_db
-Answer = tuple[int, dict[str, str], Any]
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 GOOD = {"event_name": "llm_request", "identifier": "e1", "customer": "acme"}
-
-
-class Sender:
-    """Calls a WSGI application as a server does, and counts who took the long way."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token
-        self.long_ways = 0
-        django = get_wsgi_application()
-
-        def long_way(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            self.long_ways += 1
-            return django(environ, start_response)
-
-        self.door, self.long_way = Door(long_way), long_way
-
-    def send(self, body: bytes, *, is_short: bool = True, **changes: Any) -> Answer:
-        """Return status, headers and the decoded answer."""
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": "POST", "PATH_INFO": "/v1/events", "QUERY_STRING": "",
-            "SERVER_NAME": "testserver", "SERVER_PORT": "80", "HTTP_HOST": "testserver",
-            "SERVER_PROTOCOL": "HTTP/1.1", "SCRIPT_NAME": "", "wsgi.url_scheme": "http",
-            "wsgi.errors": io.StringIO(), "wsgi.input": io.BytesIO(body),
-            "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json",
-            "HTTP_AUTHORIZATION": f"Bearer {self.token}", **changes,
-        }  # fmt: skip
-        started: list[tuple[str, list[tuple[str, str]]]] = []
-        application = self.door if is_short else self.long_way
-        answer = b"".join(application(environ, lambda status, head: started.append((status, head))))
-        status, head = started[0]
-        return int(status[:3]), dict(head), json.loads(answer)
-
-
-@pytest.fixture
-def _one_connection() -> Iterator[None]:
-    """Leave the connection of the test open between requests."""
-    signals = (request_started, request_finished)
-    for signal in signals:
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in signals:
-        signal.connect(close_old_connections)
 
 
 @pytest.fixture
