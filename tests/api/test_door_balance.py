@@ -48,7 +48,7 @@ def _fill(shop: Shop) -> None:
     )  # fmt: skip
 
 
-def _assert_shaped(serializer: serializers.Serializer[Any], document: dict[str, Any]) -> None:
+def _assert_shaped(serializer: Any, document: dict[str, Any]) -> None:
     """Compare names at every depth with what the published description promises."""
     assert list(document) == list(serializer.fields)
     for name, field in serializer.fields.items():
