@@ -70,12 +70,17 @@ SELECT i.id
   FROM invoice i
   LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS paid FROM payment GROUP BY invoice_id) p
     ON p.invoice_id = i.id
-  LEFT JOIN (SELECT invoice_id, sum(total_minor) AS credited, sum(open_minor) AS off_open
+  LEFT JOIN (SELECT invoice_id, sum(total_minor) AS credited, sum(open_minor) AS off_open,
+                    sum(refund_minor + out_of_band_minor) AS returned
                FROM credit_note GROUP BY invoice_id) n ON n.invoice_id = i.id
+  LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS applied
+               FROM balance_application GROUP BY invoice_id) a ON a.invoice_id = i.id
  WHERE i.paid_minor <> coalesce(paid, 0)
+    OR i.applied_minor <> coalesce(applied, 0)
     OR i.credited_minor <> coalesce(credited, 0)
-    OR (i.status <> 'draft'
-        AND i.open_minor <> i.total_minor - coalesce(paid, 0) - coalesce(off_open, 0))
+    OR i.returned_minor <> coalesce(returned, 0)
+    OR (i.status <> 'draft' AND i.open_minor <> i.total_minor - coalesce(paid, 0)
+                                - coalesce(applied, 0) - coalesce(off_open, 0))
     OR (i.status <> 'draft' AND (i.status = 'paid') <> (i.open_minor = 0))
 """
 
@@ -91,6 +96,33 @@ SELECT n.id, n.total_minor, coalesce(sum(c.amount_minor), 0)
   FROM credit_note n LEFT JOIN credit_note_line c ON c.credit_note_id = n.id
  GROUP BY n.id
 HAVING n.total_minor <> coalesce(sum(c.amount_minor), 0)
+"""
+
+_BALANCES = """
+SELECT coalesce(b.customer_id, f.customer_id), coalesce(b.currency, f.currency),
+       coalesce(b.balance_minor, 0), coalesce(f.total, 0)
+  FROM customer_balance b
+  FULL JOIN (
+    SELECT customer_id, currency, sum(minor) AS total FROM (
+        SELECT i.customer_id, n.currency, n.balance_minor AS minor
+          FROM credit_note n JOIN invoice i ON i.id = n.invoice_id
+        UNION ALL
+        SELECT i.customer_id, a.currency, -a.amount_minor
+          FROM balance_application a JOIN invoice i ON i.id = a.invoice_id
+        UNION ALL
+        SELECT i.customer_id, r.currency, r.amount_minor
+          FROM refund_failure e JOIN refund r ON r.id = e.refund_id
+          JOIN credit_note n ON n.id = r.credit_note_id JOIN invoice i ON i.id = n.invoice_id
+    ) facts GROUP BY customer_id, currency) f
+    ON f.customer_id = b.customer_id AND f.currency = b.currency
+ WHERE coalesce(b.balance_minor, 0) <> coalesce(f.total, 0)
+"""
+
+_REFUNDS = """
+SELECT n.id, n.refund_minor, sum(r.amount_minor)
+  FROM credit_note n JOIN refund r ON r.credit_note_id = n.id
+ GROUP BY n.id
+HAVING sum(r.amount_minor) > n.refund_minor OR bool_or(r.currency <> n.currency)
 """
 
 # An overage line may also claim again what notes evened out before: never more than they did.
@@ -177,7 +209,7 @@ def totals_are_lines() -> Iterator[Finding]:
         yield Finding(f"invoice:{invoice}", f"totals {total} but its lines sum to {lines}")
 
 
-@check("What is paid, credited and open follows from payments and notes")
+@check("What is paid, applied, credited and open follows from what settled it")
 def settlements_add_up() -> Iterator[Finding]:
     """Derive each invoice's state from the documents that moved it, and each line's too."""
     for (invoice,) in _rows(_SETTLED):
@@ -186,6 +218,15 @@ def settlements_add_up() -> Iterator[Finding]:
         yield Finding(f"invoice_line:{line}", f"says {credited} credited, notes took {notes}")
     for note, total, lines in _rows(_NOTES):
         yield Finding(f"credit_note:{note}", f"totals {total} but its lines sum to {lines}")
+
+
+@check("Customers' balances follow from notes and what they paid; refunds stay within their notes")
+def balances_add_up() -> Iterator[Finding]:
+    """Fold each balance from its facts, and sum each note's refunds."""
+    for customer, currency, balance, facts in _rows(_BALANCES):
+        yield Finding(f"customer:{customer} {currency}", f"has {balance}, its facts leave {facts}")
+    for note, promised, refunded in _rows(_REFUNDS):
+        yield Finding(f"credit_note:{note}", f"refunds {refunded} of {promised}")
 
 
 @check("Every usage line is the sum of the rated usage behind it")

@@ -1,8 +1,8 @@
 """How a credit note takes amounts off the lines of an invoice.
 
 What lines claimed and what earlier notes took enters; what is left, and how the note settles,
-leaves. A note first reduces what the invoice still owes; only the rest, which was paid, is owed
-back to the customer.
+leaves. A note first reduces what the invoice still owes; only the rest, which was paid, goes back
+to the customer: as a refund, to their balance, or out of band.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +15,10 @@ from billing_project.kernel.quantity import round_unrounded
 
 class CreditRefused(ValueError):
     """A note asks for more than a line has left, or for nothing; the message says what is left."""
+
+
+class SettlementRefused(CreditRefused):
+    """The paid part cannot go back as wanted; the message says what can."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,54 @@ class LineLeft:
 
 
 @dataclass(frozen=True)
+class Settlement:
+    """How the paid part of a note goes back, in minor units.
+
+    Attributes:
+        refund_minor: Is owed until a refund returns it to where it came from.
+        balance_minor: Pays the next invoices.
+        out_of_band_minor: Was given back already, outside of this system.
+    """
+
+    refund_minor: int = 0
+    balance_minor: int = 0
+    out_of_band_minor: int = 0
+
+    @property
+    def total_minor(self) -> int:
+        """What goes back in all ways together."""
+        return self.refund_minor + self.balance_minor + self.out_of_band_minor
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What came in for an invoice, and what earlier notes gave back of it as money.
+
+    Attributes:
+        money_minor: Payments; what the customer's balance paid is none of them.
+        returned_minor: What earlier notes refund or gave back out of band.
+    """
+
+    money_minor: int
+    returned_minor: int
+
+    @property
+    def left_minor(self) -> int:
+        """What may still go back as money."""
+        return self.money_minor - self.returned_minor
+
+
+@dataclass(frozen=True)
 class Split:
     """How a note settles: off the open claim, and back to the customer."""
 
     open_minor: int
-    balance_minor: int
+    back: Settlement
 
     @property
     def total_minor(self) -> int:
         """The note's total."""
-        return self.open_minor + self.balance_minor
+        return self.open_minor + self.back.total_minor
 
 
 @dataclass(frozen=True)
@@ -81,7 +123,11 @@ def pack_left(sold: PackLeft, notes: Iterable[Off]) -> list[PackLeft]:
 
 
 def credit(
-    lines: Iterable[LineLeft], asked: Sequence[tuple[int, int]], open_amount: Money
+    lines: Iterable[LineLeft],
+    asked: Sequence[tuple[int, int]],
+    open_amount: Money,
+    paid: Paid,
+    wanted: Settlement | None = None,
 ) -> Split:
     """Take the asked amounts off their lines and split the sum: what is open first.
 
@@ -89,12 +135,16 @@ def credit(
         lines: Every line of the invoice.
         asked: (position, minor units > 0), each position once.
         open_amount: What the invoice still owes, >= 0.
+        wanted: How the paid part goes back; all to the balance where nothing is said.
 
     Returns:
-        open + balance == sum of what was asked, exactly.
+        open + back == sum of what was asked, exactly.
 
     Raises:
         CreditRefused: nothing asked, a position unknown or twice, or more than is left on a line.
+        SettlementRefused: see `settled`.
+
+    Source: Stripe, credit notes: pre-payment and post-payment amounts.
     """
     left = {line.position: line.left_minor for line in lines}
     if not asked:
@@ -103,9 +153,41 @@ def credit(
         if position not in left:
             raise CreditRefused(f"line {position} is not on the invoice, or was named twice")
         if not 0 < amount_minor <= left[position]:
-            has, wanted = (Money(m, open_amount.currency) for m in (left[position], amount_minor))
-            raise CreditRefused(f"line {position} has {has} left to credit, not {wanted}")
+            currency, has = open_amount.currency, left[position]
+            has_left, off = Money(has, currency), Money(amount_minor, currency)
+            raise CreditRefused(f"line {position} has {has_left} left to credit, not {off}")
         del left[position]  # A second mention is refused.
     total = sum(amount_minor for _, amount_minor in asked)
     off_open = min(total, open_amount.amount_minor)
-    return Split(off_open, total - off_open)
+    back = Money(total - off_open, open_amount.currency)
+    return Split(off_open, settled(back, paid, wanted))
+
+
+def settled(back: Money, paid: Paid, wanted: Settlement | None) -> Settlement:
+    """Divide what goes back as wanted; it has to be all of it, exactly.
+
+    Money goes back only as far as money came in: what the customer's balance paid returns there.
+    Without a wish all of it goes to the balance.
+
+    Raises:
+        SettlementRefused: a negative part, parts that do not sum to what goes back, or more money
+            than came in.
+    """
+    if wanted is None:
+        return Settlement(balance_minor=back.amount_minor)
+    parts = (wanted.refund_minor, wanted.balance_minor, wanted.out_of_band_minor)
+    if min(parts) < 0:
+        raise SettlementRefused("no part of a settlement is less than nothing")
+    if wanted.total_minor != back.amount_minor:
+        given = Money(wanted.total_minor, back.currency)
+        raise SettlementRefused(f"{back} was paid and goes back, but the settlement says {given}")
+    as_money = wanted.refund_minor + wanted.out_of_band_minor
+    if as_money > paid.left_minor:
+        left, asked = (Money(minor, back.currency) for minor in (paid.left_minor, as_money))
+        raise SettlementRefused(f"{left} of the payments is left to return as money, not {asked}")
+    return wanted
+
+
+def pays(balance_minor: int, open_minor: int) -> int:
+    """Return what a customer's balance pays of a claim: all that it can (rule 15)."""
+    return max(0, min(balance_minor, open_minor))

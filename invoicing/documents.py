@@ -91,7 +91,7 @@ def credit_note_data(note: CreditNote) -> Data:
         ],
         "total": money(note.total_minor, note.currency),
         "off_open": money(note.open_minor, note.currency) if note.open_minor else None,
-        "balance": money(note.balance_minor, note.currency) if note.balance_minor else None,
+        "settlement": _settlement(note),
     }
 
 
@@ -197,12 +197,28 @@ def _quantities(lines: list[InvoiceLine]) -> dict[int, str]:
     return {line_id: counted(quantity, unit) for line_id, unit, quantity in rows}
 
 
+def _settlement(note: CreditNote) -> list[Data]:
+    """List how what was paid goes back, as it was decided when the note was issued."""
+    parts = (
+        ("Was paid: refunded to you", note.refund_minor),
+        ("Was paid: your balance, for the next invoices", note.balance_minor),
+        ("Was paid: already given back to you", note.out_of_band_minor),
+    )
+    return [
+        {"label": label, "amount": money(minor, note.currency)} for label, minor in parts if minor
+    ]
+
+
 def _settlements(invoice: Invoice) -> list[Data]:
-    """List what reduced the claim so far: payments and notes, the oldest first."""
+    """List what reduced the claim so far: payments, balance and notes, the oldest first."""
     zone, currency = invoice.customer.time_zone, invoice.currency
     paid = [
         (p.recorded_at, f"Paid {_day(p.paid_at, zone)}, {p.reference}", p.amount_minor)
         for p in invoice.payments.all()
+    ]
+    applied = [
+        (a.applied_at, f"Your balance, applied {_day(a.applied_at, zone)}", a.amount_minor)
+        for a in invoice.balance_applications.all()
     ]
     credited = [
         (n.issued_at, f"Credit note {n.number}", n.open_minor)
@@ -211,7 +227,7 @@ def _settlements(invoice: Invoice) -> list[Data]:
     ]
     return [
         {"label": label, "amount": f"{_MINUS}{money(minor, currency)}"}
-        for _, label, minor in sorted([*paid, *credited])
+        for _, label, minor in sorted([*paid, *applied, *credited])
     ]
 
 

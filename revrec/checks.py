@@ -61,7 +61,7 @@ def receivables_tie() -> Iterator[Finding]:
     return _findings(tieouts.untied_receivables)
 
 
-@check("Customer balances are what credit notes owe back")
+@check("Customer balances are what credit notes owe back, less what was refunded or applied")
 def customer_balances_tie() -> Iterator[Finding]:
     """Compare 2200 customer by customer."""
     return _findings(tieouts.untied_customer_balances)

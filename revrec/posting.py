@@ -45,6 +45,9 @@ class EntryKind(StrEnum):
     INVOICE_FINALIZED = "invoice_finalized"
     PAYMENT_RECORDED = "payment_recorded"
     CREDIT_NOTE_ISSUED = "credit_note_issued"
+    BALANCE_APPLIED = "balance_applied"
+    REFUND_RECORDED = "refund_recorded"
+    REFUND_FAILED = "refund_failed"
     CREDITS_SOLD = "credits_sold"
     CREDITS_USED = "credits_used"
     CREDITS_EXPIRED = "credits_expired"
@@ -81,6 +84,15 @@ Lines = tuple[PostingLine, ...]
 
 
 @dataclass(frozen=True)
+class Settled:
+    """How a note settles: off the claim; owed back to the customer; given back as money already."""
+
+    open_minor: int
+    owed_minor: int = 0
+    given_minor: int = 0
+
+
+@dataclass(frozen=True)
 class CreditedPart:
     """What a credit note takes off one promise: earned revenue, and what another account held.
 
@@ -107,6 +119,16 @@ def pack_sold_for_cash(amount_minor: int, about: About) -> Lines:
 def payment_received(amount_minor: int, about: About) -> Lines:
     """Rule 2: money settles the receivable."""
     return _pair(Account.CASH, Account.RECEIVABLE, amount_minor, about)
+
+
+def balance_applied(amount_minor: int, about: About) -> Lines:
+    """Rule 15: what was owed back settles the receivable."""
+    return _pair(Account.CUSTOMER_BALANCE, Account.RECEIVABLE, amount_minor, about)
+
+
+def refunded(amount_minor: int, about: About) -> Lines:
+    """Rule 14: what was owed back goes back as money; a refund that fails turns it around."""
+    return _pair(Account.CUSTOMER_BALANCE, Account.CASH, amount_minor, about)
 
 
 def credits_used(amount_minor: int, about: About) -> Lines:
@@ -150,22 +172,20 @@ def fee_earned(amount_minor: int, about: About) -> Lines:
     return _pair(Account.FEES_LIABILITY, Account.FEE_REVENUE, amount_minor, about)
 
 
-def credit_note_issued(
-    parts: Iterable[CreditedPart], open_minor: int, balance_minor: int, about: About
-) -> Lines:
+def credit_note_issued(parts: Iterable[CreditedPart], settled: Settled, about: About) -> Lines:
     """Rules 13 and 14: a note takes back revenue and promise, and reduces the claim.
 
     Args:
-        parts: What is taken off each promise; all parts sum to open + balance.
-        open_minor: Reduces what the invoice still owes.
-        balance_minor: Was paid already: owed back as customer balance.
+        parts: What is taken off each promise; all parts sum to what is settled.
+        settled: A refund is owed until it is recorded; what went out of band is not.
 
     Raises:
         Unbalanced: the parts do not sum to what is settled.
     """
     lines = [
-        PostingLine(Account.RECEIVABLE, -open_minor, about),
-        PostingLine(Account.CUSTOMER_BALANCE, -balance_minor, about),
+        PostingLine(Account.RECEIVABLE, -settled.open_minor, about),
+        PostingLine(Account.CUSTOMER_BALANCE, -settled.owed_minor, about),
+        PostingLine(Account.CASH, -settled.given_minor, about),
     ]
     for part in parts:
         lines.append(PostingLine(Account.CREDIT_NOTES, part.contra_minor, part.about))

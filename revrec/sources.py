@@ -10,6 +10,9 @@ class SourceType(StrEnum):
     INVOICE_LINE = "invoice_line"
     PAYMENT = "payment"
     CREDIT_NOTE = "credit_note"
+    BALANCE_APPLICATION = "balance_application"
+    REFUND = "refund"
+    REFUND_FAILURE = "refund_failure"
     LEDGER_TRANSACTION = "ledger_transaction"
     RATED_USAGE = "rated_usage"
     SCHEDULE_LINE = "revenue_schedule_line"
@@ -20,6 +23,9 @@ ROLES = {
     SourceType.INVOICE_LINE: "invoiced",
     SourceType.PAYMENT: "paid",
     SourceType.CREDIT_NOTE: "credited",
+    SourceType.BALANCE_APPLICATION: "applied",
+    SourceType.REFUND: "refunded",
+    SourceType.REFUND_FAILURE: "returned",
     SourceType.LEDGER_TRANSACTION: "recognised",
     SourceType.RATED_USAGE: "accrued",
     SourceType.SCHEDULE_LINE: "recognised",

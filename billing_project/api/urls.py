@@ -8,6 +8,7 @@ import invoicing.api
 import metering.api
 import revrec.api
 from billing_project.api import balance, health, schema
+from billing_project.api.customers import WholeCustomerView
 from billing_project.api.explanations import EventExplanationsView
 from billing_project.api.near_duplicates import NearDuplicatesView
 from billing_project.api.policies import PoliciesView
@@ -19,6 +20,7 @@ v1 = [
     *credits.api.urlpatterns,
     *invoicing.api.urlpatterns,
     *revrec.api.urlpatterns,
+    path("customers/<str:external_id>", WholeCustomerView.as_view()),
     path("events/<str:customer>/<path:identifier>", EventView.as_view()),
     path("event_explanations", EventExplanationsView.as_view()),
     path("near_duplicates", NearDuplicatesView.as_view()),

@@ -10,7 +10,8 @@ from billing_project.kernel.backoffice.display import money_text, number_text, o
 from billing_project.kernel.backoffice.related import list_url
 from credits.models import BillingPeriod, CreditGrant, RatedUsage
 from credits.selectors import balance
-from invoicing.models import Invoice, InvoiceStatus, Subscription
+from invoicing.models import CreditNote, Invoice, InvoiceStatus, Subscription
+from invoicing.selectors import owed_back
 from metering.models import Customer
 
 NONE = "none"
@@ -35,6 +36,7 @@ def figures_of(customer: Customer, at: datetime) -> list[Figure]:
         _credits(customer, at),
         _usage(period),
         _open(customer),
+        _balance(customer),
         _last_invoice(customer),
         _plan(customer, period, at),
     ]
@@ -64,6 +66,20 @@ def _open(customer: Customer) -> Figure:
         money_text(amount, customer.currency),
         "of issued invoices",
         list_url(Invoice, {"customer__id__exact": customer.pk, "status__exact": "finalized"}),
+    )
+
+
+def _balance(customer: Customer) -> Figure:
+    """Tell what notes left with the customer, and what is still to be refunded."""
+    owed = owed_back(customer)
+    balances = [each.balance for each in owed if each.balance.amount_minor]
+    due = [each.refunds_due for each in owed if each.refunds_due.amount_minor]
+    refunds = ", ".join(money_text(money.amount_minor, money.currency) for money in due)
+    return Figure(
+        "Customer balance",
+        ", ".join(money_text(money.amount_minor, money.currency) for money in balances) or NONE,
+        f"{refunds} to refund" if refunds else "pays the next invoices",
+        list_url(CreditNote, {"q": customer.external_id}),
     )
 
 

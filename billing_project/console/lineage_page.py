@@ -26,6 +26,9 @@ SHOWN, MOST = 25, 200  # Facts of one kind on the page, at first and on request.
 
 # Title, steps of the chain, kinds of facts.
 _ADJUSTMENT = ("Adjustment", "capture", (NodeType.METER_EVENT_ADJUSTMENT,))
+_REFUND = ("Refund", "invoice", (NodeType.REFUND,))
+_FAILURE = ("Failed refund", "invoice", (NodeType.REFUND_FAILURE,))
+_SELDOM = (_ADJUSTMENT, _REFUND, _FAILURE)
 _COLUMNS = (
     ("Event", "capture", (NodeType.METER_EVENT,)),
     _ADJUSTMENT,  # Left out where nothing was adjusted: few events are.
@@ -36,8 +39,15 @@ _COLUMNS = (
     (
         "Schedule, payment, note",
         "recognise, invoice",
-        (NodeType.REVENUE_SCHEDULE, NodeType.PAYMENT, NodeType.CREDIT_NOTE),
+        (
+            NodeType.REVENUE_SCHEDULE,
+            NodeType.PAYMENT,
+            NodeType.BALANCE_APPLICATION,
+            NodeType.CREDIT_NOTE,
+        ),
     ),
+    _REFUND,  # Left out where nothing was refunded; and where no refund failed.
+    _FAILURE,
     ("Journal entry", "recognise", (NodeType.JOURNAL_ENTRY,)),
 )
 _PAGES = {
@@ -51,6 +61,9 @@ _PAGES = {
     NodeType.INVOICE_LINE: "invoicing_invoiceline",
     NodeType.CREDIT_NOTE: "invoicing_creditnote",
     NodeType.PAYMENT: "invoicing_payment",
+    NodeType.BALANCE_APPLICATION: "invoicing_balanceapplication",
+    NodeType.REFUND: "invoicing_refund",
+    NodeType.REFUND_FAILURE: "invoicing_refundfailure",
     NodeType.REVENUE_SCHEDULE: "revrec_revenueschedule",
     NodeType.JOURNAL_ENTRY: "revrec_journalentry",
 }
@@ -130,8 +143,7 @@ def lineage_page(request: HttpRequest) -> HttpResponse:
 def picture_of(lineage: Lineage, starts: Iterable[Any]) -> Picture:
     """Lay a lineage out by the steps of the chain."""
     first = set(starts)
-    is_adjusted = bool(lineage.of(NodeType.METER_EVENT_ADJUSTMENT))
-    steps = [step for step in _COLUMNS if is_adjusted or step is not _ADJUSTMENT]
+    steps = [step for step in _COLUMNS if step not in _SELDOM or lineage.of(*step[2])]
     columns = [[node.ref for node in lineage.of(*kinds)] for _, _, kinds in steps]
     drawing = draw(columns, [(edge.source, edge.target) for edge in lineage.edges])
     nodes = {node.ref: node for node in lineage.nodes}

@@ -36,6 +36,8 @@ _PARTS = {
     "windowrepairitem",
     "appliedrepair",
     "importedline",
+    "refundfailure",
+    "balanceapplication",
 }
 # Pages that stand above an app's tables: title, icon, name of the address.
 _ABOVE = {
@@ -93,6 +95,10 @@ _ICONS = {
     "creditnote": "assignment_return",
     "proposedcreditnote": "rule",
     "payment": "payments",
+    "refund": "currency_exchange",
+    "refundfailure": "undo",
+    "customerbalance": "account_balance_wallet",
+    "balanceapplication": "price_check",
     "subscription": "autorenew",
     "plan": "inventory_2",
     "planversion": "layers",

@@ -23,6 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.issue_creditnote",
         "invoicing.finalize_invoice",
         "invoicing.record_payment",
+        "invoicing.record_refund",
     ),
     "finance_approver": (
         "kernel.approve_policychange",

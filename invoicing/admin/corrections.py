@@ -4,15 +4,31 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from billing_project.kernel.backoffice.actions import page_action
+from billing_project.kernel.backoffice.actions import form_action, page_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import badge, link, moment, money, pairs, sentence
+from billing_project.kernel.backoffice.display import (
+    EMPTY,
+    badge,
+    link,
+    moment,
+    money,
+    money_text,
+    object_link,
+    pairs,
+    sentence,
+)
 from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
 from invoicing.admin.invoices import pdf_response
+from invoicing.admin.refund_forms import RefundForm
 from invoicing.documents import credit_note_pdf
-from invoicing.models import CreditNote, CreditNoteLine, Payment, ProposedCreditNote
+from invoicing.models import CreditNote, CreditNoteLine, Payment, ProposedCreditNote, Refund
+from invoicing.selectors import refund_left
+from invoicing.services.refunds import record_refund
 
 _REASONS = {
     "billing_error": "bad",
@@ -66,6 +82,28 @@ class NoteLineInline(ReadOnlyInline):
     tab = False
 
 
+class RefundInline(ReadOnlyInline):
+    """What was refunded for a note."""
+
+    model = Refund
+    fields = ("as_link", money("amount_minor", "amount"), "method", "refunded_at", "state")
+    list_select_related = ("failure",)
+    tab = False
+
+    @admin.display(description="Reference")
+    def as_link(self, refund: Refund) -> str:
+        """Link to the refund's own page."""
+        return object_link(refund)
+
+    def state(self, refund: Refund) -> str:
+        """Say whether it came back."""
+        return "failed: to the balance" if hasattr(refund, "failure") else "made"
+
+
+def _has_to_refund(note: CreditNote) -> bool:
+    return refund_left(note) > 0
+
+
 @admin.register(CreditNote)
 class CreditNoteAdmin(ReadOnlyAdmin):
     """Issued documents that reduce invoices."""
@@ -77,7 +115,7 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         badge("reason", _REASONS),
         money("total_minor", "total"),
         money("open_minor", "off what was open"),
-        money("balance_minor", "to the balance"),
+        "back",
         moment("issued_at"),
     )
     list_filter = ("reason", ("issued_by", AutocompleteSelectFilter))
@@ -91,13 +129,57 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         "memo",
         money("total_minor", "total"),
         money("open_minor", "off what was open"),
+        money("refund_minor", "to refund"),
+        "left_to_refund",
         money("balance_minor", "to the customer's balance"),
+        money("out_of_band_minor", "given back already"),
         link("issued_by"),
         "issued_at",
         "source_key",
     )
-    inlines = (NoteLineInline,)
-    actions_detail = ("pdf",)
+    inlines = (NoteLineInline, RefundInline)
+    actions_detail = ("pdf", "refund")
+
+    @admin.display(description="What was paid goes back")
+    def back(self, note: CreditNote) -> str:
+        """Say how what was paid goes back ("refund 4.00 USD, balance 1.50 USD")."""
+        ways = (
+            ("refund", note.refund_minor),
+            ("balance", note.balance_minor),
+            ("out of band", note.out_of_band_minor),
+        )
+        parts = [f"{way} {money_text(minor, note.currency)}" for way, minor in ways if minor]
+        return ", ".join(parts) or EMPTY
+
+    @admin.display(description="Left to refund")
+    def left_to_refund(self, note: CreditNote) -> str:
+        """Say what is still to be refunded."""
+        return money_text(refund_left(note), note.currency)
+
+    @form_action(
+        "Record refund",
+        permission="invoicing.record_refund",
+        form=RefundForm,
+        icon="currency_exchange",
+        offered=_has_to_refund,
+        explanation="Record money that went back to the customer, as the bank or the payment"
+        " provider made it. What is owed to them falls by it.",
+    )
+    def refund(self, by: User, note: CreditNote, form: RefundForm) -> str:
+        """Record money that went back."""
+        data = form.cleaned_data
+        made = record_refund(
+            credit_note=note,
+            amount_minor=data["amount"],
+            method=data["method"],
+            reference=data["reference"],
+            refunded_at=data["refunded_at"],
+            key=form.key,
+            by=by,
+            at=now(),
+        )
+        amount = money_text(made.amount_minor, made.currency)
+        return format_html("Recorded {} for {}: {}.", amount, note.number, object_link(made))
 
     @page_action("PDF", icon="picture_as_pdf")
     def pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:

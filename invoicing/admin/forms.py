@@ -14,10 +14,14 @@ from unfold.widgets import (
 from billing_project.kernel.backoffice.display import moment_text, money_text
 from billing_project.kernel.backoffice.forms import ActionForm, AmountField
 from billing_project.kernel.clock import now
-from billing_project.kernel.money import Money
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.money import Money, exponent
+from invoicing.crediting import Settlement, pays
 from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
+from invoicing.selectors import balance_of, find_note_of, paid_of
+from invoicing.services.credit_notes import preview_credit_note
 
-_METHODS = (
+METHODS = (
     ("bank_transfer", "bank transfer"),
     ("card", "card"),
     ("direct_debit", "direct debit"),
@@ -31,6 +35,15 @@ _REASONS = {
     CreditNoteReason.SERVICE_FAILURE: "service failure: what was delivered was not good",
     CreditNoteReason.GOODWILL: "goodwill",
     CreditNoteReason.PRICE_CONCESSION: "price concession: a lower price was agreed",
+}
+
+
+# In the order of Settlement.
+_WAYS = {"refund": "Refund", "balance": "Customer's balance", "out_of_band": "Given back already"}
+_WORDS = {
+    "refund": "owed until the refund is recorded",
+    "balance": "pays the customer's next invoices",
+    "out_of_band": "was returned elsewhere; the books say so at once",
 }
 
 
@@ -73,7 +86,7 @@ class PaymentForm(InvoiceForm):
     paid_at = forms.SplitDateTimeField(
         label="Paid at (UTC)", widget=UnfoldAdminSplitDateTimeWidget, initial=now
     )
-    method = forms.ChoiceField(choices=_METHODS, widget=UnfoldAdminSelectWidget)
+    method = forms.ChoiceField(choices=METHODS, widget=UnfoldAdminSelectWidget)
     reference = forms.CharField(
         max_length=100,
         help_text="What the bank calls it. The same reference again is the same payment.",
@@ -90,8 +103,24 @@ class PaymentForm(InvoiceForm):
         self.order_fields(["amount", "paid_at", "method", "reference"])
 
 
+class ApplyBalanceForm(InvoiceForm):
+    """What the customer's balance would pay."""
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List the invoice, and what the balance pays of it."""
+        invoice, has = self.subject, balance_of(self.subject)
+        return [
+            *super().facts(),
+            ("Customer's balance", money_text(has, invoice.currency)),
+            ("It pays", money_text(pays(has, invoice.open_minor), invoice.currency)),
+        ]
+
+
 class CreditNoteForm(InvoiceForm):
-    """What to take off each line of an invoice."""
+    """What to take off each line of an invoice, and how what was paid goes back.
+
+    Without a settlement it goes to the customer's balance.
+    """
 
     before_template = "backoffice/credit_note_lines.html"
     reason = forms.ChoiceField(
@@ -113,11 +142,17 @@ class CreditNoteForm(InvoiceForm):
             self.fields[_field_of(line)] = AmountField(
                 currency=subject.currency, required=False, min_value=0, label=line.description
             )
-        self.table_fields = tuple(_field_of(line) for line in self.lines)
+        for name, label in _WAYS.items():
+            self.fields[name] = AmountField(
+                currency=subject.currency, required=False, min_value=0, label=label
+            )
+        self.table_fields = (*(_field_of(line) for line in self.lines), *_WAYS)
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a note over nothing, and more than is left of a line."""
+        """Refuse a note over nothing, more than is left of a line, and a wrong settlement."""
         cleaned = super().clean() or self.cleaned_data
+        if "nonce" in cleaned and find_note_of(self.key):
+            return cleaned  # A double click: the service returns the same note.
         for line in self.lines:
             left = line.amount_minor - line.credited_minor
             if (cleaned.get(_field_of(line)) or 0) > left:
@@ -126,12 +161,50 @@ class CreditNoteForm(InvoiceForm):
                 )
         if not self.errors and not self.amounts():
             raise ValidationError("Enter an amount for at least one line.")
+        if not self.errors:
+            self._refuse_unsettled()
         return cleaned
+
+    def _refuse_unsettled(self) -> None:
+        """Let the rule judge the settlement, before anything is written."""
+        try:
+            preview_credit_note(
+                invoice=self.subject, lines=self.amounts(), settlement=self.settlement()
+            )
+        except BillingError as error:
+            if error.field != "settlement":
+                raise ValidationError(error.message) from error
+            self.add_error("refund", f"{error.message[:1].upper()}{error.message[1:]}.")
 
     def amounts(self) -> list[tuple[InvoiceLine, int]]:
         """List the lines to credit with their minor units."""
         chosen = ((line, self.cleaned_data.get(_field_of(line)) or 0) for line in self.lines)
         return [(line, amount) for line, amount in chosen if amount]
+
+    def settlement(self) -> Settlement | None:
+        """Return how what was paid goes back, if the form says anything about it."""
+        parts = [self.cleaned_data.get(name) for name in _WAYS]
+        return None if all(part is None for part in parts) else Settlement(*(p or 0 for p in parts))
+
+    @property
+    def returns_something(self) -> bool:
+        """Tell whether a note over all that is left would reach what was paid."""
+        invoice = self.subject
+        return invoice.total_minor - invoice.credited_minor > invoice.open_minor
+
+    @property
+    def returnable(self) -> str:
+        """Write what may go back as money."""
+        return money_text(paid_of(self.subject).left_minor, self.subject.currency)
+
+    @property
+    def decimals(self) -> int:
+        """Decimals of the currency, for the sums on the page."""
+        return exponent(self.subject.currency)
+
+    def ways(self) -> list[dict[str, Any]]:
+        """List the ways back, each with its field and what it means."""
+        return [{"field": self[name], "words": _WORDS[name]} for name in _WAYS]
 
     def rows(self) -> list[dict[str, Any]]:
         """List each line with what it claims, what is left, and its field."""

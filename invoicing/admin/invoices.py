@@ -24,7 +24,12 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from credits.models import BillingPeriod, RatedUsage
-from invoicing.admin.forms import CreditNoteForm, FinalizeForm, PaymentForm
+from invoicing.admin.forms import (
+    ApplyBalanceForm,
+    CreditNoteForm,
+    FinalizeForm,
+    PaymentForm,
+)
 from invoicing.documents import invoice_pdf
 from invoicing.models import (
     CreditNote,
@@ -35,6 +40,8 @@ from invoicing.models import (
     NumberSeries,
     Payment,
 )
+from invoicing.selectors import balance_of
+from invoicing.services.balances import pay_from_balance
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.payments import record_payment
@@ -108,6 +115,10 @@ def _is_owed(invoice: Invoice) -> bool:
     return invoice.status == InvoiceStatus.FINALIZED
 
 
+def _is_payable_from_balance(invoice: Invoice) -> bool:
+    return _is_owed(invoice) and balance_of(invoice) > 0
+
+
 def _is_creditable(invoice: Invoice) -> bool:
     return not _is_draft(invoice) and invoice.credited_minor < invoice.total_minor
 
@@ -146,7 +157,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
             {
                 "fields": (
                     (money("total_minor", "total"), money("open_minor", "open")),
-                    (money("paid_minor", "paid"), money("credited_minor", "credited")),
+                    (money("paid_minor", "paid"), money("applied_minor", "paid by the balance")),
+                    (money("credited_minor", "credited"), money("returned_minor", "given back")),
                 )
             },
         ),
@@ -162,7 +174,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         ),
     )
     inlines = (LineInline, PaymentInline, NoteInline)
-    actions_detail = ("pdf", "finalize", "pay", "credit")
+    actions_detail = ("pdf", "finalize", "pay", "apply_balance", "credit")
 
     @page_action("PDF", icon="picture_as_pdf")
     def pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -214,6 +226,21 @@ class InvoiceAdmin(ReadOnlyAdmin):
         return f"Recorded {money_text(payment.amount_minor, payment.currency)} for {invoice}."
 
     @form_action(
+        "Apply balance",
+        permission="invoicing.record_payment",
+        form=ApplyBalanceForm,
+        icon="account_balance_wallet",
+        offered=_is_payable_from_balance,
+        is_final=True,
+        explanation="What notes left as the customer's balance pays this invoice, as far as it"
+        " goes. Invoices that are issued later are paid from it by themselves.",
+    )
+    def apply_balance(self, by: User, invoice: Invoice, form: ApplyBalanceForm) -> str:
+        """Let the customer's balance pay."""
+        row = pay_from_balance(invoice=invoice, by=by, at=now())
+        return f"The balance paid {money_text(row.amount_minor, row.currency)} of {invoice}."
+
+    @form_action(
         "Issue credit note",
         permission="invoicing.issue_creditnote",
         form=CreditNoteForm,
@@ -221,7 +248,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         offered=_is_creditable,
         is_final=True,
         explanation="A credit note is a numbered document and cannot be taken back. What is still"
-        " open is reduced first; what was paid already becomes the customer's balance.",
+        " open is reduced first; what was paid already goes back as you settle it.",
     )
     def credit(self, by: User, invoice: Invoice, form: CreditNoteForm) -> str:
         """Take amounts off the invoice's lines."""
@@ -230,6 +257,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
             lines=form.amounts(),
             reason=form.cleaned_data["reason"],
             memo=form.cleaned_data["memo"],
+            settlement=form.settlement(),
             key=form.key,
             by=by,
             at=now(),

@@ -1,5 +1,6 @@
 """/v1/credit_notes: take amounts off an invoice, see what a note would do, and list them."""
 
+from decimal import Decimal
 from typing import Any, ClassVar, cast
 
 from django.http import HttpResponse
@@ -21,12 +22,14 @@ from billing_project.kernel.rest.fields import (
 from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField, minor_units
 from invoicing.api.invoices import pdf_response
+from invoicing.crediting import Settlement
 from invoicing.documents import credit_note_pdf
 from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
 from invoicing.selectors import credit_notes, find_credit_note, find_invoice, find_line
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
 
 _MOST_LINES = 1000
+_NOTHING = Decimal(0)
 _READ: dict[str, str] = {"GET": "invoices:read"}
 
 
@@ -37,11 +40,20 @@ class LineInput(serializers.Serializer[Any]):
     amount = QuantityField(positive=True)
 
 
+class SettlementInput(serializers.Serializer[Any]):
+    """How what was paid goes back: all of it, in major units of the invoice's currency."""
+
+    refund = QuantityField(default=_NOTHING, help_text="Will be refunded; owed until then.")
+    balance = QuantityField(default=_NOTHING, help_text="Pays the customer's next invoices.")
+    out_of_band = QuantityField(default=_NOTHING, help_text="Was given back already, elsewhere.")
+
+
 class CreditNotePreviewInput(serializers.Serializer[Any]):
-    """Which lines of which invoice."""
+    """Which lines of which invoice; without a settlement what was paid goes to the balance."""
 
     invoice = serializers.CharField(max_length=32)
     lines = LineInput(many=True, allow_empty=False, max_length=_MOST_LINES)  # type: ignore[call-arg]
+    settlement = SettlementInput(required=False)
 
 
 class CreditNoteInput(CreditNotePreviewInput):
@@ -59,8 +71,26 @@ class CreditedLineOutput(serializers.Serializer[Any]):
     evened = AmountField("evened_minor", currency="credit_note.currency")
 
 
+class SettlementOutput(serializers.Serializer[Any]):
+    """How what was paid goes back."""
+
+    refund = AmountField("refund_minor")
+    balance = AmountField("balance_minor")
+    out_of_band = AmountField("out_of_band_minor")
+
+
+class RefundOutput(serializers.Serializer[Any]):
+    """Money that was refunded; one that failed went to the customer's balance."""
+
+    amount = AmountField("amount_minor")
+    refunded_at = UtcDateTimeField()
+    method = serializers.CharField()
+    reference = serializers.CharField()
+    failed_at = UtcDateTimeField(source="failure.failed_at", allow_null=True, default=None)
+
+
 class CreditNoteOutput(serializers.Serializer[Any]):
-    """An issued note: `open` reduces what the invoice owes, `balance` is owed back."""
+    """An issued note: `open` reduces what the invoice owes, the settlement is what was paid."""
 
     number = serializers.CharField()
     invoice = serializers.CharField(source="invoice.number")
@@ -70,9 +100,18 @@ class CreditNoteOutput(serializers.Serializer[Any]):
     currency = serializers.CharField()
     total = AmountField("total_minor")
     open = AmountField("open_minor")
-    balance = AmountField("balance_minor")
+    settlement = SettlementOutput(source="*")
+    refunds = RefundOutput(many=True)
     issued_at = UtcDateTimeField()
     lines = CreditedLineOutput(many=True)
+
+
+class PreviewedSettlementOutput(serializers.Serializer[Any]):
+    """How what was paid would go back."""
+
+    refund = AmountField("split.back.refund_minor", currency="invoice.currency")
+    balance = AmountField("split.back.balance_minor", currency="invoice.currency")
+    out_of_band = AmountField("split.back.out_of_band_minor", currency="invoice.currency")
 
 
 class CreditNotePreviewOutput(serializers.Serializer[Any]):
@@ -82,7 +121,8 @@ class CreditNotePreviewOutput(serializers.Serializer[Any]):
     currency = serializers.CharField(source="invoice.currency")
     total = AmountField("split.total_minor", currency="invoice.currency")
     open = AmountField("split.open_minor", currency="invoice.currency")
-    balance = AmountField("split.balance_minor", currency="invoice.currency")
+    settlement = PreviewedSettlementOutput(source="*")
+    returnable = AmountField("returnable_minor", currency="invoice.currency")
     evened = AmountField("evened_minor", currency="invoice.currency")
 
 
@@ -101,7 +141,10 @@ class CreditNotesView(ApiView):
 
     @extend_schema(request=CreditNoteInput, responses={201: CreditNoteOutput})
     def post(self, request: Request) -> Response:
-        """Issue a credit note: what is open is reduced first, the rest is owed back."""
+        """Issue a credit note: what is open is reduced first, what was paid goes back as settled.
+
+        The parts of the settlement sum to what was paid; a preview without one says how much it is.
+        """
         wanted = self.valid(CreditNoteInput, request.data)
         invoice = find_invoice(wanted["invoice"])
         note = issue_credit_note(
@@ -109,6 +152,7 @@ class CreditNotesView(ApiView):
             lines=_asked(invoice, wanted["lines"]),
             reason=wanted["reason"],
             memo=wanted["memo"],
+            settlement=_settlement(invoice, wanted),
             key=_key(request),
             by=cast(User, request.user),
             at=clock.now(),
@@ -137,7 +181,11 @@ class CreditNotePreviewView(ApiView):
         """Check and split a note without issuing it."""
         wanted = self.valid(CreditNotePreviewInput, request.data)
         invoice = find_invoice(wanted["invoice"])
-        seen = preview_credit_note(invoice=invoice, lines=_asked(invoice, wanted["lines"]))
+        seen = preview_credit_note(
+            invoice=invoice,
+            lines=_asked(invoice, wanted["lines"]),
+            settlement=_settlement(invoice, wanted),
+        )
         return Response(CreditNotePreviewOutput(seen).data)
 
 
@@ -168,6 +216,17 @@ def _asked(invoice: Invoice, lines: list[dict[str, Any]]) -> list[tuple[InvoiceL
         (find_line(invoice, line["line"]), minor_units(line["amount"], invoice.currency))
         for line in lines
     ]
+
+
+def _settlement(invoice: Invoice, wanted: dict[str, Any]) -> Settlement | None:
+    parts = wanted.get("settlement")
+    if parts is None:
+        return None
+    minor = {
+        f"{name}_minor": minor_units(parts[name], invoice.currency, f"settlement.{name}")
+        for name in parts
+    }
+    return Settlement(**minor)
 
 
 def _key(request: Request) -> str:

@@ -24,13 +24,17 @@ class AmountField(serializers.Field[Any, Any, str, Any]):
         return f"{Money(self._minor(value), self._currency(value)).decimal:f}"
 
 
-def minor_units(amount: Decimal, currency: str) -> int:
+def minor_units(amount: Decimal, currency: str, field: str = "") -> int:
     """Read an amount in major units exactly.
+
+    Args:
+        field: What the caller named it, for the refusal.
 
     Raises:
         Invalid: it has more decimals than its currency.
     """
     scaled = amount.scaleb(exponent(currency))
     if scaled != int(scaled):
-        raise Invalid(f"an amount in {currency} has at most {exponent(currency)} decimals")
+        decimals = exponent(currency)
+        raise Invalid(f"an amount in {currency} has at most {decimals} decimals", field=field)
     return int(scaled)

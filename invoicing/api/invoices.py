@@ -38,7 +38,7 @@ _EVENTS_OF_A_WINDOW = 10**7  # A cursor is one number: the window's id, then eve
 
 
 class InvoiceOutput(serializers.Serializer[Any]):
-    """A claim: what it is over, and what is still open."""
+    """A claim: what it is over, and what is still open: the amount due."""
 
     number = serializers.CharField(allow_null=True)
     status = serializers.CharField()
@@ -46,6 +46,7 @@ class InvoiceOutput(serializers.Serializer[Any]):
     currency = serializers.CharField()
     total = AmountField("total_minor")
     paid = AmountField("paid_minor")
+    balance_applied = AmountField("applied_minor")
     credited = AmountField("credited_minor")
     open = AmountField("open_minor")
     service_start_at = UtcDateTimeField()

@@ -11,11 +11,19 @@ from invoicing.models.invoice import (
 )
 from invoicing.models.plan import Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
+from invoicing.models.settlement import (
+    BalanceApplication,
+    CustomerBalance,
+    Refund,
+    RefundFailure,
+)
 
 __all__ = [
+    "BalanceApplication",
     "CreditNote",
     "CreditNoteLine",
     "CreditNoteReason",
+    "CustomerBalance",
     "Invoice",
     "InvoiceLine",
     "InvoiceStatus",
@@ -26,5 +34,7 @@ __all__ = [
     "Plan",
     "PlanVersion",
     "ProposedCreditNote",
+    "Refund",
+    "RefundFailure",
     "Subscription",
 ]

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from invoicing.models.invoice import Invoice, InvoiceLine
 
@@ -48,7 +48,7 @@ class CreditNote(models.Model):
     """An issued document that reduces a finalized invoice.
 
     The part of it that the invoice still owed reduces the receivable; the rest was paid already and
-    goes to the customer: `open_minor + balance_minor == total_minor`.
+    goes back: `open + balance + refund + out_of_band == total`.
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
@@ -59,7 +59,9 @@ class CreditNote(models.Model):
     currency = models.CharField(max_length=3)
     total_minor = models.BigIntegerField()
     open_minor = models.BigIntegerField()  # Reduces what the invoice still owes.
-    balance_minor = models.BigIntegerField()  # Was paid: owed back as customer balance.
+    balance_minor = models.BigIntegerField()  # Was paid: pays the customer's next invoices.
+    refund_minor = models.BigIntegerField(default=0, db_default=0)  # Was paid: to be refunded.
+    out_of_band_minor = models.BigIntegerField(default=0, db_default=0)  # Was paid: is back.
     issued_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
@@ -72,11 +74,17 @@ class CreditNote(models.Model):
         permissions = [("issue_creditnote", "Can issue a credit note")]
         constraints = [
             models.CheckConstraint(
-                condition=Q(total_minor__gt=0, open_minor__gte=0, balance_minor__gte=0)
-                & Q(total_minor=models.F("open_minor") + models.F("balance_minor")),
+                condition=Q(
+                    total_minor__gt=0, open_minor__gte=0, balance_minor__gte=0,
+                    refund_minor__gte=0, out_of_band_minor__gte=0,
+                )
+                & Q(
+                    total_minor=F("open_minor") + F("balance_minor") + F("refund_minor")
+                    + F("out_of_band_minor"),
+                ),
                 name="credit_note_settlement_sums",
             )
-        ]
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return self.number
@@ -108,7 +116,7 @@ class CreditNoteLine(models.Model):
                 condition=Q(amount_minor__gt=0), name="credit_note_line_amount_positive"
             ),
             models.CheckConstraint(
-                condition=Q(evened_minor__gte=0, evened_minor__lte=models.F("amount_minor")),
+                condition=Q(evened_minor__gte=0, evened_minor__lte=F("amount_minor")),
                 name="credit_note_line_evened_within_amount",
             ),
             models.CheckConstraint(

@@ -34,8 +34,9 @@ class InvoiceStatus(models.TextChoices):
 class Invoice(models.Model):
     """One claim; a draft has no number, finalizing gives it one and freezes it.
 
-    After that only paid, credited, open and status move: the database moves them when a payment or
-    a credit note is inserted, and refuses what would leave 0 <= open <= total.
+    After that only what settles it moves: the database moves it when a payment, an application of
+    the customer's balance or a credit note is inserted, and refuses what would leave 0 <= open <=
+    total, or give back more money than was paid.
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
@@ -51,8 +52,10 @@ class Invoice(models.Model):
     service_start_at = models.DateTimeField()
     service_end_at = models.DateTimeField()
     total_minor = models.BigIntegerField(default=0)
-    paid_minor = models.BigIntegerField(default=0)
+    paid_minor = models.BigIntegerField(default=0)  # As money.
+    applied_minor = models.BigIntegerField(default=0, db_default=0)  # By the customer's balance.
     credited_minor = models.BigIntegerField(default=0)
+    returned_minor = models.BigIntegerField(default=0, db_default=0)  # Notes give back as money.
     open_minor = models.BigIntegerField(default=0)  # Still owed.
     created_at = models.DateTimeField()
     ready_at = models.DateTimeField()  # End of grace: when a draft may be finalized.
@@ -71,7 +74,8 @@ class Invoice(models.Model):
             models.CheckConstraint(
                 condition=Q(
                     status="draft", number__isnull=True, sequence__isnull=True,
-                    finalized_at__isnull=True, paid_minor=0, credited_minor=0, open_minor=0,
+                    finalized_at__isnull=True, paid_minor=0, applied_minor=0, credited_minor=0,
+                    returned_minor=0, open_minor=0,
                 )
                 | Q(
                     status="finalized", number__isnull=False, sequence__isnull=False,
@@ -94,6 +98,18 @@ class Invoice(models.Model):
             models.CheckConstraint(
                 condition=Q(open_minor__gte=0, open_minor__lte=F("total_minor")),
                 name="invoice_open_within_total",
+            ),
+            models.CheckConstraint(
+                condition=Q(applied_minor__gte=0, applied_minor__lte=F("total_minor")),
+                name="invoice_applied_within_total",
+            ),
+            models.CheckConstraint(
+                condition=Q(returned_minor__gte=0, returned_minor__lte=F("paid_minor")),
+                name="invoice_returned_within_paid",
+            ),
+            models.CheckConstraint(  # So that no note gives back what was never paid.
+                condition=Q(open_minor__lte=F("total_minor") - F("credited_minor")),
+                name="invoice_open_not_credited",
             ),
         ]  # fmt: skip
         indexes = [models.Index(fields=["customer", "-id"], name="invoice_customer")]

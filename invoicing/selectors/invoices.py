@@ -98,7 +98,12 @@ def credit_notes(
         found = found.filter(invoice__customer__external_id=customer_external_id)
     if invoice_number is not None:
         found = found.filter(invoice__number=invoice_number)
-    return found.prefetch_related("lines__invoice_line").order_by("-id")
+    return found.prefetch_related("lines__invoice_line", "refunds__failure").order_by("-id")
+
+
+def find_note_of(key: str) -> CreditNote | None:
+    """Return the note that an idempotency key issued, or None."""
+    return CreditNote.objects.filter(source_key=key).first()
 
 
 def find_credit_note(number: str) -> CreditNote:

@@ -1,4 +1,4 @@
-"""Credit finalized invoices: what is still owed first, what was paid goes back to the customer."""
+"""Credit finalized invoices: what is still owed first; what was paid goes back as it is wanted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from billing_project.kernel.money import Money
 from credits.selectors.used import holder_of, is_taken_back
 from credits.services.rating import rate_customer
 from invoicing.claims import Evened
-from invoicing.crediting import CreditRefused, Split, credit
+from invoicing.crediting import CreditRefused, Settlement, SettlementRefused, Split, credit
 from invoicing.models import (
     CreditNote,
     CreditNoteLine,
@@ -23,14 +23,21 @@ from invoicing.models import (
     InvoiceLine,
     LineKind,
 )
-from invoicing.selectors import grants_of_line, is_issued, lines_left, overage_state
+from invoicing.selectors import (
+    find_note_of,
+    grants_of_line,
+    is_issued,
+    lines_left,
+    overage_state,
+    paid_of,
+)
+from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import (
     CREDIT_NOTE_SERIES,
     lock_invoice,
     require_permission,
     take_number,
 )
-from invoicing.services.packs import issue_pack_grants
 
 _LONGEST_KEY = 120
 Asked = Sequence[tuple[InvoiceLine, int]]
@@ -44,6 +51,11 @@ class CreditNotePreview:
     split: Split
     evened_minor: int  # Takes back an overcharge, by what is rated so far.
 
+    @property
+    def returnable_minor(self) -> int:
+        """What of it may go back as money, refunded or out of band."""
+        return min(self.split.back.total_minor, paid_of(self.invoice).left_minor)
+
 
 @transaction.atomic
 def issue_credit_note(
@@ -55,6 +67,7 @@ def issue_credit_note(
     key: str,
     by: User,
     at: datetime,
+    settlement: Settlement | None = None,
 ) -> CreditNote:
     """Take amounts off the lines of a finalized invoice, by a numbered document.
 
@@ -66,21 +79,23 @@ def issue_credit_note(
         lines: Invoice lines with minor units > 0, each line once.
         reason: One of CreditNoteReason; it decides how revenue follows.
         key: The caller's idempotency key; the same again returns the same note.
+        settlement: How what was paid goes back, all of it; None: to the customer's balance.
 
     Raises:
         NotAllowed: a person without the permission.
         Invalid: an unknown reason, a line of another invoice, a bad key.
         IdempotencyConflict: the key credited something else before.
         Conflict: the invoice is a draft, or a pack's credits were granted already.
-        Insufficient: more than is left on a line; the message says how much is.
+        Insufficient: more than is left on a line, or a settlement of another amount than was paid;
+            the message says how much is.
     """
     require_permission(by, "invoicing.issue_creditnote", "issue credit notes")
     _refuse_unreadable(reason, key)
     locked = lock_invoice(invoice)
-    before = CreditNote.objects.filter(source_key=key).first()
+    before = find_note_of(key)
     if before is not None:
-        return _same_note(before, locked, lines, reason)
-    split = _split(locked, lines)
+        return _same_note(before, locked, lines, reason, settlement)
+    split = _split(locked, lines, settlement)
     if any(line.kind == LineKind.OVERAGE for line, _ in lines):
         rate_customer(customer_id=locked.customer_id, by=by, at=at)
     evened = _evened(lines)
@@ -88,22 +103,19 @@ def issue_credit_note(
     _write_lines(note, lines, evened)
     locked.refresh_from_db(fields=["status", "open_minor", "credited_minor"])
     issue_pack_grants(invoice=locked, effective_at=at, by=by, at=at)
-    outbox.publish("money_changed", [locked.customer_id], at)
-    audit.record(
-        by=by, at=at, action="issue_credit_note", subject=note, reason=reason, memo=memo,
-        number=note.number, invoice=locked.number, total_minor=note.total_minor,
-        evened_minor=sum(part.minor for part in evened.values()),
-    )  # fmt: skip
+    _tell(note, evened, at)
     return note
 
 
-def preview_credit_note(*, invoice: Invoice, lines: Asked) -> CreditNotePreview:
+def preview_credit_note(
+    *, invoice: Invoice, lines: Asked, settlement: Settlement | None = None
+) -> CreditNotePreview:
     """Show what a note would take off and how it would settle; raises what issuing would."""
-    split = _split(invoice, lines)
+    split = _split(invoice, lines, settlement)
     return CreditNotePreview(invoice, split, sum(part.minor for part in _evened(lines).values()))
 
 
-def _split(invoice: Invoice, lines: Asked) -> Split:
+def _split(invoice: Invoice, lines: Asked, settlement: Settlement | None) -> Split:
     """Check what is asked against what is left, and split it: what is open first."""
     if not is_issued(invoice):
         raise Conflict("a draft is not credited: it can still change")
@@ -112,7 +124,10 @@ def _split(invoice: Invoice, lines: Asked) -> Split:
     _refuse_granted_packs(lines)
     asked = [(line.position, amount_minor) for line, amount_minor in lines]
     try:
-        return credit(lines_left(invoice), asked, Money(invoice.open_minor, invoice.currency))
+        still = Money(invoice.open_minor, invoice.currency)
+        return credit(lines_left(invoice), asked, still, paid_of(invoice), settlement)
+    except SettlementRefused as error:
+        raise Insufficient(str(error), field="settlement") from error
     except CreditRefused as error:
         raise Insufficient(str(error)) from error
 
@@ -148,10 +163,14 @@ def _refuse_unreadable(reason: str, key: str) -> None:
         raise Invalid(f"a credit note's key has 1 to {_LONGEST_KEY} characters")
 
 
-def _same_note(note: CreditNote, invoice: Invoice, lines: Asked, reason: str) -> CreditNote:
+def _same_note(
+    note: CreditNote, invoice: Invoice, lines: Asked, reason: str, settlement: Settlement | None
+) -> CreditNote:
     wanted = {(line.pk, amount_minor) for line, amount_minor in lines}
     before = set(note.lines.values_list("invoice_line_id", "amount_minor"))
-    if (note.invoice_id, note.reason, before) != (invoice.pk, reason, wanted):
+    back = Settlement(note.refund_minor, note.balance_minor, note.out_of_band_minor)
+    same_way = back == (settlement or Settlement(balance_minor=back.total_minor))
+    if not same_way or (note.invoice_id, note.reason, before) != (invoice.pk, reason, wanted):
         raise IdempotencyConflict("this key issued another credit note before")
     return note
 
@@ -169,11 +188,25 @@ def _write(
         currency=invoice.currency,
         total_minor=split.total_minor,
         open_minor=split.open_minor,
-        balance_minor=split.balance_minor,
+        balance_minor=split.back.balance_minor,
+        refund_minor=split.back.refund_minor,
+        out_of_band_minor=split.back.out_of_band_minor,
         issued_by=by,
         issued_at=at,
         source_key=key,
     )
+
+
+def _tell(note: CreditNote, evened: dict[int, Evened], at: datetime) -> None:
+    """Note in the outbox that money changed, and keep who issued what."""
+    outbox.publish("money_changed", [note.invoice.customer_id], at)
+    audit.record(
+        by=note.issued_by, at=at, action="issue_credit_note", subject=note, reason=note.reason,
+        memo=note.memo, number=note.number, invoice=note.invoice.number,
+        total_minor=note.total_minor, evened_minor=sum(part.minor for part in evened.values()),
+        refund_minor=note.refund_minor, balance_minor=note.balance_minor,
+        out_of_band_minor=note.out_of_band_minor,
+    )  # fmt: skip
 
 
 def _write_lines(note: CreditNote, lines: Asked, evened: dict[int, Evened]) -> None:

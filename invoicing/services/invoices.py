@@ -14,6 +14,7 @@ from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from invoicing.selectors import is_issued
+from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
 from invoicing.services.locks import (
     INVOICE_SERIES,
@@ -35,8 +36,9 @@ __all__ = ["draft_overage_invoices", "finalize_due", "finalize_invoice"]
 def finalize_invoice(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     """Issue a draft: from then on it is claimed, numbered and immutable.
 
-    An overage draft is rated and rebuilt first, so that what arrived during the grace is in. An
-    invoice over nothing to pay is paid at once. Issued already: returned as it is.
+    An overage draft is rated and rebuilt first, so that what arrived during the grace is in. The
+    customer's balance pays what it can. An invoice over nothing to pay is paid at once. Issued
+    already: returned as it is.
 
     Raises:
         NotAllowed: a person without the permission.
@@ -107,6 +109,7 @@ def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
         total_minor=invoice.total_minor,
         currency=invoice.currency,
     )
+    apply_balance(invoice=invoice, by=by, at=at)
     return invoice
 
 

@@ -12,11 +12,9 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period, midnight
 from billing_project.kernel.quantity import round_unrounded
-from credits.models import GrantCategory, PricingUnit
-from credits.services.grants import issue_grant
+from credits.models import PricingUnit
 from invoicing.lines import AmountOutOfBounds, Line, pack_line
-from invoicing.models import Invoice, InvoiceStatus, LineKind
-from invoicing.selectors import grants_of_line, pack_steps
+from invoicing.models import Invoice
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
 from metering.models import Customer
@@ -60,38 +58,6 @@ def sell_credit_pack(
     write_lines(draft, [line])
     audit.record(by=by, at=at, action="sell_credit_pack", subject=draft, key=key)
     return finalize_invoice(invoice=draft, by=by, at=at)
-
-
-def issue_pack_grants(*, invoice: Invoice, effective_at: datetime, by: User, at: datetime) -> int:
-    """Grant the credits of a paid invoice's packs; call in the transaction of its last payment.
-
-    The grant's price is what the line claims in the end, less what notes took off it. A favour
-    (goodwill, price concession) leaves all credits; any other note gives them up in proportion. A
-    pack credited in full was not paid for and is not granted.
-
-    Returns:
-        Grants issued.
-    """
-    if invoice.status != InvoiceStatus.PAID:
-        return 0
-    sold = invoice.lines.filter(kind=LineKind.CREDIT_PACK)
-    waiting = [line for line in sold if not grants_of_line(line).exists()]
-    packs = [(line, left) for line in waiting if (left := pack_steps(line)[-1]).price_minor]
-    for line, left in packs:
-        issue_grant(
-            customer=invoice.customer,
-            category=GrantCategory.PAID,
-            amount=left.credits,
-            pricing_unit=PricingUnit.objects.get(code=line.unit),
-            reason_code="credit_pack",
-            source_key=f"invoice_line:{line.pk}:pack",
-            by=by,
-            at=at,
-            effective_at=effective_at,
-            price_minor=left.price_minor,
-            currency=invoice.currency,
-        )
-    return len(packs)
 
 
 def _line(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:

@@ -10,8 +10,8 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from invoicing.models import Invoice, Payment
 from invoicing.selectors import is_issued
+from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import lock_invoice, require_permission
-from invoicing.services.packs import issue_pack_grants
 
 
 @transaction.atomic

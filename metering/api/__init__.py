@@ -1,9 +1,12 @@
-"""Metering over HTTP: set-up, usage in, quantities out."""
+"""Metering over HTTP: set-up, usage in, quantities out.
+
+The roof serves single customers, with what other apps know of them.
+"""
 
 from django.urls import path
 
 from metering.api.adjustments import EventAdjustmentsView
-from metering.api.customers import CustomersView, CustomerView, WorkspacesView
+from metering.api.customers import CustomersView, WorkspacesView
 from metering.api.events import EventsView
 from metering.api.exports import UnmatchedExportView
 from metering.api.meters import (
@@ -25,7 +28,6 @@ from metering.api.usage import UsageView
 urlpatterns = [
     path("events", EventsView.as_view()),  # First: by far the most are for it.
     path("customers", CustomersView.as_view()),
-    path("customers/<str:external_id>", CustomerView.as_view()),
     path("workspaces", WorkspacesView.as_view()),
     path("meters", MetersView.as_view()),
     path("meters/<str:code>/deactivate", MeterDeactivationView.as_view()),

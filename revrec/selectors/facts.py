@@ -12,7 +12,15 @@ from django.db.models.functions import Coalesce
 
 from billing_project.kernel.models import OutboxMessage
 from credits.models import LedgerKind, LedgerTransaction, RatedUsage
-from invoicing.models import CreditNote, InvoiceLine, InvoiceStatus, Payment
+from invoicing.models import (
+    BalanceApplication,
+    CreditNote,
+    InvoiceLine,
+    InvoiceStatus,
+    Payment,
+    Refund,
+    RefundFailure,
+)
 from revrec.models import (
     EntrySource,
     ObligationKind,
@@ -52,6 +60,30 @@ def unaccounted_notes(customer_id: int | None = None) -> QuerySet[CreditNote]:
     if customer_id is not None:
         notes = notes.filter(invoice__customer_id=customer_id)
     return notes.select_related("invoice").order_by("issued_at", "id")
+
+
+def unaccounted_applications(customer_id: int | None = None) -> QuerySet[BalanceApplication]:
+    """List what balances paid of invoices, in the order in which they did."""
+    rows = BalanceApplication.objects.filter(~accounted(SourceType.BALANCE_APPLICATION))
+    if customer_id is not None:
+        rows = rows.filter(invoice__customer_id=customer_id)
+    return rows.select_related("invoice").order_by("applied_at", "id")
+
+
+def unaccounted_refunds(customer_id: int | None = None) -> QuerySet[Refund]:
+    """List refunds, in the order in which they were made."""
+    refunds = Refund.objects.filter(~accounted(SourceType.REFUND))
+    if customer_id is not None:
+        refunds = refunds.filter(credit_note__invoice__customer_id=customer_id)
+    return refunds.select_related("credit_note").order_by("refunded_at", "id")
+
+
+def unaccounted_failures(customer_id: int | None = None) -> QuerySet[RefundFailure]:
+    """List refunds that failed, in the order in which they did."""
+    failures = RefundFailure.objects.filter(~accounted(SourceType.REFUND_FAILURE))
+    if customer_id is not None:
+        failures = failures.filter(refund__credit_note__invoice__customer_id=customer_id)
+    return failures.select_related("refund__credit_note").order_by("failed_at", "id")
 
 
 def unaccounted_grants(

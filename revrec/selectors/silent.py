@@ -23,6 +23,12 @@ _CLAIMS = (
     ),
     ("payment", "SELECT id, amount_minor FROM payment"),
     ("credit_note", "SELECT id, total_minor AS amount_minor FROM credit_note"),
+    ("balance_application", "SELECT id, amount_minor FROM balance_application"),
+    ("refund", "SELECT id, amount_minor FROM refund"),
+    (
+        "refund_failure",
+        "SELECT f.id, r.amount_minor FROM refund_failure f JOIN refund r ON r.id = f.refund_id",
+    ),
     ("revenue_schedule_line", "SELECT id, amount_minor FROM revenue_schedule_line"),
 )
 _ACCOUNTED_TRANSACTION = (
@@ -60,7 +66,7 @@ _UNPROMISED_OVERAGE = (
 
 
 def silent_claims() -> Iterator[Mismatch]:
-    """List claims, payments, notes and fee days of some amount that have no entry."""
+    """List claims, payments, notes, refunds and fee days of some amount that have no entry."""
     for source_type, rows in _CLAIMS:
         yield from _mismatches(
             f"SELECT '{source_type}:' || f.id, 'an entry of ' || f.amount_minor, 'none'"  # noqa: S608

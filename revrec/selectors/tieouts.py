@@ -34,6 +34,7 @@ from revrec.selectors.reports import deferred_rollforward, signed_balance
 from revrec.sources import SourceType
 
 _NONE = Decimal(0)
+_NOTES_CUSTOMER = "credit_note__invoice__customer_id"
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,19 @@ def untied_receivables() -> Iterator[Mismatch]:
 
 
 def untied_customer_balances() -> Iterator[Mismatch]:
-    """Compare 2200 with what credit notes owe back."""
+    """Compare 2200 with what notes owe back, less what refunds and invoices took of it."""
     yield from _customer_mismatches(
         Account.CUSTOMER_BALANCE,
-        "SELECT i.customer_id, n.currency, sum(n.balance_minor) AS total FROM credit_note n"
-        " JOIN invoice i ON i.id = n.invoice_id GROUP BY i.customer_id, n.currency",
+        "SELECT customer_id, currency, sum(minor) AS total FROM ("
+        " SELECT i.customer_id, n.currency, n.balance_minor + n.refund_minor AS minor"
+        "  FROM credit_note n JOIN invoice i ON i.id = n.invoice_id"
+        " UNION ALL SELECT i.customer_id, a.currency, -a.amount_minor"
+        "  FROM balance_application a JOIN invoice i ON i.id = a.invoice_id"
+        " UNION ALL SELECT i.customer_id, r.currency, -r.amount_minor"
+        "  FROM refund r JOIN credit_note n ON n.id = r.credit_note_id"
+        "  JOIN invoice i ON i.id = n.invoice_id"
+        "  WHERE NOT EXISTS (SELECT FROM refund_failure f WHERE f.refund_id = r.id)"
+        ") moved GROUP BY customer_id, currency",
         sign=-1,
     )
 
@@ -223,6 +232,9 @@ def unaccounted_facts(at: datetime | None = None) -> Iterator[Mismatch]:
         (SourceType.INVOICE_LINE, facts.unaccounted_lines(), "invoice__customer_id"),
         (SourceType.PAYMENT, facts.unaccounted_payments(), "invoice__customer_id"),
         (SourceType.CREDIT_NOTE, facts.unaccounted_notes(), "invoice__customer_id"),
+        (SourceType.BALANCE_APPLICATION, facts.unaccounted_applications(), "invoice__customer_id"),
+        (SourceType.REFUND, facts.unaccounted_refunds(), _NOTES_CUSTOMER),
+        (SourceType.REFUND_FAILURE, facts.unaccounted_failures(), f"refund__{_NOTES_CUSTOMER}"),
         (SourceType.LEDGER_TRANSACTION, facts.unaccounted_grants(), "customer_id"),
         (SourceType.LEDGER_TRANSACTION, facts.unaccounted_movements(), "customer_id"),
         (SourceType.RATED_USAGE, facts.unaccounted_overage(), "customer_id"),

@@ -15,7 +15,14 @@ from revrec.models import (
     RevenueSchedule,
     RevenueScheduleLine,
 )
-from revrec.posting import About, Account, CreditedPart, EntryKind, credit_note_issued
+from revrec.posting import (
+    About,
+    Account,
+    CreditedPart,
+    EntryKind,
+    Settled,
+    credit_note_issued,
+)
 from revrec.schedule import day_of, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
 from revrec.services.drafts import Run
@@ -36,12 +43,14 @@ def account_note(run: Run, note: CreditNote) -> int:
     """
     lines = note.lines.select_related("invoice_line").order_by("invoice_line__position")
     parts = [_take_off(run, line, Reason(note.reason)) for line in lines]
+    owed = note.balance_minor + note.refund_minor
+    settled = Settled(note.open_minor, owed, note.out_of_band_minor)
     draft = EntryDraft(
         wanted_on=day_of(note.issued_at),
         kind=EntryKind.CREDIT_NOTE_ISSUED,
         description=f"Credit note {note.number} on invoice {note.invoice.number}",
         customer_id=run.customer_id,
-        lines=credit_note_issued(parts, note.open_minor, note.balance_minor, About(note.currency)),
+        lines=credit_note_issued(parts, settled, About(note.currency)),
         source_key=f"credit_note:{note.pk}:issued",
         sources=(Source(SourceType.CREDIT_NOTE, note.pk),),
     )

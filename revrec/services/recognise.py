@@ -1,8 +1,8 @@
 """Bring the books up to date with what happened to a customer.
 
-Facts come from below: issued lines, payments, credit notes, the credit ledger, rated usage, and the
-passing of service days. Each is accounted for once; running again, or twice at once, changes
-nothing.
+Facts come from below: issued lines, payments, credit notes and refunds, the credit ledger, rated
+usage, and the passing of service days. Each is accounted for once; running again, or twice at once,
+changes nothing.
 """
 
 from datetime import datetime, timedelta
@@ -25,6 +25,7 @@ from revrec.services.invoices import account_invoices, account_payments
 from revrec.services.months import hold_open_books
 from revrec.services.notes import account_note
 from revrec.services.overage import accrue_overage
+from revrec.services.settlements import account_settlements
 
 
 @transaction.atomic
@@ -50,7 +51,7 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
         posted += account_movements(run, until=note.issued_at)
         posted += recognise_fees(run, before=day_of(note.issued_at))
         posted += account_note(run, note)
-    posted += account_movements(run)
+    posted += account_settlements(run) + account_movements(run)
     _move(mark)
     return posted + recognise_fees(run, before=day_of(at))
 

@@ -26,10 +26,13 @@ from credits.services.policies import propose_credit_policy
 from credits.services.rates import RateInput, propose_rate_card_version
 from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
+from invoicing.crediting import Settlement
 from invoicing.models import Invoice, LineKind
 from invoicing.services.backfills import submit_backfill
 from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
+from invoicing.services.refunds import record_refund, record_refund_failure
 from invoicing.services.subscriptions import renew_due
 from metering.events import BadItem, EventInput
 from metering.imports import FileFormat
@@ -111,9 +114,33 @@ def _settle_beta(shop: Shop) -> None:
         invoice=fee, amount_minor=fee.open_minor, method="card", reference="tr-2",
         paid_at=CLOSED_AT, by=shop.maker, at=CLOSED_AT,
     )  # fmt: skip
+    _refund(shop, fee)
     issue_credit_note(
         invoice=overage, lines=[(overage.lines.get(kind=LineKind.OVERAGE), 10)],
         reason="goodwill", memo="sorry", key="note-2", by=shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+
+
+def _refund(shop: Shop, fee: Invoice) -> None:
+    """Credit a paid fee in two refunds, one of which fails and pays a pack in part."""
+    note = issue_credit_note(
+        invoice=fee, lines=[(fee.lines.get(), 2000)], reason="goodwill", memo=HOSTILE,
+        key="note-3", by=shop.maker, at=CLOSED_AT,
+        settlement=Settlement(refund_minor=1000, balance_minor=600, out_of_band_minor=400),
+    )  # fmt: skip
+    failed, _ = (
+        record_refund(
+            credit_note=note, amount_minor=400, method="card", reference=reference,
+            refunded_at=CLOSED_AT, key=reference, by=shop.maker, at=CLOSED_AT,
+        )
+        for reference in ("re_1", "re_2")
+    )  # fmt: skip
+    record_refund_failure(
+        refund=failed, reason=HOSTILE, failed_at=CLOSED_AT, by=shop.maker, at=CLOSED_AT
+    )
+    sell_credit_pack(
+        customer=fee.customer, pricing_unit=shop.unit, amount=Decimal(10), price_minor=700,
+        key="pack-3", by=shop.maker, at=CLOSED_AT,
     )  # fmt: skip
 
 

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from billing_project.console.lineage import Ref, start_of
+from invoicing.crediting import Settlement
 from invoicing.models import CreditNote, Invoice, LineKind, Payment, Subscription
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import finalize_due
 from invoicing.services.overage import draft_overage_invoices
+from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
+from invoicing.services.refunds import record_refund, record_refund_failure
 from revrec.services.recognise import recognise_customer
 from tests.invoicing.builders import (
     END,
@@ -56,6 +60,27 @@ def run_chain(*others: str) -> Chain:
     note = _credit_overage(shop, overage)
     recognise(shop, subscription, CLOSED_AT)
     return Chain(shop, subscription, overage, payment, note)
+
+
+def settle(chain: Chain) -> None:
+    """Credit half of the paid fee: a refund of USD 20.00 fails and pays for a pack."""
+    shop, fee = chain.shop, chain.payment.invoice
+    note = issue_credit_note(
+        invoice=fee, lines=[(fee.lines.get(), 2500)], reason="goodwill", memo="", key="note-2",
+        by=shop.maker, at=CLOSED_AT, settlement=Settlement(refund_minor=2000, balance_minor=500),
+    )  # fmt: skip
+    refund = record_refund(
+        credit_note=note, amount_minor=2000, method="card", reference="re_1",
+        refunded_at=CLOSED_AT, key="refund-1", by=shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+    record_refund_failure(
+        refund=refund, reason="account closed", failed_at=CLOSED_AT, by=shop.maker, at=CLOSED_AT
+    )
+    sell_credit_pack(
+        customer=fee.customer, pricing_unit=shop.unit, amount=Decimal(10), price_minor=2500,
+        key="pack-1", by=shop.maker, at=CLOSED_AT,
+    )  # fmt: skip
+    recognise(shop, chain.subscription, CLOSED_AT)
 
 
 def close_period(shop: Shop, subscription: Subscription) -> Invoice:

@@ -23,7 +23,7 @@ from billing_project.console.lineage.graph import STEPS, admit
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.models import ChainStep
 from credits.models import LedgerTransaction
-from invoicing.models import InvoiceLine, LineKind
+from invoicing.models import Invoice, InvoiceLine, LineKind
 from invoicing.services.invoices import finalize_due
 from invoicing.services.overage import draft_overage_invoices
 from invoicing.services.subscriptions import renew_due
@@ -42,6 +42,7 @@ from tests.console.chain import (
     event,
     recognise,
     run_chain,
+    settle,
 )
 from tests.invoicing.builders import START, cancel, open_shop, rate, subscribed, use
 from tests.metering.builders import a_customer, a_meter, an_event, send
@@ -121,9 +122,33 @@ def test_a_fee_leads_to_its_schedule_its_payment_and_the_ledger(chain: Chain) ->
     }
 
 
+def test_a_note_leads_to_its_refund_and_a_balance_to_the_invoice_that_it_paid(
+    chain: Chain,
+) -> None:
+    settle(chain)
+
+    note = trace(start_of("credit_note", "CN-000002"))
+    assert [(n.ref.type, n.amount) for n in note.of(T.CREDIT_NOTE, T.REFUND, T.REFUND_FAILURE)] == [
+        (T.CREDIT_NOTE, Decimal("25.00")),
+        (T.REFUND, Decimal("20.00")),
+        (T.REFUND_FAILURE, Decimal("20.00")),
+    ]
+    described = {node.label.split(" ", 1)[1] for node in note.of(T.JOURNAL_ENTRY)}
+    assert {
+        "Credit note CN-000002 on invoice INV-000001",
+        "Refund for credit note CN-000002",
+        "Failed refund for credit note CN-000002",
+    } <= described
+    pack = trace(start_of("invoice", str(Invoice.objects.latest("sequence"))))
+    (applied,) = pack.of(T.BALANCE_APPLICATION)
+    assert (applied.amount, applied.unit) == (Decimal("25.00"), "USD")
+
+
 def test_whatever_is_reached_reaches_back(chain: Chain) -> None:
+    settle(chain)
     facts = {node.ref for name in ("req-1", "req-2") for node in trace([event(name)]).nodes}
-    facts |= {node.ref for node in trace(start_of("invoice", str(chain.payment.invoice))).nodes}
+    for number in (chain.payment.invoice.number, Invoice.objects.latest("sequence").number):
+        facts |= {node.ref for node in trace(start_of("invoice", str(number))).nodes}
     assert {ref.type for ref in facts} == set(NodeType) - {T.METER_EVENT_ADJUSTMENT}
     # A grant explains a drawdown; it is no step between the event and the ledger.
     facts = {ref for ref in facts if ref.type != T.CREDIT_GRANT}

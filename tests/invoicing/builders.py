@@ -14,6 +14,7 @@ from django.db import connection
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
 from billing_project.kernel.users import ensure_roles, worker_user
 from credits.models import BillingPeriod, PricingUnit, RateCard
 from credits.services.policies import propose_credit_policy
@@ -24,8 +25,15 @@ from credits.services.rates import (
     propose_rate_card_version,
 )
 from credits.services.rating import rate_customer
-from invoicing.models import Invoice, PlanVersion, Subscription
+from invoicing.crediting import Settlement
+from invoicing.lines import Kind, Line
+from invoicing.models import CreditNote, Invoice, PlanVersion, Subscription
 from invoicing.selectors import billing_periods_of
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.drafts import Draft, create_draft, write_lines
+from invoicing.services.invoices import finalize_invoice
+from invoicing.services.packs import sell_credit_pack
+from invoicing.services.payments import record_payment
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
 from invoicing.services.subscriptions import subscribe
 from metering.events import EventInput
@@ -172,6 +180,52 @@ def rate(shop: Shop, customer: str, at: datetime) -> None:
     aggregate_batches(at=at)
     owner = Customer.objects.get(external_id=customer)
     rate_customer(customer_id=owner.pk, by=shop.worker, at=at)
+
+
+def issued(shop: Shop, customer: Customer, minor: int, currency: str = "USD") -> Invoice:
+    """Issue an invoice over one fee of so many minor units."""
+    key = f"test:{Invoice.objects.count()}"
+    draft = create_draft(Draft(customer, None, currency, Period(START, END), START, key), START)
+    write_lines(draft, [Line(Kind.RECURRING, "Fee", Decimal(1), "", Decimal(minor), minor, "fee")])
+    return finalize_invoice(invoice=draft, by=shop.worker, at=START)
+
+
+def sold_pack(shop: Shop, customer: Customer, minor: int) -> Invoice:
+    """Issue the invoice of a pack of 100 credits."""
+    return sell_credit_pack(
+        customer=customer, pricing_unit=shop.unit, amount=Decimal(100), price_minor=minor,
+        key=f"pack-{Invoice.objects.count()}", by=shop.worker, at=START,
+    )  # fmt: skip
+
+
+def paid(shop: Shop, invoice: Invoice, minor: int | None = None) -> Invoice:
+    """Pay what an invoice still owes, or a part of it."""
+    record_payment(
+        invoice=invoice, amount_minor=minor or invoice.open_minor, method="bank_transfer",
+        reference=f"wire-{invoice.payments.count()}", paid_at=START, by=shop.worker, at=START,
+    )  # fmt: skip
+    invoice.refresh_from_db()
+    return invoice
+
+
+def note_on(
+    shop: Shop,
+    invoice: Invoice,
+    minor: int,
+    settlement: Settlement | None = None,
+    key: str = "note-1",
+) -> CreditNote:
+    """Credit an invoice's first line."""
+    return issue_credit_note(
+        invoice=invoice, lines=[(invoice.lines.get(position=1), minor)], reason="goodwill",
+        memo="", key=f"{key}:{invoice.pk}", by=shop.worker, at=START, settlement=settlement,
+    )  # fmt: skip
+
+
+def check_what_is_deferred() -> None:
+    """Let deferred triggers speak as at a commit, so that nothing waits for one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def first_period(subscription: Subscription) -> BillingPeriod:

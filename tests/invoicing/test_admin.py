@@ -1,16 +1,18 @@
 """What finance and support do to invoices in the back office."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from billing_project.kernel.models import User
-from invoicing.models import CreditNote, Invoice, InvoiceLine, InvoiceStatus, Payment
+from invoicing.models import CreditNote, Invoice, InvoiceLine, InvoiceStatus, Payment, Refund
 from invoicing.services.invoices import finalize_invoice
+from invoicing.services.packs import sell_credit_pack
 from tests.console.backoffice import action_url, client_of, page_of, send, told
-from tests.invoicing.builders import START, Shop, fee_invoice, subscribed
+from tests.invoicing.builders import START, Shop, fee_invoice, paid, subscribed
 
 pytestmark = pytest.mark.django_db
 
@@ -141,6 +143,39 @@ def test_the_form_shows_what_is_left_and_refuses_more(issued: Invoice, support: 
     assert "Only 40.00 USD is left." in answer.content.decode()
     assert answer.context["form"][f"line_{line_of(issued).pk}"].value() == "40.01"
     assert CreditNote.objects.count() == 1
+
+
+def test_a_note_is_settled_refunded_and_what_came_back_pays_an_invoice(
+    issued: Invoice, shop: Shop
+) -> None:
+    client, url = client_of(shop.maker), action_url(issued, "credit")
+    paid(shop, issued, 4500)
+    wrong = credit_form(client, issued, "9.00", refund="3.00", balance="1.00")
+
+    refused = client.post(url, wrong)  # Of 9.00 are 4.00 still open: 5.00 was paid.
+    sent = {**wrong, "balance": "2.00"}
+    assert [client.post(url, sent).status_code for _ in range(2)] == [302, 302]
+
+    words = "5.00 USD was paid and goes back, but the settlement says 4.00 USD."
+    assert (refused.status_code, words in refused.content.decode()) == (422, True)
+    note = CreditNote.objects.get()
+    assert (note.open_minor, note.refund_minor, note.balance_minor) == (400, 300, 200)
+    for _ in range(2):
+        send(
+            client, action_url(note, "refund"), amount="3.00", reference="re_1", method="card",
+            nonce="n" * 20,
+        )  # fmt: skip
+    refund = Refund.objects.get()
+    assert (refund.amount_minor, refund.reference) == (300, "re_1")
+    send(client, action_url(refund, "fail"), reason="account closed")
+    pack = sell_credit_pack(
+        customer=issued.customer, pricing_unit=shop.unit, amount=Decimal(1), price_minor=900,
+        key="pack", by=shop.maker, at=NOW,
+    )  # fmt: skip
+    assert (pack.applied_minor, pack.open_minor) == (500, 400)
+    client.post(url, credit_form(client, issued, "1.00"))  # All of it to the balance.
+    told_last = told(send(client, action_url(pack, "apply_balance")))
+    assert told_last == f"success: The balance paid 1.00 USD of {pack.number}."
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from django.test import Client
 from pytest_django import Settings
 
 from billing_project.kernel.keys import create_api_key
-from invoicing.models import CreditNote, Subscription
+from invoicing.models import CreditNote, Invoice, Subscription
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.refunds import record_refund, record_refund_failure
 from tests.invoicing.builders import (
     DAY,
     END,
@@ -18,7 +19,9 @@ from tests.invoicing.builders import (
     START,
     Shop,
     customer_of,
+    paid,
     sell_plan,
+    sold_pack,
     subscribed,
     use,
 )
@@ -133,7 +136,8 @@ def test_invoices_are_listed_with_amounts_as_text(month: Subscription, reader: A
     assert data["data"] == [
         {
             "number": "INV-000002", "status": "finalized", "customer": "acme", "currency": "USD",
-            "total": "0.96", "paid": "0.00", "credited": "0.00", "open": "0.96",
+            "total": "0.96", "paid": "0.00", "balance_applied": "0.00", "credited": "0.00",
+            "open": "0.96",
             "service_start_at": "2026-10-21T00:00:00Z", "service_end_at": "2026-11-20T00:00:00Z",
             "ready_at": "2026-11-21T00:00:00Z", "finalized_at": "2026-11-21T00:00:00Z",
             "due_on": "2026-12-21",
@@ -216,7 +220,7 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
     assert reader.get("invoices/preview").status_code == 422
 
 
-NOTE = {
+NOTE: dict[str, Any] = {
     "invoice": "INV-000001", "lines": [{"line": 1, "amount": "12.00"}],
     "reason": "service_failure", "memo": "Slow",
 }  # fmt: skip
@@ -231,7 +235,8 @@ def test_a_credit_note_is_issued_once_for_its_key(month: Subscription) -> None:
     assert answer.json() == {
         "number": "CN-000001", "invoice": "INV-000001", "customer": "acme",
         "reason": "service_failure", "memo": "Slow", "currency": "USD", "total": "12.00",
-        "open": "12.00", "balance": "0.00", "issued_at": "2026-11-22T00:00:00Z",
+        "open": "12.00", "issued_at": "2026-11-22T00:00:00Z", "refunds": [],
+        "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
         "lines": [{"line": 1, "amount": "12.00", "evened": "0.00"}],
     }  # fmt: skip
     again = api.post("credit_notes", NOTE, "note-1")
@@ -273,6 +278,65 @@ def test_a_note_without_sense_is_a_problem(
     assert not CreditNote.objects.exists()
 
 
+def test_a_note_says_how_what_was_paid_goes_back(month: Subscription, shop: Shop) -> None:
+    api = Api("credits:write", "invoices:read")
+    invoice = Invoice.objects.get(number="INV-000001")
+    paid(shop, invoice, 4500)  # 49.00 - 45.00 = 4.00 are open.
+    wanted: dict[str, object] = {"refund": "5.00", "out_of_band": "2.50"}
+    preview = {"invoice": "INV-000001", "lines": NOTE["lines"]}
+
+    seen = api.post("credit_notes/preview", preview).json()
+    refused = api.post("credit_notes", {**NOTE, "settlement": wanted}, "note-1")
+    whole = {**NOTE, "settlement": {**wanted, "balance": "0.50"}}
+    answer = api.post("credit_notes", whole, "note-2").json()
+
+    assert (seen["open"], seen["returnable"]) == ("4.00", "8.00")
+    assert seen["settlement"] == {"refund": "0.00", "balance": "8.00", "out_of_band": "0.00"}
+    assert (refused.status_code, refused.json()["code"]) == (409, "insufficient")
+    assert refused.json()["errors"] == [
+        {
+            "path": "$.settlement", "code": "insufficient",
+            "detail": "8.00 USD was paid and goes back, but the settlement says 7.50 USD",
+        }
+    ]  # fmt: skip
+    assert answer["settlement"] == {"refund": "5.00", "balance": "0.50", "out_of_band": "2.50"}
+    note = CreditNote.objects.get()
+    refund = record_refund(
+        credit_note=note, amount_minor=500, method="card", reference="re_1",
+        refunded_at=note.issued_at, key="r", by=shop.maker, at=note.issued_at,
+    )  # fmt: skip
+    record_refund_failure(
+        refund=refund, reason="closed", failed_at=note.issued_at, by=shop.maker, at=note.issued_at
+    )
+    assert api.get("credit_notes/CN-000001").json()["refunds"] == [
+        {
+            "amount": "5.00", "refunded_at": "2026-11-22T00:00:00Z", "method": "card",
+            "reference": "re_1", "failed_at": "2026-11-22T00:00:00Z",
+        }
+    ]  # fmt: skip
+    pack = sold_pack(shop, invoice.customer, 900)
+    shown = api.get(f"invoices/{pack.number}").json()
+    assert (shown["total"], shown["balance_applied"], shown["open"]) == ("9.00", "5.50", "3.50")
+
+
+@pytest.mark.parametrize(
+    ("settlement", "path"),
+    [
+        ({"refund": "-1"}, "$.settlement.refund"),
+        ({"balance": "0.001"}, "$.settlement.balance"),
+        ({"out_of_band": "much"}, "$.settlement.out_of_band"),
+        ("refund", "$.settlement"),
+    ],
+)
+def test_a_settlement_without_sense_is_a_problem(
+    month: Subscription, settlement: object, path: str
+) -> None:
+    answer = Api("credits:write").post("credit_notes", {**NOTE, "settlement": settlement}, "k")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value")
+    assert [error["path"] for error in answer.json()["errors"]] == [path]
+
+
 def test_a_note_needs_an_idempotency_key(month: Subscription) -> None:
     answer = Api("credits:write").post("credit_notes", NOTE)
 
@@ -286,6 +350,7 @@ def test_a_preview_of_a_note_stores_nothing(month: Subscription, reader: Api) ->
 
     assert answer.json() == {
         "invoice": "INV-000001", "currency": "USD", "total": "12.00", "open": "12.00",
-        "balance": "0.00", "evened": "0.00",
+        "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
+        "returnable": "0.00", "evened": "0.00",
     }  # fmt: skip
     assert not CreditNote.objects.exists()

@@ -30,6 +30,7 @@ CHECKS = [
     checks.numbers_gapless,
     checks.totals_are_lines,
     checks.settlements_add_up,
+    checks.balances_add_up,
     checks.lines_are_usage,
     checks.overage_is_invoiced_or_unbilled,
     checks.packs_are_granted,

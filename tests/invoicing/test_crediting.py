@@ -7,8 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_project.kernel.money import Money
-from invoicing.crediting import CreditRefused, LineLeft, Off, PackLeft, Split, credit, pack_left
+from invoicing.crediting import (
+    CreditRefused,
+    LineLeft,
+    Off,
+    PackLeft,
+    Paid,
+    Settlement,
+    SettlementRefused,
+    Split,
+    credit,
+    pack_left,
+    pays,
+)
 
+ALL_PAID = Paid(10**9, 0)
 LINES = [LineLeft(1, 4900, 0), LineLeft(2, 1200, 1000), LineLeft(3, 0, 0)]
 
 
@@ -19,15 +32,19 @@ def _usd(minor: int) -> Money:
 @pytest.mark.parametrize(
     ("asked", "open_minor", "expected"),
     [
-        ([(1, 900)], 5100, Split(900, 0)),  # All of it is still owed.
-        ([(1, 900)], 0, Split(0, 900)),  # All of it was paid.
-        ([(1, 4900), (2, 200)], 3000, Split(3000, 2100)),  # 49.00 + 2.00 against 30.00 open.
+        ([(1, 900)], 5100, Split(900, Settlement())),  # All of it is still owed.
+        ([(1, 900)], 0, Split(0, Settlement(balance_minor=900))),  # All of it was paid.
+        (
+            [(1, 4900), (2, 200)],
+            3000,
+            Split(3000, Settlement(balance_minor=2100)),
+        ),  # 49.00 + 2.00 against 30.00 open.
     ],
 )
 def test_what_is_open_is_reduced_first(
     asked: list[tuple[int, int]], open_minor: int, expected: Split
 ) -> None:
-    assert credit(LINES, asked, _usd(open_minor)) == expected
+    assert credit(LINES, asked, _usd(open_minor), ALL_PAID) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,7 +63,39 @@ def test_more_than_is_left_is_refused_and_the_message_says_how_much_is(
     asked: list[tuple[int, int]], message: str
 ) -> None:
     with pytest.raises(CreditRefused, match=message):
-        credit(LINES, asked, _usd(5100))
+        credit(LINES, asked, _usd(5100), ALL_PAID)
+
+
+def test_what_was_paid_goes_back_as_wanted() -> None:
+    wanted = Settlement(refund_minor=1000, balance_minor=600, out_of_band_minor=500)
+
+    # 49.00 + 2.00 against 30.00 open: 21.00 go back, of the 15.00 that came in as money 15.00.
+    split = credit(LINES, [(1, 4900), (2, 200)], _usd(3000), Paid(1500, 0), wanted)
+
+    assert split == Split(3000, wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (Settlement(), "21.00 USD was paid and goes back, but the settlement says 0.00 USD"),
+        (Settlement(2101), "21.00 USD was paid and goes back, but the settlement says 21.01 USD"),
+        (Settlement(2101, -1), "less than nothing"),
+        (Settlement(1000, 600, 500), "14.99 USD of the payments is left .* not 15.00 USD"),
+    ],
+)
+def test_a_settlement_is_all_of_what_was_paid_and_no_more_money_than_came(
+    wanted: Settlement, message: str
+) -> None:
+    with pytest.raises(SettlementRefused, match=message):
+        credit(LINES, [(1, 4900), (2, 200)], _usd(3000), Paid(2000, 501), wanted)
+
+
+@pytest.mark.parametrize(
+    ("balance", "still_open", "paid"), [(500, 300, 300), (300, 500, 300), (0, 5, 0), (5, 0, 0)]
+)
+def test_a_balance_pays_all_that_it_can(balance: int, still_open: int, paid: int) -> None:
+    assert pays(balance, still_open) == paid
 
 
 @settings(max_examples=60, deadline=None)
@@ -66,12 +115,12 @@ def test_notes_never_take_more_than_was_claimed_and_return_no_more_than_was_paid
         at = index % len(amounts)
         lines = [LineLeft(i, amounts[i], credited[i]) for i in range(len(amounts))]
         try:
-            split = credit(lines, [(at, wish)], _usd(open_minor))
+            split = credit(lines, [(at, wish)], _usd(open_minor), ALL_PAID)
         except CreditRefused:
             continue
         assert split.total_minor == wish
         credited[at] += wish
-        open_minor, balance = open_minor - split.open_minor, balance + split.balance_minor
+        open_minor, balance = open_minor - split.open_minor, balance + split.back.total_minor
 
     assert open_minor >= 0
     assert balance <= paid

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing_project.kernel.errors import Conflict
+from invoicing.crediting import Settlement
 from invoicing.documents import (
     counted,
     credit_note_data,
@@ -110,6 +111,7 @@ def test_settlements_follow_in_time(shop: Shop) -> None:
     note = issue_credit_note(
         invoice=invoice, lines=[(invoice.lines.get(), 1500)], reason="service_failure",
         memo="Slow", key="n", by=shop.maker, at=START + 2 * DAY,
+        settlement=Settlement(refund_minor=400, balance_minor=150, out_of_band_minor=50),
     )  # fmt: skip
     invoice.refresh_from_db()
 
@@ -122,8 +124,22 @@ def test_settlements_follow_in_time(shop: Shop) -> None:
     assert (seen["reason"], seen["memo"], seen["invoice"]) == (
         "Service failure", "Slow", "INV-000001",
     )  # fmt: skip
-    assert (seen["total"], seen["off_open"], seen["balance"]) == ("$15.00", "$9.00", "$6.00")
+    assert (seen["total"], seen["off_open"]) == ("$15.00", "$9.00")
+    assert seen["settlement"] == [
+        {"label": "Was paid: refunded to you", "amount": "$4.00"},
+        {"label": "Was paid: your balance, for the next invoices", "amount": "$1.50"},
+        {"label": "Was paid: already given back to you", "amount": "$0.50"},
+    ]
     assert credit_note_pdf(note) == credit_note_pdf(note)
+
+    pack = sell_credit_pack(
+        customer=invoice.customer, pricing_unit=shop.unit, amount=Decimal(1), price_minor=200,
+        key="pack", by=shop.maker, at=START + 3 * DAY,
+    )  # fmt: skip
+    assert invoice_data(pack)["settlements"] == [
+        {"label": "Your balance, applied 24 October 2026", "amount": "\N{MINUS SIGN}$1.50"}
+    ]
+    assert invoice_data(pack)["open"] == "$0.50"
 
 
 def test_the_same_rows_give_the_same_bytes(shop: Shop) -> None:

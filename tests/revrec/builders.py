@@ -21,12 +21,14 @@ from credits.services.rates import (
     propose_rate_card_version,
 )
 from credits.services.rating import rate_customer
-from invoicing.models import Invoice, Plan, PlanVersion, Subscription
+from invoicing.crediting import Settlement
+from invoicing.models import CreditNote, Invoice, Plan, PlanVersion, Refund, Subscription
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
+from invoicing.services.refunds import record_refund, record_refund_failure
 from invoicing.services.subscriptions import renew_due, subscribe
 from metering.events import EventInput
 from metering.models import Customer
@@ -180,10 +182,17 @@ class Shop:
             at=on(at),
         )
 
-    def credit(self, invoice: Invoice, amount: int, reason: str, at: str) -> None:
+    def credit(
+        self,
+        invoice: Invoice,
+        amount: int,
+        reason: str,
+        at: str,
+        settlement: Settlement | None = None,
+    ) -> CreditNote:
         """Take an amount off the first line of an invoice that claims something."""
         line = invoice.lines.filter(amount_minor__gt=0).earliest("position")
-        issue_credit_note(
+        return issue_credit_note(
             invoice=invoice,
             lines=[(line, amount)],
             reason=reason,
@@ -191,6 +200,27 @@ class Shop:
             key=f"note-{next(_numbers)}",
             by=self.maker,
             at=on(at),
+            settlement=settlement,
+        )
+
+    def refund(self, note: CreditNote, amount: int, at: str) -> Refund:
+        """Refund a part of what a note promised."""
+        number = next(_numbers)
+        return record_refund(
+            credit_note=note,
+            amount_minor=amount,
+            method="card",
+            reference=f"re-{number}",
+            refunded_at=on(at),
+            key=f"refund-{number}",
+            by=self.maker,
+            at=on(at),
+        )
+
+    def fail(self, refund: Refund, at: str) -> None:
+        """Let a refund come back."""
+        record_refund_failure(
+            refund=refund, reason="account closed", failed_at=on(at), by=self.maker, at=on(at)
         )
 
     def _approve(self, change: PolicyChange) -> None:

@@ -86,7 +86,8 @@ FAULTS: list[tuple[str, set[str]]] = [
      " (SELECT id FROM journal_entry WHERE kind = 'overage_used')",
      {"chain_is_intact", "revenue_ties", "unbilled_ties", "overage_earns_its_use",
       "closes_stand"}),
-    ("UPDATE posting SET account_id = '1000' WHERE account_id = '2200'",
+    ("UPDATE posting SET account_id = '1000' WHERE account_id = '2200'"
+     " AND amount_minor < 0",
      {"chain_is_intact", "customer_balances_tie", "closes_stand"}),
     ("UPDATE posting SET amount_minor = -amount_minor WHERE entry_id IN"
      " (SELECT id FROM journal_entry WHERE kind = 'payment_recorded')",

@@ -13,6 +13,8 @@ from revrec.posting import (
     CreditedPart,
     Lines,
     PostingLine,
+    Settled,
+    balance_applied,
     balanced,
     credit_note_issued,
     credits_expired,
@@ -25,6 +27,7 @@ from revrec.posting import (
     pack_invoiced,
     pack_sold_for_cash,
     payment_received,
+    refunded,
 )
 
 USD = About("USD", obligation_id=7, invoice_line_id=9)
@@ -67,7 +70,7 @@ def test_a_concession_is_taken_off_what_usage_earns() -> None:
 def test_an_evened_out_overcharge_comes_off_the_unbilled_receivable() -> None:
     part = CreditedPart(Account.UNBILLED, 300, 700, USD)
 
-    lines = credit_note_issued([part], open_minor=0, balance_minor=1_000, about=About("USD"))
+    lines = credit_note_issued([part], Settled(0, owed_minor=1_000), About("USD"))
 
     assert _signed(lines) == {"2200": -1_000, "4900": 300, "1200": 700}
 
@@ -75,27 +78,37 @@ def test_an_evened_out_overcharge_comes_off_the_unbilled_receivable() -> None:
 def test_an_unpaid_note_reduces_the_receivable() -> None:
     part = CreditedPart(Account.FEES_LIABILITY, 1_550, 2_950, USD)
 
-    lines = credit_note_issued([part], open_minor=4_500, balance_minor=0, about=About("USD"))
+    lines = credit_note_issued([part], Settled(4_500), About("USD"))
 
     assert _signed(lines) == {"1100": -4_500, "4900": 1_550, "2120": 2_950}
 
 
-def test_a_paid_note_becomes_customer_balance() -> None:
+def test_a_paid_note_is_owed_back_but_for_what_was_given_back_already() -> None:
     parts = [
         CreditedPart(Account.CREDITS_LIABILITY, 0, 3_000, USD),
         CreditedPart(None, 1_500, 0, USD),
     ]
 
-    lines = credit_note_issued(parts, open_minor=500, balance_minor=4_000, about=About("USD"))
+    lines = credit_note_issued(
+        parts, Settled(500, owed_minor=3_000, given_minor=1_000), About("USD")
+    )
 
-    assert _signed(lines) == {"1100": -500, "2200": -4_000, "2100": 3_000, "4900": 1_500}
+    assert _signed(lines) == {
+        "1100": -500, "2200": -3_000, "1000": -1_000, "2100": 3_000, "4900": 1_500,
+    }  # fmt: skip
+
+
+def test_a_balance_settles_the_receivable_and_a_failed_refund_turns_its_entry_around() -> None:
+    assert _signed(balance_applied(700, USD)) == {"2200": 700, "1100": -700}
+    assert _signed(refunded(700, USD)) == {"2200": 700, "1000": -700}
+    assert _signed(refunded(-700, USD)) == {"2200": -700, "1000": 700}
 
 
 def test_a_note_whose_parts_do_not_sum_is_refused() -> None:
     part = CreditedPart(Account.FEES_LIABILITY, 1_550, 2_949, USD)
 
     with pytest.raises(Unbalanced):
-        credit_note_issued([part], open_minor=4_500, balance_minor=0, about=About("USD"))
+        credit_note_issued([part], Settled(4_500), About("USD"))
 
 
 def test_currencies_never_balance_each_other() -> None:

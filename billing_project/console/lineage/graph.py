@@ -22,6 +22,9 @@ class NodeType(StrEnum):
     INVOICE_LINE = "invoice_line"
     CREDIT_NOTE = "credit_note"
     PAYMENT = "payment"
+    BALANCE_APPLICATION = "balance_application"
+    REFUND = "refund"
+    REFUND_FAILURE = "refund_failure"
     REVENUE_SCHEDULE = "revenue_schedule"
     JOURNAL_ENTRY = "journal_entry"
 
@@ -38,6 +41,9 @@ STEPS = {
     NodeType.INVOICE_LINE: ChainStep.INVOICE,
     NodeType.CREDIT_NOTE: ChainStep.INVOICE,
     NodeType.PAYMENT: ChainStep.INVOICE,
+    NodeType.BALANCE_APPLICATION: ChainStep.INVOICE,
+    NodeType.REFUND: ChainStep.INVOICE,
+    NodeType.REFUND_FAILURE: ChainStep.INVOICE,
     NodeType.REVENUE_SCHEDULE: ChainStep.RECOGNISE,
     NodeType.JOURNAL_ENTRY: ChainStep.RECOGNISE,
 }

@@ -151,6 +151,23 @@ LINKS = (
     ),
     _relation(
         NodeType.INVOICE_LINE,
+        NodeType.BALANCE_APPLICATION,
+        "SELECT l.id AS source, a.id AS target, 'paid from the balance' AS label"
+        " FROM invoice_line l JOIN balance_application a ON a.invoice_id = l.invoice_id"
+        " WHERE l.amount_minor > 0",
+    ),
+    _relation(
+        NodeType.CREDIT_NOTE,
+        NodeType.REFUND,
+        "SELECT credit_note_id AS source, id AS target, 'refunded' AS label FROM refund",
+    ),
+    _relation(
+        NodeType.REFUND,
+        NodeType.REFUND_FAILURE,
+        "SELECT refund_id AS source, id AS target, 'failed' AS label FROM refund_failure",
+    ),
+    _relation(
+        NodeType.INVOICE_LINE,
         NodeType.REVENUE_SCHEDULE,
         "SELECT o.invoice_line_id AS source, s.id AS target, 'scheduled' AS label"
         " FROM performance_obligation o JOIN revenue_schedule s ON s.obligation_id = o.id",
@@ -160,6 +177,9 @@ LINKS = (
     _entries(NodeType.INVOICE_LINE, "invoice_line"),
     _entries(NodeType.CREDIT_NOTE, "credit_note"),
     _entries(NodeType.PAYMENT, "payment"),
+    _entries(NodeType.BALANCE_APPLICATION, "balance_application"),
+    _entries(NodeType.REFUND, "refund"),
+    _entries(NodeType.REFUND_FAILURE, "refund_failure"),
     _relation(
         NodeType.REVENUE_SCHEDULE,
         NodeType.JOURNAL_ENTRY,

@@ -12,7 +12,14 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, PricingModel, RatedUsage
 from credits.selectors.why import why_these_grants
-from invoicing.models import CreditNote, InvoiceLine, Payment
+from invoicing.models import (
+    BalanceApplication,
+    CreditNote,
+    InvoiceLine,
+    Payment,
+    Refund,
+    RefundFailure,
+)
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from revrec.models import JournalEntry, RevenueSchedule
 
@@ -126,6 +133,26 @@ def _payments(ids: _Ids) -> Iterator[Node]:
         yield _money(ref, label, payment.amount_minor, payment.currency, payment.paid_at)
 
 
+def _applications(ids: _Ids) -> Iterator[Node]:
+    for row in BalanceApplication.objects.filter(pk__in=ids).select_related("invoice"):
+        ref = Ref(NodeType.BALANCE_APPLICATION, row.pk)
+        label = f"customer balance, for {row.invoice.number}"
+        yield _money(ref, label, row.amount_minor, row.currency, row.applied_at)
+
+
+def _refunds(ids: _Ids) -> Iterator[Node]:
+    for refund in Refund.objects.filter(pk__in=ids):
+        ref, label = Ref(NodeType.REFUND, refund.pk), f"{refund.method} {refund.reference}"
+        yield _money(ref, label, refund.amount_minor, refund.currency, refund.refunded_at)
+
+
+def _failures(ids: _Ids) -> Iterator[Node]:
+    for row in RefundFailure.objects.filter(pk__in=ids).select_related("refund"):
+        ref, refund = Ref(NodeType.REFUND_FAILURE, row.pk), row.refund
+        label = f"{refund.reference} failed: {row.reason}; to the balance"
+        yield _money(ref, label, refund.amount_minor, refund.currency, row.failed_at)
+
+
 def _revenue_schedules(ids: _Ids) -> Iterator[Node]:
     for plan in RevenueSchedule.objects.filter(pk__in=ids).select_related("obligation"):
         ref = Ref(NodeType.REVENUE_SCHEDULE, plan.pk)
@@ -165,6 +192,9 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.INVOICE_LINE: _invoice_lines,
     NodeType.CREDIT_NOTE: _credit_notes,
     NodeType.PAYMENT: _payments,
+    NodeType.BALANCE_APPLICATION: _applications,
+    NodeType.REFUND: _refunds,
+    NodeType.REFUND_FAILURE: _failures,
     NodeType.REVENUE_SCHEDULE: _revenue_schedules,
     NodeType.JOURNAL_ENTRY: _journal_entries,
 }

@@ -1,0 +1,66 @@
+"""What is owed back to customers: their balances, and refunds that notes promise."""
+
+from dataclasses import dataclass
+
+from django.db.models import Sum
+
+from billing_project.kernel.money import Money
+from invoicing.crediting import Paid
+from invoicing.models import CreditNote, CustomerBalance, Invoice, Refund
+from metering.models import Customer
+
+
+@dataclass(frozen=True)
+class OwedBack:
+    """What a customer has with us in one currency.
+
+    Attributes:
+        balance: Pays the next invoices.
+        refunds_due: Notes promise it as refunds, and none was recorded yet.
+    """
+
+    balance: Money
+    refunds_due: Money
+
+
+def paid_of(invoice: Invoice) -> Paid:
+    """Return what came in for an invoice as money, and what notes gave back of that."""
+    return Paid(invoice.paid_minor, invoice.returned_minor)
+
+
+def balance_of(invoice: Invoice) -> int:
+    """Return what an invoice's customer has in its currency, in minor units."""
+    rows = CustomerBalance.objects.filter(
+        customer_id=invoice.customer_id, currency=invoice.currency
+    )
+    return rows.values_list("balance_minor", flat=True).first() or 0
+
+
+def owed_back(customer: Customer) -> list[OwedBack]:
+    """List what is owed back to a customer, by currency; currencies of nothing are left out."""
+    balances = dict(
+        CustomerBalance.objects.filter(customer=customer).values_list("currency", "balance_minor")
+    )
+    due = _refunds_due(customer)
+    return [
+        OwedBack(Money(balances.get(code, 0), code), Money(due.get(code, 0), code))
+        for code in sorted({*balances, *due})
+        if balances.get(code) or due.get(code)
+    ]
+
+
+def refund_left(note: CreditNote) -> int:
+    """Return what is still to be refunded for a note, in minor units."""
+    refunded: int = note.refunds.aggregate(total=Sum("amount_minor", default=0))["total"]
+    return note.refund_minor - refunded
+
+
+def _refunds_due(customer: Customer) -> dict[str, int]:
+    """Sum by currency what notes promise to refund, less what was refunded."""
+    notes = CreditNote.objects.filter(invoice__customer=customer, refund_minor__gt=0).order_by()
+    promised = dict(notes.values_list("currency").annotate(Sum("refund_minor")))
+    if not promised:
+        return {}
+    refunds = Refund.objects.filter(credit_note__invoice__customer=customer).order_by()
+    refunded = dict(refunds.values_list("currency").annotate(Sum("amount_minor")))
+    return {code: minor - refunded.get(code, 0) for code, minor in promised.items()}

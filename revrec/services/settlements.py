@@ -1,0 +1,63 @@
+"""Account for what is owed back: balances that were applied, refunds, and refunds that failed."""
+
+from invoicing.models import BalanceApplication, Refund, RefundFailure
+from revrec.posting import About, EntryKind, balance_applied, refunded
+from revrec.schedule import day_of
+from revrec.selectors.facts import (
+    unaccounted_applications,
+    unaccounted_failures,
+    unaccounted_refunds,
+)
+from revrec.services.drafts import Run
+from revrec.services.journal import EntryDraft, post_entries
+from revrec.sources import Source, SourceType
+
+
+def account_settlements(run: Run) -> int:
+    """Post what moved the customer balance after notes; return the entries posted.
+
+    The notes that put something there must have been accounted for before.
+    """
+    drafts = [
+        *(_refund(run, row) for row in unaccounted_refunds(run.customer_id)),
+        *(_failure(run, row) for row in unaccounted_failures(run.customer_id)),
+        *(_application(run, row) for row in unaccounted_applications(run.customer_id)),
+    ]
+    return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _application(run: Run, row: BalanceApplication) -> EntryDraft:
+    return EntryDraft(
+        wanted_on=day_of(row.applied_at),
+        kind=EntryKind.BALANCE_APPLIED,
+        description=f"Customer balance applied to invoice {row.invoice.number}",
+        customer_id=run.customer_id,
+        lines=balance_applied(row.amount_minor, About(row.currency)),
+        source_key=f"balance_application:{row.pk}:applied",
+        sources=(Source(SourceType.BALANCE_APPLICATION, row.pk),),
+    )
+
+
+def _refund(run: Run, refund: Refund) -> EntryDraft:
+    return EntryDraft(
+        wanted_on=day_of(refund.refunded_at),
+        kind=EntryKind.REFUND_RECORDED,
+        description=f"Refund for credit note {refund.credit_note.number}",
+        customer_id=run.customer_id,
+        lines=refunded(refund.amount_minor, About(refund.currency)),
+        source_key=f"refund:{refund.pk}:recorded",
+        sources=(Source(SourceType.REFUND, refund.pk),),
+    )
+
+
+def _failure(run: Run, failure: RefundFailure) -> EntryDraft:
+    refund = failure.refund
+    return EntryDraft(
+        wanted_on=day_of(failure.failed_at),
+        kind=EntryKind.REFUND_FAILED,
+        description=f"Failed refund for credit note {refund.credit_note.number}",
+        customer_id=run.customer_id,
+        lines=refunded(-refund.amount_minor, About(refund.currency)),
+        source_key=f"refund_failure:{failure.pk}:recorded",
+        sources=(Source(SourceType.REFUND_FAILURE, failure.pk),),
+    )
