@@ -39,7 +39,7 @@ from metering.services.keeping import (
     keep_in_quarantine,
     kept_verdicts,
 )
-from metering.services.retrying import ClaimedMeanwhile, atomic_with_retries
+from metering.services.retrying import CAUTION, ClaimedMeanwhile, atomic_with_retries
 from metering.services.storing import (
     Key,
     NewEvent,
@@ -49,9 +49,7 @@ from metering.services.storing import (
 )
 from metering.services.superseding import supersede_quarantined
 
-_ASK_FEW = 100  # Asking about fewer costs less than a savepoint.
-_WARY_BATCHES = 100
-_wary = 0  # Batches of this process that still ask first what is stored.
+ASK_FEW = 100  # Asking about fewer costs less than a savepoint.
 _DUPLICATE = Verdict(Status.DUPLICATE, "duplicate", "was stored before with the same content")
 _CONFLICT = Verdict(
     Status.CONFLICT,
@@ -159,16 +157,12 @@ def settle_candidates(
 
 
 def _store_all(candidates: Sequence[Candidate], at: datetime) -> bool:
-    """Store a batch that looks all new without asking first; return whether it was.
-
-    Most are. Where one was not, asking first is worth its price for a while.
-    """
-    global _wary
-    is_worth_it = len(candidates) >= _ASK_FEW
+    """Store a batch that looks all new without asking first; return whether it was."""
+    is_worth_it = len(candidates) >= ASK_FEW
     if not is_worth_it or len({one.key for one in candidates}) < len(candidates):
         return False
-    if _wary:
-        _wary -= 1
+    if CAUTION.is_due:
+        CAUTION.spend()
         return False
     # Alone, the transaction is repeated whole; inside another one it goes back to here.
     is_inside = bool(connection.savepoint_ids)
@@ -176,7 +170,6 @@ def _store_all(candidates: Sequence[Candidate], at: datetime) -> bool:
         with transaction.atomic(savepoint=is_inside):
             store_events(_new_events(candidates, at), at)
     except ClaimedMeanwhile:
-        _wary = _WARY_BATCHES
         if not is_inside:
             raise
         return False

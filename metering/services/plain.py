@@ -1,26 +1,33 @@
-"""Store plain events by one statement in a transaction of its own: the short way of `capture`.
+"""Store plain events with few questions, in a transaction of its own: the short way of `capture`.
 
 Plain is what `capture_events` would store without a question: a good event of a known customer,
 within the window of time, with meters that take all of its name. Whatever is in the least unusual
 is left out here, untouched, and `capture_events` gives it its verdict.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from metering.events import BadItem, EventInput, content_sha256
-from metering.exact import write_json
+from metering.exact import to_json, write_json
 from metering.judging import TimeWindow, is_plain
 from metering.models.event import MENDABLE
 from metering.selectors.archive import first_open
 from metering.selectors.screens import remembered_screens
-from metering.services.retrying import AGAIN
-from metering.services.storing import is_month_known
+from metering.services.capture import ASK_FEW
+from metering.services.retrying import AGAIN, CAUTION, ClaimedMeanwhile
+from metering.services.storing import NewEvent, copy_events, ensure_workspaces, is_month_known
 
 _STORE = "SELECT * FROM meter_event_store_plain(%s, %s, %s, %s, %s)"
+_OPEN = """
+SELECT batch_id, event_ids, customer_ids FROM meter_event_open_plain_batch(
+    %(key)s, %(names)s, %(count)s, %(first)s, %(last)s, %(at)s, %(versions)s, %(version_sum)s,
+    %(mendable)s)
+"""
 _MENDABLE = [str(one) for one in MENDABLE]
 
 
@@ -67,6 +74,85 @@ def store_plain_events(
         if connection.in_atomic_block:
             raise
         return set()
+
+
+def store_plain_batch(*, items: Sequence[EventInput | BadItem], key_id: int, at: datetime) -> bool:
+    """Store a batch if all of it is plain and new; return whether it is, once it is committed.
+
+    Args:
+        items: In the sender's order.
+        key_id: Of the API key; nothing is stored for one that was revoked.
+        at: Instant of receipt; the time of use where the sender gave none.
+
+    Raises:
+        OperationalError, InterfaceError: the database does not answer; whether anything was
+            stored is not known.
+    """
+    known = remembered_screens()
+    if known is None or CAUTION.is_due or not len(items) >= ASK_FEW:
+        return False
+    stamp, screens = known
+    window = TimeWindow.around(at, settings.EVENT_DAYS_BACK, settings.EVENT_MINUTES_AHEAD)
+    events = [item for item in items if isinstance(item, EventInput)]
+    moments = [event.timestamp or at for event in events]
+    keys = {(event.customer, event.identifier) for event in events}
+    if (
+        len(keys) < len(items)
+        or not all(
+            is_plain(event, moment, screens, window)
+            for event, moment in zip(events, moments, strict=True)
+        )
+        or (first := min(moments)) < first_open(at)
+        or not is_month_known(first)
+        or not is_month_known(last := max(moments))
+    ):
+        return False
+    names = list({event.customer for event in events})
+    asked = {
+        "key": key_id, "names": names, "count": len(events), "first": first, "last": last,
+        "at": at, "versions": stamp[0], "version_sum": stamp[1], "mendable": _MENDABLE,
+    }  # fmt: skip
+    try:
+        with transaction.atomic():
+            return _store_batch(events, moments, asked)
+    except ClaimedMeanwhile:
+        return False
+    except (OperationalError, InterfaceError) as error:
+        if getattr(error.__cause__, "sqlstate", None) in AGAIN:
+            return False
+        raise
+    except DatabaseError:  # One of them cannot be stored; nothing was, and capture says which.
+        if connection.in_atomic_block:
+            raise
+        return False
+
+
+def _store_batch(
+    events: Sequence[EventInput], moments: Sequence[datetime], asked: Mapping[str, Any]
+) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN, asked)
+        batch_id, ids, customers = cursor.fetchone()
+    if batch_id is None:
+        return False
+    at = asked["at"]
+    customer_ids = dict(zip(asked["names"], customers, strict=True))
+    named = [(customer_ids[one.customer], one.workspace) for one in events if one.workspace]
+    workspaces = ensure_workspaces(named, at)
+    new = []
+    for event, moment in zip(events, moments, strict=True):
+        customer_id = customer_ids[event.customer]
+        workspace = workspaces[customer_id, event.workspace] if event.workspace else None
+        properties = to_json(event.properties)
+        sha256 = content_sha256(event, properties)
+        new.append(
+            NewEvent(
+                customer_id, event.identifier, workspace, event.event_name, moment, sha256,
+                properties,
+            )
+        )  # fmt: skip
+    copy_events(new, batch_id, ids, at)
+    return True
 
 
 def _rows(

@@ -13,6 +13,7 @@ from billing_project.kernel.errors import BillingError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _ATTEMPTS = 5
+_CAUTIOUS_BATCHES = 100
 AGAIN = {"40P01", "40001"}  # Deadlock; serialization failure: nothing was written.
 
 
@@ -21,6 +22,33 @@ class ClaimedMeanwhile(BillingError):
 
     code = "claimed_meanwhile"
     status_code = 503
+
+
+class Caution:
+    """Whether this process asks first what is stored, or copies a batch and sees.
+
+    Most batches are all new. Where one was not, asking first is worth its price for a while.
+    Threads may race: a batch more or less asks.
+    """
+
+    def __init__(self) -> None:
+        self._batches = 0  # That still ask.
+
+    def begin(self) -> None:
+        """Ask from now on, for a while."""
+        self._batches = _CAUTIOUS_BATCHES
+
+    def spend(self) -> None:
+        """Count a batch that asked."""
+        self._batches = max(0, self._batches - 1)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next batch asks."""
+        return self._batches > 0
+
+
+CAUTION = Caution()  # Of this process.
 
 
 def atomic_with_retries(service: Callable[_P, _R]) -> Callable[_P, _R]:

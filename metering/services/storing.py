@@ -1,7 +1,9 @@
 """Claim identities and store events: one COPY into each table for a batch, whatever its size."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from struct import Struct
 from typing import NamedTuple
@@ -9,7 +11,7 @@ from typing import NamedTuple
 from django.db import IntegrityError, connection, transaction
 
 from metering.models import Workspace
-from metering.services.retrying import ClaimedMeanwhile
+from metering.services.retrying import CAUTION, ClaimedMeanwhile
 
 Key = tuple[int, str]  # Customer's id, identifier.
 
@@ -21,8 +23,7 @@ _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 _JSONB_VERSION = 1
 _EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-_LENGTH, _ID, _IDENTITY, _CLAIM = Struct("!i"), Struct("!iq"), Struct("!hiq"), Struct("!i32siqiq")
-_EVENT, _INSTANT_AND_JSON, _INSTANT_AND_ID = Struct("!hiqiq"), Struct("!iqiB"), Struct("!iqiq")
+_LENGTH, _ID, _INSTANT_AND_ID = Struct("!i"), Struct("!iq"), Struct("!iqiq")
 _UNIQUE_VIOLATION = "23505"
 _ARCHIVED = {"23001", "23514"}  # The month is refused; its partition is gone.
 _EVENTS = "meter_event"
@@ -100,15 +101,36 @@ def store_events(events: Sequence[NewEvent], at: datetime) -> None:
     """
     if not events:
         return
-    ordered = sorted(events, key=_KEY)
-    try:
+    with _claims_told():
         ensure_partitions(event.timestamp for event in events)
-        batch_id, ids = _make_batch(ordered, at)
-        with connection.wrap_database_errors:  # Django wraps what `execute` raises, not COPY.
-            _copy(ordered, ids, batch_id, at)
+        batch_id, ids = _make_batch(events, at)
+    copy_events(events, batch_id, ids, at)
+
+
+def copy_events(
+    events: Sequence[NewEvent], batch_id: int, ids: Sequence[int], at: datetime
+) -> None:
+    """Write the identities and events of a batch whose own row is written.
+
+    Args:
+        ids: As many as events, ascending.
+
+    Raises:
+        ClaimedMeanwhile: as `store_events`.
+    """
+    with _claims_told(), connection.wrap_database_errors:  # Django wraps `execute`, not COPY.
+        _copy(sorted(events, key=_KEY), ids, batch_id, at)
+
+
+@contextmanager
+def _claims_told() -> Iterator[None]:
+    """Tell what another request did in between from what is wrong with a row."""
+    try:
+        yield
     except IntegrityError as error:
         sqlstate = getattr(error.__cause__, "sqlstate", None)
         if sqlstate == _UNIQUE_VIOLATION:
+            CAUTION.begin()
             raise ClaimedMeanwhile("an event was stored by another request just now") from error
         if sqlstate in _ARCHIVED and _is_partition_refused(error):
             forget_months()
@@ -218,23 +240,37 @@ def _copy(events: Sequence[NewEvent], ids: Sequence[int], batch_id: int, at: dat
     """Write both tables in PostgreSQL's binary form: each value's length, then its bytes."""
     identities, rows = [_HEAD], [_HEAD]
     places: dict[tuple[int | None, str], bytes] = {}  # Workspace and name, as they are written.
-    end = _INSTANT_AND_ID.pack(8, _microseconds(at), 8, batch_id)
+    received = _INSTANT_AND_ID.pack(8, _microseconds(at), 8, batch_id)
     for pk, event in zip(ids, events, strict=True):
         customer, identifier, workspace, name, timestamp, sha256, properties = event
         moment = _microseconds(timestamp)
         key = identifier.encode()
-        key = _LENGTH.pack(len(key)) + key
+        size = len(key)
         if (place := places.get((workspace, name))) is None:
             place = places[workspace, name] = _place(workspace, name)
-        identities += _IDENTITY.pack(5, 8, customer), key, _CLAIM.pack(32, sha256, 8, pk, 8, moment)
-        rows += (
-            _EVENT.pack(9, 8, pk, 8, customer), place, key,
-            _INSTANT_AND_JSON.pack(8, moment, len(properties) + 1, _JSONB_VERSION), properties, end,
-        )  # fmt: skip
+        identity, start = _layouts(size, len(place))
+        identities.append(identity(5, 8, customer, size, key, 32, sha256, 8, pk, 8, moment))
+        head = start(
+            9, 8, pk, 8, customer, place, size, key, 8, moment, len(properties) + 1, _JSONB_VERSION
+        )
+        rows += head, properties, received
     with connection.cursor() as cursor:
         for statement, parts in ((_COPY_IDENTITIES, identities), (_COPY_EVENTS, rows)):
             with cursor.copy(statement) as copy:
                 copy.write(b"".join((*parts, _END)))
+
+
+@lru_cache(maxsize=4096)
+def _layouts(key: int, place: int) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
+    """Return what packs an identity, and an event up to its properties.
+
+    Args:
+        key, place: Bytes of the identifier, and of what `_place` wrote.
+    """
+    return (
+        Struct(f"!hiqi{key}si32siqiq").pack,
+        Struct(f"!hiqiq{place}si{key}siqiB").pack,
+    )
 
 
 def _place(workspace: int | None, name: str) -> bytes:
