@@ -4,13 +4,11 @@ A body that cannot be read at all is refused whole; inside a batch one bad item 
 Meters, customers and the clock play no part here (see `judging`).
 """
 
-import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +16,6 @@ from msgspec import UNSET, UnsetType
 
 from billing_project.kernel.errors import BillingError, Invalid
 from metering.aggregation import Value
-from metering.exact import to_json
 from metering.properties import (
     MAX_KEY,
     MAX_PROPERTIES,
@@ -161,30 +158,6 @@ def decode_event(raw: bytes) -> EventInput | BadItem:
         return _judged(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return BadItem("is not readable as an event", identifier=_label(raw))
-
-
-def content_sha256(event: EventInput, properties: bytes | None = None) -> bytes:
-    """Hash what makes two reports under one identifier the same.
-
-    The customer and identifier are the key, not the content (an alias names the same customer). A
-    time that the sender did not give is no content either, so that a retry stays the same. Equal
-    numbers are equal content: 1, 1.0 and 1e0, but not "1".
-
-    Args:
-        properties: The event's own as `to_json` writes them, if somebody did.
-    """
-    if properties is None or not (
-        isinstance(event, TextEvent) or Decimal not in map(type, event.properties.values())
-    ):
-        properties = to_json({key: _plain(one) for key, one in event.properties.items()})
-    head = _head(event.event_name, event.workspace)
-    return hashlib.sha256(b"%b%b,%b]" % (head, to_json(event.timestamp), properties)).digest()
-
-
-@lru_cache(maxsize=1024)
-def _head(event_name: str, workspace: str) -> bytes:
-    """Write the beginning of a content; few differ."""
-    return to_json((event_name, workspace))[:-1] + b","
 
 
 def fault_of(error: msgspec.ValidationError) -> tuple[str, str]:
@@ -377,10 +350,3 @@ def _label(raw: bytes) -> str:
         return UNSTORABLE.sub("", _decode_label(raw).identifier)[:128]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-
-
-def _plain(value: Value) -> Value:
-    """Bring a number to its one shortest form."""
-    if not isinstance(value, Decimal):
-        return value
-    return int(value) if value == value.to_integral_value() else value.normalize()

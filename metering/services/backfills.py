@@ -14,7 +14,8 @@ from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.period import HOUR, hour_of
 from metering.aggregation import MeterRule
-from metering.events import BadItem, EventInput, content_sha256
+from metering.content import content_sha256
+from metering.events import BadItem, EventInput
 from metering.exact import write_json
 from metering.judging import judge_values, why_unread
 from metering.models import (

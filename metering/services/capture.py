@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from billing_project.kernel.period import Period
-from metering.events import BadItem, EventInput, content_sha256
+from metering.content import content_sha256
+from metering.events import BadItem, EventInput
 from metering.exact import to_json
 from metering.judging import (
     Screen,

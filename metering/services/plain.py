@@ -12,9 +12,10 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from metering.events import BadItem, EventInput, content_sha256
+from metering.content import content_hashes, content_sha256
+from metering.events import BadItem, EventInput
 from metering.exact import to_json, write_json
-from metering.judging import TimeWindow, is_plain
+from metering.judging import TimeWindow, are_plain, is_plain
 from metering.models.event import MENDABLE
 from metering.selectors.archive import first_open
 from metering.selectors.screens import remembered_screens
@@ -89,7 +90,7 @@ def store_plain_batch(*, items: Sequence[EventInput | BadItem], key_id: int, at:
             stored is not known.
     """
     known = remembered_screens()
-    if known is None or CAUTION.is_due or not len(items) >= ASK_FEW:
+    if known is None or CAUTION.is_due or len(items) < ASK_FEW:
         return False
     stamp, screens = known
     window = TimeWindow.around(at, settings.EVENT_DAYS_BACK, settings.EVENT_MINUTES_AHEAD)
@@ -98,10 +99,7 @@ def store_plain_batch(*, items: Sequence[EventInput | BadItem], key_id: int, at:
     keys = {(event.customer, event.identifier) for event in events}
     if (
         len(keys) < len(items)
-        or not all(
-            is_plain(event, moment, screens, window)
-            for event, moment in zip(events, moments, strict=True)
-        )
+        or not are_plain(events, moments, screens, window)
         or (first := min(moments)) < first_open(at)
         or not is_month_known(first)
         or not is_month_known(last := max(moments))
@@ -122,8 +120,6 @@ def store_plain_batch(*, items: Sequence[EventInput | BadItem], key_id: int, at:
             return False
         raise
     except DatabaseError:  # One of them cannot be stored; nothing was, and capture says which.
-        if connection.in_atomic_block:
-            raise
         return False
 
 
@@ -136,22 +132,20 @@ def _store_batch(
     if batch_id is None:
         return False
     at = asked["at"]
-    customer_ids = dict(zip(asked["names"], customers, strict=True))
-    named = [(customer_ids[one.customer], one.workspace) for one in events if one.workspace]
-    workspaces = ensure_workspaces(named, at)
-    new = []
-    for event, moment in zip(events, moments, strict=True):
-        customer_id = customer_ids[event.customer]
-        workspace = workspaces[customer_id, event.workspace] if event.workspace else None
-        properties = to_json(event.properties)
-        sha256 = content_sha256(event, properties)
-        new.append(
-            NewEvent(
-                customer_id, event.identifier, workspace, event.event_name, moment, sha256,
-                properties,
-            )
-        )  # fmt: skip
-    copy_events(new, batch_id, ids, at)
+    known = dict(zip(asked["names"], customers, strict=True))
+    places = [(known[event.customer], event.workspace) for event in events]
+    workspaces = ensure_workspaces([place for place in places if place[1]], at)
+    properties = [to_json(event.properties) for event in events]
+    columns = (
+        [customer_id for customer_id, _ in places],
+        [event.identifier for event in events],
+        [workspaces.get(place) for place in places],
+        [event.event_name for event in events],
+        moments,
+        content_hashes(events, properties),
+        properties,
+    )
+    copy_events(list(map(NewEvent._make, zip(*columns, strict=True))), batch_id, ids, at)
     return True
 
 

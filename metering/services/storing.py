@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from operator import itemgetter
 from struct import Struct
@@ -22,7 +22,7 @@ _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 _JSONB_VERSION = 1
-_EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _LENGTH, _ID, _INSTANT_AND_ID = Struct("!i"), Struct("!iq"), Struct("!iqiq")
 _UNIQUE_VIOLATION = "23505"
 _ARCHIVED = {"23001", "23514"}  # The month is refused; its partition is gone.
@@ -281,4 +281,5 @@ def _place(workspace: int | None, name: str) -> bytes:
 
 def _microseconds(moment: datetime) -> int:
     """Write an instant as PostgreSQL does: microseconds since 2000, UTC."""
-    return (moment - _EPOCH) // _MICROSECOND
+    passed = moment - _EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds

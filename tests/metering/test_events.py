@@ -14,7 +14,6 @@ from metering.events import (
     BadItem,
     EventInput,
     MalformedBody,
-    content_sha256,
     decode_body,
     decode_event,
 )
@@ -242,36 +241,6 @@ def test_a_batch_has_its_bounds(count: int) -> None:
 def test_events_that_are_no_array_are_refused() -> None:
     with pytest.raises(Invalid):
         decode_body(b'{"events": 5}')
-
-
-def test_the_content_hash_is_stable_over_releases() -> None:
-    event = _decoded(
-        _raw(timestamp="2026-11-20T10:15:30Z", properties={"b": "1", "a": 2, "c": True})
-    )
-
-    # sha256 of ["llm_request","","2026-11-20T10:15:30Z",{"a":2,"b":"1","c":true}]
-    assert content_sha256(event).hex() == (
-        "d69a383ac22d2a04f9f2b6d1651692951a2b6d658cba67ada5f7290473c0277a"
-    )
-
-
-def test_the_content_is_neither_the_customer_nor_the_order_of_keys() -> None:
-    one = _decoded(_raw(properties={"a": 1, "b": 2}))
-    other = _decoded(_raw(customer="acme-eu", properties={"b": 2, "a": 1}))
-
-    assert content_sha256(one) == content_sha256(other)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.decimals(-(10**15), 10**15, places=12), st.integers(0, 6))
-def test_equal_numbers_hash_equally_and_others_do_not(number: Decimal, zeros: int) -> None:
-    def hashed(text: str) -> bytes:
-        return content_sha256(_decoded(_with_value(text)))
-
-    text = f"{number:f}"
-
-    assert hashed(text) == hashed(text + "0" * zeros)
-    assert hashed(text) != hashed(f"{number + Decimal('1e-12'):f}")
 
 
 def test_what_is_rescued_keeps_its_identifier() -> None:

@@ -16,7 +16,7 @@ from metering.aggregation import (
     text_of,
 )
 from metering.events import EventInput
-from metering.judging import Screen, TimeWindow, is_plain, judge, judge_time
+from metering.judging import Screen, TimeWindow, are_plain, is_plain, judge, judge_time
 from tests.metering.builders import an_event
 
 _AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -149,3 +149,35 @@ def test_nothing_speaks_against_a_plain_event(
 
 def test_the_usual_event_is_plain() -> None:
     assert is_plain(an_event(), _AT, {"llm_request": Screen.of([_TOKENS])}, _WINDOW)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    events=st.lists(_EVENTS, min_size=1, max_size=4),
+    rules=st.lists(_RULES, max_size=3),
+    other=st.lists(_RULES, max_size=1),
+)
+def test_a_batch_is_plain_if_each_of_its_events_is(
+    events: list[EventInput], rules: list[MeterRule], other: list[MeterRule]
+) -> None:
+    moments = [event.timestamp or _AT for event in events]
+    screens = {"llm_request": Screen.of(rules), "image": Screen.of(other)}
+
+    assert are_plain(events, moments, screens, _WINDOW) == all(
+        is_plain(event, moment, screens, _WINDOW)
+        for event, moment in zip(events, moments, strict=True)
+    )
+
+
+@pytest.mark.parametrize("texts", [["1\n2", "3"], ["1", "", "2"], ["1\n"], ["\n1"]])
+def test_no_text_passes_as_two_numbers(texts: list[str]) -> None:
+    events = [an_event(f"e{n}", properties={"tokens": text}) for n, text in enumerate(texts)]
+    screens = {"llm_request": Screen.of([_TOKENS])}
+
+    assert not are_plain(events, [_AT] * len(events), screens, _WINDOW)
+
+
+def test_the_usual_batch_is_plain() -> None:
+    screens = {"llm_request": Screen.of([_TOKENS])}
+
+    assert are_plain([an_event("e1"), an_event("e2")], [_AT, _AT], screens, _WINDOW)
