@@ -200,7 +200,7 @@ def _quantities(lines: list[InvoiceLine]) -> dict[int, str]:
 def _settlement(note: CreditNote) -> list[Data]:
     """List how what was paid goes back, as it was decided when the note was issued."""
     parts = (
-        ("Was paid: refunded to you", note.refund_minor),
+        ("Was paid: will be refunded to you", note.refund_minor),
         ("Was paid: your balance, for the next invoices", note.balance_minor),
         ("Was paid: already given back to you", note.out_of_band_minor),
     )

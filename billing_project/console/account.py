@@ -78,7 +78,7 @@ def _balance(customer: Customer) -> Figure:
     return Figure(
         "Customer balance",
         ", ".join(money_text(money.amount_minor, money.currency) for money in balances) or NONE,
-        f"{refunds} to refund" if refunds else "pays the next invoices",
+        f"{refunds} to refund" if refunds else "pays the next invoices" if balances else "",
         list_url(CreditNote, {"q": customer.external_id}),
     )
 

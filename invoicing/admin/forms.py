@@ -189,8 +189,12 @@ class CreditNoteForm(InvoiceForm):
     @property
     def returns_something(self) -> bool:
         """Tell whether a note over all that is left would reach what was paid."""
-        invoice = self.subject
-        return invoice.total_minor - invoice.credited_minor > invoice.open_minor
+        return self.left_minor > self.subject.open_minor
+
+    @property
+    def left_minor(self) -> int:
+        """What notes may still take off the invoice."""
+        return self.subject.total_minor - self.subject.credited_minor
 
     @property
     def returnable(self) -> str:

@@ -126,7 +126,7 @@ def test_settlements_follow_in_time(shop: Shop) -> None:
     )  # fmt: skip
     assert (seen["total"], seen["off_open"]) == ("$15.00", "$9.00")
     assert seen["settlement"] == [
-        {"label": "Was paid: refunded to you", "amount": "$4.00"},
+        {"label": "Was paid: will be refunded to you", "amount": "$4.00"},
         {"label": "Was paid: your balance, for the next invoices", "amount": "$1.50"},
         {"label": "Was paid: already given back to you", "amount": "$0.50"},
     ]

@@ -17,10 +17,14 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.ownership import Owners, owners_known
 from billing_project.kernel.quantity import plain
 from credits.models import RatedUsage
-from invoicing.models import Invoice, InvoiceStatus
+from invoicing.models import CreditNote, Invoice, InvoiceStatus
 from metering.models import UsageWindow
 from revrec.selectors.reports import revenue_totals
 
+_SECTIONS = (
+    *("events", "usage", "credits", "invoices", "credit_notes", "revenue", "check_books"),
+    "seconds",
+)
 EVENT_COUNTS = ("sent", "accepted", "duplicates", "conflicts", "quarantined", "replayed")
 
 
@@ -37,6 +41,7 @@ def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, 
         "usage": _usage(),
         "credits": _credits(),
         "invoices": _invoices(),
+        "credit_notes": _credit_notes(),
         "revenue": _revenue(at),
         "periods_closed": story.closed,
         "check_books": {"checks": len(checks), "findings": len(findings)},
@@ -69,6 +74,16 @@ def _invoices() -> dict[str, object]:
     issued = Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
     total = issued.aggregate(total=Sum("total_minor"))["total"] or 0
     return {"count": issued.count(), "total": _money(total), "currency": "USD"}
+
+
+def _credit_notes() -> dict[str, object]:
+    """Sum the notes, and how what was paid goes back."""
+    names = ("total", "refund", "balance", "out_of_band")
+    sums = CreditNote.objects.aggregate(**{name: Sum(f"{name}_minor") for name in names})
+    return {
+        "count": CreditNote.objects.count(),
+        **{name: _money(sums[name] or 0) for name in names},
+    }
 
 
 def _revenue(at: datetime) -> dict[str, str]:
@@ -109,9 +124,9 @@ def _amount(node: Node) -> str:
 def show(report: dict[str, Any], lineage: Lineage, console: Console) -> None:
     """Print the summary and the lineage of one event as tables."""
     table = Table(title="One month of real LLM traffic", show_header=False, title_justify="left")
-    for section in ("events", "usage", "credits", "invoices", "revenue", "check_books", "seconds"):
+    for section in _SECTIONS:
         for name, value in report[section].items():
-            table.add_row(section, name.replace("_", " "), _grouped(value))
+            table.add_row(section.replace("_", " "), name.replace("_", " "), _grouped(value))
             section = ""
         table.add_section()
     console.print(table)

@@ -1,4 +1,4 @@
-"""The month itself: traffic over HTTP, the chain, invoices, a note, the close, a late event."""
+"""The month itself: traffic over HTTP, the chain, invoices, notes, the close, a late event."""
 
 import time
 from collections import Counter
@@ -24,9 +24,12 @@ from billing_project.kernel import clock, outbox
 from billing_project.kernel.period import DAY, Period, midnight, months_between
 from billing_project.kernel.users import worker_user
 from credits.services.rating import rate_pending
-from invoicing.models import CreditNoteReason, Invoice, InvoiceStatus, LineKind
+from invoicing.crediting import Settlement
+from invoicing.models import CreditNote, CreditNoteReason, Invoice, InvoiceStatus, LineKind
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.payments import record_payment
+from invoicing.services.refunds import record_refund
 from metering.models import Customer
 from metering.services.customers import add_alias
 from metering.services.quarantine import replay_quarantine
@@ -36,6 +39,13 @@ from revrec.services.recognise import recognise_pending
 Progress = Callable[[int], None]
 PERIOD = timedelta(days=30)
 HEAVY = "cust-01"  # Its last request is overage, and invoiced.
+# What a bad day costs, and how what was paid goes back: the first fee is not paid yet.
+_CREDITED: dict[str, tuple[int, Settlement | None]] = {
+    "cust-03": (2_000, None),
+    "cust-04": (1_200, Settlement(refund_minor=1_200)),
+    "cust-05": (800, Settlement(balance_minor=800)),
+    "cust-06": (500, Settlement(out_of_band_minor=500)),
+}
 STAGES = ("send events", "rate and recognise", "invoice", "close months", "late event")
 
 
@@ -107,18 +117,38 @@ def _drain(progress: Progress) -> None:
 
 
 def _invoice(setting: Setting, at: datetime) -> None:
-    """Invoice the overage, and credit one customer for a bad day."""
+    """Invoice the overage, and credit some customers for a bad day."""
     draft_overage_invoices(by=setting.cast.maker, at=at)
     finalize_due(by=setting.cast.maker, at=at)
-    invoice = (
-        Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
-        .filter(customer__external_id="cust-03", lines__kind=LineKind.RECURRING)
-        .earliest("id")
-    )
-    issue_credit_note(
-        invoice=invoice, lines=[(invoice.lines.get(kind=LineKind.RECURRING), 2_000)],
-        reason=CreditNoteReason.SERVICE_FAILURE, memo="Slow answers for a day",
-        key="demo-note-1", by=setting.cast.support, at=at,
+    for name, (amount_minor, settlement) in _CREDITED.items():
+        invoice = (
+            Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
+            .filter(customer__external_id=name, lines__kind=LineKind.RECURRING)
+            .earliest("id")
+        )
+        if settlement:
+            _pay(setting, invoice, at)
+        issue_credit_note(
+            invoice=invoice, lines=[(invoice.lines.get(kind=LineKind.RECURRING), amount_minor)],
+            reason=CreditNoteReason.SERVICE_FAILURE, memo="Slow answers for a day",
+            key=f"demo-note-{name}", by=setting.cast.support, at=at, settlement=settlement,
+        )  # fmt: skip
+    _refund(setting, CreditNote.objects.filter(refund_minor__gt=0).earliest("id"), at)
+
+
+def _pay(setting: Setting, invoice: Invoice, at: datetime) -> None:
+    record_payment(
+        invoice=invoice, amount_minor=invoice.open_minor, method="card",
+        reference=f"demo-card-{invoice.number}", paid_at=at, by=setting.cast.maker, at=at,
+    )  # fmt: skip
+
+
+def _refund(setting: Setting, note: CreditNote, at: datetime) -> None:
+    """Refund most of what a note promised; the rest is still due."""
+    record_refund(
+        credit_note=note, amount_minor=note.refund_minor - 200, method="card",
+        reference="demo-refund-1", refunded_at=at, key="demo-refund-1", by=setting.cast.maker,
+        at=at,
     )  # fmt: skip
 
 

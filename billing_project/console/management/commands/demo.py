@@ -100,7 +100,7 @@ class Command(BaseCommand):
         if any(result.findings for result in checks):
             raise DemoRefused("the books do not hold; see the findings above")
         console.print(
-            "Invoiced less the credit note = recognised + deferred, less what is unbilled."
+            "Invoiced less the credit notes = recognised + deferred, less what is unbilled."
         )
         console.print(f"Figures in {path.relative_to(settings.BASE_DIR)}")
         console.print(
