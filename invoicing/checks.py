@@ -110,9 +110,10 @@ SELECT coalesce(b.customer_id, f.customer_id), coalesce(b.currency, f.currency),
         SELECT i.customer_id, a.currency, -a.amount_minor
           FROM balance_application a JOIN invoice i ON i.id = a.invoice_id
         UNION ALL
-        SELECT i.customer_id, r.currency, r.amount_minor
+        SELECT customer_id, currency, -amount_minor FROM refund WHERE credit_note_id IS NULL
+        UNION ALL
+        SELECT r.customer_id, r.currency, r.amount_minor
           FROM refund_failure e JOIN refund r ON r.id = e.refund_id
-          JOIN credit_note n ON n.id = r.credit_note_id JOIN invoice i ON i.id = n.invoice_id
     ) facts GROUP BY customer_id, currency) f
     ON f.customer_id = b.customer_id AND f.currency = b.currency
  WHERE coalesce(b.balance_minor, 0) <> coalesce(f.total, 0)
@@ -120,9 +121,10 @@ SELECT coalesce(b.customer_id, f.customer_id), coalesce(b.currency, f.currency),
 
 _REFUNDS = """
 SELECT n.id, n.refund_minor, sum(r.amount_minor)
-  FROM credit_note n JOIN refund r ON r.credit_note_id = n.id
+  FROM credit_note n JOIN refund r ON r.credit_note_id = n.id JOIN invoice i ON i.id = n.invoice_id
  GROUP BY n.id
-HAVING sum(r.amount_minor) > n.refund_minor OR bool_or(r.currency <> n.currency)
+HAVING sum(r.amount_minor) > n.refund_minor
+    OR bool_or(r.currency <> n.currency OR r.customer_id <> i.customer_id)
 """
 
 # An overage line may also claim again what notes evened out before: never more than they did.

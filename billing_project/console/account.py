@@ -10,7 +10,7 @@ from billing_project.kernel.backoffice.display import money_text, number_text, o
 from billing_project.kernel.backoffice.related import list_url
 from credits.models import BillingPeriod, CreditGrant, RatedUsage
 from credits.selectors import balance
-from invoicing.models import CreditNote, Invoice, InvoiceStatus, Subscription
+from invoicing.models import CustomerBalance, Invoice, InvoiceStatus, Subscription
 from invoicing.selectors import owed_back
 from metering.models import Customer
 
@@ -79,7 +79,7 @@ def _balance(customer: Customer) -> Figure:
         "Customer balance",
         ", ".join(money_text(money.amount_minor, money.currency) for money in balances) or NONE,
         f"{refunds} to refund" if refunds else "pays the next invoices" if balances else "",
-        list_url(CreditNote, {"q": customer.external_id}),
+        _rows(CustomerBalance, customer),
     )
 
 

@@ -167,17 +167,7 @@ class CreditNoteAdmin(ReadOnlyAdmin):
     )
     def refund(self, by: User, note: CreditNote, form: RefundForm) -> str:
         """Record money that went back."""
-        data = form.cleaned_data
-        made = record_refund(
-            credit_note=note,
-            amount_minor=data["amount"],
-            method=data["method"],
-            reference=data["reference"],
-            refunded_at=data["refunded_at"],
-            key=form.key,
-            by=by,
-            at=now(),
-        )
+        made = record_refund(credit_note=note, by=by, at=now(), **form.refund())
         amount = money_text(made.amount_minor, made.currency)
         return format_html("Recorded {} for {}: {}.", amount, note.number, object_link(made))
 

@@ -14,14 +14,12 @@ from billing_project.kernel.backoffice.forms import ActionForm, AmountField, Rea
 from billing_project.kernel.clock import now
 from billing_project.kernel.money import Money
 from invoicing.admin.forms import METHODS
-from invoicing.models import CreditNote, Refund
+from invoicing.models import CreditNote, CustomerBalance, Refund
 from invoicing.selectors import refund_left
 
 
-class RefundForm(ActionForm):
-    """Money that went back for a credit note."""
-
-    subject: CreditNote
+class MoneyBackForm(ActionForm):
+    """The base of forms about money that went back, in one currency."""
 
     amount = AmountField()
     refunded_at = forms.SplitDateTimeField(
@@ -34,14 +32,37 @@ class RefundForm(ActionForm):
         widget=UnfoldAdminTextInputWidget,
     )
 
-    def __init__(self, *args: Any, subject: CreditNote, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, subject: Any, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         self.fields["amount"] = AmountField(
             currency=subject.currency,
             label=f"Amount in {subject.currency}",
-            initial=Money(refund_left(subject), subject.currency).decimal,
+            initial=Money(self.left_minor(), subject.currency).decimal,
         )
         self.order_fields(["amount", "refunded_at", "method", "reference"])
+
+    def left_minor(self) -> int:
+        """Return what may go back, in minor units."""
+        raise NotImplementedError
+
+    def refund(self) -> dict[str, Any]:
+        """Return what the services want to know of a refund."""
+        data = self.cleaned_data
+        return {
+            "amount_minor": data["amount"],
+            **{name: data[name] for name in ("method", "reference", "refunded_at")},
+            "key": self.key,
+        }
+
+
+class RefundForm(MoneyBackForm):
+    """Money that went back for a credit note."""
+
+    subject: CreditNote
+
+    def left_minor(self) -> int:
+        """Return what the note still has to refund."""
+        return refund_left(self.subject)
 
     def facts(self) -> list[tuple[str, Any]]:
         """List what the note promises, and what is left of that."""
@@ -51,7 +72,25 @@ class RefundForm(ActionForm):
             ("Invoice", str(note.invoice)),
             ("Customer", note.invoice.customer.name),
             ("To refund", money_text(note.refund_minor, note.currency)),
-            ("Left to refund", money_text(refund_left(note), note.currency)),
+            ("Left to refund", money_text(self.left_minor(), note.currency)),
+        ]
+
+
+class BalanceRefundForm(MoneyBackForm):
+    """Money that went back out of a customer's balance."""
+
+    subject: CustomerBalance
+
+    def left_minor(self) -> int:
+        """Return the balance."""
+        return self.subject.balance_minor
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List whose balance it is, and how much."""
+        balance = self.subject
+        return [
+            ("Customer", balance.customer.name),
+            ("Balance", money_text(balance.balance_minor, balance.currency)),
         ]
 
 

@@ -1,6 +1,7 @@
 """What notes owe back: customers' balances, what these paid, refunds and those that failed."""
 
 from django.contrib import admin
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
@@ -16,24 +17,48 @@ from billing_project.kernel.backoffice.display import (
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from invoicing.admin.refund_forms import RefundFailureForm
+from invoicing.admin.refund_forms import BalanceRefundForm, RefundFailureForm
 from invoicing.models import BalanceApplication, CustomerBalance, Invoice, Refund, RefundFailure
-from invoicing.services.refunds import record_refund_failure
+from invoicing.services.refunds import record_balance_refund, record_refund_failure
 from metering.models import Customer
+
+
+def _has_balance(balance: CustomerBalance) -> bool:
+    return balance.balance_minor > 0
 
 
 @admin.register(CustomerBalance)
 class CustomerBalanceAdmin(ReadOnlyAdmin):
     """What customers have with us; it pays their next invoices."""
 
-    list_display = (link("customer"), "currency", money("balance_minor", "balance"))
-    list_display_links = None
+    list_display = ("name", link("customer"), "currency", money("balance_minor", "balance"))
     list_filter = (("customer", AutocompleteSelectFilter), "currency")
     list_select_related = ("customer",)
     search_fields = ("customer__external_id", "customer__name")
     search_help_text = "Customer"
     ordering = ("-balance_minor",)
     fields = (link("customer"), money("balance_minor", "balance"))
+    actions_detail = ("refund_balance",)
+
+    @admin.display(description="Balance of")
+    def name(self, balance: CustomerBalance) -> str:
+        """Name whose balance it is."""
+        return f"{balance.customer.name}, {balance.currency}"
+
+    @form_action(
+        "Refund balance",
+        permission="invoicing.record_refund",
+        form=BalanceRefundForm,
+        icon="currency_exchange",
+        offered=_has_balance,
+        explanation="Record money that went back to the customer, as the bank or the payment"
+        " provider made it. The balance falls by it, and pays less of the next invoices.",
+    )
+    def refund_balance(self, by: User, balance: CustomerBalance, form: BalanceRefundForm) -> str:
+        """Record money that went back."""
+        made = record_balance_refund(balance=balance, by=by, at=now(), **form.refund())
+        amount = money_text(made.amount_minor, made.currency)
+        return format_html("Recorded {} out of the balance: {}.", amount, object_link(made))
 
 
 @admin.register(BalanceApplication)
@@ -66,18 +91,19 @@ class RefundAdmin(ReadOnlyAdmin):
     list_display = (
         "reference",
         link("credit_note"),
-        link("credit_note.invoice.customer", "customer"),
+        link("customer"),
         money("amount_minor", "amount"),
         "method",
         moment("refunded_at"),
         "failed",
         link("recorded_by"),
     )
-    list_filter = ("method", "currency")
-    list_select_related = ("credit_note__invoice__customer", "recorded_by", "failure")
-    search_fields = ("reference", "credit_note__number", "source_key")
-    search_help_text = "Reference, credit note number or idempotency key"
+    list_filter = (("customer", AutocompleteSelectFilter), "method", "currency")
+    list_select_related = ("customer", "credit_note", "recorded_by", "failure")
+    search_fields = (*("reference", "credit_note__number", "customer__external_id", "source_key"),)
+    search_help_text = "Reference, credit note number, customer or idempotency key"
     fields = (
+        link("customer"),
         link("credit_note"),
         money("amount_minor", "amount"),
         "method",
@@ -142,4 +168,6 @@ def _of_customer(customer: Customer) -> dict[str, object]:
 
 
 offer_list(Customer, CustomerBalance, _of_customer, icon="account_balance_wallet")
+offer_list(Customer, Refund, _of_customer, icon="currency_exchange")
+offer_list(CustomerBalance, Refund, lambda balance: _of_customer(balance.customer))
 offer_list(Invoice, BalanceApplication, lambda i: {"invoice__id__exact": i.pk}, icon="wallet")

@@ -14,7 +14,8 @@ from invoicing.models.invoice import Invoice
 class CustomerBalance(models.Model):
     """What a customer has with us in one currency: it pays their next invoices.
 
-    Notes and failed refunds add to it, applications take from it; no service writes it.
+    Notes and failed refunds add to it, applications and its refunds take from it; no service writes
+    it.
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
@@ -31,7 +32,7 @@ class CustomerBalance(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"balance of {self.customer_id} in {self.currency}"
+        return f"balance {self.pk} in {self.currency}"
 
 
 class BalanceApplication(models.Model):
@@ -61,12 +62,15 @@ class BalanceApplication(models.Model):
 
 
 class Refund(models.Model):
-    """Money that went back to a customer for a credit note, within its refund part.
+    """Money that went back to a customer: within a note's refund part, or out of their balance.
 
     The method and reference name it where it was made: at the bank or the payment provider.
     """
 
-    credit_note = models.ForeignKey(CreditNote, on_delete=models.PROTECT, related_name="refunds")
+    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    credit_note = models.ForeignKey(
+        CreditNote, on_delete=models.PROTECT, related_name="refunds", null=True, blank=True
+    )  # None: out of the balance.
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     refunded_at = models.DateTimeField()
@@ -86,6 +90,11 @@ class Refund(models.Model):
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="refund_amount_positive"),
             models.UniqueConstraint(
                 fields=["credit_note", "method", "reference"], name="refund_reference_once"
+            ),
+            models.UniqueConstraint(
+                fields=["customer", "method", "reference"],
+                condition=Q(credit_note__isnull=True),
+                name="refund_of_balance_reference_once",
             ),
         ]
 

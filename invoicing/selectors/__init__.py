@@ -24,6 +24,7 @@ from invoicing.selectors.plans import (
 )
 from invoicing.selectors.settlement import (
     OwedBack,
+    balance_in,
     balance_of,
     owed_back,
     paid_of,
@@ -47,6 +48,7 @@ __all__ = [
     "OwedBack",
     "Place",
     "Preview",
+    "balance_in",
     "balance_of",
     "billing_periods_of",
     "credit_notes",

@@ -30,9 +30,12 @@ def paid_of(invoice: Invoice) -> Paid:
 
 def balance_of(invoice: Invoice) -> int:
     """Return what an invoice's customer has in its currency, in minor units."""
-    rows = CustomerBalance.objects.filter(
-        customer_id=invoice.customer_id, currency=invoice.currency
-    )
+    return balance_in(invoice.customer_id, invoice.currency)
+
+
+def balance_in(customer_id: int, currency: str) -> int:
+    """Return what a customer has in a currency, in minor units."""
+    rows = CustomerBalance.objects.filter(customer_id=customer_id, currency=currency)
     return rows.values_list("balance_minor", flat=True).first() or 0
 
 
@@ -61,6 +64,6 @@ def _refunds_due(customer: Customer) -> dict[str, int]:
     promised = dict(notes.values_list("currency").annotate(Sum("refund_minor")))
     if not promised:
         return {}
-    refunds = Refund.objects.filter(credit_note__invoice__customer=customer).order_by()
+    refunds = Refund.objects.filter(customer=customer, credit_note__isnull=False).order_by()
     refunded = dict(refunds.values_list("currency").annotate(Sum("amount_minor")))
     return {code: minor - refunded.get(code, 0) for code, minor in promised.items()}

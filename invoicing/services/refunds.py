@@ -1,4 +1,4 @@
-"""Record refunds that notes promise, as they were made at the bank or the payment provider.
+"""Record refunds of notes and balances, as they were made at the bank or the payment provider.
 
 A refund that fails later is the customer's balance from then on, and pays their next invoices.
 """
@@ -11,9 +11,10 @@ from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
-from invoicing.models import CreditNote, Refund, RefundFailure
-from invoicing.selectors import refund_left
+from invoicing.models import CreditNote, CustomerBalance, Refund, RefundFailure
+from invoicing.selectors import balance_in, refund_left
 from invoicing.services.locks import lock_invoice, require_permission
+from metering.services.customers import lock_customer
 
 _LONGEST_KEY = 120
 
@@ -46,26 +47,47 @@ def record_refund(
         Insufficient: the note has less to refund; the message says how much.
     """
     require_permission(by, "invoicing.record_refund", "record refunds")
-    _refuse_incomplete(amount_minor, method, reference, key)
-    if refunded_at > at:
-        raise Invalid("a refund is recorded once it was made, not before", field="refunded_at")
     invoice = lock_invoice(credit_note.invoice)
-    wanted = Refund(
-        credit_note=credit_note,
-        amount_minor=amount_minor,
-        currency=credit_note.currency,
-        refunded_at=refunded_at,
-        method=method,
-        reference=reference,
-        recorded_by=by,
-        recorded_at=at,
-        source_key=key,
-    )
-    before = Refund.objects.filter(source_key=key).first()
-    if before is not None:
-        return _same_refund(before, wanted)
-    _refuse_too_much(credit_note, wanted)
-    return _keep(wanted, invoice.customer_id)
+    return _once(
+        Refund(
+            customer_id=invoice.customer_id, credit_note=credit_note, amount_minor=amount_minor,
+            currency=credit_note.currency, refunded_at=refunded_at, method=method,
+            reference=reference, recorded_by=by, recorded_at=at, source_key=key,
+        )
+    )  # fmt: skip
+
+
+@transaction.atomic
+def record_balance_refund(
+    *,
+    balance: CustomerBalance,
+    amount_minor: int,
+    method: str,
+    reference: str,
+    refunded_at: datetime,
+    key: str,
+    by: User,
+    at: datetime,
+) -> Refund:
+    """Record money that went back to the customer out of their balance.
+
+    Args:
+        amount_minor: > 0, at most the balance.
+        key: The caller's idempotency key; the same again returns the same refund.
+
+    Raises:
+        NotAllowed, Invalid, IdempotencyConflict, Conflict: as for `record_refund`.
+        Insufficient: the balance is less; the message says how much.
+    """
+    require_permission(by, "invoicing.record_refund", "record refunds")
+    customer = lock_customer(balance.customer_id)
+    return _once(
+        Refund(
+            customer=customer, amount_minor=amount_minor, currency=balance.currency,
+            refunded_at=refunded_at, method=method, reference=reference, recorded_by=by,
+            recorded_at=at, source_key=key,
+        )
+    )  # fmt: skip
 
 
 @transaction.atomic
@@ -87,7 +109,7 @@ def record_refund_failure(
         raise Invalid("a failed refund has a reason of up to 500 characters", field="reason")
     if not refund.refunded_at <= failed_at <= at:
         raise Invalid("a refund fails after it was made, and not in the future", field="failed_at")
-    invoice = lock_invoice(refund.credit_note.invoice)
+    lock_customer(refund.customer_id)
     before = RefundFailure.objects.filter(refund=refund).first()
     if before is not None:
         if before.reason != reason:
@@ -96,7 +118,7 @@ def record_refund_failure(
     failure = RefundFailure.objects.create(
         refund=refund, failed_at=failed_at, reason=reason, recorded_by=by, recorded_at=at
     )
-    outbox.publish("money_changed", [invoice.customer_id], at)
+    outbox.publish("money_changed", [refund.customer_id], at)
     audit.record(
         by=by, at=at, action="record_refund_failure", subject=failure, reason=reason,
         reference=refund.reference, amount_minor=refund.amount_minor, currency=refund.currency,
@@ -104,39 +126,52 @@ def record_refund_failure(
     return failure
 
 
-def _refuse_incomplete(amount_minor: int, method: str, reference: str, key: str) -> None:
-    if amount_minor <= 0:
-        raise Invalid("a refund is more than nothing", field="amount")
-    if not (0 < len(method.strip()) <= 32 and 0 < len(reference.strip()) <= 100):
-        raise Invalid("a refund has a method (up to 32 characters) and a reference (up to 100)")
-    if not 0 < len(key) <= _LONGEST_KEY:
-        raise Invalid(f"a refund's key has 1 to {_LONGEST_KEY} characters")
-
-
-def _refuse_too_much(note: CreditNote, wanted: Refund) -> None:
-    if note.refunds.filter(method=wanted.method, reference=wanted.reference).exists():
-        raise Conflict(f"{wanted.reference} was recorded for {note} before", field="reference")
-    left = refund_left(note)
-    if wanted.amount_minor > left:
-        has = Money(left, note.currency)
-        raise Insufficient(f"{note} has {has} left to refund", field="amount")
-
-
-def _keep(refund: Refund, customer_id: int) -> Refund:
-    """Store a refund, and tell of it."""
-    by, at = refund.recorded_by, refund.recorded_at
-    refund.save(force_insert=True)
-    outbox.publish("money_changed", [customer_id], at)
+def _once(wanted: Refund) -> Refund:
+    """Store a refund and tell of it; call it under the customer's lock."""
+    _refuse_incomplete(wanted)
+    before = Refund.objects.filter(source_key=wanted.source_key).first()
+    if before is not None:
+        return _same_refund(before, wanted)
+    _refuse_too_much(wanted)
+    by, at, note = wanted.recorded_by, wanted.recorded_at, wanted.credit_note
+    wanted.save(force_insert=True)
+    outbox.publish("money_changed", [wanted.customer_id], at)
     audit.record(
-        by=by, at=at, action="record_refund", subject=refund, method=refund.method,
-        credit_note=refund.credit_note.number, amount_minor=refund.amount_minor,
-        currency=refund.currency, reference=refund.reference,
+        by=by, at=at, action="record_refund", subject=wanted, method=wanted.method,
+        credit_note=note.number if note else "", amount_minor=wanted.amount_minor,
+        currency=wanted.currency, reference=wanted.reference,
     )  # fmt: skip
-    return refund
+    return wanted
+
+
+def _refuse_incomplete(wanted: Refund) -> None:
+    if wanted.amount_minor <= 0:
+        raise Invalid("a refund is more than nothing", field="amount")
+    if not (0 < len(wanted.method.strip()) <= 32 and 0 < len(wanted.reference.strip()) <= 100):
+        raise Invalid("a refund has a method (up to 32 characters) and a reference (up to 100)")
+    if not 0 < len(wanted.source_key) <= _LONGEST_KEY:
+        raise Invalid(f"a refund's key has 1 to {_LONGEST_KEY} characters")
+    if wanted.refunded_at > wanted.recorded_at:
+        raise Invalid("a refund is recorded once it was made, not before", field="refunded_at")
+
+
+def _refuse_too_much(wanted: Refund) -> None:
+    note = wanted.credit_note
+    whose = note or f"the balance of {wanted.customer}"
+    named = Refund.objects.filter(method=wanted.method, reference=wanted.reference)
+    if named.filter(customer_id=wanted.customer_id, credit_note=note).exists():
+        raise Conflict(f"{wanted.reference} was recorded for {whose} before", field="reference")
+    left = refund_left(note) if note else balance_in(wanted.customer_id, wanted.currency)
+    if wanted.amount_minor > left:
+        has = Money(left, wanted.currency)
+        raise Insufficient(f"{whose} has {has} left to refund", field="amount")
 
 
 def _same_refund(before: Refund, wanted: Refund) -> Refund:
-    names = ("credit_note_id", "amount_minor", "method", "reference", "refunded_at")
+    names = (
+        *("customer_id", "credit_note_id", "amount_minor", "currency"),
+        *("method", "reference", "refunded_at"),
+    )
     if any(getattr(before, name) != getattr(wanted, name) for name in names):
         raise IdempotencyConflict("this key recorded another refund before")
     return before

@@ -74,7 +74,7 @@ def unaccounted_refunds(customer_id: int | None = None) -> QuerySet[Refund]:
     """List refunds, in the order in which they were made."""
     refunds = Refund.objects.filter(~accounted(SourceType.REFUND))
     if customer_id is not None:
-        refunds = refunds.filter(credit_note__invoice__customer_id=customer_id)
+        refunds = refunds.filter(customer_id=customer_id)
     return refunds.select_related("credit_note").order_by("refunded_at", "id")
 
 
@@ -82,7 +82,7 @@ def unaccounted_failures(customer_id: int | None = None) -> QuerySet[RefundFailu
     """List refunds that failed, in the order in which they did."""
     failures = RefundFailure.objects.filter(~accounted(SourceType.REFUND_FAILURE))
     if customer_id is not None:
-        failures = failures.filter(refund__credit_note__invoice__customer_id=customer_id)
+        failures = failures.filter(refund__customer_id=customer_id)
     return failures.select_related("refund__credit_note").order_by("failed_at", "id")
 
 

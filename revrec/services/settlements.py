@@ -42,7 +42,7 @@ def _refund(run: Run, refund: Refund) -> EntryDraft:
     return EntryDraft(
         wanted_on=day_of(refund.refunded_at),
         kind=EntryKind.REFUND_RECORDED,
-        description=f"Refund for credit note {refund.credit_note.number}",
+        description=f"Refund {_of(refund)}",
         customer_id=run.customer_id,
         lines=refunded(refund.amount_minor, About(refund.currency)),
         source_key=f"refund:{refund.pk}:recorded",
@@ -55,9 +55,14 @@ def _failure(run: Run, failure: RefundFailure) -> EntryDraft:
     return EntryDraft(
         wanted_on=day_of(failure.failed_at),
         kind=EntryKind.REFUND_FAILED,
-        description=f"Failed refund for credit note {refund.credit_note.number}",
+        description=f"Failed refund {_of(refund)}",
         customer_id=run.customer_id,
         lines=refunded(-refund.amount_minor, About(refund.currency)),
         source_key=f"refund_failure:{failure.pk}:recorded",
         sources=(Source(SourceType.REFUND_FAILURE, failure.pk),),
     )
+
+
+def _of(refund: Refund) -> str:
+    note = refund.credit_note
+    return f"for credit note {note.number}" if note else "of the customer balance"

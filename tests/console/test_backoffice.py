@@ -43,7 +43,8 @@ MAY = {
     },
     "finance_maker": {
         "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
-        "apply_balance", "refund", "fail", "propose_late_policy", *CHANGES, *RATES,
+        "apply_balance", "refund", "refund_balance", "fail",
+        "propose_late_policy", *CHANGES, *RATES,
     },
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
     "engineering": {

@@ -8,7 +8,15 @@ import pytest
 from django.test import Client
 
 from billing_project.kernel.models import User
-from invoicing.models import CreditNote, Invoice, InvoiceLine, InvoiceStatus, Payment, Refund
+from invoicing.models import (
+    CreditNote,
+    CustomerBalance,
+    Invoice,
+    InvoiceLine,
+    InvoiceStatus,
+    Payment,
+    Refund,
+)
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from tests.console.backoffice import action_url, client_of, page_of, send, told
@@ -168,11 +176,14 @@ def test_a_note_is_settled_refunded_and_what_came_back_pays_an_invoice(
     refund = Refund.objects.get()
     assert (refund.amount_minor, refund.reference) == (300, "re_1")
     send(client, action_url(refund, "fail"), reason="account closed")
+    balance = CustomerBalance.objects.get()
+    answer = send(client, action_url(balance, "refund_balance"), amount="1.00", reference="re_2")
+    assert "Recorded 1.00 USD out of the balance" in told(answer)
     pack = sell_credit_pack(
         customer=issued.customer, pricing_unit=shop.unit, amount=Decimal(1), price_minor=900,
         key="pack", by=shop.maker, at=NOW,
     )  # fmt: skip
-    assert (pack.applied_minor, pack.open_minor) == (500, 400)
+    assert (pack.applied_minor, pack.open_minor) == (400, 500)
     client.post(url, credit_form(client, issued, "1.00"))  # All of it to the balance.
     told_last = told(send(client, action_url(pack, "apply_balance")))
     assert told_last == f"success: The balance paid 1.00 USD of {pack.number}."

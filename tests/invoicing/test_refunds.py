@@ -20,7 +20,11 @@ from invoicing.models import CreditNote, CustomerBalance, Invoice, Refund, Refun
 from invoicing.selectors import refund_left
 from invoicing.services import locks
 from invoicing.services import refunds as module
-from invoicing.services.refunds import record_refund, record_refund_failure
+from invoicing.services.refunds import (
+    record_balance_refund,
+    record_refund,
+    record_refund_failure,
+)
 from tests.invoicing.builders import (
     DAY,
     START,
@@ -148,6 +152,8 @@ def test_postgresql_keeps_refunds(shop: Shop, statement: str) -> None:
     [
         ({"amount_minor": 301}, "are 801 of 800 USD to refund"),
         ({"currency": "EUR"}, "to refund"),
+        ({"credit_note": None, "amount_minor": 201}, "customer_balance_not_negative"),
+        ({"credit_note": None, "currency": "EUR"}, "has no balance in EUR"),
         ({"amount_minor": 0}, "refund_amount_positive"),
         ({"reference": "re_1"}, "refund_reference_once"),
         ({"source_key": "r1"}, "refund_source_key"),
@@ -159,9 +165,9 @@ def test_postgresql_refuses_a_refund_that_does_not_fit(
     note = _note(shop)
     _refund(shop, note, 500)
     content: dict[str, object] = {
-        "credit_note": note, "amount_minor": 100, "currency": "USD", "refunded_at": START,
-        "method": "card", "reference": "forged", "recorded_by": shop.maker, "recorded_at": START,
-        "source_key": "forged", **changes,
+        "customer": note.invoice.customer, "credit_note": note, "amount_minor": 100,
+        "currency": "USD", "refunded_at": START, "method": "card", "reference": "forged",
+        "recorded_by": shop.maker, "recorded_at": START, "source_key": "forged", **changes,
     }  # fmt: skip
 
     with pytest.raises(DatabaseError, match=message), transaction.atomic():
@@ -187,6 +193,43 @@ def test_postgresql_refuses_a_note_that_returns_more_money_than_came(
             transaction.atomic(),
         ):
             note_on(shop, half, 401, settlement, "forged")
+
+
+def test_postgresql_refuses_a_refund_to_somebody_else(shop: Shop) -> None:
+    note, other = _note(shop), customer_of(shop, "globex")
+
+    with pytest.raises(DatabaseError, match="to refund"), transaction.atomic():
+        Refund.objects.create(
+            customer=other, credit_note=note, amount_minor=1, currency="USD", refunded_at=START,
+            method="card", reference="x", recorded_by=shop.maker, recorded_at=START,
+            source_key="x",
+        )  # fmt: skip
+
+
+def test_a_balance_is_refunded_as_far_as_it_goes(shop: Shop, support: User) -> None:
+    note = _note(shop)
+    _fail(shop, _refund(shop, note))
+    balance = CustomerBalance.objects.get()  # 2.00, and the 8.00 that came back.
+
+    def refund(minor: int, key: str = "b", by: User | None = None) -> Refund:
+        return record_balance_refund(
+            balance=balance, amount_minor=minor, method="card", reference=f"re_{key}",
+            refunded_at=START, key=key, by=by or shop.maker, at=START + DAY,
+        )  # fmt: skip
+
+    with pytest.raises(NotAllowed):
+        refund(900, by=support)
+    with pytest.raises(Insufficient, match=r"the balance of acme has 10\.00 USD left to refund"):
+        refund(1001)
+    made = refund(900)
+    assert refund(900) == made
+    with pytest.raises(IdempotencyConflict):
+        refund(100)
+    balance.refresh_from_db()
+    assert balance.balance_minor == 100
+    _fail(shop, made)
+    balance.refresh_from_db()
+    assert (balance.balance_minor, list(balances_add_up())) == (1000, [])
 
 
 def _both_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[object]:

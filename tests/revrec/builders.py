@@ -22,13 +22,25 @@ from credits.services.rates import (
 )
 from credits.services.rating import rate_customer
 from invoicing.crediting import Settlement
-from invoicing.models import CreditNote, Invoice, Plan, PlanVersion, Refund, Subscription
+from invoicing.models import (
+    CreditNote,
+    CustomerBalance,
+    Invoice,
+    Plan,
+    PlanVersion,
+    Refund,
+    Subscription,
+)
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
-from invoicing.services.refunds import record_refund, record_refund_failure
+from invoicing.services.refunds import (
+    record_balance_refund,
+    record_refund,
+    record_refund_failure,
+)
 from invoicing.services.subscriptions import renew_due, subscribe
 from metering.events import EventInput
 from metering.models import Customer
@@ -208,6 +220,20 @@ class Shop:
         number = next(_numbers)
         return record_refund(
             credit_note=note,
+            amount_minor=amount,
+            method="card",
+            reference=f"re-{number}",
+            refunded_at=on(at),
+            key=f"refund-{number}",
+            by=self.maker,
+            at=on(at),
+        )
+
+    def repay(self, balance: CustomerBalance, amount: int, at: str) -> Refund:
+        """Refund a part of a customer's balance."""
+        number = next(_numbers)
+        return record_balance_refund(
+            balance=balance,
             amount_minor=amount,
             method="card",
             reference=f"re-{number}",

@@ -14,7 +14,7 @@ from billing_project.kernel.errors import Insufficient
 from billing_project.kernel.period import Period
 from invoicing.crediting import Settlement
 from invoicing.lines import Kind, Line
-from invoicing.models import CreditNote, Invoice, Payment, Refund
+from invoicing.models import CreditNote, CustomerBalance, Invoice, Payment, Refund
 from invoicing.selectors import owed_back, refund_left
 from invoicing.services import balances as paying
 from invoicing.services.balances import pay_from_balance
@@ -179,6 +179,17 @@ class Model:
             self.refunds[refund] = True
             self.balance += refund.amount_minor
 
+    def repay(self, _: int, share: int, __: int) -> None:
+        row = CustomerBalance.objects.filter(customer=self.customer).first()
+        if row is None or not (amount := self.balance * share // 90):
+            return
+        if amount > self.balance:
+            with pytest.raises(Insufficient, match="left to refund"):
+                self.shop.repay(row, amount, DAY)
+            return
+        self.refunds[self.shop.repay(row, amount, DAY)] = False
+        self.balance -= amount
+
     def compare(self) -> None:
         """Ask the product for the same figures."""
         for claim in self.claims:
@@ -212,7 +223,7 @@ class Model:
 
 _STEPS: dict[str, Callable[[Model, int, int, int], None]] = {
     "issue": Model.issue, "pay": Model.pay, "apply": Model.apply, "credit": Model.credit,
-    "refund": Model.refund, "fail": Model.fail,
+    "refund": Model.refund, "repay": Model.repay, "fail": Model.fail,
 }  # fmt: skip
 _NUMBERS = st.integers(0, 99)
 _STORIES = st.lists(
@@ -220,7 +231,8 @@ _STORIES = st.lists(
 )
 _WHOLE_STORY = [
     ("pay", 0, 99, 0), ("credit", 0, 60, 4), ("issue", 3, 0, 0), ("refund", 0, 40, 0),
-    ("fail", 0, 0, 0), ("credit", 0, 99, 10), ("apply", 1, 0, 0), ("issue", 30, 0, 0),
+    ("fail", 0, 0, 0), ("repay", 0, 20, 0), ("fail", 1, 0, 0), ("repay", 0, 30, 0),
+    ("repay", 0, 99, 0), ("credit", 0, 99, 10), ("apply", 1, 0, 0), ("issue", 30, 0, 0),
     ("credit", 2, 99, 10), ("pay", 2, 50, 0), ("credit", 2, 80, 3), ("refund", 2, 99, 0),
 ]  # fmt: skip
 
