@@ -1,4 +1,4 @@
-"""What waits for people: decisions, drafts, overcharged periods, notes that nobody takes up."""
+"""What waits for people: decisions, drafts, overcharges, refunds, notes that nobody takes up."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from billing_project.kernel.backoffice.display import money_text, object_url
 from billing_project.kernel.backoffice.policies import why_not
 from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.models import OutboxMessage, User
+from invoicing.selectors import refunds_due
+
+_REFUNDS = 6  # Shown at most, as of drafts.
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,13 @@ def queue_of(user: Any, at: datetime) -> list[Item]:
     """List what waits: what is wrong first, then what is to be decided or issued."""
     if not isinstance(user, User):
         return []
-    return [*_stuck(at), *_overcharged(user), *_decisions(user), *_drafts(user, at)]
+    return [
+        *_stuck(at),
+        *_overcharged(user),
+        *_refunds(user),
+        *_decisions(user),
+        *_drafts(user, at),
+    ]
 
 
 def age_text(since: datetime, at: datetime) -> str:
@@ -59,6 +68,18 @@ def _overcharged(user: User) -> Iterator[Item]:
             f"overage from {period.start_at:%Y-%m-%d}: needs a credit note",
             _invoice_url(period.pk),
             may_credit,
+        )
+
+
+def _refunds(user: User) -> Iterator[Item]:
+    may_refund = user.has_perm("invoicing.record_refund")
+    for due in refunds_due(_REFUNDS):
+        note, amount = due.note, money_text(due.left.amount_minor, due.left.currency)
+        yield Item(
+            f"{note.invoice.customer.name} is to get {amount} back",
+            f"credit note {note.number} promised a refund",
+            object_url(note),
+            may_refund,
         )
 
 

@@ -15,6 +15,7 @@ from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, U
 from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField
+from invoicing.crediting import pays
 from invoicing.documents import invoice_pdf
 from invoicing.lines import Line
 from invoicing.models import InvoiceStatus
@@ -22,6 +23,7 @@ from invoicing.selectors import (
     OverageState,
     Place,
     Preview,
+    balance_in,
     events_behind,
     find_invoice,
     find_line,
@@ -127,6 +129,8 @@ class PreviewOutput(serializers.Serializer[Any]):
     service_end_at = UtcDateTimeField(source="preview.billing_period.end_at")
     currency = serializers.CharField(source="preview.currency")
     total = AmountField("preview.total_minor", currency="preview.currency")
+    balance_applied = AmountField("balance_minor", currency="preview.currency")
+    amount_due = AmountField("due_minor", currency="preview.currency")
     lines = PreviewLineOutput(many=True)
     overcharged = OverchargeOutput(many=True)
     as_of = UtcDateTimeField(source="state.as_of")
@@ -200,7 +204,10 @@ class InvoicePreviewView(ApiView):
         at = clock.now()
         seen = preview(running_period(customer, at))
         overcharged = overcharged_periods(customer)
-        answer = _PreviewAnswer(customer.external_id, seen, overcharged, aggregation_state(at))
+        balance = pays(balance_in(customer.pk, seen.currency), seen.total_minor)
+        answer = _PreviewAnswer(
+            customer.external_id, seen, balance, overcharged, aggregation_state(at)
+        )
         return Response(PreviewOutput(answer).data)
 
 
@@ -245,8 +252,13 @@ class _PreviewAnswer:
 
     customer: str
     preview: Preview
+    balance_minor: int  # What the customer's balance would pay.
     overcharged: list[OverageState]
     state: AggregationState
+
+    @property
+    def due_minor(self) -> int:
+        return self.preview.total_minor - self.balance_minor
 
     @property
     def lines(self) -> list[_PreviewLine]:

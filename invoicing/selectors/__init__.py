@@ -29,6 +29,7 @@ from invoicing.selectors.settlement import (
     owed_back,
     paid_of,
     refund_left,
+    refunds_due,
 )
 from invoicing.selectors.usage import (
     OverageState,
@@ -73,6 +74,7 @@ __all__ = [
     "plan_version_of",
     "preview",
     "refund_left",
+    "refunds_due",
     "running_period",
     "subscription_of",
     "subscriptions",

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Sum
+from django.db.models import F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from billing_project.kernel.money import Money
 from invoicing.crediting import Paid
@@ -21,6 +22,14 @@ class OwedBack:
 
     balance: Money
     refunds_due: Money
+
+
+@dataclass(frozen=True)
+class RefundDue:
+    """What a note promised to refund, and nobody did yet."""
+
+    note: CreditNote
+    left: Money
 
 
 def paid_of(invoice: Invoice) -> Paid:
@@ -50,6 +59,20 @@ def owed_back(customer: Customer) -> list[OwedBack]:
         for code in sorted({*balances, *due})
         if balances.get(code) or due.get(code)
     ]
+
+
+def refunds_due(limit: int) -> list[RefundDue]:
+    """List the notes that still have something to refund, the oldest first."""
+    made = Refund.objects.filter(credit_note=OuterRef("pk")).order_by().values("credit_note")
+    refunded = Subquery(made.annotate(total=Sum("amount_minor")).values("total"))
+    notes = (
+        CreditNote.objects.filter(refund_minor__gt=0)
+        .annotate(left_minor=F("refund_minor") - Coalesce(refunded, 0))
+        .filter(left_minor__gt=0)
+        .select_related("invoice__customer")
+        .order_by("sequence")
+    )
+    return [RefundDue(note, Money(note.left_minor, note.currency)) for note in notes[:limit]]
 
 
 def refund_left(note: CreditNote) -> int:

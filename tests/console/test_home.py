@@ -16,17 +16,19 @@ from billing_project.console.home import DAYS
 from billing_project.kernel import outbox
 from billing_project.kernel.books import Finding, Result
 from billing_project.kernel.models import AuditEntry, User
+from invoicing.crediting import Settlement
 from invoicing.selectors import unbilled_overage
+from invoicing.services.refunds import record_refund
 from invoicing.services.subscriptions import renew_due
 from revrec.selectors.reports import revenue_totals
-from tests.console.backoffice import client_of, page_of
+from tests.console.backoffice import client_of, page_of, person
 from tests.console.chain import CLOSED_AT as NOW
 from tests.console.chain import Chain, run_chain
-from tests.invoicing.builders import START, cancel, propose, use
+from tests.invoicing.builders import START, cancel, issued, note_on, paid, propose, use
 
 pytestmark = pytest.mark.django_db
 
-MOST_QUERIES = 25  # Session, person and permissions among them; not one for each row.
+MOST_QUERIES = 26  # Session, person and permissions among them; not one for each row.
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +136,23 @@ def test_an_overcharged_period_waits_with_its_invoice(
     assert item.title == "Acme was charged 0.50 USD too much"
     assert item.url == page_of(chain.overage)
     assert (item.can, same.can) == (True, False)
+
+
+def test_a_refund_that_nobody_made_waits_with_its_note(chain: Chain, support: User) -> None:
+    fee = paid(chain.shop, issued(chain.shop, chain.subscription.customer, 5000))
+    note = note_on(chain.shop, fee, 1000, Settlement(800, 200))
+
+    def due(amount_minor: int, user: User) -> list[tuple[str, str, bool]]:
+        record_refund(
+            credit_note=note, amount_minor=amount_minor, method="card", reference=user.username,
+            refunded_at=START, key=user.username, by=chain.shop.worker, at=NOW,
+        )  # fmt: skip
+        queue = home(user).context["queue"]
+        return [(item.title, item.url, item.can) for item in queue if "back" in item.title]
+
+    assert due(300, support) == [("Acme is to get 5.00 USD back", page_of(note), False)]
+    assert due(200, chain.shop.maker) == [("Acme is to get 3.00 USD back", page_of(note), True)]
+    assert due(300, person("finance_maker")) == []
 
 
 def test_a_running_period_is_not_summed_for_the_queue(

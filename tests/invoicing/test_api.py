@@ -12,6 +12,7 @@ from billing_project.kernel.keys import create_api_key
 from invoicing.models import CreditNote, Invoice, Subscription
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.refunds import record_refund, record_refund_failure
+from metering.models import Customer
 from tests.invoicing.builders import (
     DAY,
     END,
@@ -19,6 +20,8 @@ from tests.invoicing.builders import (
     START,
     Shop,
     customer_of,
+    issued,
+    note_on,
     paid,
     sell_plan,
     sold_pack,
@@ -196,6 +199,7 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
 ) -> None:
     subscribed(shop)
     use(shop, 150, START + DAY)
+    note_on(shop, paid(shop, issued(shop, Customer.objects.get(), 5000)), 25)
     settings.BILLING_CLOCK = (START + 2 * DAY).isoformat()
 
     data = reader.get("invoices/preview?customer=acme").json()
@@ -203,6 +207,7 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
     assert data == {
         "customer": "acme", "service_start_at": "2026-10-21T00:00:00Z",
         "service_end_at": "2026-11-20T00:00:00Z", "currency": "USD", "total": "0.60",
+        "balance_applied": "0.25", "amount_due": "0.35",
         "lines": [
             {
                 "kind": "overage", "description": "Credits used beyond those granted",
