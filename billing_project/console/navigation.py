@@ -36,8 +36,6 @@ _PARTS = {
     "windowrepairitem",
     "appliedrepair",
     "importedline",
-    "refundfailure",
-    "balanceapplication",
 }
 # Pages that stand above an app's tables: title, icon, name of the address.
 _ABOVE = {
