@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 Field = str | int | date | datetime | None
 
 GENESIS = "0" * 64  # What the first entry names as its predecessor.
-_VERSION = "journal-1"
+VERSION = "journal-1"
 
 
 def entry_sha256(previous: str, entry: Iterable[Field], postings: Iterable[Iterable[Field]]) -> str:
@@ -22,7 +22,7 @@ def entry_sha256(previous: str, entry: Iterable[Field], postings: Iterable[Itera
         entry: The entry's own fields, always in the same order.
         postings: Fields of each posting, by position.
     """
-    parts = [_written([_VERSION, previous]), _written(entry), *map(_written, postings)]
+    parts = [_written([VERSION, previous]), _written(entry), *map(_written, postings)]
     return hashlib.sha256(b"".join(_framed(part) for part in parts)).hexdigest()
 
 

@@ -1,26 +1,13 @@
 """Entries, what they account for, and what each is sealed over."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import date
 
 from django.db.models import Prefetch, QuerySet
 
 from revrec.chain import GENESIS, Field, entry_sha256
+from revrec.chain_columns import SEALED_OF_POSTING
 from revrec.models import EntrySource, JournalEntry, Posting
-
-# What the hash of a posting covers, in this order.
-_SEALED_OF_POSTING = (
-    "position",
-    "account_id",
-    "amount_minor",
-    "currency",
-    "customer_id",
-    "obligation_id",
-    "invoice_line_id",
-    "service_start_on",
-    "service_end_on",
-)
-
 
 def journal_entries(
     *,
@@ -77,29 +64,7 @@ def sealed_sha256(previous: str, entry: JournalEntry, postings: Iterable[Posting
 
 def posting_fields(posting: Posting) -> list[Field]:
     """Return what is sealed of a posting."""
-    return [getattr(posting, name) for name in _SEALED_OF_POSTING]
-
-
-def entries_in_chain_order(chunk_size: int = 2000) -> Iterator[tuple[JournalEntry, list[Posting]]]:
-    """Walk the whole chain with each entry's postings by position."""
-    entries = JournalEntry.objects.select_related("period").order_by("chain_position")
-    chunk: list[JournalEntry] = []
-    for entry in entries.iterator(chunk_size):
-        chunk.append(entry)
-        if len(chunk) == chunk_size:
-            yield from _with_postings(chunk)
-            chunk = []
-    yield from _with_postings(chunk)
-
-
-def _with_postings(
-    entries: Sequence[JournalEntry],
-) -> Iterator[tuple[JournalEntry, list[Posting]]]:
-    postings: dict[int, list[Posting]] = {entry.pk: [] for entry in entries}
-    for posting in Posting.objects.filter(entry__in=entries).order_by("entry", "position"):
-        postings[posting.entry_id].append(posting)
-    for entry in entries:
-        yield entry, postings[entry.pk]
+    return [getattr(posting, name) for name in SEALED_OF_POSTING]
 
 
 def _entry_fields(entry: JournalEntry) -> list[Field]:

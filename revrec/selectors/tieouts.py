@@ -18,7 +18,6 @@ from credits.models import RatedUsage
 from invoicing.models import CreditNoteLine, InvoiceLine, LineKind
 from invoicing.selectors import overage_price
 from revrec.accrual import Price
-from revrec.chain import GENESIS
 from revrec.models import (
     AccountingPeriod,
     ObligationKind,
@@ -28,7 +27,6 @@ from revrec.models import (
 )
 from revrec.posting import Account
 from revrec.selectors import facts
-from revrec.selectors.journal import entries_in_chain_order, sealed_sha256
 from revrec.selectors.obligations import basis_of, used_credits
 from revrec.selectors.reports import deferred_rollforward, signed_balance
 from revrec.sources import SourceType
@@ -64,23 +62,6 @@ def unbalanced_entries() -> Iterator[Mismatch]:
         " GROUP BY e.id HAVING coalesce(sum(p.count), 0) <> e.posting_count"
         "     OR coalesce(sum(abs(p.total)), 0) <> 0 ORDER BY e.id"
     )
-
-
-def broken_links() -> Iterator[Mismatch]:
-    """Recompute the hash chain from its first entry on."""
-    position, previous = 0, GENESIS
-    for entry, postings in entries_in_chain_order():
-        position += 1
-        subject = f"journal_entry:{entry.pk}"
-        if entry.chain_position != position:
-            yield Mismatch(subject, f"position {position}", str(entry.chain_position))
-            position = entry.chain_position
-        if entry.previous_sha256 != previous:
-            yield Mismatch(subject, f"after {previous}", entry.previous_sha256)
-        sealed = sealed_sha256(entry.previous_sha256, entry, postings)
-        if entry.entry_sha256 != sealed:
-            yield Mismatch(subject, sealed, entry.entry_sha256)
-        previous = entry.entry_sha256
 
 
 def untied_liabilities() -> Iterator[Mismatch]:

@@ -1,0 +1,89 @@
+"""The journal's hashes of many entries at once, from columns of text: what `chain` computes of one.
+
+Enters: an Arrow table of entries and one of their postings, every cell the text that is sealed, an
+absent value null. Leaves: a hash for each entry. `tests/revrec/test_chain_columns.py` holds it
+against `chain.entry_sha256`, which says what a hash covers.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from revrec.chain import VERSION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What a hash covers of an entry and of a posting, in this order.
+SEALED_OF_ENTRY = (
+    "chain_position",
+    "period_start_on",
+    "effective_on",
+    "kind",
+    "description",
+    "customer_id",
+    "posting_count",
+    "reverses_id",
+    "source_key",
+    "recorded_at",
+    "recorded_by_id",
+)
+SEALED_OF_POSTING = (
+    "position",
+    "account_id",
+    "amount_minor",
+    "currency",
+    "customer_id",
+    "obligation_id",
+    "invoice_line_id",
+    "service_start_on",
+    "service_end_on",
+)
+
+
+def entries_sha256(entries: "pa.Table", postings: "pa.Table") -> list[str]:
+    """Return the hash of each entry, in hex, in the order given.
+
+    Args:
+        entries: `id`, `previous_sha256` and SEALED_OF_ENTRY.
+        postings: `entry_id` and SEALED_OF_POSTING; those of an entry adjacent, by position.
+            Postings of other entries are left aside.
+    """
+    head = _together([_framed(_constant(VERSION, entries)), _framed(entries["previous_sha256"])])
+    own = _together([_framed(entries[name]) for name in SEALED_OF_ENTRY])
+    texts = _together([_framed(head), _framed(own), _of_postings(entries["id"], postings)])
+    return [sha256(text).hexdigest() for text in texts.cast("binary").to_pylist()]
+
+
+def _of_postings(ids: Any, postings: "pa.Table") -> Any:
+    """Return what each entry's postings add to its text; nothing where it has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    each = _framed(_together([_framed(postings[name]) for name in SEALED_OF_POSTING]))
+    runs = pc.run_end_encode(postings["entry_id"].combine_chunks(), run_end_type=pa.int32())
+    ends = pa.concat_arrays([pa.array([0], pa.int32()), runs.run_ends])
+    joined = pc.binary_join(pa.ListArray.from_arrays(ends, each), "")
+    return pc.fill_null(joined.take(pc.index_in(ids, runs.values)), "")
+
+
+def _framed(column: Any) -> Any:
+    """Write each cell with its length in bytes; an absent one has a mark of its own."""
+    import pyarrow.compute as pc
+
+    lengths = pc.binary_length(column).cast("string")
+    return pc.fill_null(pc.binary_join_element_wise(lengths, column, ":"), "-")
+
+
+def _together(columns: Sequence[Any]) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    joined = pc.binary_join_element_wise(*columns, "")
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def _constant(text: str, entries: "pa.Table") -> Any:
+    import pyarrow as pa
+
+    return pa.repeat(text, entries.num_rows)
