@@ -69,10 +69,16 @@ def _of_postings(ids: Any, postings: "pa.Table") -> Any:
 
 def _framed(column: Any) -> Any:
     """Write each cell with its length in bytes; an absent one has a mark of its own."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    lengths = pc.binary_length(column).cast("string")
-    return pc.fill_null(pc.binary_join_element_wise(lengths, column, ":"), "-")
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.DictionaryArray):
+        words = pa.concat_arrays([_framed(column.dictionary), pa.array(["-"])])
+        return words.take(pc.fill_null(column.indices, len(column.dictionary)))
+    framed = pc.binary_join_element_wise(pc.binary_length(column).cast("string"), column, ":")
+    return pc.fill_null(framed, "-") if framed.null_count else framed
 
 
 def _together(columns: Sequence[Any]) -> Any:

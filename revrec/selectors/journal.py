@@ -9,6 +9,7 @@ from revrec.chain import GENESIS, Field, entry_sha256
 from revrec.chain_columns import SEALED_OF_POSTING
 from revrec.models import EntrySource, JournalEntry, Posting
 
+
 def journal_entries(
     *,
     customer: str | None = None,

@@ -8,10 +8,11 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
+from select import select
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.pq import ExecStatus
 
 from revrec.chain_columns import SEALED_OF_ENTRY, SEALED_OF_POSTING, entries_sha256
 from revrec.links import Fault, Head, Link, faults_of
@@ -19,7 +20,7 @@ from revrec.links import Fault, Head, Link, faults_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ENTRIES_AT_ONCE = 20_000
+_ENTRIES_AT_ONCE = 16_000
 _ENTRIES = """
 SELECT e.id, e.entry_sha256, e.previous_sha256, e.chain_position, p.start_on, e.effective_on,
        e.kind, e.description, e.customer_id, e.posting_count, e.reverses_id, e.source_key,
@@ -37,6 +38,11 @@ SELECT p.id, p.entry_id FROM posting p
  WHERE NOT EXISTS (SELECT FROM journal_entry e WHERE e.id = p.entry_id) ORDER BY p.id LIMIT 100
 """
 _OF_ENTRY = ("id", "entry_sha256", "previous_sha256", *SEALED_OF_ENTRY)
+# Columns whose cells hardly repeat; of the others each text is framed once a block.
+_DISTINCT = {
+    "id", "entry_id", "entry_sha256", "previous_sha256", "chain_position", "description",
+    "source_key", "amount_minor",
+}  # fmt: skip
 _OF_POSTING = ("entry_id", *SEALED_OF_POSTING)
 
 
@@ -49,47 +55,58 @@ class Walk:
     head: Head = field(default_factory=Head)  # The last entry walked, as stored.
 
 
-@dataclass(frozen=True)
 class _Block:
-    entries: "pa.Table"
-    postings: "pa.Table"
+    """Entries that follow one another, with their postings."""
+
+    def __init__(self, entries: "pa.Table", postings: "pa.Table") -> None:
+        self.entries, self.postings = entries, postings
+        self.positions: list[int] = entries["chain_position"].cast("int64").to_pylist()
+        self.previous: list[str] = entries["previous_sha256"].to_pylist()
+        self.stored: list[str] = entries["entry_sha256"].to_pylist()
 
 
 def chain_faults(walk: Walk | None = None, at_once: int = _ENTRIES_AT_ONCE) -> Iterator[Fault]:
-    """Recompute the whole chain; yield what is wrong in the order of positions, then stray postings.
+    """Recompute the whole chain; yield what is wrong by position, then stray postings.
+
+    Ask the database nothing else until the walk is over: it reads ahead on the connection.
 
     Args:
         walk: Told how far the walk has come.
         at_once: Entries of a block.
     """
     walk = walk or Walk()
-    held: tuple[_Block, list[Link]] | None = None  # Judged once the entry after is known.
+    held: _Block | None = None  # Judged once the entry after is known.
     for block in _blocks(at_once):
-        links = _links(block)
         if held is not None:
-            yield from _faults(held, walk, links[0].previous_sha256)
-        held = block, links
+            yield from _faults(held, walk, block.previous[0])
+        held = block
     if held is not None:
         yield from _faults(held, walk, None)
     yield from _stray_postings(walk)
 
 
-def _faults(held: tuple[_Block, list[Link]], walk: Walk, following: str | None) -> Iterator[Fault]:
-    block, links = held
-    before = walk.head
-    walk.entry_count += len(links)
+def _faults(block: "_Block", walk: Walk, following: str | None) -> Iterator[Fault]:
+    before, computed = walk.head, entries_sha256(block.entries, block.postings)
+    count = len(block.stored)
+    walk.entry_count += count
     walk.posting_count += block.postings.num_rows
-    walk.head = Head(links[-1].position, links[-1].entry_sha256)
-    for number, link in enumerate(links):
-        is_well = (
-            link.computed_sha256 == link.entry_sha256
-            and link.previous_sha256 == before.sha256
-            and link.position == before.position + 1
-        )
-        if not is_well:
-            after = links[number + 1].previous_sha256 if number + 1 < len(links) else following
-            yield from faults_of(link, before, after, _Resealed(block, number))
+    walk.head = Head(block.positions[-1], block.stored[-1])
+    is_well = (
+        computed == block.stored
+        and block.previous == [before.sha256, *block.stored[:-1]]
+        and block.positions == list(range(before.position + 1, before.position + 1 + count))
+    )
+    if is_well:
+        return
+    names = [*block.previous[1:], following]
+    for number, link in enumerate(_links(block, computed)):
+        yield from faults_of(link, before, names[number], _Resealed(block, number))
         before = Head(link.position, link.entry_sha256)
+
+
+def _links(block: "_Block", computed: list[str]) -> Iterator[Link]:
+    ids = map(int, block.entries["id"].to_pylist())
+    yield from map(Link, ids, block.positions, block.previous, block.stored, computed)
 
 
 class _Resealed:
@@ -107,28 +124,13 @@ class _Resealed:
         return entries_sha256(entry, self._block.postings)[0]
 
 
-def _links(block: _Block) -> list[Link]:
-    entries = block.entries
-    return list(
-        map(
-            Link,
-            map(int, entries["id"].to_pylist()),
-            map(int, entries["chain_position"].to_pylist()),
-            entries["previous_sha256"].to_pylist(),
-            entries["entry_sha256"].to_pylist(),
-            entries_sha256(entries, block.postings),
-        )
-    )
-
-
 def _blocks(at_once: int) -> Iterator[_Block]:
     """Read block after block, each while the one before is with the caller."""
     connection.ensure_connection()
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(_read_block, connection.connection, None, at_once)
         while (block := coming.result()) is not None:
-            last = int(block.entries["chain_position"][-1].as_py())
-            coming = reader.submit(_read_block, connection.connection, last, at_once)
+            coming = reader.submit(_read_block, connection.connection, block.positions[-1], at_once)
             yield block
 
 
@@ -145,7 +147,7 @@ def _read_block(database: Any, after: int | None, at_once: int) -> _Block | None
 
 def _of_block(entries: "pa.Table") -> str:
     """Name the entries of a block: as a range where their ids are dense, which an index walks."""
-    ids = [int(text) for text in entries["id"].to_pylist()]
+    ids = entries["id"].cast("int64").to_pylist()
     first, last = min(ids), max(ids)
     if last - first < 4 * len(ids):
         return f"entry_id BETWEEN {first} AND {last}"
@@ -157,19 +159,17 @@ def _read(database: Any, query: str, names: tuple[str, ...]) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.csv as arrow_csv
 
-    text = io.BytesIO()
-    with database.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as rows:
-        for piece in rows:
-            text.write(piece)
+    text = _copied(database.pgconn, query)
     if not text.tell():
         return pa.table({name: pa.array([], pa.string()) for name in names})
-    types = dict(zip(names, repeat(pa.string())))
-    if "recorded_at" in types:
-        types["recorded_at"] = pa.timestamp("us", "UTC")
+    repeated = pa.dictionary(pa.int32(), pa.string())
+    types = {name: pa.string() if name in _DISTINCT else repeated for name in names}
     text.seek(0)
     table = arrow_csv.read_csv(
         text,
-        read_options=arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 26),
+        read_options=arrow_csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=1 << 26
+        ),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(
             column_types=types, null_values=[""], strings_can_be_null=True,
@@ -179,18 +179,41 @@ def _read(database: Any, query: str, names: tuple[str, ...]) -> "pa.Table":
     return _with_instants(table).combine_chunks()
 
 
+def _copied(line: Any, query: str) -> io.BytesIO:
+    """Copy rows out over libpq itself: a cursor costs more for each row than all that follows."""
+    answer = line.exec_(f"COPY ({query}) TO STDOUT (FORMAT csv)".encode())
+    if answer.status != ExecStatus.COPY_OUT:
+        raise OperationalError(answer.error_message.decode())
+    text = io.BytesIO()
+    while True:
+        count, piece = line.get_copy_data(1)
+        if count > 0:
+            text.write(piece)
+        elif count == 0:  # Wait here, where other threads may run; libpq would not let them.
+            select([line.socket], [], [])
+            line.consume_input()
+        else:
+            break
+    while answer := line.get_result():
+        if answer.status != ExecStatus.COMMAND_OK:
+            raise OperationalError(answer.error_message.decode())
+    return text
+
+
 def _with_instants(table: "pa.Table") -> "pa.Table":
     """Write instants as the chain does: "2026-11-02T09:00:00.000000+00:00"."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if "recorded_at" not in table.column_names:
         return table
-    text = table["recorded_at"].cast("timestamp[us]").cast("string")
-    text = pc.binary_join_element_wise(
-        pc.replace_substring(text, " ", "T", max_replacements=1), "+00:00", ""
-    )
+    column = table["recorded_at"].combine_chunks()
+    text = column.dictionary.cast(pa.timestamp("us", "UTC")).cast("timestamp[us]").cast("string")
+    day, time = pc.utf8_slice_codeunits(text, 0, 10), pc.utf8_slice_codeunits(text, 11)
+    text = pc.binary_join_element_wise(pc.binary_join_element_wise(day, time, "T"), "+00:00", "")
     place = table.schema.get_field_index("recorded_at")
-    return table.set_column(place, "recorded_at", text)
+    instants = pa.DictionaryArray.from_arrays(column.indices, text)
+    return table.set_column(place, "recorded_at", instants)
 
 
 def _stray_postings(walk: Walk) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revrec.chain import entry_sha256
+from revrec.chain import Field, entry_sha256
 from revrec.chain_columns import SEALED_OF_ENTRY, SEALED_OF_POSTING, entries_sha256
 
 Cells = list[str | None]
@@ -44,7 +44,7 @@ def test_each_entry_has_the_hash_that_it_has_alone(
 
 def test_the_text_that_is_read_is_the_text_that_was_sealed() -> None:
     """Numbers, dates and instants as PostgreSQL's text has them, next to Python's own."""
-    own = [
+    own: list[Field] = [
         7, date(2026, 1, 1), date(2026, 1, 15), "payment_recorded", "Zahlung für Œuvre", None, 2,
         None, "payment:1:recorded", datetime(2026, 2, 10, 9, tzinfo=UTC), 3,
     ]  # fmt: skip
