@@ -247,6 +247,10 @@ SELLER = {
 
 # Months of events that left the database; keep it as safe as the database itself.
 ARCHIVE_DIR = env.path("ARCHIVE_DIR", default=str(LOCAL_DIR / "archive"))
+# What the journal is sealed with at each close, and where the seals' files go. Both belong outside
+# the database and its backups: they are what a restored or rewritten database is held against.
+SEALING_KEY_FILE = env.path("SEALING_KEY_FILE", default=str(LOCAL_DIR / "sealing_key.pem"))
+SEALS_DIR = env.path("SEALS_DIR", default=str(LOCAL_DIR / "seals"))
 # Uploaded files of events, for the worker to read; shared between web and worker.
 IMPORT_DIR = env.path("IMPORT_DIR", default=str(LOCAL_DIR / "imports"))
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=2 * 1024**3)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
 from revrec.selectors import silent, tieouts
+from revrec.selectors.seals import stored_seal_faults
 from revrec.selectors.tieouts import Mismatch
 from revrec.selectors.verifying import chain_faults
 
@@ -30,6 +31,13 @@ def entries_balance() -> Iterator[Finding]:
 def chain_is_intact() -> Iterator[Finding]:
     """Recompute every hash."""
     for fault in chain_faults():
+        yield Finding(fault.subject, fault.message)
+
+
+@check("Every sealed head stands in the journal, under its signature")
+def seals_stand() -> Iterator[Finding]:
+    """Look each sealed head up, and check each signature."""
+    for fault in stored_seal_faults():
         yield Finding(fault.subject, fault.message)
 
 

@@ -14,6 +14,7 @@ from pytest_django import DjangoDbBlocker
 from billing_project.kernel.models import User
 from billing_project.kernel.users import ROLES, ensure_roles
 from metering.services.storing import forget_months
+from revrec.services.sealing import make_sealing_key
 
 # Rows that migrations and the set-up made; a reset between committed tests keeps them.
 _SEEDED = {
@@ -81,6 +82,17 @@ def _drop_detached_months(cursor: CursorWrapper) -> None:
 def _reset_instead_of_flush() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: reset_database())
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _sealing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Seal closes with a key of the tests' own."""
+    folder = tmp_path_factory.mktemp("seals")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "SEALING_KEY_FILE", str(folder / "key.pem"))
+        patch.setattr(settings, "SEALS_DIR", str(folder))
+        make_sealing_key()
         yield
 
 

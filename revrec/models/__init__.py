@@ -15,6 +15,7 @@ from revrec.models.obligation import (
     RevenueScheduleLine,
 )
 from revrec.models.progress import BooksMark, UsedCredits
+from revrec.models.seal import LedgerSeal
 
 __all__ = [
     "AccountingPeriod",
@@ -22,6 +23,7 @@ __all__ = [
     "EntrySource",
     "JournalEntry",
     "LedgerAccount",
+    "LedgerSeal",
     "ObligationKind",
     "PerformanceObligation",
     "PeriodStatus",

@@ -17,6 +17,7 @@ from revrec.selectors.facts import customers_to_recognise
 from revrec.selectors.reports import signed_balance
 from revrec.services.months import ensure_period
 from revrec.services.recognise import recognise_customer, recognise_pending
+from revrec.services.sealing import seal_period, sealing_key
 
 __all__ = ["close_period", "ensure_period"]
 
@@ -31,19 +32,21 @@ def close_period(
     All that waits is aggregated, rated and recognised first, customer by customer; what appears
     meanwhile is recognised under the lock, and nobody's may fail there. What was reported but could
     not be rated yet (no period, no approved rate) is a late fact of a later month. The trial
-    balance is stored with its sha256.
+    balance is stored with its sha256, and the journal's head is sealed.
 
     Args:
         reason: Why, in words; kept in the audit trail.
 
     Raises:
         NotAllowed: `by` is a person without the permission.
-        Conflict: the month has not ended, is closed already, or follows one that is open.
+        Conflict: the month has not ended, is closed already, or follows one that is open; or there
+            is no key to seal it with.
         Exception: whatever keeps a customer from being recognised; the month stays open.
     """
     if not by.is_service and not by.has_perm("revrec.close_accountingperiod"):
         raise NotAllowed("only finance approvers close a period")
     _refuse(period, at)
+    sealing_key()
     _catch_up(by, at)
     return _close(period, by, at, reason)
 
@@ -81,6 +84,7 @@ def _close(period: AccountingPeriod, by: User, at: datetime, reason: str) -> Acc
         period=str(locked),
         trial_balance_sha256=locked.trial_balance_sha256,
     )
+    seal_period(period=locked, by=by, at=at)
     return locked
 
 

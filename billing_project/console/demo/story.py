@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
 
 import metering.tasks
 from billing_project.console.demo.errors import DemoRefused
@@ -35,6 +38,7 @@ from metering.services.customers import add_alias
 from metering.services.quarantine import replay_quarantine
 from revrec.services.periods import close_period, ensure_period
 from revrec.services.recognise import recognise_pending
+from revrec.services.sealing import make_sealing_key
 
 Progress = Callable[[int], None]
 PERIOD = timedelta(days=30)
@@ -153,6 +157,8 @@ def _refund(setting: Setting, note: CreditNote, at: datetime) -> None:
 
 
 def _close_months(setting: Setting, at: datetime, story: Story) -> None:
+    if not Path(settings.SEALING_KEY_FILE).exists():
+        make_sealing_key()
     today = at.astimezone(UTC).date()
     first = setting.period.start.date()
     if first.day == 1 and (first + PERIOD).month == first.month:
