@@ -1,7 +1,7 @@
 """Seal what a chain has come to: a manifest, signed with a key that lies outside the database.
 
-Pure: keys and files come and go as text. A file holds the manifest, its Ed25519 signature (RFC 8032)
-over the manifest's canonical JSON, and the public key; whoever checks it brings a key they trust.
+Pure: keys and files come and go as text. A file holds the manifest, its Ed25519 signature over the
+manifest's canonical JSON (RFC 8032), and the public key; who checks it brings a key they trust.
 """
 
 import json
@@ -9,11 +9,14 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billing_project.kernel.canonical import canonical_json
 from revrec.chain import VERSION
 from revrec.links import Head
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FORMAT = "ledger-seal-1"
 
@@ -164,7 +167,7 @@ def opened(text: str, trusted: Collection[str]) -> Mapping[str, Any]:
     return dict(manifest)
 
 
-def _private(pem: bytes) -> Any:
+def _private(pem: bytes) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

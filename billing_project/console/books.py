@@ -15,6 +15,7 @@ from billing_project.kernel import audit
 from billing_project.kernel.books import Result, run_checks
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from revrec.selectors.seals import last_seal
 
 
 @require_http_methods(["GET", "POST"])
@@ -26,6 +27,7 @@ def books_page(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "Books",
         "last_check": last_check(),
+        "seal": last_seal(),
     }
     if request.method == "POST" and isinstance(request.user, User):
         context.update(_run(request.user))

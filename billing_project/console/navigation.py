@@ -106,6 +106,7 @@ _ICONS = {
     "journalentry": "menu_book",
     "posting": "balance",
     "accountingperiod": "calendar_month",
+    "ledgerseal": "verified_user",
     "ledgeraccount": "account_tree",
     "performanceobligation": "handshake",
     "revenueschedule": "timeline",

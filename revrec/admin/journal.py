@@ -11,13 +11,22 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import badge, link, moment, money, money_text
+from billing_project.kernel.backoffice.display import (
+    EMPTY,
+    badge,
+    link,
+    moment,
+    money,
+    money_text,
+    object_link,
+)
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from billing_project.kernel.period import midnight
 from metering.models import Customer
+from revrec.admin.seals import verdict_of
 from revrec.models import (
     AccountingPeriod,
     EntrySource,
@@ -27,7 +36,9 @@ from revrec.models import (
     Posting,
 )
 from revrec.selectors.reports import deferred_rollforward, trial_balance
+from revrec.selectors.seals import seal_of
 from revrec.services.periods import close_period
+from revrec.services.sealing import seal_period
 
 _STATUSES = {"open": "wait", "closed": "good"}
 # The pages of the facts that entries account for; a schedule's day has none of its own.
@@ -125,10 +136,29 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
     fieldsets = (
         (None, {"fields": (("start_on", "end_on"), badge("status", _STATUSES))}),
         ("Close", {"fields": ("closed_at", link("closed_by"), "trial_balance_sha256")}),
+        ("Seal of the journal", {"fields": ("seal_page", "seal_head", "seal_verdict")}),
         ("Trial balance", {"fields": ("balance",)}),
         ("Deferred revenue", {"fields": ("deferred",)}),
     )
-    actions_detail = ("close",)
+    actions_detail = ("close", "seal")
+
+    @admin.display(description="Seal")
+    def seal_page(self, period: AccountingPeriod) -> str:
+        """Link to the seal that the close left."""
+        seal = seal_of(period)
+        return object_link(seal) if seal else "The journal is sealed when the month closes."
+
+    @admin.display(description="Head")
+    def seal_head(self, period: AccountingPeriod) -> str:
+        """Show the last entry that the seal covers."""
+        seal = seal_of(period)
+        return f"position {seal.head_position}, {seal.head_sha256}" if seal else EMPTY
+
+    @admin.display(description="Now")
+    def seal_verdict(self, period: AccountingPeriod) -> Any:
+        """Say whether the signature holds and the journal still has the head."""
+        seal = seal_of(period)
+        return verdict_of(seal) if seal else EMPTY
 
     @admin.display(description="Trial balance")
     def balance(self, period: AccountingPeriod) -> str:
@@ -149,13 +179,27 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
         is_final=True,
         explanation="The trial balance shown here is before the final recognition: first everything"
         " due through the month's end is recognised, then the trial balance is stored with its"
-        " sha256, and the month is locked for good. What is learnt later is posted to the first"
-        " open month.",
+        " sha256, the journal's head is sealed, and the month is locked for good. What is learnt"
+        " later is posted to the first open month.",
     )
     def close(self, by: User, period: AccountingPeriod, form: CloseForm) -> str:
         """Lock the month."""
         closed = close_period(period=period, by=by, at=now(), reason=form.cleaned_data["reason"])
         return f"Closed {closed}; trial balance {closed.trial_balance_sha256[:12]}…"
+
+    @form_action(
+        "Seal journal",
+        permission="revrec.close_accountingperiod",
+        icon="verified_user",
+        offered=lambda p: p.status == PeriodStatus.CLOSED and seal_of(p) is None,
+        is_final=True,
+        explanation="The month was closed without a seal. The journal is sealed as it stands now,"
+        " so the seal covers entries of later months too.",
+    )
+    def seal(self, by: User, period: AccountingPeriod, form: ReasonForm) -> str:
+        """Sign the journal's head."""
+        made = seal_period(period=period, by=by, at=now(), reason=form.cleaned_data["reason"])
+        return f"Sealed the journal at position {made.head_position}"
 
 
 @admin.register(JournalEntry)

@@ -8,7 +8,7 @@ from django.db.models.functions import Coalesce
 
 from revrec.chain import GENESIS
 from revrec.links import Fault, Head
-from revrec.models import JournalEntry, LedgerSeal, Posting
+from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, Posting
 from revrec.sealing import Contents, CurrencyTotal, is_signed
 from revrec.selectors.journal import chain_head
 
@@ -55,9 +55,9 @@ def seal_faults(name: str, manifest: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(name, f"{key} is {value}, sealed was {manifest.get(key)}")
 
 
-def stored_seal_faults() -> Iterator[Fault]:
+def stored_seal_faults(only: LedgerSeal | None = None) -> Iterator[Fault]:
     """Check each stored seal: its signature by the key beside it, and its head in the journal."""
-    for seal in LedgerSeal.objects.select_related("period").order_by("pk"):
+    for seal in LedgerSeal.objects.order_by("pk") if only is None else [only]:
         name = f"ledger_seal:{seal.pk}"
         if not is_signed(seal.manifest, seal.signature, seal.public_key):
             yield Fault(name, "the signature does not belong to the manifest")
@@ -65,6 +65,16 @@ def stored_seal_faults() -> Iterator[Fault]:
             yield Fault(name, f"the sealed head {seal.head_position} is not in the journal")
         elif f'"sha256":"{seal.head_sha256}"' not in seal.manifest:
             yield Fault(name, "the row names another head than its manifest")
+
+
+def seal_of(period: AccountingPeriod) -> LedgerSeal | None:
+    """Return the seal of a month; None while it is open, or closed without one."""
+    return LedgerSeal.objects.filter(period=period).first()
+
+
+def last_seal() -> LedgerSeal | None:
+    """Return the newest seal."""
+    return LedgerSeal.objects.select_related("period").order_by("-pk").first()
 
 
 def _sha256_at(position: int) -> str | None:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.errors import Conflict
+from billing_project.kernel.errors import Conflict, NotAllowed
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import wait_for
 from revrec.links import Head
@@ -29,14 +29,19 @@ logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def seal_period(*, period: AccountingPeriod, by: User, at: datetime) -> LedgerSeal:
+def seal_period(
+    *, period: AccountingPeriod, by: User, at: datetime, reason: str = ""
+) -> LedgerSeal:
     """Seal the journal as it stands under a closed month's name, once.
 
     The seal's file goes to SEALS_DIR after the commit. Locks: the chain's head.
 
     Raises:
+        NotAllowed: `by` is a person without the permission.
         Conflict: the month is open or sealed already, or there is no key (`no_sealing_key`).
     """
+    if not by.is_service and not by.has_perm("revrec.close_accountingperiod"):
+        raise NotAllowed("only finance approvers seal the journal")
     if period.status != PeriodStatus.CLOSED:
         raise Conflict(f"{period} is open; a month is sealed when it closes")
     wait_for("journal_chain")
@@ -62,7 +67,7 @@ def seal_period(*, period: AccountingPeriod, by: User, at: datetime) -> LedgerSe
         sealed_by=by,
     )
     audit.record(
-        by=by, at=at, action="seal_ledger", subject=seal, period=str(period),
+        by=by, at=at, action="seal_ledger", subject=seal, reason=reason, period=str(period),
         head_position=head.position, head_sha256=head.sha256,
     )  # fmt: skip
     transaction.on_commit(lambda: _hand_out(seal))

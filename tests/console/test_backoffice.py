@@ -46,7 +46,7 @@ MAY = {
         "apply_balance", "refund", "refund_balance", "fail",
         "propose_late_policy", *CHANGES, *RATES,
     },
-    "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close"},
+    "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close", "seal"},
     "engineering": {
         *QUARANTINE, "add_meter", "amend_stored", "acknowledge", "cancel", "revoke",
         "set_right", "new_version", "withdraw", "deactivate", "reactivate",

@@ -1,11 +1,12 @@
 """What finance reads of the ledger in the back office, and how it closes a month."""
 
+import json
 from typing import Any
 
 import pytest
 
 from billing_project.kernel.models import AuditEntry, User
-from revrec.models import AccountingPeriod, JournalEntry, PeriodStatus
+from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, PeriodStatus
 from revrec.services.periods import ensure_period
 from tests.console.backoffice import CLOCK, action_url, client_of, list_of, page_of, send, told
 from tests.console.chain import run_chain
@@ -108,3 +109,28 @@ def test_entries_are_found_exactly(
     found = client_of(auditor).get(list_of(JournalEntry), {"q": term}).context["cl"].result_list
 
     assert (entry in found) is finds
+
+
+def test_a_closed_month_shows_its_seal_and_hands_it_out(
+    october: AccountingPeriod, approver: User, auditor: User
+) -> None:
+    client = client_of(approver)
+    assert (
+        "The journal is sealed when the month closes."
+        in client.get(page_of(october)).content.decode()
+    )
+    send(client, action_url(october, "close"), reason="month-end list is signed")
+    seal = LedgerSeal.objects.get()
+    reader = client_of(auditor)
+
+    page = reader.get(page_of(october)).content.decode()
+    assert (seal.head_sha256 in page, ">stands<" in page) == (True, True)
+    assert page_of(seal) in page
+    assert page_of(seal) in reader.get("/admin/books/").content.decode()
+
+    answer = reader.get(action_url(seal, "download"))
+
+    assert json.loads(answer.content)["manifest"]["head"]["sha256"] == seal.head_sha256
+    assert f'"ledger-2026-10-{seal.head_sha256[:12]}.seal.json"' in answer["Content-Disposition"]
+    assert seal.manifest.replace('"', "&quot;") in reader.get(page_of(seal)).content.decode()
+    assert action_url(october, "seal") not in page

@@ -258,7 +258,7 @@ def test_the_database_keeps_seals_and_takes_none_of_an_older_head(
 ) -> None:
     assert chain_head()[0] == 4
     with (
-        pytest.raises(DatabaseError, match="append-only|a seal names the last entry"),
+        pytest.raises(DatabaseError, match=r"append-only|a seal names the last entry"),
         transaction.atomic(),
         connection.cursor() as cursor,
     ):
