@@ -205,5 +205,5 @@ def test_without_the_lock_the_same_race_ends_in_a_refusal(
     monkeypatch.setattr(recognise_module, "hold_open_books", blind)
     monkeypatch.setattr(journal, "hold_open_books", blind)
 
-    with pytest.raises(DatabaseError, match="is closed|deadlock detected"):
+    with pytest.raises(DatabaseError, match=r"is closed|deadlock detected"):
         _race_close_with_late_usage(shop, closing_slowly)
