@@ -113,10 +113,10 @@ used AS NOT MATERIALIZED (
     {source} AND {is_aggregated}
 ), rows AS MATERIALIZED ({rows}), keys AS MATERIALIZED (
     SELECT row_number() OVER () AS id, %(meter)s::bigint AS meter_id, r.customer_id,
-           r.workspace_id, r.dimensions, r.first_at,
+           r.workspace_id, r.dimensions, {first} AS first_at,
            l.id AS level_id, l.level,
            encode(sha256(convert_to(r.dimensions, 'UTF8')), 'hex') AS dimensions_key,
-           greatest(l.settled_until, r.last_at + interval '1 hour') AS until_at
+           {until} AS until_at
     FROM (SELECT customer_id, workspace_id, dimensions, min(start_at) AS first_at,
                  max(start_at) AS last_at
           FROM rows GROUP BY customer_id, workspace_id, dimensions) r
@@ -138,17 +138,24 @@ used AS NOT MATERIALIZED (
 """
 
 
-def select_hours(versions: Sequence[MeterRule], source: str) -> Query:
+def select_hours(
+    versions: Sequence[MeterRule],
+    source: str,
+    *,
+    first: str = "r.first_at",
+    until: str = "greatest(l.settled_until, r.last_at + interval '1 hour')",
+) -> Query:
     """Write a meter's hours anew, as common tables up to `hours`; its parameter `meter` is left.
 
     Args:
         source: A SELECT of events with its WHERE.
+        first, until: Which hours of a key are written; as windows are, if not given.
     """
     rows = select_all_rows(versions, "used")
     quantity = rounded(versions, "s.amount", "k.meter_id", "s.start_at")
     text = _HOURS.format(
-        source=source, is_aggregated=IS_AGGREGATED, rows=rows.text, said=select_said(),
-        quantity=quantity.text,
+        source=source, is_aggregated=IS_AGGREGATED, rows=rows.text, said=select_said(), first=first,
+        until=until, quantity=quantity.text,
     )  # fmt: skip
     return Query(text, {**rows.params, **quantity.params})
 

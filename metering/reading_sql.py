@@ -59,7 +59,7 @@ def select_rows(rule: MeterRule, source: str) -> Query:
 
     An event that sets a level has its row in the hour in which it sets it.
     """
-    condition = _is_asked(rule)
+    condition = asks(rule)
     names, name_params = dimension_params(rule)
     text = _ROWS.format(
         meter=_name(rule, "id"),
@@ -79,15 +79,41 @@ def select_all_rows(rules: Iterable[MeterRule], source: str) -> Query:
     return Query(" UNION ALL ".join(query.text for query in queries), params)
 
 
+def asks(rule: MeterRule) -> Query:
+    """Return the condition under which the meter looks for its value in event `e`."""
+    span = governs(rule, 'e."timestamp"')
+    params: Params = {
+        f"{rule.key}_id": rule.id,
+        f"{rule.key}_event": rule.event_name,
+        f"{rule.key}_first": rule.first_event_id,
+        f"{rule.key}_value": rule.value_property,
+        f"{rule.key}_decimals": rule.rounding.decimals,
+        f"{rule.key}_mode": str(rule.rounding.mode),
+        **span.params,
+    }
+    if rule.constant is not None:
+        params[f"{rule.key}_constant"] = rule.constant
+    parts = [
+        f"e.event_name = {_name(rule, 'event')}",
+        f"e.id >= {_name(rule, 'first')}",
+    ]
+    if span.params:
+        parts.append(span.text)
+    for i, one in enumerate(rule.filters):
+        params[f"{rule.key}_f{i}"], params[f"{rule.key}_v{i}"] = one.property, list(one.values)
+        parts.append(_passes(rule, i, one.operator))
+    return Query(" AND ".join(parts), params)
+
+
 def reads(rule: MeterRule) -> Query:
     """Return the value that the meter reads from event `e`, NULL if the event does not count."""
-    condition = _is_asked(rule)
+    condition = asks(rule)
     return Query(f"CASE WHEN {condition.text} THEN {value_of(rule)} END", condition.params)
 
 
 def counts(rule: MeterRule) -> Query:
     """Return the condition under which event `e` counts for the meter."""
-    condition = _is_asked(rule)
+    condition = asks(rule)
     return Query(f"{condition.text} AND {value_of(rule)} IS NOT NULL", condition.params)
 
 
@@ -147,32 +173,6 @@ def labels_of(rule: MeterRule) -> Query:
         key = _name(rule, f"n{i}")
         parts.append(f"{key}::text, e.properties ->> {key}")
     return Query(f"jsonb_build_object({', '.join(parts)})", params)
-
-
-def _is_asked(rule: MeterRule) -> Query:
-    """Return the condition under which the meter looks for its value in event `e`."""
-    span = governs(rule, 'e."timestamp"')
-    params: Params = {
-        f"{rule.key}_id": rule.id,
-        f"{rule.key}_event": rule.event_name,
-        f"{rule.key}_first": rule.first_event_id,
-        f"{rule.key}_value": rule.value_property,
-        f"{rule.key}_decimals": rule.rounding.decimals,
-        f"{rule.key}_mode": str(rule.rounding.mode),
-        **span.params,
-    }
-    if rule.constant is not None:
-        params[f"{rule.key}_constant"] = rule.constant
-    parts = [
-        f"e.event_name = {_name(rule, 'event')}",
-        f"e.id >= {_name(rule, 'first')}",
-    ]
-    if span.params:
-        parts.append(span.text)
-    for i, one in enumerate(rule.filters):
-        params[f"{rule.key}_f{i}"], params[f"{rule.key}_v{i}"] = one.property, list(one.values)
-        parts.append(_passes(rule, i, one.operator))
-    return Query(" AND ".join(parts), params)
 
 
 def _passes(rule: MeterRule, number: int, operator: Operator) -> str:

@@ -15,17 +15,18 @@ from unfold.widgets import (
 )
 
 from billing_project.kernel.backoffice.difference import Difference, differences
-from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.display import moment_text, number_text
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
-from billing_project.kernel.errors import Invalid
-from billing_project.kernel.period import HOUR, hour_of
+from billing_project.kernel.errors import BillingError, Invalid
+from billing_project.kernel.period import HOUR, Period, hour_of
 from billing_project.kernel.quantity import plain
 from metering.models import Meter, MeterVersion
 from metering.models.meter import RoundingChoice
 from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import version_in_force
-from metering.services.meters import earliest_instant, next_instant
+from metering.selectors.reading_effect import MOST_EVENTS, ReadingEffect, last_month
+from metering.services.meters import earliest_instant, next_instant, preview_meter_version
 from metering.services.reading import Reading, ReadingInput, checked_reading
 
 _FILTERS = '[{"property": "tier", "operator": "in", "value": ["paid", "trial"]}]'
@@ -99,16 +100,26 @@ class NewVersionForm(ReasonForm):
     rounding_decimals = forms.IntegerField(
         min_value=0, max_value=MAX_DECIMALS, widget=UnfoldAdminIntegerFieldWidget
     )
+    seen_from = forms.SplitDateTimeField(
+        label="Show its effect on usage from (UTC)", widget=UnfoldAdminSplitDateTimeWidget
+    )
+    seen_until = forms.SplitDateTimeField(
+        label="To (UTC)",
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text=f"A whole hour, not included. At most {MOST_EVENTS:,} events are read.",
+    )
     confirmed = forms.BooleanField(
         label="This is what shall change",
         required=False,
         widget=UnfoldBooleanWidget,
-        help_text="Send the form once to see the difference, then confirm it.",
+        help_text="Send the form once to see the difference and its effect, then confirm it.",
     )
     field_order = (
         "effective_at", "event_name", "value_property", "constant_value", "filters", "dimensions",
-        "rounding_mode", "rounding_decimals", "reason", "confirmed",
+        "rounding_mode", "rounding_decimals", "reason", "seen_from", "seen_until", "confirmed",
     )  # fmt: skip
+    effect: ReadingEffect | None = None
+    effect_refusal = ""
 
     def __init__(self, *args: Any, subject: Meter, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
@@ -119,6 +130,8 @@ class NewVersionForm(ReasonForm):
         starts: dict[str, Any] = {**content_of(self.newest), "effective_at": _next_hour()}
         starts["dimensions"] = ", ".join(self.newest.dimensions)
         starts["filters"] = self.newest.filters
+        month = last_month(now())
+        starts.update(seen_from=month.start, seen_until=month.end)
         for name, value in starts.items():
             self.fields[name].initial = value
 
@@ -132,8 +145,21 @@ class NewVersionForm(ReasonForm):
         except Invalid as error:
             raise forms.ValidationError(error.message) from error
         if not cleaned["confirmed"]:
+            self._look(cleaned["seen_from"], cleaned["seen_until"])
             self.add_error("confirmed", "Look at what changes, then confirm it.")
         return cleaned
+
+    def _look(self, start: datetime, end: datetime) -> None:
+        """Keep what the version would have counted, or why that cannot be said."""
+        if end <= start:
+            self.add_error("seen_until", "This comes after the start.")
+            return
+        try:
+            self.effect = preview_meter_version(
+                meter=self.subject, at=now(), period=Period(start, end), **self.reading()
+            )
+        except BillingError as error:
+            self.effect_refusal = error.message
 
     def facts(self) -> list[tuple[str, Any]]:
         """List what never changes, and what is read now."""
@@ -159,6 +185,18 @@ class NewVersionForm(ReasonForm):
             rounding_mode=said["rounding_mode"],
             rounding_decimals=said["rounding_decimals"],
         )
+
+    def effect_rows(self) -> list[tuple[str, str, str, str]]:
+        """Write listed customers' quantities, then those of all: before, after, difference."""
+        effect = self.effect
+        if effect is None:
+            return []
+        sides = [(one.customer, one.before, one.after, one.difference) for one in effect.customers]
+        sides.append(("All customers", effect.before, effect.after, effect.difference))
+        return [
+            (name, number_text(before.quantity), number_text(after.quantity), number_text(more))
+            for name, before, after, more in sides
+        ]
 
     def preview(self) -> list[Difference]:
         """List what the version changes; nothing as long as the form cannot be read."""

@@ -13,6 +13,7 @@ from metering.api.meters import (
     MeterDeactivationView,
     MeterReactivationView,
     MetersView,
+    MeterVersionPreviewView,
     MeterVersionsView,
     MeterVersionWithdrawalView,
 )
@@ -33,6 +34,7 @@ urlpatterns = [
     path("meters/<str:code>/deactivate", MeterDeactivationView.as_view()),
     path("meters/<str:code>/reactivate", MeterReactivationView.as_view()),
     path("meters/<str:code>/versions", MeterVersionsView.as_view()),
+    path("meters/<str:code>/versions/preview", MeterVersionPreviewView.as_view()),
     path("meters/<str:code>/versions/<int:number>/withdraw", MeterVersionWithdrawalView.as_view()),
     path("event_adjustments", EventAdjustmentsView.as_view()),
     path("usage", UsageView.as_view()),

@@ -1,5 +1,6 @@
 """Meters and their versions."""
 
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 from drf_spectacular.utils import extend_schema
@@ -8,8 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.errors import NotFound
+from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
 from billing_project.kernel.rest.fields import QuantityField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from metering.aggregation import Operator
@@ -27,6 +29,7 @@ from metering.services.meters import (
     create_meter,
     create_meter_version,
     deactivate_meter,
+    preview_meter_version,
     reactivate_meter,
     withdraw_meter_version,
 )
@@ -106,6 +109,54 @@ class MeterSerializer(ReadingSerializer):
         return super().to_representation(content)
 
 
+class PreviewRequestSerializer(ReadingSerializer):
+    """How events would be read, and of which span it is asked."""
+
+    start = UtcDateTimeField(
+        default=None, allow_null=True, help_text="A whole hour; the last whole month if null."
+    )
+    end = UtcDateTimeField(
+        default=None, allow_null=True, help_text="A whole hour that is over, not included."
+    )
+
+
+class PartSerializer(serializers.Serializer[Any]):
+    """What one reading makes of events."""
+
+    quantity = QuantityField()
+    key_count = serializers.IntegerField(help_text="Workspaces and dimensions it is split by.")
+    event_count = serializers.IntegerField()
+
+
+class CustomerEffectSerializer(serializers.Serializer[Any]):
+    """One customer's usage, as it is counted and as it would be."""
+
+    customer = serializers.CharField()
+    before = PartSerializer()
+    after = PartSerializer()
+    difference = QuantityField()
+
+
+class ReadingEffectSerializer(serializers.Serializer[Any]):
+    """What a version would have made of stored events, beside what was counted."""
+
+    start = UtcDateTimeField()
+    end = UtcDateTimeField()
+    unit = serializers.CharField()
+    event_count = serializers.IntegerField(help_text="Of the event names that either reads.")
+    kept = serializers.IntegerField(help_text="Events that both count.")
+    gained = serializers.IntegerField()
+    lost = serializers.IntegerField()
+    unreadable = serializers.IntegerField(
+        help_text="Events without the value: such ones would wait in quarantine."
+    )
+    before = PartSerializer()
+    after = PartSerializer()
+    difference = QuantityField()
+    customers = CustomerEffectSerializer(many=True, help_text="The largest difference first.")
+    customer_count = serializers.IntegerField(help_text="All with usage; listed are at most 50.")
+
+
 class WithdrawalSerializer(serializers.Serializer[Any]):
     """Why a version shall not take effect."""
 
@@ -160,6 +211,25 @@ class MeterVersionsView(ApiView):
         return Response(MeterVersionSerializer(version).data, status=201)
 
 
+class MeterVersionPreviewView(ApiView):
+    """What a version would change, before it is made."""
+
+    scopes: ClassVar[dict[str, str]] = {"POST": "admin"}
+
+    @extend_schema(request=PreviewRequestSerializer, responses=ReadingEffectSerializer)
+    def post(self, request: Request, code: str) -> Response:
+        """Compare what a version would have counted with what was counted; nothing is stored.
+
+        Read are the events of a span of at most 500,000 of them.
+        """
+        values = self.valid(PreviewRequestSerializer, request.data)
+        period = _period(values.pop("start"), values.pop("end"))
+        effect = preview_meter_version(
+            meter=meter_called(code), at=clock.now(), period=period, **values
+        )
+        return Response(ReadingEffectSerializer(effect).data)
+
+
 class MeterVersionWithdrawalView(ApiView):
     """Versions that shall not take effect."""
 
@@ -212,3 +282,13 @@ class MeterReactivationView(ApiView):
             meter=meter_called(code), **values, by=cast(User, request.user), at=clock.now()
         )
         return Response(MeterVersionSerializer(version).data, status=201)
+
+
+def _period(start: datetime | None, end: datetime | None) -> Period | None:
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise Invalid("start and end come together", field="end" if start else "start")
+    if end <= start:
+        raise Invalid("start comes before end", field="end")
+    return Period(start, end)

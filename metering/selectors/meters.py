@@ -105,6 +105,11 @@ def dimensions_by_code() -> dict[str, set[str]]:
     return found
 
 
+def open_rule(version: MeterVersion) -> MeterRule:
+    """Return the rule of a version that nothing ends; it need not be stored."""
+    return _rule(version, None)
+
+
 def _standing() -> QuerySet[MeterVersion]:
     rows = MeterVersion.objects.filter(withdrawn_at__isnull=True)
     return rows.select_related("meter").order_by("meter_id", "number")

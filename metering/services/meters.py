@@ -10,11 +10,12 @@ from django.db import connection, transaction
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
-from billing_project.kernel.period import HOUR, hour_of
+from billing_project.kernel.period import HOUR, Period, hour_of
 from billing_project.kernel.sessions import wait_for
 from metering.aggregation import LEVEL
 from metering.models import Meter, MeterVersion
 from metering.selectors.meters import rules_by_event_name
+from metering.selectors.reading_effect import ReadingEffect, reading_effect
 from metering.services.reading import Reading, ReadingInput, checked_reading, refuse_bad_meter
 
 # A request that was judged by the old version has ended by then.
@@ -101,6 +102,23 @@ def create_meter_version(
         number=version.number, effective_at=effective_at.isoformat(),
     )  # fmt: skip
     return version
+
+
+def preview_meter_version(
+    *, meter: Meter, at: datetime, period: Period | None = None, **reading: Unpack[ReadingInput]
+) -> ReadingEffect:
+    """Say what a version would have made of stored events, beside what was counted; read only.
+
+    Args:
+        period: Whole UTC hours that are over; the last whole month if None.
+
+    Raises:
+        Invalid, Conflict: the version would be refused, or the period: see `reading_effect`.
+    """
+    checked = checked_reading(meter.aggregation, **reading)
+    _refuse_other_levels(meter, checked, _reading(_newest(meter)))
+    number = _last_number(meter) + 1
+    return reading_effect(MeterVersion(meter=meter, number=number, **checked), at, period)
 
 
 @transaction.atomic

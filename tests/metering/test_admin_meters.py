@@ -1,5 +1,6 @@
 """What engineering does to meters in the back office."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 
 from billing_project.kernel.models import User
 from metering.models import Meter, MeterVersion
+from metering.services.aggregate import aggregate_batches
 from metering.services.meters import create_meter_version
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
-from tests.metering.builders import EVENT_NAME, a_meter
+from tests.metering.builders import EVENT_NAME, a_customer, a_meter, an_event
+from tests.metering.builders import send as send_events
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +28,9 @@ def _said(**changes: str) -> dict[str, str]:
         "effective_at_0": "2026-11-21", "effective_at_1": "14:00:00", "event_name": EVENT_NAME,
         "value_property": "seats", "constant_value": "", "dimensions": "model, region",
         "filters": '[{"property": "tier", "operator": "exists"}]', "rounding_mode": "up",
-        "rounding_decimals": "2", "reason": "seats are sent now", "confirmed": "on", **changes,
+        "rounding_decimals": "2", "reason": "seats are sent now", "confirmed": "on",
+        "seen_from_0": "2026-11-20", "seen_from_1": "00:00:00", "seen_until_0": "2026-11-20",
+        "seen_until_1": "12:00:00", **changes,
     }  # fmt: skip
 
 
@@ -45,6 +50,32 @@ def test_a_meter_gets_a_version_once_its_difference_was_seen(meter: Meter, engin
     assert (version.created_by, version.reason) == (engineer, "seats are sent now")
     assert (version.value_property, version.dimensions) == ("seats", ["model", "region"])
     assert (version.rounding_mode, version.rounding_decimals) == ("up", 2)
+
+
+def test_a_version_shows_its_effect_on_usage(meter: Meter, engineer: User, at: datetime) -> None:
+    a_customer(at, "acme"), a_customer(at, "other")
+    moment = at - timedelta(hours=2)
+    properties = {"tokens": "1234.5", "seats": "3", "tier": "paid"}
+    send_events(at, *(
+        an_event(f"{name}{i}", customer=name, timestamp=moment, properties=properties)
+        for name, count in (("acme", 2), ("other", 1)) for i in range(count)
+    ))  # fmt: skip
+    send_events(at, an_event("bare", timestamp=moment, properties={"tokens": "1", "tier": "paid"}))
+    aggregate_batches(at=at)
+    client, url = client_of(engineer), action_url(meter, "new_version")
+
+    page = send(client, url, **_said(confirmed="")).content.decode()
+    refused = send(client, url, **_said(confirmed="", seen_until_1="13:00:00")).content.decode()
+    backwards = send(client, url, **_said(confirmed="", seen_until_0="2026-11-19"))
+
+    text = " ".join(re.sub("<[^>]+>", " ", page).split())
+    assert "Of 4 events, 3 count in both, 0 would be gained and 1 lost" in text
+    assert "1 event lacks the value" in text
+    assert "acme 2,470 6 -2,464 token other 1,234.5 3 -1,231.5 token" in text
+    assert "All customers 3,704.5 9 -3,695.5 token" in text
+    assert "was not read: end is at most 2026-11-20 12:00" in refused
+    assert "This comes after the start." in backwards.content.decode()
+    assert MeterVersion.objects.count() == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from metering.models import (
     Customer,
     EventRejection,
     MeterEvent,
+    MeterVersion,
     QuarantinedEvent,
     UsageWindow,
     Workspace,
@@ -278,6 +279,31 @@ def test_a_meter_says_what_an_event_counts(caller: Caller) -> None:
     for changes in ({"value_property": "x"}, {"constant_value": None}, {"rounding_decimals": 13}):
         answer = caller.post("meters", {**content, "code": "x", **changes})
         assert answer.status_code == 422, answer.content
+
+
+def test_a_version_is_previewed(caller: Caller, at: datetime) -> None:
+    moment = at - timedelta(hours=3)
+    properties = {"model": "haiku", "tokens": "10", "seats": "0.5"}
+    send(at, an_event("e1", timestamp=moment, properties=properties))
+    aggregate_batches(at=at)
+    span = {"start": "2026-11-20T00:00:00Z", "end": "2026-11-20T12:00:00Z"}
+    content = {"event_name": "llm_request", "value_property": "seats", "dimensions": [], **span}
+    url = "meters/tokens_sum/versions/preview"
+
+    effect = caller.post(url, content).json()
+
+    ten = {"quantity": "10", "key_count": 1, "event_count": 1}
+    half = {"quantity": "0.5", "key_count": 1, "event_count": 1}
+    shown = {"before": ten, "after": half, "difference": "-9.5"}
+    assert effect == {
+        **span, "unit": "token", "event_count": 1, "kept": 1, "gained": 0, "lost": 0,
+        "unreadable": 0, **shown, "customers": [{"customer": "acme", **shown}],
+        "customer_count": 1,
+    }  # fmt: skip
+    assert MeterVersion.objects.count() == 1
+    for bad in ({"end": None}, {"end": span["start"]}, {"end": "2026-11-20T13:00:00Z"}):
+        _problem(caller.post(url, {**content, **bad}), 422, "invalid_value")
+    _problem(caller.post("meters/none/versions/preview", content), 404, "not_found")
 
 
 def test_a_meter_gets_versions(caller: Caller) -> None:
