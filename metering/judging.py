@@ -104,15 +104,16 @@ def why_unread(event_name: str, rules: Iterable[MeterRule], used_at: datetime) -
     )
 
 
-def judge_late(timestamp: datetime, closed_before: datetime | None) -> Verdict | None:
+def judge_late(timestamp: datetime, invoiced: Iterable[Period]) -> Verdict | None:
     """Quarantine use of a period that is invoiced, where its customer's policy asks for that.
 
     Args:
-        closed_before: None where no policy keeps late events.
+        invoiced: Spans whose usage is invoiced; none where no policy keeps late events.
     """
-    if closed_before is None or timestamp >= closed_before:
+    until = next((span.end for span in invoiced if timestamp in span), None)
+    if until is None:
         return None
-    detail = f"usage before {closed_before.isoformat()} is invoiced; a replay bills it nevertheless"
+    detail = f"usage before {until.isoformat()} is invoiced; a replay bills it nevertheless"
     return Verdict(Status.QUARANTINED, "period_closed", detail)
 
 

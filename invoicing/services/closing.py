@@ -12,6 +12,7 @@ from django.db.models import CharField, Exists, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 
 from billing_project.kernel.apart import each_apart
+from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
 from invoicing.models import Invoice
 from invoicing.selectors import overage_state, plan_version_of
@@ -29,7 +30,7 @@ def close_usage(billing_period: BillingPeriod, at: datetime) -> None:
     """Keep that a period's usage is invoiced; call it under the customer's lock."""
     record_invoiced_usage(
         customer_id=billing_period.customer_id,
-        end_at=billing_period.end_at,
+        period=Period(billing_period.start_at, billing_period.end_at),
         source_key=_key(billing_period),
         at=at,
     )

@@ -27,9 +27,10 @@ from billing_project.kernel.backoffice.forms import ActionForm
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
+from billing_project.kernel.period import Period
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
-from metering.selectors.late import invoiced_until, late_treatments
+from metering.selectors.late import invoiced_spans, late_treatments
 
 _TREATMENTS = {"next_invoice": "info", "credit_note": "wait", "quarantine": "bad"}
 _SCOPES = (("customer", "this customer"), ("default", "every customer without a rule of their own"))
@@ -54,11 +55,11 @@ class LatePolicyForm(ActionForm):
     def facts(self) -> list[tuple[str, Any]]:
         """List what governs now, and from when events are late."""
         pk = self.subject.pk
-        until = invoiced_until([pk]).get(pk)
+        spans = invoiced_spans([pk]).get(pk, ())
         return [
             ("Customer", self.subject.name),
             ("Late events go to", late_treatments([pk], now())[pk].label),
-            ("Usage is invoiced until", moment_text(until) if until else "nothing is invoiced"),
+            ("Usage is invoiced", "; ".join(map(_span_text, spans)) or "not yet"),
         ]
 
     def proposal(self) -> Proposal:
@@ -124,11 +125,12 @@ class LateEventPolicyAdmin(ReadOnlyAdmin):
 
 @admin.register(InvoicedUsage)
 class InvoicedUsageAdmin(ReadOnlyAdmin):
-    """Until when usage is invoiced: events from before that are late."""
+    """Spans whose usage is invoiced: events of them that come now are late."""
 
     list_display = (
         link("customer"),
-        moment("end_at", "invoiced until"),
+        moment("start_at", "from"),
+        moment("end_at", "until"),
         "source_key",
         moment("recorded_at"),
     )
@@ -137,7 +139,16 @@ class InvoicedUsageAdmin(ReadOnlyAdmin):
     search_fields = ("source_key", "customer__external_id")
     search_help_text = "Source key, or the customer's external id"
     ordering = ("-id",)
-    fields = (link("customer"), moment("end_at", "invoiced until"), "source_key", "recorded_at")
+    fields = (
+        link("customer"), moment("start_at", "from"), moment("end_at", "until"), "source_key",
+        "recorded_at",
+    )  # fmt: skip
+
+
+def _span_text(span: Period) -> str:
+    if span.start.year == 1:
+        return f"until {moment_text(span.end)}"
+    return f"{moment_text(span.start)} to {moment_text(span.end)}"
 
 
 offer_list(

@@ -45,11 +45,12 @@ class LateEventPolicy(models.Model):
 
 
 class InvoicedUsage(models.Model):
-    """Usage of a customer before an instant is invoiced: what comes for it now is late."""
+    """Usage of a customer in a span of time is invoiced: what comes for it now is late."""
 
     customer = models.ForeignKey(
         Customer, on_delete=models.PROTECT, related_name="+", db_index=False
     )
+    start_at = models.DateTimeField(null=True)  # NULL: all that was before, in rows of old.
     end_at = models.DateTimeField()
     source_key = models.CharField(max_length=120, unique=True)  # "billing_period:4"
     recorded_at = models.DateTimeField()
@@ -58,6 +59,12 @@ class InvoicedUsage(models.Model):
         db_table = "invoiced_usage"
         verbose_name_plural = "invoiced usage"
         indexes = [models.Index(fields=["customer", "-end_at"], name="invoiced_usage_customer")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(start_at__isnull=True) | Q(start_at__lt=models.F("end_at")),
+                name="invoiced_usage_ends_after_start",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.source_key

@@ -1,50 +1,54 @@
 """Which events are late, and what their customer's policy makes of them.
 
-An event is late whose time of use lies before the end of usage that is invoiced already. It is
-judged when it arrives, by what is committed then.
+An event is late whose time of use lies in a span whose usage is invoiced already; a span that still
+waits for its invoice may lie before it. An event is judged when it arrives, by what is committed
+then.
 """
 
 import json
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange, in_force
+from billing_project.kernel.period import Period
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
 
 BUILT_IN = LateTreatment.NEXT_INVOICE  # What governs where nobody approved anything.
-Use = tuple[int, datetime]  # Customer's id, time of use.
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
-def late_quarantine(customer_ids: Collection[int], at: datetime) -> dict[int, datetime]:
-    """Return, for customers whose late events wait for a person, the instant before which.
+def late_quarantine(customer_ids: Collection[int], at: datetime) -> dict[int, tuple[Period, ...]]:
+    """Return, for customers whose late events wait for a person, the spans that are invoiced.
 
     Worth asking only where some policy says so (see `standing`).
     """
     treatments = late_treatments(customer_ids, at)
-    return invoiced_until(
+    return invoiced_spans(
         key for key, treatment in treatments.items() if treatment == LateTreatment.QUARANTINE
     )
 
 
-def late_among(uses: Iterable[Use], at: datetime) -> dict[Use, LateTreatment]:
-    """Return those uses that are late at an instant, each with what its policy says."""
-    wanted = set(uses)
-    ends = invoiced_until(customer_id for customer_id, _ in wanted)
-    late = [use for use in wanted if use[0] in ends and use[1] < ends[use[0]]]
-    treatments = late_treatments({customer_id for customer_id, _ in late}, at)
-    return {use: treatments[use[0]] for use in late}
+def invoiced_spans(customer_ids: Iterable[int]) -> dict[int, tuple[Period, ...]]:
+    """Return the spans whose usage is invoiced, the oldest first; who has none is left out.
 
-
-def invoiced_until(customer_ids: Iterable[int]) -> dict[int, datetime]:
-    """Return until when the usage of customers is invoiced; who has no invoice yet is left out."""
-    rows = InvoicedUsage.objects.filter(customer_id__in=set(customer_ids)).order_by()
-    return dict(rows.values_list("customer_id").annotate(Max("end_at")))
+    Spans that touch are one; between two of them lies usage that is still to be invoiced.
+    """
+    rows = InvoicedUsage.objects.filter(customer_id__in=set(customer_ids)).order_by(
+        "customer_id", F("start_at").asc(nulls_first=True), "end_at"
+    )
+    found = rows.values_list("customer_id", "start_at", "end_at")
+    return {
+        customer_id: tuple(_merged((start or _EVER, end) for _, start, end in group))
+        for customer_id, group in groupby(found, key=itemgetter(0))
+    }
 
 
 def late_treatments(customer_ids: Collection[int], at: datetime) -> dict[int, LateTreatment]:
@@ -76,6 +80,17 @@ def late_policy_subject(customer: Customer | None) -> str:
 def _governing_until(at: datetime) -> QuerySet[LateEventPolicy]:
     """List the approved versions that have begun and not expired."""
     return LateEventPolicy.objects.filter(in_force(at, "policy_change__"))
+
+
+def _merged(spans: Iterable[tuple[datetime, datetime]]) -> list[Period]:
+    """Join spans that touch or overlap; they come in the order of their starts."""
+    found: list[Period] = []
+    for start, end in spans:
+        if found and start <= found[-1].end:
+            found[-1] = Period(found[-1].start, max(found[-1].end, end))
+        else:
+            found.append(Period(start, end))
+    return found
 
 
 @effect_of("late_events")

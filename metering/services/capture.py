@@ -195,7 +195,7 @@ def _reasons(
     """Say why events could not be stored even if nobody stored them before, by index."""
     screens = current_screens(now)
     # A replay is somebody's decision: it has no window and is never late.
-    closed = {}
+    closed: Mapping[int, tuple[Period, ...]] = {}
     if window and now.keeps_late_events:
         closed = late_quarantine({one.key[0] for one in candidates if one.key}, at)
     archived = archived_since(min((one.timestamp for one in candidates), default=at), at)
@@ -213,7 +213,7 @@ def _reason(
     one: Candidate,
     screens: Mapping[str, Screen],
     window: TimeWindow | None,
-    closed: Mapping[int, datetime],
+    closed: Mapping[int, tuple[Period, ...]],
     archived: Sequence[Period],
 ) -> Verdict | None:
     if archived and (verdict := judge_archived(one.timestamp, archived)):
@@ -226,7 +226,7 @@ def _reason(
         window=window,
     )
     if verdict is None and one.key is not None:
-        return judge_late(one.timestamp, closed.get(one.key[0]))
+        return judge_late(one.timestamp, closed.get(one.key[0], ()))
     return verdict
 
 

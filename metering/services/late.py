@@ -1,4 +1,4 @@
-"""Say until when usage is invoiced, and propose what becomes of events that come later."""
+"""Say which usage is invoiced, and propose what becomes of events that come later."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,6 +11,7 @@ from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.period import Period, hour_of
 from billing_project.kernel.sessions import wait_for
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
@@ -19,15 +20,21 @@ from metering.selectors.late import content_of_late_policy, late_policy_subject
 
 
 def record_invoiced_usage(
-    *, customer_id: int, end_at: datetime, source_key: str, at: datetime
+    *, customer_id: int, period: Period, source_key: str, at: datetime
 ) -> InvoicedUsage:
-    """Keep that a customer's usage before an instant is invoiced; said again, it changes nothing.
+    """Keep that a customer's usage of a period is invoiced; said again, it changes nothing.
 
-    Call it in the transaction that invoices, under the customer's lock.
+    Call it in the transaction that invoices, under the customer's lock. A period counts the whole
+    UTC hour that it begins in (decision 6).
     """
     row, _ = InvoicedUsage.objects.get_or_create(
         source_key=source_key,
-        defaults={"customer_id": customer_id, "end_at": end_at, "recorded_at": at},
+        defaults={
+            "customer_id": customer_id,
+            "start_at": hour_of(period.start),
+            "end_at": period.end,
+            "recorded_at": at,
+        },
     )
     return row
 

@@ -5,11 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from billing_project.kernel.period import Period
 from invoicing import checks
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from metering.models import InvoicedUsage
-from metering.selectors.late import late_among
+from metering.selectors.late import invoiced_spans
 from tests.invoicing.builders import DAY, END, START, Shop, overage_invoices, subscribed, use
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +23,7 @@ def test_an_overage_invoice_closes_its_period_and_later_usage_says_so(shop: Shop
     assert not InvoicedUsage.objects.exists()  # A draft still takes usage in.
     finalize_due(by=shop.worker, at=END + DAY)
     [row] = InvoicedUsage.objects.all()
-    assert (row.customer_id, row.end_at) == (subscription.customer_id, END)
+    assert (row.customer_id, row.start_at, row.end_at) == (subscription.customer_id, START, END)
 
     use(shop, 500, START + 2 * DAY, "late", known_at=END + 2 * DAY)
     draft_overage_invoices(by=shop.worker, at=END + 2 * DAY)
@@ -42,13 +43,13 @@ def test_an_overage_invoice_closes_its_period_and_later_usage_says_so(shop: Shop
 def test_a_period_without_overage_is_closed_after_its_grace(shop: Shop) -> None:
     subscription = subscribed(shop, included_credits=Decimal(100))
     use(shop, 50, START + DAY, "req-1")
-    late = (subscription.customer_id, END - DAY)
+    customer_id = subscription.customer_id
 
     assert close_quiet_periods(at=END + DAY - timedelta(seconds=1)) == 0
-    assert late_among([late], END + DAY) == {}
+    assert invoiced_spans([customer_id]) == {}
     assert close_quiet_periods(at=END + DAY) == 1
     assert close_quiet_periods(at=END + 2 * DAY) == 0
-    assert set(late_among([late], END + DAY)) == {late}
+    assert invoiced_spans([customer_id]) == {customer_id: (Period(START, END),)}
 
 
 def test_a_period_with_overage_waits_for_its_invoice(shop: Shop) -> None:

@@ -1,11 +1,12 @@
 """Rules for late events and invoiced periods, made by the services that make them in life."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import Group
 
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
 from billing_project.kernel.users import ensure_roles
 from metering.models import Customer, LateEventPolicy
 from metering.services.late import propose_late_event_policy, record_invoiced_usage
@@ -40,8 +41,14 @@ def a_late_policy(
     return policy
 
 
-def invoice_until(customer: Customer, end_at: datetime) -> None:
-    """Say that a customer's usage is invoiced up to an instant."""
+def invoice_span(customer: Customer, start_at: datetime, end_at: datetime) -> None:
+    """Say that a customer's usage of a span is invoiced."""
     record_invoiced_usage(
-        customer_id=customer.pk, end_at=end_at, source_key=f"test:{customer.pk}:{end_at}", at=end_at
-    )
+        customer_id=customer.pk, period=Period(start_at, end_at), at=end_at,
+        source_key=f"test:{customer.pk}:{end_at}",
+    )  # fmt: skip
+
+
+def invoice_until(customer: Customer, end_at: datetime) -> None:
+    """Say that a customer's usage is invoiced up to an instant, for a hundred days."""
+    invoice_span(customer, end_at - timedelta(days=100), end_at)

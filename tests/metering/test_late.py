@@ -8,14 +8,15 @@ from django.db import DatabaseError, transaction
 from billing_project.kernel.approvals import Proposal, is_as_proposed
 from billing_project.kernel.drafts import draft, submit
 from billing_project.kernel.errors import Invalid
+from billing_project.kernel.period import Period
 from billing_project.kernel.users import worker_user
 from metering.events import EventInput
 from metering.models import Customer, InvoicedUsage, LateEventPolicy, MeterEvent, QuarantinedEvent
 from metering.models.late import LateTreatment
-from metering.selectors.late import late_among, late_quarantine, late_treatments
+from metering.selectors.late import invoiced_spans, late_quarantine, late_treatments
 from metering.services.quarantine import dismiss_quarantined, replay_quarantine
 from tests.metering.builders import a_customer, a_meter, an_event, send, statuses
-from tests.metering.late import a_late_policy, a_person, invoice_until
+from tests.metering.late import a_late_policy, a_person, invoice_span, invoice_until
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -36,9 +37,36 @@ def late(at: datetime, identifier: str = "e1") -> EventInput:
 
 def test_without_any_version_a_late_event_is_stored(acme: Customer, at: datetime) -> None:
     assert statuses(send(at, late(at)), 1) == ["accepted"]
-    assert late_among([(acme.pk, at - 11 * DAY), (acme.pk, at)], at) == {
-        (acme.pk, at - 11 * DAY): LateTreatment.NEXT_INVOICE
-    }
+    assert invoiced_spans([acme.pk]) == {acme.pk: (Period(at - 110 * DAY, at - 10 * DAY),)}
+    assert late_treatments({acme.pk}, at) == {acme.pk: LateTreatment.NEXT_INVOICE}
+
+
+def test_usage_that_still_waits_for_its_invoice_is_not_late(acme: Customer, at: datetime) -> None:
+    """A period may be invoiced while the one before it waits, say for an approval."""
+    a_late_policy("quarantine", at - 90 * DAY)
+    invoice_span(acme, at - 8 * DAY, at - 5 * DAY)
+    invoice_span(acme, at - 5 * DAY, at - 4 * DAY)
+    days = {"before": 11, "waiting": 9, "first": 8, "second": 4.5, "open": 3}
+
+    result = send(at, *(an_event(name, timestamp=at - days[name] * DAY) for name in days))
+
+    kept = set(QuarantinedEvent.objects.values_list("identifier", flat=True))
+    assert kept == {"before", "first", "second"}
+    assert [one.code for one in result.results] == ["period_closed"] * 3
+    assert invoiced_spans([acme.pk])[acme.pk] == (
+        Period(at - 110 * DAY, at - 10 * DAY), Period(at - 8 * DAY, at - 4 * DAY),
+    )  # fmt: skip
+
+
+def test_rows_without_a_start_reach_back_to_the_beginning(acme: Customer, at: datetime) -> None:
+    InvoicedUsage.objects.create(
+        customer=acme, end_at=at - 20 * DAY, source_key="of old", recorded_at=at
+    )
+
+    [span] = invoiced_spans([acme.pk])[acme.pk]
+
+    assert at - 4000 * DAY in span
+    assert span.end == at - 10 * DAY
 
 
 def test_the_end_of_invoiced_usage_is_not_late(acme: Customer, at: datetime) -> None:
@@ -77,7 +105,7 @@ def test_a_version_governs_from_its_effective_date_once_approved(
     a_late_policy("credit_note", at - DAY, is_approved=False)
 
     assert late_quarantine({acme.pk}, at - 2 * DAY) == {}
-    assert late_quarantine({acme.pk}, at) == {acme.pk: at - 10 * DAY}
+    assert late_quarantine({acme.pk}, at) == {acme.pk: (Period(at - 110 * DAY, at - 10 * DAY),)}
     assert late_quarantine({acme.pk}, at + DAY) == {}
 
 
