@@ -74,6 +74,12 @@ RETURNING id, customer_id, meter_id
 """
 
 
+_UNTIL = """
+UPDATE usage_level l SET settled_until = w.until
+FROM unnest(%(ids)s::bigint[], %(untils)s::timestamptz[]) AS w(id, until) WHERE l.id = w.id
+"""
+
+
 @dataclass(frozen=True)
 class Span:
     """The hours of one locked key that are to be written: [start, end)."""
@@ -82,6 +88,10 @@ class Span:
     start: datetime
     end: datetime
     touched: Sequence[datetime] = ()  # Hours in which events came or went.
+
+
+# Its id, level, until when it is settled, and the touched hours in order.
+_Locked = tuple[int, Decimal, datetime, list[datetime]]
 
 
 def settle_levels(
@@ -99,11 +109,34 @@ def settle_levels(
     if not levels:
         return []
     touched = select_touched(levels, "used")
+    locked = _lock(source, touched.text, {**params, **touched.params})
+    return _settle([_span(*row) for row in locked], at)
+
+
+def lock_levels(touched: str, params: Params) -> list[Span]:
+    """Lock keys whose windows somebody holds to be wrong, and say which hours are written anew.
+
+    From the first of those hours on nothing that was written is believed: the level before is read
+    from its event.
+
+    Args:
+        touched: A SELECT of keys with meter_id, customer_id, workspace_id, dimensions,
+            dimensions_key and, in order, `hours`.
+    """
+    locked = _lock("SELECT", touched, params)
+    spans = [
+        Span(pk, hours[0], max(settled_until, hours[-1] + HOUR), hours)
+        for pk, _, settled_until, hours in locked
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
-            _LOCK.format(source=source, touched=touched.text), {**params, **touched.params}
+            _UNTIL, {"ids": [one.level_id for one in spans], "untils": [one.end for one in spans]}
         )
-        spans = [_span(*row) for row in cursor.fetchall()]
+    return spans
+
+
+def settle_locked(spans: Sequence[Span], at: datetime) -> list[Touched]:
+    """Write the hours of keys that `lock_levels` locked in this transaction."""
     return _settle(spans, at)
 
 
@@ -125,6 +158,13 @@ def carry_levels(*, at: datetime, limit: int) -> tuple[int, list[Touched]]:
         for row in locked[:limit]
     ]
     return len(spans), _settle(spans, at)
+
+
+def _lock(source: str, touched: str, params: Params) -> list[_Locked]:
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK.format(source=source, touched=touched), params)
+        locked: list[_Locked] = cursor.fetchall()
+    return locked
 
 
 def _span(level_id: int, level: Decimal, settled_until: datetime, hours: list[datetime]) -> Span:

@@ -1,12 +1,15 @@
 """Set windows right that a replay found wrong: proposed, approved by somebody else, then applied.
 
 An applied repair gives each window a new revision, so that what was rated of it is rated again.
+Windows of levels are settled anew from their events, under their keys' locks, and have to come to
+what was approved: a level goes on, so that a number set by hand would be wrong an hour later.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.approvals import Proposal, propose
@@ -14,11 +17,13 @@ from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.period import HOUR
+from metering.aggregation import LEVEL
 from metering.models import AppliedRepair, WindowRepair, WindowRepairItem
 from metering.reading_sql import Params
 from metering.selectors.archive import refuse_archived
 from metering.selectors.repairs import content_of_repair
 from metering.services.aggregate import USAGE_CHANGED
+from metering.services.levels import lock_levels, settle_locked
 from metering.services.replaying import Difference
 from metering.services.retrying import atomic_with_retries
 
@@ -32,13 +37,13 @@ FROM window_repair_item i
 LEFT JOIN usage_window w
   ON w.customer_id = i.customer_id AND w.meter_id = i.meter_id AND w.start_at = i.start_at
  AND w.workspace_id IS NOT DISTINCT FROM i.workspace_id AND w.dimensions_key = i.dimensions_key
-WHERE i.repair_id = %(repair)s
+WHERE i.repair_id = %(repair)s AND {kind}
 """
 _HOLD = """
 SELECT w.id FROM usage_window w JOIN window_repair_item i
   ON w.customer_id = i.customer_id AND w.meter_id = i.meter_id AND w.start_at = i.start_at
  AND w.workspace_id IS NOT DISTINCT FROM i.workspace_id AND w.dimensions_key = i.dimensions_key
-WHERE i.repair_id = %(repair)s
+WHERE i.repair_id = %(repair)s AND {kind}
 ORDER BY w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key, w.start_at
 FOR UPDATE OF w
 """
@@ -47,7 +52,7 @@ UPDATE usage_window w
 SET quantity = i.quantity, event_count = i.event_count, revision = w.revision + 1,
     updated_at = %(at)s
 FROM window_repair_item i
-WHERE i.repair_id = %(repair)s AND i.stored_count IS NOT NULL
+WHERE i.repair_id = %(repair)s AND i.stored_count IS NOT NULL AND {kind}
   AND w.customer_id = i.customer_id AND w.meter_id = i.meter_id AND w.start_at = i.start_at
   AND w.workspace_id IS NOT DISTINCT FROM i.workspace_id AND w.dimensions_key = i.dimensions_key
 """
@@ -57,9 +62,30 @@ INSERT INTO usage_window (customer_id, meter_id, workspace_id, dimensions, dimen
                           quantity, event_count, revision, updated_at)
 SELECT customer_id, meter_id, workspace_id, dimensions, dimensions_key, start_at,
        quantity, event_count, 1, %(at)s
-FROM window_repair_item WHERE repair_id = %(repair)s AND stored_count IS NULL
+FROM window_repair_item i WHERE repair_id = %(repair)s AND stored_count IS NULL AND {kind}
 ORDER BY customer_id, meter_id, workspace_id, dimensions_key, start_at
 ON CONFLICT ON CONSTRAINT usage_window_once DO NOTHING
+"""
+_IS_LEVEL = "i.meter_id IN (SELECT id FROM meter WHERE aggregation = %(level)s)"
+_IS_NO_LEVEL = f"NOT {_IS_LEVEL}"
+_KEYS = """
+SELECT i.meter_id, i.customer_id, i.workspace_id, i.dimensions, i.dimensions_key,
+       array_agg(i.start_at ORDER BY i.start_at) AS hours
+FROM window_repair_item i
+JOIN meter m ON m.id = i.meter_id AND m.aggregation = %(level)s
+WHERE i.repair_id = %(repair)s
+GROUP BY i.meter_id, i.customer_id, i.workspace_id, i.dimensions, i.dimensions_key
+"""
+# A window of nothing may be missing; one that is there says what was approved.
+_UNSETTLED = """
+SELECT count(*) FROM window_repair_item i
+JOIN meter m ON m.id = i.meter_id AND m.aggregation = %(level)s
+LEFT JOIN usage_window w
+  ON w.customer_id = i.customer_id AND w.meter_id = i.meter_id AND w.start_at = i.start_at
+ AND w.workspace_id IS NOT DISTINCT FROM i.workspace_id AND w.dimensions_key = i.dimensions_key
+WHERE i.repair_id = %(repair)s
+  AND (coalesce(w.quantity, 0), coalesce(w.event_count, 0))
+      IS DISTINCT FROM (i.quantity, i.event_count)
 """
 
 
@@ -129,17 +155,32 @@ def apply_repair(*, repair: WindowRepair, by: User, at: datetime) -> AppliedRepa
 
 
 def _set_windows(repair: WindowRepair, at: datetime) -> None:
-    params: Params = {"repair": repair.pk, "at": at}
+    """Set windows that add up, then those of levels: the order in which every writer locks."""
+    params: Params = {"repair": repair.pk, "at": at, "level": LEVEL}
     with connection.cursor() as cursor:
-        cursor.execute(_HOLD, params)
-        cursor.execute(_LOCK, params)
-        items = cursor.fetchall()
-        changed = sum(not is_unchanged for _, _, is_unchanged in items)
-        if not changed:
-            cursor.execute(_SET, params)
-            changed = len(items) - cursor.rowcount
-            cursor.execute(_MAKE, params)
-            changed -= cursor.rowcount
+        count = _refuse_changed(cursor, _IS_NO_LEVEL, params)
+        cursor.execute(_SET.format(kind=_IS_NO_LEVEL), params)
+        count -= cursor.rowcount
+        cursor.execute(_MAKE.format(kind=_IS_NO_LEVEL), params)
+        _refuse(count - cursor.rowcount)
+    spans = lock_levels(_KEYS, params)
+    with connection.cursor() as cursor:
+        _refuse_changed(cursor, _IS_LEVEL, params)
+        settle_locked(spans, at)
+        cursor.execute(_UNSETTLED, params)
+        _refuse(cursor.fetchone()[0])
+
+
+def _refuse_changed(cursor: CursorWrapper, kind: str, params: Params) -> int:
+    """Hold the windows of a kind and return how many the repair sets; all are as they were."""
+    cursor.execute(_HOLD.format(kind=kind), params)
+    cursor.execute(_LOCK.format(kind=kind), params)
+    items = cursor.fetchall()
+    _refuse(sum(not is_unchanged for _, _, is_unchanged in items))
+    return len(items)
+
+
+def _refuse(changed: int) -> None:
     if changed:
         raise Conflict(
             f"{changed} windows changed since the replay; replay and propose again",

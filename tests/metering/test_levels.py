@@ -2,15 +2,17 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
 from django.db import connection
 
 from billing_project.kernel import outbox
+from billing_project.kernel.approvals import approve
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
-from metering.models import Customer, Meter, UsageLevel, UsageWindow
+from metering.models import AppliedRepair, Customer, Meter, UsageLevel, UsageWindow
 from metering.replay_sql import Span
 from metering.selectors.events import events_of_window
 from metering.selectors.usage import Granularity, usage
@@ -18,8 +20,10 @@ from metering.selectors.windows import period_quantity
 from metering.services.adjust import amend_event, cancel_event
 from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from metering.services.meters import create_meter_version
+from metering.services.repairing import apply_repair, propose_repair
 from metering.services.replaying import replay_chunk
 from tests.metering.builders import EVENT_NAME, a_customer, a_meter, an_event, send
+from tests.metering.late import a_person
 
 pytestmark = pytest.mark.django_db
 
@@ -307,3 +311,54 @@ def test_what_was_forged_is_found(
         cursor.execute(statement)
 
     assert _findings()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE usage_window SET quantity = quantity + 1",
+        "DELETE FROM usage_window WHERE event_count = 0",
+        "DELETE FROM usage_window",
+        "UPDATE usage_window SET event_count = 0; UPDATE usage_level SET level = 7",
+        "UPDATE usage_level SET level = 0, settled_until = settled_until - interval '4 hours';"
+        " DELETE FROM usage_window WHERE start_at > (SELECT min(start_at) FROM usage_window)",
+    ],
+)
+def test_an_approved_repair_settles_the_level_that_goes_on(
+    at: datetime, used: tuple[Customer, Meter], statement: str
+) -> None:
+    """Not only the windows that differ: the hours after them are carried from the right level."""
+    engineer, approver = a_person("ed", "engineering"), a_person("anna", "finance_approver")
+    carry_idle_hours(at=at + 4 * _HOUR)
+    right = _quantities()
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    found = replay_chunk(Span(at, at + 4 * _HOUR, (used[0].pk,)))
+    repair = propose_repair(differences=found, reason="forged", by=engineer, at=at)
+    approve(change=repair.policy_change, by=approver, reason="checked", at=at)
+    repair.refresh_from_db()
+
+    apply_repair(repair=repair, by=engineer, at=at)
+
+    assert _findings() == []
+    assert _quantities() == right[: len(_quantities())]  # Idle hours may wait to be carried.
+    carry_idle_hours(at=at + 6 * _HOUR)
+    assert _quantities() == [*right, Decimal(6), Decimal(6)]
+
+
+def test_a_repair_that_events_do_not_bear_out_any_more_is_refused(
+    at: datetime, used: tuple[Customer, Meter]
+) -> None:
+    engineer, approver = a_person("ed", "engineering"), a_person("anna", "finance_approver")
+    UsageWindow.objects.filter(event_count=0).update(quantity=1)
+    found = replay_chunk(Span(at, at + 3 * _HOUR, (used[0].pk,)))
+    repair = propose_repair(differences=found, reason="forged", by=engineer, at=at)
+    approve(change=repair.policy_change, by=approver, reason="checked", at=at)
+    repair.refresh_from_db()
+    _seats(at, "late", 50, "9")  # Of the hour before; the window that differs is as it was.
+
+    settle = patch("metering.services.repairing.settle_locked", lambda *_: aggregate_batches(at=at))
+    with settle, pytest.raises(Conflict, match="changed since the replay"):
+        apply_repair(repair=repair, by=engineer, at=at)
+
+    assert not AppliedRepair.objects.exists()
