@@ -63,10 +63,14 @@ class Server:
         """Return the threads of all workers."""
         return sum(_of_living(self.workers(), lambda one: one.num_threads()))
 
+    def living(self) -> set[int]:
+        """Return the ids of the worker processes that run, without those that only wait to end."""
+        told = _of_living(self.workers(), lambda one: (one.pid, one.status()))
+        return {pid for pid, status in told if status != psutil.STATUS_ZOMBIE}
+
     def kill_workers(self) -> None:
         """End the workers as a crash would; the master starts others."""
-        for worker in self.workers():
-            worker.kill()
+        _of_living(self.workers(), lambda one: one.kill())
 
 
 @dataclass(frozen=True)
@@ -276,19 +280,21 @@ def aggregate_all() -> None:
 
 def _peak(process: psutil.Process) -> int:
     status = Path(f"/proc/{process.pid}/status")
-    if not status.exists():  # No Linux: what it has now.
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:  # No Linux, or it has ended: what it has now.
         return int(process.memory_info().rss)
-    (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+    peaks = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+    return int(next(peaks, 0)) * 1024  # One that only waits to end tells none.
 
 
 def _of_living(
-    workers: Sequence[psutil.Process], ask: Callable[[psutil.Process], int]
-) -> list[int]:
+    workers: Sequence[psutil.Process], ask: Callable[[psutil.Process], T]
+) -> list[T]:
     found = []
     for worker in workers:
         try:
             found.append(ask(worker))
         except psutil.NoSuchProcess:
             continue
-    return found or [0]
+    return found

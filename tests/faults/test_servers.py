@@ -34,7 +34,7 @@ def test_workers_that_are_killed_again_and_again_are_started_again(books: None) 
     with serving(database_environment()) as server:
         sender = Sender(server.port, a_key())
         for n in range(3):
-            before = {worker.pid for worker in server.workers()}
+            before = server.living()
             server.kill_workers()
             _wait(lambda before=before: _are_others(server, before))  # type: ignore[misc]
             assert sender.deliver({"events": [an_event(f"e{n}")]}).status == 200
@@ -42,7 +42,7 @@ def test_workers_that_are_killed_again_and_again_are_started_again(books: None) 
 
 
 def _are_others(server: Server, before: set[int]) -> bool:
-    now = {one.pid for one in server.workers() if one.status() != psutil.STATUS_ZOMBIE}
+    now = server.living()
     return len(now) == 2 and not now & before
 
 
