@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
+from django.apps import apps
 from django.db import connection
 
 from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.books import Finding, check
+from billing_project.kernel.constraint_text import Check, expected_checks, said_by, unique_names
 from billing_project.kernel.guard_text import Guards, Trigger, bare, expected_guards
 from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.signing import digest_of
@@ -15,7 +18,37 @@ _STANDING = """
 SELECT c.relname, t.tgname, t.tgenabled, p.proname, encode(t.tgargs, 'escape'), t.tgtype::int,
        coalesce(substring(pg_get_triggerdef(t.oid) FROM 'WHEN (\\(.*\\)) EXECUTE'), '')
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
-WHERE NOT t.tgisinternal
+WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace
+"""
+_PARTITIONS = """
+SELECT c.relname, p.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+JOIN pg_class p ON p.oid = i.inhparent WHERE c.relispartition AND c.relkind = 'r'
+"""
+_RULES = """
+SELECT c.relname, r.rulename FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+WHERE c.relnamespace = current_schema()::regnamespace AND r.rulename <> '_RETURN' ORDER BY 1, 2
+"""
+# What PostgreSQL keeps foreign keys and deferred unique constraints with.
+_SWITCHED_OFF = """
+SELECT DISTINCT c.relname, coalesce(k.conname, t.tgname)
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint
+WHERE t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')
+  AND c.relnamespace = current_schema()::regnamespace ORDER BY 1, 2
+"""
+# PostgreSQL 18 knows constraints that are not enforced; before it the column is not there.
+_CONSTRAINTS = """
+SELECT c.relname, k.conname, coalesce(pg_get_expr(k.conbin, k.conrelid), ''), k.contype,
+       k.convalidated AND coalesce((to_jsonb(k)->>'conenforced')::boolean, true),
+       coalesce((SELECT array_agg(a.attname::text) FROM pg_attribute a
+                 WHERE a.attrelid = k.conrelid AND a.attnum = ANY(k.conkey)), '{}')
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+WHERE k.connamespace = current_schema()::regnamespace
+"""
+_UNIQUE = """
+SELECT t.relname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_class t ON t.oid = i.indrelid
+WHERE i.indisunique AND i.indisvalid AND t.relnamespace = current_schema()::regnamespace
 """
 _FUNCTIONS = """
 SELECT proname, prosrc, coalesce(array_to_string(proconfig, '; '), '') FROM pg_proc
@@ -27,24 +60,75 @@ _EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE", 32: "TRUNCATE"}  # pg_trigger
 
 @check("Every guard of the database stands, fires always and does what its migration says")
 def guards_stand() -> Iterator[Finding]:
-    """Compare triggers, and the functions that they call, with the migrations' own text."""
+    """Compare triggers, and the functions that they call, with the migrations' own text.
+
+    Nothing else may be on the project's tables: another trigger could drop a row, and a rule could
+    rewrite a statement, before any guard sees it.
+    """
     expected = expected_guards()
-    with connection.cursor() as cursor:
-        cursor.execute(_STANDING)
-        rows = cursor.fetchall()
-        cursor.execute(_FUNCTIONS)
-        functions = {name: (body, settings) for name, body, settings in cursor.fetchall()}
+    yield from _triggers(expected)
+    for table, name in _read(_RULES):
+        yield Finding(f"table:{table}", f"rule {name} rewrites statements")
+    for table, name in _read(_SWITCHED_OFF):
+        yield Finding(f"table:{table}", f"{name} is switched off")
+    functions = {name: (body, settings) for name, body, settings in _read(_FUNCTIONS)}
+    yield from _functions(expected, functions)
+
+
+@check("Every constraint of the database stands, is enforced and says what its model says")
+def constraints_stand() -> Iterator[Finding]:
+    """Compare CHECK constraints with the models' conditions; look for unique ones by name."""
+    rows = _read(_CONSTRAINTS)
+    for table, name, *_, is_enforced, _ in sorted(rows):
+        if not is_enforced:
+            yield Finding(f"table:{table}", f"constraint {name} is not enforced")
+    checks = {
+        (table, name): (frozenset(columns), said_by(words))
+        for table, name, words, kind, _, columns in rows
+        if kind == "c"
+    }
+    for wanted in expected_checks(expected_guards()):
+        yield from _kept(wanted, checks)
+    for table, name in sorted(set(unique_names()) - set(_read(_UNIQUE))):
+        yield Finding(f"table:{table}", f"constraint {name} is gone")
+
+
+def _kept(
+    wanted: Check, standing: dict[tuple[str, str], tuple[frozenset[str], tuple[str, ...]]]
+) -> Iterator[Finding]:
+    table = f"table:{wanted.table}"
+    if not wanted.name:
+        of_table = [said for (name, _), said in standing.items() if name == wanted.table]
+        if not any(wanted.is_kept_by(*said) for said in of_table):
+            yield Finding(table, f"the bounds of {', '.join(wanted.columns)} are gone")
+    elif (found := standing.get((wanted.table, wanted.name))) is None:
+        yield Finding(table, f"constraint {wanted.name} is gone")
+    elif not wanted.is_kept_by(*found):
+        yield Finding(table, f"constraint {wanted.name} is not the one of its model")
+
+
+def _triggers(expected: Guards) -> Iterator[Finding]:
+    partitions = _read(_PARTITIONS)
+    wanted = dict(expected.triggers)
+    for partition, parent in partitions:  # It keeps what its parent keeps.
+        of_parent = {name: one for (table, name), one in wanted.items() if table == parent}
+        wanted.update({(partition, name): one for name, one in of_parent.items()})
+    ours = {table for table, _ in wanted} | {
+        model._meta.db_table for model in apps.get_models(include_auto_created=True)
+    }
+    rows = _read(_STANDING)
     standing = {(table, name): _trigger(*words) for table, name, _, *words in rows}
-    for (table, name), trigger in sorted(expected.triggers.items()):
+    for (table, name), trigger in sorted(wanted.items()):
         found = standing.get((table, name))
         if found is None:
             yield Finding(f"table:{table}", f"guard {name} is gone")
         elif found != trigger:
             yield Finding(f"table:{table}", f"guard {name} is not the one of its migration")
     for table, name, state, *_ in sorted(rows):
-        if state != "A":
+        if (table, name) not in wanted and table in ours:
+            yield Finding(f"table:{table}", f"trigger {name} is not of any migration")
+        elif state != "A":
             yield Finding(f"table:{table}", f"guard {name} can be switched off (state {state})")
-    yield from _functions(expected, functions)
 
 
 def _functions(expected: Guards, standing: dict[str, tuple[str, str]]) -> Iterator[Finding]:
@@ -56,6 +140,12 @@ def _functions(expected: Guards, standing: dict[str, tuple[str, str]]) -> Iterat
             yield Finding(f"function:{name}", "is not the one of its migration")
         elif name in needs_own_path and not _OWN_PATH.search(settings):
             yield Finding(f"function:{name}", "reads tables that its caller can put others before")
+
+
+def _read(question: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        return list(cursor.fetchall())
 
 
 def _trigger(function: str, arguments: str, kind: int, when: str) -> Trigger:

@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
 _FUNCTION = re.compile(
-    r"CREATE (?:OR REPLACE )?FUNCTION (\w+)\s*\(.*?RETURNS (.*?) AS \$\$(.*?)\$\$", re.DOTALL
+    r"CREATE (?:OR REPLACE )?FUNCTION (\w+)\s*\(.*?RETURNS .*? AS \$\$(.*?)\$\$", re.DOTALL
 )
 _STEP = re.compile(
     r"CREATE (?:CONSTRAINT )?TRIGGER (?P<name>\w+)\s+(?P<moment>BEFORE|AFTER)\s+(?P<events>.*?)"
@@ -22,10 +22,17 @@ _STEP = re.compile(
     r"|DROP FUNCTION (?:IF EXISTS )?(?P<functions>\w+(?:\s*,\s*\w+)*)",
     re.DOTALL,
 )
+_CONSTRAINT = re.compile(
+    r"ALTER TABLE (?P<table>\w+)|ADD CONSTRAINT (?P<name>\w+)\s+CHECK\s*(?=\()"
+    r"|DROP CONSTRAINT (?:IF EXISTS )?(?P<gone>\w+)"
+)
 _WHEN = re.compile(r"\bWHEN\s*(\(.*\))", re.DOTALL)
 _EVENT = re.compile(r"INSERT|UPDATE|DELETE|TRUNCATE")
-# Tables that a body names; "IS DISTINCT FROM NEW" is none, nor are rows that a trigger gets.
-_TABLES = re.compile(r"\b(?:FROM|JOIN|UPDATE|INSERT INTO) (?!new_rows|changed_rows)[a-z]")
+# Tables that a body names; "IS DISTINCT FROM NEW" is none, nor are rows that a trigger gets, nor
+# the instant of "extract(epoch FROM moment)".
+_TABLES = re.compile(
+    r"(?<!extract\(epoch )\b(?:FROM|JOIN|UPDATE|INSERT INTO) (?!new_rows|changed_rows)[a-z]"
+)
 _RUN_TEXT = "EXECUTE format"
 
 
@@ -46,10 +53,9 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Function:
-    """A function's text, and whether it may not trust the caller's search_path."""
+    """A function's text."""
 
     body: str
-    is_guard: bool  # A trigger's; or run with its owner's rights.
 
     @property
     def names_tables(self) -> bool:
@@ -59,20 +65,21 @@ class Function:
 
 @dataclass
 class Guards:
-    """What should stand: triggers by table and name, functions by name."""
+    """What should stand: triggers and conditions by table and name, functions by name.
+
+    Conditions are those of CHECK constraints that migrations wrote as SQL, not those of models.
+    """
 
     triggers: dict[tuple[str, str], Trigger] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
+    conditions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def needs_own_path(self) -> set[str]:
-        """Return the functions that have to say themselves where their tables are."""
-        guards = {name for name, function in self.functions.items() if function.is_guard}
-        called = {
-            name
-            for name in self.functions
-            if any(f"{name}(" in self.functions[guard].body for guard in guards)
-        }
-        return {name for name in guards | called if self.functions[name].names_tables}
+        """Return the functions that have to say themselves where their tables are.
+
+        Not guards only: what stores an event for its caller may not be shown other tables either.
+        """
+        return {name for name, function in self.functions.items() if function.names_tables}
 
 
 def expected_guards() -> Guards:
@@ -90,10 +97,11 @@ def bare(condition: str) -> str:
 
 
 def _read(text: str, guards: Guards) -> None:
-    for name, returns, body in _FUNCTION.findall(text):
-        is_guard = returns.startswith("trigger") or "SECURITY DEFINER" in returns
-        guards.functions[name] = Function(body, is_guard)
-    for step in _STEP.finditer(re.sub(r"\$\$.*?\$\$", "", text, flags=re.DOTALL)):
+    for name, body in _FUNCTION.findall(text):
+        guards.functions[name] = Function(body)
+    outside = re.sub(r"\$\$.*?\$\$", "", text, flags=re.DOTALL)
+    _read_constraints(outside, guards)
+    for step in _STEP.finditer(outside):
         if step["name"]:
             guards.triggers[step["table"], step["name"]] = _trigger(step)
         elif step["gone"]:
@@ -101,6 +109,26 @@ def _read(text: str, guards: Guards) -> None:
         else:
             for name in re.findall(r"\w+", step["functions"]):
                 guards.functions.pop(name, None)
+
+
+def _read_constraints(text: str, guards: Guards) -> None:
+    table = ""
+    for step in _CONSTRAINT.finditer(text):
+        table = step["table"] or table
+        if step["name"]:
+            guards.conditions[table, step["name"]] = _in_brackets(text[step.end() :])
+        elif step["gone"]:
+            guards.conditions.pop((table, step["gone"]), None)
+
+
+def _in_brackets(text: str) -> str:
+    """Return what stands up to the bracket that closes the first one."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if not depth:
+            return text[: place + 1]
+    return text
 
 
 def _trigger(step: re.Match[str]) -> Trigger:
