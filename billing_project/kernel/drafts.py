@@ -90,7 +90,10 @@ def submit(*, change: PolicyChange, by: User, at: datetime) -> PolicyChange:
     """
     locked = _own_draft(change, by)
     words = replace(words_of(locked), draft=locked)
-    _makers[locked.kind](json.loads(locked.content), words, by, at)
+    content = json.loads(locked.content)
+    if not isinstance(content, dict):
+        raise Invalid("a version's content is named values", field="content")
+    _makers[locked.kind](content, words, by, at)
     locked.refresh_from_db()
     assert locked.status == PolicyStatus.SUBMITTED, f"{locked.kind} was not proposed"
     return locked

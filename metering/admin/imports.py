@@ -4,36 +4,31 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.html import format_html
 from django_q.tasks import async_task
-from unfold.decorators import action
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSingleDateWidget
 
-from billing_project.kernel.backoffice.actions import page_action
+from billing_project.kernel.backoffice.actions import list_action, page_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge, link, moment, number, object_url
-from billing_project.kernel.backoffice.forms import ReasonField
+from billing_project.kernel.backoffice.display import badge, link, moment, number
+from billing_project.kernel.backoffice.forms import ActionForm, ReasonField
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
-from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from metering.imports import FileFormat
 from metering.models import ImportedLine, ImportRun, ImportState
 from metering.selectors.imports import lines_file
 from metering.services.uploads import upload_file
 
-_IMPORT = "metering.import_events"
 _STATES = {"waiting": "wait", "running": "info", "finished": "good", "failed": "bad"}
 _STATUSES = {"rejected": "bad", "conflict": "bad", "quarantined": "wait"}
 _REFRESH_SECONDS = 3
 
 
-class UploadForm(forms.Form):
+class UploadForm(ActionForm):
     """A file of events, and how old its use may be."""
 
     file = forms.FileField(
@@ -126,18 +121,26 @@ class ImportRunAdmin(ReadOnlyAdmin):
         """Count lines that stored nothing."""
         return f"{run.refused_count:,}"
 
-    @action(description="Upload a file", url_path="upload", icon="upload_file")  # type: ignore[untyped-decorator]
-    def upload(self, request: HttpRequest) -> HttpResponse:
+    @list_action(
+        "Upload a file",
+        permission="metering.import_events",
+        form=UploadForm,
+        icon="upload_file",
+        explanation="Every line goes through the same door as a request: it is stored once, kept in"
+        " quarantine, or refused. The same file twice counts once. The worker reads it; its page"
+        " shows how far it came.",
+    )
+    def upload(self, by: User, form: UploadForm) -> tuple[ImportRun, str]:
         """Take a file for the worker to read."""
-        user = request.user
-        if not isinstance(user, User) or not user.has_perm(_IMPORT):
-            raise PermissionDenied
-        form = UploadForm(request.POST or None, request.FILES or None)
-        if request.method == "POST" and form.is_valid():
-            run = _uploaded(request, form, user)
-            if run is not None:
-                return HttpResponseRedirect(object_url(run))
-        return _upload_page(self, request, form)
+        run = upload_file(
+            upload=form.cleaned_data["file"],
+            history_since=form.since(),
+            reason=form.cleaned_data["reason"],
+            by=by,
+            at=now(),
+        )
+        async_task("metering.tasks.run_imports")  # If the ring is lost, the schedule finds it.
+        return run, f"{run} was uploaded; its lines come in now."
 
     @page_action("Lines not accepted (JSONL)", icon="download")
     def lines_jsonl(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -201,38 +204,6 @@ class ImportedLineAdmin(LargeTableAdmin):
         "code",
         "detail",
         "content",
-    )
-
-
-def _uploaded(request: HttpRequest, form: UploadForm, by: User) -> ImportRun | None:
-    try:
-        run = upload_file(
-            upload=form.cleaned_data["file"],
-            history_since=form.since(),
-            reason=form.cleaned_data["reason"],
-            by=by,
-            at=now(),
-        )
-    except BillingError as error:
-        messages.error(request, error.message)
-        return None
-    async_task("metering.tasks.run_imports")  # If the ring is lost, the schedule finds it.
-    messages.success(request, f"{run} was uploaded; its lines come in now.")
-    return run
-
-
-def _upload_page(page: ImportRunAdmin, request: HttpRequest, form: UploadForm) -> HttpResponse:
-    context = {
-        **page.admin_site.each_context(request),
-        "opts": page.opts,
-        "title": "Upload a file of events",
-        "form": form,
-        "list_url": reverse("admin:metering_importrun_changelist"),
-        "media": page.media + form.media,
-    }
-    request.current_app = page.admin_site.name
-    return TemplateResponse(
-        request, "backoffice/upload.html", context, status=422 if form.is_bound else 200
     )
 
 

@@ -1,4 +1,4 @@
-"""The form of a meter's next version: how events shall be read, and what that changes."""
+"""Forms of a meter and of its next version: how events shall be read, and what that changes."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,13 +22,17 @@ from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.period import HOUR, Period, hour_of
 from billing_project.kernel.quantity import plain
 from metering.models import Meter, MeterVersion
-from metering.models.meter import RoundingChoice
+from metering.models.meter import Aggregation, RoundingChoice
 from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import version_in_force
 from metering.selectors.reading_effect import MOST_EVENTS, ReadingEffect, last_month
 from metering.services.meters import earliest_instant, next_instant, preview_meter_version
 from metering.services.reading import Reading, ReadingInput, checked_reading
 
+_READING = (
+    "event_name", "value_property", "constant_value", "filters", "dimensions", "rounding_mode",
+    "rounding_decimals",
+)  # fmt: skip
 _FILTERS = '[{"property": "tier", "operator": "in", "value": ["paid", "trial"]}]'
 
 
@@ -60,17 +64,14 @@ class ReactivationForm(ReasonForm):
     field_order = ("effective_at", "reason")
 
 
-class NewVersionForm(ReasonForm):
-    """How a meter shall read events from an hour on; the newest version is where it starts."""
+class ReadingForm(ReasonForm):
+    """How a meter reads events: which ones, what they count, what splits the quantity."""
 
-    subject: Meter
-    before_template = "backoffice/new_version.html"
-    effective_at = forms.SplitDateTimeField(
-        label="Takes effect (UTC)",
-        widget=UnfoldAdminSplitDateTimeWidget,
-        help_text="A whole hour that no event can have reached yet.",
+    event_name = forms.CharField(
+        max_length=100,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The events that are read, as senders name them.",
     )
-    event_name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget)
     value_property = forms.CharField(
         max_length=100,
         required=False,
@@ -92,13 +93,96 @@ class NewVersionForm(ReasonForm):
     dimensions = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Properties that split the quantity, with commas between.",
+        help_text="Properties that split the quantity, with commas between: model, job",
     )
     rounding_mode = forms.ChoiceField(
         choices=RoundingChoice.choices, widget=UnfoldAdminSelectWidget
     )
     rounding_decimals = forms.IntegerField(
-        min_value=0, max_value=MAX_DECIMALS, widget=UnfoldAdminIntegerFieldWidget
+        min_value=0,
+        max_value=MAX_DECIMALS,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=f"{MAX_DECIMALS} rounds nothing.",
+    )
+
+    def aggregates_by(self) -> str:
+        """Return what the meter makes of values; asked once every field is readable."""
+        raise NotImplementedError
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what no event could be read by, beside the field that says it."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            checked_reading(self.aggregates_by(), **self.reading())
+        except Invalid as error:
+            self.add_error(error.field if error.field in self.fields else None, error.message)
+        return cleaned
+
+    def reading(self) -> ReadingInput:
+        """Return how events shall be read."""
+        said = self.cleaned_data
+        names = [name.strip() for name in said["dimensions"].split(",")]
+        return ReadingInput(
+            event_name=said["event_name"],
+            value_property=said["value_property"],
+            constant_value=said["constant_value"],
+            filters=said["filters"] or [],
+            dimensions=[name for name in names if name],
+            rounding_mode=said["rounding_mode"],
+            rounding_decimals=said["rounding_decimals"],
+        )
+
+
+class NewMeterForm(ReadingForm):
+    """A meter, and how its first version reads events."""
+
+    code = forms.CharField(
+        max_length=64,
+        help_text="How rates and the API name it, for ever: a-z 0-9 _ . -",
+        widget=UnfoldAdminTextInputWidget,
+    )
+    name = forms.CharField(
+        max_length=200, help_text="What invoices call it.", widget=UnfoldAdminTextInputWidget
+    )
+    aggregation = forms.ChoiceField(
+        choices=Aggregation.choices,
+        initial=Aggregation.SUM,
+        help_text="What a quantity is made of. A time-weighted sum is a level held over time: its"
+        " unit is an hour's, like seat-hour. Never changes.",
+        widget=UnfoldAdminSelectWidget,
+    )
+    unit = forms.CharField(
+        max_length=40,
+        help_text="What is counted: token, request, GB-hour. Never changes.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+    field_order = ("code", "name", "aggregation", "unit", *_READING, "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["rounding_mode"].initial = RoundingChoice.HALF_EVEN
+        self.fields["rounding_decimals"].initial = MAX_DECIMALS
+
+    def aggregates_by(self) -> str:
+        """Return what was chosen."""
+        return str(self.cleaned_data["aggregation"])
+
+    def fixed(self) -> dict[str, str]:
+        """Return what never changes about the meter."""
+        return {name: self.cleaned_data[name] for name in ("code", "name", "aggregation", "unit")}
+
+
+class NewVersionForm(ReadingForm):
+    """How a meter shall read events from an hour on; the newest version is where it starts."""
+
+    subject: Meter
+    before_template = "backoffice/new_version.html"
+    effective_at = forms.SplitDateTimeField(
+        label="Takes effect (UTC)",
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="A whole hour that no event can have reached yet.",
     )
     seen_from = forms.SplitDateTimeField(
         label="Show its effect on usage from (UTC)", widget=UnfoldAdminSplitDateTimeWidget
@@ -115,8 +199,7 @@ class NewVersionForm(ReasonForm):
         help_text="Send the form once to see the difference and its effect, then confirm it.",
     )
     field_order = (
-        "effective_at", "event_name", "value_property", "constant_value", "filters", "dimensions",
-        "rounding_mode", "rounding_decimals", "reason", "seen_from", "seen_until", "confirmed",
+        "effective_at", *_READING, "reason", "seen_from", "seen_until", "confirmed",
     )  # fmt: skip
     effect: ReadingEffect | None = None
     effect_refusal = ""
@@ -135,15 +218,15 @@ class NewVersionForm(ReasonForm):
         for name, value in starts.items():
             self.fields[name].initial = value
 
+    def aggregates_by(self) -> str:
+        """Return what the meter was made with."""
+        return self.subject.aggregation
+
     def clean(self) -> dict[str, Any]:
         """Refuse what no event could be read by, and what nobody has looked at."""
-        cleaned: dict[str, Any] = super().clean() or {}
+        cleaned = super().clean()
         if self.errors:
             return cleaned
-        try:
-            checked_reading(self.subject.aggregation, **self.reading())
-        except Invalid as error:
-            raise forms.ValidationError(error.message) from error
         if not cleaned["confirmed"]:
             self._look(cleaned["seen_from"], cleaned["seen_until"])
             self.add_error("confirmed", "Look at what changes, then confirm it.")
@@ -171,20 +254,6 @@ class NewVersionForm(ReasonForm):
             ("Version in effect", governing.number),
             ("Earliest instant (UTC)", moment_text(earliest_instant(now()))),
         ]
-
-    def reading(self) -> ReadingInput:
-        """Return how events shall be read."""
-        said = self.cleaned_data
-        names = [name.strip() for name in said["dimensions"].split(",")]
-        return ReadingInput(
-            event_name=said["event_name"],
-            value_property=said["value_property"],
-            constant_value=said["constant_value"],
-            filters=said["filters"] or [],
-            dimensions=[name for name in names if name],
-            rounding_mode=said["rounding_mode"],
-            rounding_decimals=said["rounding_decimals"],
-        )
 
     def effect_rows(self) -> list[tuple[str, str, str, str]]:
         """Write listed customers' quantities, then those of all: before, after, difference."""

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.actions import form_action, list_action
 from billing_project.kernel.backoffice.base import (
     HistoryAdmin,
     ReadOnlyAdmin,
@@ -31,6 +31,7 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from metering.admin.meter_forms import (
     DeactivationForm,
+    NewMeterForm,
     NewVersionForm,
     ReactivationForm,
     reading_differences,
@@ -40,6 +41,7 @@ from metering.models.meter import Aggregation
 from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import deactivation_of, version_in_force, versions_of
 from metering.services.meters import (
+    create_meter,
     create_meter_version,
     deactivate_meter,
     earliest_instant,
@@ -134,6 +136,7 @@ class MeterAdmin(HistoryAdmin):
         "created_at",
     )
     inlines = (MeterVersionInline,)
+    actions_list = ("new_meter",)
     actions_detail = ("new_version", "deactivate", "reactivate")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Meter]:
@@ -162,6 +165,22 @@ class MeterAdmin(HistoryAdmin):
         governing = _governing(meter)
         inactive = "" if governing.is_active else ", inactive"
         return f"{governing.number}{inactive}{', next waits' if waits else ''}"
+
+    @list_action(
+        "New meter",
+        permission=_MANAGE,
+        form=NewMeterForm,
+        explanation="The meter counts the events that are stored from now on, never those that were"
+        " stored before; what waits in quarantine for it is counted once it is replayed. How it"
+        " reads events can change by a new version; its code, aggregation and unit never do. It"
+        " costs nothing until a rate is approved for it.",
+    )
+    def new_meter(self, by: User, form: NewMeterForm) -> tuple[Meter, str]:
+        """Count something new, from now on."""
+        meter = create_meter(
+            **form.fixed(), reason=form.cleaned_data["reason"], by=by, at=now(), **form.reading()
+        )
+        return meter, f"Meter {meter.code} counts {form.cleaned_data['event_name']} from now on."
 
     @form_action(
         "New version",

@@ -299,6 +299,18 @@ def actions() -> Iterator[tuple[type[Model], str, FormAction]]:
                 yield model, name, spec
 
 
+def actions_above_lists() -> Iterator[tuple[type[Model], str, FormAction]]:
+    """Yield every action that makes a row: its model, its name, what stands behind it."""
+    for model, page in pages():
+        for name in page.actions_list:
+            yield model, name, getattr(page, name).form_action
+
+
+def url_above_list(model: type[Model], name: str) -> str:
+    """Return the address of the page of an action above a list."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}")
+
+
 def action_url(obj: Model, name: str) -> str:
     """Return the address of an action's page for an object."""
     opts = obj._meta

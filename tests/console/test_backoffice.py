@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.core.checks import run_checks
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -20,6 +21,7 @@ from tests.console.backoffice import (
     Office,
     action_url,
     actions,
+    actions_above_lists,
     client_of,
     list_of,
     newest,
@@ -27,6 +29,7 @@ from tests.console.backoffice import (
     page_of,
     pages,
     person,
+    url_above_list,
 )
 
 pytestmark = pytest.mark.django_db
@@ -49,7 +52,7 @@ MAY = {
     "finance_approver": {"approve", "reject", "finalize", "sell_pack", "close", "seal"},
     "engineering": {
         *QUARANTINE, "add_meter", "amend_stored", "acknowledge", "cancel", "revoke",
-        "set_right", "new_version", "withdraw", "deactivate", "reactivate",
+        "set_right", "new_meter", "upload", "new_version", "withdraw", "deactivate", "reactivate",
         "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
     "product": {"propose_late_policy", "acknowledge_missing_rate", *CHANGES, *RATES},
@@ -80,12 +83,12 @@ def object_pages() -> list[str]:
 
 
 def action_pages() -> dict[str, str]:
-    """Return the page of every action, for the newest object of its model."""
+    """Return the page of every action; of one on an object, for the newest of its model."""
     return {
         name: action_url(obj, name)
         for model, name, _ in actions()
         if (obj := newest(model)) is not None
-    }
+    } | {name: url_above_list(model, name) for model, name, _ in actions_above_lists()}
 
 
 def test_an_auditor_opens_every_page_and_a_hostile_name_is_text(office: Office) -> None:
@@ -140,7 +143,8 @@ def test_strangers_and_people_without_a_role_see_nothing(office: Office) -> None
 def test_a_role_may_send_its_own_actions_only(office: Office) -> None:
     urls = action_pages()
     audited = AuditEntry.objects.count()
-    assert set(urls) == {name for _, name, _ in actions()} == set().union(*MAY.values())
+    names = {name for _, name, _ in (*actions(), *actions_above_lists())}
+    assert set(urls) == names == set().union(*MAY.values())
 
     for role in ROLES:
         client = client_of(person(role))
@@ -177,6 +181,12 @@ def test_buttons_stand_where_the_person_may_and_the_state_admits(office: Office)
                 if owner is model
                 if (action_url(obj, name) in body) != spec.is_shown(user, obj)
             ]
+        wrong += [
+            f"{role} {name}"
+            for model, name, spec in actions_above_lists()
+            if (url_above_list(model, name) in client.get(list_of(model)).content.decode())
+            != spec.admits(user)
+        ]
 
     assert wrong == []
 
@@ -292,3 +302,8 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
         "RateTotal", "BooksMark", "UsedCredits", "PolicyApproval",
         "WindowRating",
     }  # fmt: skip
+
+
+def test_the_pages_are_checked_without_a_database(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        assert run_checks() == []

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
-from billing_project.kernel.models import User
+from billing_project.kernel.models import AuditEntry, User
 from metering.models import Meter, MeterVersion
 from metering.services.aggregate import aggregate_batches
 from metering.services.meters import create_meter_version
@@ -145,3 +146,53 @@ def test_a_meters_page_lists_who_changed_it_and_why(
     assert "eli.engineer" in page
     assert action_url(meter, "new_version") not in page  # An auditor only reads.
     assert "1, next waits" in listed
+
+
+_MADE = {
+    "code": "seats", "name": "Seats", "aggregation": "sum", "unit": "seat", "event_name": "seat",
+    "value_property": "held", "constant_value": "", "filters": "", "dimensions": "plan, region",
+    "rounding_mode": "half_even", "rounding_decimals": "12", "reason": "we sell seats now",
+}  # fmt: skip
+
+
+def test_a_meter_is_made_above_the_list(engineer: User, at: datetime) -> None:
+    client, url = client_of(engineer), reverse("admin:metering_meter_new_meter")
+
+    assert url in client.get(list_of(Meter)).content.decode()
+    blank = client.get(url).content.decode()
+    done = send(client, url, **_MADE)
+
+    assert 'value="12"' in blank
+    made = Meter.objects.get(code="seats")
+    assert (done.status_code, done.headers["Location"]) == (302, page_of(made))
+    assert told(done) == "success: Meter seats counts seat from now on."
+    assert (made.aggregation, made.unit, made.created_at) == ("sum", "seat", at)
+    version = made.versions.get()
+    assert (version.dimensions, version.created_by) == (["plan", "region"], engineer)
+    assert AuditEntry.objects.filter(action="create_meter").latest("pk").by == engineer
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"code": "Seats!"}, "code"), ({"code": "tokens_sum"}, "code"), ({"unit": ""}, "unit"),
+        ({"aggregation": "median"}, "aggregation"), ({"value_property": ""}, "value_property"),
+        ({"aggregation": "count", "value_property": "held"}, "value_property"),
+        ({"aggregation": "count", "value_property": "", "constant_value": "1"}, "constant_value"),
+        ({"aggregation": "unique"}, None), ({"filters": '["x"]'}, "filters"),
+        ({"dimensions": ",".join("abcdefghijk")}, "dimensions"), ({"reason": ""}, "reason"),
+    ],
+)  # fmt: skip
+def test_a_meter_that_cannot_be_is_told_beside_its_field(
+    engineer: User, changes: dict[str, str], field: str | None
+) -> None:
+    url = reverse("admin:metering_meter_new_meter")
+
+    response = send(client_of(engineer), url, **{**_MADE, **changes})
+
+    made = Meter.objects.exclude(code="tokens_sum").count()
+    if field is None:
+        assert (response.status_code, made) == (302, 1)
+    else:
+        assert (response.status_code, made) == (422, 0)
+        assert list(response.context["form"].errors) == [field]

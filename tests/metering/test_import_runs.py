@@ -344,10 +344,11 @@ def test_a_file_is_uploaded_and_its_refused_lines_are_downloaded(
     client = Client()
     client.force_login(engineer)
     address = reverse("admin:metering_importrun_upload")
-    assert client.get(address).status_code == 200
+    nonce = client.get(address).context["form"]["nonce"].value()
 
     sent = SimpleUploadedFile("events.jsonl", b"nonsense\n")
-    response = client.post(address, {"file": sent, "reason": "", "history_since": ""})
+    said = {"file": sent, "reason": "", "history_since": "", "nonce": nonce}
+    response = client.post(address, said)
 
     run = ImportRun.objects.get()
     page = reverse("admin:metering_importrun_change", args=[run.pk])
@@ -363,10 +364,10 @@ def test_a_file_of_another_kind_is_refused_and_the_form_stays(engineer: User) ->
     client = Client()
     client.force_login(engineer)
 
-    response = client.post(
-        reverse("admin:metering_importrun_upload"),
-        {"file": SimpleUploadedFile("events.xlsx", b"x"), "reason": ""},
-    )
+    address = reverse("admin:metering_importrun_upload")
+    nonce = client.get(address).context["form"]["nonce"].value()
+    sent = SimpleUploadedFile("events.xlsx", b"x")
+    response = client.post(address, {"file": sent, "reason": "", "nonce": nonce})
 
     assert response.status_code == 422
     assert ".csv or .jsonl" in str(next(iter(get_messages(response.wsgi_request))))

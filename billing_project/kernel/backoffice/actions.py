@@ -2,7 +2,7 @@
 
 The page shows the form; a valid one runs the action. A BillingError becomes a message and the form
 keeps its input; success redirects to the object's page with a message, so that a reload repeats
-nothing.
+nothing. A list action makes a row: its button stands above the list.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,14 @@ from unfold.enums import ActionVariant
 
 from billing_project.kernel.backoffice.display import object_url
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
+from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 
 # What an action does once its form is valid; returns the message of its success.
 Run = Callable[[Any, User, Any, Any], str]
+Make = Callable[[Any, User, Any], tuple[Model, str]]  # The same above a list; returns the row too.
+Done = TypeVar("Done")
 Page = TypeVar("Page", bound=Callable[..., HttpResponse])
 
 
@@ -92,6 +95,38 @@ def form_action(
     return decorate
 
 
+def list_action(
+    title: str,
+    *,
+    permission: str,
+    form: type[ActionForm],
+    icon: str = "add",
+    explanation: str = "",
+) -> Callable[[Make], Any]:
+    """Make an admin method into a button above the list; name it in `actions_list`.
+
+    The method takes (by, form) with a valid form, calls one service, and returns the row that was
+    made with what to tell the person. The form has no subject.
+    """
+    spec = FormAction(
+        title, permission, form, lambda _: True, lambda *_: "", explanation, *[False] * 2
+    )
+
+    def decorate(make: Make) -> Any:
+        path = make.__name__.replace("_", "-")
+
+        @wraps(make)
+        def page(self: Any, request: HttpRequest) -> HttpResponse:
+            return _respond_above_list(self, request, spec, make)
+
+        # Its permission is not told to Unfold, whose system check would look it up in the database.
+        button = action(page, description=title, url_path=path, icon=icon)
+        button.form_action = spec
+        return button
+
+    return decorate
+
+
 def page_action(title: str, *, icon: str) -> Callable[[Page], Page]:
     """Make an admin method (request, object_id) into a button that opens a page of its own."""
 
@@ -105,9 +140,7 @@ def page_action(title: str, *, icon: str) -> Callable[[Page], Page]:
 def _respond(
     admin: Any, request: HttpRequest, object_id: str, spec: FormAction, run: Run
 ) -> HttpResponse:
-    user = request.user
-    if not isinstance(user, User) or not spec.admits(user):
-        raise PermissionDenied
+    user = _admitted(request, spec)
     subject = admin.get_object(request, unquote(object_id))
     if subject is None:
         response: HttpResponse = admin._get_obj_does_not_exist_redirect(
@@ -116,57 +149,67 @@ def _respond(
         return response
     if not admin.has_view_permission(request, subject):
         raise PermissionDenied
-    sent = (request.POST, request.FILES) if request.method == "POST" else (None, None)
-    form = spec.form(*sent, subject=subject)
+    form = _form_of(request, spec, subject)
     refusal = spec.refusal(user, subject)
-    if form.is_bound and _succeeds(admin, request, user, subject, form, refusal, run):
-        return HttpResponseRedirect(object_url(subject))
-    return _page(admin, request, subject, form, spec, refusal)
-
-
-def _succeeds(
-    admin: Any,
-    request: HttpRequest,
-    user: User,
-    subject: Model,
-    form: ActionForm,
-    refusal: str,
-    run: Run,
-) -> bool:
-    if refusal:
+    if form.is_bound and refusal:
         messages.error(request, refusal)
-        return False
-    if not form.is_valid():
-        return False
+    elif message := _done(request, form, lambda: run(admin, user, subject, form)):
+        messages.success(request, message)
+        return HttpResponseRedirect(object_url(subject))
+    about = {"original": subject, "subtitle": str(subject), "subject_url": object_url(subject)}
+    return _page(admin, request, form, spec, {**about, "refusal": refusal})
+
+
+def _respond_above_list(
+    admin: Any, request: HttpRequest, spec: FormAction, make: Make
+) -> HttpResponse:
+    user = _admitted(request, spec)
+    if not admin.has_view_permission(request):
+        raise PermissionDenied
+    form = _form_of(request, spec, None)
+    if made := _done(request, form, lambda: make(admin, user, form)):
+        row, message = made
+        messages.success(request, message)
+        return HttpResponseRedirect(object_url(row))
+    about = {"subtitle": admin.opts.verbose_name_plural, "subject_url": list_url(admin.model, {})}
+    return _page(admin, request, form, spec, about)
+
+
+def _admitted(request: HttpRequest, spec: FormAction) -> User:
+    user = request.user
+    if not isinstance(user, User) or not spec.admits(user):
+        raise PermissionDenied
+    return user
+
+
+def _form_of(request: HttpRequest, spec: FormAction, subject: Model | None) -> ActionForm:
+    sent = (request.POST, request.FILES) if request.method == "POST" else (None, None)
+    return spec.form(*sent, subject=subject)
+
+
+def _done(request: HttpRequest, form: ActionForm, do: Callable[[], Done]) -> Done | None:
+    """Return what the action made of a valid form; None if there was none, or it was refused."""
+    if not form.is_bound or not form.is_valid():
+        return None
     try:
-        message = run(admin, user, subject, form)
+        return do()
     except BillingError as error:
         messages.error(request, error.message)
         if error.field in form.fields:
             form.add_error(error.field, error.message)
-        return False
-    messages.success(request, message)
-    return True
+        return None
 
 
 def _page(
-    admin: Any,
-    request: HttpRequest,
-    subject: Model,
-    form: ActionForm,
-    spec: FormAction,
-    refusal: str,
+    admin: Any, request: HttpRequest, form: ActionForm, spec: FormAction, about: dict[str, Any]
 ) -> HttpResponse:
     context = {
         **admin.admin_site.each_context(request),
+        **about,
         "opts": admin.opts,
-        "original": subject,
         "title": spec.title,
-        "subtitle": str(subject),
-        "subject_url": object_url(subject),
         "form": form,
         "action": spec,
-        "refusal": refusal,
         "media": admin.media + form.media,
     }
     request.current_app = admin.admin_site.name

@@ -89,6 +89,11 @@ class ReadOnlyAdmin(_Admin):
         subject = self.get_object(request, unquote(str(object_id)))
         return [a for a in actions if _is_shown(a, request.user, subject)]
 
+    def get_actions_list(self, request: HttpRequest) -> list[Any]:
+        """Offer the actions above the list that this person may do."""
+        actions: list[Any] = super().get_actions_list(request)  # type: ignore[misc]
+        return [a for a in actions if _is_admitted(a, request.user)]
+
     def freshness(self) -> Fresh | None:
         """Return how far usage is counted in the figures of the list; None: not made of it."""
         return None
@@ -239,6 +244,11 @@ def _exactly(model: type[Model], path: str, words: str) -> Q:
 def is_id(words: str) -> bool:
     """Tell whether words are digits that fit a bigint."""
     return words.isascii() and words.isdigit() and len(words) <= _MOST_DIGITS
+
+
+def _is_admitted(entry: Any, user: Any) -> bool:
+    spec: FormAction | None = getattr(entry.method, "form_action", None)
+    return spec is None or (isinstance(user, User) and spec.admits(user))
 
 
 def _is_shown(entry: Any, user: Any, subject: Model | None) -> bool:

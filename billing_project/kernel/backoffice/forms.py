@@ -16,7 +16,7 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
 
 class ActionForm(forms.Form):
-    """The base: knows its subject, and carries a nonce that names this one attempt.
+    """The base: knows its subject (None above a list), and carries a nonce that names one attempt.
 
     The nonce is drawn when the page is shown and comes back with it, so that a double click is one
     attempt: services that take a key get it.
@@ -27,7 +27,7 @@ class ActionForm(forms.Form):
     preview: Any = ""  # What to do with an effect that is shown before it is confirmed.
     table_fields: tuple[str, ...] = ()  # Fields that the template before shows itself.
 
-    def __init__(self, *args: Any, subject: Model, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, subject: Model | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.subject = subject
         self.fields["nonce"].initial = secrets.token_urlsafe(18)
