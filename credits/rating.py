@@ -6,11 +6,11 @@ Knows no customers, grants or money.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import combinations
+from itertools import combinations_with_replacement
 
-from credits.tariff import Charge, Tariff, change_of_tiers
+from credits.tariff import Charge, Tariff, Tier, change_of_tiers
 
 
 class AmbiguousRate(ValueError):
@@ -19,10 +19,14 @@ class AmbiguousRate(ValueError):
 
 @dataclass(frozen=True)
 class RatedSoFar:
-    """What was rated at one rate in one billing period until now."""
+    """What was rated at one rate in one billing period until now.
+
+    `tiers` are those that the whole quantity comes to, where they were computed just before.
+    """
 
     quantity: Decimal = Decimal(0)
     charge: Decimal = Decimal(0)
+    tiers: tuple[Tier, ...] | None = field(default=None, compare=False)
 
     def plus(self, quantity: Decimal, charge: Decimal) -> "RatedSoFar":
         """Return the state after one more difference."""
@@ -51,8 +55,18 @@ def charge_difference(so_far: RatedSoFar, quantity: Decimal, tariff: Tariff) -> 
     Raises:
         ChargeOutOfBounds: the whole is 10**26 credits or more.
     """
-    before, after = tariff.charge(so_far.quantity), tariff.charge(so_far.quantity + quantity)
-    return Charge(after.total - so_far.charge, change_of_tiers(before.tiers, after.tiers))
+    return advance(so_far, quantity, tariff)[0]
+
+
+def advance(so_far: RatedSoFar, quantity: Decimal, tariff: Tariff) -> tuple[Charge, RatedSoFar]:
+    """Price a change of quantity as `charge_difference`; return the state after it, too.
+
+    The state keeps its tiers, so that the next change does not price the same whole again.
+    """
+    before = tariff.charge(so_far.quantity).tiers if so_far.tiers is None else so_far.tiers
+    after = tariff.charge(so_far.quantity + quantity)
+    charge = Charge(after.total - so_far.charge, change_of_tiers(before, after.tiers))
+    return charge, RatedSoFar(so_far.quantity + quantity, after.total, after.tiers)
 
 
 def match_rate(rates: Iterable[RateOption], dimensions: Mapping[str, str]) -> RateOption | None:
@@ -74,9 +88,41 @@ def match_rate(rates: Iterable[RateOption], dimensions: Mapping[str, str]) -> Ra
 def ambiguous_pair(
     dimensions: Sequence[Mapping[str, str]],
 ) -> tuple[Mapping[str, str], Mapping[str, str]] | None:
-    """Find two dimension sets of one meter that could match the same usage equally closely."""
-    for one, other in combinations(dimensions, 2):
-        shared = one.keys() & other.keys()
-        if len(one) == len(other) and all(one[key] == other[key] for key in shared):
-            return one, other
+    """Find two dimension sets of one meter that could match the same usage equally closely.
+
+    They name as many dimensions, and agree in those that both name. Sets that name the same ones
+    are compared at once, so that a matrix of thousands of cells is one look.
+    """
+    by_names: dict[frozenset[str], list[int]] = {}
+    for index, one in enumerate(dimensions):
+        by_names.setdefault(frozenset(one), []).append(index)
+    pairs = [
+        pair
+        for some, others in combinations_with_replacement(by_names, 2)
+        if len(some) == len(others)
+        and (pair := _agreeing(dimensions, by_names[some], by_names[others], some & others))
+    ]
+    if not pairs:
+        return None
+    first, second = min(pairs)
+    return dimensions[first], dimensions[second]
+
+
+def _agreeing(
+    dimensions: Sequence[Mapping[str, str]],
+    some: Sequence[int],
+    others: Sequence[int],
+    names: Iterable[str],
+) -> tuple[int, int] | None:
+    """Find one of some sets and another one of others with equal values under shared names."""
+    shared = sorted(names)
+    seen: dict[tuple[str, ...], int] = {}
+    for index in some:
+        first = seen.setdefault(tuple(dimensions[index][name] for name in shared), index)
+        if some is others and first != index:
+            return first, index
+    for index in others:
+        found = seen.get(tuple(dimensions[index][name] for name in shared))
+        if found is not None and found != index:
+            return min(found, index), max(found, index)
     return None

@@ -16,7 +16,7 @@ from operator import attrgetter
 from credits.costing import cost_of
 from credits.drawdown import Drawdown, GrantState, Part, Use, cover_overage, draw_down, give_back
 from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
-from credits.rating import RatedSoFar, charge_difference
+from credits.rating import RatedSoFar, advance
 from credits.rollover import Ending, end_of
 from credits.tariff import Tariff, Tier
 
@@ -190,8 +190,7 @@ class Replay:
 
     def _take_rated(self, fact: RatedFact) -> Iterator[Difference]:
         so_far = self._so_far.get(fact.scope, RatedSoFar())
-        charge = charge_difference(so_far, fact.quantity, fact.tariff)
-        self._so_far[fact.scope] = so_far.plus(fact.quantity, charge.total)
+        charge, self._so_far[fact.scope] = advance(so_far, fact.quantity, fact.tariff)
         for entry in [e for row in (fact, *fact.covers) for e in row.entries]:
             yield from self._cost(entry)
         yield from _compare(fact.key, "charge", fact.charge, charge.total)

@@ -8,11 +8,12 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
-from credits.models import BillingPeriod, CreditGrant, RateCard, RateCardVersion
+from billing_project.kernel.quantity import plain
+from credits.models import BillingPeriod, CreditGrant, RateCard, RateCardVersion, RatedUsage
 from credits.selectors.prices import Prices
 from credits.selectors.repricing import Layer, Used, last_spans, layer_of, priced, used_in
 from metering.models import Customer
@@ -112,7 +113,32 @@ def _effect(book: _Book, customers: Collection[Customer], after: Callable[[int],
     grants = CreditGrant.objects.filter(
         customer_id__in=ids, pricing_unit=unit, remaining__gt=0
     ).count()
-    return Effect(BASIS, tuple(rows), len(ids), grants)
+    return Effect(BASIS + _meanwhile(book, ids), tuple(rows), len(ids), grants)
+
+
+def _meanwhile(book: _Book, customer_ids: Collection[int]) -> str:
+    """Say what was rated since the change should begin: approved now, it comes too late for that.
+
+    A window keeps the rate that priced it first, so that an approval after the effective date
+    changes nothing of it.
+    """
+    begins = book.change.effective_at
+    periods = BillingPeriod.objects.filter(
+        rate_card=book.card, customer_id__in=customer_ids, end_at__gt=begins
+    )
+    rated = RatedUsage.objects.filter(billing_period__in=periods, service_at__gte=begins)
+    sums = rated.aggregate(
+        windows=Count("window", distinct=True),
+        customers=Count("customer", distinct=True),
+        charge=Sum("charge"),
+    )
+    if not sums["windows"]:
+        return ""
+    return (
+        f". Since {begins:%Y-%m-%d %H:%M} UTC, when it should begin, {sums['windows']} usage"
+        f" windows of {sums['customers']} customers were rated without it, to"
+        f" {plain(sums['charge'])} {book.card.pricing_unit.code}: they keep their rates"
+    )
 
 
 def _total(usage: Sequence[Used], layers: Layers) -> Decimal:

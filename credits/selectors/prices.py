@@ -98,6 +98,14 @@ class Prices:
                 return version
         return None
 
+    def instants(self) -> set[datetime]:
+        """Return when any version or pin begins or expires: in between, prices stay as they are."""
+        rows = [row for versions in self.versions.values() for row in versions]
+        changes = [row.policy_change for row in rows]
+        changes += [pin.policy_change for pins in self.pins.values() for pin in pins]
+        ends = {change.expires_at for change in changes if change.expires_at is not None}
+        return ends | {change.effective_at for change in changes}
+
     def match(self, version: RateCardVersion, window: UsageWindow) -> Rate | None:
         """Find the rate of a version that fits a window's meter and dimensions."""
         code = self.meters[window.meter_id].code

@@ -9,7 +9,9 @@ from django.db.models.functions import Coalesce
 
 from credits.models import ClawBack, CreditGrant, LedgerKind, LedgerTransaction
 from credits.selectors.lapsed import OF_USAGE
-from credits.selectors.used import VOIDS
+from credits.selectors.used import holder_of, used_of, used_stays
+
+_VOIDS = (LedgerKind.VOIDED, LedgerKind.REINSTATED)
 
 
 def clawed_at(root: CreditGrant) -> datetime | None:
@@ -26,7 +28,7 @@ def voided_at(root_ids: Collection[int]) -> dict[int, datetime]:
     """
     standing: dict[int, dict[int, datetime]] = defaultdict(dict)
     root = Coalesce("grant__root_id", F("grant_id"))
-    moves = LedgerTransaction.objects.filter(kind__in=VOIDS).exclude(reason_code__in=OF_USAGE)
+    moves = LedgerTransaction.objects.filter(kind__in=_VOIDS).exclude(reason_code__in=OF_USAGE)
     rows = moves.annotate(first=root).filter(first__in=root_ids).order_by("position")
     for first, grant_id, kind, effective_at in rows.values_list(
         "first", "grant_id", "kind", "effective_at"
@@ -51,3 +53,31 @@ def taken_back(grant_ids: Collection[int]) -> set[int]:
         ClawBack.objects.filter(purchase_key__in=keys).values_list("purchase_key", flat=True)
     )
     return {pk for pk, (root_id, key) in chains.items() if root_id in void or key in clawed}
+
+
+def is_taken_back(grant: CreditGrant) -> bool:
+    """Tell whether a purchase was taken back and none of its credits remain.
+
+    Args:
+        grant: The first of a chain of linked grants; all of the chain counts.
+    """
+    return holder_of(grant) is None and grant.pk in taken_back([grant.pk])
+
+
+def why_not_taken_back(grant: CreditGrant) -> str:
+    """Say what stands against giving a purchase's price back, and the way; "" if nothing does.
+
+    Args:
+        grant: The first of a chain of linked grants; all of the chain counts.
+    """
+    if is_taken_back(grant):
+        return ""
+    if holder := holder_of(grant):
+        return f"void the grant first (grant {holder.pk})"
+    if used_of(grant) == grant.amount:
+        return (
+            f"all of them were used, so that nothing is left to void; if the price goes back"
+            f" nevertheless, claw back the purchase first (grant {grant.pk})"
+        )
+    said = f"none of them remain to be voided, what was unused lapsed. {used_stays(grant)}".strip()
+    return f"{said} Claw back the purchase first (grant {grant.pk})"

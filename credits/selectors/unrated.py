@@ -1,13 +1,15 @@
 """Usage that waits unrated: by reason, meter and model, with how much and whose it is."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet, Sum
+from django.db.models.expressions import RawSQL
 
+from billing_project.kernel.period import hour_of
 from credits.models import UnratedEpisode, WindowRating
 from credits.selectors.facts import Rulebook, rulebooks
 from credits.selectors.usage import unrated_windows, windows_to_rate
@@ -16,6 +18,8 @@ from metering.models import Meter, UsageWindow
 MOST_WINDOWS = 100_000  # That a page looks at; an alert looks at all.
 MODEL_LENGTH = 400
 _PAGE = 2_000
+_CUSTOMERS = 500  # Whose usage is added up by one question.
+_WAS_RATED = Exists(WindowRating.objects.filter(window_id=OuterRef("pk")))
 
 
 class Reason(StrEnum):
@@ -40,13 +44,16 @@ class UnratedGroup:
     quantity: Decimal = Decimal(0)  # In the meter's unit.
     customer_ids: set[int] = field(default_factory=set)
 
-    def add(self, window: UsageWindow) -> None:
-        """Count one more window."""
-        self.window_count += 1
+    def add(self, window: UsageWindow, count: int = 1) -> None:
+        """Count one more window, or one that stands for several with the sum of their quantity."""
+        self.window_count += count
         self.quantity += window.quantity
         self.customer_ids.add(window.customer_id)
         if window.start_at < self.first_used_at:
             self.first_used_at, self.dimensions = window.start_at, window.dimensions
+
+
+_Groups = dict[tuple[Reason, int, str], UnratedGroup]
 
 
 @dataclass(frozen=True)
@@ -59,18 +66,25 @@ class Unrated:
 
 def unrated_usage(most: int = MOST_WINDOWS) -> Unrated:
     """Group all usage that waits, for a page."""
-    was_rated = Exists(WindowRating.objects.filter(window_id=OuterRef("pk")))
-    waiting = unrated_windows().annotate(was_rated=was_rated)
+    waiting = unrated_windows().annotate(was_rated=_WAS_RATED)
     windows = list(waiting.order_by("customer_id", "pk")[: most + 1])
     groups = _grouped(windows[:most])
     return Unrated(_sorted(groups), len(windows) > most)
 
 
 def usage_without_rate(customer_ids: Collection[int]) -> list[UnratedGroup]:
-    """Group the usage of customers that lies in a billing period and matches no rate in force."""
-    windows = windows_to_rate(customer_ids).order_by("customer_id", "pk")
-    groups = _grouped(windows.iterator(_PAGE))
-    return [group for group in _sorted(groups) if group.reason == Reason.NO_RATE]
+    """Group the usage of customers that lies in a billing period and matches no rate in force.
+
+    PostgreSQL adds up what has one answer: windows of one customer, meter and dimensions between
+    two instants at which a period, a version or a pin begins or ends.
+    """
+    groups: _Groups = {}
+    known = sorted(customer_ids)
+    for start in range(0, len(known), _CUSTOMERS):
+        rules = rulebooks(known[start : start + _CUSTOMERS])
+        for window, count in _summed(rules):
+            _put(groups, window, rules[window.customer_id], count)
+    return [group for group in _sorted(groups.values()) if group.reason == Reason.NO_RATE]
 
 
 def open_unrated_episodes() -> QuerySet[UnratedEpisode]:
@@ -78,20 +92,44 @@ def open_unrated_episodes() -> QuerySet[UnratedEpisode]:
     return UnratedEpisode.objects.filter(closed_at=None).select_related("meter", "acknowledged_by")
 
 
+def _summed(rules: Mapping[int, Rulebook]) -> Iterator[tuple[UsageWindow, int]]:
+    """Yield windows of customers that were never rated, each standing for so many, the oldest."""
+    bounds: set[datetime] = set()
+    for of_customer in rules.values():
+        bounds |= of_customer.prices.instants()
+        ends = {instant for p in of_customer.periods for instant in (p.start_at, p.end_at)}
+        # A window whose hour a period begins in is judged by that beginning, not by the hour's.
+        bounds |= ends | {hour_of(instant) for instant in ends}
+    span = RawSQL("width_bucket(usage_window.start_at, %s::timestamptz[])", [sorted(bounds)])
+    same = ("customer_id", "meter_id", "dimensions_key", "dimensions", "span")
+    rows = windows_to_rate(list(rules)).exclude(_WAS_RATED).order_by().annotate(span=span)
+    sums = rows.values_list(*same).annotate(Min("start_at"), Sum("quantity"), Count("pk"))
+    for customer_id, meter_id, key, dimensions, _, start_at, quantity, count in sums:
+        window = UsageWindow(
+            customer_id=customer_id, meter_id=meter_id, dimensions_key=key, dimensions=dimensions,
+            start_at=start_at, quantity=quantity,
+        )  # fmt: skip
+        window.was_rated = False  # type: ignore[attr-defined]
+        yield window, count
+
+
 def _grouped(windows: Iterable[UsageWindow]) -> list[UnratedGroup]:
-    groups: dict[tuple[Reason, int, str], UnratedGroup] = {}
+    groups: _Groups = {}
     for page in _pages(windows):
         rules = rulebooks({window.customer_id for window in page})
         for window in page:
-            of_customer = rules[window.customer_id]
-            reason = _reason(window, of_customer)
-            model = str(window.dimensions.get("model") or "")[:MODEL_LENGTH]
-            key = (reason, window.meter_id, model)
-            if key not in groups:
-                meter = of_customer.meters[window.meter_id]
-                groups[key] = UnratedGroup(reason, meter, model, window.dimensions, window.start_at)
-            groups[key].add(window)
+            _put(groups, window, rules[window.customer_id])
     return list(groups.values())
+
+
+def _put(groups: _Groups, window: UsageWindow, rules: Rulebook, count: int = 1) -> None:
+    reason = _reason(window, rules)
+    model = str(window.dimensions.get("model") or "")[:MODEL_LENGTH]
+    key = (reason, window.meter_id, model)
+    if key not in groups:
+        meter = rules.meters[window.meter_id]
+        groups[key] = UnratedGroup(reason, meter, model, window.dimensions, window.start_at)
+    groups[key].add(window, count)
 
 
 def _pages(windows: Iterable[UsageWindow]) -> Iterator[list[UsageWindow]]:

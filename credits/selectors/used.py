@@ -6,9 +6,7 @@ from django.db.models import Q, Sum
 
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
-from credits.selectors.lapsed import LATE_USAGE
 
-VOIDS = (LedgerKind.VOIDED, LedgerKind.REINSTATED)
 _USES = (LedgerKind.DRAWN, LedgerKind.RETURNED)
 
 
@@ -28,22 +26,7 @@ def used_stays(grant: CreditGrant) -> str:
     return f"{plain(used)} of {plain(grant.amount)} credits were used and stay used."
 
 
-def is_taken_back(grant: CreditGrant) -> bool:
-    """Tell whether a purchase was voided, not reinstated since, and none of its credits remain.
-
-    Args:
-        grant: The first of a chain of linked grants; all of the chain counts.
-    """
-    if holder_of(grant).remaining:
-        return False
-    voids = LedgerTransaction.objects.filter(
-        Q(grant=grant) | Q(grant__root=grant), kind__in=VOIDS
-    ).exclude(reason_code=LATE_USAGE)
-    newest = voids.order_by("-position").first()
-    return newest is not None and newest.kind == LedgerKind.VOIDED
-
-
-def holder_of(grant: CreditGrant) -> CreditGrant:
-    """Return the first grant of a chain with credits left; the grant itself if none has any."""
+def holder_of(grant: CreditGrant) -> CreditGrant | None:
+    """Return the first grant of a chain with credits left, as the database has it; or none."""
     chain = CreditGrant.objects.filter(Q(pk=grant.pk) | Q(root=grant), remaining__gt=0)
-    return chain.order_by("pk").first() or grant
+    return chain.order_by("pk").first()

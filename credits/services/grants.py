@@ -27,7 +27,7 @@ from credits.rollover import end_of
 from credits.selectors.lapsed import DUE, OF_USAGE, ROLLED_OVER
 from credits.services.entries import enter, linked_grant
 from metering.models import Customer, Meter, Workspace
-from metering.services.customers import lock_customer
+from metering.services.customers import lock_customer, refuse_closed
 
 MAX_PRIORITY = 100
 FARTHEST = timedelta(days=3_653)  # Ten years: a slip of the pen is farther.
@@ -62,22 +62,22 @@ def issue_grant(
     terms: GrantTerms | None = None,
     rule: RecurringGrant | None = None,
     rule_period_at: datetime | None = None,
+    is_promised: bool = False,
 ) -> CreditGrant:
-    """Give credits to a customer: the grant and the transaction that fills it.
-
-    Usage that was rated before the grant came stays as it was rated.
+    """Give credits: the grant and the transaction that fills it. Rated usage stays as it is.
 
     Args:
         amount: Credits, > 0, at most 12 decimals.
-        effective_at, expires_at: Half-open, within ten years of `at`. A grant serves every hour
-            of usage that its life touches.
+        effective_at, expires_at: Half-open, within ten years of `at`; serves each hour it touches.
         price_minor: What was paid, ex tax, in the customer's currency; paid grants only.
         priority: 0 burns first, 100 last.
         workspace, meter_codes: Whose usage may burn it; none means all of the customer's.
         terms: The approved version that it keeps for good; see `issue_under_terms`.
+        is_promised: Sold or begun before: a closed customer gets it all the same.
 
     Raises:
         Invalid: a value is out of its bounds, or names what the customer does not have.
+        Conflict: the customer is closed.
         IdempotencyConflict: the source key came before with other inputs.
     """
     wanted = CreditGrant(
@@ -85,11 +85,11 @@ def issue_grant(
         remaining=Decimal(0), price_minor=price_minor, currency=currency or customer.currency,
         priority=priority, effective_at=effective_at, expires_at=expires_at,
         workspace=workspace, meter_codes=sorted(set(meter_codes)), reason_code=reason_code,
-        source_key=source_key, created_by=by, created_at=at,
-        name=name, terms=terms, rule=rule, rule_period_at=rule_period_at,
+        source_key=source_key, created_by=by, created_at=at, name=name, terms=terms, rule=rule,
+        rule_period_at=rule_period_at,
     )  # fmt: skip
     _refuse_bad_grant(wanted)
-    return _write_grant(wanted)
+    return _write_grant(wanted, is_promised)
 
 
 @transaction.atomic
@@ -189,18 +189,14 @@ def _refuse_other_terms(grant: CreditGrant) -> None:
 
 
 @transaction.atomic
-def _write_grant(wanted: CreditGrant) -> CreditGrant:
+def _write_grant(wanted: CreditGrant, is_promised: bool) -> CreditGrant:
     locked = lock_customer(wanted.customer_id)
     if earlier := CreditGrant.objects.filter(source_key=wanted.source_key).first():
         if _inputs(earlier) != _inputs(wanted):
             raise IdempotencyConflict(f"{wanted.source_key} issued another grant")
         return earlier
-    if locked.closed_at is not None:
-        raise Conflict(
-            f"{locked} is closed: no credits are given any more",
-            code="customer_closed",
-            field="customer",
-        )
+    if not is_promised:
+        refuse_closed(locked)
     wanted.save(force_insert=True)
     fill(wanted)
     audit.record(

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod, Rate, RatedUsage
-from credits.rating import RatedSoFar, charge_difference
+from credits.rating import RatedSoFar, advance
 from credits.selectors.facts import (
     Earlier,
     Group,
@@ -120,11 +120,11 @@ class Pricer:
         scope = scope_of(period.pk, rate, window.workspace_id)
         so_far = self._so_far.get(scope, RatedSoFar())
         try:
-            charge = charge_difference(so_far, change, self._rules.prices.tariff(rate))
+            charge, now = advance(so_far, change, self._rules.prices.tariff(rate))
         except ChargeOutOfBounds as error:
             log.error("charge out of bounds", extra={"window": window.pk, "reason": str(error)})
             return None
-        self._so_far[scope] = so_far.plus(change, charge.total)
+        self._so_far[scope] = now
         if window.meter.aggregation not in ADDITIVE:
             group = (period.pk, window.meter_id, window.workspace_id, window.dimensions_key)
             self._of_group[group] = Earlier(self._group_quantity[group], rate.pk)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, cast
 
 from django.db import transaction
@@ -15,6 +15,7 @@ from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import is_currency
+from credits import rate_rows
 from credits.models import (
     Pools,
     PricingModel,
@@ -105,9 +106,14 @@ def rates_of_content(content: Mapping[str, Any]) -> list[RateInput]:
     """Read the rates back from a proposal's content, or from an edited draft of one.
 
     Raises:
-        Invalid: a decimal is not written as one; with its field.
+        Invalid: it has another shape, or a decimal is not written as one; with its field, as
+            "rates[3].meter_code".
     """
-    return [_input(index, row) for index, row in enumerate(content["rates"])]
+    try:
+        rows = rate_rows.rows_of(content)
+        return [_input(f"rates[{index}]", row) for index, row in enumerate(rows)]
+    except BadTerms as error:
+        raise Invalid(f"{error.field}: {error}", field=error.field) from error
 
 
 @transaction.atomic
@@ -272,7 +278,7 @@ def _refuse_unknown(path: str, rate: RateInput, meters: Mapping[str, set[str]]) 
             f"meter {rate.meter_code} has no dimension {', '.join(unknown)}",
             field=f"{path}.dimensions.{unknown[0]}",
         )
-    if not all(isinstance(value, str) for value in rate.dimensions.values()):
+    if not all(isinstance(value, str) and "\0" not in value for value in rate.dimensions.values()):
         raise Invalid("a dimension's value is a text", field=f"{path}.dimensions")
     if rate.pools not in Pools.values:
         raise Invalid(f"a rate pools by {' or '.join(Pools.values)}", field=f"{path}.pools")
@@ -358,25 +364,19 @@ def _input_of_rate(rate: Rate) -> RateInput:
     )
 
 
-def _input(index: int, row: Mapping[str, Any]) -> RateInput:
-    path = f"rates[{index}]"
+def _input(path: str, row: Mapping[str, object]) -> RateInput:
+    model = rate_rows.text_of(path, row, "model", PricingModel.PER_UNIT)
+    price = rate_rows.decimal_of(path, row, "unit_price")
+    if price is None and model == PricingModel.PER_UNIT:
+        raise BadTerms(f"{path}.unit_price", "a rate per unit has its price; 0 is said")
     return RateInput(
-        meter_code=row["meter_code"],
-        dimensions=row.get("dimensions", {}),
-        unit_price=_decimal(path, row, "unit_price") or Decimal(0),
-        model=row.get("model", PricingModel.PER_UNIT),
-        terms=row.get("terms", {}),
-        included=_decimal(path, row, "included"),
-        minimum=_decimal(path, row, "minimum"),
-        maximum=_decimal(path, row, "maximum"),
-        pools=row.get("pools", Pools.WORKSPACE),
+        meter_code=rate_rows.text_of(path, row, "meter_code"),
+        dimensions=rate_rows.dimensions_of(path, row),
+        unit_price=price or Decimal(0),
+        model=model,
+        terms=rate_rows.terms_of(path, row),
+        included=rate_rows.decimal_of(path, row, "included"),
+        minimum=rate_rows.decimal_of(path, row, "minimum"),
+        maximum=rate_rows.decimal_of(path, row, "maximum"),
+        pools=rate_rows.text_of(path, row, "pools", Pools.WORKSPACE),
     )
-
-
-def _decimal(path: str, row: Mapping[str, Any], name: str) -> Decimal | None:
-    if row.get(name) is None:
-        return None
-    try:
-        return Decimal(str(row[name]))
-    except InvalidOperation:
-        raise Invalid(f"{name} is no decimal number", field=f"{path}.{name}") from None

@@ -24,10 +24,11 @@ from credits.models import (
     RecurringUnit,
 )
 from credits.recurrence import due_periods
+from credits.selectors.governing import is_in_force
 from credits.services.terms import issue_under_terms
 from metering.models import Customer, Workspace
-from metering.selectors.customers import closed_times
-from metering.services.customers import lock_customer
+from metering.selectors.customers import closed_times, was_closed_at
+from metering.services.customers import lock_customer, refuse_closed
 
 
 @transaction.atomic
@@ -73,8 +74,7 @@ def create_recurring_grant(
         if _inputs(earlier) != _inputs(wanted):
             raise IdempotencyConflict(f"{source_key} made another recurring grant")
         return earlier
-    if locked.closed_at is not None:
-        raise Conflict(f"{locked} is closed", code="customer_closed", field="customer")
+    refuse_closed(locked)
     wanted.save(force_insert=True)
     audit.record(
         by=by, at=at, action="create_recurring_grant", subject=wanted, reason=reason_code,
@@ -121,9 +121,9 @@ def give_recurring_grants(*, by: User, at: datetime) -> int:
 @transaction.atomic
 def _give(rule: RecurringGrant, by: User, at: datetime) -> int:
     customer = lock_customer(rule.customer_id)
-    rule = RecurringGrant.objects.select_related("terms", "pricing_unit", "workspace").get(
-        pk=rule.pk
-    )
+    rule = RecurringGrant.objects.select_related(
+        "terms__policy_change", "pricing_unit", "workspace"
+    ).get(pk=rule.pk)
     if customer.closed_at is not None:
         return 0
     waiting = _waiting(rule, at)
@@ -146,16 +146,18 @@ def _give(rule: RecurringGrant, by: User, at: datetime) -> int:
 
 
 def _waiting(rule: RecurringGrant, at: datetime) -> list[Period]:
-    """List the periods that have begun and have no grant, but for those that began while closed."""
+    """List the periods that have begun and have no grant.
+
+    None is given for those that began while the customer was closed, or after the terms expired.
+    """
     given = set(CreditGrant.objects.filter(rule=rule).values_list("rule_period_at", flat=True))
     closed = closed_times(rule.customer_id)
     return [
         period
         for period in periods_of(rule, at)
         if period.start not in given
-        and not any(
-            start <= period.start and (not end or period.start < end) for start, end in closed
-        )
+        and is_in_force(rule.terms.policy_change, period.start)
+        and not was_closed_at(period.start, closed)
     ]
 
 
@@ -185,7 +187,7 @@ def _refuse_bad_rule(rule: RecurringGrant) -> None:
     if not rule.reason_code.strip():
         raise Invalid("a recurring grant needs its reason code", field="reason_code")
     change = rule.terms.policy_change
-    if change.status != PolicyStatus.APPROVED or change.effective_at > rule.start_at:
+    if change.status != PolicyStatus.APPROVED or not is_in_force(change, rule.start_at):
         raise Conflict(f"{rule.terms} does not govern at the rule's start", field="terms")
 
 

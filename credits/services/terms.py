@@ -24,6 +24,7 @@ from credits.models import (
 )
 from credits.recurrence import days_after
 from credits.selectors.contents import content_of_terms
+from credits.selectors.governing import is_in_force
 from credits.services.grants import MAX_PRIORITY, issue_grant
 from metering.models import Customer, Meter, Workspace
 
@@ -103,11 +104,11 @@ def issue_under_terms(
     """Give credits as an approved version of grant terms says.
 
     Raises:
-        Conflict: nobody approved the terms, or they do not govern yet.
+        Conflict: nobody approved the terms, or they do not govern yet, or not any more.
         Invalid: see `issue_grant`.
     """
     change = GrantTerms.objects.select_related("policy_change").get(pk=terms.pk).policy_change
-    if change.status != PolicyStatus.APPROVED or change.effective_at > effective_at:
+    if change.status != PolicyStatus.APPROVED or not is_in_force(change, effective_at):
         raise Conflict(f"{terms} does not govern at {effective_at.isoformat()}", field="terms")
     zone = customer.time_zone
     expires_at = days_after(effective_at, terms.life_days, zone) if terms.life_days else None

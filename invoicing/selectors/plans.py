@@ -6,18 +6,16 @@ from decimal import Decimal
 from django.db.models import QuerySet
 
 from billing_project.kernel.errors import NotFound
-from billing_project.kernel.models import PolicyStatus
+from billing_project.kernel.models import in_force
 from credits.models import BillingPeriod
 from invoicing.models import Plan, PlanVersion, Subscription
 from metering.models import Customer
 
 
 def governing_plan_version(plan: Plan, at: datetime) -> PlanVersion | None:
-    """Return the newest approved version whose effective date has come, or None."""
+    """Return the newest approved version that has begun and not expired, or None."""
     return (
-        plan.versions.filter(
-            policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__lte=at
-        )
+        plan.versions.filter(in_force(at, "policy_change__"))
         .select_related("plan", "rate_card__pricing_unit", "policy_change")
         .order_by("-policy_change__effective_at", "-number")
         .first()

@@ -11,7 +11,7 @@ from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
-from credits.selectors.used import holder_of, is_taken_back
+from credits.selectors.taken import why_not_taken_back
 from credits.services.rating import rate_customer
 from invoicing.claims import Evened
 from invoicing.crediting import CreditRefused, Settlement, SettlementRefused, Split, credit
@@ -148,12 +148,8 @@ def _refuse_granted_packs(lines: Asked) -> None:
     """
     for line, _ in lines:
         grant = grants_of_line(line).first()
-        if grant is None or is_taken_back(grant):
-            continue
-        raise Conflict(
-            f"line {line.position} sold credits that were granted already:"
-            f" void the grant first (grant {holder_of(grant).pk})"
-        )
+        if grant is not None and (why := why_not_taken_back(grant)):
+            raise Conflict(f"line {line.position} sold credits that were granted already: {why}")
 
 
 def _refuse_unreadable(reason: str, key: str) -> None:

@@ -14,7 +14,8 @@ def issue_pack_grants(*, invoice: Invoice, effective_at: datetime, by: User, at:
 
     The grant's price is what the line claims in the end, less what notes took off it. A favour
     (goodwill, price concession) leaves all credits; any other note gives them up in proportion. A
-    pack credited in full was not paid for and is not granted.
+    pack credited in full was not paid for and is not granted. A customer who was closed since
+    the sale still gets what is paid.
 
     Returns:
         Grants issued.
@@ -37,5 +38,6 @@ def issue_pack_grants(*, invoice: Invoice, effective_at: datetime, by: User, at:
             effective_at=effective_at,
             price_minor=left.price_minor,
             currency=invoice.currency,
+            is_promised=True,
         )
     return len(packs)

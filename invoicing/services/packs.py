@@ -18,7 +18,7 @@ from invoicing.models import Invoice
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
 from metering.models import Customer
-from metering.services.customers import lock_customer
+from metering.services.customers import lock_customer, refuse_closed
 
 _LONGEST_KEY = 100
 
@@ -43,6 +43,7 @@ def sell_credit_pack(
 
     Raises:
         Invalid: amount, price or key out of bounds.
+        Conflict: the customer is closed.
         IdempotencyConflict: the key sold something else before.
     """
     if not 0 < len(key) <= _LONGEST_KEY:
@@ -53,6 +54,7 @@ def sell_credit_pack(
     before = Invoice.objects.filter(source_key=source_key).first()
     if before is not None:
         return _same_sale(before, locked, line)
+    refuse_closed(locked)
     service = _local_day(locked, at)
     draft = create_draft(Draft(locked, None, locked.currency, service, at, source_key), at)
     write_lines(draft, [line])

@@ -14,6 +14,7 @@ from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod, GrantCategory
+from credits.selectors.governing import is_in_force
 from credits.services.grants import issue_grant
 from credits.services.periods import open_billing_period
 from invoicing.lines import fee_line
@@ -22,7 +23,8 @@ from invoicing.periods import Unit, bound
 from invoicing.selectors import billing_periods_of
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from metering.models import Customer
-from metering.services.customers import lock_customer
+from metering.selectors.customers import closed_times, was_closed_at
+from metering.services.customers import lock_customer, refuse_closed
 
 _FARTHEST_END = timedelta(days=3653)
 
@@ -38,13 +40,14 @@ def subscribe(
 
     Raises:
         Conflict: the version does not govern at the start, is sold in another currency, or the
-            customer has a subscription that reaches beyond the start.
+            customer is closed or has a subscription that reaches beyond the start.
     """
     locked = lock_customer(customer.pk)
     sold = Subscription.objects.filter(customer=locked)
     same = sold.filter(plan_version=plan_version, start_at=start_at).first()
     if same is not None:
         return same
+    refuse_closed(locked)
     version = _governing(plan_version, locked, start_at)
     if sold.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=start_at)).exists():
         raise Conflict(f"{locked} has a subscription already; end it first")
@@ -57,7 +60,7 @@ def subscribe(
         created_by=by,
         created_at=at,
     )
-    _open_next_period(subscription, by=by, at=at)
+    _open_next_period(subscription, is_paid=True, by=by, at=at)
     outbox.publish("money_changed", [locked.pk], at)
     audit.record(by=by, at=at, action="subscribe", subject=subscription, plan=str(version))
     return subscription
@@ -66,7 +69,9 @@ def subscribe(
 def renew_due(*, by: User, at: datetime) -> int:
     """Open every period that began by `at`: one transaction for each subscription.
 
-    Safe to run twice at once; a subscription that fails is logged and left for the next run.
+    A period that begins while its customer is closed has no fee and no included credits; its usage
+    is still rated and billed. Safe to run twice at once; a subscription that fails is logged and
+    left for the next run.
 
     Returns:
         Periods opened.
@@ -107,7 +112,7 @@ def _governing(version: PlanVersion, customer: Customer, start_at: datetime) -> 
         "plan", "policy_change", "rate_card__pricing_unit"
     ).get(pk=version.pk)
     change = version.policy_change
-    if change.status != PolicyStatus.APPROVED or change.effective_at > start_at:
+    if change.status != PolicyStatus.APPROVED or not is_in_force(change, start_at):
         raise Conflict(f"{version} does not govern at {start_at.isoformat()}")
     if version.currency != customer.currency:
         raise Conflict(f"{version} is sold in {version.currency}, not in {customer.currency}")
@@ -136,7 +141,8 @@ def _renew(subscription: Subscription, by: User, at: datetime) -> int:
     while (start := _next_start(locked)) <= at and (
         locked.ends_at is None or start < locked.ends_at
     ):
-        period = _open_next_period(locked, by=by, at=at)
+        is_paid = not was_closed_at(start, closed_times(locked.customer_id))
+        period = _open_next_period(locked, is_paid=is_paid, by=by, at=at)
         audit.record(by=by, at=at, action="renew", subject=locked, billing_period=period.pk)
         opened += 1
     if opened:
@@ -166,7 +172,10 @@ def _bound(subscription: Subscription, index: int) -> datetime:
     )
 
 
-def _open_next_period(subscription: Subscription, *, by: User, at: datetime) -> BillingPeriod:
+def _open_next_period(
+    subscription: Subscription, *, is_paid: bool, by: User, at: datetime
+) -> BillingPeriod:
+    """Open a period; one that is paid has the plan's fee and its included credits."""
     terms = subscription.plan_version
     index = billing_periods_of(subscription).count()
     period = Period(_next_start(subscription), _bound(subscription, index + 1))
@@ -177,6 +186,8 @@ def _open_next_period(subscription: Subscription, *, by: User, at: datetime) -> 
         source_key=f"subscription:{subscription.pk}:{period.start.isoformat()}",
         at=at,
     )
+    if not is_paid:
+        return billing_period
     if terms.included_credits:
         issue_grant(
             customer=subscription.customer,
@@ -189,6 +200,7 @@ def _open_next_period(subscription: Subscription, *, by: User, at: datetime) -> 
             at=at,
             effective_at=period.start,
             expires_at=period.end,
+            is_promised=True,
         )
     if terms.fee_minor:
         _draft_fee(subscription, billing_period, at)

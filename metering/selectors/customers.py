@@ -55,3 +55,8 @@ def closed_times(customer_id: int) -> list[tuple[datetime, datetime | None]]:
         elif found:
             found[-1] = found[-1][0], at
     return found
+
+
+def was_closed_at(moment: datetime, times: Iterable[tuple[datetime, datetime | None]]) -> bool:
+    """Tell whether one of the times that `closed_times` returned holds a moment."""
+    return any(start <= moment and (end is None or moment < end) for start, end in times)

@@ -105,7 +105,11 @@ def update_customer(
 
 @transaction.atomic
 def close_customer(*, customer: Customer, by: User, at: datetime, reason: str) -> Customer:
-    """Give a customer no more credits; usage is still counted and billed. Again changes nothing.
+    """Give and sell a customer no more credits; usage is still counted and billed.
+
+    What was promised before still comes: the credits of a pack whose invoice is paid later, and
+    those of a period that began before. Periods that begin while the customer is closed have no
+    fee and no included credits. Closing again changes nothing.
 
     Raises:
         Invalid: no reason.
@@ -141,6 +145,20 @@ def _set_closed(
     locked.save(update_fields=["closed_at"])
     audit.record(by=by, at=at, action=action, subject=locked, reason=reason)
     return locked
+
+
+def refuse_closed(customer: Customer) -> None:
+    """Refuse to sell or give credits to a customer who is closed; call with the customer locked.
+
+    Raises:
+        Conflict: the customer is closed.
+    """
+    if customer.closed_at is not None:
+        raise Conflict(
+            f"{customer} is closed: no credits are given or sold any more",
+            code="customer_closed",
+            field="customer",
+        )
 
 
 @transaction.atomic

@@ -75,6 +75,8 @@ def propose_late_event_policy(
 @materialise("late_events")
 def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
     name = content.get("customer")
+    if name is not None and (not isinstance(name, str) or "\0" in name):
+        raise Invalid("a customer is named by its external id, a text", field="customer")
     propose_late_event_policy(
         treatment=str(content.get("treatment")), proposal=proposal, by=by, at=at,
         customer=None if name is None else customer_named(name),

@@ -55,7 +55,7 @@ def create_meter(
         as_made = _reading(existing.versions.get(number=1))
         if _values(existing, fixed) == fixed and as_made == checked:
             return existing
-        raise Conflict(f"meter {code} exists with another rule")
+        raise Conflict(f"meter {code} exists with another rule", field="code")
     meter = Meter.objects.create(code=code, first_event_id=_next_event_id(), created_at=at, **fixed)
     MeterVersion.objects.create(
         meter=meter, number=1, reason=reason, created_by=by, created_at=at, **checked

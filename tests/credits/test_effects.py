@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from billing_project.kernel.backoffice.policies import effect_html
 from billing_project.kernel.effects import Effect, simulate
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.period import Period
 from credits.models import RatedUsage
+from credits.selectors.effects import BASIS
 from credits.selectors.repricing import last_spans, layer_of, priced, used_in
 from credits.services.overrides import propose_rate_migration, propose_rate_override
 from tests.credits.builders import NOVEMBER, Shop, figures, make_customer, rate, tiered, words
@@ -53,6 +55,20 @@ def test_a_version_prices_the_last_complete_period_again(used: Shop) -> None:
     effect = _effect(change)
     assert (effect.customers, effect.grants) == (1, 1)
     assert RatedUsage.objects.count() == 0
+
+
+def test_an_approval_that_comes_late_is_told_what_was_rated_meanwhile(used: Shop) -> None:
+    change = used.proposed([TIERED], NOVEMBER.start).policy_change
+    assert change.effect is not None
+    assert change.effect["basis"] == BASIS
+    used.rate()
+
+    # Of October's windows nothing is said; November's has 7 x 0.5 credits.
+    assert _effect(change).basis == (
+        f"{BASIS}. Since 2026-11-01 00:00 UTC, when it should begin, 1 usage windows of 1 customers"
+        " were rated without it, to 3.5 credit: they keep their rates"
+    )
+    assert "1 customers were rated without it" in effect_html(change.effect, _effect(change))
 
 
 def test_who_stays_or_is_pinned_is_not_affected(used: Shop) -> None:

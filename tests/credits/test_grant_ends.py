@@ -11,7 +11,8 @@ from billing_project.kernel.models import AuditEntry
 from credits import checks, grants_checks
 from credits.models import CreditGrant, GrantTerms, LedgerTransaction
 from credits.selectors import balance, overage_of_period
-from credits.selectors.used import is_taken_back, used_stays
+from credits.selectors.taken import is_taken_back, voided_at
+from credits.selectors.used import used_stays
 from credits.selectors.why import why_this_grant
 from credits.services.clawing import claw_back
 from credits.services.grants import expire_due_grants, expire_grant, void_grant
@@ -147,6 +148,25 @@ def test_late_usage_never_leaves_less_rolled_over_and_at_most_the_bound_more(
     on_time = fraction * (100 - credits_)  # What would have rolled over, had it come in time.
     assert 0 <= linked.remaining - on_time <= fraction * (1 - fraction) * 100
     assert overage_of_period(shop.period()) == 0
+    _sound()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("used", ["20", "160", "200"])
+def test_what_a_cap_rolls_over_does_not_depend_on_the_order(
+    shop: Shop, used: str, is_first: bool
+) -> None:
+    terms = _terms(shop, life_days=5, rollover="cap", rollover_value=Decimal(30))
+    grant = _under(shop, terms)
+    if not is_first:
+        _expire(shop)
+    shop.use(NOVEMBER.start + HOUR, input=used)
+    shop.rate()
+    if is_first:
+        _expire(shop)
+    linked = CreditGrant.objects.filter(origin=grant).first()
+
+    assert (linked.remaining if linked else 0) == min(30, 100 - Decimal(used) / 2)
     _sound()
 
 
@@ -416,6 +436,30 @@ def test_once_a_linked_grant_is_reinstated_its_chain_takes_credits_back_again(sh
         ("returned", "10"), ("voided", "-10"), ("returned", "10"), ("rolled_over", "-10"),
     ]  # fmt: skip
     assert replay_credits(shop.customer.pk).differences == ()
+    _sound()
+
+
+def test_a_purchase_is_taken_back_while_the_void_of_any_of_its_grants_stands(shop: Shop) -> None:
+    pack = shop.grant("100", expires_at=END, category="paid", price_minor=900)
+    events = [shop.use(END - hours * HOUR, input="20") for hours in (1, 2)]
+    shop.rate()
+    void_grant(grant=pack, reason_code="refunded", by=shop.maker, at=END - HOUR)
+    reinstate_grant(grant=pack, reason_code="undo", by=shop.maker, at=END - HOUR)
+    _expire(shop)
+    linked = []
+    for event in events:
+        _cancel(shop, event)
+        linked.append(CreditGrant.objects.filter(origin=pack).latest("pk"))
+    for grant in linked:
+        void_grant(grant=grant, reason_code="refunded", by=shop.maker, at=shop.at)
+    reinstate_grant(grant=linked[1], reason_code="undo", by=shop.maker, at=shop.at)
+
+    assert not is_taken_back(pack)  # 10 credits remain of it.
+    expire_grant(grant=linked[1], reason_code="contract_ended", by=shop.maker, at=shop.at)
+    assert is_taken_back(pack)  # The void of the first linked grant stands.
+    reinstate_grant(grant=linked[1], reason_code="undo", by=shop.maker, at=shop.at)
+    assert voided_at([pack.pk])[pack.pk] == shop.at
+    assert not is_taken_back(pack)
     _sound()
 
 

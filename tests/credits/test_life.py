@@ -519,8 +519,11 @@ def _oldest_first(history: PeriodHistory, stack: Stack) -> Iterator[Part]:
     return iter([*_draws_at(history, stack)][::-1])
 
 
-def _rounded_apart(_: RatedSoFar, quantity: Decimal, tariff: Tariff) -> Charge:
-    return Charge(tariff.charge(abs(quantity)).total.copy_sign(quantity), ())
+def _rounded_apart(
+    so_far: RatedSoFar, quantity: Decimal, tariff: Tariff
+) -> tuple[Charge, RatedSoFar]:
+    charge = tariff.charge(abs(quantity)).total.copy_sign(quantity)
+    return Charge(charge, ()), so_far.plus(quantity, charge)
 
 
 _draws_at = PeriodHistory.draws_at
@@ -537,7 +540,7 @@ _MUTANTS = {
         burn_order, "KEYS", {**burn_order.KEYS, "expiry": _LAST_FIRST},
     ),
     "freed credits cover nothing": (burning, "cover_overage", lambda *_: []),
-    "differences are rounded, not totals": (pricing, "charge_difference", _rounded_apart),
+    "differences are rounded, not totals": (pricing, "advance", _rounded_apart),
 }  # fmt: skip
 
 

@@ -152,6 +152,48 @@ def test_what_a_rate_says_is_in_what_is_approved(shop: Shop) -> None:
     assert json.loads(again.content)["rates"] == content["rates"]
 
 
+_GOOD: dict[str, object] = {"meter_code": "input", "unit_price": "1"}
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({}, "rates"),
+        ([], "rates"),
+        ({"rates": {"meter_code": "input"}}, "rates"),
+        ({"rates": [_GOOD, "input"]}, "rates[1]"),
+        ({"rates": [_GOOD, {"unit_price": "1"}]}, "rates[1].meter_code"),
+        ({"rates": [{**_GOOD, "meter_code": ["input"]}]}, "rates[0].meter_code"),
+        ({"rates": [{**_GOOD, "meter_code": "in\0put"}]}, "rates[0].meter_code"),
+        ({"rates": [{**_GOOD, "unit": "token"}]}, "rates[0].unit"),
+        ({"rates": [{"meter_code": "input"}]}, "rates[0].unit_price"),
+        ({"rates": [{**_GOOD, "unit_price": 0.1}]}, "rates[0].unit_price"),
+        ({"rates": [{**_GOOD, "unit_price": True}]}, "rates[0].unit_price"),
+        ({"rates": [{**_GOOD, "unit_price": "NaN"}]}, "rates[0].unit_price"),
+        ({"rates": [{**_GOOD, "unit_price": "0." + "0" * 18 + "1"}]}, "rates[0].unit_price"),
+        ({"rates": [_GOOD, {**_GOOD, "included": "0.0000000000001"}]}, "rates[1].included"),
+        ({"rates": [{**_GOOD, "model": {}}]}, "rates[0].model"),
+        ({"rates": [{**_GOOD, "pools": ["account"]}]}, "rates[0].pools"),
+        ({"rates": [{**_GOOD, "terms": []}]}, "rates[0].terms"),
+        ({"rates": [{**_GOOD, "terms": {"matrix": []}}]}, "rates[0].terms.matrix"),
+        ({"rates": [{**_GOOD, "dimensions": "model"}]}, "rates[0].dimensions"),
+        ({"rates": [{**_GOOD, "dimensions": {"model": None}}]}, "rates[0].dimensions.model"),
+        ({"rates": [{**_GOOD, "dimensions": {"model": "\0"}}]}, "rates[0].dimensions.model"),
+        (
+            {"rates": [{"meter_code": "input", "model": "volume", "terms": {"tiers": [3]}}]},
+            "rates[0].terms.tiers[0]",
+        ),
+    ],
+)
+def test_content_of_another_shape_is_refused_with_its_row(
+    shop: Shop, content: dict[str, object], field: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        shop.proposed(rates_of_content(content))
+
+    assert refused.value.field == field
+
+
 def test_a_matrix_is_written_as_a_rate_for_each_cell(shop: Shop) -> None:
     matrix = Matrix(
         "by model", "input", ["model"], {("large",): Decimal(3), ("small",): Decimal("0.5")}

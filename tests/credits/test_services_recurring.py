@@ -5,13 +5,14 @@ from decimal import Decimal
 
 import pytest
 
+from billing_project.kernel.errors import Conflict
 from credits.models import CreditGrant, RecurringGrant
 from credits.services.recurring import (
     create_recurring_grant,
     end_recurring_grant,
     give_recurring_grants,
 )
-from credits.services.terms import TermsInput, propose_grant_terms
+from credits.services.terms import TermsInput, issue_under_terms, propose_grant_terms
 from metering.services.customers import close_customer, reopen_customer
 from tests.credits.builders import Shop, words
 
@@ -66,3 +67,25 @@ def test_a_rule_that_was_ended_gives_no_period_after(shop: Shop, weekly: Recurri
     )
 
     assert _give(shop, MONDAY + 3 * WEEK) == [MONDAY]
+
+
+def test_terms_that_expired_give_nothing_more(shop: Shop) -> None:
+    terms = propose_grant_terms(
+        code="season", terms=TermsInput(category="promotional", life_days=7),
+        proposal=words(MONDAY - WEEK, MONDAY + 2 * WEEK), by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    shop.approve(terms.policy_change)
+    terms.refresh_from_db()
+    create_recurring_grant(
+        customer=shop.customer, terms=terms, pricing_unit=shop.unit, amount=Decimal(10),
+        interval_unit="week", start_at=MONDAY, reason_code="season", source_key="test:season",
+        by=shop.maker, at=shop.at,
+    )  # fmt: skip
+
+    assert _give(shop, MONDAY + 3 * WEEK) == [MONDAY, MONDAY + WEEK]
+    with pytest.raises(Conflict, match="does not govern"):
+        issue_under_terms(
+            terms=terms, customer=shop.customer, amount=Decimal(1), pricing_unit=shop.unit,
+            reason_code="late", source_key="test:late", by=shop.maker, at=MONDAY + 3 * WEEK,
+            effective_at=MONDAY + 2 * WEEK,
+        )  # fmt: skip

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import Client, TestCase
+from django.test.utils import CaptureQueriesContext
 
 import credits.tasks
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from credits.models import RatedUsage, UnratedEpisode
-from credits.selectors.unrated import Reason, unrated_usage
+from credits.selectors.unrated import Reason, unrated_usage, usage_without_rate
 from credits.services.rates import RateInput
 from credits.services.watching import acknowledge_unrated, watch_unrated
 from tests.credits.builders import DAY_10, NOVEMBER, Shop, make_customer, rate
@@ -243,3 +244,28 @@ def test_a_corrected_window_is_priced_by_its_first_rate_and_is_no_alarm(
 
     assert group.reason == Reason.IS_NEXT
     assert work(priced.at + MINUTE, settings) == []
+
+
+def test_the_alert_adds_up_in_the_database_what_has_one_answer(priced: Shop) -> None:
+    begins = DAY_10 + timedelta(hours=3)  # At half past: the hour before it is judged by its start.
+    priced.version(_rates("small", "next"), begins)
+    hours = [DAY_10 + hour * timedelta(hours=1) for hour in range(6)]
+    for hour in hours:
+        priced.use(hour, input="2", model="next")
+        priced.use(hour, input="3", model="small")
+    priced.use(hours[5], output="7", model="other")
+
+    with CaptureQueriesContext(connection) as context:
+        found = usage_without_rate([priced.customer.pk])
+
+    assert [(g.meter.code, g.model, g.window_count, g.quantity) for g in found] == [
+        ("input", "next", 4, Decimal(8)),
+        ("output", "other", 1, Decimal(7)),
+    ]
+    assert found[0].first_used_at == hours[0].replace(minute=0)
+    (asked,) = [query["sql"] for query in context if "width_bucket" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        assert len(cursor.fetchall()) == 5  # Of 13 windows.
+    by_page = [g for g in unrated_usage().groups if g.reason == Reason.NO_RATE]
+    assert [vars(one) for one in found] == [vars(one) for one in by_page]

@@ -288,9 +288,7 @@ def _peak(process: psutil.Process) -> int:
     return int(next(peaks, 0)) * 1024  # One that only waits to end tells none.
 
 
-def _of_living(
-    workers: Sequence[psutil.Process], ask: Callable[[psutil.Process], T]
-) -> list[T]:
+def _of_living(workers: Sequence[psutil.Process], ask: Callable[[psutil.Process], T]) -> list[T]:
     found = []
     for worker in workers:
         try:

@@ -18,6 +18,7 @@ from billing_project.kernel.errors import (
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits.models import CreditGrant
+from credits.services.clawing import claw_back
 from credits.services.grants import expire_grant, void_grant
 from credits.services.periods import open_billing_period
 from credits.services.reinstating import reinstate_grant
@@ -186,6 +187,39 @@ def test_a_pack_that_was_voided_and_reinstated_is_not_credited(shop: Shop) -> No
     assert grant.remaining == 0
     with pytest.raises(Conflict, match="granted already"):  # What was reinstated was used.
         _note(shop, invoice, 9000)
+
+
+@pytest.mark.parametrize(
+    ("used", "words"),
+    [
+        (0, "what was unused lapsed. Claw back the purchase first"),
+        (400, "400 of 1000 credits were used and stay used. Claw back the purchase first"),
+        (1000, "all of them were used, so that nothing is left to void"),
+    ],
+)
+def test_a_pack_of_which_nothing_remains_is_credited_after_a_claw_back(
+    shop: Shop, used: int, words: str
+) -> None:
+    invoice, grant = _paid_pack(shop)
+    open_billing_period(
+        customer=grant.customer, rate_card=shop.rate_card, period=Period(START, START + 30 * DAY),
+        source_key="test", at=START,
+    )  # fmt: skip
+    if used:
+        use(shop, used, START + DAY)
+    if used < 1000:
+        expire_grant(grant=grant, reason_code="contract_ended", by=shop.maker, at=START + 2 * DAY)
+
+    with pytest.raises(Conflict) as refused:
+        _note(shop, invoice, 9000)
+    assert words in str(refused.value)
+    assert f"(grant {grant.pk})" in str(refused.value)
+    row = claw_back(
+        grant=grant, reason="refund", reference="re_1", by=shop.maker, at=START + 3 * DAY
+    )
+
+    assert (row.credits, row.used) == (Decimal(0), Decimal(used))
+    assert _note(shop, invoice, 9000).balance_minor == 9000
 
 
 def test_a_pack_whose_credits_sit_in_a_linked_grant_is_not_credited(shop: Shop) -> None:

@@ -13,6 +13,7 @@ from billing_project.kernel.errors import Conflict, Invalid
 from invoicing.models import Subscription
 from invoicing.selectors import governing_plan_version
 from invoicing.services.plans import create_plan, propose_plan_version
+from invoicing.services.subscriptions import subscribe
 from tests.invoicing.builders import (
     DAY,
     LAUNCH,
@@ -99,6 +100,23 @@ def test_the_newest_approved_version_governs_from_its_date(shop: Shop) -> None:
     assert governing_plan_version(first.plan, START - DAY) == first
     assert governing_plan_version(first.plan, START) == second
     assert governing_plan_version(first.plan, LAUNCH - DAY) is None
+
+
+def test_a_version_that_expired_is_sold_no_more_and_the_one_before_governs(shop: Shop) -> None:
+    first = sell_plan(shop)
+    offer = propose_plan_version(
+        plan=first.plan, terms=terms(shop, fee_minor=900),
+        proposal=replace(words(START), expires_at=START + DAY), by=shop.maker, at=LAUNCH,
+    )  # fmt: skip
+    approve(change=offer.policy_change, by=shop.approver, reason="one day", at=LAUNCH)
+
+    assert governing_plan_version(first.plan, START) == offer
+    assert governing_plan_version(first.plan, START + DAY) == first
+    with pytest.raises(Conflict, match="does not govern"):
+        subscribe(
+            customer=customer_of(shop), plan_version=offer, start_at=START + DAY,
+            by=shop.maker, at=START + DAY,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,11 @@ from billing_project.kernel import outbox
 from billing_project.kernel.errors import Conflict, Invalid
 from credits.models import BillingPeriod, CreditGrant, RatedUsage
 from invoicing.models import Invoice, InvoiceStatus, Subscription
+from invoicing.periods import Unit, bound
 from invoicing.selectors import billing_periods_of, overage_price, subscription_of
+from invoicing.services.packs import sell_credit_pack
 from invoicing.services.subscriptions import end_subscription, renew_due, subscribe
+from metering.services.customers import close_customer, reopen_customer
 from tests.invoicing.builders import (
     DAY,
     END,
@@ -22,8 +25,10 @@ from tests.invoicing.builders import (
     fee_invoice,
     first_period,
     open_shop,
+    paid,
     propose,
     sell_plan,
+    sold_pack,
     subscribed,
     use,
 )
@@ -239,3 +244,63 @@ def test_two_renewals_at_once_open_each_period_once() -> None:
     assert sum(int(str(count)) for count in opened) == 6  # Three customers, two periods each.
     assert BillingPeriod.objects.count() == 9
     assert Subscription.objects.count() == 3
+
+
+def test_a_closed_customer_is_sold_nothing(shop: Shop) -> None:
+    version, customer = sell_plan(shop), customer_of(shop)
+    close_customer(customer=customer, by=shop.maker, at=START, reason="left")
+
+    with pytest.raises(Conflict) as plan:
+        subscribe(customer=customer, plan_version=version, start_at=START, by=shop.maker, at=START)
+    with pytest.raises(Conflict) as pack:
+        sell_credit_pack(
+            customer=customer, pricing_unit=shop.unit, amount=Decimal(10), price_minor=100,
+            key="late", by=shop.maker, at=START,
+        )  # fmt: skip
+
+    assert {plan.value.code, pack.value.code} == {"customer_closed"}
+    assert {plan.value.field, pack.value.field} == {"customer"}
+    assert not Subscription.objects.exists()
+    assert not Invoice.objects.exists()
+
+
+def test_periods_that_begin_while_closed_cost_and_give_nothing(shop: Shop) -> None:
+    subscription = subscribed(shop)
+    customer = subscription.customer
+    close_customer(customer=customer, by=shop.maker, at=END + DAY, reason="left")
+    again = bound_after(subscription, 3)
+
+    # The second period began before the closing; the worker comes to it after.
+    renew_due(by=shop.maker, at=bound_after(subscription, 2) + DAY)
+    reopen_customer(customer=customer, by=shop.maker, at=again - DAY, reason="is back")
+    renew_due(by=shop.maker, at=again)
+
+    periods = list(billing_periods_of(subscription))
+    given = [
+        CreditGrant.objects.filter(source_key=f"billing_period:{period.pk}:included").exists()
+        for period in periods
+    ]
+    charged = [
+        Invoice.objects.filter(source_key=f"billing_period:{period.pk}:fee").exists()
+        for period in periods
+    ]
+    assert given == charged == [True, True, False, True]
+
+
+def test_a_pack_sold_before_the_closing_is_granted_once_it_is_paid(shop: Shop) -> None:
+    customer = customer_of(shop)
+    invoice = sold_pack(shop, customer, 1_000)
+    close_customer(customer=customer, by=shop.maker, at=START, reason="left")
+
+    paid(shop, invoice)
+
+    assert CreditGrant.objects.get().price_minor == 1_000
+
+
+def bound_after(subscription: Subscription, periods: int) -> datetime:
+    """Return the end of a subscription's n-th period."""
+    terms = subscription.plan_version
+    return bound(
+        subscription.start_at, Unit(terms.interval_unit), terms.interval_count, periods,
+        subscription.customer.time_zone,
+    )  # fmt: skip

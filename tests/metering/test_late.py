@@ -1,6 +1,7 @@
 """Late events: which they are, what their policy makes of them, and that retries stay retries."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -182,6 +183,28 @@ def test_a_version_tells_how_many_customers_it_moves(acme: Customer, at: datetim
         ("1", "1"),
     ]
     assert change.effect["customers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({"treatment": ["bill"]}, "treatment"),
+        ({"treatment": "quarantine", "customer": ["acme"]}, "customer"),
+        ({"treatment": "quarantine", "customer": "\0"}, "customer"),
+        (["quarantine"], "content"),
+    ],
+)
+def test_a_draft_of_another_shape_is_refused_with_its_field(
+    at: datetime, content: Any, field: str
+) -> None:
+    author = a_person("paula.late", "product")
+    words = Proposal("Late", "Asked", "A row", "late", at)
+    change = draft(kind="late_events", content=content, proposal=words, by=author, at=at)
+
+    with pytest.raises(Invalid) as refused:
+        submit(change=change, by=author, at=at)
+
+    assert refused.value.field == field
 
 
 def test_a_draft_of_a_late_rule_becomes_a_version(at: datetime) -> None:
