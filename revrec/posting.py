@@ -18,15 +18,31 @@ class Account(StrEnum):
 
     CASH = "1000"
     RECEIVABLE = "1100"
+    LOSS_ALLOWANCE = "1190"
     UNBILLED = "1200"
+    CONTRACT_ASSET = "1210"
+    DISPUTED = "1230"
+    FX_CLEARING = "1990"
     CREDITS_LIABILITY = "2100"
     FEES_LIABILITY = "2120"
+    EXPECTED_BREAKAGE = "2190"
     CUSTOMER_BALANCE = "2200"
+    REFUND_LIABILITY = "2210"
+    TAX_PAYABLE = "2300"
+    UNCLAIMED_PROPERTY = "2400"
     FEE_REVENUE = "4000"
     USAGE_REVENUE = "4010"
     OVERAGE_REVENUE = "4020"
     BREAKAGE_REVENUE = "4030"
+    SHORTFALL_REVENUE = "4040"
     CREDIT_NOTES = "4900"
+    REFUNDS = "4910"
+    DISPUTES_LOST = "4920"
+    PROCESSOR_FEES = "6100"
+    DISPUTE_FEES = "6110"
+    IMPAIRMENT = "6200"
+    FX_RESULT = "7000"
+    ROUNDING = "7900"
 
 
 REVENUE = (
@@ -34,9 +50,12 @@ REVENUE = (
     Account.USAGE_REVENUE,
     Account.OVERAGE_REVENUE,
     Account.BREAKAGE_REVENUE,
+    Account.SHORTFALL_REVENUE,
     Account.CREDIT_NOTES,
+    Account.REFUNDS,
+    Account.DISPUTES_LOST,
 )
-DEFERRED = (Account.CREDITS_LIABILITY, Account.FEES_LIABILITY)
+DEFERRED = (Account.CREDITS_LIABILITY, Account.FEES_LIABILITY, Account.EXPECTED_BREAKAGE)
 
 
 class EntryKind(StrEnum):
@@ -108,37 +127,37 @@ class CreditedPart:
 
 def pack_invoiced(amount_minor: int, about: About) -> Lines:
     """Rule 1: credits sold on invoice are a liability until they are used."""
-    return _pair(Account.RECEIVABLE, Account.CREDITS_LIABILITY, amount_minor, about)
+    return pair(Account.RECEIVABLE, Account.CREDITS_LIABILITY, amount_minor, about)
 
 
 def pack_sold_for_cash(amount_minor: int, about: About) -> Lines:
     """Rules 1 and 2 in one: credits paid out of band, without an invoice."""
-    return _pair(Account.CASH, Account.CREDITS_LIABILITY, amount_minor, about)
+    return pair(Account.CASH, Account.CREDITS_LIABILITY, amount_minor, about)
 
 
 def payment_received(amount_minor: int, about: About) -> Lines:
     """Rule 2: money settles the receivable."""
-    return _pair(Account.CASH, Account.RECEIVABLE, amount_minor, about)
+    return pair(Account.CASH, Account.RECEIVABLE, amount_minor, about)
 
 
 def balance_applied(amount_minor: int, about: About) -> Lines:
     """Rule 15: what was owed back settles the receivable."""
-    return _pair(Account.CUSTOMER_BALANCE, Account.RECEIVABLE, amount_minor, about)
+    return pair(Account.CUSTOMER_BALANCE, Account.RECEIVABLE, amount_minor, about)
 
 
 def refunded(amount_minor: int, about: About) -> Lines:
     """Rule 14: what was owed back goes back as money; a refund that fails turns it around."""
-    return _pair(Account.CUSTOMER_BALANCE, Account.CASH, amount_minor, about)
+    return pair(Account.CUSTOMER_BALANCE, Account.CASH, amount_minor, about)
 
 
 def credits_used(amount_minor: int, about: About) -> Lines:
     """Rules 5, 6 and 31: used credits earn their cost basis; promotional ones have none."""
-    return _pair(Account.CREDITS_LIABILITY, Account.USAGE_REVENUE, amount_minor, about)
+    return pair(Account.CREDITS_LIABILITY, Account.USAGE_REVENUE, amount_minor, about)
 
 
 def credits_expired(amount_minor: int, about: About) -> Lines:
     """Rule 24: what an ended grant still carried is breakage (IFRS 15.B46-B47)."""
-    return _pair(Account.CREDITS_LIABILITY, Account.BREAKAGE_REVENUE, amount_minor, about)
+    return pair(Account.CREDITS_LIABILITY, Account.BREAKAGE_REVENUE, amount_minor, about)
 
 
 def overage_used(amount_minor: int, about: About, conceded_minor: int = 0) -> Lines:
@@ -159,17 +178,17 @@ def overage_used(amount_minor: int, about: About, conceded_minor: int = 0) -> Li
 
 def overage_invoiced(amount_minor: int, about: About) -> Lines:
     """Rule 10: what was accrued is now billed; revenue moves with usage alone."""
-    return _pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
+    return pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
 
 
 def fee_invoiced(amount_minor: int, about: About) -> Lines:
     """Rule 11: a fee in advance is owed to the customer as service."""
-    return _pair(Account.RECEIVABLE, Account.FEES_LIABILITY, amount_minor, about)
+    return pair(Account.RECEIVABLE, Account.FEES_LIABILITY, amount_minor, about)
 
 
 def fee_earned(amount_minor: int, about: About) -> Lines:
     """Rule 12: a service day that has ended is earned."""
-    return _pair(Account.FEES_LIABILITY, Account.FEE_REVENUE, amount_minor, about)
+    return pair(Account.FEES_LIABILITY, Account.FEE_REVENUE, amount_minor, about)
 
 
 def credit_note_issued(parts: Iterable[CreditedPart], settled: Settled, about: About) -> Lines:
@@ -215,7 +234,8 @@ def joined(groups: Iterable[Sequence[PostingLine]]) -> Lines:
     return balanced(line for group in groups for line in group)
 
 
-def _pair(debit: Account, credit: Account, amount_minor: int, about: About) -> Lines:
+def pair(debit: Account, credit: Account, amount_minor: int, about: About) -> Lines:
+    """Move one amount from the credited account to the debited one."""
     return balanced(
         [PostingLine(debit, amount_minor, about), PostingLine(credit, -amount_minor, about)]
     )

@@ -24,7 +24,7 @@ from revrec.models import Posting
 RECEIVABLE, UNBILLED = ("1100",), ("1200",)
 MOST_UNRATED = 1_000  # Counted on the home page; past that it says "more than".
 STUCK_AFTER = timedelta(minutes=15)  # A note is taken up within seconds while the worker runs.
-DEFERRED, REVENUE = ("2100", "2120"), ("4",)
+DEFERRED, REVENUE = ("2100", "2120", "2190"), ("4",)
 
 
 @dataclass(frozen=True)
