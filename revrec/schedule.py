@@ -4,13 +4,15 @@ A price and its service days come in; what each day earns goes out, in minor uni
 cumulative, so that the days always sum to the price. No clock, no ledger.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from billing_project.kernel.money import prorate
-from billing_project.kernel.period import DAY
+from billing_project.kernel.period import DAY, add_months, month_of
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class ScheduleDay:
     amount_minor: int
 
 
-def day_of(at: datetime) -> date:
-    """Return the day of the books on which an instant falls: its date in UTC."""
-    return at.astimezone(UTC).date()
+def day_of(at: datetime, zone: str = "UTC") -> date:
+    """Return the day of the books on which an instant falls: its date in the entity's zone."""
+    return at.astimezone(ZoneInfo(zone)).date()
 
 
 def service_days(start_at: datetime, end_at: datetime) -> tuple[date, date]:
@@ -54,3 +56,24 @@ def straight_line(amount_minor: int, start_on: date, end_on: date) -> Iterator[S
         target = prorate(amount_minor, Decimal(done), Decimal(days))
         yield ScheduleDay(start_on + DAY * (done - 1), target - earned)
         earned = target
+
+
+def equal_months(amount_minor: int, start_on: date, months: int) -> Iterator[ScheduleDay]:
+    """Spread an amount over months of equal weight, each earned on the day it begins.
+
+    Returns:
+        One step a month; the amounts sum to `amount_minor` exactly.
+    """
+    earned = 0
+    for done in range(1, months + 1):
+        target = prorate(amount_minor, Decimal(done), Decimal(months))
+        yield ScheduleDay(add_months(start_on, done - 1, start_on.day), target - earned)
+        earned = target
+
+
+def by_month(days: Iterable[ScheduleDay]) -> Mapping[date, int]:
+    """Sum what days earn by the first day of their month, in order."""
+    months: Counter[date] = Counter()
+    for day in days:
+        months[month_of(day.service_on)[0]] += day.amount_minor
+    return months

@@ -7,47 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_project.kernel.money import settle
 from revrec.basis import CostBasis, Movement, releases
-from tests.revrec.vectors import VECTORS
 
 DAY_1, DAY_2 = date(2026, 1, 10), date(2026, 1, 11)
 
 
 def _use(number: int, used: str, on: date = DAY_1) -> Movement:
     return Movement(number, on, -Decimal(used))
-
-
-def test_own_06_each_grant_earns_at_its_own_price() -> None:
-    vector = VECTORS["OWN-06"]
-    prices = {name: (count, price) for name, count, price in vector["inputs"]["grants"]}
-
-    for name, used, expected in vector["expected"]["draw"]:
-        count, price = prices[name]
-        basis = CostBasis(settle(Decimal(price), "USD"), Decimal(count))
-        [release] = releases(basis, Decimal(0), 0, [_use(1, str(used))])
-        assert release.amount_minor == settle(Decimal(expected), "USD")
-
-
-def test_own_07_single_credits_round_cumulatively() -> None:
-    basis = CostBasis(1_000, Decimal(3))
-    movements = [_use(n, "1", DAY_1 + timedelta(days=n)) for n in range(3)]
-
-    steps = releases(basis, Decimal(0), 0, movements)
-
-    # 333.33 -> 333; 666.67 -> 667; 1000.
-    expected = VECTORS["OWN-07"]["expected"]["revenue_sequence_minor"]
-    assert [step.amount_minor for step in steps] == expected
-
-
-def test_own_11_what_is_left_at_expiry_is_breakage() -> None:
-    basis = CostBasis(100_000, Decimal(1_000))
-    end = Movement(2, DAY_2, Decimal(-200), ends_grant=True)
-
-    used, expired = releases(basis, Decimal(0), 0, [_use(1, "800"), end])
-
-    assert (used.amount_minor, used.is_breakage) == (80_000, False)
-    assert (expired.amount_minor, expired.is_breakage) == (20_000, True)
 
 
 def test_many_small_uses_do_not_round_to_nothing() -> None:

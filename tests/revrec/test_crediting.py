@@ -8,32 +8,11 @@ from hypothesis import strategies as st
 
 from billing_project.kernel.money import prorate
 from revrec.crediting import CreditSplit, Promise, Reason, split_credit
-from tests.revrec.vectors import VECTORS
 
 
 def _promise(price: int, done: int, whole: int) -> Promise:
     recognised = prorate(price, Decimal(done), Decimal(whole))
     return Promise(price, recognised, Decimal(done), Decimal(whole))
-
-
-def test_str_26_a_note_before_service_is_all_liability() -> None:
-    # 120.00 for 3 months, 30.00 off before the first day is earned.
-    assert VECTORS["STR-26"]["inputs"]["credit_note"] == "30"
-
-    split = split_credit(_promise(12_000, 0, 90), 3_000, Reason.PRICE_CONCESSION)
-
-    assert split == CreditSplit(contra_minor=0, liability_minor=3_000)
-
-
-def test_str_27_a_note_after_a_month_catches_up() -> None:
-    # 90.00 for 90 days, 31 of them earned; 45.00 off leaves 45.00, of which 15.50 is earned by now.
-    # Contra 31.00 - 15.50 = 15.50, as published (5.10 + 10.40); the rest 29.50 off the liability.
-    published = VECTORS["STR-27"]["expected"]
-    contra = Decimal(published["Refunds"][1]) + Decimal(published["CreditNotes"][1])
-
-    split = split_credit(_promise(9_000, 31, 90), 4_500, Reason.SERVICE_FAILURE)
-
-    assert split == CreditSplit(contra_minor=int(contra * 100), liability_minor=2_950)
 
 
 def test_cancelling_the_future_takes_the_liability_first() -> None:

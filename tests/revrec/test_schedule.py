@@ -1,6 +1,5 @@
 """Fees by the day: worked examples, then what holds for every price and span."""
 
-from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -9,65 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_project.kernel.money import settle
 from revrec.schedule import day_of, service_days, straight_line
-from tests.revrec.vectors import VECTORS
-
-
-def _by_month(amount_minor: int, start_on: date, end_on: date) -> dict[str, int]:
-    months: dict[str, int] = defaultdict(int)
-    for day in straight_line(amount_minor, start_on, end_on):
-        months[f"{day.service_on:%Y-%m}"] += day.amount_minor
-    return dict(months)
-
-
-# STR-01: 31.00 over 31 days is 1.00 a day; 15-31 January has 17 of them.
-# STR-02 and STR-03: 365.00 over 365 days; the published months are their day counts.
-@pytest.mark.parametrize(
-    ("vector", "revenue"),
-    [("STR-01", "Revenue"), ("STR-02", "Revenue"), ("STR-03", "Revenue")],
-)
-def test_published_subscriptions_earn_by_the_day(vector: str, revenue: str) -> None:
-    inputs, expected = VECTORS[vector]["inputs"], VECTORS[vector]["expected"]
-    start_on, end_on = (date.fromisoformat(text[:10]) for text in inputs["service"])
-    published = expected.get(revenue) or {month: row[revenue] for month, row in expected.items()}
-
-    earned = _by_month(settle(Decimal(inputs["amount"]), "USD"), start_on, end_on)
-
-    for month, amount in published.items():
-        assert earned[month] == settle(Decimal(amount), "USD")
-
-
-def test_own_01_months_of_a_quarter_round_cumulatively() -> None:
-    vector = VECTORS["OWN-01"]
-
-    earned = _by_month(vector["inputs"]["minor"], date(2026, 1, 1), date(2026, 4, 1))
-
-    # 10000 * 31/90 = 3444.44; * 59/90 = 6555.56 -> 6556 - 3444 = 3112; the rest is 3444.
-    assert list(earned.values()) == vector["expected"]["cumulative"]
-
-
-def test_own_03_yen_have_no_decimals() -> None:
-    vector = VECTORS["OWN-03"]
-
-    days = straight_line(vector["inputs"]["minor"], date(2026, 1, 1), date(2026, 1, 8))
-
-    # 1000/7 = 142.86: 143, 286, 429, 571, 714, 857, 1000.
-    assert [day.amount_minor for day in days] == vector["expected"]["cumulative"]
 
 
 def test_dinars_have_three_decimals() -> None:
     days = straight_line(10_000, date(2026, 1, 1), date(2026, 1, 4))  # KWD 10.000
 
     assert [day.amount_minor for day in days] == [3_333, 3_334, 3_333]
-
-
-def test_a_leap_year_has_its_own_day() -> None:
-    # 90.00 over the first quarter of 2024: 31 + 29 + 31 = 91 days, not 90.
-    earned = _by_month(9_000, date(2024, 1, 1), date(2024, 4, 1))
-
-    # 9000 * 31/91 = 3065.93 -> 3066; * 60/91 = 5934.07 -> 5934; 9000.
-    assert earned == {"2024-01": 3_066, "2024-02": 2_868, "2024-03": 3_066}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Credits that nobody will use: when their price becomes revenue.
+
+What a cohort's credits cost comes in, in minor units; what account 2190 must hold leaves. A cohort
+is all grants of one kind that were sold in one month: never a single customer's grant, whose
+liability would reach zero while credits are left. Source: IFRS 15.B44-B47, 59 (606-10-55-46 to
+55-49); accounting.md 1.4, rules 24 and 25.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from billing_project.kernel.money import prorate
+from revrec.posting import About, Account, Lines, pair
+
+
+class Method(StrEnum):
+    """When breakage is recognised."""
+
+    REMOTE = "remote"  # Once the credits have expired: no reliable estimate is needed.
+    PROPORTIONAL = "proportional"  # As the other credits are used, by an approved estimate.
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Where the credits of a cohort stand, at their cost basis in minor units.
+
+    Attributes:
+        consumed_minor: Used so far.
+        open_minor: Neither used nor ended, refundable ones left out; consumed + open is the price.
+    """
+
+    consumed_minor: int
+    open_minor: int
+
+    @property
+    def price_minor(self) -> int:
+        """What was allocated to the cohort's credits, less what has ended."""
+        return self.consumed_minor + self.open_minor
+
+
+def never_used(cohort: Cohort, price_minor: int, rate: Decimal) -> int:
+    """Return how much of the open credits is expected never to be used.
+
+    Args:
+        price_minor: The cohort's whole price at its sale, ended credits included.
+        rate: Share of that price expected to break in all, 0 to 1, as approved.
+
+    Returns:
+        At least 0 and at most what is open; what has ended already counts towards the rate.
+    """
+    ended_minor = price_minor - cohort.price_minor
+    broken = prorate(price_minor, rate, Decimal(1))
+    return max(0, min(broken - ended_minor, cohort.open_minor))
+
+
+def contra_target(consumed_minor: int, expected_minor: int, unused_minor: int) -> int:
+    """Return what 2190 must hold: breakage earned in proportion to the use so far.
+
+    Args:
+        expected_minor: Still expected to be used.
+        unused_minor: Expected never to be used.
+
+    Returns:
+        round(unused x consumed / (consumed + expected)); 0 while nobody is expected to use any.
+    """
+    whole = consumed_minor + expected_minor
+    return prorate(unused_minor, Decimal(consumed_minor), Decimal(whole)) if whole else 0
+
+
+def earned_with_breakage(price_minor: int, used: Decimal, expected_total: Decimal) -> int:
+    """Return what use has earned in all when the rest of the price is breakage.
+
+    Args:
+        used: So far, in any unit.
+        expected_total: Expected to be used in all, in the same unit; never what was granted.
+
+    Returns:
+        round(price x used / expected). A new estimate is caught up: take off what was earned
+        before. Source: IFRS 15.B46, Example 52.
+    """
+    return prorate(price_minor, min(used, expected_total), expected_total)
+
+
+def trued_up(target_minor: int, held_minor: int, about: About) -> Lines:
+    """Rule 25: bring 2190 to its target; the difference is breakage revenue, or takes it back."""
+    return pair(
+        Account.EXPECTED_BREAKAGE, Account.BREAKAGE_REVENUE, target_minor - held_minor, about
+    )
+
+
+def escheated(amount_minor: int, about: About) -> Lines:
+    """Rule 24 where the law claims unused credits: a liability, never revenue (B47)."""
+    return pair(Account.CREDITS_LIABILITY, Account.UNCLAIMED_PROPERTY, amount_minor, about)

@@ -1,0 +1,122 @@
+"""What the notes to the statements say, from figures that the ledger gives.
+
+Source: IFRS 15.105-122 (606-10-45, 50); accounting.md 1.2 and 1.9.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from billing_project.kernel.money import prorate
+from billing_project.kernel.period import add_months
+
+BANDS = ("up to 12 months", "13 to 24 months", "over 24 months")
+_EDGES = (12, 24)  # Months from the balance sheet date.
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is still to be earned of one promise, evenly by day over [start_on, end_on).
+
+    Without an end it is expected within the first band.
+    """
+
+    amount_minor: int
+    start_on: date | None = None
+    end_on: date | None = None
+
+
+def in_bands(remaining: Iterable[Remaining], as_of: date) -> list[int]:
+    """Divide what is still to be earned into BANDS by when it will be; they sum to the whole.
+
+    Args:
+        as_of: First day after the balance sheet date.
+    """
+    edges = [add_months(as_of, months, as_of.day) for months in _EDGES]
+    sums = [0] * len(BANDS)
+    for promise in remaining:
+        for index, amount in enumerate(_split(promise, as_of, edges)):
+            sums[index] += amount
+    return sums
+
+
+def _split(promise: Remaining, as_of: date, edges: Sequence[date]) -> list[int]:
+    if promise.end_on is None:
+        return [promise.amount_minor, *[0] * len(edges)]
+    start = max(promise.start_on or as_of, as_of)
+    whole = max((promise.end_on - start).days, 1)
+    parts, before = [], 0
+    for edge in (*edges, promise.end_on):
+        done = min(max((edge - start).days, 0), whole) if edge < promise.end_on else whole
+        through = prorate(promise.amount_minor, Decimal(done), Decimal(whole))
+        parts.append(through - before)
+        before = through
+    return parts
+
+
+@dataclass(frozen=True)
+class RollForward:
+    """How contract liabilities came from opening to closing; amounts that lower them positive."""
+
+    opening_minor: int
+    billings_minor: int
+    revenue_minor: int
+    breakage_minor: int = 0
+    refunds_minor: int = 0
+    credit_notes_minor: int = 0
+    other_minor: int = 0
+
+    @property
+    def closing_minor(self) -> int:
+        """What must stand in the ledger."""
+        return (
+            self.opening_minor + self.billings_minor - self.revenue_minor - self.breakage_minor
+            - self.refunds_minor - self.credit_notes_minor + self.other_minor
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Released:
+    """Revenue that one promise or cohort released from its liability within a period."""
+
+    amount_minor: int
+    opening_minor: int  # What the promise carried when the period began; 0 if it is younger.
+
+
+def from_opening(released: Iterable[Released]) -> int:
+    """Return revenue that was in the liability when the period began: never more than that.
+
+    Source: IFRS 15.116(b).
+    """
+    return sum(min(one.amount_minor, one.opening_minor) for one in released)
+
+
+def is_of_prior_period(service_end_on: date | None, period_start_on: date) -> bool:
+    """Tell whether revenue is for service that ended before a period began (116(c)).
+
+    Args:
+        service_end_on: Exclusive.
+    """
+    return service_end_on is not None and service_end_on <= period_start_on
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An invoice in advance as it is posted: a receivable and, as large, a contract liability."""
+
+    open_minor: int
+    undelivered_minor: int
+    due_on: date
+    is_cancellable: bool
+
+
+def hidden_pair(claim: Claim, on: date) -> int:
+    """Return what is shown neither as receivable nor as liability on a day.
+
+    Until a cancellable contract's price is due or paid nobody owes anything (Example 38, Case A).
+    Posting stays gross: only the statement hides the pair.
+    """
+    if not claim.is_cancellable or on >= claim.due_on:
+        return 0
+    return min(claim.open_minor, claim.undelivered_minor)
