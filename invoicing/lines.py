@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from billing_project.kernel.money import Money, settle
+from billing_project.kernel.period import Period
 from billing_project.kernel.quantity import plain, round_unrounded
 
 LARGEST_MINOR = 10**15  # A claim beyond 10 trillion dollars is a fault upstream, not an invoice.
@@ -23,6 +24,10 @@ class Kind(StrEnum):
     OVERAGE = "overage"
     CREDITS_USED = "credits_used"
     CREDIT_PACK = "credit_pack"
+    SEAT = "seat"
+    OUTCOME = "outcome"
+    ONE_OFF = "one_off"
+    COMMIT_SHORTFALL = "commit_shortfall"
 
 
 class AmountOutOfBounds(ValueError):
@@ -40,6 +45,7 @@ class Line:
     unit_price_unrounded: Decimal  # Major units.
     amount_minor: int
     key: str = ""  # Tells lines of one invoice apart.
+    service: Period | None = None  # None: the invoice's own.
 
 
 @dataclass(frozen=True)

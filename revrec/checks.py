@@ -59,6 +59,12 @@ def unbilled_ties() -> Iterator[Finding]:
     return _findings(tieouts.untied_unbilled)
 
 
+@check("Shortfall revenue is what commit lines claim, and none of it is left to bill")
+def shortfalls_tie() -> Iterator[Finding]:
+    """Compare 4040 and 1210 line by line."""
+    return _findings(tieouts.untied_shortfalls)
+
+
 @check("Overage revenue is usage at its price, less what was conceded, and never below nothing")
 def overage_earns_its_use() -> Iterator[Finding]:
     """Compare 4020 and 4900 billing period by billing period with the usage itself."""

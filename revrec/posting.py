@@ -72,6 +72,7 @@ class EntryKind(StrEnum):
     CREDITS_EXPIRED = "credits_expired"
     OVERAGE_USED = "overage_used"
     FEES_EARNED = "fees_earned"
+    SHORTFALL_EARNED = "shortfall_earned"
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,16 @@ def overage_used(amount_minor: int, about: About, conceded_minor: int = 0) -> Li
 def overage_invoiced(amount_minor: int, about: About) -> Lines:
     """Rule 10: what was accrued is now billed; revenue moves with usage alone."""
     return pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
+
+
+def shortfall_earned(amount_minor: int, about: About) -> Lines:
+    """Rule 27: what a term lacks of its commit is earned with the term's end."""
+    return pair(Account.CONTRACT_ASSET, Account.SHORTFALL_REVENUE, amount_minor, about)
+
+
+def shortfall_invoiced(amount_minor: int, about: About) -> Lines:
+    """Rule 27: what was accrued is now billed."""
+    return pair(Account.RECEIVABLE, Account.CONTRACT_ASSET, amount_minor, about)
 
 
 def fee_invoiced(amount_minor: int, about: About) -> Lines:

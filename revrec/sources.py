@@ -38,8 +38,9 @@ class Source:
 
     type: SourceType
     id: int
+    other_role: str = ""  # Where the fact has an entry beside the one that accounts for it.
 
     @property
     def role(self) -> str:
         """The role in which this kind of fact is accounted for."""
-        return ROLES[self.type]
+        return self.other_role or ROLES[self.type]

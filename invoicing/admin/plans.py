@@ -14,7 +14,7 @@ from billing_project.kernel.backoffice.display import (
 )
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
-from invoicing.models import Invoice, Plan, PlanVersion, Subscription
+from invoicing.models import Invoice, Plan, PlanItem, PlanVersion, Subscription
 from metering.models import Customer
 
 
@@ -49,6 +49,30 @@ class PlanAdmin(ReadOnlyAdmin):
     inlines = (PlanVersionInline,)
 
 
+class PlanItemInline(ReadOnlyInline):
+    """What a version sells beside its base terms."""
+
+    model = PlanItem
+    fields = (
+        "code",
+        "name",
+        "kind",
+        money("amount_minor", "amount", currency="plan_version.currency"),
+        "percent",
+        number("credits"),
+        "timing",
+        "periods",
+        "counts",
+    )
+    ordering = ("position",)
+    tab = False
+
+    @admin.display(description="Kinds of lines")
+    def counts(self, item: PlanItem) -> str:
+        """Name the kinds of lines that a commit counts or a discount lowers."""
+        return ", ".join(item.kinds) or "—"
+
+
 @admin.register(PlanVersion)
 class PlanVersionAdmin(ReadOnlyAdmin):
     """Immutable terms, sold once somebody else approved them."""
@@ -67,6 +91,7 @@ class PlanVersionAdmin(ReadOnlyAdmin):
     list_select_related = ("plan", "rate_card", "policy_change")
     search_fields = ("plan__code", "plan__name", "policy_change__subject")
     search_help_text = "Plan's code or name"
+    inlines = (PlanItemInline,)
     fields = (
         link("plan"),
         "number",

@@ -14,7 +14,12 @@ from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from invoicing.models import Plan, PlanVersion
-from invoicing.selectors import governing_plan_version, subscriptions
+from invoicing.selectors import (
+    governing_plan_version,
+    next_terms_at,
+    subscriptions,
+    terms_end_before,
+)
 from invoicing.services.subscriptions import subscribe
 from metering.selectors.customers import customer_named
 
@@ -83,5 +88,15 @@ def _version(code: str, at: datetime) -> PlanVersion:
         raise NotFound(f"no plan has the code {code}")
     version = governing_plan_version(plan, at)
     if version is None:
-        raise Conflict(f"plan {code} has no approved version at {at.isoformat()}")
+        raise Conflict(_no_terms(plan, at))
     return version
+
+
+def _no_terms(plan: Plan, at: datetime) -> str:
+    """Say that a plan has no terms at an instant, and what is missing around it."""
+    words = [f"plan {plan.code} has no approved version at {at.isoformat()}"]
+    if ended_at := terms_end_before(plan, at):
+        words.append(f"the one before ended at {ended_at.isoformat()}")
+    if begins_at := next_terms_at(plan, at):
+        words.append(f"the next one begins at {begins_at.isoformat()}")
+    return "; ".join(words)

@@ -9,6 +9,7 @@ from invoicing.models.invoice import (
     LineUsage,
     NumberSeries,
 )
+from invoicing.models.item import ItemKind, ItemTiming, PlanItem
 from invoicing.models.plan import Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
 from invoicing.models.settlement import (
@@ -27,11 +28,14 @@ __all__ = [
     "Invoice",
     "InvoiceLine",
     "InvoiceStatus",
+    "ItemKind",
+    "ItemTiming",
     "LineKind",
     "LineUsage",
     "NumberSeries",
     "Payment",
     "Plan",
+    "PlanItem",
     "PlanVersion",
     "ProposedCreditNote",
     "Refund",

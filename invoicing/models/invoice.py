@@ -123,6 +123,10 @@ class LineKind(models.TextChoices):
     OVERAGE = "overage"
     CREDITS_USED = "credits_used"  # A statement with amount zero.
     CREDIT_PACK = "credit_pack"
+    SEAT = "seat"
+    OUTCOME = "outcome"
+    ONE_OFF = "one_off"
+    COMMIT_SHORTFALL = "commit_shortfall"
 
 
 class InvoiceLine(models.Model):

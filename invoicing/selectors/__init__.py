@@ -1,5 +1,10 @@
 """Reads: what is sold, what is claimed, what waits to be claimed."""
 
+from invoicing.selectors.arrears import (
+    arrears_lines,
+    periods_in_arrears,
+    shortfall_overclaimed,
+)
 from invoicing.selectors.behind import EventBehind, Place, events_behind
 from invoicing.selectors.invoices import (
     credit_notes,
@@ -16,11 +21,14 @@ from invoicing.selectors.invoices import (
 from invoicing.selectors.plans import (
     billing_periods_of,
     governing_plan_version,
+    items_of,
+    next_terms_at,
     overage_price,
     plan_version_of,
     running_period,
     subscription_of,
     subscriptions,
+    terms_end_before,
 )
 from invoicing.selectors.settlement import (
     OwedBack,
@@ -49,6 +57,7 @@ __all__ = [
     "OwedBack",
     "Place",
     "Preview",
+    "arrears_lines",
     "balance_in",
     "balance_of",
     "billing_periods_of",
@@ -63,21 +72,26 @@ __all__ = [
     "grants_of_line",
     "invoices",
     "is_issued",
+    "items_of",
     "lines_left",
+    "next_terms_at",
     "overage_price",
     "overage_state",
     "overcharged_periods",
     "owed_back",
     "pack_steps",
     "paid_of",
+    "periods_in_arrears",
     "periods_to_invoice",
     "plan_version_of",
     "preview",
     "refund_left",
     "refunds_due",
     "running_period",
+    "shortfall_overclaimed",
     "subscription_of",
     "subscriptions",
+    "terms_end_before",
     "unbilled_overage",
     "uninvoiced",
 ]

@@ -3,11 +3,12 @@
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import QuerySet
+from django.db.models import Min, QuerySet
 
 from billing_project.kernel.errors import NotFound
-from billing_project.kernel.models import in_force
+from billing_project.kernel.models import PolicyStatus, in_force
 from credits.models import BillingPeriod
+from invoicing.items import Item
 from invoicing.models import Plan, PlanVersion, Subscription
 from metering.models import Customer
 
@@ -20,6 +21,35 @@ def governing_plan_version(plan: Plan, at: datetime) -> PlanVersion | None:
         .order_by("-policy_change__effective_at", "-number")
         .first()
     )
+
+
+def terms_end_before(plan: Plan, at: datetime) -> datetime | None:
+    """Return when a plan's approved terms ran out before an instant; None if they reach it.
+
+    A plan without approved terms before the instant has nothing that runs out.
+    """
+    spans = (
+        plan.versions.filter(
+            policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__lt=at
+        )
+        .values_list("policy_change__effective_at", "policy_change__expires_at")
+        .order_by("policy_change__effective_at")
+    )
+    covered: datetime | None = None
+    for _, expires_at in spans:
+        if expires_at is None or expires_at >= at:
+            return None
+        covered = max(covered, expires_at) if covered else expires_at
+    return covered
+
+
+def next_terms_at(plan: Plan, at: datetime) -> datetime | None:
+    """Return when a plan's next approved terms begin after an instant, if any do."""
+    later = plan.versions.filter(
+        policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__gt=at
+    )
+    found: datetime | None = later.aggregate(first=Min("policy_change__effective_at"))["first"]
+    return found
 
 
 def subscriptions(customer_external_id: str | None = None) -> QuerySet[Subscription]:
@@ -76,3 +106,18 @@ def overage_price(billing_period: BillingPeriod) -> tuple[Decimal, str]:
     """Return the price of one overage credit of a period, in major units, and its currency."""
     version = plan_version_of(billing_period)
     return version.overage_price_unrounded, version.currency
+
+
+def items_of(version: PlanVersion, *kinds: str) -> list[Item]:
+    """Return what a version sells beside its base terms, in its order; of some kinds if named."""
+    rows = version.items.order_by("position")
+    if kinds:
+        rows = rows.filter(kind__in=kinds)
+    return [
+        Item(
+            kind=row.kind, code=row.code, name=row.name, amount_minor=row.amount_minor,
+            percent=row.percent, credits=row.credits, timing=row.timing, periods=row.periods,
+            kinds=tuple(row.kinds),
+        )
+        for row in rows
+    ]  # fmt: skip

@@ -22,6 +22,7 @@ from credits.models import BillingPeriod, RatedUsage
 from invoicing.claims import Claim, Evened, even_out, overcharge, worth
 from invoicing.lines import Line, OveragePrice, UsageShare, credits_used_lines, overage_line
 from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.selectors.arrears import arrears_lines, periods_in_arrears
 from invoicing.selectors.plans import plan_version_of
 from metering.models import Customer
 
@@ -107,7 +108,7 @@ def uninvoiced(billing_period: BillingPeriod, kind: LineKind) -> QuerySet[RatedU
 
 
 def periods_to_invoice(at: datetime) -> QuerySet[BillingPeriod]:
-    """List periods that ended by `at` and have overage to claim on no line yet, the oldest first.
+    """List periods that ended by `at` and have overage or items to claim, the oldest first.
 
     A period whose corrections outweigh what waits is not listed, however long it stays so.
     """
@@ -117,7 +118,9 @@ def periods_to_invoice(at: datetime) -> QuerySet[BillingPeriod]:
     ended = _sold_periods().filter(Exists(waiting), end_at__lte=at)
     # The sums are only worth their cost for the few periods with something on no line.
     few = _sold_periods().filter(pk__in=list(ended.values_list("pk", flat=True)))
-    return few.alias(unbilled=unbilled_credits()).filter(unbilled__gt=0)
+    unbilled = few.alias(unbilled=unbilled_credits()).filter(unbilled__gt=0)
+    ids = set(unbilled.values_list("pk", flat=True))
+    return _sold_periods().filter(pk__in=ids | set(periods_in_arrears(at)))
 
 
 def unbilled_overage(customer: Customer | None = None) -> list[OverageState]:
@@ -141,11 +144,12 @@ def credits_used(rows: QuerySet[RatedUsage]) -> list[UsageShare]:
 
 
 def preview(billing_period: BillingPeriod) -> Preview:
-    """Show the lines that would claim what is unbilled of a period, and all credits it used."""
+    """Show the lines that would claim a period if it ended now, and all credits it used."""
     state = overage_state(billing_period)
     shares = credits_used(RatedUsage.objects.filter(billing_period=billing_period))
     claim = state.next_line()
-    lines = [*([claim] if claim else []), *credits_used_lines(state.price.unit, shares)]
+    owed = arrears_lines(billing_period, claim)
+    lines = [*([claim] if claim else []), *owed, *credits_used_lines(state.price.unit, shares)]
     total = sum(line.amount_minor for line in lines)
     return Preview(billing_period, state.price.currency, tuple(lines), total)
 

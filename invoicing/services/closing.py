@@ -15,7 +15,7 @@ from billing_project.kernel.apart import each_apart
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
 from invoicing.models import Invoice
-from invoicing.selectors import overage_state, plan_version_of
+from invoicing.selectors import arrears_lines, overage_state, plan_version_of
 from metering.models import InvoicedUsage
 from metering.services.customers import lock_customer
 from metering.services.late import record_invoiced_usage
@@ -53,6 +53,7 @@ def _close_quiet(billing_period: BillingPeriod, at: datetime) -> int:
             customer_id=billing_period.customer_id, source_key__startswith=prefix
         ).exists()
         or overage_state(billing_period).unbilled > 0
+        or arrears_lines(billing_period, None)
     ):
         return 0  # Its invoice closes it.
     close_usage(billing_period, at)

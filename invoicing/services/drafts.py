@@ -51,8 +51,8 @@ def write_lines(
             unit=line.unit,
             unit_price_unrounded=line.unit_price_unrounded,
             amount_minor=line.amount_minor,
-            service_start_at=invoice.service_start_at,
-            service_end_at=invoice.service_end_at,
+            service_start_at=line.service.start if line.service else invoice.service_start_at,
+            service_end_at=line.service.end if line.service else invoice.service_end_at,
             billing_period=billing_period,
             source_key=f"{invoice.source_key}:{line.key}" if line.key else invoice.source_key,
         )

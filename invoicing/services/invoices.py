@@ -16,6 +16,7 @@ from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from invoicing.selectors import is_issued
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
+from invoicing.services.commits import give_back_shortfall
 from invoicing.services.locks import (
     INVOICE_SERIES,
     lock_invoice,
@@ -89,6 +90,7 @@ def _finalize(invoice: Invoice, by: User, at: datetime) -> Invoice:
     close_usage(period, at)
     issued = _issue(locked, by, at)
     if is_late:
+        give_back_shortfall(period, at)
         propose_for_late_usage(issued, at)
     return issued
 

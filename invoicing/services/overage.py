@@ -17,12 +17,20 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
-from invoicing.lines import AmountOutOfBounds, added_later, claimed_again, credits_used_lines
+from invoicing.lines import (
+    AmountOutOfBounds,
+    Line,
+    added_later,
+    claimed_again,
+    credits_used_lines,
+)
 from invoicing.models import Invoice, InvoiceStatus, LineKind
 from invoicing.selectors import (
+    arrears_lines,
     credits_used,
     overage_state,
     periods_to_invoice,
+    plan_version_of,
     subscription_of,
     uninvoiced,
 )
@@ -51,7 +59,7 @@ SELECT l.id, r.id, l.kind
 
 
 def draft_overage_invoices(*, by: User, at: datetime) -> int:
-    """Draft the overage of every period that ended by `at` and has some on no line yet.
+    """Draft what every period that ended by `at` has to claim: overage, and items in arrears.
 
     Safe to run twice at once; a period that fails is logged and left for the next run. One whose
     later corrections outweigh what waits gets no draft; see `overcharged_periods`.
@@ -83,38 +91,56 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         Invalid: the amount is larger than an invoice may claim.
     """
     waiting = uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
-    if invoice.lines.exists() and not waiting:
+    has_items = plan_version_of(billing_period).items.exists()
+    if invoice.lines.exists() and not waiting and not has_items:
         return  # Nothing was rated since.
     clear_lines(invoice)
-    state = overage_state(billing_period)
     try:
-        claim = state.next_line()
+        claims = _claims(billing_period)
     except AmountOutOfBounds as error:
         raise Invalid(str(error)) from error
-    if claim is None:
+    if not claims:
         return
+    shares = credits_used(uninvoiced(billing_period, LineKind.CREDITS_USED))
+    statement = credits_used_lines(plan_version_of(billing_period).rate_card.pricing_unit.code, shares)
+    write_lines(invoice, [*claims, *statement], billing_period)
+    _link_usage(invoice, billing_period)
+
+
+def _claims(billing_period: BillingPeriod) -> list[Line]:
+    """Return what is claimed of a period now: overage, then what items claim in arrears."""
+    claim = overage_state(billing_period).next_line()
+    owed = arrears_lines(billing_period, claim)
+    if claim is None:
+        return owed
     if is_usage_closed(billing_period):
         claim = added_later(claim)
-    claim = claimed_again(claim, claim.quantity - _waiting(billing_period))
-    shares = credits_used(uninvoiced(billing_period, LineKind.CREDITS_USED))
-    statement = credits_used_lines(state.price.unit, shares)
-    write_lines(invoice, [claim, *statement], billing_period)
-    _link_usage(invoice, billing_period)
+    return [claimed_again(claim, claim.quantity - _waiting(billing_period)), *owed]
 
 
 @transaction.atomic
 def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     lock_customer(billing_period.customer_id)
-    if overage_state(billing_period).unbilled <= 0:
-        return 0
-    if not uninvoiced(billing_period, LineKind.OVERAGE).exists():
-        return 0  # Another worker drafted it meanwhile.
-    invoice = _open_draft(billing_period) or _new_draft(billing_period, at)
+    invoice = _open_draft(billing_period)
+    if not (_waits(billing_period) or (invoice is None and _owes(billing_period))):
+        return 0  # Another worker drafted it meanwhile, or there is nothing to claim.
+    invoice = invoice or _new_draft(billing_period, at)
     rebuild(invoice, billing_period)
     audit.record(
         by=by, at=at, action="draft_overage", subject=invoice, total_minor=invoice.total_minor
     )
     return 1
+
+
+def _waits(billing_period: BillingPeriod) -> bool:
+    """Tell whether overage on no line outweighs later corrections."""
+    rows = uninvoiced(billing_period, LineKind.OVERAGE)
+    return rows.exists() and overage_state(billing_period).unbilled > 0
+
+
+def _owes(billing_period: BillingPeriod) -> bool:
+    """Tell whether items of an open period claim anything at its end."""
+    return not is_usage_closed(billing_period) and bool(_claims(billing_period))
 
 
 def _waiting(billing_period: BillingPeriod) -> Decimal:

@@ -1,5 +1,6 @@
 """Make plans and propose their terms; a version is sold only after somebody else approved it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,8 +14,10 @@ from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.quantity import plain, round_unrounded
 from credits.models import RateCard
-from invoicing.models import Plan, PlanVersion
+from invoicing.items import BadItem, Item, content_of_item, refuse_unsound
+from invoicing.models import Plan, PlanItem, PlanVersion
 from invoicing.periods import Unit
+from invoicing.selectors import items_of, terms_end_before
 
 _LARGEST_FEE, _LARGEST_CREDITS, _LARGEST_PRICE = 10**15, Decimal(10) ** 24, Decimal(10) ** 15
 _LONGEST_COUNT, _LONGEST_HOURS, _LONGEST_DAYS = 366, 24 * 35, 366
@@ -33,6 +36,7 @@ class PlanTerms:
     interval_count: int
     grace_hours: int = 24
     payment_days: int = 30
+    items: tuple[Item, ...] = ()  # What else is sold: seats, a commit, discounts, packs.
 
 
 @transaction.atomic
@@ -59,11 +63,14 @@ def propose_plan_version(
     """Write down new terms of a plan and propose them for approval.
 
     Raises:
-        Invalid: a term is out of its bounds, or the rate card is in another currency.
+        Invalid: a term is out of its bounds, an item is unsound, the rate card is in another
+            currency, or the plan would have no terms for a while; the message says from when.
     """
     _refuse_out_of_bounds(terms)
     _refuse_other_worth(terms)
+    _refuse_unsound_items(terms)
     locked = Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
+    _refuse_gap(locked, proposal.effective_at)
     newest = locked.versions.order_by("-number").values_list("number", flat=True).first()
     version = PlanVersion(
         plan=locked,
@@ -81,24 +88,41 @@ def propose_plan_version(
     version.policy_change = propose(
         kind="plan",
         subject=f"plan:{locked.code}:{version.number}",
-        content=_content(version),
+        content=_content(version, terms.items),
         proposal=proposal,
         by=by,
         at=at,
     )
     version.save(force_insert=True)
+    _write_items(version, terms.items)
     return version
+
+
+def _write_items(version: PlanVersion, items: Sequence[Item]) -> None:
+    PlanItem.objects.bulk_create(
+        PlanItem(
+            plan_version=version, position=position, kind=item.kind, code=item.code,
+            name=item.name, amount_minor=item.amount_minor, percent=item.percent,
+            credits=item.credits, timing=item.timing, periods=item.periods,
+            kinds=list(item.kinds),
+        )
+        for position, item in enumerate(items, start=1)
+    )  # fmt: skip
 
 
 @content_of("plan")
 def _content_of_change(change: PolicyChange) -> dict[str, object]:
     versions = PlanVersion.objects.select_related("plan", "rate_card")
-    return _content(versions.get(policy_change=change))
+    version = versions.get(policy_change=change)
+    return _content(version, items_of(version))
 
 
-def _content(version: PlanVersion) -> dict[str, object]:
-    """Write the whole version as plain values: what the approver's hash is taken of."""
-    return {
+def _content(version: PlanVersion, items: Sequence[Item]) -> dict[str, object]:
+    """Write the whole version as plain values: what the approver's hash is taken of.
+
+    What a version does not use is left out, so that older ones read as they were approved.
+    """
+    content: dict[str, object] = {
         "plan": version.plan.code,
         "number": version.number,
         "currency": version.currency,
@@ -110,6 +134,27 @@ def _content(version: PlanVersion) -> dict[str, object]:
         "grace_hours": version.grace_hours,
         "payment_days": version.payment_days,
     }
+    if items:
+        content["items"] = [content_of_item(item) for item in items]
+    return content
+
+
+def _refuse_unsound_items(terms: PlanTerms) -> None:
+    try:
+        refuse_unsound(terms.items)
+    except BadItem as error:
+        raise Invalid(str(error), field="items") from error
+
+
+def _refuse_gap(plan: Plan, effective_at: datetime) -> None:
+    """Refuse terms that begin after earlier ones ran out: nothing could be sold in between."""
+    ends_at = terms_end_before(plan, effective_at)
+    if ends_at is not None:
+        raise Invalid(
+            f"plan {plan.code} would have no terms from {ends_at.isoformat()}"
+            f" to {effective_at.isoformat()}: begin at {ends_at.isoformat()} or before",
+            field="effective_at",
+        )
 
 
 def _refuse_other_worth(terms: PlanTerms) -> None:

@@ -8,6 +8,7 @@ class ObligationKind(models.TextChoices):
     FEE = "fee"  # Ratable by day; liability 2120.
     CREDITS = "credits"  # Earned as a paid grant is drawn; liability 2100.
     OVERAGE = "overage"  # Earned as used, invoiced later; receivable 1200.
+    SHORTFALL = "shortfall"  # Earned with the end of its term, invoiced later; contract asset 1210.
 
 
 class PerformanceObligation(models.Model):
@@ -19,7 +20,7 @@ class PerformanceObligation(models.Model):
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
-    kind = models.CharField(max_length=8, choices=ObligationKind.choices)
+    kind = models.CharField(max_length=12, choices=ObligationKind.choices)
     invoice_line = models.ForeignKey(
         "invoicing.InvoiceLine", on_delete=models.PROTECT, related_name="+", null=True, blank=True
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
+from billing_project.kernel.period import DAY
 from invoicing.models import Invoice, InvoiceLine, LineKind, Payment
 from revrec.models import (
     ObligationKind,
@@ -19,6 +20,8 @@ from revrec.posting import (
     overage_invoiced,
     pack_invoiced,
     payment_received,
+    shortfall_earned,
+    shortfall_invoiced,
 )
 from revrec.schedule import day_of, service_days, straight_line
 from revrec.selectors.facts import unaccounted_lines, unaccounted_payments
@@ -102,6 +105,26 @@ def _overage(run: Run, line: InvoiceLine) -> Lines:
     return overage_invoiced(line.amount_minor, over(dimensions, *span))
 
 
+def _shortfall(run: Run, line: InvoiceLine) -> Lines:
+    """Earn what a term lacked on its last day, and turn it into a claim (rule 27)."""
+    if not line.amount_minor:
+        return ()
+    obligation = _obligation(line, ObligationKind.SHORTFALL, recognised_minor=line.amount_minor)
+    start_on, end_on = service_days(line.service_start_at, line.service_end_at)
+    dimensions = over(about(obligation), start_on, end_on)
+    draft = EntryDraft(
+        wanted_on=end_on - DAY,
+        kind=EntryKind.SHORTFALL_EARNED,
+        description=f"Commit shortfall on invoice {line.invoice.number}",
+        customer_id=run.customer_id,
+        lines=shortfall_earned(line.amount_minor, dimensions),
+        source_key=f"invoice_line:{line.pk}:shortfall",
+        sources=(Source(SourceType.INVOICE_LINE, line.pk, "accrued"),),
+    )
+    post_entries(drafts=[draft], by=run.by, at=run.at)
+    return shortfall_invoiced(line.amount_minor, dimensions)
+
+
 def _statement(run: Run, line: InvoiceLine) -> Lines:
     """A line that only states what was used claims nothing."""
     return ()
@@ -112,10 +135,13 @@ _RULES: dict[LineKind, Callable[[Run, InvoiceLine], Lines]] = {
     LineKind.CREDIT_PACK: _pack,
     LineKind.OVERAGE: _overage,
     LineKind.CREDITS_USED: _statement,
+    LineKind.COMMIT_SHORTFALL: _shortfall,
 }
 
 
-def _obligation(line: InvoiceLine, kind: ObligationKind) -> PerformanceObligation:
+def _obligation(
+    line: InvoiceLine, kind: ObligationKind, recognised_minor: int = 0
+) -> PerformanceObligation:
     return PerformanceObligation.objects.create(
         customer_id=line.invoice.customer_id,
         kind=kind,
@@ -123,6 +149,7 @@ def _obligation(line: InvoiceLine, kind: ObligationKind) -> PerformanceObligatio
         billing_period=line.billing_period,
         currency=line.invoice.currency,
         price_minor=line.amount_minor,
+        recognised_minor=recognised_minor,
         source_key=f"invoice_line:{line.pk}",
     )
 

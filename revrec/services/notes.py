@@ -63,6 +63,8 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
     kind = ObligationKind(obligation.kind)
     if kind == ObligationKind.OVERAGE:
         return _take_off_overage(obligation, line)
+    if kind == ObligationKind.SHORTFALL:
+        return _take_off_earned(obligation, line)
     split = split_credit(_promise(obligation, kind), line.amount_minor, reason)
     _lower(obligation, split)
     if kind == ObligationKind.FEE:
@@ -83,6 +85,17 @@ def _take_off_overage(obligation: PerformanceObligation, line: CreditNoteLine) -
         liability=Account.UNBILLED,
         contra_minor=contra,
         liability_minor=line.amount_minor - contra,
+        about=About(obligation.currency, obligation.pk, line.invoice_line_id),
+    )
+
+
+def _take_off_earned(obligation: PerformanceObligation, line: CreditNoteLine) -> CreditedPart:
+    """Take revenue back where all of it was earned when it was claimed."""
+    _lower(obligation, CreditSplit(line.amount_minor, 0))
+    return CreditedPart(
+        liability=None,
+        contra_minor=line.amount_minor,
+        liability_minor=0,
         about=About(obligation.currency, obligation.pk, line.invoice_line_id),
     )
 
