@@ -26,7 +26,7 @@ class IntervalUnit(models.TextChoices):
 
 
 class PlanVersion(models.Model):
-    """Immutable terms: a fee in advance, included credits, a price for each credit beyond."""
+    """Immutable terms: a fee in advance, included credits, overage by the credit, and items."""
 
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()

@@ -98,9 +98,8 @@ def _term(
     commit = Commit(
         name=item.name,
         minimum=Money(_minimum(item, subscription, term), currency),
-        counted_minor=_counted(item, term) + sum(
-            line.amount_minor for line in beside if line.kind in item.kinds
-        ),
+        counted_minor=_counted(item, term)
+        + sum(line.amount_minor for line in beside if line.kind in item.kinds),
         claimed_minor=_sum(claimed, F("amount_minor") - F("credited_minor")),
     )
     return _Term(commit, Period(term[0].start_at, billing_period.end_at), claimed)

@@ -102,7 +102,9 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
     if not claims:
         return
     shares = credits_used(uninvoiced(billing_period, LineKind.CREDITS_USED))
-    statement = credits_used_lines(plan_version_of(billing_period).rate_card.pricing_unit.code, shares)
+    statement = credits_used_lines(
+        plan_version_of(billing_period).rate_card.pricing_unit.code, shares
+    )
     write_lines(invoice, [*claims, *statement], billing_period)
     _link_usage(invoice, billing_period)
 

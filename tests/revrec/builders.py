@@ -22,6 +22,7 @@ from credits.services.rates import (
 )
 from credits.services.rating import rate_customer
 from invoicing.crediting import Settlement
+from invoicing.items import Item
 from invoicing.models import (
     CreditNote,
     CustomerBalance,
@@ -77,6 +78,7 @@ class Shop:
         overage: str = "0.01",
         currency: str = "USD",
         days: int = 0,
+        items: tuple[Item, ...] = (),
     ) -> PlanVersion:
         """Return approved terms; a month each, unless days are given."""
         version = propose_plan_version(
@@ -89,6 +91,7 @@ class Shop:
                 rate_card=self.rate_card,
                 interval_unit="day" if days else "month",
                 interval_count=days or 1,
+                items=items,
             ),
             proposal=_words("terms"),
             by=self.maker,
