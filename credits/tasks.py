@@ -5,7 +5,9 @@ from datetime import timedelta
 from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
 from credits.services import watching
+from credits.services.counting import watch_due_limits
 from credits.services.grants import expire_due_grants
+from credits.services.holds import lapse_due_holds
 from credits.services.rating import rate_pending
 from credits.services.recurring import give_recurring_grants
 
@@ -31,3 +33,13 @@ def watch_unrated() -> int:
 def give_recurring() -> int:
     """Give what rules give for the periods that have begun; return how many grants."""
     return give_recurring_grants(by=worker_user(), at=clock.now())
+
+
+def lapse_holds() -> int:
+    """End holds whose time is over; return how many."""
+    return lapse_due_holds(at=clock.now())
+
+
+def watch_limits() -> int:
+    """Warn of limits that usage reached without asking first; return how many have any."""
+    return watch_due_limits(at=clock.now())

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.errors import Invalid, NotFound
+from billing_project.kernel.errors import Invalid
 from billing_project.kernel.keys import known_api_key
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.auth import ApiKeyAuthentication
@@ -26,8 +26,7 @@ from billing_project.kernel.rest.fields import (
 from billing_project.kernel.rest.views import ApiView
 from credits.selectors import UnitBalance, balance, balance_now, rating_state
 from invoicing.selectors.packs import PendingPack, pending_packs, pending_packs_now
-from metering.models import Customer, Workspace
-from metering.selectors.customers import customer_named
+from metering.selectors.customers import customer_named, workspace_named
 
 BALANCE_ROUTE = "v1/customers/<path:external_id>/balance"
 _ZERO = Decimal(0)
@@ -123,7 +122,7 @@ def balance_answer(
         Invalid: an instant of the future.
     """
     customer = customer_named(external_id)
-    place = _workspace(customer, workspace)
+    place = workspace_named(customer, workspace) if workspace is not None else None
     fresh = rating_state(clock.now())
     at = clock.now()  # Later than its claim.
     _refuse_future(at, as_of=as_of, known_at=known_at)
@@ -184,19 +183,6 @@ def _unit(unit: UnitBalance, packs: Iterable[PendingPack]) -> dict[str, Any]:
 
 def _nothing(code: str) -> UnitBalance:
     return UnitBalance(code, _ZERO, _ZERO, _ZERO, ())
-
-
-def _workspace(customer: Customer, external_id: str | None) -> Workspace | None:
-    if external_id is None:
-        return None
-    workspace = Workspace.objects.filter(customer=customer, external_id=external_id).first()
-    if workspace is None:
-        raise NotFound(
-            f"{customer} has no workspace {external_id}",
-            code="unknown_workspace",
-            field="workspace",
-        )
-    return workspace
 
 
 urlpatterns = [path(BALANCE_ROUTE.removeprefix("v1/"), BalanceView.as_view())]

@@ -36,6 +36,8 @@ SCHEDULES = (
     ("backfills", "invoicing.tasks.ring_backfills", 1),
     ("expiry", "credits.tasks.expire_grants", 5),
     ("recurring grants", "credits.tasks.give_recurring", 5),
+    ("holds", "credits.tasks.lapse_holds", 1),
+    ("limits", "credits.tasks.watch_limits", 1),
     ("billing", "billing_project.console.tasks.run_billing", 5),
 )
 _GONE = ("chain",)  # Schedules of earlier releases.

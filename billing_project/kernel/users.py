@@ -15,6 +15,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.replay_quarantinedevent",
         "metering.acknowledge_lagepisode",
         "credits.acknowledge_unratedepisode",
+        "credits.acknowledge_alert",
     ),
     "finance_maker": (
         "kernel.propose_policychange",
@@ -47,6 +48,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "kernel.propose_policychange",
         "kernel.name_stepowner",
         "credits.acknowledge_unratedepisode",
+        "credits.acknowledge_alert",
     ),
     "auditor": (),
 }

@@ -1,10 +1,12 @@
-"""Balances, credit grants, the ledger and rate cards over REST."""
+"""Balances, credit grants, the ledger, rate cards and the request path over REST."""
 
-from credits.api import ending, grants, ledger, rates
+from credits.api import authorizations, controls, ending, grants, ledger, rates
 
 urlpatterns = [
     *grants.urlpatterns,
     *ending.urlpatterns,
     *ledger.urlpatterns,
     *rates.urlpatterns,
+    *authorizations.urlpatterns,
+    *controls.urlpatterns,
 ]

@@ -1,5 +1,14 @@
 """What usage costs in credits, and the ledger of credits: never tokens, and money only as cost."""
 
+from credits.models.alert import Alert, AlertKind
+from credits.models.control import (
+    ControlPolicy,
+    LimitMode,
+    LimitWindow,
+    ModelException,
+    OverdraftMode,
+    SpendLimit,
+)
 from credits.models.grant import (
     CreditGrant,
     CreditPolicy,
@@ -7,6 +16,7 @@ from credits.models.grant import (
     LedgerKind,
     LedgerTransaction,
 )
+from credits.models.hold import Authorization, Hold, HoldState, SpendCounter
 from credits.models.rate import (
     Pools,
     PricingModel,
@@ -31,15 +41,25 @@ from credits.models.totals import RateTotal, WindowRating
 from credits.models.waiting import UnratedEpisode
 
 __all__ = [
+    "Alert",
+    "AlertKind",
+    "Authorization",
     "BillingPeriod",
     "ClawBack",
     "ClawBackReason",
+    "ControlPolicy",
     "CreditGrant",
     "CreditPolicy",
     "GrantCategory",
     "GrantTerms",
+    "Hold",
+    "HoldState",
     "LedgerKind",
     "LedgerTransaction",
+    "LimitMode",
+    "LimitWindow",
+    "ModelException",
+    "OverdraftMode",
     "Pools",
     "PricingModel",
     "PricingUnit",
@@ -53,6 +73,8 @@ __all__ = [
     "RecurringUnit",
     "RefundRule",
     "Rollover",
+    "SpendCounter",
+    "SpendLimit",
     "SupplierRate",
     "TokenKindChoice",
     "UnratedEpisode",

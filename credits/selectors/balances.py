@@ -3,7 +3,7 @@
 For now the guarded column has the same sum, however long the ledger is; `check_books` compares.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
 from credits.models import CreditGrant, LedgerTransaction
+from credits.selectors.holding import held_now, held_then
 from metering.models import Customer, Workspace
 
 EXPIRING_SOON = timedelta(days=30)
@@ -42,7 +43,7 @@ class UnitBalance:
     """Credits of one pricing unit.
 
     `ledger` is what the entries sum to; `available` leaves out what is held and what belongs to
-    grants that have expired, even before the expiry is entered.
+    grants that have expired, even before the expiry is entered; it is never below zero.
     """
 
     pricing_unit: str
@@ -78,12 +79,13 @@ def balance(
     Returns:
         One balance for each pricing unit that the customer ever had credits of, by code.
     """
+    held = held_then(customer, at)
     sums = _credits_by_grant(customer, at, at if known_at is None else known_at)
     grants = CreditGrant.objects.filter(pk__in=sums).order_by("expires_at", "pk")
     if workspace is not None:
         grants = grants.filter(Q(workspace=None) | Q(workspace=workspace))
     rows = grants.values_list("pk", "pricing_unit__code", "expires_at")
-    return _balances([_Left(*row, sums[row[0]]) for row in rows], at)
+    return _balances([_Left(*row, sums[row[0]]) for row in rows], held, at)
 
 
 def balance_now(
@@ -99,9 +101,10 @@ def balance_now(
         "workspace": workspace.pk if workspace else None,
         "at": at,
     }
+    held = held_now(customer.pk, at)
     with connection.cursor() as cursor:
         cursor.execute(_LEFT_NOW, words)
-        return _balances([_Left(*row) for row in cursor.fetchall()], at)
+        return _balances([_Left(*row) for row in cursor.fetchall()], held, at)
 
 
 def ledger_history(
@@ -125,14 +128,18 @@ def _credits_by_grant(customer: Customer, at: datetime, known_at: datetime) -> d
     return dict(rows.order_by().values_list("grant_id").annotate(total=Sum("credits")))
 
 
-def _balances(grants: Iterable[_Left], at: datetime) -> list[UnitBalance]:
+def _balances(
+    grants: Iterable[_Left], held: Mapping[str, Decimal], at: datetime
+) -> list[UnitBalance]:
     by_unit: dict[str, list[_Left]] = {}
     for grant in grants:
         by_unit.setdefault(grant.pricing_unit, []).append(grant)
-    return [_unit_balance(code, by_unit[code], at) for code in sorted(by_unit)]
+    return [
+        _unit_balance(code, by_unit[code], held.get(code, _ZERO), at) for code in sorted(by_unit)
+    ]
 
 
-def _unit_balance(code: str, grants: list[_Left], at: datetime) -> UnitBalance:
+def _unit_balance(code: str, grants: list[_Left], held: Decimal, at: datetime) -> UnitBalance:
     alive = [grant for grant in grants if grant.expires_at is None or grant.expires_at > at]
     expiring = [
         Expiring(grant.id, grant.credits, grant.expires_at)
@@ -142,7 +149,7 @@ def _unit_balance(code: str, grants: list[_Left], at: datetime) -> UnitBalance:
     return UnitBalance(
         pricing_unit=code,
         ledger=sum((grant.credits for grant in grants), _ZERO),
-        held=_ZERO,
-        available=sum((grant.credits for grant in alive), _ZERO),
+        held=held,
+        available=max(sum((grant.credits for grant in alive), _ZERO) - held, _ZERO),
         expiring=tuple(expiring),
     )

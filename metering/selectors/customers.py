@@ -7,7 +7,7 @@ from django.db import connection
 
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import AuditEntry
-from metering.models import Customer
+from metering.models import Customer, Workspace
 
 _IDS = """
 SELECT external_id, id FROM customer WHERE external_id = ANY(%(names)s::text[])
@@ -38,6 +38,22 @@ def customer_named(external_id: str) -> Customer:
     for customer in Customer.objects.raw(_NAMED, {"name": external_id}):
         return customer
     raise NotFound(f"no customer is called {external_id}", code="unknown_customer")
+
+
+def workspace_named(customer: Customer, external_id: str) -> Workspace:
+    """Return a customer's workspace.
+
+    Raises:
+        NotFound: the customer has none of that name.
+    """
+    workspace = Workspace.objects.filter(customer=customer, external_id=external_id).first()
+    if workspace is None:
+        raise NotFound(
+            f"{customer} has no workspace {external_id}",
+            code="unknown_workspace",
+            field="workspace",
+        )
+    return workspace
 
 
 def closed_times(customer_id: int) -> list[tuple[datetime, datetime | None]]:

@@ -1,0 +1,216 @@
+"""Limits, rules of the request path, decisions, holds and alerts: what stops an overspend."""
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.display import badge, link, moment, number, pairs
+from billing_project.kernel.backoffice.forms import ReasonForm
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from credits.models import (
+    Alert,
+    Authorization,
+    ControlPolicy,
+    Hold,
+    ModelException,
+    SpendLimit,
+)
+from credits.services.controls import acknowledge_alert
+
+_STATES = {"open": "wait", "settled": "good", "released": "", "lapsed": ""}
+_MODES = {"hard": "bad", "soft": "info"}
+
+
+@admin.register(SpendLimit)
+class SpendLimitAdmin(ReadOnlyAdmin):
+    """Ceilings of spending: soft ones warn at 50, 80, 90 and 100 %, hard ones refuse."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        link("workspace"),
+        "model",
+        "window",
+        badge("mode", _MODES),
+        number("credits", unit="pricing_unit.code"),
+        link("policy_change", "approved by"),
+    )
+    list_filter = (("customer", AutocompleteSelectFilter), "mode", "window")
+    list_select_related = ("customer", "workspace", "pricing_unit", "policy_change")
+    search_fields = ("code", "customer__external_id", "customer__name", "model", "job")
+    search_help_text = "Limit, customer, model or job"
+    fields = (
+        "code",
+        "number",
+        link("customer"),
+        link("workspace"),
+        "model",
+        "job",
+        link("api_key", "API key"),
+        "window",
+        badge("mode", _MODES),
+        number("credits", "ceiling", unit="pricing_unit.code"),
+        link("policy_change", "policy change"),
+    )
+
+
+@admin.register(ControlPolicy)
+class ControlPolicyAdmin(ReadOnlyAdmin):
+    """Overdraft, retries and premium models: what the request path refuses."""
+
+    list_display = (
+        "__str__",
+        link("customer"),
+        "overdraft",
+        number("overdraft_credits", "overdraft up to"),
+        "retry_max",
+        "retry_seconds",
+        link("policy_change", "approved by"),
+    )
+    list_select_related = ("customer", "policy_change")
+    search_fields = ("code", "customer__external_id")
+    search_help_text = "Customer"
+    fields = (
+        "code",
+        "number",
+        link("customer"),
+        "overdraft",
+        number("overdraft_credits", "overdraft up to"),
+        "retry_max",
+        "retry_seconds",
+        "premium_models",
+        pairs("instead", "cheaper model"),
+        "premium_workspaces",
+        "premium_jobs",
+        number("premium_ceiling", "premium up to"),
+        link("policy_change", "policy change"),
+    )
+
+
+@admin.register(ModelException)
+class ModelExceptionAdmin(ReadOnlyAdmin):
+    """Leave to use a premium model until a date."""
+
+    list_display = ("model", link("customer"), link("workspace"), "job", link("policy_change"))
+    list_select_related = ("customer", "workspace", "policy_change")
+    search_fields = ("model", "customer__external_id", "job")
+    search_help_text = "Model, customer or job"
+    fields = ("model", link("customer"), link("workspace"), "job", link("policy_change"))
+
+
+@admin.register(Authorization)
+class AuthorizationAdmin(LargeTableAdmin):
+    """Every decision on work that wanted to begin: what it asked for, and why it may not."""
+
+    list_display = (
+        moment("decided_at", "decided"),
+        link("customer"),
+        "model",
+        "job",
+        number("credits", unit="pricing_unit.code"),
+        "is_allowed",
+        "reason",
+    )
+    list_filter = (("customer", AutocompleteSelectFilter), "is_allowed", "reason")
+    list_select_related = ("customer", "pricing_unit")
+    search_fields = ("job", "request", "model")
+    search_help_text = "Job, request or model"
+    fields = (
+        moment("decided_at", "decided"),
+        link("customer"),
+        link("workspace"),
+        link("api_key", "API key"),
+        "model",
+        "job",
+        "request",
+        pairs("estimate"),
+        number("credits", unit="pricing_unit.code"),
+        "is_allowed",
+        "reason",
+        "detail",
+        "limits",
+        link("control_policy", "rules"),
+        link("exception"),
+    )
+
+
+@admin.register(Hold)
+class HoldAdmin(LargeTableAdmin):
+    """Credits reserved for work that goes on, until they are settled, released or lapse."""
+
+    list_display = (
+        "key",
+        link("customer"),
+        "model",
+        "job",
+        number("credits", unit="pricing_unit.code"),
+        badge("state", _STATES),
+        moment("expires_at"),
+        "identifier",
+    )
+    list_filter = (("customer", AutocompleteSelectFilter), "state")
+    list_select_related = ("customer", "pricing_unit")
+    search_fields = ("key", "identifier", "job")
+    search_help_text = "Hold, event identifier or job"
+    fields = (
+        "key",
+        link("authorization"),
+        link("customer"),
+        link("workspace"),
+        "model",
+        "job",
+        number("credits", unit="pricing_unit.code"),
+        pairs("parts", "by meter"),
+        badge("state", _STATES),
+        moment("made_at", "made"),
+        moment("expires_at", "expires"),
+        "identifier",
+        moment("ended_at", "ended"),
+        moment("counted_at", "in the balance since"),
+    )
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """What somebody has to look at, once for each cause, until a person says what is done."""
+
+    list_display = (
+        "title",
+        link("customer"),
+        "kind",
+        moment("raised_at", "raised"),
+        link("acknowledged_by", "acknowledged by"),
+    )
+    list_filter = (
+        ("customer", AutocompleteSelectFilter),
+        "kind",
+        ("acknowledged_at", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("customer", "acknowledged_by")
+    search_fields = ("title", "customer__external_id")
+    search_help_text = "Alert or customer"
+    fields = (
+        "title",
+        link("customer"),
+        "kind",
+        pairs("facts"),
+        moment("raised_at", "raised"),
+        link("acknowledged_by", "acknowledged by"),
+        moment("acknowledged_at", "acknowledged"),
+        "note",
+    )
+    actions_detail = ("acknowledge",)
+
+    @form_action(
+        "Acknowledge",
+        permission="credits.acknowledge_alert",
+        icon="visibility",
+        offered=lambda alert: alert.acknowledged_at is None,
+        explanation="Say that you look after it and what is being done.",
+    )
+    def acknowledge(self, by: User, alert: Alert, form: ReasonForm) -> str:
+        """Put a name to it."""
+        acknowledge_alert(alert=alert, note=form.cleaned_data["reason"], by=by, at=now())
+        return "Acknowledged."

@@ -1,0 +1,43 @@
+"""What somebody has to look at: raised once for each cause, and acknowledged by a person."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class AlertKind(models.TextChoices):
+    SPEND_LIMIT = "spend_limit"
+    FORECAST = "forecast"
+
+
+class Alert(models.Model):
+    """One warning; `source_key` names its cause, so that the same one is raised once."""
+
+    customer = models.ForeignKey(
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    kind = models.CharField(max_length=16, choices=AlertKind.choices)
+    title = models.CharField(max_length=200)
+    facts = models.JSONField(default=dict)  # Plain values: the limit, its window, how far.
+    raised_at = models.DateTimeField()
+    source_key = models.CharField(max_length=200, unique=True)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    note = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "alert"
+        ordering = ["-id"]
+        permissions = [("acknowledge_alert", "Can acknowledge an alert")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(acknowledged_at__isnull=True, acknowledged_by__isnull=True)
+                | Q(acknowledged_at__isnull=False, acknowledged_by__isnull=False),
+                name="alert_acknowledged_by_someone",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title

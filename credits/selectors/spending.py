@@ -1,0 +1,302 @@
+"""The rules of the request path in force for a customer, and how far each limit is used up."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+from django.db.models import Q, QuerySet, Sum
+
+from billing_project.kernel.models import in_force
+from billing_project.kernel.period import HOUR, Period, hour_of, midnight, month_of
+from billing_project.kernel.quantity import plain
+from credits.drawdown import Use
+from credits.models import (
+    ControlPolicy,
+    Hold,
+    HoldState,
+    LimitMode,
+    LimitWindow,
+    ModelException,
+    SpendCounter,
+    SpendLimit,
+)
+from credits.spend import Controls, LimitState, ModelRule, Overdraft
+from metering.models import Customer
+
+_ZERO = Decimal(0)
+_EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")  # Before any job.
+# What rated usage of a limit's scope adds to a counter, and through which row it was read.
+_RATED_SINCE = """
+SELECT coalesce(sum(r.charge) FILTER (WHERE
+           r.service_at >= %(start)s AND r.service_at < %(end)s AND c.pricing_unit_id = %(unit)s
+           AND (%(workspace)s::bigint IS NULL OR w.workspace_id = %(workspace)s)
+           AND (%(model)s = '' OR w.dimensions ->> 'model' = %(model)s)), 0),
+       coalesce(max(r.id), %(after)s)
+FROM rated_usage r
+JOIN usage_window w ON w.id = r.window_id
+JOIN rate_card_version v ON v.id = r.rate_card_version_id
+JOIN rate_card c ON c.id = v.rate_card_id
+WHERE r.customer_id = %(customer)s AND r.id > %(after)s
+  AND (%(last)s::bigint IS NULL OR r.id <= %(last)s)
+"""
+_HELD = """
+SELECT h.workspace_id, p.key, sum(p.value::numeric)
+FROM hold h, jsonb_each_text(h.parts) p
+WHERE h.customer_id = %(customer)s AND h.pricing_unit_id = %(unit)s
+  AND ((h.state = 'open' AND h.expires_at > %(at)s)
+       OR (h.state = 'settled' AND h.counted_at IS NULL))
+GROUP BY 1, 2 ORDER BY min(h.id), 2
+"""
+
+
+@dataclass(frozen=True)
+class LimitUse:
+    """A limit that applies to a piece of work, the window it falls in, and the state there."""
+
+    limit: SpendLimit
+    window: Period | None  # None: a job's whole life.
+    state: LimitState
+
+    def document(self) -> dict[str, str | None]:
+        """Return what is stored and answered of it."""
+        return {
+            "code": self.limit.code,
+            "window": self.limit.window,
+            "mode": self.limit.mode,
+            "ceiling": plain(self.state.ceiling),
+            "spent": plain(self.state.spent),
+            "held": plain(self.state.held),
+            "left": plain(self.state.left),
+            "window_ends_at": _text(self.window.end) if self.window else None,
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where work is done: what limits are compared with."""
+
+    workspace_id: int | None
+    model: str
+    job: str
+    api_key_id: int | None
+
+
+def controls_in_force(customer: Customer, at: datetime) -> ControlPolicy | None:
+    """Return the customer's own rules, or those of all customers; None: nobody approved any."""
+    rows = ControlPolicy.objects.filter(
+        Q(customer=customer) | Q(customer=None), in_force(at, "policy_change__")
+    ).order_by("-policy_change__effective_at", "-number")
+    found = list(rows)
+    own = [row for row in found if row.customer_id is not None]
+    return next(iter(own or found), None)
+
+
+def controls_of(policy: ControlPolicy | None) -> Controls:
+    """Return the rules as the decision sees them; without any, credits end at zero."""
+    if policy is None:
+        return Controls()
+    return Controls(
+        models=ModelRule(
+            frozenset(policy.premium_models),
+            policy.instead,
+            frozenset(policy.premium_workspaces),
+            frozenset(policy.premium_jobs),
+            policy.premium_ceiling,
+        ),
+        retry_max=policy.retry_max,
+        overdraft=Overdraft(policy.overdraft),
+        overdraft_credits=policy.overdraft_credits or _ZERO,
+    )
+
+
+def exception_for(
+    customer: Customer, workspace_id: int | None, model: str, job: str, at: datetime
+) -> ModelException | None:
+    """Find an approved exception that lets this work use a model now."""
+    return (
+        ModelException.objects.filter(
+            Q(workspace=None) | Q(workspace_id=workspace_id),
+            Q(job="") | Q(job=job),
+            in_force(at, "policy_change__"),
+            customer=customer,
+            model=model,
+        )
+        .order_by("pk")
+        .first()
+    )
+
+
+def limits_in_force(customer: Customer, at: datetime) -> QuerySet[SpendLimit]:
+    """Return the governing version of each of a customer's limits."""
+    return (
+        SpendLimit.objects.filter(in_force(at, "policy_change__"), customer=customer)
+        .order_by("code", "-policy_change__effective_at", "-number")
+        .distinct("code")
+    )
+
+
+def applies(limit: SpendLimit, place: Place) -> bool:
+    """Tell whether work done there counts against a limit."""
+    return (
+        limit.workspace_id in (None, place.workspace_id)
+        and limit.model in ("", place.model)
+        and limit.api_key_id in (None, place.api_key_id)
+        and (limit.job in ("", place.job))
+        and (limit.window != LimitWindow.JOB or place.job != "")
+    )
+
+
+def window_of(limit: SpendLimit, zone: str, at: datetime) -> Period | None:
+    """Return the window of a limit that holds an instant; None: a job's whole life."""
+    if limit.window == LimitWindow.JOB:
+        return None
+    if limit.window == LimitWindow.HOUR:
+        start = hour_of(at)
+        return Period(start, start + HOUR)
+    day = at.astimezone(ZoneInfo(zone)).date()
+    if limit.window == LimitWindow.DAY:
+        return Period(midnight(day, zone), midnight(day + timedelta(days=1), zone))
+    first, following = month_of(day)
+    return Period(midnight(first, zone), midnight(following, zone))
+
+
+def limit_uses(
+    limits: Iterable[SpendLimit],
+    counters: dict[tuple[int, datetime], SpendCounter],
+    customer: Customer,
+    place: Place,
+    at: datetime,
+) -> list[LimitUse]:
+    """Return the state of each limit; reads what is held in the scope of each.
+
+    Args:
+        counters: Of the limits that count rated usage, brought up to date.
+        place: Whose job a limit of every job is asked for.
+    """
+    found = []
+    for limit in limits:
+        window = window_of(limit, customer.time_zone, at)
+        spent, held = (
+            _asked(limit, window, place, at)
+            if is_asked(limit)
+            else (counters[limit.pk, _start(window)].credits, _held(limit, at))
+        )
+        state = LimitState(limit.code, limit.mode == LimitMode.HARD, limit.credits, spent, held)
+        found.append(LimitUse(limit, window, state))
+    return found
+
+
+def is_asked(limit: SpendLimit) -> bool:
+    """Tell whether a limit counts what work asked for, because usage does not know its scope."""
+    return bool(limit.job or limit.api_key_id or limit.window == LimitWindow.JOB)
+
+
+def rated_since(limit: SpendLimit, window: Period, through_id: int) -> tuple[Decimal, int]:
+    """Sum what was rated in a limit's scope and window after a row; return it with the last row."""
+    return _rated(limit, window, after=through_id, last=None)
+
+
+def drifted_counters() -> Iterator[tuple[int, Decimal, Decimal]]:
+    """Yield the counters that are not what was rated as far as they have read: both figures."""
+    for counter in SpendCounter.objects.select_related("limit__customer").order_by("pk"):
+        limit = counter.limit
+        window = window_of(limit, limit.customer.time_zone, counter.start_at)
+        if window is None:
+            continue
+        rated, _ = _rated(limit, window, after=0, last=counter.through_id)
+        if rated != counter.credits:
+            yield counter.pk, counter.credits, rated
+
+
+def _rated(
+    limit: SpendLimit, window: Period, *, after: int, last: int | None
+) -> tuple[Decimal, int]:
+    words = {
+        "customer": limit.customer_id,
+        "unit": limit.pricing_unit_id,
+        "workspace": limit.workspace_id,
+        "model": limit.model,
+        "start": window.start,
+        "end": window.end,
+        "after": after,
+        "last": last,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_RATED_SINCE, words)
+        added, reached = cursor.fetchone()
+    return added, reached
+
+
+def held_uses(
+    customer_id: int, unit_id: int, period: Period, at: datetime
+) -> list[tuple[Use, Decimal]]:
+    """Return what is held for work that goes on, by workspace and meter; the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, {"customer": customer_id, "unit": unit_id, "at": at})
+        return [
+            (Use(period, workspace_id, meter_code), amount)
+            for workspace_id, meter_code, amount in cursor.fetchall()
+        ]
+
+
+def outstanding(at: datetime) -> Q:
+    """Match the holds whose credits are not free."""
+    return Q(state=HoldState.OPEN, expires_at__gt=at) | Q(
+        state=HoldState.SETTLED, counted_at__isnull=True
+    )
+
+
+def _held(limit: SpendLimit, at: datetime) -> Decimal:
+    """Sum what is held in the scope of a limit of usage."""
+    holds = Hold.objects.filter(
+        outstanding(at), customer_id=limit.customer_id, pricing_unit_id=limit.pricing_unit_id
+    )
+    if limit.workspace_id is not None:
+        holds = holds.filter(workspace_id=limit.workspace_id)
+    if limit.model:
+        holds = holds.filter(model=limit.model)
+    return _sum(holds)
+
+
+def _asked(
+    limit: SpendLimit, window: Period | None, place: Place, at: datetime
+) -> tuple[Decimal, Decimal]:
+    """Sum what work of a limit's scope used, and what is held for it."""
+    holds = Hold.objects.filter(
+        customer_id=limit.customer_id, pricing_unit_id=limit.pricing_unit_id
+    )
+    if limit.window == LimitWindow.JOB or limit.job:
+        holds = holds.filter(job=limit.job or place.job)
+    if limit.api_key_id is not None:
+        holds = holds.filter(api_key_id=limit.api_key_id)
+    if limit.workspace_id is not None:
+        holds = holds.filter(workspace_id=limit.workspace_id)
+    if limit.model:
+        holds = holds.filter(model=limit.model)
+    if window is not None:
+        holds = holds.filter(made_at__gte=window.start, made_at__lt=window.end)
+    used = _sum(holds.filter(state=HoldState.SETTLED))
+    return used, _sum(holds.filter(state=HoldState.OPEN, expires_at__gt=at))
+
+
+def _sum(holds: QuerySet[Hold]) -> Decimal:
+    return holds.order_by().aggregate(total=Sum("credits"))["total"] or _ZERO
+
+
+def _start(window: Period | None) -> datetime:
+    return window.start if window else _EVER
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def counted_limits(
+    limits: Sequence[SpendLimit], zone: str, at: datetime
+) -> list[tuple[SpendLimit, Period]]:
+    """Return the limits that count rated usage, each with its window."""
+    pairs = [(limit, window_of(limit, zone, at)) for limit in limits if not is_asked(limit)]
+    return [(limit, window) for limit, window in pairs if window is not None]

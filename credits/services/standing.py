@@ -1,0 +1,200 @@
+"""Read what a decision on work depends on: the rules in force, what it would cost, what stands.
+
+To be read under the customer's lock, in the transaction of the decision.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import ApiKey
+from billing_project.kernel.period import HOUR, Period, hour_of
+from credits.drawdown import STRIPE_ORDER, GrantState, Use
+from credits.models import (
+    Authorization,
+    ControlPolicy,
+    CreditGrant,
+    ModelException,
+    PricingUnit,
+    RatedUsage,
+)
+from credits.selectors.estimates import Estimate, Estimator, unit_of
+from credits.selectors.spending import (
+    LimitUse,
+    Place,
+    applies,
+    controls_in_force,
+    controls_of,
+    exception_for,
+    held_uses,
+    limit_uses,
+    limits_in_force,
+)
+from credits.selectors.states import state_of_grant
+from credits.services.counting import bring_up_to_date
+from credits.spend import Ask, Controls, Overdraft, Standing
+from metering.aggregation import Value
+from metering.models import Customer, Workspace
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What work says of itself before it begins.
+
+    Attributes:
+        credits: What it will cost; None where `estimate` says what it will use.
+        unit: Code of the pricing unit of `credits`; "": that of the customer's plan.
+        estimate: Properties of the event to come ({"input_tokens": "1200"}).
+        request: The caller's name for one piece of work; the same again is a retry.
+    """
+
+    workspace: Workspace | None = None
+    model: str = ""
+    job: str = ""
+    request: str = ""
+    credits: Decimal | None = None
+    unit: str = ""
+    estimate: Mapping[str, Value] = field(default_factory=dict)
+    event_name: str = ""
+    ttl_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was read under the lock."""
+
+    ask: Ask
+    unit: PricingUnit | None
+    controls: Controls
+    policy: ControlPolicy | None
+    exception: ModelException | None
+    standing: Standing
+    limits: list[LimitUse]
+    unpriced: str  # Why the work has no price; "" where it has one.
+
+
+class Desk:
+    """One request of one customer, and where to look for what decides on it."""
+
+    def __init__(
+        self, customer: Customer, request: Request, api_key: ApiKey | None, at: datetime
+    ) -> None:
+        self._customer, self._request, self._at = customer, request, at
+        workspace_id = request.workspace.pk if request.workspace else None
+        api_key_id = api_key.pk if api_key else None
+        self._place = Place(workspace_id, request.model, request.job, api_key_id)
+        self._estimator = Estimator(customer, at)
+
+    def read(self) -> Known:
+        """Read all of it.
+
+        Raises:
+            Invalid: nothing counts what the estimate says, or no unit fits the credits.
+        """
+        estimate = self._estimate()
+        unit = PricingUnit.objects.get(pk=estimate.unit_id) if estimate.unit_id else None
+        ask = self._ask(estimate)
+        policy = controls_in_force(self._customer, self._at)
+        controls = controls_of(policy)
+        exception = None if controls.models.admits(ask) else self._exception()
+        limits = self._limits(unit)
+        standing = Standing(
+            attempts=self._attempts(policy),
+            has_exception=exception is not None,
+            limits=[use.state for use in limits],
+            held=self._held(unit, ask),
+            grants=self._grants(unit),
+            order=self._order(),
+            overdrawn=self._overdrawn(controls),
+        )
+        return Known(ask, unit, controls, policy, exception, standing, limits, estimate.unpriced)
+
+    def _estimate(self) -> Estimate:
+        request = self._request
+        if request.credits is not None:
+            return Estimate(self._unit_id(), {"": request.credits})
+        properties = dict(request.estimate)
+        for name, value in (("model", request.model), ("job", request.job)):
+            if value:
+                properties.setdefault(name, value)
+        return self._estimator.price(properties, self._place.workspace_id, request.event_name)
+
+    def _unit_id(self) -> int:
+        if self._request.unit:
+            found = PricingUnit.objects.filter(code=self._request.unit).first()
+            if found is None:
+                raise Invalid(f"no pricing unit is called {self._request.unit}", field="unit")
+            return found.pk
+        granted = CreditGrant.objects.filter(customer=self._customer).order_by()
+        units = set(granted.values_list("pricing_unit_id", flat=True).distinct())
+        unit_id = unit_of(self._estimator.period, units)
+        if unit_id is None:
+            raise Invalid(
+                "say in which unit the credits are: the customer has several or none",
+                field="unit",
+            )
+        return unit_id
+
+    def _ask(self, estimate: Estimate) -> Ask:
+        request = self._request
+        hour = Period(hour_of(self._at), hour_of(self._at) + HOUR)
+        return Ask(
+            estimate.credits,
+            estimate.parts,
+            Use(hour, self._place.workspace_id, ""),
+            request.workspace.external_id if request.workspace else "",
+            request.model,
+            request.job,
+        )
+
+    def _exception(self) -> ModelException | None:
+        place = self._place
+        return exception_for(self._customer, place.workspace_id, place.model, place.job, self._at)
+
+    def _limits(self, unit: PricingUnit | None) -> list[LimitUse]:
+        limits = [
+            limit
+            for limit in limits_in_force(self._customer, self._at)
+            if unit is not None and limit.pricing_unit_id == unit.pk and applies(limit, self._place)
+        ]
+        counters = bring_up_to_date(limits, self._customer, self._at)
+        return limit_uses(limits, counters, self._customer, self._place, self._at)
+
+    def _attempts(self, policy: ControlPolicy | None) -> int:
+        request = self._request
+        if policy is None or policy.retry_seconds is None or not request.request:
+            return 0
+        since = self._at - timedelta(seconds=policy.retry_seconds)
+        return Authorization.objects.filter(
+            customer=self._customer, job=request.job, request=request.request, decided_at__gt=since
+        ).count()
+
+    def _held(self, unit: PricingUnit | None, ask: Ask) -> list[tuple[Use, Decimal]]:
+        if unit is None:
+            return []
+        return held_uses(self._customer.pk, unit.pk, ask.place.period, self._at)
+
+    def _grants(self, unit: PricingUnit | None) -> list[GrantState]:
+        if unit is None:
+            return []
+        rows = CreditGrant.objects.filter(
+            customer=self._customer, pricing_unit=unit, remaining__gt=0
+        )
+        return [state_of_grant(row, row.remaining) for row in rows.select_related("origin")]
+
+    def _order(self) -> list[str]:
+        rules = self._estimator.rules
+        policy = rules.policy_of(hour_of(self._at)) if rules.policies else None
+        return policy.burn_order if policy else list(STRIPE_ORDER)
+
+    def _overdrawn(self, controls: Controls) -> Decimal:
+        """Sum the overage of the billing period, where a cap asks for it."""
+        period = self._estimator.period
+        if period is None or controls.overdraft != Overdraft.CAPPED:
+            return _ZERO
+        rows = RatedUsage.objects.filter(billing_period=period).exclude(overage=0)
+        return sum(rows.order_by().values_list("overage", flat=True), _ZERO)
