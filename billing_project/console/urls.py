@@ -10,6 +10,7 @@ from billing_project.console.lineage_page import lineage_page
 from billing_project.console.near_duplicates_page import near_duplicates_page
 from billing_project.console.owners_page import name_owner_page, owners_page
 from billing_project.console.policies_page import policies_page
+from billing_project.console.reports_page import report_page, reports_page
 from billing_project.console.unrated_page import unrated_page
 
 app_name = "console"
@@ -22,5 +23,7 @@ urlpatterns = [
     path("policies/", admin.site.admin_view(policies_page), name="policies"),
     path("owners/", admin.site.admin_view(owners_page), name="owners"),
     path("owners/name/", admin.site.admin_view(name_owner_page), name="name_owner"),
+    path("reports/", admin.site.admin_view(reports_page), name="reports"),
+    path("reports/<str:name>/", admin.site.admin_view(report_page), name="report"),
     path("books/", admin.site.admin_view(books_page), name="books"),
 ]
