@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from math import floor
 
 HOUR = timedelta(hours=1)
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 ZERO = Fraction(0)
+# Meters that have one quantity a billing period, and how it comes of the events; others add up.
+OF_PERIOD = {"peak": "max", "recent": "last"}
 
 
 def twelve(value: Fraction) -> Fraction:
@@ -49,6 +52,7 @@ class Price:
     minimum: Fraction = ZERO
     maximum: Fraction | None = None
     is_pooled: bool = False  # Over all workspaces.
+    is_own: bool = False  # Of the customer's override.
 
     def of(self, quantity: Fraction) -> Fraction:
         """Return what a billing period's quantity costs."""
@@ -84,11 +88,73 @@ class Price:
 
 @dataclass(frozen=True)
 class Version:
-    """Prices that hold from an instant on."""
+    """Prices that hold from an instant on, until they expire."""
 
     number: int
     effective_at: datetime
     prices: tuple[Price, ...]
+    expires_at: datetime | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Tell whether it has begun and not expired."""
+        return self.effective_at <= at < (self.expires_at or FOREVER)
+
+    def price_of(self, window: "Window") -> Price | None:
+        """Find the price of the window's own model, or else that of any."""
+        prices = [p for p in self.prices if p.meter == window.meter]
+        for model in (window.model, None):
+            for price in prices:
+                if price.model == model:
+                    return price
+        return None
+
+
+@dataclass(frozen=True)
+class Pin:
+    """From an instant on the customer has one version; None: the one that governs again."""
+
+    place: int  # In the order in which they were asked for.
+    effective_at: datetime
+    version: Version | None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What was agreed on grants given under them."""
+
+    rollover: str = "none"
+    value: Fraction = ZERO
+    return_days: int | None = None
+    is_refundable: bool = True
+
+    def rolls(self, left: Fraction) -> Fraction:
+        """Return what of the rest goes on, in whole steps of 12 decimals."""
+        match self.rollover:
+            case "fraction":
+                return Fraction(floor(left * self.value * 10**12), 10**12)
+            case "cap":
+                return min(left, self.value)
+        return ZERO
+
+
+@dataclass
+class Recurring:
+    """Credits for every stretch of time from an anchor on."""
+
+    grant: "Grant"  # As each of them will be, but for its time.
+    life: timedelta
+    step: timedelta
+    until: datetime | None = None
+    given: set[datetime] = field(default_factory=set)
+
+    def due(self, at: datetime) -> list[datetime]:
+        """List the starts that have come and were not given."""
+        starts, start = [], self.grant.effective_at
+        while start <= at and start < (self.until or FOREVER):
+            if start not in self.given:
+                starts.append(start)
+            start += self.step
+        return starts
 
 
 @dataclass(frozen=True)
@@ -120,6 +186,8 @@ class Grant:
     lapsed: Fraction = ZERO  # Taken by time; usage from before the end may still burn it.
     ended: tuple[str, datetime] | None = None  # How it ended last, and when that took effect.
     taken: Fraction = ZERO  # By voids and expiries, less what was given back.
+    terms: Terms = Terms()
+    is_rolled: bool = False  # Its credits came here when their time was over.
 
     @property
     def root(self) -> "Grant":
@@ -152,10 +220,26 @@ class Window:
     workspace: str | None
     model: str
     start: datetime
-    quantity: Fraction = ZERO
+    events: dict[str, Fraction] = field(default_factory=dict)  # In the order of their time.
     rated: Fraction = ZERO
     price: Price | None = None  # The one that priced it first.
     is_changed: bool = False
+
+    @property
+    def quantity(self) -> Fraction:
+        """Return what its events come to by its meter's rule."""
+        values = list(self.events.values())
+        match OF_PERIOD.get(self.meter):
+            case "max":
+                return max(values, default=ZERO)
+            case "last":
+                return values[-1] if values else ZERO
+        return sum(values, ZERO)
+
+    @property
+    def group(self) -> tuple[str, str | None, str]:
+        """Name what has one quantity a period."""
+        return self.meter, self.workspace, self.model
 
     @property
     def place_in_line(self) -> tuple[object, ...]:
@@ -181,6 +265,7 @@ class Span:
     end: datetime
     slices: list[Slice] = field(default_factory=list)
     totals: dict[tuple[Price, str | None], tuple[Fraction, Fraction]] = field(default_factory=dict)
+    groups: dict[tuple[str, str | None, str], tuple[Fraction, Price]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -202,7 +287,7 @@ class Rated:
     """One line of rated usage."""
 
     window: int
-    version: int
+    price: Price
     quantity: Fraction
     drawn: Fraction
     overage: Fraction
@@ -213,6 +298,9 @@ class Life:
 
     def __init__(self) -> None:
         self.versions: list[Version] = []
+        self.overrides: list[Version] = []
+        self.pins: list[Pin] = []
+        self.recurring: list[Recurring] = []
         self.orders: list[Order] = []
         self.spans: list[Span] = []
         self.grants: list[Grant] = []
@@ -255,7 +343,7 @@ class Life:
 
     def claw_back(self, grant: Grant) -> bool:
         """Take back what is unused of a purchase, once; tell whether it was one."""
-        if not grant.root.is_paid:
+        if not grant.root.is_paid or not grant.root.terms.is_refundable:
             return False
         if grant.root.number not in self.clawed:
             for member in [g for g in self.grants if g.root is grant.root]:
@@ -271,10 +359,34 @@ class Life:
         return len(due)
 
     def lapse(self, grant: Grant) -> None:
-        """Let time end a grant: usage from before its end may still come for what is left."""
+        """Let time end a grant: what its terms say goes on, once.
+
+        Usage from before its end may still come for the rest.
+        """
         assert grant.expires_at is not None
+        rolled = grant.terms.rolls(grant.left) if grant.origin is None else ZERO
+        if rolled:
+            grant.ended = ("rolled_over", grant.expires_at)
+            self._enter(grant, "rolled_over", -rolled, grant.expires_at)
+            life = grant.expires_at - grant.effective_at
+            self._link(grant, rolled, grant.expires_at, grant.expires_at + life, is_rolled=True)
         grant.lapsed += grant.left
         self.end(grant, "expired", grant.expires_at)
+
+    def give_due(self) -> int:
+        """Give what recurs and has begun; return how many grants that were."""
+        count = 0
+        for rule in self.recurring:
+            for start in rule.due(self.now):
+                rule.given.add(start)
+                self.give(
+                    replace(
+                        rule.grant, number=len(self.grants), effective_at=start,
+                        expires_at=start + rule.life, created_at=self.now,
+                    )
+                )  # fmt: skip
+                count += 1
+        return count
 
     def use(
         self,
@@ -282,9 +394,8 @@ class Life:
         workspace: str | None,
         model: str,
         start: datetime,
-        quantity: Fraction,
     ) -> Window:
-        """Add to a window, or take from it."""
+        """Return the window of a use, to be changed."""
         for window in self.windows:
             key = (window.meter, window.workspace, window.model, window.start)
             if key == (meter, workspace, model, start):
@@ -292,7 +403,6 @@ class Life:
         else:
             window = Window(len(self.windows), meter, workspace, model, start)
             self.windows.append(window)
-        window.quantity += quantity
         window.is_changed = True
         return window
 
@@ -302,10 +412,14 @@ class Life:
         for window in sorted(waiting, key=lambda w: w.place_in_line):
             span = self._span(window)
             order = self._order(window)
-            price = window.price or self._price(window)
-            if span is not None and order is not None and price is not None:
+            if span is None or order is None:
+                continue
+            quantity, rated, price = self._measured(window, span)
+            price = price or self._price(window)
+            if price is not None:
                 window.price, window.is_changed = price, False
-                self._rate(window, span, order, price)
+                window.rated, span.groups[window.group] = quantity, (quantity, price)
+                self._rate(window, span, order, price, quantity - rated)
 
     # What it comes to.
 
@@ -314,11 +428,39 @@ class Life:
         known = (e for e in self.ledger if e.effective_at <= at and e.recorded_at <= at)
         return sum((entry.credits for entry in known), ZERO)
 
+    def is_taken_back(self, grant: Grant) -> bool:
+        """Tell whether nothing is left of a purchase or gift because somebody took it back."""
+        is_left = any(g.left for g in self.grants if g.root is grant)
+        return not is_left and (grant.number in self.clawed or bool(self._voids_of(grant)))
+
+    def chosen(self, at: datetime) -> Version | None:
+        """Return the version of the rate card that the customer has at an instant."""
+        known = [pin for pin in self.pins if pin.effective_at <= at]
+        pin = max(known, key=lambda p: (p.effective_at, p.place), default=None)
+        return (pin and pin.version) or _governing(self.versions, at)
+
     # How it goes.
 
-    def _rate(self, window: Window, span: Span, order: Order, price: Price) -> None:
-        change = window.quantity - window.rated
-        window.rated = window.quantity
+    def _measured(self, window: Window, span: Span) -> tuple[Fraction, Fraction, Price | None]:
+        """Return the quantity now, what was rated of it, and by which price."""
+        if window.meter not in OF_PERIOD:
+            return window.quantity, window.rated, window.price
+        heard = [
+            w
+            for w in self.windows
+            if w.group == window.group and self._span(w) is span and w.events
+        ]
+        heard.sort(key=lambda w: w.start)
+        quantity = ZERO
+        if heard and OF_PERIOD[window.meter] == "max":
+            quantity = max(w.quantity for w in heard)
+        elif heard:
+            quantity = heard[-1].quantity
+        return quantity, *span.groups.get(window.group, (ZERO, None))
+
+    def _rate(
+        self, window: Window, span: Span, order: Order, price: Price, change: Fraction
+    ) -> None:
         scope = (price, None if price.is_pooled else window.workspace)
         quantity, charged = span.totals.get(scope, (ZERO, ZERO))
         quantity += change
@@ -405,12 +547,26 @@ class Life:
         grant.ended = ("rolled_over", max(self.now, grant.effective_at))
         self._enter(grant, "rolled_over", -part, grant.ended[1])
         start = max(self.now, grant.created_at)
+        end = grant.expires_at and start + (grant.expires_at - grant.effective_at)
+        if grant.terms.return_days:
+            end = start + timedelta(days=grant.terms.return_days)
+        return self._link(grant, part, start, end)
+
+    def _link(
+        self,
+        grant: Grant,
+        part: Fraction,
+        start: datetime,
+        end: datetime | None,
+        *,
+        is_rolled: bool = False,
+    ) -> Grant:
+        """Fill a grant with credits of another one."""
         linked = replace(
             grant, number=len(self.grants), amount=part, left=ZERO, lapsed=ZERO, ended=None,
-            taken=ZERO,
-            origin=grant, basis_amount=grant.basis_amount or grant.amount, effective_at=start,
-            expires_at=grant.expires_at and start + (grant.expires_at - grant.effective_at),
-            created_at=start,
+            taken=ZERO, origin=grant, basis_amount=grant.basis_amount or grant.amount,
+            effective_at=start, expires_at=end, created_at=max(self.now, grant.created_at),
+            is_rolled=is_rolled,
         )  # fmt: skip
         self.give(linked)
         return linked
@@ -477,7 +633,7 @@ class Life:
         self, window: Window, price: Price, quantity: Fraction, drawn: Fraction, overage: Fraction
     ) -> None:
         if quantity or drawn or overage:
-            self.rated.append(Rated(window.number, price.version, quantity, drawn, overage))
+            self.rated.append(Rated(window.number, price, quantity, drawn, overage))
 
     def _in_order(self, window: Window, span: Span, order: Order) -> list[Grant]:
         start, end = max(window.start, span.start), min(window.start + HOUR, span.end)
@@ -492,16 +648,16 @@ class Life:
         return max(known, key=lambda o: (o.effective_at, o.number), default=None)
 
     def _price(self, window: Window) -> Price | None:
-        known = [v for v in self.versions if v.effective_at <= window.start]
-        if not known:
-            return None
-        version = max(known, key=lambda v: (v.effective_at, v.number))
-        prices = [p for p in version.prices if p.meter == window.meter]
-        for model in (window.model, None):
-            for price in prices:
-                if price.model == model:
-                    return price
+        """Find the first price: the customer's own, or else of the version that they have."""
+        for version in (_governing(self.overrides, window.start), self.chosen(window.start)):
+            if version is not None and (price := version.price_of(window)):
+                return price
         return None
+
+
+def _governing(versions: list[Version], at: datetime) -> Version | None:
+    known = [version for version in versions if version.holds(at)]
+    return max(known, key=lambda v: (v.effective_at, v.number), default=None)
 
 
 def _stack(window: Window) -> tuple[object, ...]:
@@ -517,15 +673,17 @@ def _end(grant: Grant) -> datetime:
 
 
 def _key(grant: Grant, name: str) -> object:
-    match name:
-        case "priority":
-            return grant.priority
-        case "expiry":
-            return grant.expires_at or FOREVER
-        case "promotional_first":
-            return 1 if grant.is_paid else 0
-        case "effective":
-            return grant.effective_at
-        case "created":
-            return grant.created_at
-    raise AssertionError(name)
+    by_name: dict[str, object] = {
+        "priority": grant.priority,
+        "expiry": grant.expires_at or FOREVER,
+        "promotional_first": grant.is_paid,
+        "effective": grant.effective_at,
+        "created": grant.created_at,
+        "cheaper_first": grant.cost(Fraction(1)),
+        "free_first": grant.cost(Fraction(1)) > 0,
+        "larger_first": -grant.amount,
+        "rolled_over_first": not grant.is_rolled,
+        "fewer_meters_first": len(grant.meters) or 10**9,
+        "workspace_first": grant.workspace is None,
+    }
+    return by_name[name]
