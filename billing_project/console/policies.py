@@ -11,10 +11,16 @@ from datetime import datetime
 
 from billing_project.kernel.backoffice.difference import Difference, differences
 from billing_project.kernel.exporting import Column, Row
-from billing_project.kernel.kinds import Kind, acts, kind_of
+from billing_project.kernel.kinds import Kind, acts, is_about_the_same, kind_of
 from billing_project.kernel.models import PolicyApproval, PolicyChange, PolicyStatus
-from billing_project.kernel.policy_states import PolicyState, Term, state_at
+from billing_project.kernel.policy_states import (
+    PolicyState,
+    Term,
+    state_of_parts,
+    superseded_from,
+)
 from billing_project.kernel.signing import digest_of
+from credits.selectors.governing import pins_before
 
 COLUMNS = (
     Column("rule"), Column("kind"), Column("subject"), Column("title"), Column("state"),
@@ -34,7 +40,8 @@ class Entry:
     Attributes:
         rule: What its versions have in common ("rate_card:standard"); a draft's is its kind.
         state: At the instant that was asked about.
-        superseded_at: When a later version takes over, as far as is known; None: none does.
+        superseded_at: When a later version takes over, as far as is known; None: none does. Of
+            one that is about several customers, for the last of them.
         before: The version whose place it took, or takes.
     """
 
@@ -148,18 +155,19 @@ def _entries(rule: str, versions: list[PolicyChange], at: datetime) -> list[Entr
     approved = [change for change in versions if change.status == PolicyStatus.APPROVED]
     approved.sort(key=lambda change: (change.effective_at, change.pk))
     place = {change.pk: index for index, change in enumerate(approved)}
+    by_part = _later_by_part(approved)
     entries = []
     for change in sorted(versions, key=lambda change: -change.pk):
         index = place.get(change.pk, len(approved))
-        later = [Term(one.effective_at, one.expires_at) for one in approved[index + 1 :]]
-        term = Term(change.effective_at, change.expires_at)
+        later = by_part.get(change.pk) or [_terms(approved[index + 1 :])]
+        [term] = _terms([change])
         entries.append(
             Entry(
                 change=change,
                 kind=kind_of(change.kind),
                 rule=rule,
-                state=state_at(change.status, term, later, at),
-                superseded_at=min((one.start_at for one in later), default=None),
+                state=state_of_parts(change.status, term, later, at),
+                superseded_at=superseded_from(later),
                 before=_before(approved, change, index),
             )
         )
@@ -169,6 +177,20 @@ def _entries(rule: str, versions: list[PolicyChange], at: datetime) -> list[Entr
 def _before(approved: list[PolicyChange], change: PolicyChange, index: int) -> PolicyChange | None:
     """Return the approved version that a change follows: in time, or at its making."""
     if index < len(approved):
-        return approved[index - 1] if index else None
-    earlier = [one for one in approved if one.pk < change.pk]
-    return max(earlier, key=lambda one: one.pk, default=None)
+        earlier = approved[:index]
+    else:
+        earlier = sorted((one for one in approved if one.pk < change.pk), key=lambda one: one.pk)
+    return next((one for one in reversed(earlier) if is_about_the_same(one, change)), None)
+
+
+def _later_by_part(approved: list[PolicyChange]) -> dict[int, list[list[Term]]]:
+    """Return what goes before each move of customers to a version, customer by customer."""
+    moves = [change.pk for change in approved if kind_of(change.kind).parts]
+    return {
+        pk: [_terms([pin.policy_change for pin in pins]) for pins in of_customers]
+        for pk, of_customers in (pins_before(moves) if moves else {}).items()
+    }
+
+
+def _terms(changes: Iterable[PolicyChange]) -> list[Term]:
+    return [Term(one.effective_at, one.expires_at) for one in changes]

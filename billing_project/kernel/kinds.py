@@ -4,9 +4,10 @@ An app registers its kinds beside their contents. A kind that says nothing about
 that finance approves.
 """
 
+import json
 from dataclasses import dataclass
 
-from billing_project.kernel.models import ApprovalFunction
+from billing_project.kernel.models import ApprovalFunction, PolicyChange
 
 _FINANCE = (ApprovalFunction.FINANCE,)
 _RULE = (
@@ -24,6 +25,8 @@ class Kind:
         label: Its name for people ("Rate card").
         needs: Functions that approve, each by another person.
         is_rule: Whether versions govern over time; otherwise it is one act ("credit_note").
+        parts: What of the content lists whom a version is about ("customers"): one about others
+            takes nobody's place. "": each version is about all.
         consequence: What its approval does, as sentences for the approver.
     """
 
@@ -31,6 +34,7 @@ class Kind:
     label: str
     needs: tuple[ApprovalFunction, ...] = _FINANCE
     is_rule: bool = True
+    parts: str = ""
     consequence: str = _RULE
 
 
@@ -46,6 +50,15 @@ def register_kind(kind: Kind) -> Kind:
 def kind_of(code: str) -> Kind:
     """Return a kind by its stored name."""
     return _kinds.get(code) or Kind(code, code.replace("_", " ").capitalize())
+
+
+def is_about_the_same(change: PolicyChange, other: PolicyChange) -> bool:
+    """Tell whether two versions of one rule are about anybody in common."""
+    parts = kind_of(change.kind).parts
+    if not parts:
+        return True
+    some, others = (json.loads(one.content).get(parts, []) for one in (change, other))
+    return not set(some).isdisjoint(others)
 
 
 def acts() -> frozenset[str]:

@@ -50,3 +50,22 @@ def state_at(status: str, term: Term, later: Sequence[Term], at: datetime) -> Po
     if not term.holds(at) or any(other.holds(at) for other in later):
         return PolicyState.SUPERSEDED
     return PolicyState.EFFECTIVE
+
+
+def state_of_parts(
+    status: str, term: Term, later: Sequence[Sequence[Term]], at: datetime
+) -> PolicyState:
+    """Return the state of a change that is about several: it governs while it does for any.
+
+    Args:
+        later: As for `state_at`, for each whom the change is about; at least one.
+    """
+    states = {state_at(status, term, of_one, at) for of_one in later}
+    return PolicyState.EFFECTIVE if PolicyState.EFFECTIVE in states else states.pop()
+
+
+def superseded_from(later: Sequence[Sequence[Term]]) -> datetime | None:
+    """Return when the last one whom a change is about has a later version; None: not known."""
+    starts = [min((term.start_at for term in of_one), default=None) for of_one in later]
+    known = [start for start in starts if start is not None]
+    return max(known) if len(known) == len(starts) else None

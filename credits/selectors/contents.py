@@ -134,6 +134,7 @@ def _grant_terms(change: PolicyChange) -> dict[str, object]:
     return content_of_terms(GrantTerms.objects.get(policy_change=change))
 
 
+register_kind(Kind("rate_migration", "Rate migration", parts="customers"))
 register_kind(
     Kind(
         "stored_value",

@@ -1,5 +1,6 @@
 """Which approved version of a rule governs at an instant."""
 
+from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
@@ -40,6 +41,26 @@ def approved_pins(
         .select_related("policy_change")
         .order_by("-policy_change__effective_at", "-pk")
     )
+
+
+def pins_before(change_ids: Collection[int]) -> dict[int, list[list[RatePin]]]:
+    """Return for each change, and each customer whom it moves, the pins that go before it.
+
+    They are approved and of the same card, from moves and from versions at which the customer
+    stays; where both hold, they govern.
+    """
+    pins = RatePin.objects.filter(policy_change_id__in=change_ids)
+    places = {(pin.customer_id, pin.rate_card_id): pin for pin in pins}
+    approved = approved_pins({card for _, card in places}, {customer for customer, _ in places})
+    rivals: dict[tuple[int, int], list[RatePin]] = defaultdict(list)
+    before: dict[int, list[list[RatePin]]] = defaultdict(list)
+    wanted = set(change_ids)
+    for pin in approved:
+        others = rivals[pin.customer_id, pin.rate_card_id]
+        if pin.policy_change_id in wanted:
+            before[pin.policy_change_id].append(list(others))
+        others.append(pin)
+    return before
 
 
 def approved_policies(code: str = BURN_ORDER) -> QuerySet[CreditPolicy]:

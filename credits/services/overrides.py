@@ -7,12 +7,13 @@ from django.db import transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose
-from billing_project.kernel.errors import Invalid
+from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 from credits.models import RateCard, RateCardVersion, RatePin
 from credits.selectors.contents import content_of_pins
 from credits.services.rates import OVERRIDE_PREFIX, RateInput, write_version
 from metering.models import Customer
+from metering.services.customers import lock_customer, refuse_closed
 
 MIGRATION = "rate_migration"
 
@@ -34,8 +35,10 @@ def propose_rate_override(
 
     Raises:
         Invalid: the base is an override itself, or a rate is bad; with its field.
-        Conflict: another version of the override begins at the same instant.
+        Conflict: the customer is closed, or another version of the override begins at the same
+            instant.
     """
+    refuse_closed(lock_customer(customer.pk))
     if base.base_id is not None:
         raise Invalid(f"{base} is an override itself", field="base")
     base = RateCard.objects.select_for_update(of=("self",)).get(pk=base.pk)
@@ -70,6 +73,7 @@ def propose_rate_migration(
     Raises:
         Invalid: no customers, one of them twice, or a version that does not govern anybody, or
             not yet when they move; with its field.
+        Conflict: a customer is closed.
     """
     card = RateCard.objects.select_for_update(of=("self",)).get(pk=rate_card.pk)
     _refuse_bad_move(card, customers, version)
@@ -100,6 +104,13 @@ def _refuse_bad_move(
         raise Invalid("a migration moves at least one customer", field="customers")
     if len({customer.pk for customer in customers}) < len(customers):
         raise Invalid("a customer is named twice", field="customers")
+    gone = Customer.objects.filter(pk__in=[one.pk for one in customers], closed_at__isnull=False)
+    if closed := gone.order_by("pk").first():
+        raise Conflict(
+            f"{closed} is closed: nobody moves them any more",
+            code="customer_closed",
+            field="customers",
+        )
     if version is None:
         return
     if version.rate_card_id != card.pk:

@@ -9,12 +9,16 @@ from django.urls import reverse
 
 from billing_project.console.policies import policies_at
 from billing_project.kernel.approvals import Proposal, approve
+from billing_project.kernel.backoffice.policies import previous_version
 from billing_project.kernel.kinds import acts, kind_of
 from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.signing import digest_of
+from credits.services.overrides import propose_rate_migration
 from credits.services.policies import propose_credit_policy
 from metering.services.late import propose_late_event_policy
 from tests.console.backoffice import client_of
+from tests.credits.builders import NOVEMBER, make_customer, make_shop, rate
+from tests.credits.builders import words as words_from
 from tests.metering.test_api import Caller
 
 pytestmark = pytest.mark.django_db
@@ -136,3 +140,39 @@ def test_an_act_is_no_policy_and_says_what_its_approval_does() -> None:
     assert acts() == {"backfill", "credit_note", "window_repair"}
     assert "issues this credit note" in kind_of("credit_note").consequence
     assert "governs" in kind_of("rate_card").consequence
+
+
+def test_a_move_governs_until_the_last_of_its_customers_moves_on(
+    maker: User, approver: User, at: datetime
+) -> None:
+    shop = make_shop(maker, approver, at)
+    first = shop.card.versions.get(number=1)
+    names = [shop.customer, *(make_customer(name, maker, at) for name in ("bolt", "coil"))]
+
+    def move(day: int, *customers: int) -> PolicyChange:
+        change = propose_rate_migration(
+            rate_card=shop.card, customers=[names[one] for one in customers], version=first,
+            proposal=words_from(NOVEMBER.start + day * DAY), by=maker, at=at,
+        )  # fmt: skip
+        shop.approve(change)
+        return change
+
+    both, bolt, coil = move(0, 0, 1), move(1, 1), move(1, 2)
+    shop.version([rate("input", "1")], NOVEMBER.start + 4 * DAY, stays=[shop.customer])
+
+    def history(day: int) -> dict[int, tuple[str, datetime | None, PolicyChange | None]]:
+        entries = policies_at(
+            NOVEMBER.start + day * DAY, rule="rate_migration:standard", is_in_force=False
+        )
+        return {one.change.pk: (one.state, one.superseded_at, one.before) for one in entries}
+
+    # At its second day one of its customers has moved on; at the fourth the other stays elsewhere.
+    end = NOVEMBER.start + 4 * DAY
+    assert history(2) == {
+        both.pk: ("effective", end, None),
+        bolt.pk: ("effective", None, both),
+        coil.pk: ("effective", None, None),
+    }
+    assert history(4)[both.pk] == ("superseded", end, None)
+    assert previous_version(bolt) == both
+    assert previous_version(coil) is None

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing_project.kernel.approvals import is_as_proposed
-from billing_project.kernel.errors import Invalid
+from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyChange
 from credits.models import RateCardVersion, RatedUsage
 from credits.selectors.waiting import why_unrated
 from credits.services.overrides import propose_rate_migration, propose_rate_override
 from credits.services.rates import RateInput
 from metering.models import Customer, UsageWindow
+from metering.services.customers import close_customer
 from tests.credits.builders import NOVEMBER, Shop, figures, make_customer, rate, words
 
 pytestmark = pytest.mark.django_db
@@ -189,3 +190,17 @@ def test_a_migration_that_moves_nobody_or_nowhere_is_refused(shop: Shop) -> None
         with pytest.raises(Invalid) as caught:
             _move(shop, customers, version, NOVEMBER.start)
         assert caught.value.field == field
+
+
+def test_a_closed_customer_gets_no_prices_of_their_own_and_does_not_move(shop: Shop) -> None:
+    other = make_customer("other", shop.maker, shop.at)
+    close_customer(customer=shop.customer, reason="left", by=shop.maker, at=shop.at)
+
+    with pytest.raises(Conflict, match="acme is closed") as overridden:
+        _override(shop, [rate("input", "0.1")])
+    with pytest.raises(Conflict, match="acme is closed") as moved:
+        _move(shop, [other, shop.customer], None, NOVEMBER.start)
+
+    assert (overridden.value.field, moved.value.field) == ("customer", "customers")
+    assert overridden.value.code == moved.value.code == "customer_closed"
+    assert not PolicyChange.objects.filter(kind__in=["rate_override", "rate_migration"]).exists()

@@ -4,7 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing_project.kernel.policy_states import PolicyState, Term, state_at
+from billing_project.kernel.policy_states import (
+    PolicyState,
+    Term,
+    state_at,
+    state_of_parts,
+    superseded_from,
+)
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 APRIL, MAY, JUNE = (datetime(2026, month, 1, tzinfo=UTC) for month in (4, 5, 6))
@@ -35,3 +41,19 @@ def test_a_later_version_supersedes_while_it_holds_and_no_longer() -> None:
     states = [state_at("approved", Term(MARCH), later, at) for at in (MARCH, APRIL, MAY)]
 
     assert states == [PolicyState.EFFECTIVE, PolicyState.SUPERSEDED, PolicyState.EFFECTIVE]
+
+
+@pytest.mark.parametrize(
+    ("later", "state", "until"),
+    [
+        ([[], []], PolicyState.EFFECTIVE, None),
+        ([[Term(APRIL)], []], PolicyState.EFFECTIVE, None),
+        ([[Term(APRIL)], [Term(JUNE)]], PolicyState.EFFECTIVE, JUNE),
+        ([[Term(APRIL)], [Term(JUNE), Term(MAY)]], PolicyState.SUPERSEDED, MAY),
+    ],
+)
+def test_what_is_about_several_governs_while_it_does_for_one_of_them(
+    later: list[list[Term]], state: PolicyState, until: datetime | None
+) -> None:
+    assert state_of_parts("approved", Term(MARCH), later, MAY) == state
+    assert superseded_from(later) == until

@@ -16,7 +16,7 @@ from billing_project.kernel.backoffice.display import (
 )
 from billing_project.kernel.backoffice.forms import ReasonField, ReasonForm
 from billing_project.kernel.effects import Effect, EffectRow, effect_in, simulate
-from billing_project.kernel.kinds import kind_of
+from billing_project.kernel.kinds import is_about_the_same, kind_of
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 from billing_project.kernel.signing import digest_of
 
@@ -32,18 +32,20 @@ POLICY_TONES = {
 
 
 def previous_version(change: PolicyChange) -> PolicyChange | None:
-    """Return the newest approved version of the same rule before this one, or None."""
+    """Return the newest approved version of the same rule before this one, or None.
+
+    Of a rule whose versions are about some only, the newest one about any of the same.
+    """
     rule, _, _ = change.subject.rpartition(":")
-    return (
-        PolicyChange.objects.filter(
-            kind=change.kind,
-            subject__startswith=f"{rule}:",
-            status=PolicyStatus.APPROVED,
-            pk__lt=change.pk,
-        )
-        .order_by("-pk")
-        .first()
-    )
+    earlier = PolicyChange.objects.filter(
+        kind=change.kind,
+        subject__startswith=f"{rule}:",
+        status=PolicyStatus.APPROVED,
+        pk__lt=change.pk,
+    ).order_by("-pk")
+    if not kind_of(change.kind).parts:
+        return earlier.first()
+    return next((one for one in earlier if is_about_the_same(one, change)), None)
 
 
 def content_differences(change: PolicyChange, before: PolicyChange | None) -> list[Difference]:
