@@ -18,3 +18,4 @@ class CreditsConfig(AppConfig):
             control_contents,
             effects,
         )
+        from credits.services import from_drafts  # noqa: F401

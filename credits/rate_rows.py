@@ -6,8 +6,8 @@ the values are within their bounds is for `terms`.
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
+from billing_project.kernel.content import is_text
 from credits.terms import MATRIX, BadTerms
 
 _KNOWN = {
@@ -37,7 +37,7 @@ def rows_of(content: object) -> list[Mapping[str, object]]:
 def text_of(path: str, row: Mapping[str, object], name: str, default: str = "") -> str:
     """Return a text of a row, which is not empty."""
     value = row.get(name, default)
-    if not _is_text(value) or not value:
+    if not is_text(value) or not value:
         raise BadTerms(f"{path}.{name}", f"a rate has its {name.replace('_', ' ')}, a text")
     return str(value)
 
@@ -48,7 +48,7 @@ def dimensions_of(path: str, row: Mapping[str, object]) -> dict[str, str]:
     if not isinstance(found, Mapping):
         raise BadTerms(f"{path}.dimensions", "dimensions are values by name")
     for name, value in found.items():
-        if not _is_text(value):
+        if not is_text(value):
             raise BadTerms(f"{path}.dimensions.{name}", "a dimension's value is a text")
     return dict(found)
 
@@ -58,7 +58,7 @@ def terms_of(path: str, row: Mapping[str, object]) -> dict[str, object]:
     found = row.get("terms", _NOTHING)
     if not isinstance(found, Mapping):
         raise BadTerms(f"{path}.terms", "terms are values by name")
-    if MATRIX in found and not _is_text(found[MATRIX]):
+    if MATRIX in found and not is_text(found[MATRIX]):
         raise BadTerms(f"{path}.terms.{MATRIX}", "a matrix's name is a text")
     return dict(found)
 
@@ -74,8 +74,3 @@ def decimal_of(path: str, row: Mapping[str, object], name: str) -> Decimal | Non
         except InvalidOperation:
             pass
     raise BadTerms(f"{path}.{name}", f"{name.replace('_', ' ')} is no decimal number")
-
-
-def _is_text(value: Any) -> bool:
-    """Tell whether it is a text that the database can keep."""
-    return isinstance(value, str) and "\0" not in value

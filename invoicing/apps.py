@@ -11,5 +11,5 @@ class InvoicingConfig(AppConfig):
     def ready(self) -> None:
         """Register this app's checks of the books, and what its versions consist of."""
         from invoicing import checks  # noqa: F401
-        from invoicing.selectors import proposals  # noqa: F401
-        from invoicing.services import plans  # noqa: F401
+        from invoicing.selectors import plan_effects, proposals  # noqa: F401
+        from invoicing.services import plan_drafts, plans  # noqa: F401

@@ -15,6 +15,7 @@ from django.db import transaction
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, refuse_bad_words, withdraw
 from billing_project.kernel.canonical import canonical_json, sha256_hex
+from billing_project.kernel.content import is_text
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.kinds import kind_of
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
@@ -147,6 +148,8 @@ def _write(
 ) -> None:
     refuse_bad_words(proposal)
     text = canonical_json(content)
+    if not is_text(text):
+        raise Invalid("content is text: half a character is none", field="content")
     change.title = proposal.title
     change.product_requirement = proposal.product_requirement
     change.engineering_note = proposal.engineering_note

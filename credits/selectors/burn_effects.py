@@ -6,12 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from django.db.models import Q, Sum
+
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
 from credits.drawdown import GrantState, Use, draw_down, spend
 from credits.models import BillingPeriod, CreditGrant, GrantTerms, LedgerKind, LedgerTransaction
 from credits.rollover import end_of
 from credits.selectors.facts import use_of
+from credits.selectors.lapsed import DUE, LATE_USAGE
 from credits.selectors.states import state_of_grant
 
 _ZERO = Decimal(0)
@@ -28,7 +31,7 @@ def _effect_of_order(change: PolicyChange) -> Effect:
         draws = list(_draws(period))
         if not draws:
             continue
-        states = _states_before(draws)
+        states = _states_before(period, draws)
         before = _paid(states, ((draw.grant_id, -draw.credits) for draw in draws))
         after = _paid(states, _burn_again(states, draws, period, order))
         customers, grants = customers + 1, grants + len(states)
@@ -101,22 +104,28 @@ def _draws(period: BillingPeriod) -> Iterable[LedgerTransaction]:
     )
 
 
-def _states_before(draws: Sequence[LedgerTransaction]) -> dict[int, GrantState]:
+def _states_before(
+    period: BillingPeriod, draws: Sequence[LedgerTransaction]
+) -> dict[int, GrantState]:
     """Return the grants of the period with what could be burned of them in it.
 
-    Grants that were not touched stand at what they have left; touched ones get their draws back.
+    That is what they had from before it and got until its end, whatever used it since. What time
+    took is left in: their lives say which usage could burn it.
     """
     drawn: dict[int, Decimal] = defaultdict(Decimal)
     for draw in draws:
         drawn[draw.grant_id] -= draw.credits
+    moves = LedgerTransaction.objects.filter(
+        Q(rated_usage=None, effective_at__lt=period.end_at)
+        | Q(rated_usage__service_at__lt=period.start_at),
+        customer_id=period.customer_id,
+    ).exclude(reason_code__in=(DUE, LATE_USAGE))
+    had = dict(moves.order_by().values_list("grant_id").annotate(Sum("credits")))
     grants = CreditGrant.objects.filter(
-        customer_id=draws[0].customer_id, pricing_unit=draws[0].grant.pricing_unit_id
+        customer_id=period.customer_id, pricing_unit=draws[0].grant.pricing_unit_id
     ).select_related("origin")
-    return {
-        grant.pk: state_of_grant(grant, grant.remaining + drawn[grant.pk])
-        for grant in grants
-        if grant.remaining + drawn[grant.pk] > 0
-    }
+    burnable = {grant: max(had.get(grant.pk, _ZERO), drawn[grant.pk]) for grant in grants}
+    return {grant.pk: state_of_grant(grant, most) for grant, most in burnable.items() if most > 0}
 
 
 def _burn_again(

@@ -12,6 +12,7 @@ from django.db.models import Max
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.canonical import canonical_json, sha256_hex
+from billing_project.kernel.content import is_text
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import is_currency
@@ -278,7 +279,7 @@ def _refuse_unknown(path: str, rate: RateInput, meters: Mapping[str, set[str]]) 
             f"meter {rate.meter_code} has no dimension {', '.join(unknown)}",
             field=f"{path}.dimensions.{unknown[0]}",
         )
-    if not all(isinstance(value, str) and "\0" not in value for value in rate.dimensions.values()):
+    if not all(map(is_text, rate.dimensions.values())):
         raise Invalid("a dimension's value is a text", field=f"{path}.dimensions")
     if rate.pools not in Pools.values:
         raise Invalid(f"a rate pools by {' or '.join(Pools.values)}", field=f"{path}.pools")

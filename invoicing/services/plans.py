@@ -174,9 +174,9 @@ def _refuse_other_worth(terms: PlanTerms) -> None:
 
 def _refuse_out_of_bounds(terms: PlanTerms) -> None:
     if not is_currency(terms.currency):
-        raise Invalid(f"{terms.currency} is no currency")
+        raise Invalid(f"{terms.currency} is no currency", field="currency")
     if terms.interval_unit not in set(Unit):
-        raise Invalid("an interval counts days or months")
+        raise Invalid("an interval counts days or months", field="interval")
     bounds: dict[str, tuple[Decimal | int, int, Decimal | int]] = {
         "fee": (terms.fee_minor, 0, _LARGEST_FEE),
         "included credits": (terms.included_credits, 0, _LARGEST_CREDITS),
@@ -190,7 +190,8 @@ def _refuse_out_of_bounds(terms: PlanTerms) -> None:
 
 
 def _refuse_outside(name: str, value: Decimal, least: Decimal, most: Decimal) -> None:
+    field = name.replace(" ", "_")
     if not value.is_finite() or not least <= value < most:
-        raise Invalid(f"a plan's {name} is at least {least} and less than {most:f}")
+        raise Invalid(f"a plan's {name} is at least {least} and less than {most:f}", field=field)
     if round_unrounded(value) != value:
-        raise Invalid(f"a plan's {name} has at most 12 decimals")
+        raise Invalid(f"a plan's {name} has at most 12 decimals", field=field)

@@ -415,7 +415,7 @@ class LifeOfCredits(RuleBasedStateMachine):
         try:
             change = propose_rate_migration(
                 rate_card=self.shop.card, customers=[self.shop.customer],
-                version=held and self.shop.card.versions.get(number=held.number),
+                version=self.shop.card.versions.get(number=held.number) if held else None,
                 proposal=words(effective_at), by=self.shop.maker, at=self.shop.at,
             )  # fmt: skip
         except Invalid:

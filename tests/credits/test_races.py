@@ -5,20 +5,25 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, connection
 
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.models import OutboxMessage, User
+from billing_project.kernel.period import Period
 from billing_project.kernel.users import ensure_roles
 from credits import checks
-from credits.models import CreditPolicy, LedgerTransaction, RatedUsage
+from credits.models import CreditGrant, CreditPolicy, LedgerTransaction, RatedUsage, RecurringGrant
 from credits.selectors.contents import content_of_policy
-from credits.services import burning, policies, rating
+from credits.services import burning, policies, rating, recurring
 from credits.services.grants import void_grant
 from credits.services.rating import rate_customer
-from tests.credits.builders import Shop, make_shop
+from credits.services.recurring import create_recurring_grant, give_recurring_grants
+from credits.services.terms import TermsInput, propose_grant_terms
+from metering.models import Customer
+from tests.credits.builders import NOVEMBER, Shop, make_shop, words
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 GAP = 0.3
@@ -149,3 +154,64 @@ def test_canary_without_waiting_they_take_the_same_number(
     monkeypatch.setattr(policies, "wait_for", lambda name: None)
 
     assert len(_propose_at_once(open_shop)) == 1
+
+
+@pytest.fixture
+def weekly(open_shop: Shop) -> RecurringGrant:
+    """Return a rule of 10 credits a week that stood still since 1 November: three are missing."""
+    terms = propose_grant_terms(
+        code="weekly", terms=TermsInput("included", life_days=7), proposal=words(NOVEMBER.start),
+        by=open_shop.maker, at=AT,
+    )  # fmt: skip
+    open_shop.approve(terms.policy_change)
+    terms.refresh_from_db()
+    return create_recurring_grant(
+        customer=open_shop.customer, terms=terms, pricing_unit=open_shop.unit, amount=Decimal(10),
+        interval_unit="week", start_at=NOVEMBER.start, reason_code="plan", source_key="weekly",
+        by=open_shop.maker, at=AT,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def _slow_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait between reading which periods have no grant and giving them."""
+    waiting = recurring._waiting
+
+    def slowly(rule: RecurringGrant, at: datetime) -> list[Period]:
+        found = waiting(rule, at)
+        time.sleep(GAP)
+        return found
+
+    monkeypatch.setattr(recurring, "_waiting", slowly)
+
+
+def _caught_up(shop: Shop) -> list[int]:
+    """Let two workers catch up at once; return how many grants each says it gave."""
+    counts: list[int] = []
+
+    def give() -> None:
+        counts.append(give_recurring_grants(by=shop.maker, at=AT))
+
+    assert _at_once(give, give) == []
+    return sorted(counts)
+
+
+@pytest.mark.usefixtures("_slow_waiting", "weekly")
+def test_two_workers_catch_up_with_a_recurring_grant_once(open_shop: Shop) -> None:
+    assert _caught_up(open_shop) == [0, 3]
+
+    given = CreditGrant.objects.filter(rule__isnull=False)
+    assert given.count() == given.values("rule_period_at").distinct().count() == 3
+
+
+@pytest.mark.usefixtures("_slow_waiting", "weekly")
+def test_canary_without_the_lock_both_give_what_only_its_key_makes_one(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlocked(customer_id: int) -> Customer:
+        return Customer.objects.get(pk=customer_id)
+
+    monkeypatch.setattr(recurring, "lock_customer", unlocked)
+
+    assert _caught_up(open_shop) == [3, 3]
+    assert CreditGrant.objects.filter(rule__isnull=False).count() == 3

@@ -1,0 +1,135 @@
+"""What a proposed version of a plan would have made of its subscribers' last periods."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Q, Sum
+
+from billing_project.kernel.effects import Effect, EffectRow, effect_of
+from billing_project.kernel.models import PolicyChange
+from credits.models import (
+    BillingPeriod,
+    CreditGrant,
+    GrantCategory,
+    LedgerTransaction,
+    RateCard,
+    RatedUsage,
+)
+from credits.selectors.governing import governing_rate_card_version
+from credits.selectors.repricing import last_spans, layer_of, priced, used_in
+from invoicing.models import PlanVersion, Subscription
+from invoicing.plan_worth import Usage, Worth, period_worth
+
+BASIS = (
+    "Fee and overage of each subscriber's last complete billing period, with other grants as they"
+    " paid then; who is subscribed keeps the terms they bought"
+)
+_ZERO = Decimal(0)
+
+
+@effect_of("plan")
+def of_plan(change: PolicyChange) -> Effect:
+    """Bill each subscriber's last period again, by their terms and by the proposed ones."""
+    content = json.loads(change.content)
+    periods = _last_periods(content["plan"], change)
+    usage = _used(list(periods))
+    again = _repriced(content, periods, usage, change)
+    proposed = Worth(
+        content["currency"], content["fee_minor"], Decimal(content["included_credits"]),
+        Decimal(content["overage_price"]),
+    )  # fmt: skip
+    rows = [
+        EffectRow(
+            subject=f"Fee and overage of {period.customer.external_id}",
+            customer_id=period.customer_id,
+            before=period_worth(_worth_of(version), usage[period.pk]).decimal,
+            after=period_worth(proposed, again[period.pk]).decimal,
+            unit=version.currency,
+        )
+        for period, version in periods.items()
+        if version.currency == proposed.currency
+    ]
+    rows.sort(key=lambda row: (-abs(row.difference), row.subject))
+    customers = {period.customer_id for period in periods}
+    grants = CreditGrant.objects.filter(
+        customer_id__in=customers, category=GrantCategory.INCLUDED, remaining__gt=0
+    ).count()
+    return Effect(BASIS + _interval(content, periods.values()), tuple(rows), len(customers), grants)
+
+
+def _interval(content: Mapping[str, Any], versions: Iterable[PlanVersion]) -> str:
+    """Say that the fees are of stretches of another length, where they are."""
+    known = {f"{version.interval_count} {version.interval_unit}" for version in versions}
+    others = sorted(known - {content["interval"]})
+    if not others:
+        return ""
+    return f". The proposed fee is for {content['interval']}, theirs for {' or '.join(others)}"
+
+
+def _last_periods(plan: str, change: PolicyChange) -> dict[BillingPeriod, PlanVersion]:
+    """Return each subscriber's last complete period of their subscription, with its terms."""
+    at = change.proposed_at
+    running = Q(ends_at__isnull=True) | Q(ends_at__gt=at)
+    sold = Subscription.objects.filter(running, plan_version__plan__code=plan, start_at__lte=at)
+    by_customer = {one.customer_id: one for one in sold.select_related("plan_version")}
+    ended = BillingPeriod.objects.filter(customer_id__in=by_customer, end_at__lte=at)
+    last = ended.order_by("customer_id", "-end_at").distinct("customer_id")
+    found = {}
+    for period in last.select_related("customer", "rate_card__pricing_unit"):
+        subscription = by_customer[period.customer_id]
+        if period.source_key.startswith(f"subscription:{subscription.pk}:"):
+            found[period] = subscription.plan_version
+    return found
+
+
+def _used(periods: Collection[BillingPeriod]) -> dict[int, Usage]:
+    """Return what periods were charged in credits, and what grants beside the plan paid of it."""
+    charged = dict(
+        RatedUsage.objects.filter(billing_period__in=periods)
+        .order_by()
+        .values_list("billing_period_id")
+        .annotate(Sum("charge"))
+    )
+    other = LedgerTransaction.objects.filter(rated_usage__billing_period__in=periods).exclude(
+        grant__category=GrantCategory.INCLUDED
+    )
+    paid = dict(
+        other.order_by().values_list("rated_usage__billing_period_id").annotate(Sum("credits"))
+    )
+    return {
+        period.pk: Usage(charged.get(period.pk) or _ZERO, -(paid.get(period.pk) or _ZERO))
+        for period in periods
+    }
+
+
+def _repriced(
+    content: Mapping[str, Any],
+    periods: Collection[BillingPeriod],
+    usage: Mapping[int, Usage],
+    change: PolicyChange,
+) -> dict[int, Usage]:
+    """Price the usage of periods of another rate card by the proposed plan's one."""
+    card = RateCard.objects.get(code=content["rate_card"])
+    version = governing_rate_card_version(card, change.effective_at)
+    others = [period for period in periods if period.rate_card_id != card.pk]
+    again = dict(usage)
+    if version is None or not others:
+        return again
+    layer = layer_of(version)
+    spans = last_spans([period.customer_id for period in others], change.proposed_at)
+    used = used_in(spans)
+    for period in others:
+        charge = sum((o.charge.total for o in priced(used[period.customer_id], [layer])), _ZERO)
+        # Credits of another unit pay nothing of it.
+        same = period.rate_card.pricing_unit_id == card.pricing_unit_id
+        again[period.pk] = Usage(charge, usage[period.pk].paid_otherwise if same else _ZERO)
+    return again
+
+
+def _worth_of(version: PlanVersion) -> Worth:
+    return Worth(
+        version.currency, version.fee_minor, version.included_credits,
+        version.overage_price_unrounded,
+    )  # fmt: skip
