@@ -1,21 +1,38 @@
 """Make versions of plans of what drafts say; see `credits.services.from_drafts`."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
 from billing_project.kernel.approvals import Proposal
-from billing_project.kernel.content import Content, decimal_or_none_in, text_in, whole_in
+from billing_project.kernel.content import (
+    Content,
+    decimal_or_none_in,
+    text_in,
+    texts_in,
+    whole_in,
+)
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from credits.models import RateCard
+from invoicing.items import Item
 from invoicing.models import Plan
 from invoicing.services.plans import PlanTerms, propose_plan_version
+
+_KNOWN = {
+    "plan", "number", "currency", "fee_minor", "included_credits", "overage_price", "rate_card",
+    "interval", "grace_hours", "payment_days", "items",
+}  # fmt: skip
+_OF_ITEMS = {
+    "kind", "code", "name", "amount_minor", "percent", "credits", "timing", "periods", "kinds",
+}  # fmt: skip
 
 
 @materialise("plan")
 def plan_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
-    """Propose a version of a plan."""
+    """Propose a version of a plan; what nobody knows is refused, so that nothing is lost."""
+    _refuse_unknown(content, _KNOWN, "")
     plan = Plan.objects.filter(code=text_in(content, "plan")).first()
     if plan is None:
         raise Invalid(f"no plan has the code {content['plan']}", field="plan")
@@ -34,6 +51,7 @@ def plan_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) 
         interval_count=count,
         grace_hours=whole_in(content, "grace_hours", PlanTerms.grace_hours),
         payment_days=whole_in(content, "payment_days", PlanTerms.payment_days),
+        items=_items(content),
     )
     propose_plan_version(plan=plan, terms=terms, proposal=proposal, by=by, at=at)
 
@@ -46,9 +64,44 @@ def _interval(content: Content) -> tuple[int, str]:
     return int(count), unit
 
 
-def _minor(content: Content, name: str) -> int:
+def _items(content: Content) -> tuple[Item, ...]:
+    """Read items as `content_of_item` writes them; whether they are sound is theirs to say."""
+    rows = content.get("items", [])
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise Invalid("items are a list of named values", field="items")
+    items = []
+    for index, row in enumerate(rows):
+        path = f"items[{index}]."
+        _refuse_unknown(row, _OF_ITEMS, path)
+        try:
+            items.append(_item(row))
+        except Invalid as error:
+            raise Invalid(str(error), field=path + error.field) from error
+    return tuple(items)
+
+
+def _item(row: Content) -> Item:
+    return Item(
+        text_in(row, "kind"),
+        text_in(row, "code"),
+        text_in(row, "name"),
+        amount_minor=_minor(row, "amount_minor", 0),
+        percent=decimal_or_none_in(row, "percent"),
+        credits=decimal_or_none_in(row, "credits"),
+        timing=text_in(row, "timing", Item.timing),
+        periods=whole_in(row, "periods", Item.periods),
+        kinds=tuple(texts_in(row, "kinds")),
+    )
+
+
+def _refuse_unknown(row: Content, known: set[str], path: str) -> None:
+    if unknown := sorted(map(str, row.keys() - known)):
+        raise Invalid(f"known are {', '.join(sorted(known))}", field=f"{path}{unknown[0]}")
+
+
+def _minor(content: Content, name: str, default: int | None = None) -> int:
     """Return an amount in minor units, which may be more than a small whole number."""
-    value = content.get(name)
+    value = content.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int):
         raise Invalid(f"{name.replace('_', ' ')} is a whole number of minor units", field=name)
     return value

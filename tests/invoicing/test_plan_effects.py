@@ -1,5 +1,6 @@
 """A proposed plan tells what subscribers' last periods would have come to, and can be drafted."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +34,12 @@ CONTENT: dict[str, Any] = {
     "plan": "plan-acme", "currency": "USD", "fee_minor": 5900, "included_credits": "300",
     "overage_price": "0.01", "rate_card": "standard", "interval": "30 day", "grace_hours": 24,
     "payment_days": 30,
+    "items": [
+        {
+            "kind": "commit", "code": "commit", "name": "Commit", "amount_minor": 9000,
+            "periods": 3, "kinds": ["overage"],
+        },
+    ],
 }  # fmt: skip
 
 
@@ -144,6 +151,7 @@ def test_a_plan_is_drafted_and_an_edit_voids_its_approval(shop: Shop, acme: Subs
     version = PlanVersion.objects.get(policy_change=second)
     assert (version.number, version.fee_minor, version.interval_count) == (3, 5900, 30)
     assert is_as_proposed(second)
+    assert json.loads(second.content) == {**CONTENT, "number": 3}
 
 
 @pytest.mark.parametrize(
@@ -162,6 +170,11 @@ def test_a_plan_is_drafted_and_an_edit_voids_its_approval(shop: Shop, acme: Subs
         ({"interval": 7}, "interval"),
         ({"grace_hours": 10**6}, "grace_hours"),
         ({"payment_days": None}, "payment_days"),
+        ({"seats": 3}, "seats"),
+        ({"items": {}}, "items"),
+        ({"items": [{"kind": "commit", "code": "a", "name": 7}]}, "items[0].name"),
+        ({"items": [{"color": "red"}]}, "items[0].color"),
+        ({"items": [{"kind": "luck", "code": "a", "name": "A"}]}, "items"),
     ],
 )
 def test_a_draft_that_is_no_plan_names_its_field(
