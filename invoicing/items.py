@@ -110,6 +110,10 @@ def _wrong_with(item: Item) -> str:
     return check(item)
 
 
+def _priced(item: Item) -> str:
+    return "" if item.amount_minor else "it has a price"
+
+
 def _commit(item: Item) -> str:
     if not item.amount_minor:
         return "a commit is more than nothing"
@@ -118,10 +122,19 @@ def _commit(item: Item) -> str:
     return _kinds(item, COUNTED, "counts")
 
 
+def _one_off(item: Item) -> str:
+    return _priced(item) or ("" if item.periods else "it serves for at least one period")
+
+
 def _kinds(item: Item, known: Sequence[str], verb: str) -> str:
     if not item.kinds or set(item.kinds) - set(known) or len(set(item.kinds)) < len(item.kinds):
         return f"it {verb} lines of these kinds, each once: {', '.join(known)}"
     return ""
 
 
-KINDS = {"commit": _commit}
+KINDS = {
+    "recurring": _priced,
+    "seat": _priced,
+    "one_off": _one_off,
+    "commit": _commit,
+}

@@ -9,6 +9,7 @@ from invoicing.services.closing import close_quiet_periods
 from invoicing.services.deciding import settle_proposals
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
+from invoicing.services.seats import settle_due_seats
 from invoicing.services.subscriptions import renew_due
 from metering.services.backfill_runs import open_run_ids
 
@@ -18,6 +19,11 @@ _BACKFILL_SECONDS = 45  # Of reading files in a run; what changes usage is one t
 def renew() -> int:
     """Open the periods of subscriptions that began."""
     return renew_due(by=worker_user(), at=clock.now())
+
+
+def settle_seats() -> int:
+    """Charge or credit the changes of seats whose instant has come."""
+    return settle_due_seats(at=clock.now())
 
 
 def draft_overage() -> int:

@@ -202,6 +202,16 @@ def fee_earned(amount_minor: int, about: About) -> Lines:
     return pair(Account.FEES_LIABILITY, Account.FEE_REVENUE, amount_minor, about)
 
 
+def arrears_fee_earned(amount_minor: int, about: About) -> Lines:
+    """Rules 8 and 12: a service day of a fee in arrears was earned before it was invoiced."""
+    return pair(Account.UNBILLED, Account.FEE_REVENUE, amount_minor, about)
+
+
+def arrears_fee_invoiced(amount_minor: int, about: About) -> Lines:
+    """Rule 10: what was earned day by day is now billed."""
+    return pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
+
+
 def credit_note_issued(parts: Iterable[CreditedPart], settled: Settled, about: About) -> Lines:
     """Rules 13 and 14: a note takes back revenue and promise, and reduces the claim.
 

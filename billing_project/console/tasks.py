@@ -128,6 +128,7 @@ def run_billing() -> None:
     _each(
         "billing",
         invoicing.tasks.renew,
+        invoicing.tasks.settle_seats,
         invoicing.tasks.draft_overage,
         invoicing.tasks.finalize,
         invoicing.tasks.close_quiet,

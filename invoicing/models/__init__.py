@@ -12,6 +12,7 @@ from invoicing.models.invoice import (
 from invoicing.models.item import ItemKind, ItemTiming, PlanItem
 from invoicing.models.plan import Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
+from invoicing.models.seat import SeatChange
 from invoicing.models.settlement import (
     BalanceApplication,
     CustomerBalance,
@@ -40,5 +41,6 @@ __all__ = [
     "ProposedCreditNote",
     "Refund",
     "RefundFailure",
+    "SeatChange",
     "Subscription",
 ]

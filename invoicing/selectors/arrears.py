@@ -20,7 +20,13 @@ from invoicing.commits import Commit, is_last_of_term
 from invoicing.items import Item
 from invoicing.lines import Line
 from invoicing.models import CreditNoteLine, InvoiceLine, LineKind, Subscription
-from invoicing.selectors.plans import billing_periods_of, items_of, subscription_of
+from invoicing.selectors.advance import recurring_line
+from invoicing.selectors.plans import (
+    billing_periods_of,
+    items_of,
+    plan_version_of,
+    subscription_of,
+)
 from metering.selectors.customers import closed_times, was_closed_at
 
 # Periods that ended by an instant, are not closed, and whose plan claims something in arrears.
@@ -29,7 +35,7 @@ SELECT b.id FROM billing_period b
   JOIN subscription s ON s.id::text = split_part(b.source_key, ':', 2)
  WHERE b.source_key LIKE 'subscription:%%' AND b.end_at <= %s
    AND EXISTS (SELECT FROM plan_item p WHERE p.plan_version_id = s.plan_version_id
-                  AND p.kind = 'commit')
+                  AND (p.kind = 'commit' OR p.kind = 'recurring' AND p.timing = 'arrears'))
    AND NOT EXISTS (SELECT FROM invoiced_usage u WHERE u.source_key = 'billing_period:' || b.id)
 """
 
@@ -51,13 +57,25 @@ def arrears_lines(billing_period: BillingPeriod, claim: Line | None) -> list[Lin
         NotFound: no subscription opened the period.
     """
     subscription = subscription_of(billing_period)
-    beside = [claim] if claim else []
-    lines = []
-    for item in items_of(subscription.plan_version, "commit"):
+    lines = _fees(subscription, billing_period)
+    beside = [*([claim] if claim else []), *lines]
+    for item in items_of(plan_version_of(billing_period), "commit"):
         term = _term(item, subscription, billing_period, beside)
         if term is not None and (line := term.commit.line()):
             lines.append(replace(line, service=term.service))
     return lines
+
+
+def _fees(subscription: Subscription, billing_period: BillingPeriod) -> list[Line]:
+    """Return the fees in arrears that no line of the period claims; none of a closed customer."""
+    version = plan_version_of(billing_period)
+    fees = [item for item in items_of(version, "recurring") if item.timing == "arrears"]
+    if not fees or was_closed_at(billing_period.start_at, closed_times(subscription.customer_id)):
+        return []
+    lines = [recurring_line(item, version.currency) for item in fees]
+    claimed = InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.RECURRING)
+    keys = [key.split(":item:")[-1] for key in claimed.values_list("source_key", flat=True)]
+    return [line for line in lines if line.key.removeprefix("item:") not in keys]
 
 
 @dataclass(frozen=True)
@@ -75,7 +93,7 @@ def shortfall_overclaimed(billing_period: BillingPeriod) -> tuple[int, list[Invo
     That is so where usage of the term was invoiced after its shortfall.
     """
     subscription = subscription_of(billing_period)
-    for item in items_of(subscription.plan_version, "commit"):
+    for item in items_of(plan_version_of(billing_period), "commit"):
         term = _term(item, subscription, billing_period, [])
         if term is not None and term.commit.left_minor < 0:
             return -term.commit.left_minor, list(term.claimed.select_related("invoice"))

@@ -11,16 +11,15 @@ from billing_project.kernel import audit, outbox
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
-from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod, GrantCategory
 from credits.selectors.governing import is_in_force
 from credits.services.grants import issue_grant
 from credits.services.periods import open_billing_period
-from invoicing.lines import fee_line
-from invoicing.models import Invoice, PlanVersion, Subscription
+from invoicing.models import PlanVersion, SeatChange, Subscription
 from invoicing.periods import Unit, bound
-from invoicing.selectors import billing_periods_of
+from invoicing.selectors import billing_periods_of, items_of
+from invoicing.selectors.advance import advance_lines
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from metering.models import Customer
 from metering.selectors.customers import closed_times, was_closed_at
@@ -31,14 +30,24 @@ _FARTHEST_END = timedelta(days=3653)
 
 @transaction.atomic
 def subscribe(
-    *, customer: Customer, plan_version: PlanVersion, start_at: datetime, by: User, at: datetime
+    *,
+    customer: Customer,
+    plan_version: PlanVersion,
+    start_at: datetime,
+    by: User,
+    at: datetime,
+    seats: int = 0,
 ) -> Subscription:
     """Sell a plan version from an instant on, and open its first period.
 
     The same again returns the same row. Later periods are opened by `renew_due`, also those that
     began before `at`.
 
+    Args:
+        seats: How many the subscription begins with, where the plan sells seats.
+
     Raises:
+        Invalid: seats of a plan that sells none, or fewer than none.
         Conflict: the version does not govern at the start, is sold in another currency, or the
             customer is closed or has a subscription that reaches beyond the start.
     """
@@ -60,6 +69,7 @@ def subscribe(
         created_by=by,
         created_at=at,
     )
+    _begin_with(subscription, seats)
     _open_next_period(subscription, is_paid=True, by=by, at=at)
     outbox.publish("money_changed", [locked.pk], at)
     audit.record(by=by, at=at, action="subscribe", subject=subscription, plan=str(version))
@@ -117,6 +127,27 @@ def _governing(version: PlanVersion, customer: Customer, start_at: datetime) -> 
     if version.currency != customer.currency:
         raise Conflict(f"{version} is sold in {version.currency}, not in {customer.currency}")
     return version
+
+
+def _take_into_claim(subscription: Subscription, start_at: datetime, at: datetime) -> None:
+    """Mark the changes that a period's own claim counts, because they took effect by its start."""
+    taken = subscription.seats.filter(settled_at__isnull=True, effective_at__lte=start_at)
+    taken.update(settled_at=at)
+
+
+def _begin_with(subscription: Subscription, seats: int) -> None:
+    if not seats:
+        return
+    if seats < 0 or not items_of(subscription.plan_version, "seat"):
+        raise Invalid(f"{subscription.plan_version} sells no such seats", field="seats")
+    SeatChange.objects.create(
+        subscription=subscription,
+        seats=seats,
+        effective_at=subscription.start_at,
+        source_key=f"subscription:{subscription.pk}:seats",
+        created_by=subscription.created_by,
+        created_at=subscription.created_at,
+    )
 
 
 def _due(at: datetime) -> QuerySet[Subscription]:
@@ -202,28 +233,32 @@ def _open_next_period(
             expires_at=period.end,
             is_promised=True,
         )
-    if terms.fee_minor:
-        _draft_fee(subscription, billing_period, at)
+    _draft_advance(subscription, billing_period, at, is_first=index == 0)
     return billing_period
 
 
-def _draft_fee(subscription: Subscription, billing_period: BillingPeriod, at: datetime) -> Invoice:
-    """Draft the fee of a period, in advance; a plan without a fee has no such invoice."""
+def _draft_advance(
+    subscription: Subscription, billing_period: BillingPeriod, at: datetime, *, is_first: bool
+) -> None:
+    """Draft what a period claims in advance: fees and seats; where nothing is, no invoice is."""
     terms = subscription.plan_version
+    service = Period(billing_period.start_at, billing_period.end_at)
+    lines = advance_lines(subscription, terms, service, is_first=is_first)
+    _take_into_claim(subscription, service.start, at)
+    if not lines:
+        return
     invoice = create_draft(
         Draft(
             customer=subscription.customer,
             subscription=subscription,
             currency=terms.currency,
-            service=Period(billing_period.start_at, billing_period.end_at),
+            service=service,
             ready_at=billing_period.start_at,
             source_key=f"billing_period:{billing_period.pk}:fee",
         ),
         at,
     )
-    fee = Money(terms.fee_minor, terms.currency)
-    write_lines(invoice, [fee_line(terms.plan.name, fee, terms.included_credits)], billing_period)
-    return invoice
+    write_lines(invoice, lines, billing_period)
 
 
 def _refuse_inside_a_period(subscription: Subscription, ends_at: datetime) -> None:

@@ -11,7 +11,13 @@ from invoicing.models import InvoiceLine
 from metering.models import Customer
 from revrec.models import PerformanceObligation, Posting, RevenueSchedule, RevenueScheduleLine
 
-_KINDS = {"fee": "info", "credits": "good", "overage": "wait", "shortfall": "wait"}
+_KINDS = {
+    "fee": "info",
+    "credits": "good",
+    "overage": "wait",
+    "arrears": "wait",
+    "shortfall": "wait",
+}
 
 
 class ScheduleInline(ReadOnlyInline):

@@ -138,7 +138,7 @@ def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
                     revision__gt=OuterRef("schedule__revision"),
                 )
             ),
-            schedule__obligation__kind=ObligationKind.FEE,
+            schedule__obligation__kind__in=[ObligationKind.FEE, ObligationKind.ARREARS],
             schedule__obligation__recognised_minor__lt=F("schedule__obligation__price_minor"),
             service_on__lt=before,
         )

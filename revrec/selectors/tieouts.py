@@ -65,13 +65,17 @@ def unbalanced_entries() -> Iterator[Mismatch]:
 
 
 def untied_liabilities() -> Iterator[Mismatch]:
-    """Compare 2100 and 2120 with what each promise still owes: its price less what is earned."""
+    """Compare 2100 and 2120 with what each promise still owes: its price less what is earned.
+
+    A fee in arrears is on 1200: what was earned less what was billed.
+    """
     yield from _mismatches(
         "SELECT 'performance_obligation:' || o.id, (o.price_minor - o.recognised_minor)::text,"
         "       (-coalesce(sum(p.amount_minor), 0))::text"
         "  FROM performance_obligation o LEFT JOIN posting p ON p.obligation_id = o.id"
-        "   AND p.account_id = CASE o.kind WHEN 'credits' THEN '2100' ELSE '2120' END"
-        " WHERE o.kind IN ('credits', 'fee')"
+        "   AND p.account_id = CASE o.kind WHEN 'credits' THEN '2100'"
+        "       WHEN 'arrears' THEN '1200' ELSE '2120' END"
+        " WHERE o.kind IN ('credits', 'fee', 'arrears')"
         " GROUP BY o.id"
         " HAVING o.price_minor - o.recognised_minor <> -coalesce(sum(p.amount_minor), 0)"
         " ORDER BY o.id"

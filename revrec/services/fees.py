@@ -1,13 +1,13 @@
 """Account for fees: a service day is earned once it has ended."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import groupby
 from operator import attrgetter
 
-from revrec.models import PerformanceObligation, RevenueScheduleLine
-from revrec.posting import EntryKind, fee_earned, joined
+from revrec.models import ObligationKind, PerformanceObligation, RevenueScheduleLine
+from revrec.posting import About, EntryKind, Lines, arrears_fee_earned, fee_earned, joined
 from revrec.selectors.facts import due_schedule_lines
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
@@ -54,9 +54,16 @@ def _draft(run: Run, service_on: date, lines: Sequence[RevenueScheduleLine]) -> 
         description=f"Fees earned on {service_on}",
         customer_id=run.customer_id,
         lines=joined(
-            fee_earned(line.amount_minor, about(line.schedule.obligation, service_on))
+            _earned(line)(line.amount_minor, about(line.schedule.obligation, service_on))
             for line in lines
         ),
         source_key=f"customer:{run.customer_id}:fees:{service_on}:through:{last}",
         sources=tuple(Source(SourceType.SCHEDULE_LINE, line.pk) for line in lines),
     )
+
+
+def _earned(line: RevenueScheduleLine) -> Callable[[int, About], Lines]:
+    """Choose the rule: a fee in advance was owed before, one in arrears is billed afterwards."""
+    if line.schedule.obligation.kind == ObligationKind.ARREARS:
+        return arrears_fee_earned
+    return fee_earned

@@ -15,6 +15,7 @@ from revrec.posting import (
     About,
     EntryKind,
     Lines,
+    arrears_fee_invoiced,
     fee_invoiced,
     joined,
     overage_invoiced,
@@ -71,7 +72,10 @@ def _account_invoice(run: Run, invoice: Invoice, lines: Sequence[InvoiceLine]) -
 def _fee(run: Run, line: InvoiceLine) -> Lines:
     if not line.amount_minor:
         return ()
-    obligation = _obligation(line, ObligationKind.FEE)
+    assert line.invoice.finalized_at is not None, "an issued line"
+    is_over = line.service_end_at <= line.invoice.finalized_at
+    kind = ObligationKind.ARREARS if is_over else ObligationKind.FEE
+    obligation = _obligation(line, kind)
     start_on, end_on = service_days(line.service_start_at, line.service_end_at)
     schedule = RevenueSchedule.objects.create(
         obligation=obligation,
@@ -87,7 +91,8 @@ def _fee(run: Run, line: InvoiceLine) -> Lines:
         )
         for day in straight_line(line.amount_minor, start_on, end_on)
     )
-    return fee_invoiced(line.amount_minor, over(about(obligation), start_on, end_on))
+    invoiced = arrears_fee_invoiced if kind == ObligationKind.ARREARS else fee_invoiced
+    return invoiced(line.amount_minor, over(about(obligation), start_on, end_on))
 
 
 def _pack(run: Run, line: InvoiceLine) -> Lines:
@@ -132,6 +137,8 @@ def _statement(run: Run, line: InvoiceLine) -> Lines:
 
 _RULES: dict[LineKind, Callable[[Run, InvoiceLine], Lines]] = {
     LineKind.RECURRING: _fee,
+    LineKind.SEAT: _fee,
+    LineKind.ONE_OFF: _fee,
     LineKind.CREDIT_PACK: _pack,
     LineKind.OVERAGE: _overage,
     LineKind.CREDITS_USED: _statement,

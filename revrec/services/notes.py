@@ -32,8 +32,12 @@ from revrec.sources import Source, SourceType
 
 _LIABILITIES = {
     ObligationKind.FEE: Account.FEES_LIABILITY,
+    ObligationKind.ARREARS: Account.UNBILLED,
     ObligationKind.CREDITS: Account.CREDITS_LIABILITY,
 }
+
+
+_RATABLE = (ObligationKind.FEE, ObligationKind.ARREARS)
 
 
 def account_note(run: Run, note: CreditNote) -> int:
@@ -67,7 +71,7 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
         return _take_off_earned(obligation, line)
     split = split_credit(_promise(obligation, kind), line.amount_minor, reason)
     _lower(obligation, split)
-    if kind == ObligationKind.FEE:
+    if kind in _RATABLE:
         _revise_schedule(run, obligation)
     return CreditedPart(
         liability=_LIABILITIES[kind],
@@ -108,7 +112,7 @@ def _obligation_of(line: InvoiceLine) -> PerformanceObligation:
 
 
 def _promise(obligation: PerformanceObligation, kind: ObligationKind) -> Promise:
-    if kind == ObligationKind.FEE:
+    if kind in _RATABLE:
         schedule = newest_schedule(obligation)
         done = Decimal(earned_days(obligation))
         whole = Decimal((schedule.end_on - schedule.start_on).days)

@@ -1,0 +1,272 @@
+"""Add and remove seats: a fact with its instant, charged or credited by the day.
+
+Whatever a running period's seats were claimed for so far, each change claims or gives back the
+difference to what they are worth over its days.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+
+from django.db import transaction
+from django.db.models import QuerySet, Sum
+
+from billing_project.kernel import audit
+from billing_project.kernel.apart import each_apart
+from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
+from billing_project.kernel.users import worker_user
+from credits.models import BillingPeriod
+from invoicing.lines import Kind, Line
+from invoicing.models import (
+    CreditNoteLine,
+    InvoiceLine,
+    InvoiceStatus,
+    LineKind,
+    SeatChange,
+    Subscription,
+)
+from invoicing.seats import (
+    Change,
+    Pricing,
+    TooFewSeats,
+    change_words,
+    refuse_too_few,
+    worth,
+)
+from invoicing.selectors import billing_periods_of, plan_version_of
+from invoicing.selectors.advance import changes_of, seat_pricing
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.drafts import Draft, create_draft, write_lines
+from invoicing.services.invoices import finalize_invoice
+from metering.services.customers import lock_customer, refuse_closed
+
+_LONGEST_KEY = 80
+_NOTE_KEY = "seat_change:"
+
+
+@transaction.atomic
+def change_seats(
+    *,
+    subscription: Subscription,
+    seats: int,
+    effective_at: datetime,
+    reason: str,
+    key: str,
+    by: User,
+    at: datetime,
+) -> SeatChange:
+    """Add seats, or remove some, from an instant of the running period or a later one on.
+
+    One that took effect is settled at once: more seats are invoiced for the days that are left,
+    what fewer seats leave unused is credited. A later one waits for its instant.
+
+    Args:
+        seats: How many more; negative: how many fewer.
+        key: The caller's name for the change; the same again returns the same row.
+
+    Raises:
+        Invalid: no change, a bad key, or an instant outside of what can be changed; `field` says.
+        Conflict: the plan sells no seats, the customer is closed, or the subscription has ended.
+        Insufficient: fewer than no seats would be left at some instant.
+        IdempotencyConflict: the key changed something else before.
+    """
+    customer = lock_customer(subscription.customer_id)
+    source_key = _source_key(subscription, key)
+    same = SeatChange.objects.filter(source_key=source_key).first()
+    if same is not None:
+        return _same(same, seats, effective_at)
+    refuse_closed(customer)
+    _refuse_bad(subscription, seats, effective_at, at)
+    change = SeatChange.objects.create(
+        subscription=subscription,
+        seats=seats,
+        effective_at=effective_at,
+        reason=reason[:200],
+        source_key=source_key,
+        created_by=by,
+        created_at=at,
+    )
+    audit.record(
+        by=by, at=at, action="change_seats", subject=change, seats=seats,
+        effective_at=effective_at.isoformat(),
+    )  # fmt: skip
+    if effective_at <= at:
+        _settle(subscription, _period_at(subscription, effective_at), at)
+        change.refresh_from_db()
+    return change
+
+
+def settle_due_seats(*, at: datetime) -> int:
+    """Settle the changes whose instant has come; one transaction for each subscription."""
+    due = SeatChange.objects.filter(settled_at__isnull=True, effective_at__lte=at)
+    subscriptions = Subscription.objects.filter(pk__in=due.values("subscription"))
+    return each_apart(subscriptions.order_by("id"), partial(_settle_due, at=at), step="seats")
+
+
+@transaction.atomic
+def _settle_due(subscription: Subscription, at: datetime) -> int:
+    lock_customer(subscription.customer_id)
+    settled = 0
+    for change in _unsettled(subscription, at):
+        change.refresh_from_db()
+        if change.settled_at is None:
+            _settle(subscription, _period_at(subscription, change.effective_at), at)
+            settled += 1
+    return settled
+
+
+def _settle(subscription: Subscription, billing_period: BillingPeriod, at: datetime) -> None:
+    """Claim or give back what seats of a period are worth beyond what is claimed for them."""
+    service = Period(billing_period.start_at, billing_period.end_at)
+    fresh = _unsettled(subscription, at).filter(
+        effective_at__gte=service.start, effective_at__lt=service.end
+    )
+    rows = list(fresh)
+    pricing = seat_pricing(subscription, plan_version_of(billing_period), service)
+    if pricing is not None and rows:
+        known = changes_of(list(subscription.seats.filter(effective_at__lte=at)))
+        more_minor = worth(known, pricing) - claimed_for_seats(billing_period)
+        if more_minor > 0:
+            _charge(subscription, billing_period, pricing, rows, more_minor, at)
+        elif more_minor < 0:
+            _credit(billing_period, pricing, rows, -more_minor, at)
+    fresh.update(settled_at=at)
+
+
+def claimed_for_seats(billing_period: BillingPeriod) -> int:
+    """Sum what lines claim for a period's seats, less what fewer seats gave back."""
+    lines = _seat_lines(billing_period)
+    notes = CreditNoteLine.objects.filter(
+        invoice_line__in=lines, credit_note__source_key__startswith=_NOTE_KEY
+    )
+    claimed = lines.aggregate(sum=Sum("amount_minor"))["sum"] or 0
+    return claimed - (notes.aggregate(sum=Sum("amount_minor"))["sum"] or 0)
+
+
+def _charge(
+    subscription: Subscription,
+    billing_period: BillingPeriod,
+    pricing: Pricing,
+    rows: Sequence[SeatChange],
+    amount_minor: int,
+    at: datetime,
+) -> None:
+    changes = changes_of(rows)
+    start = min(row.effective_at for row in rows)
+    draft = create_draft(
+        Draft(
+            customer=subscription.customer,
+            subscription=subscription,
+            currency=pricing.price.currency,
+            service=Period(start, billing_period.end_at),
+            ready_at=at,
+            source_key=f"{_NOTE_KEY}{rows[-1].pk}",
+        ),
+        at,
+    )
+    line = Line(
+        Kind.SEAT,
+        f"{pricing.name}: {change_words(changes, pricing)}",
+        _quantity(changes),
+        "seat",
+        pricing.price.decimal,
+        amount_minor,
+        "seats",
+    )
+    write_lines(draft, [line], billing_period)
+    finalize_invoice(invoice=draft, by=worker_user(), at=at)
+
+
+def _credit(
+    billing_period: BillingPeriod,
+    pricing: Pricing,
+    rows: Sequence[SeatChange],
+    amount_minor: int,
+    at: datetime,
+) -> None:
+    """Take what is not used off the period's seat lines, the newest first."""
+    left = amount_minor
+    lines = _seat_lines(billing_period).select_related("invoice").order_by("-id")
+    for line in lines:
+        off = min(left, line.amount_minor - line.credited_minor)
+        if off <= 0:
+            continue
+        left -= off
+        if line.invoice.status == InvoiceStatus.DRAFT:
+            finalize_invoice(invoice=line.invoice, by=worker_user(), at=at)
+        issue_credit_note(
+            invoice=line.invoice,
+            lines=[(line, off)],
+            reason="cancel_future",
+            memo=change_words(changes_of(rows), pricing),
+            key=f"{_NOTE_KEY}{rows[-1].pk}:{line.pk}",
+            by=worker_user(),
+            at=at,
+        )
+
+
+def _source_key(subscription: Subscription, key: str) -> str:
+    if not 0 < len(key) <= _LONGEST_KEY:
+        raise Invalid(f"a seat change's key has 1 to {_LONGEST_KEY} characters", field="key")
+    return f"subscription:{subscription.pk}:seats:{key}"
+
+
+def _quantity(changes: Sequence[Change]) -> Decimal:
+    """Return how many seats are charged: those added, where some were removed beside them."""
+    return Decimal(sum(change.seats for change in changes if change.seats > 0))
+
+
+def _seat_lines(billing_period: BillingPeriod) -> QuerySet[InvoiceLine]:
+    return InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.SEAT)
+
+
+def _unsettled(subscription: Subscription, at: datetime) -> QuerySet[SeatChange]:
+    rows = SeatChange.objects.filter(
+        subscription=subscription, settled_at__isnull=True, effective_at__lte=at
+    )
+    return rows.order_by("effective_at", "id")
+
+
+def _period_at(subscription: Subscription, at: datetime) -> BillingPeriod:
+    """Return the opened period of a subscription that an instant lies in.
+
+    Raises:
+        Conflict: none does: it is over, or not opened yet.
+    """
+    periods = billing_periods_of(subscription).filter(start_at__lte=at, end_at__gt=at)
+    found = periods.first()
+    if found is None:
+        raise Conflict(f"{subscription} has no period at {at.isoformat()}")
+    return found
+
+
+def _refuse_bad(
+    subscription: Subscription, seats: int, effective_at: datetime, at: datetime
+) -> None:
+    if not seats:
+        raise Invalid("a change of seats adds or removes some", field="seats")
+    running = _period_at(subscription, at)
+    if effective_at < running.start_at:
+        raise Invalid(
+            f"seats change from the running period's start on, {running.start_at.isoformat()}",
+            field="effective_at",
+        )
+    if subscription.ends_at is not None and effective_at >= subscription.ends_at:
+        raise Conflict(f"{subscription} ends at {subscription.ends_at.isoformat()}")
+    version = plan_version_of(running)
+    if seat_pricing(subscription, version, Period(running.start_at, running.end_at)) is None:
+        raise Conflict(f"{version} sells no seats")
+    changes = changes_of(list(subscription.seats.all()))
+    try:
+        refuse_too_few([*changes, Change(effective_at, seats)])
+    except TooFewSeats as error:
+        raise Insufficient(str(error), field="seats") from error
+
+
+def _same(change: SeatChange, seats: int, effective_at: datetime) -> SeatChange:
+    if (change.seats, change.effective_at) != (seats, effective_at):
+        raise IdempotencyConflict("this key changed other seats before")
+    return change
