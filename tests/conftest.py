@@ -15,6 +15,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.users import ROLES, ensure_roles
 from metering.services.storing import forget_months
 from revrec.services.sealing import make_sealing_key
+from tests.template import keep_template, use_template
 
 # Rows that migrations and the set-up made; a reset between committed tests keeps them.
 _SEEDED = {
@@ -34,9 +35,19 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Make the test database as a copy of a migrated one, where there is one."""
+    with django_db_blocker.unblock():
+        use_template()
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """Make the roles once: their six hundred permissions are not what tests are about."""
     with django_db_blocker.unblock():
+        keep_template()
         ensure_roles()
 
 
