@@ -135,6 +135,7 @@ def _kinds(item: Item, known: Sequence[str], verb: str) -> str:
 KINDS = {
     "recurring": _priced,
     "seat": _priced,
+    "outcome": _priced,
     "one_off": _one_off,
     "commit": _commit,
 }

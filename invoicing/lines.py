@@ -97,6 +97,17 @@ def pack_line(unit: str, amount: Decimal, price: Money) -> Line:
     )
 
 
+def outcome_line(code: str, name: str, price: Money, count: int) -> Line:
+    """Claim accepted outcomes of one item at their price.
+
+    Raises:
+        AmountOutOfBounds: that is larger than an invoice may claim.
+    """
+    minor = _within(price.amount_minor * count)
+    key = f"outcome:{code}"
+    return Line(Kind.OUTCOME, name, Decimal(count), "outcome", price.decimal, minor, key)
+
+
 def overage_line(
     price: OveragePrice, unbilled: Decimal, credits_before: Decimal, invoiced_before_minor: int
 ) -> Line:

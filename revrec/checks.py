@@ -65,6 +65,12 @@ def shortfalls_tie() -> Iterator[Finding]:
     return _findings(tieouts.untied_shortfalls)
 
 
+@check("Outcome revenue is what was accepted; what of it is not invoiced is unbilled")
+def outcomes_tie() -> Iterator[Finding]:
+    """Compare 4050 and 1200 item by item."""
+    return _findings(tieouts.untied_outcomes)
+
+
 @check("Overage revenue is usage at its price, less what was conceded, and never below nothing")
 def overage_earns_its_use() -> Iterator[Finding]:
     """Compare 4020 and 4900 billing period by billing period with the usage itself."""

@@ -35,6 +35,7 @@ class Account(StrEnum):
     OVERAGE_REVENUE = "4020"
     BREAKAGE_REVENUE = "4030"
     SHORTFALL_REVENUE = "4040"
+    OUTCOME_REVENUE = "4050"
     CREDIT_NOTES = "4900"
     REFUNDS = "4910"
     DISPUTES_LOST = "4920"
@@ -51,6 +52,7 @@ REVENUE = (
     Account.OVERAGE_REVENUE,
     Account.BREAKAGE_REVENUE,
     Account.SHORTFALL_REVENUE,
+    Account.OUTCOME_REVENUE,
     Account.CREDIT_NOTES,
     Account.REFUNDS,
     Account.DISPUTES_LOST,
@@ -73,6 +75,7 @@ class EntryKind(StrEnum):
     OVERAGE_USED = "overage_used"
     FEES_EARNED = "fees_earned"
     SHORTFALL_EARNED = "shortfall_earned"
+    OUTCOME_DECIDED = "outcome_decided"
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,16 @@ def overage_used(amount_minor: int, about: About, conceded_minor: int = 0) -> Li
 
 def overage_invoiced(amount_minor: int, about: About) -> Lines:
     """Rule 10: what was accrued is now billed; revenue moves with usage alone."""
+    return pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
+
+
+def outcome_earned(amount_minor: int, about: About) -> Lines:
+    """Rule 8: an accepted outcome is earned at once; one that is disputed again turns it around."""
+    return pair(Account.UNBILLED, Account.OUTCOME_REVENUE, amount_minor, about)
+
+
+def outcome_invoiced(amount_minor: int, about: About) -> Lines:
+    """Rule 10: what was earned with the acceptance is now billed."""
     return pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
 
 

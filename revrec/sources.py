@@ -16,6 +16,7 @@ class SourceType(StrEnum):
     LEDGER_TRANSACTION = "ledger_transaction"
     RATED_USAGE = "rated_usage"
     SCHEDULE_LINE = "revenue_schedule_line"
+    OUTCOME_DECISION = "outcome_decision"
 
 
 # In which role each kind of fact is accounted for; once.
@@ -29,6 +30,7 @@ ROLES = {
     SourceType.LEDGER_TRANSACTION: "recognised",
     SourceType.RATED_USAGE: "accrued",
     SourceType.SCHEDULE_LINE: "recognised",
+    SourceType.OUTCOME_DECISION: "accrued",
 }
 
 

@@ -28,13 +28,15 @@ SHOWN, MOST = 25, 200  # Facts of one kind on the page, at first and on request.
 _ADJUSTMENT = ("Adjustment", "capture", (NodeType.METER_EVENT_ADJUSTMENT,))
 _REFUND = ("Refund", "invoice", (NodeType.REFUND,))
 _FAILURE = ("Failed refund", "invoice", (NodeType.REFUND_FAILURE,))
-_SELDOM = (_ADJUSTMENT, _REFUND, _FAILURE)
+_OUTCOME = ("Outcome", "invoice", (NodeType.OUTCOME,))
+_SELDOM = (_ADJUSTMENT, _OUTCOME, _REFUND, _FAILURE)
 _COLUMNS = (
     ("Event", "capture", (NodeType.METER_EVENT,)),
     _ADJUSTMENT,  # Left out where nothing was adjusted: few events are.
     ("Usage window", "aggregate", (NodeType.USAGE_WINDOW,)),
     ("Rated usage, grant", "rate, draw down", (NodeType.RATED_USAGE, NodeType.CREDIT_GRANT)),
     ("Ledger, overage", "draw down", (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)),
+    _OUTCOME,  # Left out where none stands behind the line.
     ("Invoice line", "invoice", (NodeType.INVOICE_LINE,)),
     (
         "Schedule, payment, note",
@@ -58,6 +60,7 @@ _PAGES = {
     NodeType.CREDIT_GRANT: "credits_creditgrant",
     NodeType.LEDGER_TRANSACTION: "credits_ledgertransaction",
     NodeType.OVERAGE: "credits_ratedusage",
+    NodeType.OUTCOME: "invoicing_outcome",
     NodeType.INVOICE_LINE: "invoicing_invoiceline",
     NodeType.CREDIT_NOTE: "invoicing_creditnote",
     NodeType.PAYMENT: "invoicing_payment",

@@ -10,6 +10,7 @@ from invoicing.models.invoice import (
     NumberSeries,
 )
 from invoicing.models.item import ItemKind, ItemTiming, PlanItem
+from invoicing.models.outcome import LineOutcome, Outcome, OutcomeDecision, OutcomeState
 from invoicing.models.plan import Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
 from invoicing.models.seat import SeatChange
@@ -32,8 +33,12 @@ __all__ = [
     "ItemKind",
     "ItemTiming",
     "LineKind",
+    "LineOutcome",
     "LineUsage",
     "NumberSeries",
+    "Outcome",
+    "OutcomeDecision",
+    "OutcomeState",
     "Payment",
     "Plan",
     "PlanItem",

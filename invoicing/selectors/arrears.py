@@ -21,6 +21,7 @@ from invoicing.items import Item
 from invoicing.lines import Line
 from invoicing.models import CreditNoteLine, InvoiceLine, LineKind, Subscription
 from invoicing.selectors.advance import recurring_line
+from invoicing.selectors.outcomes import outcome_lines
 from invoicing.selectors.plans import (
     billing_periods_of,
     items_of,
@@ -29,7 +30,8 @@ from invoicing.selectors.plans import (
 )
 from metering.selectors.customers import closed_times, was_closed_at
 
-# Periods that ended by an instant, are not closed, and whose plan claims something in arrears.
+# Periods that ended by an instant: those not closed whose plan claims something in arrears, and
+# those with accepted outcomes on no line.
 _DUE = """
 SELECT b.id FROM billing_period b
   JOIN subscription s ON s.id::text = split_part(b.source_key, ':', 2)
@@ -37,13 +39,17 @@ SELECT b.id FROM billing_period b
    AND EXISTS (SELECT FROM plan_item p WHERE p.plan_version_id = s.plan_version_id
                   AND (p.kind = 'commit' OR p.kind = 'recurring' AND p.timing = 'arrears'))
    AND NOT EXISTS (SELECT FROM invoiced_usage u WHERE u.source_key = 'billing_period:' || b.id)
+UNION
+SELECT o.billing_period_id FROM outcome o JOIN billing_period b ON b.id = o.billing_period_id
+ WHERE o.state = 'accepted' AND b.end_at <= %s
+   AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id)
 """
 
 
 def periods_in_arrears(at: datetime) -> list[int]:
     """List the ids of ended, open periods whose plan may claim more than overage at their end."""
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, [at])
+        cursor.execute(_DUE, [at, at])
         return [pk for (pk,) in cursor.fetchall()]
 
 
@@ -57,7 +63,8 @@ def arrears_lines(billing_period: BillingPeriod, claim: Line | None) -> list[Lin
         NotFound: no subscription opened the period.
     """
     subscription = subscription_of(billing_period)
-    lines = _fees(subscription, billing_period)
+    currency = plan_version_of(billing_period).currency
+    lines = [*_fees(subscription, billing_period), *outcome_lines(billing_period, currency)]
     beside = [*([claim] if claim else []), *lines]
     for item in items_of(plan_version_of(billing_period), "commit"):
         term = _term(item, subscription, billing_period, beside)

@@ -7,7 +7,7 @@ from datetime import datetime
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
 from invoicing.lines import Line, total_minor
-from invoicing.models import Invoice, InvoiceLine, LineUsage, Subscription
+from invoicing.models import Invoice, InvoiceLine, LineOutcome, LineUsage, Subscription
 from metering.models import Customer
 
 
@@ -65,6 +65,7 @@ def write_lines(
 def clear_lines(invoice: Invoice) -> None:
     """Take everything off a draft; the database refuses it once the invoice is issued."""
     LineUsage.objects.filter(line__invoice=invoice).delete()
+    LineOutcome.objects.filter(line__invoice=invoice).delete()
     invoice.lines.all().delete()
     _set_total(invoice, 0)
 

@@ -34,6 +34,7 @@ from invoicing.selectors import (
     subscription_of,
     uninvoiced,
 )
+from invoicing.selectors.outcomes import billable_outcomes
 from invoicing.services.closing import is_usage_closed
 from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
 from metering.services.customers import lock_customer
@@ -55,6 +56,17 @@ SELECT l.id, r.id, l.kind
    AND l.source_key = %(key)s || ':used:' || w.meter_id || ':' || left(w.dimensions_key, 16)
  WHERE r.billing_period_id = %(period)s
    AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind)
+"""
+
+# An outcome line's source key names its item.
+_LINK_OUTCOMES = """
+INSERT INTO line_outcome (line_id, outcome_id)
+SELECT l.id, o.id
+  FROM outcome o JOIN plan_item p ON p.id = o.item_id
+  JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'outcome'
+   AND l.source_key = %(key)s || ':outcome:' || p.code
+ WHERE o.billing_period_id = %(period)s AND o.state = 'accepted'
+   AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id)
 """
 
 
@@ -141,7 +153,9 @@ def _waits(billing_period: BillingPeriod) -> bool:
 
 
 def _owes(billing_period: BillingPeriod) -> bool:
-    """Tell whether items of an open period claim anything at its end."""
+    """Tell whether items claim anything: outcomes at any time, others while the period is open."""
+    if billable_outcomes().filter(billing_period=billing_period).exists():
+        return True
     return not is_usage_closed(billing_period) and bool(_claims(billing_period))
 
 
@@ -180,10 +194,11 @@ def _invoices_of(billing_period: BillingPeriod) -> QuerySet[Invoice]:
 
 
 def _link_usage(invoice: Invoice, billing_period: BillingPeriod) -> None:
-    """Put each rated usage that stands behind no line behind this invoice's."""
+    """Put rated usage and accepted outcomes that stand behind no line behind this invoice's."""
     params: dict[str, int | str] = {
         "invoice": invoice.pk, "key": invoice.source_key, "period": billing_period.pk,
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_LINK_OVERAGE, params)
         cursor.execute(_LINK_CREDITS_USED, params)
+        cursor.execute(_LINK_OUTCOMES, params)

@@ -9,6 +9,7 @@ class ObligationKind(models.TextChoices):
     CREDITS = "credits"  # Earned as a paid grant is drawn; liability 2100.
     OVERAGE = "overage"  # Earned as used, invoiced later; receivable 1200.
     ARREARS = "arrears"  # A fee that was invoiced after its days; unbilled until then, on 1200.
+    OUTCOME = "outcome"  # Earned as outcomes are accepted, invoiced later; receivable 1200.
     SHORTFALL = "shortfall"  # Earned with the end of its term, invoiced later; contract asset 1210.
 
 

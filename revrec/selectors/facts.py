@@ -17,6 +17,7 @@ from invoicing.models import (
     CreditNote,
     InvoiceLine,
     InvoiceStatus,
+    OutcomeDecision,
     Payment,
     Refund,
     RefundFailure,
@@ -122,6 +123,16 @@ def unaccounted_overage(customer_id: int | None = None, after: int = 0) -> Query
     if customer_id is not None:
         usage = usage.filter(customer_id=customer_id)
     return usage.order_by("billing_period_id", "service_at", "id")
+
+
+def unaccounted_decisions(customer_id: int | None = None) -> QuerySet[OutcomeDecision]:
+    """List decisions on outcomes, in their order."""
+    decisions = OutcomeDecision.objects.filter(~accounted(SourceType.OUTCOME_DECISION))
+    if customer_id is not None:
+        decisions = decisions.filter(outcome__customer_id=customer_id)
+    return decisions.select_related(
+        "outcome__item__plan_version", "outcome__billing_period"
+    ).order_by("id")
 
 
 def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:

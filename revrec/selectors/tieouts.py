@@ -120,6 +120,43 @@ def untied_shortfalls() -> Iterator[Mismatch]:
     )
 
 
+# What accepted outcomes earned by the decisions in the books, and what lines in them billed.
+_OUTCOMES = """
+SELECT coalesce(o.source_key, e.key),
+       coalesce(e.earned, 0) || ' earned, ' || coalesce(b.billed, 0) || ' billed',
+       coalesce(p.earned, 0) || ' earned, ' || coalesce(p.billed, 0) || ' billed'
+  FROM (SELECT id, source_key FROM performance_obligation WHERE kind = 'outcome') o
+  FULL JOIN (
+       SELECT 'billing_period:' || r.billing_period_id || ':outcome:' || i.code AS key,
+              sum(i.amount_minor * ((d.state = 'accepted')::int
+                                    - (d.state_before = 'accepted')::int)) AS earned
+         FROM outcome_decision d JOIN outcome r ON r.id = d.outcome_id
+         JOIN plan_item i ON i.id = r.item_id
+         JOIN entry_source s ON s.source_type = 'outcome_decision' AND s.source_id = d.id
+        GROUP BY 1) e ON e.key = o.source_key
+  LEFT JOIN (
+       SELECT 'billing_period:' || l.billing_period_id || ':outcome:'
+              || split_part(l.source_key, ':outcome:', 2) AS key, sum(l.amount_minor) AS billed
+         FROM invoice_line l
+         JOIN entry_source s ON s.source_type = 'invoice_line' AND s.source_id = l.id
+        WHERE l.kind = 'outcome' GROUP BY 1) b ON b.key = o.source_key
+  LEFT JOIN (
+       SELECT obligation_id, -coalesce(sum(amount_minor) FILTER (WHERE account_id = '4050'), 0)
+                             AS earned,
+              -coalesce(sum(amount_minor) FILTER (WHERE account_id = '1200'), 0)
+              - coalesce(sum(amount_minor) FILTER (WHERE account_id = '4050'), 0) AS billed
+         FROM posting GROUP BY obligation_id) p ON p.obligation_id = o.id
+ WHERE coalesce(e.earned, 0) <> coalesce(p.earned, 0)
+    OR coalesce(b.billed, 0) <> coalesce(p.billed, 0)
+ ORDER BY 1
+"""
+
+
+def untied_outcomes() -> Iterator[Mismatch]:
+    """Compare 4050 and 1200 with decisions and lines, item by item of each billing period."""
+    yield from _mismatches(_OUTCOMES)
+
+
 def untied_unbilled() -> Iterator[Mismatch]:
     """Compare 1200 with overage that was earned, less what invoice lines in the books still claim.
 
@@ -242,6 +279,7 @@ def unaccounted_facts(at: datetime | None = None) -> Iterator[Mismatch]:
         (SourceType.LEDGER_TRANSACTION, facts.unaccounted_grants(), "customer_id"),
         (SourceType.LEDGER_TRANSACTION, facts.unaccounted_movements(), "customer_id"),
         (SourceType.RATED_USAGE, facts.unaccounted_overage(), "customer_id"),
+        (SourceType.OUTCOME_DECISION, facts.unaccounted_decisions(), "outcome__customer_id"),
     ):
         forgotten: QuerySet[Posting] = rows.exclude(**{f"{customer}__in": waiting})  # type: ignore[assignment]
         for pk in forgotten.values_list("pk", flat=True).iterator():

@@ -18,6 +18,7 @@ from revrec.posting import (
     arrears_fee_invoiced,
     fee_invoiced,
     joined,
+    outcome_invoiced,
     overage_invoiced,
     pack_invoiced,
     payment_received,
@@ -28,6 +29,7 @@ from revrec.schedule import day_of, service_days, straight_line
 from revrec.selectors.facts import unaccounted_lines, unaccounted_payments
 from revrec.services.drafts import Run, about, over
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
+from revrec.services.outcomes import outcome_key_of
 from revrec.services.overage import overage_obligation
 from revrec.sources import Source, SourceType
 
@@ -110,6 +112,14 @@ def _overage(run: Run, line: InvoiceLine) -> Lines:
     return overage_invoiced(line.amount_minor, over(dimensions, *span))
 
 
+def _outcomes(run: Run, line: InvoiceLine) -> Lines:
+    """Turn what accepted outcomes earned into a claim."""
+    obligation = PerformanceObligation.objects.get(source_key=outcome_key_of(line))
+    dimensions = About(obligation.currency, obligation.pk, line.pk)
+    span = service_days(line.service_start_at, line.service_end_at)
+    return outcome_invoiced(line.amount_minor, over(dimensions, *span))
+
+
 def _shortfall(run: Run, line: InvoiceLine) -> Lines:
     """Earn what a term lacked on its last day, and turn it into a claim (rule 27)."""
     if not line.amount_minor:
@@ -142,6 +152,7 @@ _RULES: dict[LineKind, Callable[[Run, InvoiceLine], Lines]] = {
     LineKind.CREDIT_PACK: _pack,
     LineKind.OVERAGE: _overage,
     LineKind.CREDITS_USED: _statement,
+    LineKind.OUTCOME: _outcomes,
     LineKind.COMMIT_SHORTFALL: _shortfall,
 }
 

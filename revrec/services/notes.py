@@ -27,6 +27,7 @@ from revrec.schedule import day_of, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
+from revrec.services.outcomes import outcome_key_of
 from revrec.services.overage import concede
 from revrec.sources import Source, SourceType
 
@@ -67,7 +68,7 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
     kind = ObligationKind(obligation.kind)
     if kind == ObligationKind.OVERAGE:
         return _take_off_overage(obligation, line)
-    if kind == ObligationKind.SHORTFALL:
+    if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
         return _take_off_earned(obligation, line)
     split = split_credit(_promise(obligation, kind), line.amount_minor, reason)
     _lower(obligation, split)
@@ -108,6 +109,8 @@ def _obligation_of(line: InvoiceLine) -> PerformanceObligation:
     key = f"invoice_line:{line.pk}"
     if line.kind == LineKind.OVERAGE:
         key = f"billing_period:{line.billing_period_id}:overage"
+    if line.kind == LineKind.OUTCOME:
+        key = outcome_key_of(line)
     return PerformanceObligation.objects.get(source_key=key)
 
 

@@ -24,6 +24,7 @@ from revrec.services.grants import account_grants, account_movements
 from revrec.services.invoices import account_invoices, account_payments
 from revrec.services.months import hold_open_books
 from revrec.services.notes import account_note
+from revrec.services.outcomes import account_decisions
 from revrec.services.overage import accrue_overage
 from revrec.services.settlements import account_settlements
 
@@ -44,7 +45,8 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
         outbox.take(topic, customer_id)
     mark = BooksMark.objects.get_or_create(customer_id=customer_id)[0]
     run = Run(customer_id, by, at, mark)
-    posted = accrue_overage(run) + account_invoices(run) + account_payments(run)
+    posted = accrue_overage(run) + account_decisions(run)
+    posted += account_invoices(run) + account_payments(run)
     posted += account_grants(run)
     for note in unaccounted_notes(customer_id):
         # A note catches up what was earned until it was issued, so that comes first.

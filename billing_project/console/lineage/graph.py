@@ -19,6 +19,7 @@ class NodeType(StrEnum):
     CREDIT_GRANT = "credit_grant"
     LEDGER_TRANSACTION = "ledger_transaction"
     OVERAGE = "overage"
+    OUTCOME = "outcome"
     INVOICE_LINE = "invoice_line"
     CREDIT_NOTE = "credit_note"
     PAYMENT = "payment"
@@ -38,6 +39,7 @@ STEPS = {
     NodeType.CREDIT_GRANT: ChainStep.DRAW_DOWN,
     NodeType.LEDGER_TRANSACTION: ChainStep.DRAW_DOWN,
     NodeType.OVERAGE: ChainStep.DRAW_DOWN,
+    NodeType.OUTCOME: ChainStep.INVOICE,
     NodeType.INVOICE_LINE: ChainStep.INVOICE,
     NodeType.CREDIT_NOTE: ChainStep.INVOICE,
     NodeType.PAYMENT: ChainStep.INVOICE,

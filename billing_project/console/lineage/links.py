@@ -138,6 +138,13 @@ LINKS = (
         f" FROM ({_ISSUED_USAGE}) u WHERE kind = 'overage'",
     ),
     _relation(
+        NodeType.OUTCOME,
+        NodeType.INVOICE_LINE,
+        "SELECT o.outcome_id AS source, o.line_id AS target, 'invoiced' AS label"
+        " FROM line_outcome o JOIN invoice_line l ON l.id = o.line_id"
+        " JOIN invoice i ON i.id = l.invoice_id AND i.status <> 'draft'",
+    ),
+    _relation(
         NodeType.INVOICE_LINE,
         NodeType.CREDIT_NOTE,
         "SELECT invoice_line_id AS source, credit_note_id AS target, 'credited' AS label"
@@ -174,6 +181,13 @@ LINKS = (
     ),
     _entries(NodeType.LEDGER_TRANSACTION, "ledger_transaction"),
     _entries(NodeType.OVERAGE, "rated_usage"),
+    _relation(
+        NodeType.OUTCOME,
+        NodeType.JOURNAL_ENTRY,
+        "SELECT d.outcome_id AS source, e.entry_id AS target, d.state AS label"
+        " FROM outcome_decision d JOIN entry_source e ON e.source_id = d.id"
+        "  AND e.source_type = 'outcome_decision' AND e.entry_id IS NOT NULL",
+    ),
     _entries(NodeType.INVOICE_LINE, "invoice_line"),
     _entries(NodeType.CREDIT_NOTE, "credit_note"),
     _entries(NodeType.PAYMENT, "payment"),

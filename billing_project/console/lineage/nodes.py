@@ -16,6 +16,7 @@ from invoicing.models import (
     BalanceApplication,
     CreditNote,
     InvoiceLine,
+    Outcome,
     Payment,
     Refund,
     RefundFailure,
@@ -121,6 +122,16 @@ def _invoice_lines(ids: _Ids) -> Iterator[Node]:
         yield _money(ref, label, line.amount_minor, invoice.currency, at, version)
 
 
+def _outcomes(ids: _Ids) -> Iterator[Node]:
+    rows = Outcome.objects.filter(pk__in=ids).select_related("item__plan_version__plan")
+    for row in rows:
+        ref, version = Ref(NodeType.OUTCOME, row.pk), row.item.plan_version
+        label = f"{row.item.name} {row.identifier}, {row.state}"
+        yield _money(
+            ref, label, row.item.amount_minor, version.currency, row.occurred_at, str(version)
+        )
+
+
 def _credit_notes(ids: _Ids) -> Iterator[Node]:
     for note in CreditNote.objects.filter(pk__in=ids):
         ref, label = Ref(NodeType.CREDIT_NOTE, note.pk), f"{note.number}: {note.reason}"
@@ -189,6 +200,7 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.CREDIT_GRANT: _credit_grants,
     NodeType.LEDGER_TRANSACTION: _ledger_transactions,
     NodeType.OVERAGE: _overage,
+    NodeType.OUTCOME: _outcomes,
     NodeType.INVOICE_LINE: _invoice_lines,
     NodeType.CREDIT_NOTE: _credit_notes,
     NodeType.PAYMENT: _payments,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from billing_project.console.lineage.graph import NodeType, Ref
 from billing_project.kernel.errors import Invalid, NotFound
 from credits.models import LedgerTransaction, RatedUsage
-from invoicing.models import CreditNote, InvoiceLine
+from invoicing.models import CreditNote, InvoiceLine, Outcome
 from metering.models import EventIdentity
 from metering.selectors.customers import customer_ids
 from revrec.models import JournalEntry
@@ -69,6 +69,11 @@ def _credit_note(name: str) -> Start:
     return _refs(NodeType.CREDIT_NOTE, rows.values_list("pk", flat=True))
 
 
+def _outcome(name: str) -> Start:
+    rows = Outcome.objects.filter(pk=_number(name))
+    return _refs(NodeType.OUTCOME, rows.values_list("pk", flat=True))
+
+
 def _ledger_transaction(name: str) -> Start:
     rows = LedgerTransaction.objects.filter(pk=_number(name))
     return _refs(NodeType.LEDGER_TRANSACTION, rows.values_list("pk", flat=True))
@@ -101,6 +106,7 @@ _FINDERS: dict[str, Callable[[str], Start]] = {
     "invoice": _invoice,
     "invoice_line": _invoice_line,
     "credit_note": _credit_note,
+    "outcome": _outcome,
     "journal_entry": _journal_entry,
 }
 KINDS = tuple(_FINDERS)
