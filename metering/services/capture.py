@@ -28,6 +28,7 @@ from metering.judging import (
     judge_archived,
     judge_late,
 )
+from metering.models.event import QuarantineState
 from metering.selectors.archive import archived_since
 from metering.selectors.customers import customer_ids
 from metering.selectors.late import late_quarantine
@@ -120,7 +121,7 @@ def capture_events(
     window = window if since is None else replace(window, first=min(since, window.first))
     now = standing(at)
     verdicts.update(settle_candidates(candidates, now, window, at))
-    verdicts.update(kept_verdicts(_refused_by_time(candidates, verdicts)))
+    verdicts.update(_known_verdicts(candidates, verdicts))
     is_kept = _keep(candidates, verdicts, at)
     if is_kept or now.waits_for_better:
         supersede_quarantined(_stored_names(candidates, verdicts), at)
@@ -251,15 +252,32 @@ def _new_events(candidates: Sequence[Candidate], at: datetime) -> list[NewEvent]
     ]
 
 
-def _refused_by_time(
+def _known_verdicts(
     candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict]
-) -> dict[int, Kept]:
-    """Pick rejected items that may be late retries of what waits in quarantine."""
-    return {
-        one.index: _kept(one, verdicts[one.index])
+) -> dict[int, Verdict]:
+    """Judge anew what is a repeat of a report that was kept: waiting, or decided on since."""
+    asked = {
+        one.index: _kept(one, verdict)
         for one in candidates
-        if one.index in verdicts and verdicts[one.index].code.startswith("timestamp_")
+        if (verdict := verdicts.get(one.index)) and _may_be_kept(verdict)
     }
+    known = kept_verdicts(asked)
+    return {n: told for n, told in known.items() if _is_news(verdicts[n], told)}
+
+
+def _may_be_kept(verdict: Verdict) -> bool:
+    is_kept = verdict.status in (Status.QUARANTINED, Status.CONFLICT)
+    return is_kept or verdict.code.startswith("timestamp_")
+
+
+def _is_news(judged: Verdict, known: Verdict) -> bool:
+    """Tell whether what became of the first report is the answer to its repeat.
+
+    Another content than the stored event's stays a conflict, unless it was made that event's.
+    """
+    if judged.status == Status.CONFLICT:
+        return known.code == QuarantineState.AMENDED
+    return judged.status == Status.REJECTED or known.status == Status.DUPLICATE
 
 
 def _keep(candidates: Sequence[Candidate], verdicts: Mapping[int, Verdict], at: datetime) -> bool:

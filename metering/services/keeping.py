@@ -9,6 +9,7 @@ from django.db import connection
 from metering.events import EventInput
 from metering.exact import write_json
 from metering.judging import Status, Verdict
+from metering.models.event import QuarantineState
 
 _KEEP = """
 INSERT INTO quarantined_event (
@@ -23,7 +24,7 @@ ORDER BY customer, identifier, sha256
 ON CONFLICT DO NOTHING
 """
 _FIND_KEPT = """
-SELECT r.n, q.reason, q.detail
+SELECT r.n, q.state, q.reason, q.detail, q.resolved_at
 FROM jsonb_to_recordset(%s::jsonb) AS r(n integer, customer text, identifier text, sha256 text)
 JOIN quarantined_event q ON q.customer_external_id = r.customer
  AND q.identifier = r.identifier AND q.content_sha256 = decode(r.sha256, 'hex')
@@ -69,17 +70,30 @@ def keep_in_quarantine(rows: Sequence[Kept], at: datetime) -> None:
 
 
 def kept_verdicts(items: Mapping[int, Kept]) -> dict[int, Verdict]:
-    """Return the verdicts of items that are in quarantine already, by index.
+    """Return the verdicts of items that were kept before with the same content, by index.
 
-    A report that was kept stays kept, however late its retry comes.
+    A report that waits goes on waiting, however late its retry comes. One that somebody decided on
+    is a duplicate: the decision stands, and nothing waits for another one.
     """
     if not items:
         return {}
     rows = [{"n": n, **_row(kept)} for n, kept in items.items()]
     with connection.cursor() as cursor:
         cursor.execute(_FIND_KEPT, [write_json(rows)])
-        found = cursor.fetchall()
-    return {n: Verdict(Status.QUARANTINED, reason, detail) for n, reason, detail in found}
+        return {n: _kept_verdict(*facts) for n, *facts in cursor.fetchall()}
+
+
+def _kept_verdict(state: str, reason: str, detail: str, resolved_at: datetime | None) -> Verdict:
+    """Say what became of a report that was kept."""
+    if resolved_at is None:
+        return Verdict(Status.QUARANTINED, reason, detail)
+    day = f"{resolved_at:%Y-%m-%d}"
+    words = {
+        QuarantineState.DISMISSED: f"this report was dismissed on {day}: it is not billed",
+        QuarantineState.AMENDED: f"the stored event was given this content on {day}",
+        QuarantineState.REPLAYED: f"this report was stored on {day}",
+    }
+    return Verdict(Status.DUPLICATE, state, words[QuarantineState(state)])
 
 
 def count_rejections(sender: str, refused: Sequence[Refused], at: datetime) -> None:

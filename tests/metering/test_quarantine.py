@@ -196,3 +196,36 @@ def test_dismissed_rows_are_closed_with_a_reason(engineer: User, at: datetime) -
     assert counts == [1, 0]
     assert QuarantinedEvent.objects.get().resolution == "load test"
     assert replay_quarantine(by=engineer, at=at) == ReplayResult()
+
+
+@pytest.mark.parametrize("days", [0, 1, 90])
+def test_a_repeat_of_what_was_dismissed_is_a_duplicate_that_says_so(
+    customer: Customer, engineer: User, at: datetime, days: int
+) -> None:
+    """It waits for nobody, however late it comes; another report, or a billable one, is new."""
+    lost = an_event(customer="nobody", timestamp=at)
+    assert send(at, lost, lost).quarantined == 2
+    dismiss_quarantined(
+        ids=[QuarantinedEvent.objects.get().pk], reason="a test", by=engineer, at=at
+    )
+
+    result = send(at + timedelta(days=days), lost, an_event("other", customer="nobody"), lost)
+
+    assert (result.duplicates, result.quarantined, result.rejected) == (2, 1, 0)
+    told = result.results[0]
+    assert (told.status, told.code) == ("duplicate", "dismissed")
+    assert told.detail == f"this report was dismissed on {at:%Y-%m-%d}: it is not billed"
+    assert QuarantinedEvent.objects.filter(state="open").count() == 1
+    changed = an_event(customer="nobody", timestamp=at, properties={"tokens": "5"})
+    assert send(at, changed).quarantined == 1
+    add_alias(external_id="nobody", customer=customer, reason="theirs", by=engineer, at=at)
+    assert send(at, lost).accepted == 1
+
+
+def test_a_repeat_of_what_still_waits_goes_on_waiting(at: datetime) -> None:
+    lost = an_event(customer="nobody", timestamp=at)
+
+    results = [send(at + timedelta(days=days), lost) for days in (0, 1, 90)]
+
+    assert [one.quarantined for one in results] == [1, 1, 1]
+    assert QuarantinedEvent.objects.count() == 1

@@ -9,11 +9,11 @@ from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import AuditEntry, User
 from metering.models import Meter, QuarantinedEvent, UsageWindow
-from metering.selectors.quarantine import Chosen, conflict_of, group_of, groups
+from metering.selectors.quarantine import Chosen, conflict_of, group_of, groups, sent_of
 from metering.services.adjust import cancel_event
 from metering.services.aggregate import aggregate_batches
 from metering.services.mapping import map_event_name
-from metering.services.quarantine import replay_part
+from metering.services.quarantine import dismiss_quarantined, replay_part
 from metering.services.workbench import amend_stored_event, assign_group, keep_stored_event
 from tests.metering.builders import a_customer, a_meter, an_event, send
 
@@ -131,6 +131,26 @@ def test_a_conflict_is_decided_for_the_stored_event(engineer: User, at: datetime
     assert UsageWindow.objects.get().quantity == 100
     with pytest.raises(NotFound):
         amend_stored_event(row_id=row.pk, reason="no", by=engineer, at=at)
+
+
+def test_repeats_of_both_reports_of_a_decided_conflict(engineer: User, at: datetime) -> None:
+    """The one that was amended to is a duplicate; the one that was dismissed stays refused."""
+    row = _conflict(at)
+    later = sent_of(row)
+    assert send(at, later).conflicts == 1
+    amend_stored_event(row_id=row.pk, reason="recounted", by=engineer, at=at)
+    third = an_event(row.identifier, timestamp=at, properties={"model": "haiku", "tokens": "1"})
+    send(at, third)
+    refused = QuarantinedEvent.objects.get(state="open")
+    dismiss_quarantined(ids=[refused.pk], reason="wrong", by=engineer, at=at)
+
+    repeated, refused_again = send(at, later), send(at, third)
+
+    assert [(one.status, one.code) for one in repeated.results] == [("duplicate", "amended")]
+    assert [(one.status, one.code) for one in refused_again.results] == [
+        ("conflict", "identifier_conflict")
+    ]
+    assert not QuarantinedEvent.objects.filter(state="open").exists()
 
 
 @pytest.mark.parametrize("is_aggregated_before", [True, False])
