@@ -1,18 +1,23 @@
-"""Events as a Parquet file: rows in, a whole file out, and single rows found again.
+"""Events as a Parquet file: rows in, a whole file out, and rows found again.
 
 Rows are sorted by customer and identifier, so that a row group's statistics tell whether it can
 hold an event. Properties are JSON text: every digit that was sent stays. No database.
 """
 
 import hashlib
+import heapq
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
-ROWS = 50_000  # Of a row group: what a look-up reads at most.
+ROWS = 50_000  # Of a row group: what a look-up reads at least.
 COLUMNS = (
     "id",
     "customer_id",
@@ -25,6 +30,7 @@ COLUMNS = (
     "properties",
 )
 _CHUNK = 1024 * 1024
+_ROWS_AT_ONCE = 5_000
 
 
 def table_of(rows: Sequence[Sequence[Any]]) -> Any:
@@ -68,24 +74,41 @@ def groups_of(path: Path) -> Iterator[Any]:
             yield file.read_row_group(number)
 
 
-def find_row(path: Path, customer_id: int, identifier: str) -> Mapping[str, Any] | None:
-    """Find one event; only row groups whose bounds admit it are read."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+@dataclass(frozen=True)
+class Wanted:
+    """Which events of a file; what is None asks nothing."""
 
-    with pq.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            if not _admits(file.metadata.row_group(number), customer_id, identifier):
-                continue
-            table = file.read_row_group(number)
-            is_it = pc.and_(
-                pc.equal(table["customer_id"], customer_id),
-                pc.equal(table["identifier"], identifier),
-            )
-            if rows := table.filter(is_it).to_pylist():
-                row: Mapping[str, Any] = rows[0]
-                return row
-    return None
+    customers: Collection[int] | None = None
+    identifiers: Collection[str] | None = None
+    ids: Collection[int] | None = None
+    above: int | None = None  # Ids, both bounds left out.
+    below: int | None = None
+    event_name: str | None = None
+    start: datetime | None = None  # Of the timestamps in [start, end).
+    end: datetime | None = None
+    hours: Collection[datetime] | None = None  # In which they lie, UTC.
+
+
+def find_rows(
+    path: Path, wanted: Wanted, columns: Sequence[str] = COLUMNS
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Find rows, some thousands at a time; only row groups whose bounds admit them are read."""
+    import pyarrow.dataset as ds
+
+    batches = ds.dataset(path, format="parquet").to_batches(
+        list(columns), filter=_condition(wanted), batch_size=_ROWS_AT_ONCE, batch_readahead=1
+    )
+    for batch in batches:
+        if batch.num_rows:
+            yield batch.to_pylist()
+
+
+def newest_rows(path: Path, wanted: Wanted, most: int) -> list[Mapping[str, Any]]:
+    """Find the rows with the highest ids, the highest first."""
+    chunks = find_rows(path, wanted, ["id"])
+    ids = heapq.nlargest(most, (row["id"] for chunk in chunks for row in chunk))
+    rows = [row for chunk in find_rows(path, replace(wanted, ids=ids)) for row in chunk]
+    return sorted(rows, key=lambda row: -row["id"])
 
 
 def sha256_of(path: Path) -> str:
@@ -97,16 +120,35 @@ def sha256_of(path: Path) -> str:
     return sha256.hexdigest()
 
 
-def _admits(group: Any, customer_id: int, identifier: str) -> bool:
-    bounds = {
-        group.column(i).path_in_schema: group.column(i).statistics for i in range(group.num_columns)
-    }
-    customers, identifiers = bounds["customer_id"], bounds["identifier"]
-    if not customers.min <= customer_id <= customers.max:
-        return False
-    if customers.min != customers.max:
-        return True  # Identifiers begin anew with each customer; their bounds say little.
-    return bool(identifiers.min <= identifier <= identifiers.max)
+def _condition(wanted: Wanted) -> Any:
+    """Say what is wanted as an expression of Arrow's."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    instant, column = pa.timestamp("us", "UTC"), pc.field
+    asked: list[Any] = [pc.scalar(True)]
+    for name, values in (
+        ("customer_id", wanted.customers),
+        ("identifier", wanted.identifiers),
+        ("id", wanted.ids),
+    ):
+        if values is not None:
+            kind = pa.string() if name == "identifier" else pa.int64()
+            asked.append(column(name).isin(pa.array(sorted(values), kind)))
+    if wanted.above is not None:
+        asked.append(column("id") > wanted.above)
+    if wanted.below is not None:
+        asked.append(column("id") < wanted.below)
+    if wanted.event_name is not None:
+        asked.append(column("event_name") == wanted.event_name)
+    if wanted.start is not None:
+        asked.append(column("timestamp") >= pa.scalar(wanted.start, instant))
+    if wanted.end is not None:
+        asked.append(column("timestamp") < pa.scalar(wanted.end, instant))
+    if wanted.hours is not None:
+        hour = pc.floor_temporal(column("timestamp"), unit="hour")
+        asked.append(hour.isin(pa.array(sorted(wanted.hours), instant)))
+    return reduce(and_, asked)
 
 
 def _settle(part: Path, path: Path) -> None:

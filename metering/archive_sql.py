@@ -3,7 +3,30 @@
 Pure. What stays in the database (identities, batches, adjustments, windows) is sealed when the
 month's events leave; the books compare the same seals ever after. Where rows and events say the
 same, both are sealed and must agree before anything leaves.
+
+Rows that were found in a file are a parameter, `archived`, and read like the table that they left.
 """
+
+# In place of `meter_event`.
+ARCHIVED_EVENTS = """(
+    SELECT r.id, r.customer_id, r.workspace_id, r.event_name, r.identifier, r."timestamp",
+           r.properties::jsonb AS properties, r.received_at, r.batch_id
+    FROM jsonb_to_recordset(%(archived)s::jsonb) AS r(
+        id bigint, customer_id bigint, workspace_id bigint, event_name text, identifier text,
+        "timestamp" timestamptz, properties text, received_at timestamptz, batch_id bigint)
+)"""
+# In place of the view `used_meter_event`, which says the same of events that are not archived.
+USED_ARCHIVED_EVENTS = f"""(
+    SELECT e.id, e.customer_id, e.workspace_id, e.event_name, e.identifier, e."timestamp",
+           coalesce(a.properties, e.properties) AS properties, e.received_at, e.batch_id,
+           a.type IS NOT NULL AS is_adjusted
+    FROM {ARCHIVED_EVENTS} e
+    LEFT JOIN LATERAL (
+        SELECT type, properties FROM meter_event_adjustment WHERE event_id = e.id
+        ORDER BY id DESC LIMIT 1
+    ) a ON true
+    WHERE a.type IS DISTINCT FROM 'cancel'
+)"""  # noqa: S608 - texts of this module
 
 BATCHES_OF_EVENTS = """
 SELECT batch_id, count(*) AS event_count, min(id) AS first_event_id, max(id) AS last_event_id,

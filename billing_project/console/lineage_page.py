@@ -165,9 +165,9 @@ def _traced(request: HttpRequest) -> dict[str, Any]:
     limit = MOST if "all" in request.GET else SHOWN
     try:
         starts = start_of(kind, name)
+        lineage = trace(starts, limit=limit)
     except BillingError as error:
         return {"problem": error.message, "q": name}
-    lineage = trace(starts, limit=limit)
     return {
         "q": name,
         "fact": Found(kind, name, f"{kind.replace('_', ' ')} {name}"),

@@ -37,6 +37,8 @@ from metering.models import (
     UsageWindow,
 )
 from metering.models.event import AdjustmentType
+from metering.selectors.archive import archived_at, archived_starts
+from metering.selectors.archived_events import archived_events_of
 from metering.selectors.events import newest_adjustment
 from metering.services.adjust import cancel_event
 
@@ -87,6 +89,7 @@ class MeterEventAdmin(LargeTableAdmin):
         document("properties"),
         "adjustment",
         "batch_id",
+        "kept_in",
     )
     actions_detail = ("cancel",)
 
@@ -102,6 +105,29 @@ class MeterEventAdmin(LargeTableAdmin):
             customer_id__in=customers, identifier=words.replace("\x00", "")
         ).values_list("event_id", flat=True)
         return queryset.filter(pk__in=list(ids[:100])), False
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> MeterEvent | None:
+        """Show an event of an archived month too, out of its file."""
+        found: MeterEvent | None = super().get_object(request, object_id, from_field)
+        if found is None and object_id.isascii() and object_id.isdigit():
+            found = next(iter(archived_events_of([int(object_id)])), None)
+        return found
+
+    def note(self) -> str:
+        """Say what the list cannot show."""
+        months = ", ".join(f"{start:%Y-%m}" for start in sorted(archived_starts()))
+        return months and (
+            f"Events of {months} are archived and not in this list. Each is found by its identifier"
+            " in the search at the top, and by the lineage of what came of it."
+        )
+
+    @admin.display(description="Kept in")
+    def kept_in(self, event: MeterEvent) -> str:
+        """Say whether the table or a file holds it."""
+        month = archived_at(event.timestamp)
+        return f"{month.file_name}, because {month} is archived" if month else "the table of events"
 
     @admin.display(description="Adjustment")
     def adjustment(self, event: MeterEvent) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
 from django.utils.http import parse_header_parameters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -18,6 +17,7 @@ from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import REVOKED, ApiKeyAuthentication
 from billing_project.kernel.rest.errors import PROBLEM_TYPE, problem
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
+from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.parsing import BytesParser
 from billing_project.kernel.rest.views import ApiRequest, ApiView
 from metering.api.gathering import GATHERER
@@ -29,8 +29,8 @@ from metering.cloudevents import (
 )
 from metering.events import BadItem, Body, EventInput, decode_body
 from metering.judging import Status
-from metering.models import MeterEvent
 from metering.selectors.customers import customer_named
+from metering.selectors.events import newest_events
 from metering.services.capture import CaptureResult, ItemResult, capture_events
 from metering.services.plain import store_plain_batch
 
@@ -136,10 +136,13 @@ class EventsView(ApiView):
 
     @extend_schema(parameters=[EventQuerySerializer], responses=StoredEventSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """List a customer's stored events, newest first."""
-        return self.page(
-            request, _asked(self.valid_query(EventQuerySerializer)), StoredEventSerializer
-        )
+        """List a customer's stored events, newest first; archived ones come from their files."""
+        asked, page = self.valid_query(EventQuerySerializer), Page.of(request)
+        customer = customer_named(asked.pop("customer"))
+        events = newest_events(customer, **asked, below=page.before_id, most=page.limit + 1)
+        rows, next_cursor = page.cut(events)
+        data = StoredEventSerializer(rows, many=True).data
+        return Response({"data": data, "next_cursor": next_cursor})
 
     @extend_schema(
         request={
@@ -203,16 +206,3 @@ def single_answer(
         return status, problem(status, result.code, result.detail, [error]), PROBLEM_TYPE
     content: dict[str, object] = {"identifier": result.identifier, "status": result.status}
     return 200, {**content, "code": result.code, "detail": result.detail}, _JSON
-
-
-def _asked(query: dict[str, Any]) -> QuerySet[MeterEvent]:
-    events = MeterEvent.objects.select_related("customer", "workspace").filter(
-        customer=customer_named(query["customer"])
-    )
-    if "event_name" in query:
-        events = events.filter(event_name=query["event_name"])
-    if "start" in query:
-        events = events.filter(timestamp__gte=query["start"])
-    if "end" in query:
-        events = events.filter(timestamp__lt=query["end"])
-    return events

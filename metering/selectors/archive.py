@@ -1,6 +1,5 @@
-"""Which months are archived, and what cannot be done to them; single events out of their files."""
+"""Which months are archived, and what cannot be done to them."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,9 +10,7 @@ from django.db import connection
 
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.period import Period, midnight, month_of
-from metering.archive_file import find_row
-from metering.exact import ExactDecoder
-from metering.models import ArchivedMonth, MeterEvent
+from metering.models import ArchivedMonth
 
 # Asked with (month, now); says why raw events of the month are still needed, or "".
 Need = Callable[[Period, datetime], str]
@@ -102,19 +99,3 @@ def refuse_archived(start: datetime, end: datetime) -> None:
 def archive_path(archived: ArchivedMonth) -> Path:
     """Return where an archive's file lies."""
     return Path(settings.ARCHIVE_DIR) / archived.file_name
-
-
-def archived_event(archived: ArchivedMonth, customer_id: int, identifier: str) -> MeterEvent | None:
-    """Read one event out of its file, as it was sent.
-
-    Raises:
-        MonthArchived: the file is not here.
-    """
-    path = archive_path(archived)
-    if not path.exists():
-        raise MonthArchived(f"the archive of {archived} is not in ARCHIVE_DIR")
-    row = find_row(path, customer_id, identifier)
-    if row is None:
-        return None
-    properties = json.loads(row["properties"], cls=ExactDecoder)
-    return MeterEvent(**{**row, "properties": properties})

@@ -1,12 +1,18 @@
 """Events with what became of them in metering; later steps have their own selectors."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
 
 from django.db import connection
+from django.db.models import prefetch_related_objects
 
 from billing_project.kernel.errors import NotFound
+from billing_project.kernel.period import hour_of
 from metering.adding_sql import select_additions
 from metering.aggregation import Properties
+from metering.archive_file import Wanted
+from metering.archive_sql import USED_ARCHIVED_EVENTS
 from metering.exact import write_json
 from metering.models import (
     Aggregation,
@@ -20,7 +26,14 @@ from metering.models import (
 )
 from metering.models.event import AdjustmentType, QuarantineState
 from metering.reading_sql import IS_AGGREGATED, Params, falls_into
-from metering.selectors.archive import archived_at, archived_event
+from metering.selectors.archive import archived_at
+from metering.selectors.archived_events import (
+    archived_events,
+    archived_rows,
+    as_parameter,
+    newest_archived_events,
+)
+from metering.selectors.customers import customer_ids
 from metering.selectors.meters import meter_rules, rule_at
 from metering.selectors.windows import hours_before
 
@@ -36,7 +49,7 @@ WHERE true
 """
 _OF_WINDOW = """
 SELECT e.* FROM usage_window w
-JOIN used_meter_event e
+JOIN {events} e
   ON e."timestamp" >= w.start_at AND e."timestamp" < w.start_at + interval '1 hour'
  AND {condition}
 WHERE w.id = %(window)s ORDER BY e."timestamp", e.identifier COLLATE "C" LIMIT %(limit)s
@@ -64,11 +77,62 @@ def find_event(customer: Customer, identifier: str) -> MeterEvent | None:
     identity = EventIdentity.objects.filter(customer=customer, identifier=identifier).first()
     if identity is None:
         return None
-    if archived := archived_at(identity.timestamp):
-        return archived_event(archived, customer.pk, identifier)
+    if archived_at(identity.timestamp):
+        return _archived_event(identity)
     return MeterEvent.objects.get(
         pk=identity.event_id, customer=customer, timestamp=identity.timestamp
     )
+
+
+def find_event_named(customer: str, identifier: str) -> MeterEvent | None:
+    """Return the stored event of its sender's names (an alias counts), or None."""
+    found = customer_ids([customer]).get(customer)
+    return None if found is None else find_event(Customer.objects.get(pk=found), identifier)
+
+
+def _archived_event(identity: EventIdentity) -> MeterEvent | None:
+    hour, names = hour_of(identity.timestamp), [identity.identifier]
+    wanted = Wanted(customers=[identity.customer_id], identifiers=names, hours=[hour])
+    return next(iter(archived_events(wanted)), None)
+
+
+def newest_events(
+    customer: Customer,
+    *,
+    event_name: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    below: int | None = None,
+    most: int,
+) -> list[MeterEvent]:
+    """List a customer's stored events as they were sent, the highest id first.
+
+    Those of archived months come from their files, which are asked only where the table has not
+    events enough.
+
+    Args:
+        below: Only ids below this one.
+
+    Raises:
+        MonthArchived: such a file is not here.
+    """
+    asked = {
+        "event_name": event_name,
+        "timestamp__gte": start,
+        "timestamp__lt": end,
+        "pk__lt": below,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    events = list(MeterEvent.objects.filter(customer=customer, **given).order_by("-pk")[:most])
+    above = events[-1].pk if len(events) == most else None
+    wanted = Wanted(
+        customers=[customer.pk], event_name=event_name, start=start, end=end, above=above,
+        below=below,
+    )  # fmt: skip
+    events += newest_archived_events(wanted, most)
+    events = sorted(events, key=lambda event: -event.pk)[:most]
+    prefetch_related_objects(events, "customer", "workspace")
+    return events
 
 
 def quarantined_under(customer_external_id: str, identifier: str) -> QuarantinedEvent | None:
@@ -139,12 +203,24 @@ def events_of_window(window: UsageWindow, limit: int = 1000) -> list[MeterEvent]
 
 
 def _events_in(window: UsageWindow, limit: int) -> list[MeterEvent]:
+    if not archived_at(window.start_at):
+        return list(_rows_in(window, limit, "used_meter_event", {}))
+    wanted = Wanted(customers=[window.customer_id], hours=[window.start_at])
+    events: list[MeterEvent] = []
+    for rows in archived_rows(wanted):
+        archived: Params = {"archived": as_parameter(rows)}
+        events += _rows_in(window, limit, USED_ARCHIVED_EVENTS, archived)
+        events = sorted(events, key=lambda event: (event.timestamp, event.identifier))[:limit]
+    return events
+
+
+def _rows_in(window: UsageWindow, limit: int, events: str, params: Params) -> Iterator[MeterEvent]:
     condition = falls_into(rule_at(window.meter, window.start_at))
     rows = MeterEvent.objects.raw(
-        _OF_WINDOW.format(condition=condition.text),
-        {**condition.params, "window": window.pk, "limit": limit},
+        _OF_WINDOW.format(events=events, condition=condition.text),
+        {**condition.params, **params, "window": window.pk, "limit": limit},
     )
-    return list(rows)
+    return iter(rows)
 
 
 def windows_of_event(event: MeterEvent) -> list[UsageWindow]:

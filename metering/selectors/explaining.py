@@ -27,9 +27,9 @@ from metering.models import (
     UsageWindow,
 )
 from metering.models.event import AdjustmentType, QuarantineState
-from metering.selectors.archive import archived_at
+from metering.selectors.archive import MonthArchived, archived_at
 from metering.selectors.customers import customer_ids
-from metering.selectors.events import adjustments_of_event, windows_of_event
+from metering.selectors.events import adjustments_of_event, find_event, windows_of_event
 from metering.selectors.meters import meter_rules
 from metering.selectors.quarantine import group_of
 
@@ -143,20 +143,18 @@ def explain_event(customer: str, identifier: str) -> Explanation:
 
 def _stored(identity: EventIdentity) -> Explanation:
     customer = Customer.objects.get(pk=identity.customer_id)
-    event = (
-        MeterEvent.objects.select_related("customer", "workspace")
-        .filter(pk=identity.event_id, customer=customer, timestamp=identity.timestamp)
-        .first()
-    )
+    try:
+        event = find_event(customer, identity.identifier)
+    except MonthArchived:
+        event = None
     if event is None:
-        return Explanation(
-            customer.external_id, identity.identifier, "archived", (_archived(identity),)
-        )
+        return _unread(customer, identity)
     adjustments = adjustments_of_event(event)
     newest = adjustments[-1] if adjustments else None
     steps = [
         *_kept_before(event),
         _received(event),
+        *_archived(event),
         *_contradicted(event),
         *(_adjusted(one, is_last=one is newest) for one in adjustments),
     ]
@@ -190,13 +188,23 @@ def _received(event: MeterEvent) -> Step:
     return Step("received", Progress.DONE, text, ENGINEERING, event.received_at, event)
 
 
-def _archived(identity: EventIdentity) -> Step:
-    """Tell where an event of an archived month is; its file is not read for that."""
+def _archived(event: MeterEvent) -> Iterator[Step]:
+    """Tell in which file an event of an archived month was read."""
+    if month := archived_at(event.timestamp):
+        text = f"kept in {month.file_name}: its month {month} is archived"
+        yield Step("archived", Progress.DONE, text, ENGINEERING, month.archived_at, month)
+
+
+def _unread(customer: Customer, identity: EventIdentity) -> Explanation:
+    """Tell where an event is whose file cannot be read here."""
     month = archived_at(identity.timestamp)
-    place = f"in the file {month.file_name}" if month else "in no table any more"
-    text = f"its month {identity.timestamp:%Y-%m} is archived {place}; what it counted stays so"
+    place = f"in {month.file_name}, which is not in ARCHIVE_DIR" if month else "in no table"
+    text = (
+        f"its month {identity.timestamp:%Y-%m} is archived {place}; what was counted stays as it is"
+    )
     at = month.archived_at if month else None
-    return Step("archived", Progress.DONE, text, ENGINEERING, at, month)
+    step = Step("archived", Progress.DONE, text, ENGINEERING, at, month)
+    return Explanation(customer.external_id, identity.identifier, "archived", (step,))
 
 
 def _kept_before(event: MeterEvent) -> Iterator[Step]:

@@ -18,7 +18,7 @@ from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import BillingError, Conflict, NotFound
 from billing_project.kernel.models import AuditEntry, User
 from billing_project.kernel.period import Period
-from metering.archive_file import find_row, groups_of, sha256_of
+from metering.archive_file import Wanted, find_rows, groups_of, sha256_of
 from metering.models import (
     ArchivedMonth,
     Customer,
@@ -28,7 +28,12 @@ from metering.models import (
     UsageWindow,
 )
 from metering.selectors.archive import MonthArchived, month_named
-from metering.selectors.events import effective_properties, find_event, windows_of_event
+from metering.selectors.events import (
+    effective_properties,
+    events_of_window,
+    find_event,
+    windows_of_event,
+)
 from metering.selectors.explaining import explain_event
 from metering.selectors.usage import usage
 from metering.selectors.windows import period_quantity
@@ -44,9 +49,10 @@ from metering.services.archiving import (
 )
 from metering.services.backfills import start_backfill
 from metering.services.capture import capture_events
-from metering.services.quarantine import dismiss_quarantined
+from metering.services.quarantine import dismiss_quarantined, replay_quarantine
 from metering.services.replaying import chunks, replay_chunk, replay_span
 from tests.metering.builders import a_customer, a_meter, an_event, send, statuses
+from tests.metering.test_api import Caller
 
 pytestmark = pytest.mark.django_db
 JANUARY = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -151,17 +157,91 @@ def test_an_archived_event_is_found_with_what_counts_of_it(
     assert find_event(customer, "e9") is None
 
 
-def test_an_archived_event_is_explained_by_where_it_is(
-    customer: Customer, engineer: User, at: datetime
+def test_an_archived_event_is_explained_as_before_and_by_where_it_is(
+    customer: Customer, engineer: User, at: datetime, settings: Any
 ) -> None:
+    names = ("e1", "e2", "e3", "now")
+    live = [explain_event("acme", name) for name in names]
     archived = _archived(engineer, at)
 
-    told = explain_event("acme", "e1")
+    told = [explain_event("acme", name) for name in names]
 
-    assert (told.state, told.goes_on) == ("archived", False)
-    assert told.steps[-1].subject == archived
-    assert told.summary.startswith("Its month 2026-01 is archived in the file ")
+    for before, after in zip(live, told, strict=True):
+        assert (after.state, after.summary) == (before.state, before.summary)
+        assert (after.windows, after.goes_on) == (before.windows, before.goes_on)
+        others = [(step.name, step.text) for step in after.steps if step.name != "archived"]
+        assert others == [(step.name, step.text) for step in before.steps]
+    [where] = [step for step in told[0].steps if step.name == "archived"]
+    assert where.subject == archived
+    assert "archived" not in {step.name for step in told[-1].steps}
+    _path(archived, settings).unlink()
+    lost = explain_event("acme", "e1")
+    assert (lost.state, lost.goes_on) == ("archived", False)
+    assert "which is not in ARCHIVE_DIR" in lost.summary
     assert explain_event("acme", "now").goes_on
+
+
+def test_archived_events_are_listed_among_the_others(
+    customer: Customer, engineer: User, at: datetime, settings: Any
+) -> None:
+    a_customer(JANUARY, "other")
+    send(JANUARY, an_event("o1", customer="other"), an_event("e5", event_name="embedding"))
+    a_meter(JANUARY, code="embeddings", event_name="embedding")
+    replay_quarantine(by=engineer, at=at)
+    aggregate_batches(at=at)
+    caller = Caller("usage:read")
+    asked = (
+        "",
+        "&event_name=embedding",
+        "&start=2026-01-20T00:00:00Z&end=2026-02-01T00:00:00Z",
+        "&end=2026-01-01T00:00:00Z",
+    )
+
+    def walk(query: str, limit: int) -> list[Any]:
+        """Follow the cursors to the end."""
+        found: list[Any] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            more = f"&cursor={cursor}" if cursor else ""
+            answer = caller.get(f"events?customer=acme&limit={limit}{query}{more}").json()
+            assert len(answer["data"]) <= limit
+            found += answer["data"]
+            cursor = answer["next_cursor"]
+        return found
+
+    live = [walk(query, 100) for query in asked]
+    assert [len(rows) for rows in live] == [8, 1, 5, 0]
+    archived = _archived(engineer, at)
+
+    for limit in (1, 2, 100):
+        assert [walk(query, limit) for query in asked] == live
+    _path(archived, settings).unlink()
+    lost = caller.get("events?customer=acme")
+    assert (lost.status_code, lost.json()["code"]) == (409, "month_archived")
+    recent = caller.get("events?customer=acme&start=2026-02-01T00:00:00Z")
+    assert [row["identifier"] for row in recent.json()["data"]] == ["now", "edge-2"]
+
+
+def test_the_events_of_an_archived_window_are_those_that_count(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    def told() -> list[list[tuple[object, ...]]]:
+        return [
+            [
+                (event.pk, event.identifier, event.properties, event.is_adjusted)  # type: ignore[attr-defined]
+                for event in events_of_window(window, limit)
+            ]
+            for window in UsageWindow.objects.order_by("pk")
+            for limit in (1, 100)
+        ]
+
+    send(JANUARY, an_event("e6"), an_event("e7", timestamp=JANUARY + timedelta(seconds=1)))
+    aggregate_batches(at=JANUARY)
+    live = told()
+    _archived(engineer, at)
+
+    assert any(len(events) > 1 for events in live)
+    assert told() == live
 
 
 def test_an_archived_month_takes_no_more_but_knows_its_duplicates(
@@ -414,11 +494,19 @@ def test_one_event_is_found_by_the_bounds_of_its_row_group(
 
     assert len(list(groups_of(path))) == 3
     for identifier in ("e1", "e2", "e3", "e4", "edge-1"):
-        row = find_row(path, customer.pk, identifier)
-        assert row is not None
-        assert row["identifier"] == identifier
-    assert find_row(path, customer.pk, "e11") is None
-    assert find_row(path, customer.pk + 1, "e1") is None
+        wanted = Wanted(customers=[customer.pk], identifiers=[identifier])
+        assert [[row["identifier"] for row in rows] for rows in find_rows(path, wanted)] == [
+            [identifier]
+        ]
+    for nothing in (
+        Wanted(customers=[customer.pk], identifiers=["e11"]),
+        Wanted(customers=[customer.pk + 1], identifiers=["e1"]),
+        Wanted(ids=[0]),
+        Wanted(customers=[]),
+        Wanted(end=MONTH.start),
+        Wanted(hours=[MONTH.start]),
+    ):
+        assert list(find_rows(path, nothing)) == []
 
 
 def _command(*args: str) -> tuple[int, str]:

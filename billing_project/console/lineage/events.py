@@ -1,13 +1,26 @@
-"""Which raw events and adjustments count in which usage windows, by the meters' own rules."""
+"""Which raw events and adjustments count in which usage windows, by the meters' own rules.
 
-from collections.abc import Sequence
+Events of archived months are read out of their files and asked about in the same words.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from django.db import connection
 
 from billing_project.console.lineage.pairs import CLOCK_SLACK, Pair, Times
 from metering.aggregation import MeterRule
+from metering.archive_file import Wanted
+from metering.archive_sql import ARCHIVED_EVENTS
+from metering.models import MeterEventAdjustment, UsageWindow
 from metering.reading_sql import Query, falls_into
+from metering.selectors.archived_events import (
+    Rows,
+    archived_rows,
+    archived_rows_of,
+    as_parameter,
+)
 from metering.selectors.meters import meter_rules
 
 # Every event as it was sent and as it was amended: an event keeps the windows that it was ever
@@ -15,12 +28,12 @@ from metering.selectors.meters import meter_rules
 _EVENTS = """(
     SELECT id AS fact_id, received_at AS learnt_at,
            id, customer_id, workspace_id, event_name, "timestamp", properties, batch_id
-    FROM meter_event
+    FROM {events} e
     UNION ALL
     SELECT e.id, a.created_at, e.id, e.customer_id, e.workspace_id, e.event_name, e."timestamp",
            a.properties, e.batch_id
     FROM meter_event_adjustment a
-    JOIN meter_event e ON e.id = a.event_id AND e."timestamp" = a."timestamp"
+    JOIN {events} e ON e.id = a.event_id AND e."timestamp" = a."timestamp"
     WHERE a.type = 'amend'
 )"""
 # Every adjustment with the properties that it put in place, and with those that it replaced.
@@ -28,7 +41,7 @@ _ADJUSTMENTS = """(
     SELECT a.id AS fact_id, a.created_at AS learnt_at, e.id, e.customer_id, e.workspace_id,
            e.event_name, e."timestamp", v.properties, e.batch_id
     FROM meter_event_adjustment a
-    JOIN meter_event e ON e.id = a.event_id AND e."timestamp" = a."timestamp"
+    JOIN {events} e ON e.id = a.event_id AND e."timestamp" = a."timestamp"
     CROSS JOIN LATERAL (
         SELECT a.properties WHERE a.type = 'amend'
         UNION ALL
@@ -67,39 +80,63 @@ _OF_WINDOWS = """w.id = ANY(%(ids)s) AND EXISTS (
 
 def windows_of_events(ids: Sequence[int], most: int, times: Times) -> list[Pair]:
     """List the windows that the events were counted in, labelled with the meter."""
-    return _pairs(_EVENTS, _OF_FACTS, ids, most, times)
+    return _pairs(_EVENTS, _OF_FACTS, ids, most, times, archived_rows_of(ids))
 
 
 def events_of_windows(ids: Sequence[int], most: int, times: Times) -> list[Pair]:
     """List all events that were counted in the windows, labelled with the meter."""
-    return _pairs(_EVENTS, _OF_WINDOWS, ids, most, times)
+    return _pairs(_EVENTS, _OF_WINDOWS, ids, most, times, _archived_in(ids))
 
 
 def windows_of_adjustments(ids: Sequence[int], most: int, times: Times) -> list[Pair]:
     """List the windows that the adjustments changed, labelled with the meter."""
-    return _pairs(_ADJUSTMENTS, _OF_FACTS, ids, most, times)
+    adjusted = MeterEventAdjustment.objects.filter(pk__in=ids)
+    events = archived_rows_of(list(adjusted.values_list("event_id", flat=True)))
+    return _pairs(_ADJUSTMENTS, _OF_FACTS, ids, most, times, events)
 
 
 def adjustments_of_windows(ids: Sequence[int], most: int, times: Times) -> list[Pair]:
     """List all adjustments that changed the windows, labelled with the meter."""
-    return _pairs(_ADJUSTMENTS, _OF_WINDOWS, ids, most, times)
+    return _pairs(_ADJUSTMENTS, _OF_WINDOWS, ids, most, times, _archived_in(ids))
 
 
-def _pairs(facts: str, asked: str, ids: Sequence[int], most: int, times: Times) -> list[Pair]:
-    queries = [_of_meter(rule, facts, asked) for rule in meter_rules()]
-    if not queries:
+def _archived_in(ids: Sequence[int]) -> Iterable[Rows]:
+    """Read the archived events of the windows' customers in the windows' hours."""
+    windows = list(UsageWindow.objects.filter(pk__in=ids).values_list("customer_id", "start_at"))
+    customers, hours = {customer for customer, _ in windows}, {hour for _, hour in windows}
+    return archived_rows(Wanted(customers=customers, hours=hours))
+
+
+def _pairs(
+    facts: str, asked: str, ids: Sequence[int], most: int, times: Times, archived: Iterable[Rows]
+) -> list[Pair]:
+    """Ask of the table, then of the rows of each chunk from a file; the lowest ids are kept."""
+    rules = meter_rules()
+    if not rules:
         return []
-    text = " UNION ALL ".join(f"({query.text})" for query in queries)
     params: dict[str, Any] = {
         "ids": list(ids),
         "times": [times.get(pk) for pk in ids],
         "slack": CLOCK_SLACK,
         "most": most,
     }
-    for query in queries:
-        params.update(query.params)
+    pairs = _ask(rules, facts.format(events="meter_event"), asked, params)
+    for rows in archived:
+        more = {**params, "archived": as_parameter(rows)}
+        found = _ask(rules, facts.format(events=ARCHIVED_EVENTS), asked, more)
+        pairs = sorted(chain(pairs, found))[:most]
+    return pairs
+
+
+def _ask(rules: Iterable[MeterRule], facts: str, asked: str, params: dict[str, Any]) -> list[Pair]:
+    queries = [_of_meter(rule, facts, asked) for rule in rules]
+    text = " UNION ALL ".join(f"({query.text})" for query in queries)
+    named = {name: value for query in queries for name, value in query.params.items()}
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM ({text}) AS pairs ORDER BY 1, 2 LIMIT %(most)s", params)  # noqa: S608
+        cursor.execute(
+            f"SELECT * FROM ({text}) AS pairs ORDER BY 1, 2 LIMIT %(most)s",  # noqa: S608
+            {**params, **named},
+        )
         return [Pair(*row) for row in cursor.fetchall()]
 
 

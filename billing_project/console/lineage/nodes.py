@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from itertools import chain
 
 from django.db.models import Min, Q, Sum
 
@@ -22,6 +23,7 @@ from invoicing.models import (
     RefundFailure,
 )
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
+from metering.selectors.archived_events import archived_events_of
 from revrec.models import JournalEntry, RevenueSchedule
 
 MOST_EXPLAINED = 25  # Each costs a fold over its customer's ledger.
@@ -37,7 +39,7 @@ def load_nodes(refs: Iterable[Ref]) -> list[Node]:
 
 
 def _meter_events(ids: _Ids) -> Iterator[Node]:
-    for event in MeterEvent.objects.filter(pk__in=ids):
+    for event in chain(MeterEvent.objects.filter(pk__in=ids), archived_events_of(ids)):
         ref, label = Ref(NodeType.METER_EVENT, event.pk), f"{event.event_name} {event.identifier}"
         yield Node(ref, label, Decimal(1), "event", event.timestamp)
 

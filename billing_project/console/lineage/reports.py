@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing_project.console.lineage.graph import Lineage, NodeType, Ref
-from billing_project.console.lineage.starts import event_id
 from billing_project.console.lineage.state import EventState, state_of
 from billing_project.console.lineage.walk import trace
 from billing_project.kernel.errors import NotFound
 from credits.selectors import why_unrated
 from metering.models import MeterEvent, MeterEventAdjustment, QuarantinedEvent
 from metering.models.event import AdjustmentType
-from metering.selectors.events import adjustments_of_event, quarantined_under, windows_of_event
+from metering.selectors.events import (
+    adjustments_of_event,
+    find_event_named,
+    quarantined_under,
+    windows_of_event,
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ def report_event(customer: str, identifier: str) -> EventReport:
 
     Raises:
         NotFound: nobody sent it, or it was refused at the door.
+        MonthArchived: it lies in a file that is not here.
     """
-    found = event_id(customer, identifier)
-    if found is not None:
-        return _stored(MeterEvent.objects.select_related("customer", "workspace").get(pk=found))
+    event = find_event_named(customer, identifier)
+    if event is not None:
+        return _stored(event)
     waiting = quarantined_under(customer, identifier)
     if waiting is None:
         raise NotFound("no event has this identifier")

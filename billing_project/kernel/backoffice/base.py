@@ -98,11 +98,15 @@ class ReadOnlyAdmin(_Admin):
         """Return how far usage is counted in the figures of the list; None: not made of it."""
         return None
 
+    def note(self) -> str:
+        """Return what a reader of the list has to know; empty: nothing."""
+        return ""
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Say above a list of usage or balances until when its figures hold."""
-        context = {**(extra_context or {}), "fresh": self.freshness()}
+        """Say above a list what it does not show, and until when figures of usage hold."""
+        context = {**(extra_context or {}), "fresh": self.freshness(), "note": self.note()}
         return super().changelist_view(request, context)
 
     def changeform_view(

@@ -38,7 +38,10 @@ class Page:
         """Return the page's rows, newest first, and the cursor of the next page."""
         if self.before_id is not None:
             queryset = queryset.filter(pk__lt=self.before_id)
-        rows = list(queryset.order_by("-pk")[: self.limit + 1])
+        return self.cut(list(queryset.order_by("-pk")[: self.limit + 1]))
+
+    def cut(self, rows: list[M]) -> tuple[list[M], str | None]:
+        """Cut rows to the page; there is a next one if they were more than `limit`."""
         has_more = len(rows) > self.limit
         rows = rows[: self.limit]
         return rows, str(rows[-1].pk) if has_more else None
