@@ -20,7 +20,7 @@ from metering.models import (
 )
 
 _RUN_STATES = {"waiting": "wait", "running": "info", "finished": "good", "failed": "bad"}
-_KINDS = {"upload": "", "submit": "", "apply": "", "revert": ""}
+_KINDS = {"upload": "", "preview": "", "submit": "", "apply": "", "revert": ""}
 
 
 @admin.register(BackfillEvent)
@@ -95,6 +95,8 @@ def run_words(run: BackfillRun) -> str:
             f"{run.name}: {run.accepted_count:,} events taken in, {run.repeated_count:,} repeated,"
             f" {run.refused_count:,} lines with faults."
         )
+    if run.finished_at is not None:
+        return "done; the button Preview shows it." if run.effect is not None else "done."
     if run.step and run.total_count:
         return f"{run.step}: {run.done_count:,} of {run.total_count:,} events".capitalize()
     return run.step.capitalize()

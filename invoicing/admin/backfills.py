@@ -9,7 +9,6 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminFileFieldWidget
@@ -21,18 +20,16 @@ from billing_project.kernel.backoffice.display import (
     link,
     moment,
     moment_text,
-    object_url,
     pairs,
 )
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
-from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import PolicyStatus, User
 from invoicing.admin.backfill_effect import shown_effect
 from invoicing.admin.backfill_parts import RunInline, progress_bar, run_words
+from invoicing.admin.backfill_preview import REFRESH_SECONDS, preview_page
 from invoicing.services.backfill_work import ring_worker
-from invoicing.services.backfills import preview_backfill
 from metering.models import (
     Backfill,
     BackfillBatch,
@@ -44,12 +41,15 @@ from metering.models import (
     Customer,
     MeterEventAdjustment,
 )
-from metering.selectors.backfills import counts_of, error_file, newest_proposal
+from metering.selectors.backfills import (
+    counts_of,
+    error_file,
+    newest_proposal,
+)
 from metering.services.backfill_runs import open_run, refuse_worked_on, start_upload, start_work
 from metering.services.backfills import discard_backfill
 
 _MAY = "metering.make_backfill"
-_REFRESH_SECONDS = 2
 _STATES = {"open": "info", "submitted": "wait", "applied": "good", "reverted": "", "discarded": ""}
 
 
@@ -192,6 +192,10 @@ class BackfillAdmin(ReadOnlyAdmin):
     inlines = (RunInline, ProposalInline, BatchInline)
     actions_detail = ("upload_lines", "preview", "submit", "apply", "revert", "discard", "errors")
 
+    def note(self) -> str:
+        """Say where one begins."""
+        return "A backfill begins on its customer's page, by the button Backfill usage."
+
     @admin.display(description="Uploaded")
     def uploaded(self, backfill: Backfill) -> str:
         """Count the lines."""
@@ -244,7 +248,7 @@ class BackfillAdmin(ReadOnlyAdmin):
         response = super().change_view(request, object_id, form_url, extra_context)
         backfill = self.get_object(request, unquote(object_id))
         if backfill is not None and open_run(backfill) and response.status_code == 200:
-            response["Refresh"] = str(_REFRESH_SECONDS)
+            response["Refresh"] = str(REFRESH_SECONDS)
         return response
 
     @form_action(
@@ -264,28 +268,11 @@ class BackfillAdmin(ReadOnlyAdmin):
 
     @page_action("Preview", icon="preview")
     def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show what it would change if it were applied now."""
+        """Show what it would change; a large range is asked of the worker by a button."""
         backfill = self._seen(request, object_id)
         if not isinstance(request.user, User) or not request.user.has_perm(_MAY):
             raise PermissionDenied
-        context: dict[str, Any] = {"refusal": ""}
-        try:
-            priced = preview_backfill(backfill=backfill, by=request.user, at=now())
-            context.update(shown_effect(priced.effect()))
-        except BillingError as error:
-            context["refusal"] = error.message
-        return TemplateResponse(
-            request,
-            "backoffice/backfill_preview.html",
-            {
-                **self.admin_site.each_context(request),
-                **context,
-                "opts": self.opts,
-                "title": "Preview",
-                "subtitle": str(backfill),
-                "subject_url": object_url(backfill),
-            },
-        )
+        return preview_page(self, request, backfill, request.user)
 
     @form_action(
         "Submit for approval",

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
+from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.parsing import BytesParser
@@ -20,10 +21,13 @@ from invoicing.services.backfills import preview_backfill
 from metering.events import decode_body
 from metering.models import Backfill, BackfillRunState, BackfillWork
 from metering.selectors.backfills import (
+    PREVIEWED_AT_ONCE,
     backfills,
     counts_of,
     errors_of,
     find_backfill,
+    is_large,
+    newest_preview,
     newest_proposal,
 )
 from metering.selectors.customers import customer_named
@@ -148,8 +152,9 @@ class BackfillUploadOutput(serializers.Serializer[Any]):
 
 
 class BackfillEffectOutput(serializers.Serializer[Any]):
-    """What a backfill would change if it were applied now; nothing of it is stored."""
+    """What a backfill would change if it were applied at `as_of`; nothing of it is stored."""
 
+    as_of = UtcDateTimeField()
     lines = serializers.IntegerField()
     added = serializers.IntegerField()
     amended = serializers.IntegerField()
@@ -236,19 +241,6 @@ class BackfillFaultsView(ApiView):
         return self.page(request, faults, BackfillFaultOutput)
 
 
-class BackfillPreviewView(ApiView):
-    """What it would change."""
-
-    scopes: ClassVar[dict[str, str]] = {"GET": "admin"}  # A trial takes a real run's locks.
-
-    @extend_schema(responses=BackfillEffectOutput)
-    def get(self, request: Request, backfill_id: int) -> Response:
-        """Compare quantities, credits and money before and after."""
-        backfill = find_backfill(backfill_id)
-        preview = preview_backfill(backfill=backfill, by=cast(User, request.user), at=clock.now())
-        return Response(BackfillEffectOutput(preview.effect()).data)
-
-
 _RESPONSES = {200: BackfillOutput, 202: BackfillOutput}
 
 
@@ -271,6 +263,40 @@ class _WorkView(ApiView):
         ring_worker()
         where = {"Location": f"/v1/backfills/{pk}"}
         return Response(BackfillOutput(find_backfill(pk)).data, status=202, headers=where)
+
+
+class BackfillPreviewView(_WorkView):
+    """What it would change: at once where the range is small, else by the worker."""
+
+    scopes: ClassVar[dict[str, str]] = {
+        "GET": "admin",  # A trial takes a real run's locks.
+        **_ADMIN,
+    }
+
+    @extend_schema(responses=BackfillEffectOutput)
+    def get(self, request: Request, backfill_id: int) -> Response:
+        """Compare quantities, credits and money before and after.
+
+        Of more than 20,000 events the worker's last preview is answered; before it made one of what
+        is uploaded now, 409 `preview_takes_long`.
+        """
+        backfill, at = find_backfill(backfill_id), clock.now()
+        if not is_large(backfill):
+            priced = preview_backfill(backfill=backfill, by=cast(User, request.user), at=at)
+            return Response(BackfillEffectOutput({**priced.effect(), "as_of": at}).data)
+        run = newest_preview(backfill)
+        if run is None:
+            raise Conflict(
+                f"a preview of more than {PREVIEWED_AT_ONCE:,} events takes long: POST to"
+                " this address for the worker to make it, then ask again",
+                code="preview_takes_long",
+            )
+        return Response(BackfillEffectOutput({**(run.effect or {}), "as_of": run.finished_at}).data)
+
+    @extend_schema(request=None, responses={202: BackfillOutput})
+    def post(self, request: Request, backfill_id: int) -> Response:
+        """Let the worker preview it; once `run.state` is `finished`, GET answers with it."""
+        return self.ask(request, backfill_id, BackfillWork.PREVIEW)
 
 
 class BackfillSubmitView(_WorkView):

@@ -1,4 +1,4 @@
-"""What the worker does on backfills: read files, submit, apply, revert; each run apart.
+"""What the worker does on backfills: read files, preview, submit, apply, revert; each run apart.
 
 Work that changes usage is one transaction with the end of its run: killed at any point, nothing of
 it stands, and the next worker begins anew. A refusal ends a run with its words; any other fault
@@ -13,13 +13,14 @@ from django_q.tasks import async_task
 
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import BillingError
-from invoicing.services.backfills import submit_backfill
+from invoicing.services.backfills import preview_backfill, submit_backfill
 from metering.models import BackfillRun, BackfillRunState, BackfillWork
 from metering.services.backfill_files import forget_upload, read_upload
 from metering.services.backfill_runs import (
     end_run,
     fail_run,
     held_run,
+    keep_effect,
     open_run_ids,
     postpone_run,
     telling,
@@ -33,7 +34,8 @@ _TASK = "invoicing.tasks.work_backfills"
 log = logging.getLogger(__name__)
 Now = Callable[[], datetime]
 _FIRST = {
-    "submit": "previewing the range, rated and compared with the invoices",
+    "preview": "rating the range as it stands",
+    "submit": "rating the range as it stands",
     "apply": "waiting for the range",
     "revert": "waiting for the range",
 }
@@ -85,8 +87,11 @@ def _do(run: BackfillRun, now: Now, is_over: Callable[[], bool]) -> None:
 def _change(run: BackfillRun, tell: Tell, at: datetime) -> None:
     """Do the work and end its run, both or neither."""
     backfill, by = run.backfill, run.requested_by
-    if run.kind == BackfillWork.SUBMIT:
-        submit_backfill(backfill=backfill, by=by, at=at)
+    if run.kind == BackfillWork.PREVIEW:
+        priced = preview_backfill(backfill=backfill, by=by, at=at, tell=tell)
+        keep_effect(run, priced.effect())
+    elif run.kind == BackfillWork.SUBMIT:
+        submit_backfill(backfill=backfill, by=by, at=at, tell=tell)
     elif run.kind == BackfillWork.APPLY:
         apply_backfill(backfill=backfill, by=by, at=at, tell=tell)
     else:

@@ -20,6 +20,7 @@ from invoicing.claims import worth
 from invoicing.selectors import overage_state
 from invoicing.services.closing import is_usage_closed
 from metering.models import Backfill, BackfillProposal
+from metering.services.backfilling import Tell, tell_nobody
 from metering.services.backfills import propose_backfill
 from metering.services.previewing import Preview, try_backfill
 
@@ -104,7 +105,9 @@ class PricedPreview:
         }
 
 
-def preview_backfill(*, backfill: Backfill, by: User, at: datetime) -> PricedPreview:
+def preview_backfill(
+    *, backfill: Backfill, by: User, at: datetime, tell: Tell = tell_nobody
+) -> PricedPreview:
     """Show what a backfill would change, in quantities, credits and money.
 
     Raises:
@@ -112,18 +115,20 @@ def preview_backfill(*, backfill: Backfill, by: User, at: datetime) -> PricedPre
     """
     periods = list(_periods(backfill))
     measure = partial(_measure, backfill.customer_id, periods, by, at)
-    tried = try_backfill(backfill=backfill, by=by, at=at, measure=measure)
+    tried = try_backfill(backfill=backfill, by=by, at=at, measure=measure, tell=tell)
     effects = (_effect(period, tried) for period in periods)
     return PricedPreview(backfill, tried, tuple(effects))
 
 
-def submit_backfill(*, backfill: Backfill, by: User, at: datetime) -> BackfillProposal:
+def submit_backfill(
+    *, backfill: Backfill, by: User, at: datetime, tell: Tell = tell_nobody
+) -> BackfillProposal:
     """Preview a backfill and put it, with the preview, before a finance approver.
 
     Raises:
         Conflict: what the preview or the proposal raises.
     """
-    preview = preview_backfill(backfill=backfill, by=by, at=at)
+    preview = preview_backfill(backfill=backfill, by=by, at=at, tell=tell)
     return propose_backfill(
         backfill=backfill,
         state_sha256=preview.quantities.carried.state_sha256,

@@ -9,6 +9,7 @@ from metering.models.backfill import Backfill
 
 class BackfillWork(models.TextChoices):
     UPLOAD = "upload"  # Read the lines of a file.
+    PREVIEW = "preview"  # Try the range, and keep what it would change.
     SUBMIT = "submit"  # Preview the range and propose it.
     APPLY = "apply"
     REVERT = "revert"
@@ -33,6 +34,7 @@ class BackfillRun(models.Model):
         max_length=10, choices=BackfillRunState.choices, default=BackfillRunState.WAITING
     )
     reason = models.TextField(blank=True)  # Why it is reverted.
+    effect = models.JSONField(null=True, blank=True)  # What a preview found.
     name = models.CharField(max_length=255, blank=True)  # As its sender calls the file.
     stored_name = models.CharField(max_length=120, blank=True)  # In IMPORT_DIR.
     format = models.CharField(max_length=10, blank=True)

@@ -17,9 +17,15 @@ from metering.models import (
     BackfillError,
     BackfillEvent,
     BackfillProposal,
+    BackfillRun,
+    BackfillRunState,
+    BackfillWork,
     EventBatch,
+    MeterEvent,
     MeterEventAdjustment,
 )
+
+PREVIEWED_AT_ONCE = 20_000  # Events, uploaded or stored: a few seconds.
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,27 @@ def newest_proposal(backfill: Backfill) -> BackfillProposal | None:
     """Return the proposal that counts, or None before the first."""
     rows = BackfillProposal.objects.filter(backfill=backfill)
     return rows.select_related("policy_change__proposed_by").order_by("-number").first()
+
+
+def is_large(backfill: Backfill) -> bool:
+    """Tell whether a preview takes longer than somebody waits for an answer."""
+    stored = MeterEvent.objects.filter(
+        customer_id=backfill.customer_id,
+        timestamp__gte=backfill.start_at,
+        timestamp__lt=backfill.end_at,
+    )
+    uploaded = BackfillEvent.objects.filter(backfill=backfill)
+    most = PREVIEWED_AT_ONCE + 1
+    return stored[:most].count() + uploaded[:most].count() >= most
+
+
+def newest_preview(backfill: Backfill) -> BackfillRun | None:
+    """Return the worker's last preview of what is uploaded now, or None."""
+    run = backfill.runs.filter(kind=BackfillWork.PREVIEW, state=BackfillRunState.FINISHED).first()
+    if run is None or run.effect is None:
+        return None
+    lines = BackfillEvent.objects.filter(backfill=backfill).count()
+    return run if run.effect["lines"] == lines else None
 
 
 def counts_of(backfill: Backfill) -> BackfillCounts:

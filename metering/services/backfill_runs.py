@@ -58,7 +58,7 @@ def start_upload(*, backfill: Backfill, upload: Upload, by: User, at: datetime) 
 def start_work(
     *, backfill: Backfill, kind: BackfillWork, by: User, at: datetime, reason: str = ""
 ) -> BackfillRun | None:
-    """Ask for a backfill to be submitted, applied or reverted; asked again, it is the same run.
+    """Ask for a preview, a submission, the application or its revert; asked again, the same run.
 
     Returns:
         None where it is applied, or reverted, already.
@@ -99,8 +99,11 @@ def _refuse(backfill: Backfill, kind: BackfillWork) -> None:
     state = backfill.state
     if kind == BackfillWork.UPLOAD and state != BackfillState.OPEN:
         raise Conflict(f"{backfill} is {state}: it takes no lines any more")
+    is_to_come = state in (BackfillState.OPEN, BackfillState.SUBMITTED)
+    if kind == BackfillWork.PREVIEW and not is_to_come:
+        raise Conflict(f"{backfill} is {state}: nothing of it is to come")
     if kind == BackfillWork.SUBMIT:
-        if state not in (BackfillState.OPEN, BackfillState.SUBMITTED):
+        if not is_to_come:
             raise Conflict(f"{backfill} is {state}: it is not submitted any more")
         if faults := BackfillError.objects.filter(backfill=backfill).count():
             raise Conflict(f"{faults:,} lines have faults: discard the backfill and upload anew")
@@ -159,6 +162,11 @@ def _begin(run_id: int, at: datetime) -> BackfillRun | None:
 def end_run(run: BackfillRun, *, at: datetime) -> None:
     """Note that a run's work is done, in the transaction that did it."""
     _close(run, BackfillRunState.FINISHED, "", at)
+
+
+def keep_effect(run: BackfillRun, effect: dict[str, object]) -> None:
+    """Keep what a preview found, in the transaction that ends its run."""
+    BackfillRun.objects.filter(_OPEN, pk=run.pk).update(effect=effect)
 
 
 def fail_run(run: BackfillRun, fault: str, *, at: datetime) -> None:

@@ -17,7 +17,7 @@ from metering.models import Backfill, BackfillEvent, UsageWindow
 from metering.selectors.meters import meter_rules
 from metering.selectors.windows import windows_in
 from metering.services.aggregate import aggregate_batches
-from metering.services.backfilling import Carried, carry_out
+from metering.services.backfilling import Carried, Tell, carry_out, tell_nobody
 from metering.services.retrying import atomic_with_retries
 
 T = TypeVar("T")
@@ -75,7 +75,12 @@ class Preview(Generic[T]):
 
 
 def try_backfill(
-    *, backfill: Backfill, by: User, at: datetime, measure: Callable[[], T]
+    *,
+    backfill: Backfill,
+    by: User,
+    at: datetime,
+    measure: Callable[[], T],
+    tell: Tell = tell_nobody,
 ) -> Preview[T]:
     """Run a backfill on trial and return what it changed; nothing of it stays.
 
@@ -87,7 +92,7 @@ def try_backfill(
     """
     aggregate_batches(at=at)
     try:
-        _try(backfill, by, at, measure)
+        _try(backfill, by, at, measure, tell)
     except _TakenBack as end:
         seen: Preview[T] = end.seen
         return seen
@@ -95,13 +100,17 @@ def try_backfill(
 
 
 @atomic_with_retries
-def _try(backfill: Backfill, by: User, at: datetime, measure: Callable[[], T]) -> None:
-    raise _TakenBack(_tried(backfill, by, at, measure))
+def _try(backfill: Backfill, by: User, at: datetime, measure: Callable[[], T], tell: Tell) -> None:
+    raise _TakenBack(_tried(backfill, by, at, measure, tell))
 
 
-def _tried(backfill: Backfill, by: User, at: datetime, measure: Callable[[], T]) -> Preview[T]:
+def _tried(
+    backfill: Backfill, by: User, at: datetime, measure: Callable[[], T], tell: Tell
+) -> Preview[T]:
     before, quantities_before = measure(), _quantities(backfill, at)
-    carried = carry_out(backfill, by, at)
+    carried = carry_out(backfill, by, at, tell=tell)
+    changed = carried.counts.changed
+    tell("rating what it would change", changed, changed)
     quantities_after = _quantities(backfill, at)
     return Preview(
         line_count=BackfillEvent.objects.filter(backfill=backfill).count(),

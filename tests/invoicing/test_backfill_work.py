@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,11 +19,14 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from billing_project.kernel.approvals import approve
+from billing_project.kernel.backoffice.display import object_url
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.keys import create_api_key
 from invoicing import tasks
 from invoicing.services import backfill_work
 from invoicing.services.backfill_work import work_on_backfills
+from invoicing.services.backfills import preview_backfill
 from metering.models import (
     Backfill,
     BackfillError,
@@ -33,8 +37,9 @@ from metering.models import (
     MeterEvent,
     UsageWindow,
 )
+from metering.selectors import backfills as selectors
 from metering.selectors.backfills import newest_proposal
-from metering.services import backfill_files, backfilling
+from metering.services import backfill_files, backfill_runs, backfilling
 from metering.services.backfill_runs import MAX_ATTEMPTS, held_run, start_upload, start_work
 from metering.services.backfills import discard_backfill, start_backfill
 from revrec.services.recognise import recognise_customer
@@ -99,6 +104,71 @@ def _findings(shop: Shop) -> list[object]:
     recognise_customer(customer_id=Customer.objects.get().pk, by=shop.worker, at=LATE + 9 * DAY)
     known = {"kernel.commits_are_durable"}
     return [f for result in run_checks() for f in result.findings if result.name not in known]
+
+
+def test_a_large_range_is_previewed_by_the_worker(
+    shop: Shop, backfill: Backfill, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    _upload(shop, backfill, 10)
+    _work()
+    at_once = preview_backfill(backfill=backfill, by=shop.maker, at=LATE).effect()
+    monkeypatch.setattr(selectors, "PREVIEWED_AT_ONCE", 10)  # 10 are uploaded, 1 is stored.
+    monkeypatch.setattr("billing_project.kernel.clock.now", lambda: LATE)
+    monkeypatch.setattr(backfill_runs, "_TELL_NANOSECONDS", 0)
+    token = create_api_key(name="app", scopes=["admin"], at=LATE)[1]
+    headers, api = {"Authorization": f"Bearer {token}"}, f"/v1/backfills/{backfill.pk}/preview"
+    client.force_login(a_person("eli.back", "engineering"))
+    address = reverse("admin:metering_backfill_preview", args=[backfill.pk])
+    assert "the worker previews them" in client.get(address).content.decode()
+    assert client.get(api, headers=headers).json()["code"] == "preview_takes_long"
+
+    assert client.post(address).status_code == 302
+    asked = client.post(api, headers=headers)  # The same run.
+    assert (asked.status_code, asked.json()["run"]["kind"]) == (202, "preview")
+    waiting = client.get(address)
+    assert waiting["Refresh"]
+    assert "bo-progress" in waiting.content.decode()
+    steps: list[str] = []
+    monkeypatch.setattr(backfill_work, "telling", _noting(steps))
+    assert _work() == 1
+
+    run = backfill.runs.get(kind="preview")
+    assert (run.state, run.effect) == ("finished", at_once)
+    assert steps[0] == "rating the range as it stands"
+    assert steps[-1] == "rating what it would change"
+    assert MeterEvent.objects.count() == 1
+    seen = client.get(api, headers=headers).json()
+    assert (seen.pop("as_of"), seen) == (f"{LATE:%Y-%m-%dT%H:%M:%SZ}", at_once)
+    shown = client.get(address).content.decode()
+    assert "as of" in shown
+    assert "Preview again" in shown
+    told = client.get(object_url(backfill)).content.decode()
+    assert "preview: done; the button Preview shows it." in told
+    _upload(shop, backfill, 11)
+    _work()
+    assert client.get(api, headers=headers).status_code == 409  # What is uploaded is not in it.
+    assert _findings(shop) == []
+
+
+def _noting(steps: list[str]) -> Any:
+    @contextmanager
+    def telling(run: BackfillRun, now: object) -> Any:
+        yield lambda step, done, total: steps.append(step)
+
+    return telling
+
+
+@pytest.mark.parametrize("state", ["applied", "discarded"])
+def test_what_is_over_is_not_previewed(shop: Shop, backfill: Backfill, state: str) -> None:
+    if state == "discarded":
+        discard_backfill(backfill=backfill, reason="no", by=shop.maker, at=LATE)
+    else:
+        _approved(shop, backfill)
+        _ask(shop, backfill, BackfillWork.APPLY)
+        _work()
+
+    with pytest.raises(Conflict, match="nothing of it is to come"):
+        _ask(shop, backfill, BackfillWork.PREVIEW)
 
 
 def test_a_file_goes_on_behind_its_last_chunk(
