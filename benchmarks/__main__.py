@@ -16,6 +16,7 @@ NAMES = (
     "rerate",
     "balance",
     "verify",
+    "backfill",
 )
 
 
