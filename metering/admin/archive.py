@@ -37,6 +37,13 @@ class ArchivedMonthAdmin(ReadOnlyAdmin):
         document("manifest"),
     )
 
+    def note(self) -> str:
+        """Say how a month comes here."""
+        return (
+            "Months of raw events leave by manage.py archive_events and come back by"
+            " manage.py restore_events; meanwhile single events are read out of the files."
+        )
+
     @admin.display(description="Place")
     def place(self, month: ArchivedMonth) -> str:
         """Say where the month's events are."""

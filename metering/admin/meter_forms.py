@@ -87,6 +87,7 @@ class ReadingForm(ReasonForm):
     )
     filters = forms.JSONField(
         required=False,
+        initial=list,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
         help_text=f"All must pass. Operators: eq, ne, in, exists, absent. Like {_FILTERS}",
     )

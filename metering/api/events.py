@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
+from billing_project.kernel.errors import Invalid
 from billing_project.kernel.keys import live_key_ids, remembered_api_key
 from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import REVOKED, ApiKeyAuthentication
@@ -139,6 +140,8 @@ class EventsView(ApiView):
         """List a customer's stored events, newest first; archived ones come from their files."""
         asked, page = self.valid_query(EventQuerySerializer), Page.of(request)
         customer = customer_named(asked.pop("customer"))
+        if "start" in asked and "end" in asked and asked["end"] <= asked["start"]:
+            raise Invalid("start comes before end")
         events = newest_events(customer, **asked, below=page.before_id, most=page.limit + 1)
         rows, next_cursor = page.cut(events)
         data = StoredEventSerializer(rows, many=True).data

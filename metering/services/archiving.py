@@ -85,12 +85,15 @@ def reasons_not_to_archive(month: Period, at: datetime) -> list[str]:
         aggregated_at__isnull=True, first_timestamp__lt=month.end, last_timestamp__gte=month.start
     )
     if count := waiting.count():
-        reasons.append(f"{count} batches wait to be aggregated")
+        words = "batches wait" if count > 1 else "batch waits"
+        reasons.append(f"{count} {words} to be aggregated")
     kept = QuarantinedEvent.objects.filter(
         state=QuarantineState.OPEN, timestamp__gte=month.start, timestamp__lt=month.end
     )
     if count := kept.count():
-        reasons.append(f"{count} events of it wait in quarantine")
+        reasons.append(
+            f"{count} event{'s of it wait' if count > 1 else ' of it waits'} in quarantine"
+        )
     levels = UsageWindow.objects.filter(
         meter__aggregation=Aggregation.TIME_WEIGHTED_SUM,
         start_at__gte=month.start,

@@ -45,6 +45,11 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
     assert not server.stop()
 
 
+def test_what_was_never_started_is_stopped_already(tmp_path: Path) -> None:
+    """As in a fresh clone, where a demo is refused before it makes anything."""
+    assert not EmbeddedServer(tmp_path / "nowhere" / "pg").stop()
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [

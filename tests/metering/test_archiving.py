@@ -371,11 +371,11 @@ def test_a_month_stays_while_something_needs_it(customer: Customer, at: datetime
     assert "still accepted" in reasons_not_to_archive(month_named(date(2026, 10, 1)), at)[0]
     old = {"sender": "t", "at": at, "since": JANUARY}
     capture_events(items=[an_event("late", timestamp=JANUARY)], **old)  # type: ignore[arg-type]
-    assert "wait to be aggregated" in reasons_not_to_archive(MONTH, at)[0]
+    assert "1 batch waits to be aggregated" in reasons_not_to_archive(MONTH, at)[0]
     aggregate_batches(at=at)
     lost = an_event("lost", customer="nobody", timestamp=JANUARY)
     capture_events(items=[lost], **old)  # type: ignore[arg-type]
-    assert "wait in quarantine" in reasons_not_to_archive(MONTH, at)[0]
+    assert "1 event of it waits in quarantine" in reasons_not_to_archive(MONTH, at)[0]
     with pytest.raises(Conflict):
         _archived(User.objects.get(username="eli.engineer"), at)
 
@@ -440,7 +440,7 @@ def test_an_event_that_no_window_counts_yet_keeps_the_month(
         refuse(month)
 
     monkeypatch.setattr(archiving, "_refuse_differences", just_before)
-    with pytest.raises(Conflict, match="batches wait to be aggregated"):
+    with pytest.raises(Conflict, match="1 batch waits to be aggregated"):
         _archived(engineer, at)
 
     assert not ArchivedMonth.objects.exists()
@@ -507,6 +507,11 @@ def test_one_event_is_found_by_the_bounds_of_its_row_group(
         Wanted(hours=[MONTH.start]),
     ):
         assert list(find_rows(path, nothing)) == []
+
+
+def test_a_month_that_is_none_is_said_in_words() -> None:
+    with pytest.raises(CommandError, match="'nonsense' is no month: write 2026-01"):
+        call_command("archive_events", "--before", "nonsense")
 
 
 def _command(*args: str) -> tuple[int, str]:

@@ -49,7 +49,10 @@ def report_event(customer: str, identifier: str) -> EventReport:
         return _stored(event)
     waiting = quarantined_under(customer, identifier)
     if waiting is None:
-        raise NotFound("no event has this identifier")
+        raise NotFound(
+            "no event of this customer is stored or waits under this identifier; whether a report"
+            " was dismissed or refused says /v1/event_explanations"
+        )
     return _quarantined(waiting)
 
 

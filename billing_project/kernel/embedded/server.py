@@ -58,7 +58,6 @@ class EmbeddedServer:
 
     def start(self) -> Path:
         """Start the server unless it runs, and return the folder of its socket."""
-        self.data.parent.mkdir(parents=True, exist_ok=True)
         if self.is_running():
             return self._socket_folder()
         with self._lock():
@@ -155,6 +154,7 @@ class EmbeddedServer:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
+        self.data.parent.mkdir(parents=True, exist_ok=True)
         with (self.data.parent / f"{self.data.name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -1,7 +1,7 @@
 """Move whole months of raw events to Parquet files, verified before anything leaves."""
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -85,7 +85,10 @@ class Command(BaseCommand):
 
 def month_of(text: str) -> date:
     """Read a month (2026-01) as its first day."""
-    return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
+    try:
+        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no month: write 2026-01") from error
 
 
 def progress() -> Progress:
