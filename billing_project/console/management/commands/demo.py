@@ -69,6 +69,7 @@ class Command(BaseCommand):
             scene = setting.prepare(_cast(), story.last_30_days(at), at)
             _, key = create_api_key(name="demo", scopes=["events:write", "usage:read"], at=at)
         connection.close()
+        processes.ensure_port_is_free(port)  # Somebody may have taken it: that was a while ago.
         with ExitStack() as stack:
             server = stack.enter_context(
                 processes.running(processes.server_command(port), "server")
