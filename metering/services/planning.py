@@ -35,7 +35,7 @@ WITH standing AS (
     FROM meter_event e
     LEFT JOIN LATERAL (
         SELECT id, type, properties, generation FROM meter_event_adjustment
-        WHERE event_id = e.id ORDER BY id DESC LIMIT 1
+        WHERE event_id = e.id ORDER BY id + 0 DESC LIMIT 1
     ) a ON true
     WHERE {_IN_RANGE}
 ), sent AS (
@@ -77,6 +77,8 @@ CROSS JOIN LATERAL (
 ) e
 WHERE b.backfill_id = %(backfill)s
 """
+# `id + 0` because statistics may not know the adjustments of a moment ago yet: PostgreSQL would walk
+# their primary key backwards for every event, through all of them.
 # Takes back what no later adjustment has touched; the rest is left as somebody decided since. Each
 # event is looked up by its key: a plan for all at once is made from statistics that do not know the
 # new rows yet, and can be a thousand times slower.
@@ -102,11 +104,11 @@ CROSS JOIN LATERAL (
 ) e
 LEFT JOIN LATERAL (
     SELECT id, type, properties, generation FROM meter_event_adjustment
-    WHERE event_id = e.id ORDER BY id DESC LIMIT 1
+    WHERE event_id = e.id ORDER BY id + 0 DESC LIMIT 1
 ) n ON true
 LEFT JOIN LATERAL (
     SELECT properties FROM meter_event_adjustment
-    WHERE event_id = e.id AND id < n.id ORDER BY id DESC LIMIT 1
+    WHERE event_id = e.id AND id < n.id ORDER BY id + 0 DESC LIMIT 1
 ) p ON true
 """
 # Identifiers hold no comma, kinds and ids no colon: two states never read the same.
