@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Q, Sum
+from django.db.models import Count, Q, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
@@ -48,9 +48,8 @@ def _effect_of_order(change: PolicyChange) -> Effect:
             )
         )  # fmt: skip
     rows.sort(key=lambda row: (-abs(row.difference), row.subject))
-    return Effect(
-        "Each customer's last ended billing period", tuple(rows[:_MOST_ROWS]), customers, grants
-    )
+    basis = "Each customer's last ended billing period" + _meanwhile(change)
+    return Effect(basis, tuple(rows[:_MOST_ROWS]), customers, grants)
 
 
 @effect_of("grant_terms")
@@ -84,6 +83,21 @@ def _effect_of_terms(change: PolicyChange) -> Effect:
         tuple(rows[:_MOST_ROWS]),
         len({row.customer_id for row in rows}),
         count,
+    )
+
+
+def _meanwhile(change: PolicyChange) -> str:
+    """Say what was burned since the change should begin: approved now, it moves none of that."""
+    begins = change.effective_at
+    drawn = LedgerTransaction.objects.filter(
+        kind=LedgerKind.DRAWN, rated_usage__service_at__gte=begins
+    )
+    sums = drawn.aggregate(draws=Count("pk"), customers=Count("customer", distinct=True))
+    if not sums["draws"]:
+        return ""
+    return (
+        f". Since {begins:%Y-%m-%d %H:%M} UTC, when it should begin, {sums['draws']} draws of"
+        f" {sums['customers']} customers were made without it: they stay"
     )
 
 

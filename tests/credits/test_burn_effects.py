@@ -71,6 +71,17 @@ def test_a_burn_order_burns_the_last_period_again(october: Shop) -> None:
     assert LedgerTransaction.objects.count() == before
 
 
+def test_an_order_that_is_approved_late_tells_what_was_burned_meanwhile(october: Shop) -> None:
+    policy = propose_credit_policy(
+        burn_order=["expiry"], proposal=words(NOVEMBER.start), by=october.maker, at=october.at
+    )
+
+    assert _effect(policy.policy_change).basis == (
+        "Each customer's last ended billing period. Since 2026-11-01 00:00 UTC, when it should"
+        " begin, 1 draws of 1 customers were made without it: they stay"
+    )
+
+
 def test_an_order_that_burns_the_same_changes_nothing(october: Shop) -> None:
     [one, other] = _effect(_order(october, "promotional_first")).rows
 
