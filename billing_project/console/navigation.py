@@ -99,6 +99,8 @@ _ICONS = {
     "invoice": "receipt",
     "creditnote": "assignment_return",
     "proposedcreditnote": "rule",
+    "invoicevoid": "block",
+    "writeoff": "money_off",
     "payment": "payments",
     "refund": "currency_exchange",
     "refundfailure": "undo",

@@ -1,6 +1,7 @@
 """What was sold and claimed: money, settled in minor units, always with its currency."""
 
 from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
+from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.invoice import (
     Invoice,
     InvoiceLine,
@@ -30,6 +31,7 @@ __all__ = [
     "Invoice",
     "InvoiceLine",
     "InvoiceStatus",
+    "InvoiceVoid",
     "ItemKind",
     "ItemTiming",
     "LineKind",
@@ -48,4 +50,5 @@ __all__ = [
     "RefundFailure",
     "SeatChange",
     "Subscription",
+    "WriteOff",
 ]

@@ -14,9 +14,11 @@ from invoicing.selectors.invoices import (
     find_note_of,
     grants_of_line,
     invoices,
+    is_claimed,
     is_issued,
     lines_left,
     pack_steps,
+    refuse_ended,
 )
 from invoicing.selectors.plans import (
     billing_periods_of,
@@ -71,6 +73,7 @@ __all__ = [
     "governing_plan_version",
     "grants_of_line",
     "invoices",
+    "is_claimed",
     "is_issued",
     "items_of",
     "lines_left",
@@ -87,6 +90,7 @@ __all__ = [
     "preview",
     "refund_left",
     "refunds_due",
+    "refuse_ended",
     "running_period",
     "shortfall_overclaimed",
     "subscription_of",

@@ -19,7 +19,7 @@ from credits.models import BillingPeriod
 from invoicing.commits import Commit, is_last_of_term
 from invoicing.items import Item
 from invoicing.lines import Line
-from invoicing.models import CreditNoteLine, InvoiceLine, LineKind, Subscription
+from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, Subscription
 from invoicing.selectors.advance import recurring_line
 from invoicing.selectors.outcomes import outcome_lines
 from invoicing.selectors.plans import (
@@ -118,7 +118,7 @@ def _term(
         return None
     term = periods[index - index % item.periods : index + 1]
     currency = subscription.plan_version.currency
-    lines = InvoiceLine.objects.filter(billing_period__in=term)
+    lines = _standing(term)
     claimed = lines.filter(kind=LineKind.COMMIT_SHORTFALL, amount_minor__gt=0)
     commit = Commit(
         name=item.name,
@@ -140,9 +140,15 @@ def _minimum(item: Item, subscription: Subscription, term: list[BillingPeriod]) 
 
 def _counted(item: Item, term: list[BillingPeriod]) -> int:
     """Sum what lines of a term claim of the kinds that count, less what notes evened out."""
-    lines = InvoiceLine.objects.filter(billing_period__in=term, kind__in=item.kinds)
+    lines = _standing(term).filter(kind__in=item.kinds)
     evened = CreditNoteLine.objects.filter(invoice_line__in=lines)
     return _sum(lines, F("amount_minor")) - _sum(evened, F("evened_minor"))
+
+
+def _standing(term: list[BillingPeriod]) -> QuerySet[InvoiceLine]:
+    """List a term's lines, of drafts too; a void invoice claims nothing."""
+    lines = InvoiceLine.objects.filter(billing_period__in=term)
+    return lines.exclude(invoice__status=InvoiceStatus.VOID)
 
 
 def _sum(rows: QuerySet[Any], what: Combinable) -> int:

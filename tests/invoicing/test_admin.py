@@ -258,3 +258,30 @@ def test_the_clock_of_the_form_is_the_one_of_the_house(issued: Invoice, shop: Sh
     shown = form["paid_at"].value()
     assert isinstance(shown, datetime)
     assert shown == NOW
+
+
+def test_an_issued_invoice_is_voided_and_made_anew_with_a_reason(
+    issued: Invoice, shop: Shop
+) -> None:
+    client, url = client_of(shop.maker), action_url(issued, "regenerate")
+
+    assert client.post(url, {"nonce": "abcdefghijklmnopqrst"}).status_code == 422  # No reason.
+    done = send(client, url, reason="wrong address")
+
+    issued.refresh_from_db()
+    replacement = Invoice.objects.get(replaces=issued)
+    assert issued.status == InvoiceStatus.VOID
+    assert f"{issued.number} is void" in told(done)
+    assert action_url(issued, "pay") not in client.get(page_of(issued)).content.decode()
+    assert action_url(replacement, "finalize") in client.get(page_of(replacement)).content.decode()
+
+
+def test_an_approver_writes_off_what_is_open(issued: Invoice, shop: Shop) -> None:
+    done = send(client_of(shop.approver), action_url(issued, "write_off"), reason="insolvent")
+
+    issued.refresh_from_db()
+    assert told(done) == f"success: Wrote off 49.00 USD of {issued.number}."
+    assert issued.written_off_minor == 4900
+    page = client_of(shop.maker).get(page_of(issued)).content.decode()
+    assert action_url(issued, "write_off") not in page
+    assert action_url(issued, "pay") in page

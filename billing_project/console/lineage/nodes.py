@@ -17,10 +17,12 @@ from invoicing.models import (
     BalanceApplication,
     CreditNote,
     InvoiceLine,
+    InvoiceVoid,
     Outcome,
     Payment,
     Refund,
     RefundFailure,
+    WriteOff,
 )
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from metering.selectors.archived_events import archived_events_of
@@ -140,6 +142,20 @@ def _credit_notes(ids: _Ids) -> Iterator[Node]:
         yield _money(ref, label, note.total_minor, note.currency, note.issued_at)
 
 
+def _voids(ids: _Ids) -> Iterator[Node]:
+    for void in InvoiceVoid.objects.filter(pk__in=ids).select_related("invoice"):
+        ref, invoice = Ref(NodeType.INVOICE_VOID, void.pk), void.invoice
+        label = f"{invoice.number} void: {void.reason}"
+        yield _money(ref, label, invoice.total_minor, invoice.currency, void.voided_at)
+
+
+def _write_offs(ids: _Ids) -> Iterator[Node]:
+    for row in WriteOff.objects.filter(pk__in=ids).select_related("invoice"):
+        ref = Ref(NodeType.WRITE_OFF, row.pk)
+        label = f"{row.invoice.number} written off: {row.reason}"
+        yield _money(ref, label, row.amount_minor, row.currency, row.written_off_at)
+
+
 def _payments(ids: _Ids) -> Iterator[Node]:
     for payment in Payment.objects.filter(pk__in=ids):
         ref, label = Ref(NodeType.PAYMENT, payment.pk), f"{payment.method} {payment.reference}"
@@ -205,6 +221,8 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.OUTCOME: _outcomes,
     NodeType.INVOICE_LINE: _invoice_lines,
     NodeType.CREDIT_NOTE: _credit_notes,
+    NodeType.INVOICE_VOID: _voids,
+    NodeType.WRITE_OFF: _write_offs,
     NodeType.PAYMENT: _payments,
     NodeType.BALANCE_APPLICATION: _applications,
     NodeType.REFUND: _refunds,
