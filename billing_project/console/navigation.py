@@ -107,6 +107,7 @@ _ICONS = {
     "customerbalance": "account_balance_wallet",
     "balanceapplication": "price_check",
     "subscription": "autorenew",
+    "subscriptionchange": "edit_calendar",
     "plan": "inventory_2",
     "planversion": "layers",
     "invoiceline": "format_list_numbered",

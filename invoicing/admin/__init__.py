@@ -10,6 +10,7 @@ from invoicing.admin import (
     outcomes,
     plans,
     settlements,
+    subscriptions,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "outcomes",
     "plans",
     "settlements",
+    "subscriptions",
 ]

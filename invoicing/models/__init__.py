@@ -1,5 +1,6 @@
 """What was sold and claimed: money, settled in minor units, always with its currency."""
 
+from invoicing.models.change import ChangeKind, SubscriptionChange
 from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
 from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.invoice import (
@@ -24,6 +25,7 @@ from invoicing.models.settlement import (
 
 __all__ = [
     "BalanceApplication",
+    "ChangeKind",
     "CreditNote",
     "CreditNoteLine",
     "CreditNoteReason",
@@ -50,5 +52,6 @@ __all__ = [
     "RefundFailure",
     "SeatChange",
     "Subscription",
+    "SubscriptionChange",
     "WriteOff",
 ]

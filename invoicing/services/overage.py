@@ -30,6 +30,7 @@ from invoicing.selectors import (
     credits_used,
     overage_state,
     periods_to_invoice,
+    plan_version_at,
     plan_version_of,
     subscription_of,
     uninvoiced,
@@ -191,13 +192,14 @@ def _open_draft(billing_period: BillingPeriod) -> Invoice | None:
 def _new_draft(billing_period: BillingPeriod, at: datetime) -> Invoice:
     """Add the period's first overage draft, or a further one; each waits out its own grace."""
     subscription = subscription_of(billing_period)
-    grace = timedelta(hours=subscription.plan_version.grace_hours)
+    version = plan_version_at(subscription, billing_period.start_at)
+    grace = timedelta(hours=version.grace_hours)
     count = _invoices_of(billing_period).count()
     key = f"billing_period:{billing_period.pk}:overage"
     draft = Draft(
         customer=subscription.customer,
         subscription=subscription,
-        currency=subscription.plan_version.currency,
+        currency=version.currency,
         service=Period(billing_period.start_at, billing_period.end_at),
         ready_at=(at if count else billing_period.end_at) + grace,
         source_key=f"{key}:{count + 1}" if count else key,

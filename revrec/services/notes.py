@@ -4,10 +4,12 @@ What a note on overage evens out was never earned: it comes off the unbilled rec
 was decided when the note was issued; only what it conceded touches revenue.
 """
 
+from datetime import UTC, datetime, time
 from decimal import Decimal
 
 from billing_project.kernel.period import DAY
 from invoicing.models import CreditNote, CreditNoteLine, InvoiceLine, InvoiceVoid, LineKind
+from invoicing.selectors.changes import served_until
 from revrec.crediting import CreditSplit, Promise, Reason, split_credit
 from revrec.models import (
     ObligationKind,
@@ -24,7 +26,7 @@ from revrec.posting import (
     credit_note_issued,
     invoice_voided,
 )
-from revrec.schedule import day_of, straight_line
+from revrec.schedule import day_of, service_days, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
@@ -94,11 +96,17 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
     obligation = obligation_of(line.invoice_line)
     if obligation.kind == ObligationKind.OVERAGE:
         return _take_off_overage(obligation, line)
-    return _lowered(run, obligation, line.invoice_line, line.amount_minor, reason)
+    ends_at = served_until(line.credit_note, line.invoice_line)
+    return _lowered(run, obligation, line.invoice_line, line.amount_minor, reason, ends_at)
 
 
 def _lowered(
-    run: Run, obligation: PerformanceObligation, line: InvoiceLine, minor: int, reason: Reason
+    run: Run,
+    obligation: PerformanceObligation,
+    line: InvoiceLine,
+    minor: int,
+    reason: Reason,
+    ends_at: datetime | None = None,
 ) -> CreditedPart:
     kind = ObligationKind(obligation.kind)
     if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
@@ -106,7 +114,7 @@ def _lowered(
     split = split_credit(_promise(obligation, kind), minor, reason)
     _lower(obligation, split)
     if kind in RATABLE:
-        revise_schedule(run, obligation)
+        revise_schedule(run, obligation, ends_at)
     return CreditedPart(
         liability=LIABILITIES[kind],
         contra_minor=split.contra_minor,
@@ -168,22 +176,32 @@ def _lower(obligation: PerformanceObligation, split: CreditSplit) -> None:
     obligation.save(update_fields=["price_minor", "recognised_minor"])
 
 
-def revise_schedule(run: Run, obligation: PerformanceObligation) -> None:
-    """Plan what is left of the fee over the service days that are left of it."""
+def revise_schedule(
+    run: Run, obligation: PerformanceObligation, ends_at: datetime | None = None
+) -> None:
+    """Plan what is left of the fee over the service days that are left of it.
+
+    Args:
+        ends_at: Where the note ended the service: no day after it earns anything.
+    """
     old = newest_schedule(obligation)
+    left = obligation.price_minor - obligation.recognised_minor
+    next_on = old.start_on + DAY * earned_days(obligation)
+    end_on = old.end_on
+    if ends_at is not None:
+        served = service_days(datetime.combine(old.start_on, time.min, UTC), ends_at)[1]
+        end_on = min(end_on, max(served, next_on + DAY if left else next_on))
     schedule = RevenueSchedule.objects.create(
         obligation=obligation,
         revision=old.revision + 1,
         price_minor=obligation.price_minor,
         start_on=old.start_on,
-        end_on=old.end_on,
+        end_on=end_on,
         created_at=run.at,
     )
-    left = obligation.price_minor - obligation.recognised_minor
-    next_on = old.start_on + DAY * earned_days(obligation)
     RevenueScheduleLine.objects.bulk_create(
         RevenueScheduleLine(
             schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
         )
-        for day in straight_line(left, next_on, old.end_on)
+        for day in straight_line(left, next_on, end_on)
     )

@@ -24,6 +24,7 @@ from invoicing.models import (
     RefundFailure,
     WriteOff,
 )
+from invoicing.selectors import plan_version_at
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from metering.selectors.archived_events import archived_events_of
 from revrec.models import JournalEntry, RevenueSchedule
@@ -120,7 +121,8 @@ def _invoice_lines(ids: _Ids) -> Iterator[Node]:
     )
     for line in lines:
         invoice = line.invoice
-        version = str(invoice.subscription.plan_version) if invoice.subscription else ""
+        sold = invoice.subscription
+        version = str(plan_version_at(sold, invoice.service_start_at)) if sold else ""
         ref, label = Ref(NodeType.INVOICE_LINE, line.pk), f"{line}: {line.description}"
         at = invoice.finalized_at or invoice.created_at
         yield _money(ref, label, line.amount_minor, invoice.currency, at, version)
