@@ -11,6 +11,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "support": (
         "credits.grant_credits",
         "credits.void_creditgrant",
+        "metering.close_customer",
         "invoicing.issue_creditnote",
         "invoicing.decide_outcome",
         "invoicing.manage_subscription",
@@ -23,6 +24,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "kernel.propose_policychange",
         "credits.grant_credits",
         "credits.void_creditgrant",
+        "metering.close_customer",
         "invoicing.issue_creditnote",
         "invoicing.decide_outcome",
         "invoicing.finalize_invoice",
@@ -54,6 +56,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "product": (
         "kernel.propose_policychange",
         "kernel.name_stepowner",
+        "credits.grant_credits",
+        "credits.void_creditgrant",
         "credits.acknowledge_unratedepisode",
         "credits.acknowledge_alert",
     ),

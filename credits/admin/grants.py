@@ -3,12 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.widgets import UnfoldAdminSelectWidget
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import (
@@ -23,22 +22,30 @@ from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
     moment,
-    moment_text,
     money,
     number,
     number_text,
+    object_link,
     pairs,
     unrounded,
 )
-from billing_project.kernel.backoffice.forms import ActionForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from credits.admin.grant_ends import (
+    ClawBackForm,
+    EndGrantForm,
+    ReinstateForm,
+    can_be_reinstated,
+    was_sold,
+)
 from credits.admin.usage import KIND_TONES
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import rating_state
 from credits.selectors.why import why_this_grant
+from credits.services.clawing import claw_back
 from credits.services.grants import expire_grant, void_grant
+from credits.services.reinstating import reinstate_grant
 from metering.models import Customer
 
 _VOID = "credits.void_creditgrant"
@@ -50,34 +57,6 @@ _STATES = {
     "expired": "",
     "voided": "bad",
 }
-_END_REASONS = (
-    ("entered_by_mistake", "entered by mistake"),
-    ("duplicate", "given twice"),
-    ("agreed_with_customer", "agreed with the customer"),
-    ("contract_ended", "contract ended"),
-    ("misuse", "misuse"),
-)
-
-
-class EndGrantForm(ActionForm):
-    """Why what is left of a grant ends."""
-
-    subject: CreditGrant
-    reason_code = forms.ChoiceField(
-        label="Reason", choices=_END_REASONS, widget=UnfoldAdminSelectWidget
-    )
-
-    def facts(self) -> list[tuple[str, Any]]:
-        """List what the grant gave and what is left of it."""
-        grant = self.subject
-        unit = grant.pricing_unit.code
-        return [
-            ("Customer", grant.customer.name),
-            ("Grant", str(grant)),
-            ("Given", f"{number_text(grant.amount)} {unit}"),
-            ("Left, ends now", f"{number_text(grant.remaining)} {unit}"),
-            ("Expires", moment_text(grant.expires_at)),
-        ]
 
 
 class LedgerInline(ReadOnlyInline):
@@ -139,7 +118,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         moment("expires_at"),
     )
     list_filter = (("customer", AutocompleteSelectFilter), "category")
-    list_select_related = ("customer", "pricing_unit")
+    list_select_related = ("customer", "pricing_unit", "root", "terms")
     search_fields = ("=id", "customer__external_id", "source_key", "reason_code")
     search_help_text = "Id, customer's external id, source key or reason code"
     fieldsets = (
@@ -172,7 +151,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         ),
     )
     inlines = (LedgerInline,)
-    actions_detail = ("void", "expire")
+    actions_detail = ("void", "expire", "reinstate", "claw_back")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
         """Add the kind of each grant's newest ledger transaction, which tells how it ended."""
@@ -219,6 +198,42 @@ class CreditGrantAdmin(ReadOnlyAdmin):
             grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
         )
         return f"Expired {number_text(-taken.credits)} {grant.pricing_unit.code} of {grant}."
+
+    @form_action(
+        "Reinstate",
+        permission=_VOID,
+        form=ReinstateForm,
+        icon="settings_backup_restore",
+        offered=can_be_reinstated,
+        explanation="For a void or an early end that was a mistake: all that it took comes back"
+        " now, and burns usage that is rated from now on.",
+    )
+    def reinstate(self, by: User, grant: CreditGrant, form: ReinstateForm) -> str:
+        """Give back what was taken by mistake."""
+        back = reinstate_grant(
+            grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
+        )
+        return f"Reinstated {number_text(back.credits)} {grant.pricing_unit.code} of {grant}."
+
+    @form_action(
+        "Claw back",
+        permission=_VOID,
+        form=ClawBackForm,
+        icon="undo",
+        offered=was_sold,
+        is_final=True,
+        takes_away=True,
+        explanation="For a purchase whose money went back: all that is unused of it is taken, of"
+        " the grants that it rolled over to as well, once. What was used stays used.",
+    )
+    def claw_back(self, by: User, grant: CreditGrant, form: ClawBackForm) -> str:
+        """Take back what is unused of a purchase."""
+        said = form.cleaned_data
+        taken = claw_back(
+            grant=grant, reason=said["reason"], reference=said["reference"], by=by, at=now()
+        )
+        credits_ = f"{number_text(taken.credits)} {grant.pricing_unit.code}"
+        return format_html("Clawed back {}: {}.", credits_, object_link(taken))
 
     def freshness(self) -> Fresh:
         """Say until when usage is in the balances."""

@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.contrib.messages import get_messages
 from django.db.models import Model
-from django.forms import BoundField, MultiWidget, Select
+from django.forms import BoundField, CheckboxSelectMultiple, MultiWidget, Select
 from django.test import Client
 from django.urls import reverse
 
@@ -331,6 +331,8 @@ def _as_shown(field: BoundField) -> Iterator[tuple[str, str]]:
         for index, part in enumerate(widget.decompress(value) or []):
             shown = widget.widgets[index].format_value(part)
             yield f"{field.name}_{index}", str(shown)
+    elif isinstance(widget, CheckboxSelectMultiple):
+        yield from ((field.name, str(ticked)) for ticked in value or [])
     elif isinstance(widget, Select) and not value:
         yield field.name, str(next(iter(widget.choices))[0])
     else:
