@@ -23,6 +23,7 @@ from billing_project.kernel.backoffice.related import Link, offer
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from credits.admin.grant_forms import CreditForm, GrantForm, PaidGrantForm
+from credits.admin.recurring_forms import RecurringForm
 from credits.models import LedgerTransaction, RatedUsage
 from invoicing.models import CreditNote, Invoice, InvoiceLine
 from invoicing.services.packs import sell_credit_pack
@@ -49,7 +50,13 @@ admin.site.unregister(Customer)
 class CustomerPage(CustomerAdmin):
     """A customer, with what people do for one."""
 
-    actions_detail = ("grant_credits", "sell_pack", "grant_paid", *CustomerAdmin.actions_detail)
+    actions_detail = (
+        "grant_credits",
+        "give_every_period",
+        "sell_pack",
+        "grant_paid",
+        *CustomerAdmin.actions_detail,
+    )
     change_form_outer_before_template = "console/customer.html"
 
     def render_change_form(
@@ -73,6 +80,20 @@ class CustomerPage(CustomerAdmin):
     def grant_credits(self, by: User, customer: Customer, form: GrantForm) -> str:
         """Give credits that nobody pays for."""
         return _granted(form, by)
+
+    @form_action(
+        "Give every period",
+        permission="credits.grant_credits",
+        form=RecurringForm,
+        icon="event_repeat",
+        explanation="The same credits every day, week or month, under approved terms, until the"
+        " rule is paused or ended. Each period is given once.",
+    )
+    def give_every_period(self, by: User, customer: Customer, form: RecurringForm) -> str:
+        """Make a rule that gives credits every period."""
+        rule = form.create(by=by, at=now())
+        given = f"{number_text(rule.amount)} {rule.pricing_unit.code}"
+        return format_html("{} gives {} every period.", object_link(rule), given)
 
     @form_action(
         "Record paid credits",

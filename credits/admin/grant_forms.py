@@ -38,7 +38,7 @@ from credits.services.grants import LONGEST_NAME, MAX_PRIORITY, issue_grant
 from credits.services.terms import issue_under_terms
 from metering.models import Customer, Meter, Workspace
 
-_REASONS = (
+REASONS = (
     ("sales_promotion", "sales promotion"),
     ("trial", "trial"),
     ("service_failure", "service failure"),
@@ -120,9 +120,7 @@ class GrantForm(CreditForm, PreviewedForm):
     category = forms.ChoiceField(
         choices=_CATEGORIES, required=False, widget=UnfoldAdminSelectWidget
     )
-    reason_code = forms.ChoiceField(
-        label="Reason", choices=_REASONS, widget=UnfoldAdminSelectWidget
-    )
+    reason_code = forms.ChoiceField(label="Reason", choices=REASONS, widget=UnfoldAdminSelectWidget)
     name = forms.CharField(
         required=False, max_length=LONGEST_NAME, widget=UnfoldAdminTextInputWidget,
         help_text="What the customer reads, if anything.",

@@ -38,8 +38,14 @@ QUARANTINE = {
     "map_customer", "replay", "dismiss", "keep_stored", "assign", "replay_group", "dismiss_group",
 }  # fmt: skip
 CHANGES = {"submit_change", "revise_change", "withdraw_change"}
-RATES = {"propose_rates", "roll_back", "override_rates", "move_customers"}
-GRANTS = {"grant_credits", "void", "expire", "reinstate", "claw_back"}
+RATES = {
+    "propose_rates", "roll_back", "override_rates", "move_customers", "new_terms", "next_terms",
+    "new_burn_order",
+}  # fmt: skip
+GRANTS = {
+    "grant_credits", "void", "expire", "reinstate", "claw_back", "give_every_period", "end_rule",
+    "pause_rule", "resume_rule",
+}  # fmt: skip
 CLOSING = {"close_customer", "reopen_customer"}
 # What each role may do, as the buttons it is shown.
 MAY = {
