@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
@@ -14,7 +14,6 @@ from billing_project.kernel.backoffice.base import (
     Fresh,
     LargeTableAdmin,
     ReadOnlyAdmin,
-    ReadOnlyInline,
 )
 from billing_project.kernel.backoffice.display import (
     EMPTY,
@@ -39,6 +38,7 @@ from credits.admin.grant_ends import (
     can_be_reinstated,
     was_sold,
 )
+from credits.admin.grant_page import context_of
 from credits.admin.usage import KIND_TONES
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import rating_state
@@ -57,24 +57,6 @@ _STATES = {
     "expired": "",
     "voided": "bad",
 }
-
-
-class LedgerInline(ReadOnlyInline):
-    """Where a grant's credits went, newest first."""
-
-    model = LedgerTransaction
-    fields = (
-        link("rated_usage", "for", text="rated_usage.source_key"),
-        badge("kind", KIND_TONES),
-        number("credits"),
-        unrounded("cost_unrounded", "cost", currency="grant.currency"),
-        "reason_code",
-        "effective_at",
-    )
-    list_select_related = ("rated_usage", "grant")
-    ordering = ("-id",)
-    verbose_name_plural = "ledger transactions"
-    tab = False
 
 
 def state_of(grant: CreditGrant, last_kind: str, at: datetime) -> str:
@@ -118,7 +100,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         moment("expires_at"),
     )
     list_filter = (("customer", AutocompleteSelectFilter), "category")
-    list_select_related = ("customer", "pricing_unit", "root", "terms")
+    list_select_related = ("customer", "pricing_unit", "root", "terms__policy_change")
     search_fields = ("=id", "customer__external_id", "source_key", "reason_code")
     search_help_text = "Id, customer's external id, source key or reason code"
     fieldsets = (
@@ -147,10 +129,17 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         ),
         (
             "Origin",
-            {"fields": (("reason_code", "source_key"), (link("created_by"), "created_at"))},
+            {
+                "fields": (
+                    (link("terms"), link("terms.policy_change", "approved by")),
+                    (link("rule"), link("origin", "came from")),
+                    ("reason_code", "source_key"),
+                    (link("created_by"), "created_at"),
+                )
+            },
         ),
     )
-    inlines = (LedgerInline,)
+    change_form_after_template = "backoffice/grant_life.html"
     actions_detail = ("void", "expire", "reinstate", "claw_back")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
@@ -158,6 +147,14 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         newest = LedgerTransaction.objects.filter(grant=OuterRef("pk")).order_by("-pk")
         grants: QuerySet[CreditGrant] = super().get_queryset(request)
         return grants.annotate(last_kind=Subquery(newest.values("kind")[:1]))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add the grant's ledger with its running balance, and the picture of it."""
+        if (grant := context.get("original")) is not None:
+            context |= context_of(request, grant)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def state(self, grant: CreditGrant) -> str:
         """Show where the grant is in its life."""

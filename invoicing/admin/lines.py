@@ -3,10 +3,11 @@
 from django.contrib import admin
 
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import link, moment, money, number
-from billing_project.kernel.backoffice.related import offer_list
-from credits.models import BillingPeriod, RatedUsage
+from billing_project.kernel.backoffice.display import link, moment, money, number, object_url
+from billing_project.kernel.backoffice.related import Link, list_url, offer, offer_list
+from credits.models import BillingPeriod, CreditGrant, RatedUsage
 from invoicing.models import InvoiceLine, LineUsage, NumberSeries
+from invoicing.selectors.invoices import lines_of_grant
 
 
 @admin.register(InvoiceLine)
@@ -77,3 +78,15 @@ offer_list(RatedUsage, LineUsage, lambda r: {"rated_usage__id__exact": r.pk}, ti
 offer_list(
     InvoiceLine, LineUsage, lambda line: {"line__id__exact": line.pk}, title="Usage behind it"
 )
+
+
+def _sold_by(grant: CreditGrant) -> Link | None:
+    """Link a grant, and what it rolled over to, to the lines that sold it."""
+    lines = list(lines_of_grant(grant)[:2])
+    if len(lines) > 1:
+        period = {"billing_period__id__exact": lines[0].billing_period_id}
+        return Link("Invoice lines", list_url(InvoiceLine, period), "receipt")
+    return Link("Invoice line", object_url(lines[0]), "receipt") if lines else None
+
+
+offer(CreditGrant, _sold_by)

@@ -94,6 +94,21 @@ def grants_of_line(line: InvoiceLine) -> QuerySet[CreditGrant]:
     return CreditGrant.objects.filter(source_key=f"invoice_line:{line.pk}:pack")
 
 
+def lines_of_grant(grant: CreditGrant) -> QuerySet[InvoiceLine]:
+    """Return the lines that sold a grant, or the chain that it is linked to: none if none did.
+
+    A pack has its own line; credits that a plan includes, those of their billing period.
+    """
+    kind, _, rest = (grant.root or grant).source_key.partition(":")
+    key, _, suffix = rest.partition(":")
+    if key.isascii() and key.isdigit():
+        if (kind, suffix) == ("invoice_line", "pack"):
+            return InvoiceLine.objects.filter(pk=int(key))
+        if (kind, suffix) == ("billing_period", "included"):
+            return InvoiceLine.objects.filter(billing_period=int(key))
+    return InvoiceLine.objects.none()
+
+
 def pack_steps(line: InvoiceLine, until: datetime | None = None) -> list[PackLeft]:
     """List what a pack's line sold, as it was and after each note on it.
 

@@ -21,7 +21,7 @@ from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User
 from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.users import ROLES
-from credits.models import UnratedEpisode
+from credits.models import GrantTerms, UnratedEpisode
 from credits.services.policies import propose_credit_policy
 from credits.services.rates import RateInput, propose_rate_card_version
 from credits.services.recurring import create_recurring_grant
@@ -170,17 +170,18 @@ def _price_anew(shop: Shop) -> None:
 
 def _give_every_month(shop: Shop) -> None:
     """Leave two versions of grant terms, and two rules under the approved one."""
-    versions = [
+    first, _ = (
         propose_grant_terms(
             code="monthly", terms=TermsInput("promotional", life_days=days), proposal=_wish(),
             by=shop.maker, at=NOW,
         )
         for days in (30, 31)
-    ]  # fmt: skip
-    approve(change=versions[0].policy_change, by=shop.approver, reason="agreed", at=NOW)
+    )  # fmt: skip
+    approve(change=first.policy_change, by=shop.approver, reason="agreed", at=NOW)
+    terms = GrantTerms.objects.get(pk=first.pk)
     for number in range(2):
         create_recurring_grant(
-            customer=Customer.objects.get(external_id="acme"), terms=versions[0],
+            customer=Customer.objects.get(external_id="acme"), terms=terms,
             pricing_unit=shop.unit, amount=Decimal(10), interval_unit="month",
             start_at=NOW + timedelta(days=1), until_at=NOW + timedelta(days=90),
             reason_code="plan", source_key=f"rule-{number}", by=shop.maker, at=NOW,

@@ -9,7 +9,13 @@ from django.urls import reverse
 
 from billing_project.kernel.models import User
 from credits.admin.grants import state_of
-from credits.models import ClawBack, CreditGrant, LedgerKind, LedgerTransaction
+from credits.models import (
+    ClawBack,
+    CreditGrant,
+    CreditPolicy,
+    LedgerKind,
+    LedgerTransaction,
+)
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
 from tests.credits.builders import Shop
 
@@ -170,3 +176,54 @@ def test_a_purchase_is_clawed_back_once_for_a_refund_and_its_dispute(
     assert not dispute.credits
     assert refund.follows is None
     assert dispute.follows == refund
+
+
+def test_a_grant_s_page_has_its_running_balance_its_picture_and_why(
+    shop: Shop, auditor: User
+) -> None:
+    grant = shop.grant("100", priority=10)
+    other = shop.grant("100")
+    shop.use(input="60")  # 30 credits.
+    shop.rate()
+    shop.use(output="10")  # 20 credits.
+    shop.rate()
+
+    page = client_of(auditor).get(page_of(grant))
+
+    lines = [(line.credits, line.left) for line in page.context["entries"]]
+    assert lines == [("-20", "50"), ("-30", "70"), ("100", "100")]
+    assert f"priority 10, before grant {other.pk}: priority 50" in page.context["entries"][0].why
+    assert page.context["picture"].top == 100
+    text = page.content.decode()
+    assert page_of(CreditPolicy.objects.get()) in text
+    assert "What was left, over time" in text
+
+
+def test_a_long_ledger_is_read_in_pages(
+    shop: Shop, auditor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credits.selectors.grant_life.PAGE", 1)
+    grant = shop.grant("100")
+    shop.use(input="60")
+    shop.rate()
+    client = client_of(auditor)
+
+    pages = [client.get(page_of(grant), {"entries": text}).context for text in ("1", "2", "3", "x")]
+
+    shown = [[line.left for line in page["entries"]] for page in pages]
+    assert shown == [["70"], ["100"], [], ["70"]]
+    assert [page["life"].has_older for page in pages] == [True, False, False, True]
+
+
+def test_a_customer_with_a_long_ledger_is_not_explained_entry_by_entry(
+    shop: Shop, auditor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credits.selectors.grant_life._MOST_EXPLAINED", 1)
+    grant = shop.grant("100")
+    shop.use(input="60")
+    shop.rate()
+
+    page = client_of(auditor).get(page_of(grant))
+
+    assert [line.why for line in page.context["entries"]] == ["", ""]
+    assert "own page says why" in page.content.decode()

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from billing_project.kernel.models import User
+from credits.models import CreditGrant
 from invoicing.models import (
     CreditNote,
     CustomerBalance,
@@ -17,10 +18,11 @@ from invoicing.models import (
     Payment,
     Refund,
 )
+from invoicing.selectors.invoices import lines_of_grant
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from tests.console.backoffice import action_url, client_of, page_of, send, told
-from tests.invoicing.builders import START, Shop, fee_invoice, paid, subscribed
+from tests.invoicing.builders import START, Shop, fee_invoice, paid, sold_pack, subscribed
 
 pytestmark = pytest.mark.django_db
 
@@ -285,3 +287,25 @@ def test_an_approver_writes_off_what_is_open(issued: Invoice, shop: Shop) -> Non
     page = client_of(shop.maker).get(page_of(issued)).content.decode()
     assert action_url(issued, "write_off") not in page
     assert action_url(issued, "pay") in page
+
+
+def test_a_grant_s_page_links_to_the_line_that_sold_it(
+    shop: Shop, draft: Invoice, auditor: User
+) -> None:
+    pack = paid(shop, sold_pack(shop, draft.customer, 900))
+    bought, included = CreditGrant.objects.order_by("category").reverse()
+    client = client_of(auditor)
+
+    pages = {grant.category: client.get(page_of(grant)) for grant in (bought, included)}
+
+    links = {name: page.context["related_links"] for name, page in pages.items()}
+    sold = {name: [one.url for one in some if one.title == "Invoice line"]
+            for name, some in links.items()}  # fmt: skip
+    assert sold == {"paid": [page_of(line_of(pack))], "included": [page_of(line_of(draft))]}
+
+
+def test_a_gift_was_sold_by_no_line() -> None:
+    keys = ("demo:gift", "invoice_line:x:pack", "invoice_line:9:other", "billing_period:9")
+    grants = [CreditGrant(source_key=key) for key in keys]
+
+    assert [grant for grant in grants if lines_of_grant(grant).exists()] == []
