@@ -1,7 +1,5 @@
 """Forms that change rates: each shows its effect on customers' last periods, then proposes it."""
 
-import re
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,67 +8,23 @@ from django.core.exceptions import ValidationError
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
-    UnfoldAdminTextareaWidget,
 )
 
 from billing_project.kernel.backoffice.display import moment_text
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.clock import now
-from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
+from credits.admin.rate_fields import CustomersField, RatesField, RatesForm
 from credits.models import RateCard, RateCardVersion
-from credits.rate_sheet import BadSheet, SheetRate, read_sheet, write_sheet
+from credits.rate_sheet import write_sheet
 from credits.selectors import governing_rate_card_version
 from credits.selectors.contents import content_of_rate
 from credits.services.overrides import propose_rate_migration, propose_rate_override
 from credits.services.rates import (
-    RateInput,
     propose_rate_card_version,
-    rates_of_content,
     rollback_rate_card,
 )
 from metering.models import Customer
-
-_RATE = re.compile(r"rates\[(\d+)\]\.?(.*)")
-_SHEET_HELP = (
-    "One rate a line: meter, dimensions (model=gpt-5.4; job=batch), pricing model (per_unit,"
-    " package, graduated, volume, flat_fee, percentage), price (10 per 1000 for a package), tiers"
-    " (1000: 0.5; *: 0.2 + 3, where the last one is open and + is a fee), included, minimum,"
-    " maximum, pools (workspace or account), matrix."
-)
-
-
-class RatesField(forms.CharField):
-    """A sheet of rates; cleans to its lines."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        attrs = {"rows": 14, "wrap": "off", "spellcheck": "false", "class": "bo-sheet"}
-        super().__init__(
-            label="Rates", help_text=_SHEET_HELP,
-            widget=UnfoldAdminTextareaWidget(attrs=attrs), **kwargs,
-        )  # fmt: skip
-
-    def clean(self, value: Any) -> Any:
-        """Read the lines."""
-        try:
-            return read_sheet(super().clean(value))
-        except BadSheet as error:
-            raise ValidationError(str(error)) from error
-
-
-class CustomersField(forms.CharField):
-    """External ids, one a line or with commas between; cleans to customers."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), **kwargs)
-
-    def clean(self, value: Any) -> Any:
-        """Find the customers; name whom nobody knows."""
-        names = [name for name in re.split(r"[\s,;]+", super().clean(value)) if name]
-        found = {one.external_id: one for one in Customer.objects.filter(external_id__in=names)}
-        if unknown := [name for name in names if name not in found]:
-            raise ValidationError(f"No customer has the external id {', '.join(unknown[:5])}.")
-        return [found[name] for name in dict.fromkeys(names)]
 
 
 class RateChangeForm(ProposalForm):
@@ -94,23 +48,10 @@ class RateChangeForm(ProposalForm):
             ("Pricing unit", self.subject.pricing_unit.code),
         ]
 
-    def place(self, error: BillingError) -> tuple[str | None, str]:
-        """Say at which field, and on which line of a sheet, a service found fault."""
-        if (at_fault := _RATE.match(error.field)) and "rates" in self.fields:
-            sheet: Sequence[SheetRate] = self.cleaned_data["rates"]
-            line = sheet[int(at_fault[1])].line
-            return "rates", f"line {line}, {at_fault[2] or 'rate'}: {error.message}"
-        return super().place(error)
 
-    def rate_inputs(self) -> list[RateInput]:
-        """Return the sheet's rates as services take them."""
-        return rates_of_content({"rates": [one.content for one in self.cleaned_data["rates"]]})
-
-
-class ProposeVersionForm(RateChangeForm):
+class ProposeVersionForm(RatesForm, RateChangeForm):
     """The card's next version, starting from the one in force; some customers may stay."""
 
-    rates = RatesField()
     stays = CustomersField(
         label="Who stays at the version that they have",
         required=False,
@@ -151,7 +92,7 @@ class RollbackForm(RateChangeForm):
         ).policy_change  # fmt: skip
 
 
-class OverrideForm(RateChangeForm):
+class OverrideForm(RatesForm, RateChangeForm):
     """One customer's own rates for a time."""
 
     customer = CustomersField(label="Customer's external id")
