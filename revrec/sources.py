@@ -10,8 +10,6 @@ class SourceType(StrEnum):
     INVOICE_LINE = "invoice_line"
     PAYMENT = "payment"
     CREDIT_NOTE = "credit_note"
-    INVOICE_VOID = "invoice_void"
-    WRITE_OFF = "write_off"
     BALANCE_APPLICATION = "balance_application"
     REFUND = "refund"
     REFUND_FAILURE = "refund_failure"
@@ -26,8 +24,6 @@ ROLES = {
     SourceType.INVOICE_LINE: "invoiced",
     SourceType.PAYMENT: "paid",
     SourceType.CREDIT_NOTE: "credited",
-    SourceType.INVOICE_VOID: "voided",
-    SourceType.WRITE_OFF: "written_off",
     SourceType.BALANCE_APPLICATION: "applied",
     SourceType.REFUND: "refunded",
     SourceType.REFUND_FAILURE: "returned",

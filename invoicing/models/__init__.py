@@ -1,8 +1,6 @@
 """What was sold and claimed: money, settled in minor units, always with its currency."""
 
-from invoicing.models.change import ChangeKind, SubscriptionChange
 from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
-from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.invoice import (
     Invoice,
     InvoiceLine,
@@ -25,7 +23,6 @@ from invoicing.models.settlement import (
 
 __all__ = [
     "BalanceApplication",
-    "ChangeKind",
     "CreditNote",
     "CreditNoteLine",
     "CreditNoteReason",
@@ -33,7 +30,6 @@ __all__ = [
     "Invoice",
     "InvoiceLine",
     "InvoiceStatus",
-    "InvoiceVoid",
     "ItemKind",
     "ItemTiming",
     "LineKind",
@@ -52,6 +48,4 @@ __all__ = [
     "RefundFailure",
     "SeatChange",
     "Subscription",
-    "SubscriptionChange",
-    "WriteOff",
 ]
