@@ -68,7 +68,9 @@ HAVING i.total_minor <> coalesce(sum(l.amount_minor), 0)
 _SETTLED = """
 SELECT i.id
   FROM invoice i
-  LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS paid FROM payment GROUP BY invoice_id) p
+  LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS paid,
+                    sum(amount_minor) FILTER (WHERE is_recovery) AS recovered
+               FROM payment GROUP BY invoice_id) p
     ON p.invoice_id = i.id
   LEFT JOIN (SELECT invoice_id, sum(total_minor) AS credited, sum(open_minor) AS off_open,
                     sum(refund_minor + out_of_band_minor) AS returned
@@ -79,9 +81,14 @@ SELECT i.id
     OR i.applied_minor <> coalesce(applied, 0)
     OR i.credited_minor <> coalesce(credited, 0)
     OR i.returned_minor <> coalesce(returned, 0)
-    OR (i.status <> 'draft' AND i.open_minor <> i.total_minor - coalesce(paid, 0)
+    OR (i.status NOT IN ('draft', 'void')
+        AND i.open_minor + i.written_off_minor <> i.total_minor - coalesce(paid, 0)
                                 - coalesce(applied, 0) - coalesce(off_open, 0))
-    OR (i.status <> 'draft' AND (i.status = 'paid') <> (i.open_minor = 0))
+    OR (i.status = 'finalized') <> (i.open_minor > 0)
+    OR (i.status = 'uncollectible') <> (i.written_off_minor > 0)
+    OR (i.status = 'void') <> EXISTS (SELECT FROM invoice_void v WHERE v.invoice_id = i.id)
+    OR i.written_off_minor <> coalesce((SELECT w.amount_minor FROM write_off w
+                                         WHERE w.invoice_id = i.id), 0) - coalesce(recovered, 0)
 """
 
 _CREDITED = """
@@ -156,20 +163,28 @@ claimed AS (
            sum(l.amount_minor - coalesce(e.minor, 0)) AS minor
       FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
       LEFT JOIN evened e ON e.invoice_line_id = l.id
-     WHERE l.kind = 'overage' AND i.status <> 'draft'
+     WHERE l.kind = 'overage' AND i.status NOT IN ('draft', 'void')
      GROUP BY l.billing_period_id),
 rated AS (
     SELECT r.billing_period_id, sum(r.overage) AS credits,
            coalesce(sum(r.overage) FILTER (WHERE NOT EXISTS (
                SELECT FROM line_usage u
                  JOIN invoice_line l ON l.id = u.line_id JOIN invoice i ON i.id = l.invoice_id
-                WHERE u.rated_usage_id = r.id AND u.kind = 'overage' AND i.status <> 'draft'
+                WHERE u.rated_usage_id = r.id AND u.kind = 'overage'
+                  AND i.status NOT IN ('draft', 'void')
            )), 0) AS unbilled
       FROM rated_usage r WHERE r.overage <> 0
      GROUP BY r.billing_period_id)
 SELECT billing_period_id, coalesce(rated.credits, 0), coalesce(rated.unbilled, 0),
        coalesce(claimed.credits, 0), coalesce(claimed.evened, 0), coalesce(claimed.minor, 0)
   FROM rated FULL JOIN claimed USING (billing_period_id)
+"""
+
+_VOID_USAGE = """
+SELECT i.id, i.number, count(*)
+  FROM line_usage u JOIN invoice_line l ON l.id = u.line_id JOIN invoice i ON i.id = l.invoice_id
+ WHERE u.is_void <> (i.status = 'void')
+ GROUP BY i.id
 """
 
 # Paid packs without their grant, or with one that cost something else.
@@ -213,7 +228,7 @@ def totals_are_lines() -> Iterator[Finding]:
 
 @check("What is paid, applied, credited and open follows from what settled it")
 def settlements_add_up() -> Iterator[Finding]:
-    """Derive each invoice's state from the documents that moved it, and each line's too."""
+    """Derive each invoice's state from what moved it, and each line's too."""
     for (invoice,) in _rows(_SETTLED):
         yield Finding(f"invoice:{invoice}", "paid, credited or open is not what moved it")
     for line, credited, notes in _rows(_CREDITED):
@@ -297,3 +312,10 @@ def _rows(sql: str, params: tuple[datetime, ...] = ()) -> Iterator[tuple[Any, ..
     with connection.cursor() as cursor:
         cursor.execute(sql, params or None)
         yield from cursor.fetchall()
+
+
+@check("Usage behind a void invoice is free to be billed again, and behind no other")
+def voids_free_their_usage() -> Iterator[Finding]:
+    """Compare each line's usage with the state of its invoice."""
+    for invoice, number, rows in _rows(_VOID_USAGE):
+        yield Finding(f"invoice:{invoice}", f"{number}: {rows} rows of usage are of another state")

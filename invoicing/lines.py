@@ -12,6 +12,7 @@ from enum import StrEnum
 from billing_project.kernel.money import Money, settle
 from billing_project.kernel.period import Period
 from billing_project.kernel.quantity import plain, round_unrounded
+from invoicing.proration import Part
 
 LARGEST_MINOR = 10**15  # A claim beyond 10 trillion dollars is a fault upstream, not an invoice.
 _LARGEST_UNIT_PRICE = 10**24
@@ -72,11 +73,14 @@ class OveragePrice:
     currency: str
 
 
-def fee_line(plan: str, fee: Money, included_credits: Decimal) -> Line:
-    """Claim a plan's fee for one period, in advance."""
-    included = f", {plain(included_credits)} credits included" if included_credits else ""
+def fee_line(plan: str, fee: Money, included_credits: Decimal, part: Part | None = None) -> Line:
+    """Claim a plan's fee for one period, or its share for a part of one, in advance."""
+    said = [f"{plan}, {plain(included_credits)} credits included" if included_credits else plan]
+    if part is not None and not part.is_whole:
+        said.append(part.arithmetic(fee))
+        fee = part.amount(fee)
     return Line(
-        Kind.RECURRING, f"{plan}{included}", Decimal(1), "period", fee.decimal, fee.amount_minor
+        Kind.RECURRING, "; ".join(said), Decimal(1), "period", fee.decimal, fee.amount_minor
     )
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from billing_project.kernel.money import Money, prorate
 from billing_project.kernel.period import Period
 from invoicing.lines import Kind, Line
-from invoicing.proration import since
+from invoicing.proration import Part, part_of
 
 _MOST = 10**6
 
@@ -32,12 +32,22 @@ class Change:
 
 @dataclass(frozen=True)
 class Pricing:
-    """What one seat costs for a whole period, and the period with its time zone."""
+    """What one seat costs for a whole interval, and the period of it that is charged.
+
+    Attributes:
+        interval: None where the period is all of it.
+    """
 
     name: str
     price: Money
     period: Period
     zone: str
+    interval: Period | None = None
+
+    def part(self, at: datetime) -> Part:
+        """Measure what is left of the period from an instant on, in days of the interval."""
+        left = Period(max(at, self.period.start), self.period.end)
+        return part_of(self.interval or self.period, left, self.zone)
 
 
 def seats_at(changes: Sequence[Change], at: datetime) -> int:
@@ -61,13 +71,13 @@ def refuse_too_few(changes: Sequence[Change]) -> None:
 
 def seat_days(changes: Sequence[Change], pricing: Pricing) -> tuple[int, int]:
     """Return the days of all seats of a period, and the days that one seat has in it."""
-    period, zone = pricing.period, pricing.zone
-    of_days = since(period, period.start, zone).of_days
-    days = seats_at(changes, period.start) * of_days
+    period = pricing.period
+    whole = pricing.part(period.start)
+    days = seats_at(changes, period.start) * whole.days
     for change in changes:
         if period.start < change.effective_at < period.end:
-            days += change.seats * since(period, change.effective_at, zone).days
-    return days, of_days
+            days += change.seats * pricing.part(change.effective_at).days
+    return days, whole.of_days
 
 
 def worth(changes: Sequence[Change], pricing: Pricing) -> int:
@@ -78,9 +88,12 @@ def worth(changes: Sequence[Change], pricing: Pricing) -> int:
 
 def advance_line(seats: int, pricing: Pricing, amount_minor: int) -> Line:
     """Claim the seats that there are when a period begins."""
+    part, words = pricing.part(pricing.period.start), pricing.name
+    if not part.is_whole:
+        words = f"{words}; {part.arithmetic(pricing.price, Decimal(seats))}"
     return Line(
         Kind.SEAT,
-        pricing.name,
+        words,
         Decimal(seats),
         "seat",
         pricing.price.decimal,
@@ -95,7 +108,7 @@ def change_words(changes: Sequence[Change], pricing: Pricing) -> str:
 
 
 def _words(change: Change, pricing: Pricing) -> str:
-    part = since(pricing.period, max(change.effective_at, pricing.period.start), pricing.zone)
+    part = pricing.part(change.effective_at)
     count = abs(change.seats)
     verb = "added" if change.seats > 0 else "removed"
     return f"{count} {verb}, {part.arithmetic(pricing.price, Decimal(count))}"

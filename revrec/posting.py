@@ -5,7 +5,7 @@ minor units. A negative amount turns a rule around (rule 31). Lines of amount ze
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -66,6 +66,9 @@ class EntryKind(StrEnum):
     INVOICE_FINALIZED = "invoice_finalized"
     PAYMENT_RECORDED = "payment_recorded"
     CREDIT_NOTE_ISSUED = "credit_note_issued"
+    INVOICE_VOIDED = "invoice_voided"
+    WRITTEN_OFF = "written_off"
+    RECOVERED = "recovered"
     BALANCE_APPLIED = "balance_applied"
     REFUND_RECORDED = "refund_recorded"
     REFUND_FAILED = "refund_failed"
@@ -126,6 +129,19 @@ class CreditedPart:
     liability: Account | None
     contra_minor: int
     liability_minor: int
+    about: About
+
+
+@dataclass(frozen=True)
+class LostPart:
+    """What is given up of one promise: delivered and unpaid, and not delivered.
+
+    `promise` is where the undelivered part stood; None where everything was delivered.
+    """
+
+    promise: Account | None
+    impaired_minor: int
+    promise_minor: int
     about: About
 
 
@@ -245,6 +261,32 @@ def credit_note_issued(parts: Iterable[CreditedPart], settled: Settled, about: A
         if part.liability is not None:
             lines.append(PostingLine(part.liability, part.liability_minor, part.about))
     return balanced(lines)
+
+
+def invoice_voided(parts: Iterable[CreditedPart], amount_minor: int, about: About) -> Lines:
+    """Rule 22: a claim that was never owed takes back revenue and promise."""
+    return credit_note_issued(parts, Settled(amount_minor), about)
+
+
+def written_off(parts: Iterable[LostPart], amount_minor: int, about: About) -> Lines:
+    """Rule 20: what was delivered and is not paid is an expense; the rest is owed no more.
+
+    Raises:
+        Unbalanced: the parts do not sum to the amount.
+    """
+    return balanced([PostingLine(Account.RECEIVABLE, -amount_minor, about), *_lost_lines(parts, 1)])
+
+
+def recovered(parts: Iterable[LostPart], amount_minor: int, about: About) -> Lines:
+    """Rule 21: what comes after all undoes the expense first, then restores the promise."""
+    return balanced([PostingLine(Account.CASH, amount_minor, about), *_lost_lines(parts, -1)])
+
+
+def _lost_lines(parts: Iterable[LostPart], sign: int) -> Iterator[PostingLine]:
+    for part in parts:
+        yield PostingLine(Account.IMPAIRMENT, sign * part.impaired_minor, part.about)
+        if part.promise is not None:
+            yield PostingLine(part.promise, sign * part.promise_minor, part.about)
 
 
 def balanced(lines: Iterable[PostingLine]) -> Lines:

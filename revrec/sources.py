@@ -10,6 +10,8 @@ class SourceType(StrEnum):
     INVOICE_LINE = "invoice_line"
     PAYMENT = "payment"
     CREDIT_NOTE = "credit_note"
+    INVOICE_VOID = "invoice_void"
+    WRITE_OFF = "write_off"
     BALANCE_APPLICATION = "balance_application"
     REFUND = "refund"
     REFUND_FAILURE = "refund_failure"
@@ -24,6 +26,8 @@ ROLES = {
     SourceType.INVOICE_LINE: "invoiced",
     SourceType.PAYMENT: "paid",
     SourceType.CREDIT_NOTE: "credited",
+    SourceType.INVOICE_VOID: "voided",
+    SourceType.WRITE_OFF: "written_off",
     SourceType.BALANCE_APPLICATION: "applied",
     SourceType.REFUND: "refunded",
     SourceType.REFUND_FAILURE: "returned",

@@ -11,7 +11,7 @@ from billing_project.kernel.backoffice.related import list_url
 from credits.models import BillingPeriod, CreditGrant, RatedUsage
 from credits.selectors import balance
 from invoicing.models import CustomerBalance, Invoice, InvoiceStatus, Subscription
-from invoicing.selectors import owed_back
+from invoicing.selectors import owed_back, plan_version_at
 from metering.models import Customer
 
 NONE = "none"
@@ -100,7 +100,7 @@ def _plan(customer: Customer, period: BillingPeriod | None, at: datetime) -> Fig
         Q(ends_at=None) | Q(ends_at__gt=at), customer=customer, start_at__lte=at
     )
     found = running.select_related("plan_version__plan").first()
-    plan = str(found.plan_version) if found else NONE
+    plan = str(plan_version_at(found, at)) if found else NONE
     return Figure("Plan", plan, str(period or ""), object_url(found) if found else "")
 
 

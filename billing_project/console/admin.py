@@ -1,18 +1,11 @@
 """Pages that take several apps: what is done for a customer, lineage links, the worker's tasks."""
 
-from datetime import UTC, datetime, time
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django_q.models import Failure, OrmQ, Schedule, Success
-from unfold.widgets import (
-    UnfoldAdminDateWidget,
-    UnfoldAdminRadioSelectWidget,
-    UnfoldAdminSelectWidget,
-)
 
 from billing_project.console.account import figures_of
 from billing_project.console.freshness import freshness_of
@@ -25,75 +18,18 @@ from billing_project.kernel.backoffice.display import (
     number_text,
     object_link,
 )
-from billing_project.kernel.backoffice.forms import ActionForm, AmountField, CreditsField
+from billing_project.kernel.backoffice.forms import AmountField
 from billing_project.kernel.backoffice.related import Link, offer
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from credits.models import GrantCategory, LedgerTransaction, PricingUnit, RatedUsage
-from credits.selectors import balance
-from credits.services.grants import issue_grant
+from credits.admin.grant_forms import CreditForm, GrantForm, PaidGrantForm
+from credits.admin.recurring_forms import RecurringForm
+from credits.models import LedgerTransaction, RatedUsage
 from invoicing.models import CreditNote, Invoice, InvoiceLine
 from invoicing.services.packs import sell_credit_pack
 from metering.admin.customers import CustomerAdmin
 from metering.models import Customer, MeterEvent
 from revrec.models import JournalEntry
-
-_GRANT_REASONS = (
-    ("sales_promotion", "sales promotion"),
-    ("trial", "trial"),
-    ("service_failure", "service failure"),
-    ("goodwill", "goodwill"),
-    ("migration", "migration from another system"),
-    ("correction", "correction of an error"),
-)
-
-
-class CreditForm(ActionForm):
-    """The base of forms that give a customer credits."""
-
-    subject: Customer
-    pricing_unit = forms.ModelChoiceField(
-        PricingUnit.objects.order_by("code"),
-        label="Kind of credits",
-        empty_label=None,
-        widget=UnfoldAdminSelectWidget,
-    )
-    amount = CreditsField(label="Credits")
-
-    def facts(self) -> list[tuple[str, Any]]:
-        """List what the customer has."""
-        held = balance(self.subject, now())
-        return [
-            ("Customer", self.subject.name),
-            *((f"Has, in {b.pricing_unit}", number_text(b.available)) for b in held),
-        ]
-
-
-class GrantForm(CreditForm):
-    """Credits that nobody pays for."""
-
-    category = forms.ChoiceField(
-        choices=(
-            (GrantCategory.PROMOTIONAL.value, "promotional: to win or keep a customer"),
-            (GrantCategory.GOODWILL.value, "goodwill: for something that went wrong"),
-        ),
-        initial=GrantCategory.PROMOTIONAL.value,
-        widget=UnfoldAdminRadioSelectWidget,
-    )
-    reason_code = forms.ChoiceField(
-        label="Reason", choices=_GRANT_REASONS, widget=UnfoldAdminSelectWidget
-    )
-    expires_on = forms.DateField(
-        label="Expires on",
-        required=False,
-        help_text="Credits lapse at 00:00 UTC of this day; leave empty for never.",
-        widget=UnfoldAdminDateWidget,
-    )
-
-    def expires_at(self) -> datetime | None:
-        """Return the first instant of the day of expiry, in UTC."""
-        day = self.cleaned_data["expires_on"]
-        return datetime.combine(day, time.min, UTC) if day else None
 
 
 class PackForm(CreditForm):
@@ -114,7 +50,13 @@ admin.site.unregister(Customer)
 class CustomerPage(CustomerAdmin):
     """A customer, with what people do for one."""
 
-    actions_detail = ("grant_credits", "sell_pack", *CustomerAdmin.actions_detail)
+    actions_detail = (
+        "grant_credits",
+        "give_every_period",
+        "sell_pack",
+        "grant_paid",
+        *CustomerAdmin.actions_detail,
+    )
     change_form_outer_before_template = "console/customer.html"
 
     def render_change_form(
@@ -136,22 +78,35 @@ class CustomerPage(CustomerAdmin):
         " rated from now on. A mistake is mended by voiding the grant.",
     )
     def grant_credits(self, by: User, customer: Customer, form: GrantForm) -> str:
-        """Give promotional or goodwill credits."""
-        data, at = form.cleaned_data, now()
-        grant = issue_grant(
-            customer=customer,
-            category=data["category"],
-            amount=data["amount"],
-            pricing_unit=data["pricing_unit"],
-            reason_code=data["reason_code"],
-            source_key=form.key,
-            by=by,
-            at=at,
-            effective_at=at,
-            expires_at=form.expires_at(),
-        )
-        given = f"{number_text(grant.amount)} {data['pricing_unit'].code}"
-        return format_html("Granted {}: {}.", given, object_link(grant))
+        """Give credits that nobody pays for."""
+        return _granted(form, by)
+
+    @form_action(
+        "Give every period",
+        permission="credits.grant_credits",
+        form=RecurringForm,
+        icon="event_repeat",
+        explanation="The same credits every day, week or month, under approved terms, until the"
+        " rule is paused or ended. Each period is given once.",
+    )
+    def give_every_period(self, by: User, customer: Customer, form: RecurringForm) -> str:
+        """Make a rule that gives credits every period."""
+        rule = form.create(by=by, at=now())
+        given = f"{number_text(rule.amount)} {rule.pricing_unit.code}"
+        return format_html("{} gives {} every period.", object_link(rule), given)
+
+    @form_action(
+        "Record paid credits",
+        permission="invoicing.record_payment",
+        form=PaidGrantForm,
+        icon="savings",
+        explanation="Credits that were sold and paid for outside of this system: the price is"
+        " booked as cash received and deferred until the credits are used. No invoice is issued;"
+        " to invoice credits, sell a pack.",
+    )
+    def grant_paid(self, by: User, customer: Customer, form: PaidGrantForm) -> str:
+        """Give credits that were paid for."""
+        return _granted(form, by)
 
     @form_action(
         "Sell credit pack",
@@ -175,6 +130,12 @@ class CustomerPage(CustomerAdmin):
         )
         total = money_text(invoice.total_minor, invoice.currency)
         return format_html("Issued {} over {}.", object_link(invoice), total)
+
+
+def _granted(form: GrantForm, by: User) -> str:
+    grant = form.issue(by=by, at=now())
+    given = f"{number_text(grant.amount)} {grant.pricing_unit.code}"
+    return format_html("Granted {}: {}.", given, object_link(grant))
 
 
 for _model in (Success, Failure, Schedule, OrmQ):

@@ -17,6 +17,7 @@ from credits.selectors import unrated_windows
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
 from invoicing.selectors import OverageState, overcharged_periods
 from invoicing.selectors.proposals import open_proposals
+from invoicing.selectors.usage import NOT_CLAIMING
 from metering.models import Customer, EventBatch, QuarantinedEvent, UsageWindow
 from metering.models.event import QuarantineState
 from revrec.models import Posting
@@ -199,7 +200,7 @@ def overcharged(customers: int = 20) -> list[OverageState]:
     Only a correction that no invoice took up can make one: the other customers are not summed.
     """
     issued = LineUsage.objects.filter(rated_usage=OuterRef("pk"), kind=LineKind.OVERAGE).exclude(
-        line__invoice__status=InvoiceStatus.DRAFT
+        line__invoice__status__in=NOT_CLAIMING
     )
     corrected = (
         RatedUsage.objects.filter(~Exists(issued), overage__lt=0)
@@ -220,7 +221,7 @@ def overcharged_undecided() -> list[OverageState]:
 def invoice_of_overage(billing_period_id: int) -> Invoice | None:
     """Return the newest issued invoice of a period's overage."""
     lines = InvoiceLine.objects.filter(billing_period=billing_period_id, kind=LineKind.OVERAGE)
-    issued = lines.exclude(invoice__status=InvoiceStatus.DRAFT).select_related("invoice")
+    issued = lines.exclude(invoice__status__in=NOT_CLAIMING).select_related("invoice")
     line = issued.order_by("-invoice_id").first()
     return line.invoice if line else None
 

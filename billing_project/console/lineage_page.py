@@ -46,6 +46,8 @@ _COLUMNS = (
             NodeType.PAYMENT,
             NodeType.BALANCE_APPLICATION,
             NodeType.CREDIT_NOTE,
+            NodeType.INVOICE_VOID,
+            NodeType.WRITE_OFF,
         ),
     ),
     _REFUND,  # Left out where nothing was refunded; and where no refund failed.
@@ -63,6 +65,8 @@ _PAGES = {
     NodeType.OUTCOME: "invoicing_outcome",
     NodeType.INVOICE_LINE: "invoicing_invoiceline",
     NodeType.CREDIT_NOTE: "invoicing_creditnote",
+    NodeType.INVOICE_VOID: "invoicing_invoicevoid",
+    NodeType.WRITE_OFF: "invoicing_writeoff",
     NodeType.PAYMENT: "invoicing_payment",
     NodeType.BALANCE_APPLICATION: "invoicing_balanceapplication",
     NodeType.REFUND: "invoicing_refund",

@@ -3,19 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.widgets import UnfoldAdminSelectWidget
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import (
     Fresh,
     LargeTableAdmin,
     ReadOnlyAdmin,
-    ReadOnlyInline,
 )
 from billing_project.kernel.backoffice.display import (
     EMPTY,
@@ -23,22 +21,31 @@ from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
     moment,
-    moment_text,
     money,
     number,
     number_text,
+    object_link,
     pairs,
     unrounded,
 )
-from billing_project.kernel.backoffice.forms import ActionForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from credits.admin.grant_ends import (
+    ClawBackForm,
+    EndGrantForm,
+    ReinstateForm,
+    can_be_reinstated,
+    was_sold,
+)
+from credits.admin.grant_page import context_of
 from credits.admin.usage import KIND_TONES
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import rating_state
 from credits.selectors.why import why_this_grant
+from credits.services.clawing import claw_back
 from credits.services.grants import expire_grant, void_grant
+from credits.services.reinstating import reinstate_grant
 from metering.models import Customer
 
 _VOID = "credits.void_creditgrant"
@@ -50,52 +57,6 @@ _STATES = {
     "expired": "",
     "voided": "bad",
 }
-_END_REASONS = (
-    ("entered_by_mistake", "entered by mistake"),
-    ("duplicate", "given twice"),
-    ("agreed_with_customer", "agreed with the customer"),
-    ("contract_ended", "contract ended"),
-    ("misuse", "misuse"),
-)
-
-
-class EndGrantForm(ActionForm):
-    """Why what is left of a grant ends."""
-
-    subject: CreditGrant
-    reason_code = forms.ChoiceField(
-        label="Reason", choices=_END_REASONS, widget=UnfoldAdminSelectWidget
-    )
-
-    def facts(self) -> list[tuple[str, Any]]:
-        """List what the grant gave and what is left of it."""
-        grant = self.subject
-        unit = grant.pricing_unit.code
-        return [
-            ("Customer", grant.customer.name),
-            ("Grant", str(grant)),
-            ("Given", f"{number_text(grant.amount)} {unit}"),
-            ("Left, ends now", f"{number_text(grant.remaining)} {unit}"),
-            ("Expires", moment_text(grant.expires_at)),
-        ]
-
-
-class LedgerInline(ReadOnlyInline):
-    """Where a grant's credits went, newest first."""
-
-    model = LedgerTransaction
-    fields = (
-        link("rated_usage", "for", text="rated_usage.source_key"),
-        badge("kind", KIND_TONES),
-        number("credits"),
-        unrounded("cost_unrounded", "cost", currency="grant.currency"),
-        "reason_code",
-        "effective_at",
-    )
-    list_select_related = ("rated_usage", "grant")
-    ordering = ("-id",)
-    verbose_name_plural = "ledger transactions"
-    tab = False
 
 
 def state_of(grant: CreditGrant, last_kind: str, at: datetime) -> str:
@@ -139,7 +100,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         moment("expires_at"),
     )
     list_filter = (("customer", AutocompleteSelectFilter), "category")
-    list_select_related = ("customer", "pricing_unit")
+    list_select_related = ("customer", "pricing_unit", "root", "terms__policy_change")
     search_fields = ("=id", "customer__external_id", "source_key", "reason_code")
     search_help_text = "Id, customer's external id, source key or reason code"
     fieldsets = (
@@ -168,17 +129,32 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         ),
         (
             "Origin",
-            {"fields": (("reason_code", "source_key"), (link("created_by"), "created_at"))},
+            {
+                "fields": (
+                    (link("terms"), link("terms.policy_change", "approved by")),
+                    (link("rule"), link("origin", "came from")),
+                    ("reason_code", "source_key"),
+                    (link("created_by"), "created_at"),
+                )
+            },
         ),
     )
-    inlines = (LedgerInline,)
-    actions_detail = ("void", "expire")
+    change_form_after_template = "backoffice/grant_life.html"
+    actions_detail = ("void", "expire", "reinstate", "claw_back")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
         """Add the kind of each grant's newest ledger transaction, which tells how it ended."""
         newest = LedgerTransaction.objects.filter(grant=OuterRef("pk")).order_by("-pk")
         grants: QuerySet[CreditGrant] = super().get_queryset(request)
         return grants.annotate(last_kind=Subquery(newest.values("kind")[:1]))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add the grant's ledger with its running balance, and the picture of it."""
+        if (grant := context.get("original")) is not None:
+            context |= context_of(request, grant)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def state(self, grant: CreditGrant) -> str:
         """Show where the grant is in its life."""
@@ -219,6 +195,42 @@ class CreditGrantAdmin(ReadOnlyAdmin):
             grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
         )
         return f"Expired {number_text(-taken.credits)} {grant.pricing_unit.code} of {grant}."
+
+    @form_action(
+        "Reinstate",
+        permission=_VOID,
+        form=ReinstateForm,
+        icon="settings_backup_restore",
+        offered=can_be_reinstated,
+        explanation="For a void or an early end that was a mistake: all that it took comes back"
+        " now, and burns usage that is rated from now on.",
+    )
+    def reinstate(self, by: User, grant: CreditGrant, form: ReinstateForm) -> str:
+        """Give back what was taken by mistake."""
+        back = reinstate_grant(
+            grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
+        )
+        return f"Reinstated {number_text(back.credits)} {grant.pricing_unit.code} of {grant}."
+
+    @form_action(
+        "Claw back",
+        permission=_VOID,
+        form=ClawBackForm,
+        icon="undo",
+        offered=was_sold,
+        is_final=True,
+        takes_away=True,
+        explanation="For a purchase whose money went back: all that is unused of it is taken, of"
+        " the grants that it rolled over to as well, once. What was used stays used.",
+    )
+    def claw_back(self, by: User, grant: CreditGrant, form: ClawBackForm) -> str:
+        """Take back what is unused of a purchase."""
+        said = form.cleaned_data
+        taken = claw_back(
+            grant=grant, reason=said["reason"], reference=said["reference"], by=by, at=now()
+        )
+        credits_ = f"{number_text(taken.credits)} {grant.pricing_unit.code}"
+        return format_html("Clawed back {}: {}.", credits_, object_link(taken))
 
     def freshness(self) -> Fresh:
         """Say until when usage is in the balances."""

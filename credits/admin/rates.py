@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.utils.html import format_html
 
-from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.actions import form_action, list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge_html,
@@ -26,6 +26,8 @@ from credits.admin.rate_forms import (
     RateChangeForm,
     RollbackForm,
 )
+from credits.admin.terms_forms import BurnOrderForm
+from credits.burn_order import PRESETS, preset_of
 from credits.models import (
     CreditPolicy,
     GrantTerms,
@@ -38,8 +40,8 @@ from credits.models import (
 from credits.rate_sheet import in_words
 from credits.selectors.contents import content_of_rate
 
-_PROPOSE = "kernel.propose_policychange"
-_SEEN_FIRST = (
+PROPOSE = "kernel.propose_policychange"
+SEEN_FIRST = (
     "Send the form to see what it would have made of each customer's last period; confirm it, and"
     " it goes to finance for approval. Nothing changes before its day."
 )
@@ -124,11 +126,11 @@ class RateCardAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Propose version",
-        permission=_PROPOSE,
+        permission=PROPOSE,
         form=ProposeVersionForm,
         icon="price_change",
         offered=_is_base,
-        explanation=_SEEN_FIRST,
+        explanation=SEEN_FIRST,
     )
     def propose_rates(self, by: User, card: RateCard, form: ProposeVersionForm) -> str:
         """Propose the next version of the card."""
@@ -136,11 +138,11 @@ class RateCardAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Roll back",
-        permission=_PROPOSE,
+        permission=PROPOSE,
         form=RollbackForm,
         icon="undo",
         offered=_is_base,
-        explanation=f"A new version with the rates of an old one. {_SEEN_FIRST}",
+        explanation=f"A new version with the rates of an old one. {SEEN_FIRST}",
     )
     def roll_back(self, by: User, card: RateCard, form: RollbackForm) -> str:
         """Propose an old version's rates again."""
@@ -148,12 +150,12 @@ class RateCardAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Override for a customer",
-        permission=_PROPOSE,
+        permission=PROPOSE,
         form=OverrideForm,
         icon="person_edit",
         offered=_is_base,
         explanation="The customer's own rates come first; what they do not name, the card prices."
-        f" Without any rate the override ends. {_SEEN_FIRST}",
+        f" Without any rate the override ends. {SEEN_FIRST}",
     )
     def override_rates(self, by: User, card: RateCard, form: OverrideForm) -> str:
         """Propose one customer's own rates."""
@@ -161,11 +163,11 @@ class RateCardAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Move customers",
-        permission=_PROPOSE,
+        permission=PROPOSE,
         form=MoveForm,
         icon="move_group",
         offered=_is_base,
-        explanation=f"Customers get one version, or follow the card again. {_SEEN_FIRST}",
+        explanation=f"Customers get one version, or follow the card again. {SEEN_FIRST}",
     )
     def move_customers(self, by: User, card: RateCard, form: MoveForm) -> str:
         """Propose that customers move to a version."""
@@ -251,10 +253,34 @@ class CreditPolicyAdmin(VersionAdmin):
         "code",
         "number",
         pairs("burn_order"),
+        "preset",
         "status",
         "governs_from",
         link("policy_change"),
     )
+    actions_list = ("new_burn_order",)
+
+    @admin.display(description="Known as")
+    def preset(self, policy: CreditPolicy) -> str:
+        """Name the product that publishes this order."""
+        name = preset_of(policy.burn_order)
+        return PRESETS[name].title if name else "own"
+
+    @list_action(
+        "Propose burn order",
+        permission=PROPOSE,
+        form=BurnOrderForm,
+        icon="low_priority",
+        explanation=f"Which grant usage burns first, for every customer. {SEEN_FIRST}",
+    )
+    def new_burn_order(self, by: User, form: BurnOrderForm) -> tuple[CreditPolicy, str]:
+        """Propose the next version of the burn order."""
+        policy = form.propose_policy(by=by, at=now())
+        change = policy.policy_change
+        message = format_html(
+            "Proposed {}: it waits for finance.", object_link(change, change.subject)
+        )
+        return policy, message
 
 
 offer_list(RateCard, RateCardVersion, lambda card: {"rate_card__id__exact": card.pk})

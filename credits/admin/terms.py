@@ -1,15 +1,32 @@
 """Under what terms credits are given, and the rules that give them every period."""
 
 from django.contrib import admin
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from billing_project.kernel.backoffice.actions import form_action, list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge, link, moment, number, pairs
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    moment_text,
+    number,
+    object_link,
+    pairs,
+)
 from billing_project.kernel.backoffice.related import offer_list
-from credits.admin.rates import VersionAdmin
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from credits.admin.rates import PROPOSE, SEEN_FIRST, VersionAdmin
+from credits.admin.recurring_forms import EndRuleForm, PauseRuleForm, ResumeRuleForm, is_running
+from credits.admin.terms_forms import TermsForm
 from credits.models import ClawBack, CreditGrant, GrantTerms, RecurringGrant
+from credits.services.pausing import pause_recurring_grant, resume_recurring_grant
+from credits.services.recurring import end_recurring_grant
 from metering.models import Customer
 
+_GIVE = "credits.grant_credits"
 CATEGORIES = {"paid": "good", "promotional": "info", "included": "", "goodwill": "wait"}
 
 
@@ -32,6 +49,8 @@ class GrantTermsAdmin(VersionAdmin):
     search_fields = ("code", "policy_change__subject")
     search_help_text = "Code of the terms"
     ordering = ("code", "-number")
+    actions_list = ("new_terms",)
+    actions_detail = ("next_terms",)
     fieldsets = (
         (
             None,
@@ -59,6 +78,35 @@ class GrantTermsAdmin(VersionAdmin):
             },
         ),
     )
+
+    @list_action(
+        "Propose terms",
+        permission=PROPOSE,
+        form=TermsForm,
+        explanation=f"What credits of one kind are: category, life, scope, rollover. {SEEN_FIRST}",
+    )
+    def new_terms(self, by: User, form: TermsForm) -> tuple[GrantTerms, str]:
+        """Propose a version of new terms, or the next one of known ones."""
+        return _proposed(form, by)
+
+    @form_action(
+        "Propose next version",
+        permission=PROPOSE,
+        form=TermsForm,
+        icon="edit_note",
+        explanation=f"Grants that were given keep their version. {SEEN_FIRST}",
+    )
+    def next_terms(self, by: User, terms: GrantTerms, form: TermsForm) -> str:
+        """Propose the version that follows."""
+        _, message = _proposed(form, by)
+        return message
+
+
+def _proposed(form: TermsForm, by: User) -> tuple[GrantTerms, str]:
+    terms = form.propose_terms(by=by, at=now())
+    change = terms.policy_change
+    link_ = object_link(change, change.subject)
+    return terms, format_html("Proposed {}: it waits for finance.", link_)
 
 
 @admin.register(RecurringGrant)
@@ -96,6 +144,63 @@ class RecurringGrantAdmin(ReadOnlyAdmin):
             {"fields": (("reason_code", "source_key"), (link("created_by"), "created_at"))},
         ),
     )
+    actions_detail = ("end_rule", "pause_rule", "resume_rule")
+
+    @form_action(
+        "End",
+        permission=_GIVE,
+        form=EndRuleForm,
+        icon="event_busy",
+        offered=is_running,
+        takes_away=True,
+        explanation="No period begins from then on. What was given stays.",
+    )
+    def end_rule(self, by: User, rule: RecurringGrant, form: EndRuleForm) -> str:
+        """Let no more periods begin."""
+        said = form.cleaned_data
+        ended = end_recurring_grant(
+            rule=rule, until_at=said["until_at"], reason=said["reason"], by=by, at=now()
+        )
+        return f"{rule} ends at {moment_text(ended.until_at)}."
+
+    @form_action(
+        "Pause",
+        permission=_GIVE,
+        form=PauseRuleForm,
+        icon="pause",
+        offered=is_running,
+        explanation="The rule ends, and one that goes on begins after the pause. What was given"
+        " stays; no period of the pause is given.",
+    )
+    def pause_rule(self, by: User, rule: RecurringGrant, form: PauseRuleForm) -> str:
+        """Leave some periods out."""
+        said = form.cleaned_data
+        later = pause_recurring_grant(
+            rule=rule, from_at=said["from_at"], resume_at=said["resume_at"],
+            reason=said["reason"], by=by, at=now(),
+        )  # fmt: skip
+        return _goes_on(later)
+
+    @form_action(
+        "Resume",
+        permission=_GIVE,
+        form=ResumeRuleForm,
+        icon="play_arrow",
+        offered=lambda rule: rule.until_at is not None,
+        explanation="A rule of the same content goes on in the same rhythm, once. No period of"
+        " meanwhile is given.",
+    )
+    def resume_rule(self, by: User, rule: RecurringGrant, form: ResumeRuleForm) -> str:
+        """Go on with what ended."""
+        said = form.cleaned_data
+        later = resume_recurring_grant(
+            rule=rule, from_at=said["from_at"], reason=said["reason"], by=by, at=now()
+        )
+        return _goes_on(later)
+
+
+def _goes_on(rule: RecurringGrant) -> str:
+    return format_html("{} goes on at {}.", object_link(rule), moment_text(rule.start_at))
 
 
 @admin.register(ClawBack)

@@ -1,5 +1,7 @@
 """Usage that was given a price in credits, and how it was paid for."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -11,13 +13,15 @@ class BillingPeriod(models.Model):
     """The span over which a customer's usage accumulates; made once, by the subscription.
 
     `source_key` names who asked for it ("subscription:7:2026-10-24T00:00:00+00:00"). The database
-    refuses two periods of one customer that overlap (billing_period_no_overlap).
+    refuses two periods of one customer that overlap (billing_period_no_overlap). A period may be
+    cut where other terms begin; `uncut_end_at` keeps the end that it was opened with.
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
     rate_card = models.ForeignKey(RateCard, on_delete=models.PROTECT, related_name="+")
     start_at = models.DateTimeField()
     end_at = models.DateTimeField()
+    uncut_end_at = models.DateTimeField(null=True, blank=True)
     source_key = models.CharField(max_length=120, unique=True)
 
     class Meta:
@@ -28,10 +32,19 @@ class BillingPeriod(models.Model):
             models.CheckConstraint(
                 condition=Q(end_at__gt=F("start_at")), name="billing_period_half_open"
             ),
+            models.CheckConstraint(
+                condition=Q(uncut_end_at__isnull=True) | Q(uncut_end_at__gt=F("end_at")),
+                name="billing_period_cut_is_shorter",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.start_at:%Y-%m-%d} to {self.end_at:%Y-%m-%d}"
+
+    @property
+    def full_end_at(self) -> datetime:
+        """The end that the period was opened with, cut or not."""
+        return self.uncut_end_at or self.end_at
 
 
 class RatedUsage(models.Model):

@@ -2,11 +2,11 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
@@ -28,16 +28,18 @@ def _effect_of_order(change: PolicyChange) -> Effect:
     rows: list[EffectRow] = []
     customers, grants = 0, 0
     for period in _last_periods(change.proposed_at):
-        draws = list(_draws(period))
-        if not draws:
+        drawn = _drawn(period)
+        if not drawn:
             continue
-        states = _states_before(period, draws)
-        before = _paid(states, ((draw.grant_id, -draw.credits) for draw in draws))
-        after = _paid(states, _burn_again(states, draws, period, order))
+        states = _states_before(period, drawn)
+        before = _paid(states, drawn.items())
+        after = before  # Nothing that was paid for: no order burns any of it.
+        if any(state.is_paid for state in states.values()):
+            after = _paid(states, _burn_again(states, _draws(period), period, order))
         customers, grants = customers + 1, grants + len(states)
         name = period.customer.external_id
         unit = period.rate_card.pricing_unit.code
-        used = sum((-draw.credits for draw in draws), _ZERO)
+        used = sum(drawn.values(), _ZERO)
         rows.append(
             EffectRow(f"Paid credits used by {name}", period.customer_id, before, after, unit)
         )
@@ -106,7 +108,7 @@ def _last_periods(at: datetime) -> Iterable[BillingPeriod]:
     return ended.distinct("customer_id").select_related("customer", "rate_card__pricing_unit")
 
 
-def _draws(period: BillingPeriod) -> Iterable[LedgerTransaction]:
+def _draws(period: BillingPeriod) -> QuerySet[LedgerTransaction]:
     return (
         LedgerTransaction.objects.filter(
             customer_id=period.customer_id,
@@ -118,17 +120,18 @@ def _draws(period: BillingPeriod) -> Iterable[LedgerTransaction]:
     )
 
 
-def _states_before(
-    period: BillingPeriod, draws: Sequence[LedgerTransaction]
-) -> dict[int, GrantState]:
+def _drawn(period: BillingPeriod) -> dict[int, Decimal]:
+    """Sum what was drawn in the period, by grant."""
+    sums = _draws(period).order_by().values_list("grant_id").annotate(total=Sum("credits"))
+    return {grant_id: -total for grant_id, total in sums}
+
+
+def _states_before(period: BillingPeriod, drawn: Mapping[int, Decimal]) -> dict[int, GrantState]:
     """Return the grants of the period with what could be burned of them in it.
 
     That is what they had from before it and got until its end, whatever used it since. What time
     took is left in: their lives say which usage could burn it.
     """
-    drawn: dict[int, Decimal] = defaultdict(Decimal)
-    for draw in draws:
-        drawn[draw.grant_id] -= draw.credits
     moves = LedgerTransaction.objects.filter(
         Q(rated_usage=None, effective_at__lt=period.end_at)
         | Q(rated_usage__service_at__lt=period.start_at),
@@ -136,15 +139,17 @@ def _states_before(
     ).exclude(reason_code__in=(DUE, LATE_USAGE))
     had = dict(moves.order_by().values_list("grant_id").annotate(Sum("credits")))
     grants = CreditGrant.objects.filter(
-        customer_id=period.customer_id, pricing_unit=draws[0].grant.pricing_unit_id
+        customer_id=period.customer_id, pricing_unit=period.rate_card.pricing_unit_id
     ).select_related("origin")
-    burnable = {grant: max(had.get(grant.pk, _ZERO), drawn[grant.pk]) for grant in grants}
+    burnable = {
+        grant: max(had.get(grant.pk, _ZERO), drawn.get(grant.pk, _ZERO)) for grant in grants
+    }
     return {grant.pk: state_of_grant(grant, most) for grant, most in burnable.items() if most > 0}
 
 
 def _burn_again(
     states: dict[int, GrantState],
-    draws: Sequence[LedgerTransaction],
+    draws: Iterable[LedgerTransaction],
     period: BillingPeriod,
     order: Sequence[str],
 ) -> Iterable[tuple[int, Decimal]]:

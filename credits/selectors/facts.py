@@ -143,8 +143,11 @@ def stack_of(rate: Rate, use: Use) -> Stack:
 
 
 def use_of(window_start: datetime, period: BillingPeriod, place: tuple[int | None, str]) -> Use:
-    """Cut a window's hour to its billing period: grants are judged by what remains of it."""
-    hour = Period(max(window_start, period.start_at), min(window_start + HOUR, period.end_at))
+    """Cut a window's hour to its billing period: grants are judged by what remains of it.
+
+    To the end that the period was opened with: a cut changes nothing for usage before it.
+    """
+    hour = Period(max(window_start, period.start_at), min(window_start + HOUR, period.full_end_at))
     return Use(hour, *place)
 
 
@@ -197,7 +200,7 @@ def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
     # What a linked grant paid is effective from when the grant was, however old the usage.
     linked = CreditGrant.objects.filter(customer_id=period.customer_id, origin__isnull=False)
     burned = LedgerTransaction.objects.filter(
-        Q(effective_at__lt=period.end_at) | Q(grant__in=linked.values("pk")),
+        Q(effective_at__lt=period.full_end_at) | Q(grant__in=linked.values("pk")),
         customer_id=period.customer_id,
         effective_at__gte=period.start_at,
         rated_usage__isnull=False,

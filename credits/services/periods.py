@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Max
 
 from billing_project.kernel import outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict
@@ -46,8 +47,36 @@ def open_billing_period(
     return opened
 
 
+def end_billing_period(*, period: BillingPeriod, end_at: datetime, at: datetime) -> BillingPeriod:
+    """Let a period end where other terms begin: earlier than it was opened for, or there again.
+
+    Call it under the customer's lock, so that nothing is rated meanwhile; see `last_rated_hour`.
+
+    Raises:
+        Conflict: the period has usage from beyond that end, or was opened for a shorter time.
+    """
+    if period.end_at == end_at:
+        return period
+    full_end = period.full_end_at
+    if not period.start_at < end_at <= full_end:
+        raise Conflict(f"{period} ends after it starts, and by {full_end.isoformat()}")
+    if (hour := last_rated_hour(period)) is not None and hour >= end_at:
+        raise Conflict(f"usage of {hour.isoformat()} is rated in {period}", code="overlap")
+    period.end_at, period.uncut_end_at = end_at, None if end_at == full_end else full_end
+    period.save(update_fields=["end_at", "uncut_end_at"])
+    outbox.publish("usage_changed", [period.customer_id], at)
+    return period
+
+
+def last_rated_hour(period: BillingPeriod) -> datetime | None:
+    """Return the start of the last hour of a period that has rated usage; None without any."""
+    rated = RatedUsage.objects.filter(billing_period=period)
+    last: datetime | None = rated.aggregate(last=Max("service_at"))["last"]
+    return last
+
+
 def _inputs(row: BillingPeriod) -> tuple[int, int, datetime, datetime]:
-    return row.customer_id, row.rate_card_id, row.start_at, row.end_at
+    return row.customer_id, row.rate_card_id, row.start_at, row.full_end_at
 
 
 def _refuse_overlap(customer: Customer, period: Period) -> None:

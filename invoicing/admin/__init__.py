@@ -4,18 +4,24 @@ from invoicing.admin import (
     backfill_parts,
     backfills,
     corrections,
+    endings,
     invoices,
+    lines,
     outcomes,
     plans,
     settlements,
+    subscriptions,
 )
 
 __all__ = [
     "backfill_parts",
     "backfills",
     "corrections",
+    "endings",
     "invoices",
+    "lines",
     "outcomes",
     "plans",
     "settlements",
+    "subscriptions",
 ]

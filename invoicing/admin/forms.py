@@ -98,7 +98,7 @@ class PaymentForm(InvoiceForm):
         self.fields["amount"] = AmountField(
             currency=subject.currency,
             label=f"Amount in {subject.currency}",
-            initial=Money(subject.open_minor, subject.currency).decimal,
+            initial=Money(subject.open_minor + subject.written_off_minor, subject.currency).decimal,
         )
         self.order_fields(["amount", "paid_at", "method", "reference"])
 

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action, page_action
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
     link,
@@ -23,7 +23,7 @@ from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
-from credits.models import BillingPeriod, RatedUsage
+from invoicing.admin.endings import EndingForm
 from invoicing.admin.forms import (
     ApplyBalanceForm,
     CreditNoteForm,
@@ -36,18 +36,23 @@ from invoicing.models import (
     Invoice,
     InvoiceLine,
     InvoiceStatus,
-    LineUsage,
-    NumberSeries,
     Payment,
 )
-from invoicing.selectors import balance_of
+from invoicing.selectors import balance_of, is_claimed
 from invoicing.services.balances import pay_from_balance
 from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.payments import record_payment
 from metering.models import Customer
 
-_STATUSES = {"draft": "wait", "finalized": "info", "paid": "good"}
+_STATUSES = {
+    "draft": "wait",
+    "finalized": "info",
+    "paid": "good",
+    "void": "",
+    "uncollectible": "bad",
+}
 
 
 class LineInline(ReadOnlyInline):
@@ -120,7 +125,15 @@ def _is_payable_from_balance(invoice: Invoice) -> bool:
 
 
 def _is_creditable(invoice: Invoice) -> bool:
-    return not _is_draft(invoice) and invoice.credited_minor < invoice.total_minor
+    return is_claimed(invoice) and invoice.credited_minor < invoice.total_minor
+
+
+def _is_payable(invoice: Invoice) -> bool:
+    return _is_owed(invoice) or invoice.status == InvoiceStatus.UNCOLLECTIBLE
+
+
+def _is_voidable(invoice: Invoice) -> bool:
+    return _is_owed(invoice) and invoice.open_minor == invoice.total_minor
 
 
 @admin.register(Invoice)
@@ -149,6 +162,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
                 "fields": (
                     ("number", badge("status", _STATUSES)),
                     (link("customer", text="customer.name"), link("subscription")),
+                    link("replaces"),
                 )
             },
         ),
@@ -159,6 +173,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
                     (money("total_minor", "total"), money("open_minor", "open")),
                     (money("paid_minor", "paid"), money("applied_minor", "paid by the balance")),
                     (money("credited_minor", "credited"), money("returned_minor", "given back")),
+                    money("written_off_minor", "written off, not recovered"),
                 )
             },
         ),
@@ -174,7 +189,9 @@ class InvoiceAdmin(ReadOnlyAdmin):
         ),
     )
     inlines = (LineInline, PaymentInline, NoteInline)
-    actions_detail = ("pdf", "finalize", "pay", "apply_balance", "credit")
+    actions_detail = (
+        "pdf", "finalize", "pay", "apply_balance", "credit", "void", "regenerate", "write_off",
+    )  # fmt: skip
 
     @page_action("PDF", icon="picture_as_pdf")
     def pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -209,7 +226,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         permission="invoicing.record_payment",
         form=PaymentForm,
         icon="payments",
-        offered=_is_owed,
+        offered=_is_payable,
     )
     def pay(self, by: User, invoice: Invoice, form: PaymentForm) -> str:
         """Record money that came in."""
@@ -265,68 +282,53 @@ class InvoiceAdmin(ReadOnlyAdmin):
         total = money_text(note.total_minor, note.currency)
         return format_html("Issued {} over {}.", object_link(note), total)
 
-
-@admin.register(InvoiceLine)
-class InvoiceLineAdmin(ReadOnlyAdmin):
-    """Single charges, with the usage that stands behind each."""
-
-    list_display = (
-        "__str__",
-        link("invoice"),
-        "kind",
-        "description",
-        number("quantity"),
-        money("amount_minor", "amount", currency="invoice.currency"),
-        money("credited_minor", "credited", currency="invoice.currency"),
-        moment("service_start_at", "service from"),
+    @form_action(
+        "Void",
+        permission="invoicing.void_invoice",
+        form=EndingForm,
+        icon="block",
+        offered=_is_voidable,
+        is_final=True,
+        explanation="The invoice was never owed: it keeps its number and claims nothing. The usage"
+        " behind it may be billed again. What was paid or credited in part is credited instead.",
     )
-    list_filter = ("kind",)
-    list_select_related = ("invoice",)
-    search_fields = ("invoice__number", "source_key")
-    search_help_text = "Invoice number or source key"
-    ordering = ("-id",)
-    fields = (
-        link("invoice"),
-        "position",
-        "kind",
-        "description",
-        number("quantity", unit="unit"),
-        number("unit_price_unrounded", "unit price", unit="invoice.currency"),
-        money("amount_minor", "amount", currency="invoice.currency"),
-        money("credited_minor", "credited", currency="invoice.currency"),
-        ("service_start_at", "service_end_at"),
-        link("billing_period"),
-        "source_key",
+    def void(self, by: User, invoice: Invoice, form: EndingForm) -> str:
+        """Take the invoice back whole."""
+        void_invoice(invoice=invoice, reason=form.cleaned_data["reason"], by=by, at=now())
+        return f"{invoice} is void."
+
+    @form_action(
+        "Void and regenerate",
+        permission="invoicing.void_invoice",
+        form=EndingForm,
+        icon="restart_alt",
+        offered=_is_voidable,
+        is_final=True,
+        explanation="The invoice becomes void, and a new draft that refers to it claims the same:"
+        " overage from usage as it is now, other lines as they were.",
     )
+    def regenerate(self, by: User, invoice: Invoice, form: EndingForm) -> str:
+        """Take the invoice back, and draft it anew."""
+        reason = form.cleaned_data["reason"]
+        draft = void_and_regenerate(invoice=invoice, reason=reason, by=by, at=now())
+        return format_html("{} is void; {} replaces it.", invoice, object_link(draft))
 
-
-@admin.register(LineUsage)
-class LineUsageAdmin(LargeTableAdmin):
-    """Which rated usage stands behind which line."""
-
-    list_display = (
-        "__str__",
-        link("line"),
-        link("rated_usage"),
-        "kind",
-        number("rated_usage.drawn", "drawn"),
-        number("rated_usage.overage", "overage"),
-        moment("rated_usage.service_at", "used"),
+    @form_action(
+        "Write off",
+        permission="invoicing.write_off_invoice",
+        form=EndingForm,
+        icon="money_off",
+        offered=_is_owed,
+        is_final=True,
+        explanation="What is open is not expected any more: the delivered part is an expense, the"
+        " rest of the promise ends. A payment that comes nevertheless is recorded as a recovery.",
     )
-    list_filter = ("kind",)
-    list_select_related = ("line__invoice", "rated_usage")
-    search_fields = ("rated_usage__source_key", "line__invoice__number")
-    search_help_text = "Source key of the usage or invoice number, exactly"
-    fields = (link("line"), link("rated_usage"), "kind")
-
-
-@admin.register(NumberSeries)
-class NumberSeriesAdmin(ReadOnlyAdmin):
-    """Gapless counters of documents."""
-
-    list_display = ("code", "last_number")
-    ordering = ("code",)
-    fields = ("code", "last_number")
+    def write_off(self, by: User, invoice: Invoice, form: EndingForm) -> str:
+        """Give up what the invoice still owes."""
+        row = write_off_invoice(
+            invoice=invoice, reason=form.cleaned_data["reason"], by=by, at=now()
+        )
+        return f"Wrote off {money_text(row.amount_minor, row.currency)} of {invoice}."
 
 
 def pdf_response(content: bytes, name: str | None) -> HttpResponse:
@@ -342,8 +344,3 @@ def _of_customer(customer: Customer) -> dict[str, object]:
 
 
 offer_list(Customer, Invoice, _of_customer, icon="receipt")
-offer_list(BillingPeriod, InvoiceLine, lambda p: {"billing_period__id__exact": p.pk})
-offer_list(RatedUsage, LineUsage, lambda r: {"rated_usage__id__exact": r.pk}, title="Invoice lines")
-offer_list(
-    InvoiceLine, LineUsage, lambda line: {"line__id__exact": line.pk}, title="Usage behind it"
-)

@@ -1,21 +1,18 @@
-"""What is sold, on which approved terms, and who bought it."""
+"""What is sold, on which approved terms."""
 
 from django.contrib import admin
-from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
-    moment,
     moment_text,
     money,
     number,
 )
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
-from invoicing.models import Invoice, Plan, PlanItem, PlanVersion, Subscription
-from metering.models import Customer
+from invoicing.models import Plan, PlanItem, PlanVersion, Subscription
 
 
 class PlanVersionInline(ReadOnlyInline):
@@ -121,35 +118,4 @@ class PlanVersionAdmin(ReadOnlyAdmin):
         return moment_text(version.policy_change.effective_at)
 
 
-@admin.register(Subscription)
-class SubscriptionAdmin(ReadOnlyAdmin):
-    """Who bought what from when."""
-
-    list_display = (
-        "__str__",
-        link("customer"),
-        link("plan_version"),
-        moment("start_at"),
-        moment("ends_at"),
-        link("created_by"),
-    )
-    list_filter = (
-        ("customer", AutocompleteSelectFilter),
-        ("ends_at", admin.EmptyFieldListFilter),
-    )
-    list_select_related = ("customer", "plan_version__plan", "created_by")
-    search_fields = ("=id", "customer__external_id", "customer__name", "plan_version__plan__code")
-    search_help_text = "Id, customer or plan"
-    fields = (
-        link("customer"),
-        link("plan_version"),
-        "start_at",
-        "ends_at",
-        link("created_by"),
-        "created_at",
-    )
-
-
-offer_list(Customer, Subscription, lambda c: {"customer__id__exact": c.pk}, icon="autorenew")
-offer_list(Subscription, Invoice, lambda s: {"subscription__id__exact": s.pk}, icon="receipt")
 offer_list(PlanVersion, Subscription, lambda v: {"plan_version__id__exact": v.pk})

@@ -19,6 +19,7 @@ from invoicing.api.credit_notes import (
     CreditNotesView,
     CreditNoteView,
 )
+from invoicing.api.endings import InvoiceVoidView, InvoiceWriteOffView
 from invoicing.api.invoices import (
     InvoicePdfView,
     InvoicePreviewView,
@@ -33,6 +34,8 @@ urlpatterns = [
     path("invoices", InvoicesView.as_view()),
     path("invoices/preview", InvoicePreviewView.as_view()),
     path("invoices/<str:number>", InvoiceView.as_view()),
+    path("invoices/<str:number>/void", InvoiceVoidView.as_view()),
+    path("invoices/<str:number>/write_off", InvoiceWriteOffView.as_view()),
     path("invoices/<str:number>/pdf", InvoicePdfView.as_view()),
     path("invoices/<str:number>/lines/<int:position>/events", LineEventsView.as_view()),
     path("backfills", BackfillsView.as_view()),

@@ -51,6 +51,8 @@ class InvoiceOutput(serializers.Serializer[Any]):
     balance_applied = AmountField("applied_minor")
     credited = AmountField("credited_minor")
     open = AmountField("open_minor")
+    written_off = AmountField("written_off_minor")
+    replaces = serializers.CharField(source="replaces.number", allow_null=True, default=None)
     service_start_at = UtcDateTimeField()
     service_end_at = UtcDateTimeField()
     ready_at = UtcDateTimeField()

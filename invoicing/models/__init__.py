@@ -1,6 +1,8 @@
 """What was sold and claimed: money, settled in minor units, always with its currency."""
 
+from invoicing.models.change import ChangeKind, SubscriptionChange
 from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
+from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.invoice import (
     Invoice,
     InvoiceLine,
@@ -23,6 +25,7 @@ from invoicing.models.settlement import (
 
 __all__ = [
     "BalanceApplication",
+    "ChangeKind",
     "CreditNote",
     "CreditNoteLine",
     "CreditNoteReason",
@@ -30,6 +33,7 @@ __all__ = [
     "Invoice",
     "InvoiceLine",
     "InvoiceStatus",
+    "InvoiceVoid",
     "ItemKind",
     "ItemTiming",
     "LineKind",
@@ -48,4 +52,6 @@ __all__ = [
     "RefundFailure",
     "SeatChange",
     "Subscription",
+    "SubscriptionChange",
+    "WriteOff",
 ]

@@ -8,7 +8,7 @@ from invoicing.models.invoice import Invoice, InvoiceLine
 
 
 class Payment(models.Model):
-    """Money that a customer paid for one invoice."""
+    """Money that a customer paid for one invoice; a recovery came after it was written off."""
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="payments")
     amount_minor = models.BigIntegerField()
@@ -16,6 +16,7 @@ class Payment(models.Model):
     paid_at = models.DateTimeField()
     method = models.CharField(max_length=32)  # "bank_transfer"
     reference = models.CharField(max_length=100)
+    is_recovery = models.BooleanField(default=False, db_default=False)
     recorded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )

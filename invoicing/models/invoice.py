@@ -29,14 +29,16 @@ class InvoiceStatus(models.TextChoices):
     DRAFT = "draft"
     FINALIZED = "finalized"
     PAID = "paid"
+    VOID = "void"
+    UNCOLLECTIBLE = "uncollectible"
 
 
 class Invoice(models.Model):
     """One claim; a draft has no number, finalizing gives it one and freezes it.
 
-    After that only what settles it moves: the database moves it when a payment, an application of
-    the customer's balance or a credit note is inserted, and refuses what would leave 0 <= open <=
-    total, or give back more money than was paid.
+    After that only what settles or ends it moves: the database moves it when a payment, an
+    application of the customer's balance, a credit note, a void or a write-off is inserted, and
+    refuses what would leave 0 <= open <= total, or give back more money than was paid.
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
@@ -46,7 +48,7 @@ class Invoice(models.Model):
     number = models.CharField(max_length=32, unique=True, null=True, blank=True)
     sequence = models.BigIntegerField(unique=True, null=True, blank=True)
     status = models.CharField(
-        max_length=10, choices=InvoiceStatus.choices, default=InvoiceStatus.DRAFT
+        max_length=13, choices=InvoiceStatus.choices, default=InvoiceStatus.DRAFT
     )
     currency = models.CharField(max_length=3)
     service_start_at = models.DateTimeField()
@@ -57,6 +59,10 @@ class Invoice(models.Model):
     credited_minor = models.BigIntegerField(default=0)
     returned_minor = models.BigIntegerField(default=0, db_default=0)  # Notes give back as money.
     open_minor = models.BigIntegerField(default=0)  # Still owed.
+    written_off_minor = models.BigIntegerField(default=0, db_default=0)  # Not expected any more.
+    replaces = models.OneToOneField(
+        "self", on_delete=models.PROTECT, related_name="replacement", null=True, blank=True
+    )  # The void invoice that this one claims again.
     created_at = models.DateTimeField()
     ready_at = models.DateTimeField()  # End of grace: when a draft may be finalized.
     finalized_at = models.DateTimeField(null=True, blank=True)
@@ -69,23 +75,41 @@ class Invoice(models.Model):
         permissions = [
             ("finalize_invoice", "Can finalize a draft invoice"),
             ("record_payment", "Can record a payment"),
+            ("void_invoice", "Can void an issued invoice"),
+            ("write_off_invoice", "Can write off an invoice as uncollectible"),
         ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(
                     status="draft", number__isnull=True, sequence__isnull=True,
                     finalized_at__isnull=True, paid_minor=0, applied_minor=0, credited_minor=0,
-                    returned_minor=0, open_minor=0,
+                    returned_minor=0, open_minor=0, written_off_minor=0,
                 )
                 | Q(
                     status="finalized", number__isnull=False, sequence__isnull=False,
-                    finalized_at__isnull=False, open_minor__gt=0,
+                    finalized_at__isnull=False, open_minor__gt=0, written_off_minor=0,
                 )
                 | Q(
                     status="paid", number__isnull=False, sequence__isnull=False,
-                    finalized_at__isnull=False, open_minor=0,
+                    finalized_at__isnull=False, open_minor=0, written_off_minor=0,
+                )
+                | Q(
+                    status="void", number__isnull=False, sequence__isnull=False,
+                    finalized_at__isnull=False, paid_minor=0, applied_minor=0, credited_minor=0,
+                    returned_minor=0, open_minor=0, written_off_minor=0,
+                )
+                | Q(
+                    status="uncollectible", number__isnull=False, sequence__isnull=False,
+                    finalized_at__isnull=False, open_minor=0, written_off_minor__gt=0,
                 ),
                 name="invoice_number_iff_finalized",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    written_off_minor__gte=0,
+                    written_off_minor__lte=F("total_minor") - F("credited_minor"),
+                ),
+                name="invoice_written_off_within_total",
             ),
             models.CheckConstraint(
                 condition=Q(paid_minor__gte=0, paid_minor__lte=F("total_minor")),
@@ -178,11 +202,16 @@ class LineUsage(models.Model):
         "credits.RatedUsage", on_delete=models.PROTECT, related_name="+"
     )
     kind = models.CharField(max_length=16, choices=LineKind.choices)
+    is_void = models.BooleanField(default=False, db_default=False)  # Its invoice is: bill it again.
 
     class Meta:
         db_table = "line_usage"
         constraints = [
-            models.UniqueConstraint(fields=["rated_usage", "kind"], name="line_usage_billed_once")
+            models.UniqueConstraint(
+                fields=["rated_usage", "kind"],
+                condition=Q(is_void=False),
+                name="line_usage_billed_once",
+            )
         ]
 
     def __str__(self) -> str:

@@ -78,6 +78,7 @@ class Subscription(models.Model):
     class Meta:
         db_table = "subscription"
         ordering = ["-id"]
+        permissions = [("manage_subscription", "Can change, pause, resume and cancel a plan")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("start_at")),

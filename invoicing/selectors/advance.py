@@ -11,60 +11,85 @@ from invoicing.items import Item
 from invoicing.lines import Kind, Line, fee_line
 from invoicing.models import PlanVersion, SeatChange, Subscription
 from invoicing.periods import Unit, bound
+from invoicing.phases import Opening, Standing
+from invoicing.proration import Part, part_of
 from invoicing.seats import Change, Pricing, advance_line, seats_at, worth
-from invoicing.selectors.plans import items_of
+from invoicing.selectors.changes import begins_paying, coming, included_credits, steps_of
+from invoicing.selectors.plans import items_of, plan_version_at
 
 
 def advance_lines(
-    subscription: Subscription, version: PlanVersion, service: Period, *, is_first: bool
+    subscription: Subscription,
+    version: PlanVersion,
+    opening: Opening,
+    *,
+    included_credits: Decimal,
+    is_first: bool,
 ) -> list[Line]:
     """Return the lines that a period claims when it begins; the base fee is the first.
 
+    A period that is a part of its interval claims its share by the day; what comes to nothing is
+    left out.
+
     Args:
         version: The terms that govern the period.
-        service: The period.
-        is_first: Whether it is the subscription's first one, which claims what is claimed once.
+        opening: The period, to the end of its interval.
+        included_credits: What it grants; the fee's line says so.
+        is_first: Whether it claims what is claimed once.
     """
+    part = part_of(opening.interval, opening.period, subscription.customer.time_zone)
     lines = []
     if version.fee_minor:
         fee = Money(version.fee_minor, version.currency)
-        lines.append(fee_line(version.plan.name, fee, version.included_credits))
+        lines.append(fee_line(version.plan.name, fee, included_credits, part))
     for item in items_of(version, "recurring", "seat", "one_off"):
         if item.kind == "recurring" and item.timing == "advance":
-            lines.append(recurring_line(item, version.currency))
+            lines.append(recurring_line(item, version.currency, part))
         elif item.kind == "seat":
-            lines += _seats(item, subscription, version, service)
+            lines += _seats(subscription, version, opening)
         elif item.kind == "one_off" and is_first:
-            lines.append(_one_off(item, subscription, version, service))
-    return lines
+            lines.append(_one_off(item, subscription, version, opening.period))
+    return [line for line in lines if line.amount_minor or part.is_whole]
 
 
 def coming_lines(billing_period: BillingPeriod, subscription: Subscription) -> list[Line]:
     """Return what the period after a running one will claim when it begins; none if none does."""
-    version, start = subscription.plan_version, billing_period.end_at
-    if subscription.ends_at is not None and start >= subscription.ends_at:
+    steps, ends_at = steps_of(subscription), subscription.ends_at
+    opening = next(coming(subscription, billing_period, steps, ends_at), None)
+    if opening is None or opening.phase.standing != Standing.ACTIVE:
         return []
-    zone, unit = subscription.customer.time_zone, Unit(version.interval_unit)
-    end = bound(start, unit, version.interval_count, 1, zone)
-    return advance_lines(subscription, version, Period(start, end), is_first=False)
+    version = plan_version_at(subscription, opening.period.start)
+    credits_ = included_credits(subscription.customer, version, opening, opening.period)
+    return advance_lines(
+        subscription,
+        version,
+        opening,
+        included_credits=credits_,
+        is_first=begins_paying(subscription, opening.period.start),
+    )
 
 
-def recurring_line(item: Item, currency: str) -> Line:
-    """Claim a further fee of a plan for one period."""
-    fee = Money(item.amount_minor, currency)
+def recurring_line(item: Item, currency: str, part: Part) -> Line:
+    """Claim a further fee of a plan for one period, or its share for a part of one."""
+    fee, words = Money(item.amount_minor, currency), item.name
+    if not part.is_whole:
+        words, fee = f"{words}; {part.arithmetic(fee)}", part.amount(fee)
     return Line(
-        Kind.RECURRING, item.name, Decimal(1), "period", fee.decimal, fee.amount_minor,
+        Kind.RECURRING, words, Decimal(1), "period", fee.decimal, fee.amount_minor,
         f"item:{item.code}",
     )  # fmt: skip
 
 
 def seat_pricing(
-    subscription: Subscription, version: PlanVersion, service: Period
+    subscription: Subscription, version: PlanVersion, opening: Opening
 ) -> Pricing | None:
-    """Return what a seat costs in a period; None where the plan sells none."""
+    """Return what a seat costs in a period; None where the plan sells none, or it is not paid."""
+    if opening.phase.standing != Standing.ACTIVE:
+        return None
     for item in items_of(version, "seat"):
         price = Money(item.amount_minor, version.currency)
-        return Pricing(item.name, price, service, subscription.customer.time_zone)
+        zone = subscription.customer.time_zone
+        return Pricing(item.name, price, opening.period, zone, opening.interval)
     return None
 
 
@@ -73,14 +98,13 @@ def changes_of(rows: Sequence[SeatChange]) -> list[Change]:
     return [Change(row.effective_at, row.seats) for row in rows]
 
 
-def _seats(
-    item: Item, subscription: Subscription, version: PlanVersion, service: Period
-) -> list[Line]:
-    pricing = seat_pricing(subscription, version, service)
-    assert pricing is not None, f"{item.code} is a seat item"
-    before = subscription.seats.filter(effective_at__lte=service.start)
-    changes = changes_of(list(before))
-    seats = seats_at(changes, service.start)
+def _seats(subscription: Subscription, version: PlanVersion, opening: Opening) -> list[Line]:
+    pricing = seat_pricing(subscription, version, opening)
+    if pricing is None:
+        return []
+    start = opening.period.start
+    changes = changes_of(list(subscription.seats.filter(effective_at__lte=start)))
+    seats = seats_at(changes, start)
     return [advance_line(seats, pricing, worth(changes, pricing))] if seats else []
 
 

@@ -4,9 +4,11 @@ The lines are worked out from what other lines of the term claim, so that a furt
 same period claims only what is still missing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from django.db import connection
@@ -19,12 +21,16 @@ from credits.models import BillingPeriod
 from invoicing.commits import Commit, is_last_of_term
 from invoicing.items import Item
 from invoicing.lines import Line
-from invoicing.models import CreditNoteLine, InvoiceLine, LineKind, Subscription
+from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, Subscription
+from invoicing.phases import Standing
+from invoicing.proration import Part, part_of
 from invoicing.selectors.advance import recurring_line
+from invoicing.selectors.changes import opening_of, plan_began_at
 from invoicing.selectors.outcomes import outcome_lines
 from invoicing.selectors.plans import (
     billing_periods_of,
     items_of,
+    plan_version_at,
     plan_version_of,
     subscription_of,
 )
@@ -36,7 +42,11 @@ _DUE = """
 SELECT b.id FROM billing_period b
   JOIN subscription s ON s.id::text = split_part(b.source_key, ':', 2)
  WHERE b.source_key LIKE 'subscription:%%' AND b.end_at <= %s
-   AND EXISTS (SELECT FROM plan_item p WHERE p.plan_version_id = s.plan_version_id
+   AND EXISTS (SELECT FROM plan_item p WHERE p.plan_version_id = coalesce(
+        (SELECT c.plan_version_id FROM subscription_change c
+          WHERE c.subscription_id = s.id AND c.kind = 'plan' AND c.undone_at IS NULL
+            AND c.effective_at <= b.start_at ORDER BY c.effective_at DESC LIMIT 1),
+        s.plan_version_id)
                   AND (p.kind = 'commit' OR p.kind = 'recurring' AND p.timing = 'arrears'))
    AND NOT EXISTS (SELECT FROM invoiced_usage u WHERE u.source_key = 'billing_period:' || b.id)
 UNION
@@ -74,15 +84,29 @@ def arrears_lines(billing_period: BillingPeriod, claim: Line | None) -> list[Lin
 
 
 def _fees(subscription: Subscription, billing_period: BillingPeriod) -> list[Line]:
-    """Return the fees in arrears that no line of the period claims; none of a closed customer."""
+    """Return the fees in arrears that no line of the period claims, for the days that it served.
+
+    None of a closed customer, and none while the subscription is paused or in trial.
+    """
     version = plan_version_of(billing_period)
     fees = [item for item in items_of(version, "recurring") if item.timing == "arrears"]
-    if not fees or was_closed_at(billing_period.start_at, closed_times(subscription.customer_id)):
+    if not fees or not (part := _paid_part(subscription, billing_period)):
         return []
-    lines = [recurring_line(item, version.currency) for item in fees]
+    lines = [recurring_line(item, version.currency, part) for item in fees]
     claimed = InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.RECURRING)
     keys = [key.split(":item:")[-1] for key in claimed.values_list("source_key", flat=True)]
     return [line for line in lines if line.key.removeprefix("item:") not in keys]
+
+
+def _paid_part(subscription: Subscription, billing_period: BillingPeriod) -> Part | None:
+    """Return which part of its interval a period served, if it was active and its customer open."""
+    opening = opening_of(billing_period)
+    if opening.phase.standing != Standing.ACTIVE:
+        return None
+    if was_closed_at(billing_period.start_at, closed_times(subscription.customer_id)):
+        return None
+    served = Period(opening.period.start, billing_period.end_at)
+    return part_of(opening.interval, served, subscription.customer.time_zone)
 
 
 @dataclass(frozen=True)
@@ -110,39 +134,95 @@ def shortfall_overclaimed(billing_period: BillingPeriod) -> tuple[int, list[Invo
 def _term(
     item: Item, subscription: Subscription, billing_period: BillingPeriod, beside: list[Line]
 ) -> _Term | None:
-    """Return the commit whose term ends with a period; None where it goes on."""
-    periods = list(billing_periods_of(subscription))
-    index = [period.pk for period in periods].index(billing_period.pk)
-    is_over = subscription.ends_at == billing_period.end_at  # A term that ends early is owed whole.
-    if not (is_over or is_last_of_term(index, item.periods)):
+    """Return the commit whose term ends with a period; None where it goes on.
+
+    Terms are counted in intervals from the plan's first period on. One ends early with its
+    subscription, and is then owed whole; or with its plan, and is then owed by the day.
+    """
+    intervals = _intervals(subscription, billing_period)
+    index = len(intervals) - 1
+    is_last_piece = opening_of(billing_period).interval.end <= billing_period.end_at
+    is_over = subscription.ends_at == billing_period.end_at
+    if not (is_over or _ends_plan(subscription, billing_period)) and not (
+        is_last_piece and is_last_of_term(index, item.periods)
+    ):
         return None
-    term = periods[index - index % item.periods : index + 1]
-    currency = subscription.plan_version.currency
-    lines = InvoiceLine.objects.filter(billing_period__in=term)
+    term = intervals[index - index % item.periods :]
+    periods = [period for interval in term for period in interval]
+    owed = _owed(subscription, periods)
+    if is_over:
+        owed += item.periods - len(term) + _rest(subscription, billing_period)
+    lines = _standing(periods)
     claimed = lines.filter(kind=LineKind.COMMIT_SHORTFALL, amount_minor__gt=0)
     commit = Commit(
         name=item.name,
-        minimum=Money(_minimum(item, subscription, term), currency),
-        counted_minor=_counted(item, term)
+        minimum=_minimum(item, owed, plan_version_of(billing_period).currency),
+        counted_minor=_counted(item, periods)
         + sum(line.amount_minor for line in beside if line.kind in item.kinds),
         claimed_minor=_sum(claimed, F("amount_minor") - F("credited_minor")),
     )
-    return _Term(commit, Period(term[0].start_at, billing_period.end_at), claimed)
+    return _Term(commit, Period(periods[0].start_at, billing_period.end_at), claimed)
 
 
-def _minimum(item: Item, subscription: Subscription, term: list[BillingPeriod]) -> int:
-    """Return a term's minimum; periods that began while the customer was closed owe none."""
-    times = closed_times(subscription.customer_id)
-    closed = sum(was_closed_at(period.start_at, times) for period in term)
-    owed = item.periods - closed
-    return prorate(item.amount_minor, Decimal(owed), Decimal(item.periods))
+def _intervals(subscription: Subscription, last: BillingPeriod) -> list[list[BillingPeriod]]:
+    """Group the periods of a plan, through a last one, by the interval that they are parts of."""
+    began = plan_began_at(subscription, last.start_at)
+    periods = billing_periods_of(subscription).filter(
+        start_at__gte=began, start_at__lte=last.start_at
+    )
+    grouped: list[list[BillingPeriod]] = []
+    for period in periods:
+        if grouped and grouped[-1][-1].uncut_end_at is not None and _is_same_interval(period):
+            grouped[-1].append(period)
+        else:
+            grouped.append([period])
+    return grouped
+
+
+def _is_same_interval(period: BillingPeriod) -> bool:
+    """Tell whether a period that follows a cut one goes on with its interval."""
+    return opening_of(period).interval.start < period.start_at
+
+
+def _ends_plan(subscription: Subscription, billing_period: BillingPeriod) -> bool:
+    """Tell whether another plan holds from a period's end on."""
+    after = plan_version_at(subscription, billing_period.end_at)
+    return after != plan_version_of(billing_period)
+
+
+def _owed(subscription: Subscription, periods: Sequence[BillingPeriod]) -> Fraction:
+    """Return of how many intervals a minimum is owed: by the day, none where no fee is due."""
+    parts = [_paid_part(subscription, period) for period in periods]
+    return sum((Fraction(part.days, part.of_days) for part in parts if part), Fraction(0))
+
+
+def _rest(subscription: Subscription, billing_period: BillingPeriod) -> Fraction:
+    """Return the part of its interval that a cut period does not serve."""
+    opening = opening_of(billing_period)
+    if billing_period.end_at >= opening.interval.end:
+        return Fraction(0)
+    rest = Period(billing_period.end_at, opening.interval.end)
+    part = part_of(opening.interval, rest, subscription.customer.time_zone)
+    return Fraction(part.days, part.of_days)
+
+
+def _minimum(item: Item, owed: Fraction, currency: str) -> Money:
+    """Return the minimum of so many intervals of a term."""
+    done, whole = Decimal(owed.numerator), Decimal(owed.denominator * item.periods)
+    return Money(prorate(item.amount_minor, done, whole), currency)
 
 
 def _counted(item: Item, term: list[BillingPeriod]) -> int:
     """Sum what lines of a term claim of the kinds that count, less what notes evened out."""
-    lines = InvoiceLine.objects.filter(billing_period__in=term, kind__in=item.kinds)
+    lines = _standing(term).filter(kind__in=item.kinds)
     evened = CreditNoteLine.objects.filter(invoice_line__in=lines)
     return _sum(lines, F("amount_minor")) - _sum(evened, F("evened_minor"))
+
+
+def _standing(term: list[BillingPeriod]) -> QuerySet[InvoiceLine]:
+    """List a term's lines, of drafts too; a void invoice claims nothing."""
+    lines = InvoiceLine.objects.filter(billing_period__in=term)
+    return lines.exclude(invoice__status=InvoiceStatus.VOID)
 
 
 def _sum(rows: QuerySet[Any], what: Combinable) -> int:

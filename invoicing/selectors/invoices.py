@@ -4,7 +4,8 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from billing_project.kernel.errors import NotFound
+from billing_project.kernel.errors import Conflict, NotFound
+from billing_project.kernel.money import Money
 from credits.models import CreditGrant
 from invoicing.crediting import LineLeft, Off, PackLeft, pack_left
 from invoicing.models import (
@@ -23,7 +24,9 @@ def invoices(
     customer_external_id: str | None = None, status: str | None = None
 ) -> QuerySet[Invoice]:
     """List invoices, newest first; drafts among them."""
-    found = Invoice.objects.select_related("customer", "subscription__plan_version__plan")
+    found = Invoice.objects.select_related(
+        "customer", "subscription__plan_version__plan", "replaces"
+    )
     if customer_external_id is not None:
         found = found.filter(customer__external_id=customer_external_id)
     if status is not None:
@@ -60,6 +63,24 @@ def is_issued(invoice: Invoice) -> bool:
     return invoice.status != InvoiceStatus.DRAFT
 
 
+def is_claimed(invoice: Invoice) -> bool:
+    """Tell whether an invoice stands as a claim that payments, notes or a balance may settle."""
+    return invoice.status in {InvoiceStatus.FINALIZED, InvoiceStatus.PAID}
+
+
+def refuse_ended(invoice: Invoice) -> None:
+    """Refuse to settle what is void or was given up.
+
+    Raises:
+        Conflict: with what may be done instead.
+    """
+    if invoice.status == InvoiceStatus.VOID:
+        raise Conflict(f"{invoice} is void: nothing of it is owed")
+    if invoice.status == InvoiceStatus.UNCOLLECTIBLE:
+        left = Money(invoice.written_off_minor, invoice.currency)
+        raise Conflict(f"{invoice} was written off: {left} may still be recovered by payments")
+
+
 def lines_left(invoice: Invoice) -> list[LineLeft]:
     """List what each line claims and what notes took off it so far."""
     rows = invoice.lines.order_by("position").values_list(
@@ -71,6 +92,21 @@ def lines_left(invoice: Invoice) -> list[LineLeft]:
 def grants_of_line(line: InvoiceLine) -> QuerySet[CreditGrant]:
     """Return the paid grant that a credit pack's payment issued: one, or none yet."""
     return CreditGrant.objects.filter(source_key=f"invoice_line:{line.pk}:pack")
+
+
+def lines_of_grant(grant: CreditGrant) -> QuerySet[InvoiceLine]:
+    """Return the lines that sold a grant, or the chain that it is linked to: none if none did.
+
+    A pack has its own line; credits that a plan includes, those of their billing period.
+    """
+    kind, _, rest = (grant.root or grant).source_key.partition(":")
+    key, _, suffix = rest.partition(":")
+    if key.isascii() and key.isdigit():
+        if (kind, suffix) == ("invoice_line", "pack"):
+            return InvoiceLine.objects.filter(pk=int(key))
+        if (kind, suffix) == ("billing_period", "included"):
+            return InvoiceLine.objects.filter(billing_period=int(key))
+    return InvoiceLine.objects.none()
 
 
 def pack_steps(line: InvoiceLine, until: datetime | None = None) -> list[PackLeft]:

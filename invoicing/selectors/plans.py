@@ -9,7 +9,7 @@ from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import PolicyStatus, in_force
 from credits.models import BillingPeriod
 from invoicing.items import Item
-from invoicing.models import Plan, PlanVersion, Subscription
+from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from metering.models import Customer
 
 
@@ -98,8 +98,20 @@ def subscription_of(billing_period: BillingPeriod) -> Subscription:
 
 
 def plan_version_of(billing_period: BillingPeriod) -> PlanVersion:
-    """Return the terms under which a period's usage is claimed."""
-    return subscription_of(billing_period).plan_version
+    """Return the terms under which a period's usage is claimed: those at its start."""
+    return plan_version_at(subscription_of(billing_period), billing_period.start_at)
+
+
+def plan_version_at(subscription: Subscription, at: datetime) -> PlanVersion:
+    """Return the plan that a subscription has at an instant: the one sold, or the last change."""
+    changes = subscription.changes.filter(
+        kind=ChangeKind.PLAN, undone_at=None, effective_at__lte=at
+    ).select_related("plan_version__plan", "plan_version__rate_card__pricing_unit")
+    change = changes.order_by("effective_at").last()
+    if change is None:
+        return subscription.plan_version
+    assert change.plan_version is not None, "subscription_change_of_plan_names_it"
+    return change.plan_version
 
 
 def overage_price(billing_period: BillingPeriod) -> tuple[Decimal, str]:

@@ -37,7 +37,7 @@ def periods_to_credit() -> QuerySet[BillingPeriod]:
 def issued_overage_lines() -> QuerySet[InvoiceLine]:
     """List the lines that claim overage on issued invoices."""
     lines = InvoiceLine.objects.filter(kind=LineKind.OVERAGE)
-    return lines.exclude(invoice__status=InvoiceStatus.DRAFT)
+    return lines.filter(invoice__status__in=[InvoiceStatus.FINALIZED, InvoiceStatus.PAID])
 
 
 def open_proposals() -> QuerySet[ProposedCreditNote]:

@@ -26,6 +26,7 @@ from invoicing.selectors.arrears import arrears_lines, periods_in_arrears
 from invoicing.selectors.plans import plan_version_of
 from metering.models import Customer
 
+NOT_CLAIMING = (InvoiceStatus.DRAFT, InvoiceStatus.VOID)  # Not yet, and not any more.
 _CREDITS: "DecimalField[Decimal, Decimal]" = DecimalField(max_digits=38, decimal_places=12)
 
 
@@ -170,7 +171,7 @@ def _claim(billing_period: BillingPeriod) -> Claim:
 
 def _issued_lines() -> QuerySet[InvoiceLine]:
     return InvoiceLine.objects.filter(kind=LineKind.OVERAGE).exclude(
-        invoice__status=InvoiceStatus.DRAFT
+        invoice__status__in=NOT_CLAIMING
     )
 
 
@@ -191,13 +192,13 @@ def _sum(rows: QuerySet[Any], column: str, by: str = "billing_period") -> Coales
 
 
 def _linked(kind: LineKind) -> Exists:
-    return Exists(LineUsage.objects.filter(rated_usage=OuterRef("pk"), kind=kind))
+    return Exists(LineUsage.objects.filter(rated_usage=OuterRef("pk"), kind=kind, is_void=False))
 
 
 def _unsettled_states(customer: Customer | None) -> list[OverageState]:
     """Sum up the periods that have overage rows on no issued line."""
     issued = LineUsage.objects.filter(rated_usage=OuterRef("pk"), kind=LineKind.OVERAGE).exclude(
-        line__invoice__status=InvoiceStatus.DRAFT
+        line__invoice__status__in=NOT_CLAIMING
     )
     rows = RatedUsage.objects.exclude(overage=0).filter(~Exists(issued))
     if customer is not None:

@@ -13,7 +13,7 @@ from billing_project.kernel.errors import Conflict, Insufficient
 from billing_project.kernel.models import User
 from invoicing.crediting import pays
 from invoicing.models import BalanceApplication, Invoice
-from invoicing.selectors import balance_of, is_issued
+from invoicing.selectors import balance_of, is_issued, refuse_ended
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import lock_invoice, require_permission
 
@@ -31,6 +31,7 @@ def pay_from_balance(*, invoice: Invoice, by: User, at: datetime) -> BalanceAppl
     locked = lock_invoice(invoice)
     if not is_issued(locked):
         raise Conflict("a draft is not owed yet: its balance is applied when it is finalized")
+    refuse_ended(locked)
     if not locked.open_minor:
         raise Conflict(f"{locked.number} has nothing open")
     application = apply_balance(invoice=locked, by=by, at=at)

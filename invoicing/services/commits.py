@@ -5,7 +5,7 @@ from datetime import datetime
 from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod
 from invoicing.models import CreditNote, CreditNoteReason
-from invoicing.selectors import shortfall_overclaimed
+from invoicing.selectors import is_claimed, shortfall_overclaimed
 from invoicing.services.credit_notes import issue_credit_note
 
 
@@ -20,7 +20,7 @@ def give_back_shortfall(billing_period: BillingPeriod, at: datetime) -> list[Cre
     notes = []
     for line in sorted(lines, key=lambda line: -line.pk):
         amount_minor = min(left, line.amount_minor - line.credited_minor)
-        if amount_minor <= 0:
+        if amount_minor <= 0 or not is_claimed(line.invoice):
             continue
         left -= amount_minor
         note = issue_credit_note(

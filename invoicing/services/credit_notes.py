@@ -30,6 +30,7 @@ from invoicing.selectors import (
     lines_left,
     overage_state,
     paid_of,
+    refuse_ended,
 )
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import (
@@ -85,7 +86,7 @@ def issue_credit_note(
         NotAllowed: a person without the permission.
         Invalid: an unknown reason, a line of another invoice, a bad key.
         IdempotencyConflict: the key credited something else before.
-        Conflict: the invoice is a draft, or a pack's credits were granted already.
+        Conflict: the invoice is a draft or has ended, or a pack's credits were granted already.
         Insufficient: more than is left on a line, or a settlement of another amount than was paid;
             the message says how much is.
     """
@@ -119,6 +120,7 @@ def _split(invoice: Invoice, lines: Asked, settlement: Settlement | None) -> Spl
     """Check what is asked against what is left, and split it: what is open first."""
     if not is_issued(invoice):
         raise Conflict("a draft is not credited: it can still change")
+    refuse_ended(invoice)
     if any(line.invoice_id != invoice.pk for line, _ in lines):
         raise Invalid(f"a credit note takes off lines of {invoice.number} only")
     _refuse_granted_packs(lines)

@@ -15,7 +15,7 @@ from billing_project.kernel.models import PolicyStatus, User
 from credits.services.rating import rate_customer
 from invoicing.models import CreditNoteReason, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
-from invoicing.selectors import overage_state
+from invoicing.selectors import is_claimed, overage_state
 from invoicing.selectors.proposals import credits_due, is_overcharge, open_proposals
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.proposals import close_proposal
@@ -55,7 +55,7 @@ def _still_owed(row: ProposedCreditNote, by: User, at: datetime) -> bool:
     """Tell whether the line still has what was approved, and the overcharge reaches it."""
     line = row.invoice_line
     rate_customer(customer_id=line.invoice.customer_id, by=by, at=at)
-    if line.amount_minor - line.credited_minor < row.amount_minor:
+    if not is_claimed(line.invoice) or line.amount_minor - line.credited_minor < row.amount_minor:
         return False
     if not is_overcharge(row) or line.billing_period is None:
         return True

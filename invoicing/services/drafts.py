@@ -21,6 +21,7 @@ class Draft:
     service: Period
     ready_at: datetime
     source_key: str
+    replaces: Invoice | None = None  # The void invoice whose claim it makes again.
 
 
 def create_draft(draft: Draft, at: datetime) -> Invoice:
@@ -34,7 +35,23 @@ def create_draft(draft: Draft, at: datetime) -> Invoice:
         created_at=at,
         ready_at=draft.ready_at,
         source_key=draft.source_key,
+        replaces=draft.replaces,
     )
+
+
+def copy_lines(source: Invoice, target: Invoice) -> None:
+    """Give a draft the lines of another invoice, each under a key of the draft's own."""
+    rows = list(source.lines.order_by("position"))
+    InvoiceLine.objects.bulk_create(_copied(row, target) for row in rows)
+    _set_total(target, sum(row.amount_minor for row in rows))
+
+
+def _copied(row: InvoiceLine, target: Invoice) -> InvoiceLine:
+    copy = InvoiceLine.objects.get(pk=row.pk)
+    copy.pk, copy.invoice, copy.credited_minor = None, target, 0
+    copy.source_key = f"{target.source_key}:{row.position}"
+    copy._state.adding = True
+    return copy
 
 
 def write_lines(

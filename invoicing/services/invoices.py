@@ -13,7 +13,7 @@ from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
-from invoicing.selectors import is_issued
+from invoicing.selectors import is_issued, plan_version_at
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
 from invoicing.services.commits import give_back_shortfall
@@ -117,6 +117,7 @@ def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
 
 def _due_on(invoice: Invoice, at: datetime) -> date:
     """Count the payment days from the customer's local date; what is sold ahead is due at once."""
-    days = invoice.subscription.plan_version.payment_days if invoice.subscription else 0
+    sold = invoice.subscription
+    days = plan_version_at(sold, invoice.service_start_at).payment_days if sold else 0
     local = at.astimezone(ZoneInfo(invoice.customer.time_zone)).date()
     return local + timedelta(days=days)

@@ -30,6 +30,7 @@ from invoicing.selectors import (
     credits_used,
     overage_state,
     periods_to_invoice,
+    plan_version_at,
     plan_version_of,
     subscription_of,
     uninvoiced,
@@ -44,7 +45,8 @@ INSERT INTO line_usage (line_id, rated_usage_id, kind)
 SELECT l.id, r.id, l.kind
   FROM rated_usage r JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'overage'
  WHERE r.billing_period_id = %(period)s AND r.overage <> 0
-   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind)
+   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind
+                      AND NOT u.is_void)
 """
 # A statement line's source key names the meter and dimensions that it is about.
 _LINK_CREDITS_USED = """
@@ -55,7 +57,8 @@ SELECT l.id, r.id, l.kind
   JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'credits_used'
    AND l.source_key = %(key)s || ':used:' || w.meter_id || ':' || left(w.dimensions_key, 16)
  WHERE r.billing_period_id = %(period)s
-   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind)
+   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind
+                      AND NOT u.is_void)
 """
 
 # An outcome line's source key names its item.
@@ -108,7 +111,7 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         return  # Nothing was rated since.
     clear_lines(invoice)
     try:
-        claims = _claims(billing_period)
+        claims = _claims(billing_period, is_again=invoice.replaces is not None)
     except AmountOutOfBounds as error:
         raise Invalid(str(error)) from error
     if not claims:
@@ -121,13 +124,13 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
     _link_usage(invoice, billing_period)
 
 
-def _claims(billing_period: BillingPeriod) -> list[Line]:
+def _claims(billing_period: BillingPeriod, *, is_again: bool = False) -> list[Line]:
     """Return what is claimed of a period now: overage, then what items claim in arrears."""
     claim = overage_state(billing_period).next_line()
     owed = arrears_lines(billing_period, claim)
     if claim is None:
         return owed
-    if is_usage_closed(billing_period):
+    if is_usage_closed(billing_period) and not is_again:
         claim = added_later(claim)
     return [claimed_again(claim, claim.quantity - _waiting(billing_period)), *owed]
 
@@ -165,6 +168,23 @@ def _waiting(billing_period: BillingPeriod) -> Decimal:
     return rows.aggregate(credits=Sum("overage"))["credits"] or Decimal(0)
 
 
+def draft_again(void: Invoice, at: datetime) -> Invoice:
+    """Draft anew what a void invoice claimed of its period, under the customer's lock.
+
+    A draft of the period that was open already claims it; else there is a new one, which refers to
+    the void invoice.
+    """
+    period = billing_period_of(void)
+    draft = _open_draft(period)
+    if draft is None:
+        draft = _new_draft(period, at)
+    if draft.replaces is None:
+        draft.replaces = void
+        draft.save(update_fields=["replaces"])
+    rebuild(draft, period)
+    return draft
+
+
 def _open_draft(billing_period: BillingPeriod) -> Invoice | None:
     return _invoices_of(billing_period).filter(status=InvoiceStatus.DRAFT).first()
 
@@ -172,13 +192,14 @@ def _open_draft(billing_period: BillingPeriod) -> Invoice | None:
 def _new_draft(billing_period: BillingPeriod, at: datetime) -> Invoice:
     """Add the period's first overage draft, or a further one; each waits out its own grace."""
     subscription = subscription_of(billing_period)
-    grace = timedelta(hours=subscription.plan_version.grace_hours)
+    version = plan_version_at(subscription, billing_period.start_at)
+    grace = timedelta(hours=version.grace_hours)
     count = _invoices_of(billing_period).count()
     key = f"billing_period:{billing_period.pk}:overage"
     draft = Draft(
         customer=subscription.customer,
         subscription=subscription,
-        currency=subscription.plan_version.currency,
+        currency=version.currency,
         service=Period(billing_period.start_at, billing_period.end_at),
         ready_at=(at if count else billing_period.end_at) + grace,
         source_key=f"{key}:{count + 1}" if count else key,

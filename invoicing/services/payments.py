@@ -8,8 +8,8 @@ from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
-from invoicing.models import Invoice, Payment
-from invoicing.selectors import is_issued
+from invoicing.models import Invoice, InvoiceStatus, Payment
+from invoicing.selectors import is_issued, refuse_ended
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import lock_invoice, require_permission
 
@@ -34,11 +34,13 @@ def record_payment(
         method: "bank_transfer".
         paid_at: When the money came; credits sold are effective from then.
 
+    What comes for an invoice that was written off is a recovery of it.
+
     Raises:
         NotAllowed: a person without the permission.
         Invalid: no amount, method or reference, or a payment in the future.
         IdempotencyConflict: this payment was recorded with another amount.
-        Conflict: the invoice is a draft.
+        Conflict: the invoice is a draft, or void.
         Insufficient: the invoice owes less.
     """
     require_permission(by, "invoicing.record_payment", "record payments")
@@ -57,6 +59,7 @@ def record_payment(
         paid_at=paid_at,
         method=method,
         reference=reference,
+        is_recovery=locked.status == InvoiceStatus.UNCOLLECTIBLE,
         recorded_by=by,
         recorded_at=at,
     )
@@ -67,7 +70,7 @@ def _take_in(payment: Payment) -> Payment:
     """Store a payment with all that follows from it."""
     invoice, by, at = payment.invoice, payment.recorded_by, payment.recorded_at
     payment.save(force_insert=True)
-    invoice.refresh_from_db(fields=["status", "paid_minor", "open_minor"])
+    invoice.refresh_from_db(fields=["status", "paid_minor", "open_minor", "written_off_minor"])
     issue_pack_grants(invoice=invoice, effective_at=payment.paid_at, by=by, at=at)
     outbox.publish("money_changed", [invoice.customer_id], at)
     audit.record(
@@ -87,8 +90,11 @@ def _refuse_incomplete(amount_minor: int, method: str, reference: str) -> None:
 def _refuse_too_much(invoice: Invoice, amount_minor: int) -> None:
     if not is_issued(invoice):
         raise Conflict("a draft is not owed yet: finalize it first")
-    if amount_minor > invoice.open_minor:
-        still = Money(invoice.open_minor, invoice.currency)
+    if invoice.status == InvoiceStatus.VOID:
+        refuse_ended(invoice)
+    owed = invoice.open_minor + invoice.written_off_minor  # Never both.
+    if amount_minor > owed:
+        still = Money(owed, invoice.currency)
         raise Insufficient(f"{invoice.number} has {still} open, less than the payment")
 
 

@@ -5,12 +5,13 @@ difference to what they are worth over its days.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
@@ -38,6 +39,7 @@ from invoicing.seats import (
 )
 from invoicing.selectors import billing_periods_of, plan_version_of
 from invoicing.selectors.advance import changes_of, seat_pricing
+from invoicing.selectors.changes import opening_of, unused_prefix
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
@@ -120,28 +122,56 @@ def _settle_due(subscription: Subscription, at: datetime) -> int:
 
 def _settle(subscription: Subscription, billing_period: BillingPeriod, at: datetime) -> None:
     """Claim or give back what seats of a period are worth beyond what is claimed for them."""
-    service = Period(billing_period.start_at, billing_period.end_at)
+    opening = opening_of(billing_period)
     fresh = _unsettled(subscription, at).filter(
-        effective_at__gte=service.start, effective_at__lt=service.end
+        effective_at__gte=opening.period.start, effective_at__lt=billing_period.end_at
     )
     rows = list(fresh)
-    pricing = seat_pricing(subscription, plan_version_of(billing_period), service)
+    pricing = seat_pricing(subscription, plan_version_of(billing_period), opening)
     if pricing is not None and rows:
         known = changes_of(list(subscription.seats.filter(effective_at__lte=at)))
         more_minor = worth(known, pricing) - claimed_for_seats(billing_period)
         if more_minor > 0:
             _charge(subscription, billing_period, pricing, rows, more_minor, at)
         elif more_minor < 0:
-            _credit(billing_period, pricing, rows, -more_minor, at)
+            words, key = change_words(changes_of(rows), pricing), f"{_NOTE_KEY}{rows[-1].pk}:"
+            _credit(billing_period, -more_minor, words, key, at)
     fresh.update(settled_at=at)
+
+
+def give_back_unused_seats(
+    subscription: Subscription, billing_period: BillingPeriod, at: datetime
+) -> None:
+    """Settle the seats of a period that was cut: give back what is claimed for the days after.
+
+    Call it under the customer's lock; again, it does nothing.
+    """
+    if _unsettled(subscription, at).filter(effective_at__lt=billing_period.end_at).exists():
+        _settle(subscription, billing_period, at)
+    left = unused_seats(subscription, billing_period, billing_period.end_at)
+    if left > 0:
+        memo = f"Seats not used from {billing_period.end_at:%Y-%m-%d} on"
+        _credit(billing_period, left, memo, f"{unused_prefix(billing_period)}seats:", at)
+
+
+def unused_seats(subscription: Subscription, billing_period: BillingPeriod, until: datetime) -> int:
+    """Return what is claimed for a period's seats beyond their worth until an instant."""
+    opening = opening_of(billing_period)
+    served = replace(opening, period=Period(opening.period.start, until))
+    pricing = seat_pricing(subscription, plan_version_of(billing_period), served)
+    if pricing is None:
+        return 0
+    changes = changes_of(list(subscription.seats.filter(effective_at__lt=until)))
+    return claimed_for_seats(billing_period) - worth(changes, pricing)
 
 
 def claimed_for_seats(billing_period: BillingPeriod) -> int:
     """Sum what lines claim for a period's seats, less what fewer seats gave back."""
     lines = _seat_lines(billing_period)
-    notes = CreditNoteLine.objects.filter(
-        invoice_line__in=lines, credit_note__source_key__startswith=_NOTE_KEY
+    ours = Q(credit_note__source_key__startswith=_NOTE_KEY) | Q(
+        credit_note__source_key__startswith=unused_prefix(billing_period)
     )
+    notes = CreditNoteLine.objects.filter(ours, invoice_line__in=lines)
     claimed = lines.aggregate(sum=Sum("amount_minor"))["sum"] or 0
     return claimed - (notes.aggregate(sum=Sum("amount_minor"))["sum"] or 0)
 
@@ -161,7 +191,7 @@ def _charge(
             customer=subscription.customer,
             subscription=subscription,
             currency=pricing.price.currency,
-            service=Period(start, billing_period.end_at),
+            service=Period(start, pricing.period.end),
             ready_at=at,
             source_key=f"{_NOTE_KEY}{rows[-1].pk}",
         ),
@@ -181,11 +211,7 @@ def _charge(
 
 
 def _credit(
-    billing_period: BillingPeriod,
-    pricing: Pricing,
-    rows: Sequence[SeatChange],
-    amount_minor: int,
-    at: datetime,
+    billing_period: BillingPeriod, amount_minor: int, memo: str, key: str, at: datetime
 ) -> None:
     """Take what is not used off the period's seat lines, the newest first."""
     left = amount_minor
@@ -201,8 +227,8 @@ def _credit(
             invoice=line.invoice,
             lines=[(line, off)],
             reason="cancel_future",
-            memo=change_words(changes_of(rows), pricing),
-            key=f"{_NOTE_KEY}{rows[-1].pk}:{line.pk}",
+            memo=memo,
+            key=f"{key}{line.pk}:{line.credited_minor + off}",
             by=worker_user(),
             at=at,
         )
@@ -257,7 +283,7 @@ def _refuse_bad(
     if subscription.ends_at is not None and effective_at >= subscription.ends_at:
         raise Conflict(f"{subscription} ends at {subscription.ends_at.isoformat()}")
     version = plan_version_of(running)
-    if seat_pricing(subscription, version, Period(running.start_at, running.end_at)) is None:
+    if seat_pricing(subscription, version, opening_of(running)) is None:
         raise Conflict(f"{version} sells no seats")
     changes = changes_of(list(subscription.seats.all()))
     try:

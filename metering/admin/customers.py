@@ -7,6 +7,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import HistoryAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import link, moment, object_link
+from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
@@ -22,6 +23,7 @@ from metering.models import (
     Workspace,
 )
 from metering.services.backfills import start_backfill
+from metering.services.customers import close_customer, reopen_customer
 from metering.services.late import propose_late_event_policy
 
 
@@ -52,13 +54,22 @@ class CustomerAdmin(HistoryAdmin):
         "time_zone",
         "email",
         moment("created_at"),
+        moment("closed_at"),
     )
-    list_filter = ("currency", "country")
+    list_filter = ("currency", "country", ("closed_at", admin.EmptyFieldListFilter))
     search_fields = ("external_id", "name", "email", "aliases__external_id")
     search_help_text = "External id, alias, name or email"
-    fields = ("external_id", "name", "currency", "time_zone", "country", "email", "created_at")
+    fields = (
+        "external_id", "name", "currency", "time_zone", "country", "email", "created_at",
+        "closed_at",
+    )  # fmt: skip
     inlines = (WorkspaceInline, AliasInline)
-    actions_detail: tuple[str, ...] = ("propose_late_policy", "backfill_usage")
+    actions_detail: tuple[str, ...] = (
+        "propose_late_policy",
+        "backfill_usage",
+        "close_customer",
+        "reopen_customer",
+    )
 
     @form_action(
         "Propose late-event rule",
@@ -102,6 +113,33 @@ class CustomerAdmin(HistoryAdmin):
             at=now(),
         )
         return format_html("Began {}: upload its events.", object_link(backfill))
+
+    @form_action(
+        "Close",
+        permission="metering.close_customer",
+        icon="block",
+        offered=lambda customer: customer.closed_at is None,
+        takes_away=True,
+        explanation="No credits are given or sold to the customer any more. What was promised"
+        " before still comes, and usage is still counted and billed. Reopen undoes it.",
+    )
+    def close_customer(self, by: User, customer: Customer, form: ReasonForm) -> str:
+        """Give and sell no more credits."""
+        close_customer(customer=customer, by=by, at=now(), reason=form.cleaned_data["reason"])
+        return f"Closed {customer}."
+
+    @form_action(
+        "Reopen",
+        permission="metering.close_customer",
+        icon="lock_open",
+        offered=lambda customer: customer.closed_at is not None,
+        explanation="Credits are given and sold again from now on; nothing that fell due meanwhile"
+        " is given after the fact.",
+    )
+    def reopen_customer(self, by: User, customer: Customer, form: ReasonForm) -> str:
+        """Undo a closing."""
+        reopen_customer(customer=customer, by=by, at=now(), reason=form.cleaned_data["reason"])
+        return f"Reopened {customer}."
 
 
 @admin.register(Workspace)

@@ -21,6 +21,7 @@ class Customer(models.Model):
     class Meta:
         db_table = "customer"
         ordering = ["external_id"]
+        permissions = [("close_customer", "Can close and reopen a customer")]
 
     def __str__(self) -> str:
         return self.external_id

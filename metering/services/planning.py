@@ -77,8 +77,8 @@ CROSS JOIN LATERAL (
 ) e
 WHERE b.backfill_id = %(backfill)s
 """
-# `id + 0` because statistics may not know the adjustments of a moment ago yet: PostgreSQL would walk
-# their primary key backwards for every event, through all of them.
+# `id + 0` because statistics may not know the adjustments of a moment ago yet: PostgreSQL would
+# walk their primary key backwards for every event, through all of them.
 # Takes back what no later adjustment has touched; the rest is left as somebody decided since. Each
 # event is looked up by its key: a plan for all at once is made from statistics that do not know the
 # new rows yet, and can be a thousand times slower.

@@ -17,10 +17,12 @@ from invoicing.models import (
     CreditNote,
     InvoiceLine,
     InvoiceStatus,
+    InvoiceVoid,
     OutcomeDecision,
     Payment,
     Refund,
     RefundFailure,
+    WriteOff,
 )
 from revrec.models import (
     EntrySource,
@@ -61,6 +63,28 @@ def unaccounted_notes(customer_id: int | None = None) -> QuerySet[CreditNote]:
     if customer_id is not None:
         notes = notes.filter(invoice__customer_id=customer_id)
     return notes.select_related("invoice").order_by("issued_at", "id")
+
+
+def unaccounted_voids(customer_id: int | None = None) -> QuerySet[InvoiceVoid]:
+    """List voids of invoices, in the order in which they were made."""
+    voids = InvoiceVoid.objects.filter(~accounted(SourceType.INVOICE_VOID))
+    if customer_id is not None:
+        voids = voids.filter(invoice__customer_id=customer_id)
+    return voids.select_related("invoice").order_by("voided_at", "id")
+
+
+def unaccounted_write_offs(customer_id: int | None = None) -> QuerySet[WriteOff]:
+    """List write-offs, in the order in which they were made."""
+    rows = WriteOff.objects.filter(~accounted(SourceType.WRITE_OFF))
+    if customer_id is not None:
+        rows = rows.filter(invoice__customer_id=customer_id)
+    return rows.select_related("invoice").order_by("written_off_at", "id")
+
+
+def unaccounted_recoveries(customer_id: int) -> QuerySet[Payment]:
+    """List payments of what was written off, in the order in which they were recorded."""
+    recoveries = unaccounted_payments(customer_id).filter(is_recovery=True)
+    return recoveries.order_by("recorded_at", "id")
 
 
 def unaccounted_applications(customer_id: int | None = None) -> QuerySet[BalanceApplication]:

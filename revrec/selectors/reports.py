@@ -13,6 +13,14 @@ from django.db.models.functions import Coalesce
 from revrec.models import AccountingPeriod, Posting
 from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
 
+# What takes claims back after they were made: a void is a note over everything.
+_TAKES_BACK = (
+    EntryKind.CREDIT_NOTE_ISSUED,
+    EntryKind.INVOICE_VOIDED,
+    EntryKind.WRITTEN_OFF,
+    EntryKind.RECOVERED,
+)
+
 
 @dataclass(frozen=True)
 class TrialBalanceRow:
@@ -144,7 +152,7 @@ def _rollforward(
     fees = -moved.get(EntryKind.FEES_EARNED, 0)
     usage = -moved.get(EntryKind.CREDITS_USED, 0)
     breakage = -moved.get(EntryKind.CREDITS_EXPIRED, 0)
-    credit_notes = -moved.get(EntryKind.CREDIT_NOTE_ISSUED, 0)
+    credit_notes = -sum(moved.get(kind, 0) for kind in _TAKES_BACK)
     return DeferredRollforward(
         currency=currency,
         opening_minor=opening_minor,

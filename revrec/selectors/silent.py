@@ -23,6 +23,12 @@ _CLAIMS = (
     ),
     ("payment", "SELECT id, amount_minor FROM payment"),
     ("credit_note", "SELECT id, total_minor AS amount_minor FROM credit_note"),
+    (
+        "invoice_void",
+        "SELECT v.id, i.total_minor AS amount_minor"
+        " FROM invoice_void v JOIN invoice i ON i.id = v.invoice_id",
+    ),
+    ("write_off", "SELECT id, amount_minor FROM write_off"),
     ("balance_application", "SELECT id, amount_minor FROM balance_application"),
     ("refund", "SELECT id, amount_minor FROM refund"),
     (

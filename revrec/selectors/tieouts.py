@@ -273,6 +273,8 @@ def unaccounted_facts(at: datetime | None = None) -> Iterator[Mismatch]:
         (SourceType.INVOICE_LINE, facts.unaccounted_lines(), "invoice__customer_id"),
         (SourceType.PAYMENT, facts.unaccounted_payments(), "invoice__customer_id"),
         (SourceType.CREDIT_NOTE, facts.unaccounted_notes(), "invoice__customer_id"),
+        (SourceType.INVOICE_VOID, facts.unaccounted_voids(), "invoice__customer_id"),
+        (SourceType.WRITE_OFF, facts.unaccounted_write_offs(), "invoice__customer_id"),
         (SourceType.BALANCE_APPLICATION, facts.unaccounted_applications(), "invoice__customer_id"),
         (SourceType.REFUND, facts.unaccounted_refunds(), "customer_id"),
         (SourceType.REFUND_FAILURE, facts.unaccounted_failures(), "refund__customer_id"),
@@ -299,7 +301,9 @@ def _overage_charges() -> Iterator[tuple[PerformanceObligation, _Charge]]:
     rows = RatedUsage.objects.filter(facts.accounted(SourceType.RATED_USAGE))
     used = dict(rows.order_by().values_list("billing_period_id").annotate(Sum("overage")))
     claims = InvoiceLine.objects.filter(
-        facts.accounted(SourceType.INVOICE_LINE), kind=LineKind.OVERAGE
+        facts.accounted(SourceType.INVOICE_LINE),
+        ~facts.accounted(SourceType.INVOICE_VOID, "invoice__void"),
+        kind=LineKind.OVERAGE,
     )
     claimed = dict(claims.order_by().values_list("billing_period_id").annotate(Sum("amount_minor")))
     notes = CreditNoteLine.objects.filter(

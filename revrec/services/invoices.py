@@ -47,8 +47,11 @@ def account_invoices(run: Run) -> int:
 
 
 def account_payments(run: Run) -> int:
-    """Post Dr 1000 Cr 1100 for each payment; return the entries posted."""
-    payments = unaccounted_payments(run.customer_id)
+    """Post Dr 1000 Cr 1100 for each payment; return the entries posted.
+
+    What recovers a claim that was given up is a correction.
+    """
+    payments = unaccounted_payments(run.customer_id).filter(is_recovery=False)
     drafts = [_payment_draft(run, payment) for payment in payments]
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
 

@@ -1,13 +1,15 @@
-"""Account for credit notes: revenue caught up, promises shortened, the claim reduced.
+"""Account for credit notes and voids: revenue caught up, promises shortened, the claim reduced.
 
 What a note on overage evens out was never earned: it comes off the unbilled receivable. That part
 was decided when the note was issued; only what it conceded touches revenue.
 """
 
+from datetime import UTC, datetime, time
 from decimal import Decimal
 
 from billing_project.kernel.period import DAY
-from invoicing.models import CreditNote, CreditNoteLine, InvoiceLine, LineKind
+from invoicing.models import CreditNote, CreditNoteLine, InvoiceLine, InvoiceVoid, LineKind
+from invoicing.selectors.changes import served_until
 from revrec.crediting import CreditSplit, Promise, Reason, split_credit
 from revrec.models import (
     ObligationKind,
@@ -22,8 +24,9 @@ from revrec.posting import (
     EntryKind,
     Settled,
     credit_note_issued,
+    invoice_voided,
 )
-from revrec.schedule import day_of, straight_line
+from revrec.schedule import day_of, service_days, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
@@ -31,14 +34,14 @@ from revrec.services.outcomes import outcome_key_of
 from revrec.services.overage import concede
 from revrec.sources import Source, SourceType
 
-_LIABILITIES = {
+LIABILITIES = {
     ObligationKind.FEE: Account.FEES_LIABILITY,
     ObligationKind.ARREARS: Account.UNBILLED,
     ObligationKind.CREDITS: Account.CREDITS_LIABILITY,
 }
 
 
-_RATABLE = (ObligationKind.FEE, ObligationKind.ARREARS)
+RATABLE = (ObligationKind.FEE, ObligationKind.ARREARS)
 
 
 def account_note(run: Run, note: CreditNote) -> int:
@@ -62,23 +65,61 @@ def account_note(run: Run, note: CreditNote) -> int:
     return len(post_entries(drafts=[draft], by=run.by, at=run.at))
 
 
+def account_void(run: Run, void: InvoiceVoid) -> int:
+    """Post one void (rule 22): every line as if it had never been claimed."""
+    invoice = void.invoice
+    lines = invoice.lines.filter(amount_minor__gt=0).order_by("position")
+    parts = [_take_back(run, line) for line in lines]
+    draft = EntryDraft(
+        wanted_on=day_of(void.voided_at),
+        kind=EntryKind.INVOICE_VOIDED,
+        description=f"Void of invoice {invoice.number}",
+        customer_id=run.customer_id,
+        lines=invoice_voided(parts, invoice.total_minor, About(invoice.currency)),
+        source_key=f"invoice_void:{void.pk}:voided",
+        sources=(Source(SourceType.INVOICE_VOID, void.pk),),
+    )
+    return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
+def _take_back(run: Run, line: InvoiceLine) -> CreditedPart:
+    """Take a whole line back; usage behind it is unbilled again."""
+    obligation = obligation_of(line)
+    if obligation.kind == ObligationKind.OVERAGE:
+        dimensions = About(obligation.currency, obligation.pk, line.pk)
+        return CreditedPart(Account.UNBILLED, 0, line.amount_minor, dimensions)
+    return _lowered(run, obligation, line, line.amount_minor, Reason.BILLING_ERROR)
+
+
 def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
     """Lower one promise by what the note takes off it."""
-    obligation = _obligation_of(line.invoice_line)
-    kind = ObligationKind(obligation.kind)
-    if kind == ObligationKind.OVERAGE:
+    obligation = obligation_of(line.invoice_line)
+    if obligation.kind == ObligationKind.OVERAGE:
         return _take_off_overage(obligation, line)
+    ends_at = served_until(line.credit_note, line.invoice_line)
+    return _lowered(run, obligation, line.invoice_line, line.amount_minor, reason, ends_at)
+
+
+def _lowered(
+    run: Run,
+    obligation: PerformanceObligation,
+    line: InvoiceLine,
+    minor: int,
+    reason: Reason,
+    ends_at: datetime | None = None,
+) -> CreditedPart:
+    kind = ObligationKind(obligation.kind)
     if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
-        return _take_off_earned(obligation, line)
-    split = split_credit(_promise(obligation, kind), line.amount_minor, reason)
+        return _take_off_earned(obligation, line, minor)
+    split = split_credit(_promise(obligation, kind), minor, reason)
     _lower(obligation, split)
-    if kind in _RATABLE:
-        _revise_schedule(run, obligation)
+    if kind in RATABLE:
+        revise_schedule(run, obligation, ends_at)
     return CreditedPart(
-        liability=_LIABILITIES[kind],
+        liability=LIABILITIES[kind],
         contra_minor=split.contra_minor,
         liability_minor=split.liability_minor,
-        about=About(obligation.currency, obligation.pk, line.invoice_line_id),
+        about=About(obligation.currency, obligation.pk, line.pk),
     )
 
 
@@ -94,18 +135,21 @@ def _take_off_overage(obligation: PerformanceObligation, line: CreditNoteLine) -
     )
 
 
-def _take_off_earned(obligation: PerformanceObligation, line: CreditNoteLine) -> CreditedPart:
+def _take_off_earned(
+    obligation: PerformanceObligation, line: InvoiceLine, minor: int
+) -> CreditedPart:
     """Take revenue back where all of it was earned when it was claimed."""
-    _lower(obligation, CreditSplit(line.amount_minor, 0))
+    _lower(obligation, CreditSplit(minor, 0))
     return CreditedPart(
         liability=None,
-        contra_minor=line.amount_minor,
+        contra_minor=minor,
         liability_minor=0,
-        about=About(obligation.currency, obligation.pk, line.invoice_line_id),
+        about=About(obligation.currency, obligation.pk, line.pk),
     )
 
 
-def _obligation_of(line: InvoiceLine) -> PerformanceObligation:
+def obligation_of(line: InvoiceLine) -> PerformanceObligation:
+    """Return the promise that an issued line belongs to."""
     key = f"invoice_line:{line.pk}"
     if line.kind == LineKind.OVERAGE:
         key = f"billing_period:{line.billing_period_id}:overage"
@@ -115,7 +159,7 @@ def _obligation_of(line: InvoiceLine) -> PerformanceObligation:
 
 
 def _promise(obligation: PerformanceObligation, kind: ObligationKind) -> Promise:
-    if kind in _RATABLE:
+    if kind in RATABLE:
         schedule = newest_schedule(obligation)
         done = Decimal(earned_days(obligation))
         whole = Decimal((schedule.end_on - schedule.start_on).days)
@@ -132,22 +176,32 @@ def _lower(obligation: PerformanceObligation, split: CreditSplit) -> None:
     obligation.save(update_fields=["price_minor", "recognised_minor"])
 
 
-def _revise_schedule(run: Run, obligation: PerformanceObligation) -> None:
-    """Plan what is left of the fee over the service days that are left of it."""
+def revise_schedule(
+    run: Run, obligation: PerformanceObligation, ends_at: datetime | None = None
+) -> None:
+    """Plan what is left of the fee over the service days that are left of it.
+
+    Args:
+        ends_at: Where the note ended the service: no day after it earns anything.
+    """
     old = newest_schedule(obligation)
+    left = obligation.price_minor - obligation.recognised_minor
+    next_on = old.start_on + DAY * earned_days(obligation)
+    end_on = old.end_on
+    if ends_at is not None:
+        served = service_days(datetime.combine(old.start_on, time.min, UTC), ends_at)[1]
+        end_on = min(end_on, max(served, next_on + DAY if left else next_on))
     schedule = RevenueSchedule.objects.create(
         obligation=obligation,
         revision=old.revision + 1,
         price_minor=obligation.price_minor,
         start_on=old.start_on,
-        end_on=old.end_on,
+        end_on=end_on,
         created_at=run.at,
     )
-    left = obligation.price_minor - obligation.recognised_minor
-    next_on = old.start_on + DAY * earned_days(obligation)
     RevenueScheduleLine.objects.bulk_create(
         RevenueScheduleLine(
             schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
         )
-        for day in straight_line(left, next_on, old.end_on)
+        for day in straight_line(left, next_on, end_on)
     )

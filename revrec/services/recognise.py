@@ -17,13 +17,13 @@ from credits.models import LedgerTransaction, RatedUsage
 from metering.services.customers import lock_customer
 from revrec.models import BooksMark
 from revrec.schedule import day_of
-from revrec.selectors.facts import TOPICS, customers_to_recognise, unaccounted_notes
+from revrec.selectors.facts import TOPICS, customers_to_recognise
+from revrec.services.corrections import account_corrections
 from revrec.services.drafts import Run
 from revrec.services.fees import recognise_fees
 from revrec.services.grants import account_grants, account_movements
 from revrec.services.invoices import account_invoices, account_payments
 from revrec.services.months import hold_open_books
-from revrec.services.notes import account_note
 from revrec.services.outcomes import account_decisions
 from revrec.services.overage import accrue_overage
 from revrec.services.settlements import account_settlements
@@ -48,11 +48,7 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
     posted = accrue_overage(run) + account_decisions(run)
     posted += account_invoices(run) + account_payments(run)
     posted += account_grants(run)
-    for note in unaccounted_notes(customer_id):
-        # A note catches up what was earned until it was issued, so that comes first.
-        posted += account_movements(run, until=note.issued_at)
-        posted += recognise_fees(run, before=day_of(note.issued_at))
-        posted += account_note(run, note)
+    posted += account_corrections(run)
     posted += account_settlements(run) + account_movements(run)
     _move(mark)
     return posted + recognise_fees(run, before=day_of(at))

@@ -11,20 +11,22 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.contrib.messages import get_messages
 from django.db.models import Model
-from django.forms import BoundField, MultiWidget, Select
+from django.forms import BoundField, CheckboxSelectMultiple, MultiWidget, Select
 from django.test import Client
 from django.urls import reverse
 
-from billing_project.kernel.approvals import Proposal
+from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User
 from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.users import ROLES
-from credits.models import UnratedEpisode
+from credits.models import GrantTerms, UnratedEpisode
 from credits.services.policies import propose_credit_policy
 from credits.services.rates import RateInput, propose_rate_card_version
+from credits.services.recurring import create_recurring_grant
 from credits.services.supplier_rates import record_supplier_rates
+from credits.services.terms import TermsInput, propose_grant_terms
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.crediting import Settlement
 from invoicing.models import Invoice, LineKind
@@ -75,6 +77,7 @@ def open_office() -> Office:
     _leave_waiting(shop.maker)
     _price_anew(shop)
     _name_owners(shop)
+    _give_every_month(shop)
     use(shop, 5, NOW - timedelta(days=1), "req-3")
     sell_plan(shop, "spare")
     renew_due(by=shop.worker, at=NOW)
@@ -163,6 +166,26 @@ def _price_anew(shop: Shop) -> None:
     propose_rate_card_version(
         rate_card=shop.rate_card, rates=rates, proposal=_wish(), by=shop.maker, at=NOW
     )
+
+
+def _give_every_month(shop: Shop) -> None:
+    """Leave two versions of grant terms, and two rules under the approved one."""
+    first, _ = (
+        propose_grant_terms(
+            code="monthly", terms=TermsInput("promotional", life_days=days), proposal=_wish(),
+            by=shop.maker, at=NOW,
+        )
+        for days in (30, 31)
+    )  # fmt: skip
+    approve(change=first.policy_change, by=shop.approver, reason="agreed", at=NOW)
+    terms = GrantTerms.objects.get(pk=first.pk)
+    for number in range(2):
+        create_recurring_grant(
+            customer=Customer.objects.get(external_id="acme"), terms=terms,
+            pricing_unit=shop.unit, amount=Decimal(10), interval_unit="month",
+            start_at=NOW + timedelta(days=1), until_at=NOW + timedelta(days=90),
+            reason_code="plan", source_key=f"rule-{number}", by=shop.maker, at=NOW,
+        )  # fmt: skip
 
 
 def _begin_backfills(shop: Shop) -> None:
@@ -331,6 +354,8 @@ def _as_shown(field: BoundField) -> Iterator[tuple[str, str]]:
         for index, part in enumerate(widget.decompress(value) or []):
             shown = widget.widgets[index].format_value(part)
             yield f"{field.name}_{index}", str(shown)
+    elif isinstance(widget, CheckboxSelectMultiple):
+        yield from ((field.name, str(ticked)) for ticked in value or [])
     elif isinstance(widget, Select) and not value:
         yield field.name, str(next(iter(widget.choices))[0])
     else:

@@ -38,14 +38,22 @@ QUARANTINE = {
     "map_customer", "replay", "dismiss", "keep_stored", "assign", "replay_group", "dismiss_group",
 }  # fmt: skip
 CHANGES = {"submit_change", "revise_change", "withdraw_change"}
-RATES = {"propose_rates", "roll_back", "override_rates", "move_customers"}
+RATES = {
+    "propose_rates", "roll_back", "override_rates", "move_customers", "new_terms", "next_terms",
+    "new_burn_order",
+}  # fmt: skip
+GRANTS = {
+    "grant_credits", "void", "expire", "reinstate", "claw_back", "give_every_period", "end_rule",
+    "pause_rule", "resume_rule",
+}  # fmt: skip
+CLOSING = {"close_customer", "reopen_customer"}
 # What each role may do, as the buttons it is shown.
 MAY = {
-    "support": {"grant_credits", "void", "expire", "credit", "acknowledge",
-        "acknowledge_missing_rate", *QUARANTINE,
+    "support": {
+        *GRANTS, *CLOSING, "credit", "acknowledge", "acknowledge_missing_rate", *QUARANTINE,
     },
     "finance_maker": {
-        "grant_credits", "sell_pack", "void", "expire", "credit", "finalize", "pay",
+        *GRANTS, *CLOSING, "grant_paid", "sell_pack", "credit", "finalize", "pay",
         "apply_balance", "refund", "refund_balance", "fail",
         "propose_late_policy", *CHANGES, *RATES,
     },
@@ -55,7 +63,9 @@ MAY = {
         "set_right", "new_meter", "upload", "new_version", "withdraw", "deactivate", "reactivate",
         "backfill_usage", "upload_lines", "submit", "apply", "revert", "discard",
     },
-    "product": {"propose_late_policy", "acknowledge_missing_rate", *CHANGES, *RATES},
+    "product": {
+        *GRANTS, "propose_late_policy", "acknowledge_missing_rate", *CHANGES, *RATES,
+    },
     "legal": {"approve", "reject"},
     "auditor": set(),
 }  # fmt: skip

@@ -9,7 +9,13 @@ from django.urls import reverse
 
 from billing_project.kernel.models import User
 from credits.admin.grants import state_of
-from credits.models import CreditGrant, LedgerKind, LedgerTransaction
+from credits.models import (
+    ClawBack,
+    CreditGrant,
+    CreditPolicy,
+    LedgerKind,
+    LedgerTransaction,
+)
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
 from tests.credits.builders import Shop
 
@@ -57,8 +63,8 @@ def test_a_grant_that_is_used_up_offers_no_end(shop: Shop, support: User) -> Non
         (1, 30, "", "waiting", ["void"]),
         (-1, 30, "", "in force", ["void", "expire"]),
         (-2, -1, "", "expired", []),  # Its end is entered by the worker.
-        (-1, None, "void", "voided", []),
-        (-1, None, "expire", "expired", []),
+        (-1, None, "void", "voided", ["reinstate"]),
+        (-1, None, "expire", "expired", ["reinstate"]),
     ],
 )
 def test_a_grant_shows_its_state_and_offers_what_can_work(
@@ -82,7 +88,8 @@ def test_a_grant_shows_its_state_and_offers_what_can_work(
 
     assert f">{state}</span>" in page
     assert f">{state}</span>" in client.get(list_of(CreditGrant)).content.decode()
-    assert [name for name in ("void", "expire") if action_url(grant, name) in page] == offered
+    names = ("void", "expire", "reinstate", "claw_back")
+    assert [name for name in names if action_url(grant, name) in page] == offered
 
 
 def test_a_grant_without_credits_that_nobody_took_back_is_used_up(at: datetime) -> None:
@@ -118,65 +125,105 @@ def test_a_reason_that_is_not_offered_is_refused(shop: Shop, support: User) -> N
     assert CreditGrant.objects.get().remaining == 10
 
 
-def test_support_gives_credits_once_for_a_double_click(
-    shop: Shop, support: User, at: datetime
-) -> None:
-    client, url = client_of(support), action_url(shop.customer, "grant_credits")
-    form = client.get(url).context["form"]
-    sent = {
-        "nonce": form["nonce"].value(),
-        "pricing_unit": shop.unit.pk,
-        "amount": "500.25",
-        "category": "goodwill",
-        "reason_code": "service_failure",
-        "expires_on": "2026-12-31",
-    }
+def test_what_was_voided_by_mistake_comes_back(shop: Shop, support: User) -> None:
+    grant = shop.grant("1200.5")
+    client = client_of(support)
+    send(client, action_url(grant, "void"), reason_code="duplicate")
 
-    answers = [client.post(url, sent) for _ in range(2)]
+    response = send(client, action_url(grant, "reinstate"), reason_code="ended_by_mistake")
 
-    grant = CreditGrant.objects.get()
-    assert [answer.status_code for answer in answers] == [302, 302]
-    assert (grant.amount, grant.category, grant.price_minor) == (Decimal("500.25"), "goodwill", 0)
-    assert (grant.effective_at, grant.created_by) == (at, support)
-    assert grant.expires_at is not None
-    assert grant.expires_at.isoformat() == "2026-12-31T00:00:00+00:00"
+    grant.refresh_from_db()
+    assert grant.remaining == Decimal("1200.5")
+    assert told(response).startswith("success: Reinstated 1,200.5 credit of promotional grant")
 
 
-def test_other_credits_under_the_same_nonce_are_refused(shop: Shop, support: User) -> None:
-    client, url = client_of(support), action_url(shop.customer, "grant_credits")
-    form = client.get(url).context["form"]
-    sent = {
-        "nonce": form["nonce"].value(), "pricing_unit": shop.unit.pk, "amount": "5",
-        "category": "promotional", "reason_code": "trial",
-    }  # fmt: skip
-    client.post(url, sent)
-
-    answer = client.post(url, {**sent, "amount": "50"})
-
-    assert answer.status_code == 422
-    assert told(answer).startswith("error: ")
-    assert answer.context["form"]["amount"].value() == "50"
-    assert CreditGrant.objects.get().amount == 5
-
-
-@pytest.mark.parametrize("amount", ["0", "-1", "NaN", "1e400", "0.0000000000001", "9" * 40, "x"])
-def test_an_amount_that_is_none_gives_nothing(shop: Shop, support: User, amount: str) -> None:
-    response = send(client_of(support), action_url(shop.customer, "grant_credits"), amount=amount)
-
-    assert response.status_code == 422
-    assert not CreditGrant.objects.exists()
-
-
-def test_a_grant_that_would_end_before_it_starts_is_refused_with_its_words(
+def test_a_dialog_shows_what_is_used_and_left_and_what_the_customer_has_then(
     shop: Shop, support: User
 ) -> None:
-    response = send(
-        client_of(support),
-        action_url(shop.customer, "grant_credits"),
-        amount="5",
-        expires_on="2020-01-01",
-    )
+    grant = shop.grant("100")
+    shop.grant("7")
+    shop.use(input="60")  # 60 x 0.5 = 30 of the grant that was given first.
+    shop.rate()
 
-    assert told(response) == "error: a grant expires after it becomes effective"
-    assert response.context["form"]["expires_on"].value() == "2020-01-01"
-    assert not CreditGrant.objects.exists()
+    facts = client_of(support).get(action_url(grant, "void")).context["form"].facts()
+
+    shown = dict(facts)
+    assert shown["Given"] == "100 credit"
+    assert shown["Used, stays used"] == "30 credit"
+    assert shown["Left"] == "70 credit"
+    assert shown["Customer has now"] == "77 credit"
+    assert shown["Customer has then"] == "7 credit"
+
+
+def test_a_purchase_is_clawed_back_once_for_a_refund_and_its_dispute(
+    shop: Shop, support: User
+) -> None:
+    grant = shop.grant("100", category="paid", price_minor=900)
+    client, url = client_of(support), action_url(grant, "claw_back")
+
+    seen = dict(client.get(url).context["form"].facts())
+    first = send(client, url, reason="refund", reference="re_1")
+    second = dict(client.get(url).context["form"].facts())
+    send(client, url, reason="dispute", reference="dp_1")
+
+    assert seen["Left, is taken back"] == "100 credit"
+    assert seen["Paid for what is left"] == "9.00 USD"
+    assert told(first).startswith("success: Clawed back 100 credit: ")
+    assert second["Known already"] == "refund re_1: this reason takes nothing more"
+    refund, dispute = ClawBack.objects.order_by("pk")
+    assert (refund.reason, dispute.reason) == ("refund", "dispute")
+    assert refund.credits == 100
+    assert not dispute.credits
+    assert refund.follows is None
+    assert dispute.follows == refund
+
+
+def test_a_grant_s_page_has_its_running_balance_its_picture_and_why(
+    shop: Shop, auditor: User
+) -> None:
+    grant = shop.grant("100", priority=10)
+    other = shop.grant("100")
+    shop.use(input="60")  # 30 credits.
+    shop.rate()
+    shop.use(output="10")  # 20 credits.
+    shop.rate()
+
+    page = client_of(auditor).get(page_of(grant))
+
+    lines = [(line.credits, line.left) for line in page.context["entries"]]
+    assert lines == [("-20", "50"), ("-30", "70"), ("100", "100")]
+    assert f"priority 10, before grant {other.pk}: priority 50" in page.context["entries"][0].why
+    assert page.context["picture"].top == 100
+    text = page.content.decode()
+    assert page_of(CreditPolicy.objects.get()) in text
+    assert "What was left, over time" in text
+
+
+def test_a_long_ledger_is_read_in_pages(
+    shop: Shop, auditor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credits.selectors.grant_life.PAGE", 1)
+    grant = shop.grant("100")
+    shop.use(input="60")
+    shop.rate()
+    client = client_of(auditor)
+
+    pages = [client.get(page_of(grant), {"entries": text}).context for text in ("1", "2", "3", "x")]
+
+    shown = [[line.left for line in page["entries"]] for page in pages]
+    assert shown == [["70"], ["100"], [], ["70"]]
+    assert [page["life"].has_older for page in pages] == [True, False, False, True]
+
+
+def test_a_customer_with_a_long_ledger_is_not_explained_entry_by_entry(
+    shop: Shop, auditor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credits.selectors.grant_life._MOST_EXPLAINED", 1)
+    grant = shop.grant("100")
+    shop.use(input="60")
+    shop.rate()
+
+    page = client_of(auditor).get(page_of(grant))
+
+    assert [line.why for line in page.context["entries"]] == ["", ""]
+    assert "own page says why" in page.content.decode()

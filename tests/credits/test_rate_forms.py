@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 
 from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.quantity import plain
@@ -129,3 +130,104 @@ def test_customers_move_together_and_strangers_are_named(shop: Shop, product: Us
     assert told(done).startswith("success: Proposed")
     pin = RatePin.objects.get()
     assert (pin.customer, pin.version and pin.version.number) == (shop.customer, 1)
+
+
+def faults_of(response: Any) -> list[tuple[int, str, str]]:
+    return [(one.line, one.column, one.message) for one in response.context["form"].faults]
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "words"),
+    [
+        ("nothing,,per_unit,1", "meter", "no meter in force"),
+        ("input,colour=red,per_unit,1", "dimensions", "no dimension colour"),
+        ("input,model,per_unit,1", "dimensions", "written like model="),
+        ("input,,haggling,1", "price", "no decimal number"),
+        ("input,,per_unit,-1", "price", "0 or more"),
+        ("input,,per_unit,x", "price", "no decimal number"),
+        ("input,,package,10", "price", "10 per 1000"),
+        ("input,,package,10 per 0", "price", "more than 0"),
+        ("input,,flat_fee,x", "price", "no decimal number"),
+        ("input,,graduated,,1000: 0.5", "tiers", "the last tier is open"),
+        ("input,,graduated,,1000", "tiers", "written like 1000: 0.5"),
+        ("input,,per_unit,1,,-5", "included", "more than 0"),
+        ("input,,per_unit,1,,,9,3", "minimum", "not above the maximum"),
+        ("input,,per_unit,1,,,,,planet", "pools", "workspace or account"),
+    ],
+)
+def test_each_fault_stands_beside_its_row_and_cell(
+    shop: Shop, product: User, line: str, column: str, words: str
+) -> None:
+    response = ask(product, shop, "propose_rates", rates=f"output,,per_unit,2\n{line}")
+
+    [(number, name, message)] = faults_of(response)
+    assert (number, name) == (2, column)
+    assert words in message
+    assert f'"column": "{column}"' in response.content.decode()
+
+
+def test_all_wrong_rows_are_told_at_once(shop: Shop, product: User) -> None:
+    sheet = "input,,per_unit,-1\noutput,,per_unit,2\nnothing,,per_unit,1\ninput,a=b,per_unit,1"
+
+    response = ask(product, shop, "propose_rates", rates=sheet, confirmed="on")
+
+    assert sorted(fault[:2] for fault in faults_of(response)) == [
+        (1, "price"), (3, "meter"), (4, "dimensions"),
+    ]  # fmt: skip
+    assert response.context["form"]["rates"].value() == sheet
+
+
+def upload(user: User, shop: Shop, content: bytes, **fields: str) -> Any:
+    client, url = client_of(user), action_url(shop.card, "propose_rates")
+    form = client.get(url).context["form"]
+    begins = form["effective_at"].value()
+    said = {
+        **WORDS, "nonce": form["nonce"].value(), "rates": form["rates"].value(),
+        "effective_at_0": f"{begins:%Y-%m-%d}", "effective_at_1": f"{begins:%H:%M:%S}", **fields,
+        "rates_file": SimpleUploadedFile("rates.csv", content, "text/csv"),
+    }  # fmt: skip
+    return client.post(url, said)
+
+
+def test_an_uploaded_file_takes_the_place_of_the_rates_and_is_seen_first(
+    shop: Shop, product: User
+) -> None:
+    before = changes()
+    file = "\ufeffmeter,dimensions,model,price\r\ninput,,per_unit,0.4\r\n".encode()
+
+    seen = upload(product, shop, file, confirmed="on")
+
+    form = seen.context["form"]
+    assert seen.status_code == 422
+    assert form.errors == {}
+    assert [one.content["unit_price"] for one in form.sheet] == ["0.4"]
+    assert "input,,per_unit,0.4" in form["rates"].value()
+    assert form.preview
+    assert changes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\xff\xfe\x00", "no text in UTF-8"), (b"x" * (1024 * 1024 + 1), "at most 1 MiB")],
+)
+def test_a_file_that_cannot_be_read_leaves_the_rates(
+    shop: Shop, product: User, content: bytes, words: str
+) -> None:
+    response = upload(product, shop, content)
+
+    form = response.context["form"]
+    assert words in form.errors["rates_file"][0]
+    assert "input,,per_unit,0.5" in form["rates"].value()
+
+
+def test_a_double_click_after_the_first_proposal_is_refused_with_its_words(
+    shop: Shop, product: User
+) -> None:
+    sheet = "input,,per_unit,0.4"
+    ask(product, shop, "propose_rates", rates=sheet, confirmed="on")
+    count = len(changes())
+
+    again = ask(product, shop, "propose_rates", rates=sheet, confirmed="on")
+
+    assert "begins at the same instant" in again.context["form"].errors["effective_at"][0]
+    assert len(changes()) == count

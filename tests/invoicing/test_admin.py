@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from billing_project.kernel.models import User
+from credits.models import CreditGrant
 from invoicing.models import (
     CreditNote,
     CustomerBalance,
@@ -17,10 +18,11 @@ from invoicing.models import (
     Payment,
     Refund,
 )
+from invoicing.selectors.invoices import lines_of_grant
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from tests.console.backoffice import action_url, client_of, page_of, send, told
-from tests.invoicing.builders import START, Shop, fee_invoice, paid, subscribed
+from tests.invoicing.builders import START, Shop, fee_invoice, paid, sold_pack, subscribed
 
 pytestmark = pytest.mark.django_db
 
@@ -258,3 +260,52 @@ def test_the_clock_of_the_form_is_the_one_of_the_house(issued: Invoice, shop: Sh
     shown = form["paid_at"].value()
     assert isinstance(shown, datetime)
     assert shown == NOW
+
+
+def test_an_issued_invoice_is_voided_and_made_anew_with_a_reason(
+    issued: Invoice, shop: Shop
+) -> None:
+    client, url = client_of(shop.maker), action_url(issued, "regenerate")
+
+    assert client.post(url, {"nonce": "abcdefghijklmnopqrst"}).status_code == 422  # No reason.
+    done = send(client, url, reason="wrong address")
+
+    issued.refresh_from_db()
+    replacement = Invoice.objects.get(replaces=issued)
+    assert issued.status == InvoiceStatus.VOID
+    assert f"{issued.number} is void" in told(done)
+    assert action_url(issued, "pay") not in client.get(page_of(issued)).content.decode()
+    assert action_url(replacement, "finalize") in client.get(page_of(replacement)).content.decode()
+
+
+def test_an_approver_writes_off_what_is_open(issued: Invoice, shop: Shop) -> None:
+    done = send(client_of(shop.approver), action_url(issued, "write_off"), reason="insolvent")
+
+    issued.refresh_from_db()
+    assert told(done) == f"success: Wrote off 49.00 USD of {issued.number}."
+    assert issued.written_off_minor == 4900
+    page = client_of(shop.maker).get(page_of(issued)).content.decode()
+    assert action_url(issued, "write_off") not in page
+    assert action_url(issued, "pay") in page
+
+
+def test_a_grant_s_page_links_to_the_line_that_sold_it(
+    shop: Shop, draft: Invoice, auditor: User
+) -> None:
+    pack = paid(shop, sold_pack(shop, draft.customer, 900))
+    bought, included = CreditGrant.objects.order_by("category").reverse()
+    client = client_of(auditor)
+
+    pages = {grant.category: client.get(page_of(grant)) for grant in (bought, included)}
+
+    links = {name: page.context["related_links"] for name, page in pages.items()}
+    sold = {name: [one.url for one in some if one.title == "Invoice line"]
+            for name, some in links.items()}  # fmt: skip
+    assert sold == {"paid": [page_of(line_of(pack))], "included": [page_of(line_of(draft))]}
+
+
+def test_a_gift_was_sold_by_no_line() -> None:
+    keys = ("demo:gift", "invoice_line:x:pack", "invoice_line:9:other", "billing_period:9")
+    grants = [CreditGrant(source_key=key) for key in keys]
+
+    assert [grant for grant in grants if lines_of_grant(grant).exists()] == []

@@ -140,7 +140,7 @@ def test_invoices_are_listed_with_amounts_as_text(month: Subscription, reader: A
         {
             "number": "INV-000002", "status": "finalized", "customer": "acme", "currency": "USD",
             "total": "0.96", "paid": "0.00", "balance_applied": "0.00", "credited": "0.00",
-            "open": "0.96",
+            "open": "0.96", "written_off": "0.00", "replaces": None,
             "service_start_at": "2026-10-21T00:00:00Z", "service_end_at": "2026-11-20T00:00:00Z",
             "ready_at": "2026-11-21T00:00:00Z", "finalized_at": "2026-11-21T00:00:00Z",
             "due_on": "2026-12-21",
@@ -359,3 +359,23 @@ def test_a_preview_of_a_note_stores_nothing(month: Subscription, reader: Api) ->
         "returnable": "0.00", "evened": "0.00",
     }  # fmt: skip
     assert not CreditNote.objects.exists()
+
+
+def test_an_invoice_is_voided_made_anew_and_written_off_over_http(shop: Shop) -> None:
+    api, reader = Api("admin"), Api("invoices:read")
+    first, second = (issued(shop, customer_of(shop, name), 5000) for name in ("acme", "globex"))
+    body = {"reason": "wrong customer", "regenerate": True}
+
+    answer = api.post(f"invoices/{first.number}/void", body, "void-1")
+    again = api.post(f"invoices/{first.number}/void", body, "void-1")
+
+    assert (answer.status_code, answer.json()) == (200, again.json())
+    assert answer.json()["invoice"]["status"] == "void"
+    assert answer.json()["replacement"]["replaces"] == first.number
+    assert api.post(f"invoices/{first.number}/void", body).status_code == 400  # No key.
+    assert reader.post(f"invoices/{first.number}/void", body, "void-2").status_code == 403
+    assert api.post(f"invoices/{first.number}/void", {"reason": ""}, "v").status_code == 422
+    given_up = api.post(f"invoices/{second.number}/write_off", {"reason": "insolvent"}, "w-1")
+    assert given_up.json()["written_off"] == "50.00"
+    refused = api.post(f"invoices/{second.number}/void", {"reason": "x"}, "void-3")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")

@@ -22,6 +22,8 @@ class NodeType(StrEnum):
     OUTCOME = "outcome"
     INVOICE_LINE = "invoice_line"
     CREDIT_NOTE = "credit_note"
+    INVOICE_VOID = "invoice_void"
+    WRITE_OFF = "write_off"
     PAYMENT = "payment"
     BALANCE_APPLICATION = "balance_application"
     REFUND = "refund"
@@ -42,6 +44,8 @@ STEPS = {
     NodeType.OUTCOME: ChainStep.INVOICE,
     NodeType.INVOICE_LINE: ChainStep.INVOICE,
     NodeType.CREDIT_NOTE: ChainStep.INVOICE,
+    NodeType.INVOICE_VOID: ChainStep.INVOICE,
+    NodeType.WRITE_OFF: ChainStep.INVOICE,
     NodeType.PAYMENT: ChainStep.INVOICE,
     NodeType.BALANCE_APPLICATION: ChainStep.INVOICE,
     NodeType.REFUND: ChainStep.INVOICE,

@@ -152,6 +152,18 @@ LINKS = (
     ),
     _relation(
         NodeType.INVOICE_LINE,
+        NodeType.INVOICE_VOID,
+        "SELECT l.id AS source, v.id AS target, 'voided' AS label FROM invoice_line l"
+        " JOIN invoice_void v ON v.invoice_id = l.invoice_id WHERE l.amount_minor > 0",
+    ),
+    _relation(
+        NodeType.INVOICE_LINE,
+        NodeType.WRITE_OFF,
+        "SELECT l.id AS source, w.id AS target, 'written off' AS label FROM invoice_line l"
+        " JOIN write_off w ON w.invoice_id = l.invoice_id WHERE l.amount_minor > 0",
+    ),
+    _relation(
+        NodeType.INVOICE_LINE,
         NodeType.PAYMENT,
         "SELECT l.id AS source, p.id AS target, 'paid' AS label FROM invoice_line l"
         " JOIN payment p ON p.invoice_id = l.invoice_id WHERE l.amount_minor > 0",
@@ -190,6 +202,8 @@ LINKS = (
     ),
     _entries(NodeType.INVOICE_LINE, "invoice_line"),
     _entries(NodeType.CREDIT_NOTE, "credit_note"),
+    _entries(NodeType.INVOICE_VOID, "invoice_void"),
+    _entries(NodeType.WRITE_OFF, "write_off"),
     _entries(NodeType.PAYMENT, "payment"),
     _entries(NodeType.BALANCE_APPLICATION, "balance_application"),
     _entries(NodeType.REFUND, "refund"),

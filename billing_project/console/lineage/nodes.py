@@ -17,11 +17,14 @@ from invoicing.models import (
     BalanceApplication,
     CreditNote,
     InvoiceLine,
+    InvoiceVoid,
     Outcome,
     Payment,
     Refund,
     RefundFailure,
+    WriteOff,
 )
+from invoicing.selectors import plan_version_at
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from metering.selectors.archived_events import archived_events_of
 from revrec.models import JournalEntry, RevenueSchedule
@@ -118,7 +121,8 @@ def _invoice_lines(ids: _Ids) -> Iterator[Node]:
     )
     for line in lines:
         invoice = line.invoice
-        version = str(invoice.subscription.plan_version) if invoice.subscription else ""
+        sold = invoice.subscription
+        version = str(plan_version_at(sold, invoice.service_start_at)) if sold else ""
         ref, label = Ref(NodeType.INVOICE_LINE, line.pk), f"{line}: {line.description}"
         at = invoice.finalized_at or invoice.created_at
         yield _money(ref, label, line.amount_minor, invoice.currency, at, version)
@@ -138,6 +142,20 @@ def _credit_notes(ids: _Ids) -> Iterator[Node]:
     for note in CreditNote.objects.filter(pk__in=ids):
         ref, label = Ref(NodeType.CREDIT_NOTE, note.pk), f"{note.number}: {note.reason}"
         yield _money(ref, label, note.total_minor, note.currency, note.issued_at)
+
+
+def _voids(ids: _Ids) -> Iterator[Node]:
+    for void in InvoiceVoid.objects.filter(pk__in=ids).select_related("invoice"):
+        ref, invoice = Ref(NodeType.INVOICE_VOID, void.pk), void.invoice
+        label = f"{invoice.number} void: {void.reason}"
+        yield _money(ref, label, invoice.total_minor, invoice.currency, void.voided_at)
+
+
+def _write_offs(ids: _Ids) -> Iterator[Node]:
+    for row in WriteOff.objects.filter(pk__in=ids).select_related("invoice"):
+        ref = Ref(NodeType.WRITE_OFF, row.pk)
+        label = f"{row.invoice.number} written off: {row.reason}"
+        yield _money(ref, label, row.amount_minor, row.currency, row.written_off_at)
 
 
 def _payments(ids: _Ids) -> Iterator[Node]:
@@ -205,6 +223,8 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.OUTCOME: _outcomes,
     NodeType.INVOICE_LINE: _invoice_lines,
     NodeType.CREDIT_NOTE: _credit_notes,
+    NodeType.INVOICE_VOID: _voids,
+    NodeType.WRITE_OFF: _write_offs,
     NodeType.PAYMENT: _payments,
     NodeType.BALANCE_APPLICATION: _applications,
     NodeType.REFUND: _refunds,

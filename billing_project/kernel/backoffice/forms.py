@@ -7,9 +7,15 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Model
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
+from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import exponent
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
@@ -51,6 +57,61 @@ class ActionForm(forms.Form):
     def listed_fields(self) -> list[forms.BoundField]:
         """List the fields that the page shows one under another."""
         return [field for field in self if field.name not in self.table_fields]
+
+
+class PreviewedForm(ActionForm):
+    """A form that is tried and shown first, and does its work only once it is confirmed.
+
+    The trial calls the service itself, in a transaction that is taken back: what would be refused
+    is refused beside its field, and what is shown is what would be.
+    """
+
+    confirmed = forms.BooleanField(
+        label="This is what I want",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="Send the form once to see its effect, then confirm it.",
+    )
+    preview_words = (
+        "This is a preview: nothing is done yet. Change what you like and send again, or tick"
+        " “This is what I want” at the end to do it."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_tried = False
+        self.order_fields([*(n for n in self.fields if n != "confirmed"), "confirmed"])
+
+    def attempt(self) -> None:
+        """Call the one service of this form for show, and keep what it would change."""
+        raise NotImplementedError
+
+    def place(self, error: BillingError) -> tuple[str | None, str]:
+        """Say at which field a service found fault, and what."""
+        return (error.field if error.field in self.fields else None), error.message
+
+    def clean(self) -> dict[str, Any]:
+        """Try what is wanted and take it back; a refusal stands beside its field."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            with transaction.atomic():
+                self.attempt()
+                transaction.set_rollback(True)
+            self.is_tried = True
+        except BillingError as error:
+            self.add_error(*self.place(error))
+        return cleaned
+
+    def is_valid(self) -> bool:
+        """Be valid only once confirmed; before that the effect is shown, and nothing is wrong."""
+        return super().is_valid() and bool(self.cleaned_data["confirmed"])
+
+    @property
+    def preview(self) -> str:
+        """Say what to do with the effect that is shown, or return ""."""
+        return self.preview_words if self.is_tried and not self.errors else ""
 
 
 class ReasonField(forms.CharField):

@@ -108,6 +108,7 @@ def approvals_text(change: PolicyChange) -> str:
     return "; ".join(parts)
 
 
+_UNCHANGED = 5  # Figures shown where none changes.
 _MOST_ROWS = 50  # Of an effect on one page; the sums are of all.
 
 
@@ -128,6 +129,8 @@ def preview_html(effect: Effect) -> str:
 def _effect_context(effect: Effect, fresh: Effect | None) -> dict[str, Any]:
     now_by = {(row.subject, row.unit): row for row in fresh.rows} if fresh else {}
     ordered = sorted(effect.rows, key=lambda row: -abs(row.difference))
+    # Figures that stay as they are would hide those that change.
+    shown = ([row for row in ordered if row.difference] or ordered[:_UNCHANGED])[:_MOST_ROWS]
     largest = max((abs(row.difference) for row in ordered), default=Decimal(0))
     rows = [
         {
@@ -140,7 +143,7 @@ def _effect_context(effect: Effect, fresh: Effect | None) -> dict[str, Any]:
             "share": int(abs(row.difference) / largest * 50) if largest else 0,
             "is_more": row.difference > 0,
         }
-        for row in ordered[:_MOST_ROWS]
+        for row in shown
     ]
     return {
         "effect": effect,

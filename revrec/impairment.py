@@ -1,0 +1,75 @@
+"""How an unpaid claim that is given up divides into a loss and a promise that ends.
+
+What was delivered and is not paid is an expense (IFRS 9 5.5, ASC 326-20), never contra revenue;
+what was not delivered was never earned, and its liability is released (IFRS 15.108).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from billing_project.kernel.money import allocate, prorate
+
+
+@dataclass(frozen=True)
+class Unpaid:
+    """One line of the claim: what of it notes left, and how far its promise is kept.
+
+    Attributes:
+        claimed_minor: The line, less notes, > 0 for at least one line.
+        price_minor, recognised_minor: Of its promise; equal where everything is delivered.
+    """
+
+    claimed_minor: int
+    price_minor: int
+    recognised_minor: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is given up of one line; impaired + released is its share of the unpaid amount."""
+
+    impaired_minor: int
+    released_minor: int
+
+
+def losses(unpaid_minor: int, lines: Sequence[Unpaid]) -> list[Loss]:
+    """Divide what is not paid over the lines, and each share by how far its promise is kept.
+
+    Args:
+        unpaid_minor: > 0, at most the sum of the claims.
+
+    Returns:
+        One loss a line; all of them sum to `unpaid_minor`. No more is released than is deferred.
+    """
+    shares = allocate(unpaid_minor, [line.claimed_minor for line in lines])
+    return [_loss(share, line) for share, line in zip(shares, lines, strict=True)]
+
+
+def _loss(share_minor: int, line: Unpaid) -> Loss:
+    deferred = line.price_minor - line.recognised_minor
+    if deferred <= 0:
+        return Loss(share_minor, 0)
+    part = prorate(share_minor, Decimal(deferred), Decimal(line.price_minor))
+    released = min(part, deferred)
+    return Loss(share_minor - released, released)
+
+
+def recovery(amount_minor: int, given_up: Sequence[Loss]) -> list[Loss]:
+    """Divide what came after all: it undoes the losses in their order, then restores promises.
+
+    Args:
+        amount_minor: > 0, at most what is still given up.
+        given_up: By line, less what earlier recoveries brought back.
+
+    Returns:
+        One part a line; all of them sum to `amount_minor`.
+    """
+    left, impaired, restored = amount_minor, [], []
+    for loss in given_up:
+        impaired.append(min(left, loss.impaired_minor))
+        left -= impaired[-1]
+    for loss in given_up:
+        restored.append(min(left, loss.released_minor))
+        left -= restored[-1]
+    return [Loss(*pair) for pair in zip(impaired, restored, strict=True)]

@@ -1,0 +1,54 @@
+"""Account for what changes a claim after it was made, in the order in which it happened.
+
+Notes, voids and write-offs catch up what was earned until then, so that comes first each time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from revrec.schedule import day_of
+from revrec.selectors.facts import (
+    unaccounted_notes,
+    unaccounted_recoveries,
+    unaccounted_voids,
+    unaccounted_write_offs,
+)
+from revrec.services.drafts import Run
+from revrec.services.fees import recognise_fees
+from revrec.services.grants import account_movements
+from revrec.services.notes import account_note, account_void
+from revrec.services.write_offs import account_recovery, account_write_off
+
+
+@dataclass(frozen=True)
+class _Step:
+    at: datetime
+    rank: int  # Of two at one instant: a claim is given up before it is recovered.
+    post: Callable[[], int]
+
+
+def account_corrections(run: Run) -> int:
+    """Post each correction that is not in the books yet; return the entries posted."""
+    posted = 0
+    for step in sorted(_steps(run), key=lambda step: (step.at, step.rank)):
+        posted += account_movements(run, until=step.at)
+        posted += recognise_fees(run, before=day_of(step.at))
+        posted += step.post()
+    return posted
+
+
+def _steps(run: Run) -> list[_Step]:
+    key = run.customer_id
+    return [
+        *(_Step(n.issued_at, 0, lambda n=n: account_note(run, n)) for n in unaccounted_notes(key)),  # type: ignore[misc]
+        *(_Step(v.voided_at, 1, lambda v=v: account_void(run, v)) for v in unaccounted_voids(key)),  # type: ignore[misc]
+        *(
+            _Step(w.written_off_at, 2, lambda w=w: account_write_off(run, w))  # type: ignore[misc]
+            for w in unaccounted_write_offs(key)
+        ),
+        *(
+            _Step(p.recorded_at, 3, lambda p=p: account_recovery(run, p))  # type: ignore[misc]
+            for p in unaccounted_recoveries(key)
+        ),
+    ]
