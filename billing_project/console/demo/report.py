@@ -8,6 +8,7 @@ from django.db.models import Sum
 from rich.console import Console
 from rich.table import Table
 
+from billing_project.console.demo.embeddings import embeddings_report
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.story import Story
 from billing_project.console.demo.traffic import METERS
@@ -22,7 +23,16 @@ from metering.models import UsageWindow
 from revrec.selectors.reports import revenue_totals
 
 _SECTIONS = (
-    *("events", "usage", "credits", "invoices", "credit_notes", "revenue", "check_books"),
+    *(
+        "events",
+        "usage",
+        "credits",
+        "embeddings",
+        "invoices",
+        "credit_notes",
+        "revenue",
+        "check_books",
+    ),
     "seconds",
 )
 EVENT_COUNTS = ("sent", "accepted", "duplicates", "conflicts", "quarantined", "replayed")
@@ -40,6 +50,7 @@ def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, 
         "events": {name: story.counts[name] for name in EVENT_COUNTS},
         "usage": _usage(),
         "credits": _credits(),
+        "embeddings": embeddings_report(),
         "invoices": _invoices(),
         "credit_notes": _credit_notes(),
         "revenue": _revenue(at),
@@ -62,7 +73,8 @@ def _usage() -> dict[str, str]:
 
 
 def _credits() -> dict[str, str]:
-    sums = RatedUsage.objects.aggregate(
+    """Sum what the trace came to; embeddings stand apart."""
+    sums = RatedUsage.objects.filter(rate__meter_code__in=METERS).aggregate(
         rated=Sum("charge"), drawn=Sum("drawn"), overage=Sum("overage")
     )
     if sums["rated"] != sums["drawn"] + sums["overage"]:

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from billing_project.console.demo.embeddings import (
+    embeddings_rate,
+    give_embeddings_credits,
+    make_embeddings_meter,
+)
 from billing_project.console.demo.traffic import EVENT_NAME, METERS, PRICES, credit_prices
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.models import ChainStep, PolicyChange, StepFunction, User
@@ -70,6 +75,7 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
             aggregation=Aggregation.SUM, value_property=code, dimensions=("model",),
             unit="token", by=cast.engineer, at=at,
         )  # fmt: skip
+    make_embeddings_meter(by=cast.engineer, at=at)
     _name_owners(cast, period.start, at)
     _import_supplier_prices(cast, period.start, at)
     unit = create_pricing_unit(code="credit", name="Credit", by=cast.product, at=at)
@@ -88,6 +94,7 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
     _propose_next_rates(card, cast, at)
     _sell_pack(setting)
     _give_credits(setting, at)
+    give_embeddings_credits(pricing_unit=unit, effective_at=period.start, by=cast.support, at=at)
     return setting
 
 
@@ -123,11 +130,11 @@ def _approved_rates(
     rates = [
         RateInput(meter_code=meter, dimensions={"model": model}, unit_price=price)
         for meter, model, price in credit_prices()
-    ]
+    ] + [embeddings_rate()]
     words = Proposal(
         title="Standard rates, version 1",
         product_requirement="160 credits per supplier dollar, by model and token kind",
-        engineering_note="Nine flat rates on three meters; no code change",
+        engineering_note="Nine flat rates on three meters, one in tiers; no code change",
         reason_code="launch",
         effective_at=effective_at,
     )
@@ -147,11 +154,11 @@ def _propose_next_rates(card: RateCard, cast: Cast, at: datetime) -> None:
             unit_price=price * CACHED_DISCOUNT if meter == "cached_input_tokens" else price,
         )
         for meter, model, price in credit_prices()
-    ]
+    ] + [embeddings_rate()]
     words = Proposal(
         title="Standard rates, version 2",
         product_requirement="Reward prompts that reuse their prefix: cached input 10 % cheaper",
-        engineering_note="Three of nine rates change; no code change",
+        engineering_note="Three of ten rates change; no code change",
         reason_code="supplier_price",
         effective_at=at + timedelta(days=7),
     )
