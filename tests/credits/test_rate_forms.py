@@ -142,7 +142,7 @@ def faults_of(response: Any) -> list[tuple[int, str, str]]:
         ("nothing,,per_unit,1", "meter", "no meter in force"),
         ("input,colour=red,per_unit,1", "dimensions", "no dimension colour"),
         ("input,model,per_unit,1", "dimensions", "written like model="),
-        ("input,,haggling,1", "price", "no decimal number"),
+        ("input,,haggling,1", "model", "no pricing model"),
         ("input,,per_unit,-1", "price", "0 or more"),
         ("input,,per_unit,x", "price", "no decimal number"),
         ("input,,package,10", "price", "10 per 1000"),
