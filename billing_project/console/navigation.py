@@ -116,6 +116,7 @@ _ICONS = {
     "journalentry": "menu_book",
     "posting": "balance",
     "accountingperiod": "calendar_month",
+    "closeexception": "draw",
     "ledgerseal": "verified_user",
     "ledgeraccount": "account_tree",
     "performanceobligation": "handshake",

@@ -32,6 +32,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.record_payment",
         "invoicing.record_refund",
         "invoicing.void_invoice",
+        "revrec.propose_close",
     ),
     "finance_approver": (
         "kernel.approve_policychange",
@@ -39,6 +40,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.finalize_invoice",
         "invoicing.void_invoice",
         "invoicing.write_off_invoice",
+        "revrec.propose_close",
         "revrec.close_accountingperiod",
     ),
     "legal": ("kernel.approve_policychange_legal",),

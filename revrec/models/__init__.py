@@ -1,5 +1,6 @@
 """What was earned: obligations, schedules, and the general ledger."""
 
+from revrec.models.close import CloseException
 from revrec.models.journal import (
     AccountingPeriod,
     EntrySource,
@@ -20,6 +21,7 @@ from revrec.models.seal import LedgerSeal
 __all__ = [
     "AccountingPeriod",
     "BooksMark",
+    "CloseException",
     "EntrySource",
     "JournalEntry",
     "LedgerAccount",

@@ -25,15 +25,27 @@ class LedgerAccount(models.Model):
 
 class PeriodStatus(models.TextChoices):
     OPEN = "open"
+    SOFT = "soft", "soft close"  # Its close is proposed; what comes in is still dated inside.
     CLOSED = "closed"
 
 
 class AccountingPeriod(models.Model):
-    """A calendar month of the books; once closed, nothing is dated inside it."""
+    """A calendar month of the books; once closed, nothing is dated inside it.
+
+    The database closes it only after a soft close by somebody else, and never opens it again.
+    """
 
     start_on = models.DateField(unique=True)
     end_on = models.DateField()  # Exclusive.
     status = models.CharField(max_length=6, choices=PeriodStatus.choices, default=PeriodStatus.OPEN)
+    soft_closed_at = models.DateTimeField(null=True, blank=True)
+    soft_closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+    )
     closed_at = models.DateTimeField(null=True, blank=True)
     closed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -44,19 +56,29 @@ class AccountingPeriod(models.Model):
     )
     trial_balance = models.JSONField(default=list, blank=True)  # As signed at close.
     trial_balance_sha256 = models.CharField(max_length=64, blank=True)
+    checklist = models.JSONField(default=list, db_default=[], blank=True)  # As met at close.
 
     class Meta:
         db_table = "accounting_period"
         ordering = ["start_on"]
-        permissions = [("close_accountingperiod", "Can close an accounting period")]
+        permissions = [
+            ("propose_close", "Can propose the close of an accounting period"),
+            ("close_accountingperiod", "Can close an accounting period"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(end_on__gt=F("start_on")), name="accounting_period_half_open"
             ),
             models.CheckConstraint(
-                condition=Q(status="open", closed_at__isnull=True, closed_by__isnull=True)
-                | Q(status="closed", closed_at__isnull=False, closed_by__isnull=False),
+                condition=Q(status="closed", closed_at__isnull=False, closed_by__isnull=False)
+                | Q(status__in=["open", "soft"], closed_at__isnull=True, closed_by__isnull=True),
                 name="accounting_period_closed_by_someone",
+            ),
+            models.CheckConstraint(  # Months that one person closed, before two were asked for.
+                condition=Q(status="open", soft_closed_at__isnull=True, soft_closed_by__isnull=True)
+                | Q(status="soft", soft_closed_at__isnull=False, soft_closed_by__isnull=False)
+                | Q(status="closed"),
+                name="accounting_period_proposed_by_someone",
             ),
         ]
 

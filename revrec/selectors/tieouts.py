@@ -237,9 +237,9 @@ def unfinished_schedules() -> Iterator[Mismatch]:
     )
 
 
-def unexplained_rollforwards() -> Iterator[Mismatch]:
+def unexplained_rollforwards(only: AccountingPeriod | None = None) -> Iterator[Mismatch]:
     """Check that movements explain each month's closing liabilities without a remainder."""
-    for period in AccountingPeriod.objects.all():
+    for period in AccountingPeriod.objects.all() if only is None else [only]:
         for row in deferred_rollforward(period):
             explained = (
                 row.opening_minor + row.billings_minor - row.fees_minor - row.usage_minor

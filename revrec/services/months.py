@@ -39,7 +39,7 @@ def hold_open_books() -> OpenBooks:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id FROM accounting_period WHERE status = 'open' ORDER BY start_on FOR SHARE"
+            "SELECT id FROM accounting_period WHERE status <> 'closed' ORDER BY start_on FOR SHARE"
         )
     closed = AccountingPeriod.objects.filter(status=PeriodStatus.CLOSED)
     return OpenBooks(closed.aggregate(end=Max("end_on"))["end"])

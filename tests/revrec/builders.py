@@ -49,7 +49,8 @@ from metering.services.aggregate import aggregate_batches
 from metering.services.capture import capture_events
 from metering.services.customers import create_customer
 from metering.services.meters import create_meter
-from revrec.models import JournalEntry, Posting
+from revrec.models import AccountingPeriod, JournalEntry, Posting
+from revrec.services.periods import close_period, ensure_period, propose_close
 from revrec.services.recognise import recognise_customer
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
@@ -283,6 +284,15 @@ def open_shop(maker: User, approver: User) -> Shop:
 def recognise(customer: Customer, at: str) -> int:
     """Bring the books of a customer up to date."""
     return recognise_customer(customer_id=customer.pk, by=worker_user(), at=on(at))
+
+
+def close_month(day: str | date, at: str | datetime, by: User | None = None) -> AccountingPeriod:
+    """Close the month of a day by two people: the worker, or whoever is named, closes it."""
+    instant = on(at) if isinstance(at, str) else at
+    period = ensure_period(date.fromisoformat(day) if isinstance(day, str) else day)
+    proposer = User.objects.get_or_create(username="proposer", defaults={"is_service": True})[0]
+    propose_close(period=period, by=proposer, at=instant)
+    return close_period(period=period, by=by or worker_user(), at=instant)
 
 
 def balances(customer: Customer | None = None, until: date | None = None) -> dict[str, int]:

@@ -5,9 +5,20 @@ from typing import Any
 
 import pytest
 
+from billing_project.kernel.clock import now
 from billing_project.kernel.models import AuditEntry, User
-from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, PeriodStatus
-from revrec.services.periods import ensure_period
+from billing_project.kernel.ownership import name_owner
+from billing_project.kernel.period import midnight
+from metering.events import EventInput
+from metering.services.capture import capture_events
+from revrec.models import (
+    AccountingPeriod,
+    CloseException,
+    JournalEntry,
+    LedgerSeal,
+    PeriodStatus,
+)
+from revrec.services.periods import ensure_period, propose_close
 from tests.console.backoffice import CLOCK, action_url, client_of, list_of, page_of, send, told
 from tests.console.chain import run_chain
 
@@ -26,10 +37,21 @@ def october(db: None) -> AccountingPeriod:
     return AccountingPeriod.objects.earliest("start_on")
 
 
-def test_an_approver_closes_a_month_once(october: AccountingPeriod, approver: User) -> None:
-    client = client_of(approver)
+def _propose(period: AccountingPeriod, maker: User) -> None:
+    propose_close(period=period, by=maker, at=now())
 
+
+def test_a_month_is_proposed_by_one_and_closed_by_another(
+    october: AccountingPeriod, maker: User, approver: User
+) -> None:
+    client = client_of(approver)
     page = client.get(page_of(october)).content.decode()
+    assert action_url(october, "close") not in page
+    assert "All usage is rated" in page
+
+    told_maker = send(client_of(maker), action_url(october, "propose"), reason="all is in")
+    page = client.get(page_of(october)).content.decode()
+    assert told(told_maker) == "success: The close of 2026-10 waits for somebody else"
     assert action_url(october, "close") in page
 
     response = send(client, action_url(october, "close"), reason="month-end list is signed")
@@ -56,14 +78,50 @@ def test_a_month_that_has_not_ended_stays_open(october: AccountingPeriod, approv
 
 
 def test_a_close_asks_why_and_says_that_more_is_recognised_first(
-    october: AccountingPeriod, approver: User
+    october: AccountingPeriod, maker: User, approver: User
 ) -> None:
+    _propose(october, maker)
     client, url = client_of(approver), action_url(october, "close")
 
     assert "before the final recognition" in client.get(url).content.decode()
     assert send(client, url).status_code == 422
     october.refresh_from_db()
-    assert october.status == PeriodStatus.OPEN
+    assert october.status == PeriodStatus.SOFT
+
+
+def test_who_proposed_a_close_reads_why_they_do_not_close_it(
+    october: AccountingPeriod, approver: User
+) -> None:
+    _propose(october, approver)
+
+    page = client_of(approver).get(action_url(october, "close")).content.decode()
+
+    assert "You proposed this close" in page
+
+
+def test_a_finding_is_signed_for_on_the_month_s_page(
+    october: AccountingPeriod, approver: User
+) -> None:
+    name_owner(
+        step="capture", function="finance", person=approver, since_at=now(), reason="does it",
+        by=approver, at=now(),
+    )  # fmt: skip
+    event = EventInput(
+        event_name="x", identifier="x", customer="nobody", timestamp=midnight(october.start_on),
+        properties={},
+    )  # fmt: skip
+    capture_events(items=[event], sender="tests", at=midnight(october.end_on))
+    client = client_of(approver)
+    assert f"{approver} may sign for it" in client.get(page_of(october)).content.decode()
+
+    response = send(
+        client, action_url(october, "sign"), item="quarantine", reason="a test of the sender"
+    )
+
+    assert told(response).startswith("success: Signed for: nobody looks after")
+    assert "a test of the sender" in client.get(page_of(october)).content.decode()
+    list_page = client.get(list_of(CloseException)).content.decode()
+    assert "a test of the sender" in list_page
 
 
 def test_the_foot_of_a_page_leads_back(october: AccountingPeriod, auditor: User) -> None:

@@ -1,19 +1,16 @@
 """The checks see what a superuser did behind the ledger's back."""
 
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from billing_project.kernel import outbox
-from billing_project.kernel.users import worker_user
 from invoicing.models import Invoice
 from metering.models import Customer
 from revrec import checks
-from revrec.services.periods import close_period, ensure_period
-from tests.revrec.builders import Shop, on, recognise
+from tests.revrec.builders import Shop, close_month, recognise
 
 pytestmark = pytest.mark.django_db
 ALL = [
@@ -45,7 +42,7 @@ def customer(shop: Shop) -> Customer:
     shop.pay(invoice, "2026-01-07")
     shop.credit(invoice, 310, "goodwill", "2026-01-10")
     shop.renew("2026-02-02")
-    close_period(period=ensure_period(date(2026, 1, 1)), by=worker_user(), at=on("2026-02-02"))
+    close_month("2026-01-01", "2026-02-02")
     recognise(customer, "2026-02-03")
     return customer
 

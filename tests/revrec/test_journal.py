@@ -16,8 +16,9 @@ from revrec.chain import GENESIS
 from revrec.models import AccountingPeriod, EntrySource, JournalEntry, Posting
 from revrec.posting import About, Account, EntryKind, PostingLine, payment_received
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
-from revrec.services.periods import close_period, ensure_period
+from revrec.services.periods import ensure_period
 from revrec.sources import Source, SourceType
+from tests.revrec.builders import close_month
 
 pytestmark = pytest.mark.django_db
 USD = About("USD")
@@ -111,8 +112,7 @@ def test_entries_form_a_chain_from_the_first_on(by: User, draft: Make) -> None:
 
 
 def test_a_closed_month_sends_entries_to_the_first_open_day(by: User, draft: Make) -> None:
-    post_entries(drafts=[draft(1)], by=by, at=AT)
-    close_period(period=ensure_period(date(2026, 1, 1)), by=by, at=AT)
+    close_month("2026-01-01", AT)
 
     late, older, in_time = post_entries(
         drafts=[draft(2), draft(3, date(2025, 11, 30)), draft(4, date(2026, 2, 7))], by=by, at=AT
@@ -236,7 +236,7 @@ def test_postgresql_refuses_an_entry_outside_its_period() -> None:
 
 
 def test_postgresql_refuses_an_entry_in_a_closed_period(by: User) -> None:
-    period = close_period(period=ensure_period(date(2026, 1, 1)), by=by, at=AT)
+    period = close_month("2026-01-01", AT)
 
     with pytest.raises(DatabaseError, match="is closed"), transaction.atomic():
         _entry(period=period)

@@ -15,15 +15,15 @@ from revrec.models import AccountingPeriod, JournalEntry, PeriodStatus
 from revrec.selectors.reports import signed_balance
 from revrec.services import periods
 from revrec.services import recognise as recognise_module
-from revrec.services.periods import close_period, ensure_period
-from tests.revrec.builders import Shop, balances, entries, on, recognise, signed
+from revrec.services.periods import close_period, ensure_period, propose_close
+from tests.revrec.builders import Shop, balances, close_month, entries, on, recognise, signed
 
 pytestmark = pytest.mark.django_db
 JANUARY = date(2026, 1, 1)
 
 
 def _close(day: date, at: str, by: User | None = None) -> AccountingPeriod:
-    return close_period(period=ensure_period(day), by=by or worker_user(), at=on(at))
+    return close_month(day, at, by)
 
 
 def test_a_close_recognises_everything_due_and_stores_the_trial_balance(
@@ -82,6 +82,33 @@ def test_months_close_in_their_order() -> None:
         _close(date(2026, 2, 1), "2026-03-01")
 
 
+def test_two_people_close_a_month(approver: User) -> None:
+    january = ensure_period(JANUARY)
+    with pytest.raises(Conflict) as unproposed:
+        close_period(period=january, by=approver, at=on("2026-02-01"))
+    propose_close(period=january, by=approver, at=on("2026-02-01"))
+    with pytest.raises(NotAllowed, match="two people"):
+        close_period(period=january, by=approver, at=on("2026-02-01"))
+
+    # Somebody else takes the proposal over; then the first may close.
+    propose_close(period=january, by=worker_user(), at=on("2026-02-01"))
+    closed = close_period(period=january, by=approver, at=on("2026-02-02"))
+
+    assert unproposed.value.code == "close_not_proposed"
+    assert (closed.soft_closed_by, closed.closed_by) == (worker_user(), approver)
+
+
+def test_in_a_soft_close_entries_still_join_the_month(shop: Shop, books_hold: None) -> None:
+    customer = shop.subscriber("2026-01-01", overage="0.01")
+    propose_close(period=ensure_period(JANUARY), by=shop.maker, at=on("2026-02-01"))
+    shop.use(customer, "700", "2026-01-28T10")
+
+    recognise(customer, "2026-02-02")
+
+    [entry] = entries(customer, "overage_used")
+    assert str(entry.period) == "2026-01"
+
+
 def test_a_close_is_final() -> None:
     _close(JANUARY, "2026-02-01")
 
@@ -90,9 +117,12 @@ def test_a_close_is_final() -> None:
     assert refused.value.code == "period_closed"
 
 
-def test_people_need_the_permission(maker: User, approver: User) -> None:
+def test_people_need_the_permission(maker: User, approver: User, auditor: User) -> None:
     with pytest.raises(NotAllowed):
-        _close(JANUARY, "2026-02-01", by=maker)
+        propose_close(period=ensure_period(JANUARY), by=auditor, at=on("2026-02-01"))
+    propose_close(period=ensure_period(JANUARY), by=maker, at=on("2026-02-01"))
+    with pytest.raises(NotAllowed):
+        close_period(period=ensure_period(JANUARY), by=maker, at=on("2026-02-01"))
 
     assert _close(JANUARY, "2026-02-01", by=approver).closed_by == approver
 
@@ -120,11 +150,45 @@ def test_postgresql_keeps_a_closed_month_closed(statement: str, words: str) -> N
             cursor.execute(statement)
 
 
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE accounting_period SET status = 'closed', closed_at = now(),"
+         " closed_by_id = soft_closed_by_id", "somebody else"),
+        ("UPDATE accounting_period SET status = 'closed', closed_at = now(),"
+         " closed_by_id = {other}, soft_closed_by_id = {other}", "somebody else"),
+        ("UPDATE accounting_period SET status = 'open', soft_closed_at = NULL,"
+         " soft_closed_by_id = NULL", "is proposed"),
+    ],
+)  # fmt: skip
+def test_postgresql_refuses_a_close_by_one_person(statement: str, words: str) -> None:
+    other = User.objects.create(username="other")
+    propose_close(period=ensure_period(JANUARY), by=worker_user(), at=on("2026-02-01"))
+
+    with (
+        connection.cursor() as cursor,
+        pytest.raises(DatabaseError, match=words),
+        transaction.atomic(),
+    ):
+        cursor.execute(statement.format(other=other.pk))
+
+
+def test_postgresql_refuses_a_close_that_nobody_proposed() -> None:
+    january = ensure_period(JANUARY)
+    january.status, january.closed_at = PeriodStatus.CLOSED, on("2026-02-01")
+    january.closed_by = worker_user()
+
+    with pytest.raises(DatabaseError, match="somebody else"), transaction.atomic():
+        january.save()
+
+
 def test_postgresql_refuses_to_close_out_of_order() -> None:
     ensure_period(JANUARY)
-    february = ensure_period(date(2026, 2, 1))
+    february = propose_close(
+        period=ensure_period(date(2026, 2, 1)), by=worker_user(), at=on("2026-03-01")
+    )
     february.status, february.closed_at = PeriodStatus.CLOSED, on("2026-03-01")
-    february.closed_by = worker_user()
+    february.closed_by = User.objects.create(username="other")
 
     with pytest.raises(DatabaseError, match="follows one that is open"), transaction.atomic():
         february.save()

@@ -4,7 +4,6 @@ from datetime import date
 
 import pytest
 
-from billing_project.kernel.users import worker_user
 from credits.models import CreditGrant
 from credits.services.grants import expire_grant
 from invoicing.models import Subscription
@@ -19,15 +18,13 @@ from revrec.selectors.reports import (
     revenue_totals,
     trial_balance,
 )
-from revrec.services.periods import close_period, ensure_period
-from tests.revrec.builders import Shop, entries, on, recognise
+from tests.revrec.builders import Shop, close_month, entries, on, recognise
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_hold")]
 
 
 def _close(day: str, at: str) -> AccountingPeriod:
-    period = ensure_period(date.fromisoformat(day))
-    return close_period(period=period, by=worker_user(), at=on(at))
+    return close_month(day, at)
 
 
 def test_a_trial_balance_shows_opening_movements_and_closing(shop: Shop) -> None:

@@ -19,7 +19,7 @@ from metering.services.customers import create_customer
 from revrec.chain import GENESIS
 from revrec.links import Head
 from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, PeriodStatus
-from revrec.posting import About, EntryKind, payment_received
+from revrec.posting import About, Account, EntryKind, pair
 from revrec.sealing import (
     BadSeal,
     Contents,
@@ -34,8 +34,9 @@ from revrec.sealing import (
 )
 from revrec.selectors.journal import chain_head, sealed_sha256
 from revrec.services.journal import EntryDraft, post_entries
-from revrec.services.periods import close_period, ensure_period
+from revrec.services.periods import ensure_period
 from revrec.services.sealing import make_sealing_key, seal_file, seal_period
+from tests.revrec.builders import close_month
 
 AT = datetime(2026, 2, 10, 9, tzinfo=UTC)
 KEY = new_key()
@@ -103,7 +104,7 @@ def test_a_signature_holds_for_tools_that_are_not_ours(tmp_path: Path) -> None:
 
 @pytest.fixture
 def post(db: None) -> Callable[[int], None]:
-    """Return a way to post one payment after another."""
+    """Return a way to post one fee after another; no document of ours is behind them."""
     by = worker_user()
     customer = create_customer(external_id="acme", name="Acme", currency="USD", by=by, at=AT)
 
@@ -113,7 +114,7 @@ def post(db: None) -> Callable[[int], None]:
             kind=EntryKind.PAYMENT_RECORDED,
             description=f"Payment {number}",
             customer_id=customer.pk,
-            lines=payment_received(500 + number, About("USD")),
+            lines=pair(Account.PROCESSOR_FEES, Account.CASH, 500 + number, About("USD")),
             source_key=f"payment:{number}:recorded",
         )
         post_entries(drafts=[draft], by=by, at=AT)
@@ -126,7 +127,7 @@ def anchor(post: Callable[[int], None], tmp_path: Path) -> Path:
     """Close January over three entries, post a fourth after it; return the seal's file."""
     for number in (1, 2, 3):
         post(number)
-    close_period(period=ensure_period(date(2026, 1, 1)), by=worker_user(), at=AT)
+    close_month("2026-01-01", AT)
     name, text = seal_file(LedgerSeal.objects.get())
     (tmp_path / name).write_text(text)
     post(4)
@@ -230,10 +231,10 @@ def test_no_month_closes_without_a_key(
     settings.SEALING_KEY_FILE = str(tmp_path / "none.pem")
 
     with pytest.raises(Conflict) as refused:
-        close_period(period=period, by=worker_user(), at=AT)
+        close_month("2026-01-01", AT)
 
     assert refused.value.code == "no_sealing_key"
-    assert AccountingPeriod.objects.get(pk=period.pk).status == PeriodStatus.OPEN
+    assert AccountingPeriod.objects.get(pk=period.pk).status == PeriodStatus.SOFT
 
 
 def test_a_month_is_sealed_once_and_only_when_closed(anchor: Path) -> None:
@@ -280,7 +281,7 @@ def test_a_key_is_made_once_and_for_its_owner_alone(settings: LazySettings, tmp_
 @pytest.mark.django_db(transaction=True)
 def test_the_seal_leaves_the_house_with_the_close(settings: LazySettings, tmp_path: Path) -> None:
     settings.SEALS_DIR = str(tmp_path)
-    close_period(period=ensure_period(date(2026, 1, 1)), by=worker_user(), at=AT)
+    close_month("2026-01-01", AT)
 
     [file] = tmp_path.glob("ledger-2026-01-*.seal.json")
     assert "head 0 stands" in _verify(file)

@@ -17,8 +17,7 @@ from invoicing.models import Invoice, InvoiceStatus
 from metering.models import Customer
 from metering.services.adjust import cancel_event
 from revrec.models import AccountingPeriod, PeriodStatus
-from revrec.services.periods import close_period
-from tests.revrec.builders import Shop, on, recognise
+from tests.revrec.builders import Shop, close_month, on, recognise
 
 REASONS = ("billing_error", "cancel_future", "goodwill")
 START = on("2026-01-05T10")
@@ -94,7 +93,7 @@ class Life:
         """Close the first open month, if it has ended."""
         first = AccountingPeriod.objects.filter(status=PeriodStatus.OPEN).first()
         if first is not None:
-            close_period(period=first, by=worker_user(), at=self.now)
+            close_month(first.start_on, self.now)
 
 
 STEPS: dict[str, Callable[[Life, int], None]] = {

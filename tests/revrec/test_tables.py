@@ -15,8 +15,7 @@ from revrec.reporting import Table
 from revrec.selectors.reports import trial_balance
 from revrec.selectors.tables import REPORTS, drill_total
 from revrec.services.months import ensure_period
-from revrec.services.periods import close_period
-from tests.revrec.builders import Shop, on, recognise
+from tests.revrec.builders import Shop, close_month, on, recognise
 
 pytestmark = pytest.mark.django_db
 
@@ -34,7 +33,7 @@ def _year_of_a_shop(shop: Shop) -> list[Customer]:
     shop.pay(Invoice.objects.get(customer=first), "2026-01-25", amount=2_000)
     for customer in (first, second, third):
         recognise(customer, "2026-01-31T23")
-    close_period(period=ensure_period(date(2026, 1, 1)), by=shop.maker, at=on("2026-02-01"))
+    close_month("2026-01-01", "2026-02-01")
     shop.use(first, "50", "2026-01-29T10")  # Late.
     shop.use(third, "400", "2026-02-05T10")
     shop.renew("2026-02-16")

@@ -37,7 +37,14 @@ from invoicing.services.refunds import record_refund
 from metering.models import Customer
 from metering.services.customers import add_alias
 from metering.services.quarantine import replay_quarantine
-from revrec.services.periods import close_period, ensure_period
+from revrec.models import AccountingPeriod
+from revrec.selectors.closing import close_checklist, owners_of
+from revrec.services.periods import (
+    close_period,
+    ensure_period,
+    propose_close,
+    sign_exception,
+)
 from revrec.services.recognise import recognise_pending
 from revrec.services.sealing import make_sealing_key
 
@@ -168,8 +175,22 @@ def _close_months(setting: Setting, at: datetime, story: Story) -> None:
     for start_on, end_on in months_between(first, today):
         period = ensure_period(start_on)
         if end_on <= today:
-            close_period(period=period, by=setting.cast.approver, at=at)
+            propose_close(period=period, by=setting.cast.maker, at=at, reason="month-end")
+            _sign_exceptions(setting, period, at)
+            close_period(period=period, by=setting.cast.approver, at=at, reason="checked")
             story.closed.append(f"{start_on:%Y-%m}")
+
+
+def _sign_exceptions(setting: Setting, period: AccountingPeriod, at: datetime) -> None:
+    """Let whoever answers for a step sign for what it leaves behind."""
+    for item in close_checklist(period, at):
+        if item.is_met or item.step is None:
+            continue
+        [owner, *_] = owners_of(item.step, at)
+        sign_exception(
+            period=period, item=item.code, by=owner, at=at,
+            reason="Known, and in hand: it is a fact of the next month.",
+        )  # fmt: skip
 
 
 def _send_late_event(
