@@ -21,7 +21,10 @@ from revrec.selectors.tables.revenue import STREAMS
 RPO_BANDS = ("up_to_12_months", "13_to_24_months", "over_24_months")
 _AHEAD = 12  # Months of the waterfall that have a column of their own.
 _LIABILITIES = [Account.CREDITS_LIABILITY.value, Account.FEES_LIABILITY.value]
-_KINDS = {ObligationKind.FEE: "Base fees", ObligationKind.CREDITS: "Prepaid credits"}
+_KINDS: dict[str, str] = {
+    ObligationKind.FEE: "Base fees",
+    ObligationKind.CREDITS: "Prepaid credits",
+}
 
 _PROMISES = """
 SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id IN ('2100','2120')),
@@ -153,7 +156,9 @@ def remaining_obligations(period: AccountingPeriod) -> Table:
     expire are expected to be used within a year.
     """
     rows = []
-    for (currency, kind), promises in _grouped(promise_states(period), lambda p: _KINDS[_kind(p)]):
+    for (currency, kind), promises in _grouped(
+        promise_states(period), lambda p: _KINDS.get(p.kind, p.kind)
+    ):
         bands = in_bands(
             (Remaining(p.closing_minor, p.start_on, p.end_on) for p in promises), period.end_on
         )
@@ -246,8 +251,8 @@ def _month_sold(promise: PromiseState) -> str:
     return f"{month_of(promise.sold_on)[0]:%Y-%m}"
 
 
-def _kind(promise: PromiseState) -> ObligationKind:
-    return ObligationKind(promise.kind)
+def _kind(promise: PromiseState) -> str:
+    return _KINDS.get(promise.kind, promise.kind)
 
 
 def _of(promises: Iterable[PromiseState]) -> dict[str, object]:
