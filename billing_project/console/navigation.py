@@ -119,6 +119,8 @@ _ICONS = {
     "closeexception": "draw",
     "ledgerseal": "verified_user",
     "ledgeraccount": "account_tree",
+    "accountmap": "swap_horiz",
+    "journalexport": "ios_share",
     "performanceobligation": "handshake",
     "revenueschedule": "timeline",
     "entrysource": "link",

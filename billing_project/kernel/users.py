@@ -33,6 +33,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.record_refund",
         "invoicing.void_invoice",
         "revrec.propose_close",
+        "revrec.export_journal",
+        "revrec.map_accounts",
     ),
     "finance_approver": (
         "kernel.approve_policychange",
@@ -42,6 +44,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.write_off_invoice",
         "revrec.propose_close",
         "revrec.close_accountingperiod",
+        "revrec.export_journal",
+        "revrec.map_accounts",
     ),
     "legal": ("kernel.approve_policychange_legal",),
     "engineering": (

@@ -1,12 +1,20 @@
-"""The books over HTTP: journal entries, and the reports made of them; read-only."""
+"""The books over HTTP: journal entries, reports, and what other ledgers are given."""
 
 from django.urls import path
 
+from revrec.api.exports import (
+    JournalExportFileView,
+    JournalExportsView,
+    JournalExportView,
+)
 from revrec.api.journal import JournalEntriesView
 from revrec.api.reports import ReportPostingsView, ReportView
 
 urlpatterns = [
     path("journal_entries", JournalEntriesView.as_view()),
+    path("journal_exports", JournalExportsView.as_view()),
+    path("journal_exports/<int:export_id>", JournalExportView.as_view()),
+    path("journal_exports/<int:export_id>/file", JournalExportFileView.as_view()),
     path("reports/<str:name>", ReportView.as_view()),
     path("reports/<str:name>/postings", ReportPostingsView.as_view()),
 ]

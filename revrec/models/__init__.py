@@ -1,6 +1,7 @@
 """What was earned: obligations, schedules, and the general ledger."""
 
 from revrec.models.close import CloseException
+from revrec.models.export import AccountCode, AccountMap, JournalExport
 from revrec.models.journal import (
     AccountingPeriod,
     EntrySource,
@@ -19,11 +20,14 @@ from revrec.models.progress import BooksMark, UsedCredits
 from revrec.models.seal import LedgerSeal
 
 __all__ = [
+    "AccountCode",
+    "AccountMap",
     "AccountingPeriod",
     "BooksMark",
     "CloseException",
     "EntrySource",
     "JournalEntry",
+    "JournalExport",
     "LedgerAccount",
     "LedgerSeal",
     "ObligationKind",

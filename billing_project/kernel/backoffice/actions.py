@@ -15,6 +15,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.decorators import action
 from unfold.enums import ActionVariant
@@ -29,7 +30,7 @@ from billing_project.kernel.models import User
 Run = Callable[[Any, User, Any, Any], str]
 Make = Callable[[Any, User, Any], tuple[Model, str]]  # The same above a list; returns the row too.
 Done = TypeVar("Done")
-Page = TypeVar("Page", bound=Callable[..., HttpResponse])
+Page = TypeVar("Page", bound=Callable[..., HttpResponseBase])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,140 @@
+"""Stretches of the journal for other ledgers, over HTTP."""
+
+from base64 import b64encode
+from typing import Any, ClassVar
+
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.errors import NotFound
+from billing_project.kernel.rest.fields import CurrencyField, UtcDateTimeField
+from billing_project.kernel.rest.idempotency import read_key
+from billing_project.kernel.rest.views import ApiView
+from revrec.journal_forms import Detail, Form
+from revrec.models import JournalExport
+from revrec.reporting import amount_text
+from revrec.selectors.exports import Stretch, file_pieces
+from revrec.services.exports import export_journal
+
+
+class ExportInput(serializers.Serializer[Any]):
+    """Which form, in which detail, of which currency."""
+
+    form = serializers.ChoiceField([form.value for form in Form])
+    detail = serializers.ChoiceField([d.value for d in Detail], default=Detail.DAY.value)
+    currency = CurrencyField()
+
+
+class ExportSerializer(serializers.ModelSerializer[JournalExport]):
+    """A stretch of the journal that was handed out, with its totals and its file's sha256."""
+
+    account_map = serializers.IntegerField(source="account_map.number", default=None)
+    debits = serializers.SerializerMethodField()
+    credits = serializers.SerializerMethodField()
+    created_at = UtcDateTimeField()
+
+    class Meta:
+        model = JournalExport
+        fields = (
+            "id", "form", "detail", "currency", "first_position", "last_position", "account_map",
+            "line_count", "debits", "credits", "sha256", "created_at",
+        )  # fmt: skip
+
+    def get_debits(self, export: JournalExport) -> str:
+        """Return the sum of all debits in major units."""
+        return amount_text(export.debit_minor, export.currency)
+
+    def get_credits(self, export: JournalExport) -> str:
+        """Return the sum of all credits in major units; it equals the debits."""
+        return amount_text(export.credit_minor, export.currency)
+
+
+_PAGE = inline_serializer(
+    "JournalExportPage",
+    {
+        "data": ExportSerializer(many=True),
+        "next_cursor": serializers.CharField(allow_null=True),
+    },
+)
+_PAGING = [OpenApiParameter("limit", int), OpenApiParameter("cursor", str)]
+
+
+class JournalExportsView(ApiView):
+    """What was handed to other ledgers."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read", "POST": "admin"}
+    requires_idempotency_key = True
+
+    @extend_schema(parameters=_PAGING, responses=_PAGE)
+    def get(self, request: Request) -> Response:
+        """List exports, newest first."""
+        exports = JournalExport.objects.select_related("account_map")
+        return self.page(request, exports, ExportSerializer)
+
+    @extend_schema(request=ExportInput, responses={201: ExportSerializer})
+    def post(self, request: Request) -> Response:
+        """Hand out everything that was posted since the last export of this kind."""
+        wanted = self.valid(ExportInput, request.data)
+        key = read_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
+        assert request.auth is not None
+        export = export_journal(
+            form=Form(wanted["form"]),
+            detail=Detail(wanted["detail"]),
+            currency=wanted["currency"],
+            key=f"api:{request.auth.pk}:{key}",
+            by=request.user,  # type: ignore[arg-type]
+            at=clock.now(),
+        )
+        return Response(ExportSerializer(export).data, status=status.HTTP_201_CREATED)
+
+
+class JournalExportView(ApiView):
+    """One export."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read"}
+
+    @extend_schema(responses=ExportSerializer)
+    def get(self, request: Request, export_id: int) -> Response:
+        """Return its stretch, its totals and its sha256."""
+        return Response(ExportSerializer(_export(export_id)).data)
+
+
+class JournalExportFileView(ApiView):
+    """The file of one export."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read"}
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.BINARY})
+    def get(self, request: Request, export_id: int) -> StreamingHttpResponse:
+        """Stream it: the same bytes every time, whose sha256 the export names."""
+        return export_file(_export(export_id))
+
+
+def export_file(export: JournalExport) -> StreamingHttpResponse:
+    """Answer an export's file."""
+    name = f"journal-{export.form}-{export.currency}-{export.first_position}.csv"
+    return StreamingHttpResponse(
+        file_pieces(Stretch.of(export)),
+        content_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Repr-Digest": f"sha-256=:{_digest(export)}:",
+        },
+    )
+
+
+def _digest(export: JournalExport) -> str:
+    """Write a sha256 as HTTP does, in base64. Source: RFC 9530."""
+    return b64encode(bytes.fromhex(export.sha256)).decode()
+
+
+def _export(export_id: int) -> JournalExport:
+    export = JournalExport.objects.select_related("account_map").filter(pk=export_id).first()
+    if export is None:
+        raise NotFound(f"there is no export {export_id}")
+    return export

@@ -1,0 +1,158 @@
+"""The journal as other ledgers import it: one row a line, in each program's own columns.
+
+Lines come in their order, each with the account that the other ledger knows; rows of text leave.
+Every journal balances. Sources: the import templates of QuickBooks Online (Import journal entries),
+Xero (Manual journals) and NetSuite (CSV import of journal entries).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from itertools import groupby
+
+from billing_project.kernel.money import Money
+
+
+class Form(StrEnum):
+    """Who reads the file."""
+
+    CSV = "csv"  # Everything that a posting says.
+    QUICKBOOKS = "quickbooks"
+    XERO = "xero"
+    NETSUITE = "netsuite"
+
+
+class Detail(StrEnum):
+    """What one journal of the file is."""
+
+    ENTRY = "entry"  # One of our entries.
+    DAY = "day"  # All of a day, summed by account; by customer, too, where they owe.
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An account as the other ledger knows it."""
+
+    code: str
+    name: str
+    tax_rate: str
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    """One posting of an export, or the sum of several; debit positive, never zero."""
+
+    number: str  # Of the journal it is a line of: "JE-12", "2026-11-03".
+    on: date
+    memo: str
+    account: str  # Our code.
+    mapped: Mapped
+    amount_minor: int
+    currency: str
+    customer: str = ""
+    description: str = ""
+    evidence: Sequence[str] = ()  # Further columns of the full form.
+
+
+_PER_CUSTOMER = {"1100"}  # QuickBooks asks whose a receivable is.
+_EVIDENCE = ("entry", "kind", "source_key", "service_start_on", "service_end_on", "entry_sha256")
+HEADERS: dict[Form, tuple[str, ...]] = {
+    Form.CSV: (
+        "journal", "date", "account", "account_name", "our_account", "debit", "credit", "currency",
+        "customer", "description", *_EVIDENCE,
+    ),
+    Form.QUICKBOOKS: (
+        "JournalNo", "JournalDate", "AccountName", "Debits", "Credits", "Description", "Name",
+        "Currency",
+    ),
+    Form.XERO: (
+        "*Narration", "*Date", "Description", "*AccountCode", "*TaxRate", "*Amount",
+    ),
+    Form.NETSUITE: (
+        "External ID", "Date", "Currency", "Memo", "Account", "Debit", "Credit", "Line Memo",
+        "Name",
+    ),
+}  # fmt: skip
+
+
+def by_day(lines: Iterable[JournalLine]) -> Iterator[JournalLine]:
+    """Sum an export's lines to one journal a day.
+
+    Args:
+        lines: Ascending by date. Every journal of them balances, so every day does.
+    """
+    for on, of_day in groupby(lines, key=lambda line: line.on):
+        sums: dict[tuple[str, str, str], int] = {}
+        known: dict[str, Mapped] = {}
+        for line in of_day:
+            customer = line.customer if line.account in _PER_CUSTOMER else ""
+            key = (line.account, customer, line.currency)
+            sums[key] = sums.get(key, 0) + line.amount_minor
+            known[line.account] = line.mapped
+        for (account, customer, currency), total in sorted(sums.items()):
+            if total:
+                yield JournalLine(
+                    f"{on}", on, f"Billing of {on}", account, known[account], total, currency,
+                    customer, f"Billing of {on}",
+                )  # fmt: skip
+
+
+def rows(form: Form, lines: Iterable[JournalLine], prefix: str) -> Iterator[list[str]]:
+    """Write lines as the rows of a form, in its columns (HEADERS).
+
+    Args:
+        prefix: Before each journal's number, so that no other file's journal has the same.
+    """
+    write = _WRITERS[form]
+    for line in lines:
+        yield write(line, f"{prefix}{line.number}")
+
+
+def _full(line: JournalLine, number: str) -> list[str]:
+    debit, credit = _sides(line)
+    evidence = [*line.evidence, *[""] * (len(_EVIDENCE) - len(line.evidence))]
+    return [
+        number, f"{line.on}", line.mapped.code, line.mapped.name, line.account, debit, credit,
+        line.currency, line.customer, line.description, *evidence,
+    ]  # fmt: skip
+
+
+def _quickbooks(line: JournalLine, number: str) -> list[str]:
+    debit, credit = _sides(line)
+    return [
+        number, f"{line.on:%m/%d/%Y}", line.mapped.name, debit, credit, line.description,
+        line.customer, line.currency,
+    ]  # fmt: skip
+
+
+def _xero(line: JournalLine, number: str) -> list[str]:
+    return [
+        f"{number} {line.memo}", f"{line.on:%d/%m/%Y}", line.description, line.mapped.code,
+        line.mapped.tax_rate, _text(line.amount_minor, line.currency),
+    ]  # fmt: skip
+
+
+def _netsuite(line: JournalLine, number: str) -> list[str]:
+    debit, credit = _sides(line)
+    return [
+        number, f"{line.on:%m/%d/%Y}", line.currency, line.memo, line.mapped.code, debit, credit,
+        line.description, line.customer,
+    ]  # fmt: skip
+
+
+_WRITERS: dict[Form, Callable[[JournalLine, str], list[str]]] = {
+    Form.CSV: _full,
+    Form.QUICKBOOKS: _quickbooks,
+    Form.XERO: _xero,
+    Form.NETSUITE: _netsuite,
+}
+
+
+def _sides(line: JournalLine) -> tuple[str, str]:
+    text = _text(abs(line.amount_minor), line.currency)
+    return (text, "") if line.amount_minor > 0 else ("", text)
+
+
+def _text(amount_minor: int, currency: str) -> str:
+    return f"{Money(amount_minor, currency).decimal:f}"
