@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
     """A month closes by two people, with its checklist met or signed for."""
 
     dependencies = [
-        ('revrec', '0008_shortfall_obligation'),
+        ('revrec', '0010_outcome_obligation'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

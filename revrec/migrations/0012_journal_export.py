@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     """How other ledgers know our accounts, and what of the journal they were given."""
 
     dependencies = [
-        ('revrec', '0009_two_person_close'),
+        ('revrec', '0011_two_person_close'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
