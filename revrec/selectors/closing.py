@@ -98,7 +98,7 @@ def _lag(period: AccountingPeriod, at: datetime) -> str:
 
 def _quarantine(period: AccountingPeriod, at: datetime) -> str:
     """Everything that waits in quarantine has somebody who looks after it."""
-    left = groups().filter(person__isnull=True, first_seen_at__lt=midnight(period.end_on))
+    left = groups().filter(person__isnull=True).order_by("id")
     named = [
         f"{group.reason.replace('_', ' ')} {group.missing} ({group.event_count})".replace("  ", " ")
         for group in left[: _NAMED + 1]

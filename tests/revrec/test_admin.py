@@ -170,8 +170,9 @@ def test_entries_are_found_exactly(
 
 
 def test_a_closed_month_shows_its_seal_and_hands_it_out(
-    october: AccountingPeriod, approver: User, auditor: User
+    october: AccountingPeriod, maker: User, approver: User, auditor: User
 ) -> None:
+    _propose(october, maker)
     client = client_of(approver)
     assert (
         "The journal is sealed when the month closes."

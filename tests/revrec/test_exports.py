@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
+from django.urls import reverse
 
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid, NotAllowed
 from billing_project.kernel.keys import create_api_key
@@ -20,7 +21,7 @@ from revrec.journal_forms import Detail, Form
 from revrec.models import AccountMap, JournalEntry, JournalExport, LedgerAccount
 from revrec.selectors.exports import Stretch, file_pieces
 from revrec.services.exports import OtherCode, export_journal, map_accounts
-from tests.console.backoffice import client_of, list_of, page_of
+from tests.console.backoffice import action_url, client_of, page_of
 from tests.revrec.builders import Shop, on, recognise
 
 pytestmark = pytest.mark.django_db
@@ -240,7 +241,7 @@ def test_finance_maps_and_exports_in_the_back_office(
     shop: Shop, customer: Customer, maker: User
 ) -> None:
     client = client_of(maker)
-    form_url = f"{list_of(AccountMap)}new-version"
+    form_url = reverse("admin:revrec_accountmap_new_version")
     page = client.get(form_url).context["form"]
     codes = page["codes"].initial.replace("1100,1100,", "1100,120,")
 
@@ -248,7 +249,7 @@ def test_finance_maps_and_exports_in_the_back_office(
         "nonce": page["nonce"].value(), "effective_on": "2026-01-01", "tax_rate": "No VAT",
         "codes": codes, "reason": "our chart",
     })  # fmt: skip
-    form_url = f"{list_of(JournalExport)}export"
+    form_url = reverse("admin:revrec_journalexport_export")
     nonce = client.get(form_url).context["form"]["nonce"].value()
     sent = {"nonce": nonce, "form_of": "netsuite", "detail": "day", "currency": "usd"}
     client.post(form_url, sent)
@@ -257,5 +258,5 @@ def test_finance_maps_and_exports_in_the_back_office(
     export = JournalExport.objects.get()
     assert AccountMap.objects.get().codes.get(account="1100").code == "120"
     assert export.sha256 in client.get(page_of(export)).content.decode()
-    file = client.get(f"/admin/revrec/journalexport/{export.pk}/download")
+    file = client.get(action_url(export, "download"))
     assert b"".join(file.streaming_content).startswith(b"External ID,Date,")  # type: ignore[attr-defined]
