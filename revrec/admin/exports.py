@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from unfold.widgets import (
     UnfoldAdminDateWidget,
@@ -23,10 +23,9 @@ from billing_project.kernel.backoffice.display import link, moment, money
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from revrec.api.exports import export_file
 from revrec.journal_forms import Detail, Form
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount
-from revrec.selectors.exports import NO_TAX
+from revrec.selectors.exports import NO_TAX, Stretch, file_name, file_pieces
 from revrec.services.exports import OtherCode, export_journal, map_accounts
 
 _FORMS = {
@@ -208,4 +207,8 @@ class JournalExportAdmin(ReadOnlyAdmin):
         export = self.get_object(request, unquote(object_id))
         if export is None or not self.has_view_permission(request, export):
             raise PermissionDenied
-        return export_file(export)
+        return StreamingHttpResponse(
+            file_pieces(Stretch.of(export)),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{file_name(export)}"'},
+        )

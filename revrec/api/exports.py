@@ -18,7 +18,7 @@ from billing_project.kernel.rest.views import ApiView
 from revrec.journal_forms import Detail, Form
 from revrec.models import JournalExport
 from revrec.reporting import amount_text
-from revrec.selectors.exports import Stretch, file_pieces
+from revrec.selectors.exports import Stretch, file_name, file_pieces
 from revrec.services.exports import export_journal
 
 
@@ -112,20 +112,15 @@ class JournalExportFileView(ApiView):
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.BINARY})
     def get(self, request: Request, export_id: int) -> StreamingHttpResponse:
         """Stream it: the same bytes every time, whose sha256 the export names."""
-        return export_file(_export(export_id))
-
-
-def export_file(export: JournalExport) -> StreamingHttpResponse:
-    """Answer an export's file."""
-    name = f"journal-{export.form}-{export.currency}-{export.first_position}.csv"
-    return StreamingHttpResponse(
-        file_pieces(Stretch.of(export)),
-        content_type="text/csv; charset=utf-8",
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Repr-Digest": f"sha-256=:{_digest(export)}:",
-        },
-    )
+        export = _export(export_id)
+        return StreamingHttpResponse(
+            file_pieces(Stretch.of(export)),
+            content_type="text/csv; charset=utf-8",
+            headers={
+                "Content-Disposition": f'attachment; filename="{file_name(export)}"',
+                "Repr-Digest": f"sha-256=:{_digest(export)}:",
+            },
+        )
 
 
 def _digest(export: JournalExport) -> str:

@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from billing_project.kernel.errors import Conflict
 from revrec.journal_forms import HEADERS, Detail, Form, JournalLine, Mapped, by_day, rows
@@ -102,9 +101,9 @@ def file_pieces(stretch: Stretch) -> Iterator[bytes]:
     yield from csv_rows(HEADERS[stretch.form], rows(stretch.form, export_lines(stretch), prefix))
 
 
-def exports_of(form: Form, detail: Detail, currency: str) -> QuerySet[JournalExport]:
-    """List the exports of one kind, newest first."""
-    return JournalExport.objects.filter(form=form, detail=detail, currency=currency)
+def file_name(export: JournalExport) -> str:
+    """Name an export's file."""
+    return f"journal-{export.form}-{export.currency}-{export.first_position}.csv"
 
 
 def _entry_lines(stretch: Stretch) -> Iterator[JournalLine]:
