@@ -269,4 +269,15 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 EMAIL_TIMEOUT = 5
 
+# Money through Stripe; without a key nothing is sent there and every webhook is refused.
+STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")  # Elsewhere than Stripe: a fake of it.
+STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # Two while one rotates.
+STRIPE_TIMEOUT_SECONDS = env.int("STRIPE_TIMEOUT_SECONDS", default=20)
+# Begins every idempotency key; two installations with one Stripe account need two of them.
+STRIPE_NAMESPACE = env.str("STRIPE_NAMESPACE", default="billing")
+STRIPE_RETURN_URL = env.str("STRIPE_RETURN_URL", default="http://localhost:8000/")
+# Days to wait after the first declined payment, the second one, and so on; then people decide.
+DUNNING_DAYS = [int(days) for days in env.list("DUNNING_DAYS", default=["1", "3", "5", "7"])]
+
 LOGGING = logging_config(env.str("LOG_LEVEL", default="WARNING" if IS_TESTING else "INFO"))

@@ -13,3 +13,4 @@ class InvoicingConfig(AppConfig):
         from invoicing import checks  # noqa: F401
         from invoicing.selectors import plan_effects, proposals  # noqa: F401
         from invoicing.services import plan_drafts, plans  # noqa: F401
+        from invoicing.stripe_sync import checks as stripe_checks  # noqa: F401

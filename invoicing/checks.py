@@ -117,6 +117,8 @@ SELECT coalesce(b.customer_id, f.customer_id), coalesce(b.currency, f.currency),
         SELECT i.customer_id, a.currency, -a.amount_minor
           FROM balance_application a JOIN invoice i ON i.id = a.invoice_id
         UNION ALL
+        SELECT customer_id, currency, amount_minor FROM overpayment
+        UNION ALL
         SELECT customer_id, currency, -amount_minor FROM refund WHERE credit_note_id IS NULL
         UNION ALL
         SELECT r.customer_id, r.currency, r.amount_minor

@@ -1,6 +1,8 @@
 """What the scheduler calls; each is safe to run twice at once and finds what is due by itself."""
 
+import logging
 import time
+from datetime import timedelta
 
 from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
@@ -11,8 +13,16 @@ from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
 from invoicing.services.seats import settle_due_seats
 from invoicing.services.subscriptions import renew_due
+from invoicing.stripe_sync import gateway
+from invoicing.stripe_sync.collecting import open_attempts
+from invoicing.stripe_sync.dunning import mail_declines
+from invoicing.stripe_sync.reconciling import SETTLING, reconcile
+from invoicing.stripe_sync.refunding import open_refunds
+from invoicing.stripe_sync.sending import send_due
 from metering.services.backfill_runs import open_run_ids
 
+log = logging.getLogger(__name__)
+_RECONCILED = timedelta(days=35)
 _BACKFILL_SECONDS = 45  # Of reading files in a run; what changes usage is one transaction.
 
 
@@ -45,6 +55,29 @@ def propose_notes() -> int:
     """Issue the credit notes that were approved, and propose those that are due."""
     by, at = worker_user(), clock.now()
     return settle_proposals(by=by, at=at) + follow_overcharges(by=by, at=at)
+
+
+def collect() -> int:
+    """Collect through Stripe what is owed, and refund what is due; return the calls settled."""
+    if not gateway.is_on():
+        return 0
+    by, at = worker_user(), clock.now()
+    open_attempts(by=by, at=at)
+    open_refunds(by=by, at=at)
+    settled = send_due(by=by, now=clock.now)
+    mail_declines(by=by, at=clock.now())
+    return settled
+
+
+def reconcile_days() -> int:
+    """Compare the last 35 days with Stripe; return how many differences there are."""
+    if not gateway.is_on():
+        return 0
+    at = clock.now()
+    done = reconcile(since=at - _RECONCILED, until=at - SETTLING, at=at)
+    for one in done.found:
+        log.error("stripe_difference", extra={"kind": one.kind, "subject": one.subject})
+    return len(done.found)
 
 
 def work_backfills() -> int:

@@ -89,6 +89,12 @@ def customer_balances_tie() -> Iterator[Finding]:
     return _findings(tieouts.untied_customer_balances)
 
 
+@check("What is parked as disputed is what banks still have to decide")
+def disputes_tie() -> Iterator[Finding]:
+    """Compare 1230 customer by customer."""
+    return _findings(tieouts.untied_disputes)
+
+
 @check("Paid grants earned the cost of the credits used")
 def grants_earn_their_cost() -> Iterator[Finding]:
     """Compare 4010 grant by grant."""

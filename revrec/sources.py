@@ -15,6 +15,10 @@ class SourceType(StrEnum):
     BALANCE_APPLICATION = "balance_application"
     REFUND = "refund"
     REFUND_FAILURE = "refund_failure"
+    OVERPAYMENT = "overpayment"
+    PROCESSOR_FEE = "processor_fee"
+    DISPUTE = "dispute"
+    DISPUTE_OUTCOME = "dispute_outcome"
     LEDGER_TRANSACTION = "ledger_transaction"
     RATED_USAGE = "rated_usage"
     SCHEDULE_LINE = "revenue_schedule_line"
@@ -31,6 +35,10 @@ ROLES = {
     SourceType.BALANCE_APPLICATION: "applied",
     SourceType.REFUND: "refunded",
     SourceType.REFUND_FAILURE: "returned",
+    SourceType.OVERPAYMENT: "paid",
+    SourceType.PROCESSOR_FEE: "kept",
+    SourceType.DISPUTE: "opened",
+    SourceType.DISPUTE_OUTCOME: "decided",
     SourceType.LEDGER_TRANSACTION: "recognised",
     SourceType.RATED_USAGE: "accrued",
     SourceType.SCHEDULE_LINE: "recognised",

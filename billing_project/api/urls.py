@@ -12,6 +12,7 @@ from billing_project.api.customers import WholeCustomerView
 from billing_project.api.explanations import EventExplanationsView
 from billing_project.api.near_duplicates import NearDuplicatesView
 from billing_project.api.policies import PoliciesView
+from billing_project.api.stripe_webhook import stripe_webhook
 from billing_project.api.trace import EventView, TraceView
 
 v1 = [
@@ -31,6 +32,7 @@ v1 = [
 ]
 urlpatterns = [
     path("v1/", include(v1)),
+    path("stripe/webhook", stripe_webhook),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics_page),

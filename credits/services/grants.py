@@ -24,6 +24,7 @@ from credits.models import (
     RecurringGrant,
 )
 from credits.rollover import end_of
+from credits.selectors.frozen import OF_DISPUTES, is_frozen
 from credits.selectors.lapsed import DUE, OF_USAGE, ROLLED_OVER
 from credits.services.entries import enter, linked_grant
 from metering.models import Customer, Meter, Workspace
@@ -33,7 +34,7 @@ MAX_PRIORITY = 100
 FARTHEST = timedelta(days=3_653)  # Ten years: a slip of the pen is farther.
 LONGEST_NAME = 100
 # What the system writes itself, so that nobody's words are taken for it.
-RESERVED_REASONS = frozenset({DUE, ROLLED_OVER, *OF_USAGE})
+RESERVED_REASONS = frozenset({DUE, ROLLED_OVER, *OF_USAGE, *OF_DISPUTES})
 _ACTIONS = {
     LedgerKind.VOIDED: "void_grant",
     LedgerKind.EXPIRED: "expire_grant",
@@ -302,6 +303,8 @@ def _take_remaining(
     grant.refresh_from_db(fields=["remaining"])
     if grant.remaining:
         return _take(grant, kind, grant.remaining, reason_code, by, at, at)
+    if is_frozen(grant):
+        raise Conflict(f"grant {grant.pk} is frozen: its payment is disputed", code="frozen")
     return _newest(grant, grant.transactions.filter(kind=kind))
 
 

@@ -11,6 +11,7 @@ from billing_project.kernel.errors import Conflict, Insufficient, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
 from credits.models import ClawBack, CreditGrant, LedgerKind, LedgerTransaction
+from credits.selectors.frozen import is_frozen
 from credits.selectors.lapsed import LATE_USAGE
 from credits.services.entries import enter
 from credits.services.grants import RESERVED_REASONS
@@ -44,6 +45,8 @@ def reinstate_grant(
             f"grant {grant.pk} ended on {grant.expires_at.isoformat()}: give a new one",
             code="grant_is_over",
         )
+    if is_frozen(grant):
+        raise Conflict(f"grant {grant.pk} is frozen: its payment is disputed", code="frozen")
     if ClawBack.objects.filter(purchase_key=_purchase(grant)).exists():
         raise Conflict(f"grant {grant.pk} was clawed back: its price is not paid any more")
     taken = reinstatable(grant)

@@ -9,7 +9,9 @@ from invoicing.admin import (
     lines,
     outcomes,
     plans,
+    provider,
     settlements,
+    stripe,
     subscriptions,
 )
 
@@ -22,6 +24,8 @@ __all__ = [
     "lines",
     "outcomes",
     "plans",
+    "provider",
     "settlements",
+    "stripe",
     "subscriptions",
 ]

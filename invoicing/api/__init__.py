@@ -27,10 +27,12 @@ from invoicing.api.invoices import (
     InvoiceView,
     LineEventsView,
 )
+from invoicing.api.payment_methods import PaymentMethodSessionsView
 from invoicing.api.subscriptions import SubscriptionsView
 
 urlpatterns = [
     path("subscriptions", SubscriptionsView.as_view()),
+    path("payment_method_sessions", PaymentMethodSessionsView.as_view()),
     path("invoices", InvoicesView.as_view()),
     path("invoices/preview", InvoicePreviewView.as_view()),
     path("invoices/<str:number>", InvoiceView.as_view()),

@@ -15,6 +15,14 @@ from invoicing.models.item import ItemKind, ItemTiming, PlanItem
 from invoicing.models.outcome import LineOutcome, Outcome, OutcomeDecision, OutcomeState
 from invoicing.models.plan import Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
+from invoicing.models.provider import (
+    Dispute,
+    DisputeOutcome,
+    FeeKind,
+    Overpayment,
+    ProcessorFee,
+    Verdict,
+)
 from invoicing.models.seat import SeatChange
 from invoicing.models.settlement import (
     BalanceApplication,
@@ -22,14 +30,30 @@ from invoicing.models.settlement import (
     Refund,
     RefundFailure,
 )
+from invoicing.models.stripe import (
+    AttemptState,
+    CallKind,
+    CallState,
+    PaymentAttempt,
+    StripeCall,
+    StripeCustomer,
+    StripeDifference,
+    StripeEvent,
+)
 
 __all__ = [
+    "AttemptState",
     "BalanceApplication",
+    "CallKind",
+    "CallState",
     "ChangeKind",
     "CreditNote",
     "CreditNoteLine",
     "CreditNoteReason",
     "CustomerBalance",
+    "Dispute",
+    "DisputeOutcome",
+    "FeeKind",
     "Invoice",
     "InvoiceLine",
     "InvoiceStatus",
@@ -43,15 +67,23 @@ __all__ = [
     "Outcome",
     "OutcomeDecision",
     "OutcomeState",
+    "Overpayment",
     "Payment",
+    "PaymentAttempt",
     "Plan",
     "PlanItem",
     "PlanVersion",
+    "ProcessorFee",
     "ProposedCreditNote",
     "Refund",
     "RefundFailure",
     "SeatChange",
+    "StripeCall",
+    "StripeCustomer",
+    "StripeDifference",
+    "StripeEvent",
     "Subscription",
     "SubscriptionChange",
+    "Verdict",
     "WriteOff",
 ]

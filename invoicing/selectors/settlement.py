@@ -7,7 +7,7 @@ from django.db.models.functions import Coalesce
 
 from billing_project.kernel.money import Money
 from invoicing.crediting import Paid
-from invoicing.models import CreditNote, CustomerBalance, Invoice, Refund
+from invoicing.models import CreditNote, CustomerBalance, Dispute, Invoice, Refund, Verdict
 from metering.models import Customer
 
 
@@ -33,8 +33,16 @@ class RefundDue:
 
 
 def paid_of(invoice: Invoice) -> Paid:
-    """Return what came in for an invoice as money, and what notes gave back of that."""
-    return Paid(invoice.paid_minor, invoice.returned_minor)
+    """Return what came in for an invoice as money, and what went back of that: notes, disputes."""
+    left = invoice.paid_minor - invoice.returned_minor
+    back = invoice.returned_minor + min(left, disputed_minor(invoice))
+    return Paid(invoice.paid_minor, back)
+
+
+def disputed_minor(invoice: Invoice) -> int:
+    """Return what banks took back of an invoice's payments, for now or for good."""
+    standing = Dispute.objects.filter(invoice=invoice).exclude(outcome__verdict=Verdict.WON)
+    return standing.aggregate(total=Sum("amount_minor"))["total"] or 0
 
 
 def balance_of(invoice: Invoice) -> int:

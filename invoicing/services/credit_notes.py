@@ -24,6 +24,7 @@ from invoicing.models import (
     LineKind,
 )
 from invoicing.selectors import (
+    disputed_minor,
     find_note_of,
     grants_of_line,
     is_issued,
@@ -124,6 +125,7 @@ def _split(invoice: Invoice, lines: Asked, settlement: Settlement | None) -> Spl
     if any(line.invoice_id != invoice.pk for line, _ in lines):
         raise Invalid(f"a credit note takes off lines of {invoice.number} only")
     _refuse_granted_packs(lines)
+    _refuse_disputed(invoice, sum(amount_minor for _, amount_minor in lines))
     asked = [(line.position, amount_minor) for line, amount_minor in lines]
     try:
         still = Money(invoice.open_minor, invoice.currency)
@@ -152,6 +154,15 @@ def _refuse_granted_packs(lines: Asked) -> None:
         grant = grants_of_line(line).first()
         if grant is not None and (why := why_not_taken_back(grant)):
             raise Conflict(f"line {line.position} sold credits that were granted already: {why}")
+
+
+def _refuse_disputed(invoice: Invoice, amount_minor: int) -> None:
+    """Refuse to give back what a bank took back already, or may yet."""
+    disputed = disputed_minor(invoice)
+    left = max(0, invoice.total_minor - invoice.credited_minor - disputed)
+    if disputed and amount_minor > left:
+        still, taken = (Money(minor, invoice.currency) for minor in (left, disputed))
+        raise Insufficient(f"{taken} of {invoice.number} are disputed: {still} is left to credit")
 
 
 def _refuse_unreadable(reason: str, key: str) -> None:

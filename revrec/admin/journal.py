@@ -20,6 +20,9 @@ _FACT_PAGES = {
     "invoice_line": "invoicing_invoiceline",
     "credit_note": "invoicing_creditnote",
     "payment": "invoicing_payment",
+    "overpayment": "invoicing_overpayment",
+    "processor_fee": "invoicing_processorfee",
+    "dispute": "invoicing_dispute",
 }
 
 

@@ -15,11 +15,15 @@ from credits.models import LedgerKind, LedgerTransaction, RatedUsage
 from invoicing.models import (
     BalanceApplication,
     CreditNote,
+    Dispute,
+    DisputeOutcome,
     InvoiceLine,
     InvoiceStatus,
     InvoiceVoid,
     OutcomeDecision,
+    Overpayment,
     Payment,
+    ProcessorFee,
     Refund,
     RefundFailure,
     WriteOff,
@@ -109,6 +113,38 @@ def unaccounted_failures(customer_id: int | None = None) -> QuerySet[RefundFailu
     if customer_id is not None:
         failures = failures.filter(refund__customer_id=customer_id)
     return failures.select_related("refund__credit_note").order_by("failed_at", "id")
+
+
+def unaccounted_overpayments(customer_id: int | None = None) -> QuerySet[Overpayment]:
+    """List money that came beyond what was owed, in the order in which it came."""
+    rows = Overpayment.objects.filter(~accounted(SourceType.OVERPAYMENT))
+    if customer_id is not None:
+        rows = rows.filter(customer_id=customer_id)
+    return rows.select_related("invoice").order_by("paid_at", "id")
+
+
+def unaccounted_fees(customer_id: int | None = None) -> QuerySet[ProcessorFee]:
+    """List what providers kept, in the order in which they did."""
+    rows = ProcessorFee.objects.filter(~accounted(SourceType.PROCESSOR_FEE))
+    if customer_id is not None:
+        rows = rows.filter(customer_id=customer_id)
+    return rows.order_by("charged_at", "id")
+
+
+def unaccounted_disputes(customer_id: int | None = None) -> QuerySet[Dispute]:
+    """List disputes, in the order in which they were opened."""
+    rows = Dispute.objects.filter(~accounted(SourceType.DISPUTE))
+    if customer_id is not None:
+        rows = rows.filter(customer_id=customer_id)
+    return rows.select_related("invoice").order_by("opened_at", "id")
+
+
+def unaccounted_verdicts(customer_id: int | None = None) -> QuerySet[DisputeOutcome]:
+    """List how disputes ended, in the order in which they did."""
+    rows = DisputeOutcome.objects.filter(~accounted(SourceType.DISPUTE_OUTCOME))
+    if customer_id is not None:
+        rows = rows.filter(dispute__customer_id=customer_id)
+    return rows.select_related("dispute__invoice").order_by("decided_at", "id")
 
 
 def unaccounted_grants(

@@ -5,6 +5,7 @@ from decimal import Decimal
 from django.db.models import F, Q, Sum
 
 from credits.models import BillingPeriod, LedgerKind, LedgerTransaction
+from credits.selectors.frozen import OF_DISPUTES
 from invoicing.models import CreditNoteLine, LineKind
 from revrec.basis import CostBasis
 from revrec.models import (
@@ -86,5 +87,5 @@ def _credits(obligation: PerformanceObligation, kinds: tuple[LedgerKind, ...]) -
         accounted(SourceType.LEDGER_TRANSACTION),
         Q(grant=grant_id) | Q(grant__root=grant_id),
         kind__in=kinds,
-    )
+    ).exclude(reason_code__in=OF_DISPUTES)
     return entries.aggregate(credits=Sum("credits"))["credits"] or Decimal(0)

@@ -35,10 +35,18 @@ _CLAIMS = (
         "refund_failure",
         "SELECT f.id, r.amount_minor FROM refund_failure f JOIN refund r ON r.id = f.refund_id",
     ),
+    ("overpayment", "SELECT id, amount_minor FROM overpayment"),
+    ("processor_fee", "SELECT id, amount_minor FROM processor_fee"),
+    ("dispute", "SELECT id, amount_minor FROM dispute"),
+    (
+        "dispute_outcome",
+        "SELECT o.id, d.amount_minor FROM dispute_outcome o JOIN dispute d ON d.id = o.dispute_id",
+    ),
     ("revenue_schedule_line", "SELECT id, amount_minor FROM revenue_schedule_line"),
 )
 _ACCOUNTED_TRANSACTION = (
-    "SELECT t.id, t.grant_id, t.kind, t.credits FROM ledger_transaction t JOIN entry_source s"
+    "SELECT t.id, t.grant_id, t.kind, t.credits, t.reason_code FROM ledger_transaction t"
+    " JOIN entry_source s"
     " ON s.source_type = 'ledger_transaction' AND s.role = 'recognised' AND s.source_id = t.id"
 )
 # A grant that cost money owes its credits from the first: its promise is made with its entry.
@@ -56,6 +64,7 @@ _UNFINISHED_GRANTS = (
     "      SELECT coalesce(g.root_id, g.id) AS grant_id,"
     "             sum(t.credits) AS credits, bool_or(t.kind IN ('expired', 'voided')) AS is_ended"
     f"        FROM ({_ACCOUNTED_TRANSACTION}) t JOIN credit_grant g ON g.id = t.grant_id"
+    "       WHERE t.reason_code NOT IN ('disputed', 'dispute_closed')"  # Frozen is not ended.
     "       GROUP BY 1) chain ON chain.grant_id = o.grant_id"
     " WHERE chain.credits = 0 AND chain.is_ended AND o.recognised_minor <> o.price_minor"
     " ORDER BY o.grant_id"

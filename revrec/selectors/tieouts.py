@@ -201,10 +201,22 @@ def untied_customer_balances() -> Iterator[Mismatch]:
         "  FROM credit_note n JOIN invoice i ON i.id = n.invoice_id"
         " UNION ALL SELECT i.customer_id, a.currency, -a.amount_minor"
         "  FROM balance_application a JOIN invoice i ON i.id = a.invoice_id"
+        " UNION ALL SELECT customer_id, currency, amount_minor FROM overpayment"
         " UNION ALL SELECT r.customer_id, r.currency, -r.amount_minor FROM refund r"
         "  WHERE NOT EXISTS (SELECT FROM refund_failure f WHERE f.refund_id = r.id)"
         ") moved GROUP BY customer_id, currency",
         sign=-1,
+    )
+
+
+def untied_disputes() -> Iterator[Mismatch]:
+    """Compare 1230 with the disputes that are open, customer by customer."""
+    yield from _customer_mismatches(
+        Account.DISPUTED,
+        "SELECT customer_id, currency, sum(amount_minor) AS total FROM dispute d"
+        " WHERE NOT EXISTS (SELECT FROM dispute_outcome o WHERE o.dispute_id = d.id)"
+        " GROUP BY customer_id, currency",
+        sign=1,
     )
 
 
@@ -278,6 +290,10 @@ def unaccounted_facts(at: datetime | None = None) -> Iterator[Mismatch]:
         (SourceType.BALANCE_APPLICATION, facts.unaccounted_applications(), "invoice__customer_id"),
         (SourceType.REFUND, facts.unaccounted_refunds(), "customer_id"),
         (SourceType.REFUND_FAILURE, facts.unaccounted_failures(), "refund__customer_id"),
+        (SourceType.OVERPAYMENT, facts.unaccounted_overpayments(), "customer_id"),
+        (SourceType.PROCESSOR_FEE, facts.unaccounted_fees(), "customer_id"),
+        (SourceType.DISPUTE, facts.unaccounted_disputes(), "customer_id"),
+        (SourceType.DISPUTE_OUTCOME, facts.unaccounted_verdicts(), "dispute__customer_id"),
         (SourceType.LEDGER_TRANSACTION, facts.unaccounted_grants(), "customer_id"),
         (SourceType.LEDGER_TRANSACTION, facts.unaccounted_movements(), "customer_id"),
         (SourceType.RATED_USAGE, facts.unaccounted_overage(), "customer_id"),

@@ -1,6 +1,7 @@
 """Account for what changes a claim after it was made, in the order in which it happened.
 
-Notes, voids and write-offs catch up what was earned until then, so that comes first each time.
+Notes, voids, write-offs and lost disputes catch up what was earned until then, so that comes first
+each time.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from revrec.schedule import day_of
 from revrec.selectors.facts import (
     unaccounted_notes,
     unaccounted_recoveries,
+    unaccounted_verdicts,
     unaccounted_voids,
     unaccounted_write_offs,
 )
@@ -18,6 +20,7 @@ from revrec.services.drafts import Run
 from revrec.services.fees import recognise_fees
 from revrec.services.grants import account_movements
 from revrec.services.notes import account_note, account_void
+from revrec.services.provider import account_verdict
 from revrec.services.write_offs import account_recovery, account_write_off
 
 
@@ -50,5 +53,9 @@ def _steps(run: Run) -> list[_Step]:
         *(
             _Step(p.recorded_at, 3, lambda p=p: account_recovery(run, p))  # type: ignore[misc]
             for p in unaccounted_recoveries(key)
+        ),
+        *(
+            _Step(d.decided_at, 4, lambda d=d: account_verdict(run, d))  # type: ignore[misc]
+            for d in unaccounted_verdicts(key)
         ),
     ]

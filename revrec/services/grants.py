@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import groupby
 
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
+from credits.selectors.frozen import OF_DISPUTES
 from revrec.basis import Movement, Release, releases
 from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import EntryKind, credits_expired, credits_used, pack_sold_for_cash
@@ -42,7 +43,8 @@ def account_grants(run: Run) -> int:
 def account_movements(run: Run, until: datetime | None = None) -> int:
     """Earn what was used or ended at each grant's own cost basis; return the entries posted.
 
-    Linked grants share the promise of the first of them: what rolls over moves nothing.
+    Linked grants share the promise of the first of them: what rolls over moves nothing. Nor does
+    what is frozen while its payment is disputed: it stays promised.
 
     Args:
         until: Leaves later movements for a next call; a credit note comes between.
@@ -54,8 +56,8 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
             grant__in={_promised(row) for row in rows}
         ).select_related("grant")
     }
-    moves = [row for row in rows if _promised(row) in promises and row.kind != _ROLLED]
-    silent = [row.pk for row in rows if _promised(row) not in promises or row.kind == _ROLLED]
+    moves = [row for row in rows if _promised(row) in promises and _may_earn(row)]
+    silent = [row.pk for row in rows if _promised(row) not in promises or not _may_earn(row)]
     drafts: list[EntryDraft] = []
     for grant_id, of_grant in groupby(moves, key=_promised):
         for release in _earn(promises[grant_id], list(of_grant)):
@@ -65,6 +67,11 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
                 silent += release.transaction_ids
     note_nothing_to_post(sources=_sources(silent))
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _may_earn(row: LedgerTransaction) -> bool:
+    """Tell whether a movement may earn: what moves on, or is frozen for a while, does not."""
+    return row.kind != _ROLLED and row.reason_code not in OF_DISPUTES
 
 
 def _promised(row: LedgerTransaction) -> int:

@@ -26,6 +26,7 @@ from revrec.services.invoices import account_invoices, account_payments
 from revrec.services.months import hold_open_books
 from revrec.services.outcomes import account_decisions
 from revrec.services.overage import accrue_overage
+from revrec.services.provider import account_provider
 from revrec.services.settlements import account_settlements
 
 
@@ -48,7 +49,7 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
     posted = accrue_overage(run) + account_decisions(run)
     posted += account_invoices(run) + account_payments(run)
     posted += account_grants(run)
-    posted += account_corrections(run)
+    posted += account_provider(run) + account_corrections(run)
     posted += account_settlements(run) + account_movements(run)
     _move(mark)
     return posted + recognise_fees(run, before=day_of(at))

@@ -208,3 +208,14 @@ def test_every_guard_fires_always() -> None:
         sleepy = cursor.fetchall()
 
     assert sleepy == []
+
+
+def test_only_the_gateway_imports_stripe() -> None:
+    importers = {
+        name
+        for name, tree in _trees()
+        for module in _imports(tree)
+        if module.split(".")[0] == "stripe"
+    }
+
+    assert importers == {"invoicing/stripe_sync/gateway.py"}

@@ -119,6 +119,11 @@ def control(state: State, verb: str, given: dict[str, Any]) -> dict[str, Any]:
         "close_dispute": lambda: payments.close_dispute(state, given["dispute"], given["status"]),
         "pay_out": lambda: payments.pay_out(state),
         "move_clock": lambda: setattr(state, "shift", state.shift + given["seconds"]),
+        "find": lambda: [
+            one
+            for one in state.all(given["object"])
+            if all(one.get(name) == value for name, value in given.items())
+        ],
         "counts": lambda: dict(state.counts),
     }
     if verb not in acts:

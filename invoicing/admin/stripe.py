@@ -1,0 +1,193 @@
+"""Collecting through Stripe: tries, what was asked for, what came, and where both sides differ."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.display import badge, link, moment, money
+from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from invoicing.models import (
+    Invoice,
+    PaymentAttempt,
+    StripeCall,
+    StripeCustomer,
+    StripeDifference,
+    StripeEvent,
+)
+from invoicing.stripe_sync.pages import card_page
+from metering.models import Customer
+
+_ATTEMPTS = {"open": "wait", "succeeded": "good", "declined": "bad", "not_made": "info"}
+_CALLS = {"pending": "wait", "unknown": "wait", "done": "good", "failed": "bad"}
+
+
+class CardPageForm(ActionForm):
+    """For whom a page is made."""
+
+    subject: StripeCustomer
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """Name the customer, and the card that is charged now."""
+        row = self.subject
+        return [
+            ("Customer", row.customer.name),
+            ("Mail", row.customer.email or "none is known"),
+            ("Charged now", row.payment_method or "nothing"),
+        ]
+
+
+@admin.register(PaymentAttempt)
+class PaymentAttemptAdmin(ReadOnlyAdmin):
+    """Tries to collect invoices, and when the next one is due."""
+
+    list_display = (
+        "__str__",
+        link("invoice"),
+        link("invoice.customer", "customer"),
+        money("amount_minor", "amount"),
+        badge("state", _ATTEMPTS),
+        "failure_code",
+        moment("created_at"),
+        moment("retry_at"),
+    )
+    list_filter = ("state", "failure_code", "currency")
+    list_select_related = ("invoice__customer",)
+    search_fields = ("invoice__number", "invoice__customer__external_id", "call__stripe_id")
+    search_help_text = "Invoice number, customer or Stripe's id of the payment"
+    fields = (
+        link("invoice"),
+        "number",
+        link("call"),
+        money("amount_minor", "amount"),
+        badge("state", _ATTEMPTS),
+        "failure_code",
+        "created_at",
+        "closed_at",
+        "retry_at",
+        "told_at",
+    )
+
+
+@admin.register(StripeCustomer)
+class StripeCustomerAdmin(ReadOnlyAdmin):
+    """Customers at Stripe, and the payment method that is charged."""
+
+    list_display = (
+        "stripe_id",
+        link("customer"),
+        "payment_method",
+        moment("payment_method_at", "method since"),
+        moment("created_at"),
+    )
+    list_filter = (("customer", AutocompleteSelectFilter),)
+    list_select_related = ("customer",)
+    search_fields = ("stripe_id", "payment_method", "customer__external_id", "customer__name")
+    search_help_text = "Customer, or an id of Stripe"
+    fields = (
+        link("customer"),
+        "stripe_id",
+        "payment_method",
+        "payment_method_at",
+        "created_at",
+    )
+    actions_detail = ("ask_for_card",)
+
+    @form_action(
+        "Ask for a card",
+        permission="invoicing.record_payment",
+        form=CardPageForm,
+        icon="add_card",
+        explanation="Make a page at Stripe where the customer types a card. Send them its address;"
+        " it lives for a day. The card is charged from then on.",
+    )
+    def ask_for_card(self, by: User, row: StripeCustomer, form: CardPageForm) -> str:
+        """Make a page and show its address."""
+        url = card_page(customer=row.customer, by=by, at=now())
+        return format_html('The page for the customer: <a href="{}">{}</a>', url, url)
+
+
+@admin.register(StripeDifference)
+class StripeDifferenceAdmin(ReadOnlyAdmin):
+    """What Stripe and we do not agree about, and who answers for it."""
+
+    list_display = (
+        "subject",
+        "kind",
+        "here",
+        "there",
+        "owner",
+        moment("first_seen_at"),
+        moment("last_seen_at"),
+        moment("resolved_at"),
+    )
+    list_filter = ("kind", "owner", ("resolved_at", admin.EmptyFieldListFilter))
+    search_fields = ("subject",)
+    search_help_text = "Name or id of the thing"
+    fields = (*("subject", "kind", "here", "there", "owner"),
+              *("first_seen_at", "last_seen_at", "resolved_at"))  # fmt: skip
+
+
+@admin.register(StripeCall)
+class StripeCallAdmin(LargeTableAdmin):
+    """What Stripe was asked for, and what is known of it."""
+
+    list_display = (
+        "idempotency_key",
+        link("customer"),
+        "kind",
+        badge("state", _CALLS),
+        "attempt_count",
+        moment("created_at"),
+        moment("next_at"),
+        "error_code",
+    )
+    list_filter = ("kind", "state")
+    list_select_related = ("customer",)
+    search_fields = ("idempotency_key", "stripe_id")
+    search_help_text = "Idempotency key or Stripe's id, exactly"
+    fields = (
+        "idempotency_key",
+        link("customer"),
+        "kind",
+        "subject",
+        "generation",
+        "params",
+        badge("state", _CALLS),
+        "stripe_id",
+        "attempt_count",
+        "first_sent_at",
+        "next_at",
+        "finished_at",
+        "error_code",
+        "error",
+        "created_at",
+    )
+
+
+@admin.register(StripeEvent)
+class StripeEventAdmin(LargeTableAdmin):
+    """Webhooks that took effect."""
+
+    list_display = (
+        "stripe_id",
+        "type",
+        "object_id",
+        "effect",
+        moment("made_at"),
+        moment("received_at"),
+    )
+    list_filter = ("type",)
+    search_fields = ("stripe_id", "object_id")
+    search_help_text = "Stripe's id of the event or its object, exactly"
+    fields = ("stripe_id", "type", "object_id", "effect", "made_at", "received_at")
+
+
+offer_list(Invoice, PaymentAttempt, lambda i: {"invoice__id__exact": i.pk}, icon="credit_card")
+offer_list(Customer, StripeCustomer, lambda c: {"customer__id__exact": c.pk}, icon="contact_page")

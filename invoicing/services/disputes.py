@@ -1,0 +1,125 @@
+"""Record disputes: the bank takes money back, and what was sold for it rests until it decides."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.db import transaction
+
+from billing_project.kernel import audit, outbox
+from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
+from billing_project.kernel.models import User
+from credits.models import ClawBackReason, CreditGrant, GrantCategory
+from credits.services.clawing import claw_back
+from credits.services.freezing import freeze_grant, thaw_grant
+from invoicing.models import Dispute, DisputeOutcome, Invoice, LineKind, Verdict
+from invoicing.selectors import grants_of_line
+from invoicing.services.locks import lock_invoice, require_permission
+from metering.services.customers import lock_customer
+
+
+@transaction.atomic
+def record_dispute(
+    *,
+    invoice: Invoice,
+    amount_minor: int,
+    reason: str,
+    method: str,
+    reference: str,
+    opened_at: datetime,
+    by: User,
+    at: datetime,
+) -> Dispute:
+    """Record that the bank took a payment back for now (rule 17).
+
+    The money is parked, the invoice stays paid, and credits that it sold are frozen: opening a
+    dispute changes neither what was delivered nor what is owed. The method and reference name it:
+    the same again returns the same row.
+
+    Raises:
+        NotAllowed: a person without the permission.
+        Invalid: nothing is disputed.
+        IdempotencyConflict: it was recorded with another amount, or on another invoice.
+    """
+    require_permission(by, "invoicing.record_payment", "record disputes")
+    if amount_minor <= 0:
+        raise Invalid("a dispute is about more than nothing", field="amount")
+    locked = lock_invoice(invoice)
+    before = Dispute.objects.filter(method=method, reference=reference).first()
+    if before is not None:
+        if (before.invoice_id, before.amount_minor) != (locked.pk, amount_minor):
+            raise IdempotencyConflict(f"{reference} was recorded otherwise before")
+        return before
+    dispute = Dispute.objects.create(
+        customer_id=locked.customer_id, invoice=locked, amount_minor=amount_minor,
+        currency=locked.currency, reason=reason, opened_at=opened_at, method=method,
+        reference=reference, recorded_by=by, recorded_at=at,
+    )  # fmt: skip
+    for grant in _sold_by(locked):
+        freeze_grant(grant=grant, reference=reference, by=by, at=at)
+    outbox.publish("money_changed", [locked.customer_id], at)
+    audit.record(
+        by=by, at=at, action="record_dispute", subject=dispute, reason=reason,
+        invoice=locked.number, amount_minor=amount_minor, currency=locked.currency,
+    )  # fmt: skip
+    return dispute
+
+
+@transaction.atomic
+def record_dispute_outcome(
+    *, dispute: Dispute, verdict: str, decided_at: datetime, by: User, at: datetime
+) -> DisputeOutcome:
+    """Record how a dispute ended, once (rules 18 and 19).
+
+    Won: the money is back, and frozen credits are free again. Lost: what is unused of the credits
+    that the invoice sold is clawed back, once for all reasons.
+
+    Raises:
+        NotAllowed: a person without the permission.
+        Invalid: an unknown verdict, or one before the dispute.
+        IdempotencyConflict: it ended otherwise before.
+    """
+    require_permission(by, "invoicing.record_payment", "record disputes")
+    if verdict not in Verdict.values:
+        raise Invalid(f"a verdict is one of {', '.join(Verdict.values)}", field="verdict")
+    if decided_at < dispute.opened_at:
+        raise Invalid("a dispute is decided after it was opened", field="decided_at")
+    lock_customer(dispute.customer_id)
+    before = DisputeOutcome.objects.filter(dispute=dispute).first()
+    if before is not None:
+        if before.verdict != verdict:
+            raise IdempotencyConflict(f"{dispute} was {before.verdict} before")
+        return before
+    outcome = DisputeOutcome.objects.create(
+        dispute=dispute, verdict=verdict, decided_at=decided_at, recorded_by=by, recorded_at=at
+    )
+    _let_go(dispute, verdict, by, at)
+    outbox.publish("money_changed", [dispute.customer_id], at)
+    audit.record(
+        by=by, at=at, action="record_dispute_outcome", subject=outcome, reason=verdict,
+        amount_minor=dispute.amount_minor, currency=dispute.currency,
+    )  # fmt: skip
+    return outcome
+
+
+def _let_go(dispute: Dispute, verdict: str, by: User, at: datetime) -> None:
+    for grant in _sold_by(dispute.invoice):
+        thaw_grant(grant=grant, reference=dispute.reference, by=by, at=at)
+        if verdict == Verdict.LOST:
+            _claw_back(grant, dispute, by, at)
+
+
+def _claw_back(grant: CreditGrant, dispute: Dispute, by: User, at: datetime) -> None:
+    try:
+        claw_back(
+            grant=grant, reason=ClawBackReason.DISPUTE,
+            reference=f"{dispute.method}:{dispute.reference}", by=by, at=at,
+        )  # fmt: skip
+    except Conflict as error:
+        if error.code != "not_refundable":
+            raise  # Terms that take nothing back leave the credits with the customer.
+
+
+def _sold_by(invoice: Invoice) -> Iterator[CreditGrant]:
+    """Yield the purchases of an invoice's packs that were granted, by id."""
+    for line in invoice.lines.filter(kind=LineKind.CREDIT_PACK).order_by("pk"):
+        yield from grants_of_line(line).filter(category=GrantCategory.PAID, origin=None)

@@ -1,0 +1,58 @@
+"""Write down what Stripe is asked for, before anybody asks: one open call for each subject."""
+
+from datetime import datetime
+
+from django.conf import settings
+
+from invoicing.models import CallState, StripeCall
+from invoicing.stripe_sync.gateway import Json
+
+OPEN = (CallState.PENDING, CallState.UNKNOWN)
+
+
+def write_call(
+    *,
+    kind: str,
+    subject: str,
+    customer_id: int,
+    params: Json,
+    at: datetime,
+    next_at: datetime | None = None,
+) -> StripeCall:
+    """Add the next generation of a call; its transaction commits before anything is sent.
+
+    Call it under the customer's lock, when none of the subject is open.
+
+    Args:
+        subject: Our own object ("invoice:42"); with the generation it makes the key.
+        params: What Stripe is told; never changed afterwards.
+        next_at: Not sent before; None: sent at once.
+    """
+    before = StripeCall.objects.filter(kind=kind, subject=subject)
+    newest = before.order_by("-generation").values_list("generation", flat=True).first() or 0
+    generation = newest + 1
+    key = f"{settings.STRIPE_NAMESPACE}:{subject}:{kind}:g{generation}"
+    metadata = {**params.get("metadata", {}), "billing_call": key}
+    return StripeCall.objects.create(
+        kind=kind,
+        subject=subject,
+        generation=generation,
+        customer_id=customer_id,
+        idempotency_key=key,
+        params={**params, "metadata": metadata},
+        next_at=next_at or at,
+        created_at=at,
+    )
+
+
+def finish(call: StripeCall, state: CallState, at: datetime, stripe_id: str = "") -> None:
+    """Close a call; it is never sent again. Call it under the customer's lock."""
+    call.state, call.finished_at = state, at
+    call.first_sent_at = call.first_sent_at or at
+    call.stripe_id = stripe_id or call.stripe_id
+    call.save()
+
+
+def is_open(kind: str, subject: str) -> bool:
+    """Tell whether a call of a subject is not settled."""
+    return StripeCall.objects.filter(kind=kind, subject=subject, state__in=OPEN).exists()

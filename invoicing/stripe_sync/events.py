@@ -1,0 +1,114 @@
+"""Take what Stripe tells us: a hint about an object, which is fetched and takes effect, once.
+
+An event is stored in the transaction of its effect and unique by Stripe's own id: replayed,
+doubled or reordered, it changes nothing more. Its content is not believed, nor needed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import IntegrityError, transaction
+
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import User
+from invoicing.models import StripeCustomer, StripeEvent
+from invoicing.stripe_sync.collecting import take_intent
+from invoicing.stripe_sync.customers import drop_card, take_session
+from invoicing.stripe_sync.disputing import take_dispute
+from invoicing.stripe_sync.gateway import Json, fetch
+from invoicing.stripe_sync.refunding import take_refund
+
+_LONGEST = 100
+Take = Callable[[Json, User, datetime], str]
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Which object an event is about, and what takes it; the list that it is fetched from."""
+
+    list_name: str
+    object_id: str
+    take: Take
+
+
+def receive(*, event: Json, by: User, at: datetime) -> bool:
+    """Let an event of a genuine webhook take effect; False where it did before.
+
+    Call it outside a transaction: it waits for Stripe.
+
+    Raises:
+        Invalid: it is no event.
+        Unreachable: Stripe does not tell the object now; the event comes again.
+    """
+    row = _row(event, at)
+    if StripeEvent.objects.filter(stripe_id=row.stripe_id).exists():
+        return False
+    hint = _hint(row.type, event["data"]["object"])
+    found = fetch(hint.list_name, hint.object_id) if hint is not None else None
+    try:
+        with transaction.atomic():
+            effect = hint.take(found, by, at) if hint and found is not None else "not for us"
+            row.effect = effect[:_LONGEST]
+            row.save(force_insert=True)
+    except IntegrityError:
+        if StripeEvent.objects.filter(stripe_id=row.stripe_id).exists():
+            return False  # The same event at the same time; all of ours is undone.
+        raise
+    return True
+
+
+def _row(event: Json, at: datetime) -> StripeEvent:
+    try:
+        words = (event["id"], event["type"], event["data"]["object"].get("id") or "")
+        made_at = datetime.fromtimestamp(int(event["created"]), UTC)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise Invalid("this is no event of Stripe") from error
+    if not all(isinstance(word, str) and len(word) <= _LONGEST for word in words) or not words[0]:
+        raise Invalid("this is no event of Stripe")
+    return StripeEvent(
+        stripe_id=words[0], type=words[1], object_id=words[2], made_at=made_at, received_at=at
+    )
+
+
+def _hint(type_: str, told: Json) -> Hint | None:
+    """Return what to fetch for an event; None where it does not concern us."""
+    pk = str(told.get("id") or "")
+    if type_.startswith("payment_intent."):
+        return Hint("payment_intents", pk, _take_intent)
+    if type_.startswith("charge.dispute."):
+        return Hint("disputes", pk, _take_dispute)
+    if type_.startswith(("refund.", "charge.refund.")):
+        return Hint("refunds", pk, _take_refund)
+    if type_.startswith("charge."):
+        intent = told.get("payment_intent")
+        is_ours = isinstance(intent, str) and bool(intent)
+        return Hint("payment_intents", str(intent), _take_intent) if is_ours else None
+    if type_.startswith("checkout.session."):
+        return Hint("checkout/sessions", pk, _take_session)
+    if type_ == "payment_method.detached":
+        return Hint("payment_methods", pk, _take_method)
+    return None
+
+
+def _take_intent(found: Json, by: User, at: datetime) -> str:
+    return take_intent(intent=found, by=by, at=at)
+
+
+def _take_dispute(found: Json, by: User, at: datetime) -> str:
+    return take_dispute(dispute=found, by=by, at=at)
+
+
+def _take_refund(found: Json, by: User, at: datetime) -> str:
+    return take_refund(made=found, by=by, at=at)
+
+
+def _take_session(found: Json, by: User, at: datetime) -> str:
+    return take_session(session=found, by=by, at=at)
+
+
+def _take_method(found: Json, by: User, at: datetime) -> str:
+    row = StripeCustomer.objects.filter(payment_method=found["id"]).first()
+    if row is None or found.get("customer"):
+        return "not the card in use"
+    return drop_card(stripe_customer=row, method=found["id"], by=by, at=at)

@@ -1,0 +1,196 @@
+"""The only door to Stripe: plain words in, plain objects out, and failures as they are meant.
+
+Nothing here retries: whether a call may be sent again is decided where its row is kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeAlias
+
+import stripe
+from django.conf import settings
+
+from billing_project.kernel.errors import BillingError
+from invoicing.models import CallKind
+
+Json: TypeAlias = dict[str, Any]
+_PAGE = 100
+_EXPAND = {
+    "payment_intents": ["latest_charge.balance_transaction"],
+    "checkout/sessions": ["setup_intent"],
+    "disputes": [],
+    "refunds": [],
+}
+
+
+class Outcome(StrEnum):
+    """What a call came to."""
+
+    DONE = "done"
+    REFUSED = "refused"  # It was not done and cannot be, in these words.
+    AGAIN = "again"  # It may have been done: the same key and words find out, later.
+    LOOK_UP = "look_up"  # The key will not say more: look for what came of it.
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Stripe said, or did not say."""
+
+    outcome: Outcome
+    object: Json = field(default_factory=dict)
+    code: str = ""
+    message: str = ""
+
+
+class Unreachable(BillingError):
+    """Stripe did not answer; ask again later."""
+
+    code = "stripe_unreachable"
+    status_code = 503
+
+
+def is_on() -> bool:
+    """Tell whether a key to Stripe is configured."""
+    return bool(settings.STRIPE_API_KEY)
+
+
+def post(kind: str, params: Json, key: str) -> Answer:
+    """Ask Stripe to do something, under an idempotency key.
+
+    A declined card is DONE: the intent that it leaves behind says so.
+    """
+    try:
+        made = _service(kind).create(params, {"idempotency_key": key})
+    except stripe.CardError as error:
+        return _declined(error)
+    except stripe.IdempotencyError as error:
+        return _failed(Outcome.LOOK_UP, error)
+    except stripe.InvalidRequestError as error:
+        return _failed(Outcome.REFUSED, error)
+    except stripe.APIConnectionError as error:
+        return _failed(Outcome.AGAIN, error)
+    except stripe.StripeError as error:
+        return _failed(Outcome.LOOK_UP if _is_replayed(error) else Outcome.AGAIN, error)
+    return Answer(Outcome.DONE, made.to_dict())
+
+
+def find_made(kind: str, params: Json, key: str, since: datetime) -> Json | None:
+    """Look for what a call made, by the key in its metadata and by its own words.
+
+    Raises:
+        Unreachable: Stripe does not answer.
+    """
+    with _asking():
+        for found in _candidates(kind, params, key, int(since.timestamp())):
+            if found.get("metadata", {}).get("billing_call") == key and _is_as_asked(found, params):
+                return found
+    return None
+
+
+def fetch(name: str, stripe_id: str) -> Json:
+    """Return an object as it is now ("payment_intents", "pi_1").
+
+    Raises:
+        Unreachable: Stripe does not answer.
+    """
+    with _asking():
+        found: Json = _list(name).retrieve(stripe_id, {"expand": _EXPAND.get(name, [])}).to_dict()
+    return found
+
+
+def list_all(name: str, since: datetime, until: datetime) -> Iterator[Json]:
+    """Yield all objects that were made within [since, until), the newest first.
+
+    Raises:
+        Unreachable: Stripe does not answer.
+    """
+    created = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
+    with _asking():
+        yield from _pages(name, {"created": created, "limit": _PAGE})
+
+
+def _candidates(kind: str, params: Json, key: str, since: int) -> Iterator[Json]:
+    """Read what could have been made: from before the call's first try on."""
+    created = {"gte": since - 3600}
+    if kind == CallKind.PAYMENT:
+        words = {"customer": params["customer"], "created": created, "limit": _PAGE}
+        expand = [f"data.{path}" for path in _EXPAND["payment_intents"]]
+        yield from _pages("payment_intents", {**words, "expand": expand})
+    elif kind == CallKind.REFUND:
+        words = {"payment_intent": params["payment_intent"], "limit": _PAGE}
+        yield from _pages("refunds", words)
+    elif kind == CallKind.CUSTOMER:
+        query = f"metadata['billing_call']:'{key}'"
+        for found in _client().v1.customers.search({"query": query}).auto_paging_iter():
+            yield found.to_dict()
+
+
+def _is_as_asked(found: Json, params: Json) -> bool:
+    """Tell whether an object is of this call: a restored database may use a key's name again."""
+    names = ("amount", "currency", "customer", "payment_intent")
+    return all(found.get(name) == params[name] for name in names if name in params)
+
+
+def _pages(name: str, params: Json) -> Iterator[Json]:
+    for found in _list(name).list(params).auto_paging_iter():
+        yield found.to_dict()
+
+
+def _service(kind: str) -> Any:
+    v1 = _client().v1
+    return {
+        CallKind.CUSTOMER: v1.customers,
+        CallKind.SETUP: v1.checkout.sessions,
+        CallKind.PAYMENT: v1.payment_intents,
+        CallKind.REFUND: v1.refunds,
+    }[CallKind(kind)]
+
+
+def _list(name: str) -> Any:
+    v1 = _client().v1
+    return v1.checkout.sessions if name == "checkout/sessions" else getattr(v1, name)
+
+
+def _client() -> stripe.StripeClient:
+    return _made(settings.STRIPE_API_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS)
+
+
+@cache
+def _made(key: str, base: str, seconds: int) -> stripe.StripeClient:
+    return stripe.StripeClient(
+        key,
+        base_addresses={"api": base} if base else None,
+        max_network_retries=0,
+        http_client=stripe.RequestsClient(timeout=seconds),
+    )
+
+
+class _asking:  # noqa: N801 - read as a word: with _asking()
+    """Turn every failure to answer a question into Unreachable."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, stripe.StripeError):
+            raise Unreachable(str(error)) from error
+
+
+def _declined(error: stripe.CardError) -> Answer:
+    body: Any = error.json_body
+    intent = (body or {}).get("error", {}).get("payment_intent")
+    if not isinstance(intent, dict):
+        return _failed(Outcome.REFUSED, error)
+    return Answer(Outcome.DONE, intent, error.code or "", str(error.user_message or ""))
+
+
+def _failed(outcome: Outcome, error: stripe.StripeError) -> Answer:
+    return Answer(outcome, {}, error.code or type(error).__name__, str(error.user_message or ""))
+
+
+def _is_replayed(error: stripe.StripeError) -> bool:
+    headers = error.headers or {}
+    return headers.get("Idempotent-Replayed") == "true"

@@ -1,0 +1,185 @@
+"""Reconcile with Stripe, both ways: what it has and we lack, the reverse, amounts, fees, payouts.
+
+A run reads and writes down; it mends nothing. Differences stay open until a run finds them gone.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from billing_project.kernel.money import Money
+from invoicing.models import (
+    AttemptState,
+    CallKind,
+    CallState,
+    Dispute,
+    PaymentAttempt,
+    ProcessorFee,
+    Refund,
+    StripeCall,
+    StripeDifference,
+)
+from invoicing.stripe_sync.collecting import METHOD
+from invoicing.stripe_sync.comparing import FINANCE, Found, Thing, compare, unexplained
+from invoicing.stripe_sync.gateway import Json, list_all
+from invoicing.stripe_sync.policy import from_stripe
+
+SETTLING = timedelta(hours=1)  # What is younger may still be on its way.
+_VERDICTS = ("won", "lost")
+_ENDED = ("failed", "canceled")
+Things = dict[str, Thing]
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What a run found.
+
+    Attributes:
+        compared: Things on either side, by name.
+        paid_out: What Stripe sent to the bank, by currency, in minor units.
+    """
+
+    compared: dict[str, int]
+    found: tuple[Found, ...]
+    paid_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """When things were made that must be on both sides: their clocks and ours differ a little."""
+
+    since: datetime
+    until: datetime
+
+
+def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
+    """Compare [since, until) with Stripe and keep the differences; call it without a transaction.
+
+    Raises:
+        Unreachable: Stripe does not answer; nothing is written.
+    """
+    names = ("charges", "refunds", "disputes", "balance_transactions", "payouts")
+    told = {name: list(list_all(name, since, until)) for name in names}
+    span = _Span(since + SETTLING, until - SETTLING)
+    charges = [one for one in told["charges"] if one["status"] == "succeeded"]
+    payments = {one["payment_intent"] or one["id"]: Thing(_money(one)) for one in charges}
+    refunds = {one["id"]: Thing(_money(one), _ended(one)) for one in told["refunds"]}
+    disputes = {
+        one["id"]: Thing(_money(one), one["status"] if one["status"] in _VERDICTS else "open")
+        for one in told["disputes"]
+        if one["balance_transactions"]
+    }
+    moves = [one for one in told["balance_transactions"] if one["type"] != "payout"]
+    fees = {one["id"]: Thing(_money(one, "fee")) for one in moves if one["fee"]}
+    sides: dict[str, tuple[Things, Things]] = {
+        "payment": (_payments(payments, span), payments),
+        "refund": (_refunds(refunds, span), refunds),
+        "dispute": (_disputes(disputes, span), disputes),
+        "fee": (_fees(fees, span), fees),
+    }
+    found = [one for name, both in sides.items() for one in compare(name, *both)]
+    found += _movements(moves, {one["id"] for one in charges} | {*refunds, *disputes})
+    found += _failed_payouts(told["payouts"])
+    _keep(found, at)
+    compared = {name: len({*here, *there}) for name, (here, there) in sides.items()}
+    return Reconciled(compared, tuple(found), _paid_out(told["payouts"]))
+
+
+@transaction.atomic
+def _keep(found: list[Found], at: datetime) -> None:
+    """Open what is new, touch what is still there, close what is gone."""
+    standing = {
+        (row.kind, row.subject): row
+        for row in StripeDifference.objects.select_for_update().filter(resolved_at=None)
+    }
+    for one in found:
+        row = standing.pop((one.kind, one.subject), None)
+        if row is None:
+            StripeDifference.objects.create(
+                kind=one.kind, subject=one.subject, here=one.here, there=one.there,
+                owner=one.owner, first_seen_at=at, last_seen_at=at,
+            )  # fmt: skip
+            continue
+        row.here, row.there, row.last_seen_at = one.here, one.there, at
+        row.save(update_fields=["here", "there", "last_seen_at"])
+    for row in standing.values():
+        row.resolved_at = at
+        row.save(update_fields=["resolved_at"])
+
+
+def _payments(there: Things, span: _Span) -> Things:
+    within = Q(call__first_sent_at__gte=span.since, call__first_sent_at__lt=span.until)
+    paid = PaymentAttempt.objects.filter(
+        Q(call__stripe_id__in=there) | within, state=AttemptState.SUCCEEDED
+    )
+    return {
+        one.call.stripe_id: Thing(Money(one.amount_minor, one.currency))
+        for one in paid.select_related("call")
+    }
+
+
+def _refunds(there: Things, span: _Span) -> Things:
+    within = Q(first_sent_at__gte=span.since, first_sent_at__lt=span.until)
+    calls = StripeCall.objects.filter(
+        Q(stripe_id__in=there) | within, kind=CallKind.REFUND, state=CallState.DONE
+    )
+    names = {int(call.subject.partition(":")[2]): call.stripe_id for call in calls}
+    return {
+        names[one.pk]: Thing(
+            Money(one.amount_minor, one.currency), "failed" if hasattr(one, "failure") else ""
+        )
+        for one in Refund.objects.select_related("failure").filter(pk__in=names)
+    }
+
+
+def _disputes(there: Things, span: _Span) -> Things:
+    within = Q(opened_at__gte=span.since, opened_at__lt=span.until)
+    rows = Dispute.objects.filter(Q(reference__in=there) | within, method=METHOD)
+    return {
+        row.reference: Thing(
+            Money(row.amount_minor, row.currency),
+            row.outcome.verdict if hasattr(row, "outcome") else "open",
+        )
+        for row in rows.select_related("outcome")
+    }
+
+
+def _fees(there: Things, span: _Span) -> Things:
+    within = Q(charged_at__gte=span.since, charged_at__lt=span.until)
+    rows = ProcessorFee.objects.filter(Q(reference__in=there) | within, method=METHOD)
+    return {row.reference: Thing(Money(row.amount_minor, row.currency)) for row in rows}
+
+
+def _movements(moves: list[Json], known: set[str]) -> list[Found]:
+    things = {one["id"]: Thing(_money(one), one["type"]) for one in moves}
+    sources = {one["id"]: one["source"] or "" for one in moves}
+    return list(unexplained(things, sources, known))
+
+
+def _failed_payouts(payouts: list[Json]) -> list[Found]:
+    return [
+        Found("state", f"payout {one['id']}", "paid", f"{_money(one)} {one['status']}", FINANCE)
+        for one in payouts
+        if one["status"] in _ENDED
+    ]
+
+
+def _paid_out(payouts: list[Json]) -> dict[str, int]:
+    sent: Counter[str] = Counter()
+    for one in payouts:
+        if one["status"] not in _ENDED:
+            money = _money(one)
+            sent[money.currency] += money.amount_minor
+    return dict(sent)
+
+
+def _ended(refund: Json) -> str:
+    return "failed" if refund["status"] in _ENDED else ""
+
+
+def _money(one: Json, name: str = "amount") -> Money:
+    currency = one["currency"].upper()
+    return Money(from_stripe(one[name], currency), currency)

@@ -1,0 +1,118 @@
+"""Send calls and settle what came of them, whatever was lost on the way.
+
+Each try is committed before it is sent: a process that ends in the middle leaves a call of which
+nobody knows whether it was done. The same key finds out while Stripe keeps it; afterwards, and
+where Stripe replays an error, the object is looked for. Nothing is ever sent blindly again.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db import transaction
+
+from billing_project.kernel.models import User
+from invoicing.models import CallKind, CallState, StripeCall
+from invoicing.stripe_sync import collecting, customers, refunding
+from invoicing.stripe_sync.calls import OPEN, finish
+from invoicing.stripe_sync.gateway import Answer, Json, Outcome, Unreachable, find_made, post
+from invoicing.stripe_sync.policy import is_key_alive, wait
+from metering.services.customers import lock_customer
+
+log = logging.getLogger(__name__)
+NOT_MADE = "not_made"
+_PATIENCE = 5  # Calls without any answer, one after the other: Stripe is down, try later.
+
+Settle = Callable[[StripeCall, Json, User, datetime], None]
+Refuse = Callable[[StripeCall, str, User, datetime], None]
+_DONE: dict[str, Settle] = {
+    CallKind.CUSTOMER: customers.take_customer,
+    CallKind.SETUP: lambda call, found, by, at: None,
+    CallKind.PAYMENT: collecting.take_answer,
+    CallKind.REFUND: refunding.take_answer,
+}
+_REFUSED: dict[str, Refuse] = {
+    CallKind.CUSTOMER: lambda call, code, by, at: None,
+    CallKind.SETUP: lambda call, code, by, at: None,
+    CallKind.PAYMENT: collecting.refuse,
+    CallKind.REFUND: refunding.refuse,
+}
+
+
+def send_due(*, by: User, now: Callable[[], datetime], limit: int = 500) -> int:
+    """Send what is due, the oldest first; return how many calls were settled.
+
+    When Stripe does not answer several times in a row the rest waits: each knows when it is next.
+    """
+    due = StripeCall.objects.filter(state__in=OPEN, next_at__lte=now()).order_by("id")
+    settled = silent = 0
+    for pk in list(due.values_list("pk", flat=True)[:limit]):
+        answer = send(pk, by=by, at=now())
+        if answer is None:
+            continue
+        settled += answer.outcome in (Outcome.DONE, Outcome.REFUSED)
+        silent = silent + 1 if answer.outcome is Outcome.AGAIN else 0
+        if silent >= _PATIENCE:
+            log.warning("stripe_silent", extra={"calls": silent})
+            break
+    return settled
+
+
+def send(pk: int, *, by: User, at: datetime) -> Answer | None:
+    """Send one call and settle it; None where somebody else holds it, or it is not due.
+
+    Call it outside a transaction: it waits for the network.
+    """
+    call = _claim(pk, at)
+    if call is None:
+        return None
+    answer = _ask(call, at)
+    _settle(call, answer, by, at)
+    return answer
+
+
+@transaction.atomic
+def _claim(pk: int, at: datetime) -> StripeCall | None:
+    """Write down that a call is being sent, before it is."""
+    due = StripeCall.objects.filter(pk=pk, state__in=OPEN, next_at__lte=at)
+    call = due.select_for_update(skip_locked=True, no_key=True).first()
+    if call is None:
+        return None
+    call.state = CallState.UNKNOWN
+    call.first_sent_at = call.first_sent_at or at
+    call.attempt_count += 1
+    call.next_at = at + wait(call.attempt_count, call.idempotency_key)
+    call.save(update_fields=["state", "first_sent_at", "attempt_count", "next_at"])
+    return call
+
+
+def _ask(call: StripeCall, at: datetime) -> Answer:
+    assert call.first_sent_at is not None, "a call that is sent was claimed"
+    if is_key_alive(call.first_sent_at, at):
+        answer = post(call.kind, call.params, call.idempotency_key)
+        if answer.outcome is not Outcome.LOOK_UP:
+            return answer
+    try:
+        found = find_made(call.kind, call.params, call.idempotency_key, call.first_sent_at)
+    except Unreachable as error:
+        return Answer(Outcome.AGAIN, code="unreachable", message=str(error))
+    return Answer(Outcome.DONE, found) if found else Answer(Outcome.REFUSED, code=NOT_MADE)
+
+
+@transaction.atomic
+def _settle(call: StripeCall, answer: Answer, by: User, at: datetime) -> None:
+    """Let the answer take effect, once, and close the call with it."""
+    lock_customer(call.customer_id)
+    locked = StripeCall.objects.select_for_update(no_key=True).get(pk=call.pk)
+    if locked.state not in OPEN:
+        return  # A webhook was faster.
+    locked.error_code, locked.error = answer.code[:60], answer.message[:500]
+    if answer.outcome is Outcome.AGAIN:
+        locked.save(update_fields=["error_code", "error"])
+        return
+    if answer.outcome is Outcome.DONE:
+        finish(locked, CallState.DONE, at, str(answer.object["id"]))
+        _DONE[locked.kind](locked, answer.object, by, at)
+    else:
+        finish(locked, CallState.FAILED, at)
+        _REFUSED[locked.kind](locked, answer.code, by, at)
