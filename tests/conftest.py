@@ -13,6 +13,7 @@ from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.models import User
 from billing_project.kernel.users import ROLES, ensure_roles
+from credits.selectors.remembered import forget_rules
 from metering.services.storing import forget_months
 from revrec.services.sealing import make_sealing_key
 from tests.template import keep_template, use_template
@@ -105,6 +106,12 @@ def _sealing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(settings, "SEALS_DIR", str(folder))
         make_sealing_key()
         yield
+
+
+@pytest.fixture(autouse=True)
+def _forget_rules() -> None:
+    """Ask this test's database for the approved rules, not the last one's."""
+    forget_rules()
 
 
 @pytest.fixture

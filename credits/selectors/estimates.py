@@ -9,14 +9,14 @@ from datetime import datetime
 from decimal import Decimal
 
 from billing_project.kernel.errors import Invalid
-from billing_project.kernel.period import hour_of
+from billing_project.kernel.period import HOUR, hour_of
 from credits.models import BillingPeriod, Rate
 from credits.rating import RatedSoFar, charge_difference
 from credits.selectors.facts import Rulebook, rated_in_scopes, scope_of
+from credits.selectors.remembered import approved_rules
 from credits.tariff import ChargeOutOfBounds
 from metering.aggregation import MeterRule, Value, dimensions_key, dimensions_of
 from metering.models import Customer, UsageWindow
-from metering.selectors.meters import meter_rules
 
 _ZERO = Decimal(0)
 
@@ -45,8 +45,14 @@ class Estimator:
 
     def __init__(self, customer: Customer, at: datetime) -> None:
         self._customer, self._at = customer, at
-        self._rules = Rulebook(customer.pk)
-        self.period = self._rules.period_of(hour_of(at))
+        self.approved = approved_rules()
+        hour = hour_of(at)
+        near = BillingPeriod.objects.filter(
+            customer=customer, start_at__lt=hour + HOUR, end_at__gt=hour
+        )
+        periods = list(near.select_related("rate_card").order_by("start_at"))
+        self._rules = Rulebook(customer.pk, periods, self.approved.prices)
+        self.period = self._rules.period_of(hour)
 
     @property
     def rules(self) -> Rulebook:
@@ -64,8 +70,8 @@ class Estimator:
         Raises:
             Invalid: no meter reads any of them, or those of several event names do.
         """
-        name = event_name or _event_name(properties, self._at)
-        readers = _readers(properties, name, self._at)
+        name = event_name or self._event_name(properties)
+        readers = self._readers(properties, name)
         if not readers:
             raise Invalid("no meter counts anything of this estimate", field="estimate")
         return self._priced(readers, properties, workspace_id)
@@ -74,7 +80,7 @@ class Estimator:
         self, properties: Mapping[str, Value], workspace_id: int | None, event_name: str
     ) -> Estimate:
         """Price a stored event; one that no meter counts costs nothing."""
-        readers = _readers(properties, event_name, self._at)
+        readers = self._readers(properties, event_name)
         return self._priced(readers, properties, workspace_id)
 
     def _priced(
@@ -121,6 +127,45 @@ class Estimator:
             return None
         return max(charge.total, _ZERO)  # A cheaper volume tier lowers the whole: nothing to hold.
 
+    def _event_name(self, properties: Mapping[str, Value]) -> str:
+        """Find the one event name whose meters read any of the properties.
+
+        Raises:
+            Invalid: there is none, or there are several.
+        """
+        names = [
+            name
+            for name, rules in self.approved.readers.items()
+            if any(
+                rule.value_property in properties
+                and rule.governs(self._at)
+                and rule.admits(properties)
+                for rule in rules
+            )
+        ]
+        if not names:
+            raise Invalid("no meter counts anything of this estimate", field="estimate")
+        if len(names) > 1:
+            raise Invalid(
+                f"meters of {', '.join(sorted(names))} read this estimate;"
+                " say which event_name it will be",
+                field="event_name",
+            )
+        return names[0]
+
+    def _readers(
+        self, properties: Mapping[str, Value], event_name: str
+    ) -> list[tuple[MeterRule, Decimal]]:
+        """Find the meters that would count an event, with what each counts of it."""
+        return [
+            (rule, quantity)
+            for rule in self.approved.readers.get(event_name, ())
+            if rule.is_additive
+            and rule.governs(self._at)
+            and rule.admits(properties)
+            and (quantity := rule.quantity_of(properties)) is not None
+        ]
+
 
 def unit_of(period: BillingPeriod | None, unit_ids: set[int]) -> int | None:
     """Choose the pricing unit that credits without a unit are in; None where nothing says.
@@ -131,43 +176,6 @@ def unit_of(period: BillingPeriod | None, unit_ids: set[int]) -> int | None:
     if period is not None:
         return period.rate_card.pricing_unit_id
     return next(iter(unit_ids)) if len(unit_ids) == 1 else None
-
-
-def _event_name(properties: Mapping[str, Value], at: datetime) -> str:
-    """Find the one event name whose meters read any of the properties.
-
-    Raises:
-        Invalid: there is none, or there are several.
-    """
-    names = sorted(
-        {
-            rule.event_name
-            for rule in meter_rules()
-            if rule.value_property in properties and rule.governs(at) and rule.admits(properties)
-        }
-    )
-    if not names:
-        raise Invalid("no meter counts anything of this estimate", field="estimate")
-    if len(names) > 1:
-        raise Invalid(
-            f"meters of {', '.join(names)} read this estimate; say which event_name it will be",
-            field="event_name",
-        )
-    return names[0]
-
-
-def _readers(
-    properties: Mapping[str, Value], event_name: str, at: datetime
-) -> list[tuple[MeterRule, Decimal]]:
-    """Find the meters that would count an event, with what each counts of it."""
-    return [
-        (rule, quantity)
-        for rule in meter_rules([event_name])
-        if rule.is_additive
-        and rule.governs(at)
-        and rule.admits(properties)
-        and (quantity := rule.quantity_of(properties)) is not None
-    ]
 
 
 def _no_rate(rule: MeterRule, dimensions: Mapping[str, str | None]) -> str:

@@ -17,6 +17,8 @@ from credits.selectors.tariffs import tariff_of_rate
 from credits.tariff import Tariff
 from metering.models import Meter, UsageWindow
 
+_MOST_MATCHES = 100_000
+
 
 class Prices:
     """The approved rates and burn orders, and all meters: read once for many customers."""
@@ -26,6 +28,17 @@ class Prices:
         self._rate_card_ids, self._customer_ids = set(rate_card_ids), set(customer_ids)
         self._matches: dict[tuple[int, str, str], int | None] = {}
         self._tariffs: dict[int, Tariff] = {}
+
+    @classmethod
+    def of_all(cls) -> "Prices":
+        """Read all that is approved at once, for whoever keeps it."""
+        customers = RateCard.objects.filter(customer__isnull=False).values_list("customer_id")
+        pinned = RatePin.objects.values_list("customer_id")
+        cards = RateCard.objects.filter(customer=None).values_list("pk", flat=True)
+        found = cls(list(cards), [pk for (pk,) in customers.union(pinned) if pk is not None])
+        for part in ("meters", "overrides", "pins", "versions", "rates", "policies", "_by_id"):
+            getattr(found, part)
+        return found
 
     @cached_property
     def meters(self) -> dict[int, Meter]:
@@ -111,6 +124,8 @@ class Prices:
         code = self.meters[window.meter_id].code
         key = (version.pk, code, window.dimensions_key)
         if key not in self._matches:
+            if len(self._matches) >= _MOST_MATCHES:  # Callers name the dimensions: no end of them.
+                self._matches.clear()
             self._matches[key] = self._match(version.pk, code, window.dimensions)
         rate_id = self._matches[key]
         return None if rate_id is None else self.rates[rate_id]

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
-from billing_project.kernel.models import in_force
 from billing_project.kernel.period import HOUR, Period, hour_of, midnight, month_of
 from billing_project.kernel.quantity import plain
 from credits.drawdown import Use
@@ -19,7 +18,6 @@ from credits.models import (
     HoldState,
     LimitMode,
     LimitWindow,
-    ModelException,
     SpendCounter,
     SpendLimit,
 )
@@ -84,16 +82,6 @@ class Place:
     api_key_id: int | None
 
 
-def controls_in_force(customer: Customer, at: datetime) -> ControlPolicy | None:
-    """Return the customer's own rules, or those of all customers; None: nobody approved any."""
-    rows = ControlPolicy.objects.filter(
-        Q(customer=customer) | Q(customer=None), in_force(at, "policy_change__")
-    ).order_by("-policy_change__effective_at", "-number")
-    found = list(rows)
-    own = [row for row in found if row.customer_id is not None]
-    return next(iter(own or found), None)
-
-
 def controls_of(policy: ControlPolicy | None) -> Controls:
     """Return the rules as the decision sees them; without any, credits end at zero."""
     if policy is None:
@@ -109,32 +97,6 @@ def controls_of(policy: ControlPolicy | None) -> Controls:
         retry_max=policy.retry_max,
         overdraft=Overdraft(policy.overdraft),
         overdraft_credits=policy.overdraft_credits or _ZERO,
-    )
-
-
-def exception_for(
-    customer: Customer, workspace_id: int | None, model: str, job: str, at: datetime
-) -> ModelException | None:
-    """Find an approved exception that lets this work use a model now."""
-    return (
-        ModelException.objects.filter(
-            Q(workspace=None) | Q(workspace_id=workspace_id),
-            Q(job="") | Q(job=job),
-            in_force(at, "policy_change__"),
-            customer=customer,
-            model=model,
-        )
-        .order_by("pk")
-        .first()
-    )
-
-
-def limits_in_force(customer: Customer, at: datetime) -> QuerySet[SpendLimit]:
-    """Return the governing version of each of a customer's limits."""
-    return (
-        SpendLimit.objects.filter(in_force(at, "policy_change__"), customer=customer)
-        .order_by("code", "-policy_change__effective_at", "-number")
-        .distinct("code")
     )
 
 

@@ -9,12 +9,12 @@ from django.db import transaction
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.quantity import plain
 from credits.models import Alert, AlertKind, SpendCounter, SpendLimit
+from credits.selectors.remembered import approved_rules
 from credits.selectors.spending import (
     LimitUse,
     Place,
     counted_limits,
     limit_uses,
-    limits_in_force,
     rated_since,
 )
 from metering.models import Customer
@@ -63,7 +63,7 @@ def warn_of_limits(
 def watch_limits(*, customer: Customer, at: datetime) -> None:
     """Warn of limits that usage reached without asking first."""
     locked = lock_customer(customer.pk)
-    limits = list(limits_in_force(locked, at))
+    limits = approved_rules().limits_of(locked.pk, at)
     counters = bring_up_to_date(limits, locked, at)
     counted = [limit for limit, _ in counted_limits(limits, locked.time_zone, at)]
     nowhere = Place(None, "", "", None)

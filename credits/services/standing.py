@@ -25,12 +25,9 @@ from credits.selectors.spending import (
     LimitUse,
     Place,
     applies,
-    controls_in_force,
     controls_of,
-    exception_for,
     held_uses,
     limit_uses,
-    limits_in_force,
 )
 from credits.selectors.states import state_of_grant
 from credits.services.counting import bring_up_to_date
@@ -98,7 +95,7 @@ class Desk:
         estimate = self._estimate()
         unit = PricingUnit.objects.get(pk=estimate.unit_id) if estimate.unit_id else None
         ask = self._ask(estimate)
-        policy = controls_in_force(self._customer, self._at)
+        policy = self._estimator.approved.controls_of(self._customer.pk, self._at)
         controls = controls_of(policy)
         exception = None if controls.models.admits(ask) else self._exception()
         limits = self._limits(unit)
@@ -153,12 +150,14 @@ class Desk:
 
     def _exception(self) -> ModelException | None:
         place = self._place
-        return exception_for(self._customer, place.workspace_id, place.model, place.job, self._at)
+        return self._estimator.approved.exception_for(
+            self._customer.pk, place.workspace_id, place.model, place.job, self._at
+        )
 
     def _limits(self, unit: PricingUnit | None) -> list[LimitUse]:
         limits = [
             limit
-            for limit in limits_in_force(self._customer, self._at)
+            for limit in self._estimator.approved.limits_of(self._customer.pk, self._at)
             if unit is not None and limit.pricing_unit_id == unit.pk and applies(limit, self._place)
         ]
         counters = bring_up_to_date(limits, self._customer, self._at)

@@ -2,8 +2,10 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -31,13 +33,12 @@ def last_credit(transactional_db: None, maker: User, approver: User) -> Shop:
     return shop
 
 
-@pytest.fixture(autouse=True)
-def _gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def _with_gap(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) -> None:
     """Wait between reading what is left and writing what is held."""
 
     def slowly(ask: Ask, controls: Controls, standing: Standing) -> Decision:
         decision = decide(ask, controls, standing)
-        time.sleep(GAP)
+        wait()
         return decision
 
     monkeypatch.setattr(authorizing, "decide", slowly)
@@ -65,7 +66,11 @@ def _ask_at_once(shop: Shop) -> list[bool]:
     return sorted(allowed)
 
 
-def test_one_of_many_gets_the_last_credit(last_credit: Shop) -> None:
+def test_one_of_many_gets_the_last_credit(
+    last_credit: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_gap(monkeypatch, partial(time.sleep, GAP))
+
     allowed = _ask_at_once(last_credit)
 
     assert allowed == [False] * (THREADS - 1) + [True]
@@ -75,7 +80,9 @@ def test_one_of_many_gets_the_last_credit(last_credit: Shop) -> None:
 def test_without_the_lock_more_than_one_gets_it(
     last_credit: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    all_have_read = threading.Barrier(THREADS)
+    _with_gap(monkeypatch, partial(all_have_read.wait, 30))
     for module in (authorizing, holds):
         monkeypatch.setattr(module, "lock_customer", lambda pk: Customer.objects.get(pk=pk))
 
-    assert _ask_at_once(last_credit).count(True) > 1
+    assert _ask_at_once(last_credit) == [True] * THREADS
