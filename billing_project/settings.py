@@ -240,6 +240,7 @@ UNFOLD = {
 # Who sells: the head of every invoice and credit note.
 SELLER = {
     "name": env.str("SELLER_NAME", default="Example AI, Inc."),
+    "country": env.str("SELLER_COUNTRY", default="US"),
     "details": env.list(
         "SELLER_DETAILS", default=["1 Harbor Street", "Springfield", "billing@seller.example"]
     ),

@@ -59,10 +59,11 @@ SELECT s.code, s.last_number, d.documents, d.highest
 """
 
 _TOTALS = """
-SELECT i.id, i.total_minor, coalesce(sum(l.amount_minor), 0)
+SELECT i.id, i.total_minor, coalesce(sum(l.amount_minor + l.tax_minor), 0)
   FROM invoice i LEFT JOIN invoice_line l ON l.invoice_id = i.id
  GROUP BY i.id
-HAVING i.total_minor <> coalesce(sum(l.amount_minor), 0)
+HAVING i.total_minor <> coalesce(sum(l.amount_minor + l.tax_minor), 0)
+    OR i.tax_minor <> coalesce(sum(l.tax_minor), 0)
 """
 
 _SETTLED = """
@@ -96,13 +97,15 @@ SELECT l.id, l.credited_minor, coalesce(sum(c.amount_minor), 0)
   FROM invoice_line l LEFT JOIN credit_note_line c ON c.invoice_line_id = l.id
  GROUP BY l.id
 HAVING l.credited_minor <> coalesce(sum(c.amount_minor), 0)
+    OR l.tax_credited_minor <> coalesce(sum(c.tax_minor), 0)
 """
 
 _NOTES = """
-SELECT n.id, n.total_minor, coalesce(sum(c.amount_minor), 0)
+SELECT n.id, n.total_minor, coalesce(sum(c.amount_minor + c.tax_minor), 0)
   FROM credit_note n LEFT JOIN credit_note_line c ON c.credit_note_id = n.id
  GROUP BY n.id
-HAVING n.total_minor <> coalesce(sum(c.amount_minor), 0)
+HAVING n.total_minor <> coalesce(sum(c.amount_minor + c.tax_minor), 0)
+    OR n.tax_minor <> coalesce(sum(c.tax_minor), 0)
 """
 
 _BALANCES = """

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import round_unrounded
+from invoicing.tax import Taxed, tax_credited
 
 
 class CreditRefused(ValueError):
@@ -23,16 +24,23 @@ class SettlementRefused(CreditRefused):
 
 @dataclass(frozen=True)
 class LineLeft:
-    """One line's claim and what notes took off it so far, in minor units."""
+    """One line's claim and what notes took off it so far, in minor units, net; and the tax."""
 
     position: int
     amount_minor: int
     credited_minor: int
+    tax_minor: int = 0
+    tax_credited_minor: int = 0
 
     @property
     def left_minor(self) -> int:
         """What a note may still take off."""
         return self.amount_minor - self.credited_minor
+
+    def tax_of(self, amount_minor: int) -> int:
+        """Return the tax that goes with a further note over so much."""
+        line = Taxed(self.amount_minor, self.tax_minor)
+        return tax_credited(line, self.credited_minor, self.tax_credited_minor, amount_minor)
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class Split:
 
     open_minor: int
     back: Settlement
+    tax_minor: int = 0  # Of the total.
 
     @property
     def total_minor(self) -> int:
@@ -133,12 +142,12 @@ def credit(
 
     Args:
         lines: Every line of the invoice.
-        asked: (position, minor units > 0), each position once.
+        asked: (position, minor units > 0, net of tax), each position once.
         open_amount: What the invoice still owes, >= 0.
         wanted: How the paid part goes back; all to the balance where nothing is said.
 
     Returns:
-        open + back == sum of what was asked, exactly.
+        open + back == sum of what was asked and of its tax in proportion, exactly.
 
     Raises:
         CreditRefused: nothing asked, a position unknown or twice, or more than is left on a line.
@@ -146,21 +155,24 @@ def credit(
 
     Source: Stripe, credit notes: pre-payment and post-payment amounts.
     """
-    left = {line.position: line.left_minor for line in lines}
+    left = {line.position: line for line in lines}
+    total = tax_minor = 0
     if not asked:
         raise CreditRefused("a credit note takes something off at least one line")
     for position, amount_minor in asked:
         if position not in left:
             raise CreditRefused(f"line {position} is not on the invoice, or was named twice")
-        if not 0 < amount_minor <= left[position]:
-            currency, has = open_amount.currency, left[position]
+        line = left.pop(position)  # A second mention is refused.
+        if not 0 < amount_minor <= line.left_minor:
+            currency, has = open_amount.currency, line.left_minor
             has_left, off = Money(has, currency), Money(amount_minor, currency)
             raise CreditRefused(f"line {position} has {has_left} left to credit, not {off}")
-        del left[position]  # A second mention is refused.
-    total = sum(amount_minor for _, amount_minor in asked)
+        tax_minor += line.tax_of(amount_minor)
+        total += amount_minor
+    total += tax_minor
     off_open = min(total, open_amount.amount_minor)
     back = Money(total - off_open, open_amount.currency)
-    return Split(off_open, settled(back, paid, wanted))
+    return Split(off_open, settled(back, paid, wanted), tax_minor)
 
 
 def settled(back: Money, paid: Paid, wanted: Settlement | None) -> Settlement:

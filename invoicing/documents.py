@@ -20,7 +20,15 @@ from django.db.models import Sum
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.money import Money, exponent
 from billing_project.kernel.period import Period
-from invoicing.models import CreditNote, CreditNoteReason, Invoice, InvoiceLine, LineKind, LineUsage
+from invoicing.models import (
+    CreditNote,
+    CreditNoteReason,
+    Invoice,
+    InvoiceLine,
+    LineKind,
+    LineUsage,
+    TaxTreatment,
+)
 from invoicing.selectors import is_issued
 from metering.models import Customer
 
@@ -53,12 +61,13 @@ def invoice_data(invoice: Invoice) -> Data:
     return {
         "number": invoice.number,
         "seller": settings.SELLER,
-        "customer": _party(customer),
+        "customer": _party(customer, invoice.customer_tax_id),
         "issued": _day(cast(datetime, invoice.finalized_at), customer.time_zone),
         "due": _long(cast(date, invoice.due_on)),
         "period": _span(invoice.service_start_at, invoice.service_end_at, customer.time_zone),
         "lines": [_line(line, invoice.currency, customer) for line in lines if _claims(line)],
         "statement": _statement([line for line in lines if not _claims(line)]),
+        "subtotals": _subtotals(invoice, lines),
         "total": money(invoice.total_minor, invoice.currency),
         "settlements": _settlements(invoice),
         "open": money(invoice.open_minor, invoice.currency),
@@ -73,7 +82,7 @@ def credit_note_data(note: CreditNote) -> Data:
     return {
         "number": note.number,
         "seller": settings.SELLER,
-        "customer": _party(customer),
+        "customer": _party(customer, invoice.customer_tax_id),
         "issued": _day(note.issued_at, customer.time_zone),
         "invoice": invoice.number,
         "invoice_issued": _day(cast(datetime, invoice.finalized_at), customer.time_zone),
@@ -89,6 +98,7 @@ def credit_note_data(note: CreditNote) -> Data:
             }
             for row in rows
         ],
+        "subtotals": _note_subtotals(note),
         "total": money(note.total_minor, note.currency),
         "off_open": money(note.open_minor, note.currency) if note.open_minor else None,
         "settlement": _settlement(note),
@@ -143,8 +153,9 @@ def _compile(template: str, data: Data, at: datetime) -> bytes:
     return pdf
 
 
-def _party(customer: Customer) -> Data:
-    details = [customer.external_id, customer.email, customer.country]
+def _party(customer: Customer, tax_id: str) -> Data:
+    named = f"Tax id {tax_id}" if tax_id else ""
+    details = [customer.external_id, customer.email, customer.country, named]
     return {"name": customer.name, "details": [text for text in details if text]}
 
 
@@ -195,6 +206,38 @@ def _quantities(lines: list[InvoiceLine]) -> dict[int, str]:
         .annotate(quantity=Sum("rated_usage__quantity"))
     )
     return {line_id: counted(quantity, unit) for line_id, unit, quantity in rows}
+
+
+def _subtotals(invoice: Invoice, lines: list[InvoiceLine]) -> list[Data]:
+    """List the net sum and the tax by rate, or why there is none; nothing where none is due."""
+    if invoice.tax_treatment == TaxTreatment.REVERSE_CHARGE:
+        words = TaxTreatment.REVERSE_CHARGE.label.capitalize()
+        return [{"label": words, "amount": money(0, invoice.currency)}]
+    if not invoice.tax_minor:
+        return []
+    taxes: dict[Decimal, int] = {}
+    for line in lines:
+        taxes[line.tax_rate] = taxes.get(line.tax_rate, 0) + line.tax_minor
+    amounts = [("Net", invoice.total_minor - invoice.tax_minor)]
+    amounts += [
+        (f"{invoice.tax_name} {number(rate * 100)} %", minor)
+        for rate, minor in sorted(taxes.items())
+    ]
+    return [
+        {"label": label, "amount": money(minor, invoice.currency)}
+        for label, minor in amounts
+        if minor
+    ]
+
+
+def _note_subtotals(note: CreditNote) -> list[Data]:
+    if not note.tax_minor:
+        return []
+    name, net = note.invoice.tax_name, note.total_minor - note.tax_minor
+    return [
+        {"label": "Net", "amount": money(net, note.currency)},
+        {"label": name, "amount": money(note.tax_minor, note.currency)},
+    ]
 
 
 def _settlement(note: CreditNote) -> list[Data]:

@@ -95,6 +95,12 @@ def disputes_tie() -> Iterator[Finding]:
     return _findings(tieouts.untied_disputes)
 
 
+@check("Tax payable is what issued lines charge, less what notes took back")
+def tax_ties() -> Iterator[Finding]:
+    """Compare 2300 customer by customer."""
+    return _findings(tieouts.untied_tax)
+
+
 @check("Paid grants earned the cost of the credits used")
 def grants_earn_their_cost() -> Iterator[Finding]:
     """Compare 4010 grant by grant."""

@@ -16,13 +16,15 @@ class Unpaid:
     """One line of the claim: what of it notes left, and how far its promise is kept.
 
     Attributes:
-        claimed_minor: The line, less notes, > 0 for at least one line.
+        claimed_minor: The line with its tax, less notes, > 0 for at least one line.
+        tax_minor: How much of that is tax: it stays payable, so that its share is lost.
         price_minor, recognised_minor: Of its promise; equal where everything is delivered.
     """
 
     claimed_minor: int
     price_minor: int
     recognised_minor: int
+    tax_minor: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ def _loss(share_minor: int, line: Unpaid) -> Loss:
     deferred = line.price_minor - line.recognised_minor
     if deferred <= 0:
         return Loss(share_minor, 0)
-    part = prorate(share_minor, Decimal(deferred), Decimal(line.price_minor))
-    released = min(part, deferred)
+    net = Decimal(line.claimed_minor - line.tax_minor)
+    undelivered = net * deferred / line.price_minor
+    released = min(prorate(share_minor, undelivered, Decimal(line.claimed_minor)), deferred)
     return Loss(share_minor - released, released)
 
 

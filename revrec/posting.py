@@ -231,6 +231,16 @@ def fee_invoiced(amount_minor: int, about: About) -> Lines:
     return pair(Account.RECEIVABLE, Account.FEES_LIABILITY, amount_minor, about)
 
 
+def tax_charged(tax_minor: int, about: About) -> Lines:
+    """Rules 1, 10 and 11: tax is claimed with the line, and is never revenue."""
+    return pair(Account.RECEIVABLE, Account.TAX_PAYABLE, tax_minor, about)
+
+
+def tax_taken_back(tax_minor: int, about: About) -> CreditedPart:
+    """Rules 13 and 22: the tax of what is taken back is not owed any more."""
+    return CreditedPart(Account.TAX_PAYABLE, 0, tax_minor, about)
+
+
 def fee_earned(amount_minor: int, about: About) -> Lines:
     """Rule 12: a service day that has ended is earned."""
     return pair(Account.FEES_LIABILITY, Account.FEE_REVENUE, amount_minor, about)

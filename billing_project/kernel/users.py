@@ -15,6 +15,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.issue_creditnote",
         "invoicing.decide_outcome",
         "invoicing.manage_subscription",
+        "invoicing.record_customertaxid",
         "metering.replay_quarantinedevent",
         "metering.acknowledge_lagepisode",
         "credits.acknowledge_unratedepisode",
@@ -35,6 +36,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "revrec.propose_close",
         "revrec.export_journal",
         "revrec.map_accounts",
+        "invoicing.record_customertaxid",
     ),
     "finance_approver": (
         "kernel.approve_policychange",

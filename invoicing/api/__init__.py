@@ -29,6 +29,7 @@ from invoicing.api.invoices import (
 )
 from invoicing.api.payment_methods import PaymentMethodSessionsView
 from invoicing.api.subscriptions import SubscriptionsView
+from invoicing.api.tax_ids import TaxIdsView
 
 urlpatterns = [
     path("subscriptions", SubscriptionsView.as_view()),
@@ -40,6 +41,7 @@ urlpatterns = [
     path("invoices/<str:number>/write_off", InvoiceWriteOffView.as_view()),
     path("invoices/<str:number>/pdf", InvoicePdfView.as_view()),
     path("invoices/<str:number>/lines/<int:position>/events", LineEventsView.as_view()),
+    path("tax_ids", TaxIdsView.as_view()),
     path("backfills", BackfillsView.as_view()),
     path("backfills/<int:backfill_id>", BackfillView.as_view()),
     path("backfills/<int:backfill_id>/events", BackfillEventsView.as_view()),

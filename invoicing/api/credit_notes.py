@@ -34,7 +34,7 @@ _READ: dict[str, str] = {"GET": "invoices:read"}
 
 
 class LineInput(serializers.Serializer[Any]):
-    """What to take off one line: its position, and an amount in major units."""
+    """What to take off one line: its position, and an amount net of tax, in major units."""
 
     line = IntegerField(min_value=1, max_value=2**31 - 1)
     amount = QuantityField(positive=True)
@@ -68,6 +68,7 @@ class CreditedLineOutput(serializers.Serializer[Any]):
 
     line = IntegerField(source="invoice_line.position")
     amount = AmountField("amount_minor", currency="credit_note.currency")
+    tax = AmountField("tax_minor", currency="credit_note.currency")
     evened = AmountField("evened_minor", currency="credit_note.currency")
 
 
@@ -99,6 +100,7 @@ class CreditNoteOutput(serializers.Serializer[Any]):
     memo = serializers.CharField()
     currency = serializers.CharField()
     total = AmountField("total_minor")
+    tax = AmountField("tax_minor")
     open = AmountField("open_minor")
     settlement = SettlementOutput(source="*")
     refunds = RefundOutput(many=True)
@@ -120,6 +122,7 @@ class CreditNotePreviewOutput(serializers.Serializer[Any]):
     invoice = serializers.CharField(source="invoice.number")
     currency = serializers.CharField(source="invoice.currency")
     total = AmountField("split.total_minor", currency="invoice.currency")
+    tax = AmountField("split.tax_minor", currency="invoice.currency")
     open = AmountField("split.open_minor", currency="invoice.currency")
     settlement = PreviewedSettlementOutput(source="*")
     returnable = AmountField("returnable_minor", currency="invoice.currency")

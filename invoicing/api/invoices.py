@@ -47,6 +47,8 @@ class InvoiceOutput(serializers.Serializer[Any]):
     customer = serializers.CharField(source="customer.external_id")
     currency = serializers.CharField()
     total = AmountField("total_minor")
+    tax = AmountField("tax_minor")
+    tax_treatment = serializers.CharField()
     paid = AmountField("paid_minor")
     balance_applied = AmountField("applied_minor")
     credited = AmountField("credited_minor")
@@ -61,7 +63,7 @@ class InvoiceOutput(serializers.Serializer[Any]):
 
 
 class LineOutput(serializers.Serializer[Any]):
-    """One line; credits_used lines state credits and claim nothing."""
+    """One line, net of tax; credits_used lines state credits and claim nothing."""
 
     line = serializers.IntegerField(source="position")
     kind = serializers.CharField()
@@ -70,6 +72,8 @@ class LineOutput(serializers.Serializer[Any]):
     unit = serializers.CharField()
     unit_price = QuantityField(source="unit_price_unrounded")
     amount = AmountField("amount_minor", currency="invoice.currency")
+    tax = AmountField("tax_minor", currency="invoice.currency")
+    tax_rate = QuantityField()
     credited = AmountField("credited_minor", currency="invoice.currency")
     service_start_at = UtcDateTimeField()
     service_end_at = UtcDateTimeField()
@@ -131,6 +135,7 @@ class PreviewOutput(serializers.Serializer[Any]):
     service_end_at = UtcDateTimeField(source="preview.billing_period.end_at")
     currency = serializers.CharField(source="preview.currency")
     total = AmountField("preview.total_minor", currency="preview.currency")
+    tax = AmountField("preview.tax_minor", currency="preview.currency")
     balance_applied = AmountField("balance_minor", currency="preview.currency")
     amount_due = AmountField("due_minor", currency="preview.currency")
     lines = PreviewLineOutput(many=True)

@@ -10,8 +10,10 @@ from invoicing.models.invoice import (
     LineKind,
     LineUsage,
     NumberSeries,
+    TaxTreatment,
 )
 from invoicing.models.item import ItemKind, ItemTiming, PlanItem
+from invoicing.models.market import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.outcome import LineOutcome, Outcome, OutcomeDecision, OutcomeState
 from invoicing.models.plan import Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
@@ -51,6 +53,7 @@ __all__ = [
     "CreditNoteLine",
     "CreditNoteReason",
     "CustomerBalance",
+    "CustomerTaxId",
     "Dispute",
     "DisputeOutcome",
     "FeeKind",
@@ -63,6 +66,7 @@ __all__ = [
     "LineKind",
     "LineOutcome",
     "LineUsage",
+    "MarketGate",
     "NumberSeries",
     "Outcome",
     "OutcomeDecision",
@@ -84,6 +88,8 @@ __all__ = [
     "StripeEvent",
     "Subscription",
     "SubscriptionChange",
+    "TaxRate",
+    "TaxTreatment",
     "Verdict",
     "WriteOff",
 ]

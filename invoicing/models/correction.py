@@ -58,7 +58,8 @@ class CreditNote(models.Model):
     reason = models.CharField(max_length=20, choices=CreditNoteReason.choices)
     memo = models.TextField(blank=True)
     currency = models.CharField(max_length=3)
-    total_minor = models.BigIntegerField()
+    total_minor = models.BigIntegerField()  # Lines with their tax.
+    tax_minor = models.BigIntegerField(default=0, db_default=0)
     open_minor = models.BigIntegerField()  # Reduces what the invoice still owes.
     balance_minor = models.BigIntegerField()  # Was paid: pays the customer's next invoices.
     refund_minor = models.BigIntegerField(default=0, db_default=0)  # Was paid: to be refunded.
@@ -103,7 +104,8 @@ class CreditNoteLine(models.Model):
     invoice_line = models.ForeignKey(
         InvoiceLine, on_delete=models.PROTECT, related_name="credit_note_lines"
     )
-    amount_minor = models.BigIntegerField()
+    amount_minor = models.BigIntegerField()  # Net of tax.
+    tax_minor = models.BigIntegerField(default=0, db_default=0)
     evened_minor = models.BigIntegerField(default=0)
     evened_credits = models.DecimalField(max_digits=38, decimal_places=12, default=0)
 
@@ -115,6 +117,9 @@ class CreditNoteLine(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(amount_minor__gt=0), name="credit_note_line_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(tax_minor__gte=0), name="credit_note_line_tax_not_negative"
             ),
             models.CheckConstraint(
                 condition=Q(evened_minor__gte=0, evened_minor__lte=F("amount_minor")),

@@ -33,6 +33,12 @@ class InvoiceStatus(models.TextChoices):
     UNCOLLECTIBLE = "uncollectible"
 
 
+class TaxTreatment(models.TextChoices):
+    OUTSIDE = "outside", "no tax: no registration is required"
+    STANDARD = "standard"
+    REVERSE_CHARGE = "reverse_charge", "reverse charge: the customer accounts for the tax"
+
+
 class Invoice(models.Model):
     """One claim; a draft has no number, finalizing gives it one and freezes it.
 
@@ -53,7 +59,11 @@ class Invoice(models.Model):
     currency = models.CharField(max_length=3)
     service_start_at = models.DateTimeField()
     service_end_at = models.DateTimeField()
-    total_minor = models.BigIntegerField(default=0)
+    total_minor = models.BigIntegerField(default=0)  # Lines with their tax.
+    tax_minor = models.BigIntegerField(default=0, db_default=0)
+    tax_treatment = models.CharField(max_length=14, choices=TaxTreatment.choices, blank=True)
+    tax_name = models.CharField(max_length=20, blank=True)  # "VAT"
+    customer_tax_id = models.CharField(max_length=30, blank=True)  # As it was when issued.
     paid_minor = models.BigIntegerField(default=0)  # As money.
     applied_minor = models.BigIntegerField(default=0, db_default=0)  # By the customer's balance.
     credited_minor = models.BigIntegerField(default=0)
@@ -163,8 +173,12 @@ class InvoiceLine(models.Model):
     quantity = models.DecimalField(max_digits=38, decimal_places=12)
     unit = models.CharField(max_length=32, blank=True)
     unit_price_unrounded = models.DecimalField(max_digits=38, decimal_places=12)
-    amount_minor = models.BigIntegerField()
-    credited_minor = models.BigIntegerField(default=0)
+    amount_minor = models.BigIntegerField()  # Net of tax.
+    tax_minor = models.BigIntegerField(default=0, db_default=0)
+    tax_rate = models.DecimalField(max_digits=9, decimal_places=6, default=0, db_default=0)
+    is_tax_inclusive = models.BooleanField(default=False, db_default=False)  # The price had it in.
+    credited_minor = models.BigIntegerField(default=0)  # Net.
+    tax_credited_minor = models.BigIntegerField(default=0, db_default=0)
     service_start_at = models.DateTimeField()
     service_end_at = models.DateTimeField()
     billing_period = models.ForeignKey(
@@ -187,6 +201,14 @@ class InvoiceLine(models.Model):
             models.CheckConstraint(
                 condition=Q(service_end_at__gt=F("service_start_at")),
                 name="invoice_line_half_open",
+            ),
+            models.CheckConstraint(
+                condition=Q(tax_minor__gte=0, tax_rate__gte=0, tax_rate__lt=1),
+                name="invoice_line_tax_bounds",
+            ),
+            models.CheckConstraint(
+                condition=Q(tax_credited_minor__gte=0, tax_credited_minor__lte=F("tax_minor")),
+                name="invoice_line_tax_credited_within_tax",
             ),
         ]
 

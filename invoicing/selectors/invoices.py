@@ -84,7 +84,7 @@ def refuse_ended(invoice: Invoice) -> None:
 def lines_left(invoice: Invoice) -> list[LineLeft]:
     """List what each line claims and what notes took off it so far."""
     rows = invoice.lines.order_by("position").values_list(
-        "position", "amount_minor", "credited_minor"
+        "position", "amount_minor", "credited_minor", "tax_minor", "tax_credited_minor"
     )
     return [LineLeft(*row) for row in rows]
 

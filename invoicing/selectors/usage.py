@@ -23,7 +23,9 @@ from invoicing.claims import Claim, Evened, even_out, overcharge, worth
 from invoicing.lines import Line, OveragePrice, UsageShare, credits_used_lines, overage_line
 from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, LineUsage
 from invoicing.selectors.arrears import arrears_lines, periods_in_arrears
+from invoicing.selectors.markets import known_tax
 from invoicing.selectors.plans import plan_version_of
+from invoicing.tax import taxed
 from metering.models import Customer
 
 NOT_CLAIMING = (InvoiceStatus.DRAFT, InvoiceStatus.VOID)  # Not yet, and not any more.
@@ -82,7 +84,8 @@ class Preview:
     billing_period: BillingPeriod
     currency: str
     lines: tuple[Line, ...]
-    total_minor: int
+    total_minor: int  # With the tax.
+    tax_minor: int
 
 
 def overage_state(billing_period: BillingPeriod) -> OverageState:
@@ -151,8 +154,11 @@ def preview(billing_period: BillingPeriod) -> Preview:
     claim = state.next_line()
     owed = arrears_lines(billing_period, claim)
     lines = [*([claim] if claim else []), *owed, *credits_used_lines(state.price.unit, shares)]
-    total = sum(line.amount_minor for line in lines)
-    return Preview(billing_period, state.price.currency, tuple(lines), total)
+    currency = state.price.currency
+    rate = known_tax(billing_period.customer, currency, billing_period.end_at).rate
+    tax = sum(taxed(line.amount_minor, rate, is_inclusive=False).tax_minor for line in lines)
+    total = sum(line.amount_minor for line in lines) + tax
+    return Preview(billing_period, currency, tuple(lines), total, tax)
 
 
 def _claim(billing_period: BillingPeriod) -> Claim:

@@ -78,7 +78,7 @@ def issue_credit_note(
     part, the pack's credits are granted.
 
     Args:
-        lines: Invoice lines with minor units > 0, each line once.
+        lines: Invoice lines with minor units > 0, net of tax, each line once; the tax goes along.
         reason: One of CreditNoteReason; it decides how revenue follows.
         key: The caller's idempotency key; the same again returns the same note.
         settlement: How what was paid goes back, all of it; None: to the customer's balance.
@@ -196,6 +196,7 @@ def _write(
         memo=memo,
         currency=invoice.currency,
         total_minor=split.total_minor,
+        tax_minor=split.tax_minor,
         open_minor=split.open_minor,
         balance_minor=split.back.balance_minor,
         refund_minor=split.back.refund_minor,
@@ -220,11 +221,13 @@ def _tell(note: CreditNote, evened: dict[int, Evened], at: datetime) -> None:
 
 def _write_lines(note: CreditNote, lines: Asked, evened: dict[int, Evened]) -> None:
     nothing = Evened(0, Decimal(0))
+    left = {line.position: line for line in lines_left(note.invoice)}
     CreditNoteLine.objects.bulk_create(
         CreditNoteLine(
             credit_note=note,
             invoice_line=line,
             amount_minor=amount_minor,
+            tax_minor=left[line.position].tax_of(amount_minor),
             evened_minor=evened.get(line.pk, nothing).minor,
             evened_credits=evened.get(line.pk, nothing).credits,
         )

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
-from invoicing.lines import Line, total_minor
+from invoicing.lines import Line
 from invoicing.models import Invoice, InvoiceLine, LineOutcome, LineUsage, Subscription
+from invoicing.services.taxing import divided, mark, tax_of_draft
 from metering.models import Customer
 
 
@@ -42,13 +43,12 @@ def create_draft(draft: Draft, at: datetime) -> Invoice:
 def copy_lines(source: Invoice, target: Invoice) -> None:
     """Give a draft the lines of another invoice, each under a key of the draft's own."""
     rows = list(source.lines.order_by("position"))
-    InvoiceLine.objects.bulk_create(_copied(row, target) for row in rows)
-    _set_total(target, sum(row.amount_minor for row in rows))
+    _set_total(target, InvoiceLine.objects.bulk_create(_copied(row, target) for row in rows))
 
 
 def _copied(row: InvoiceLine, target: Invoice) -> InvoiceLine:
     copy = InvoiceLine.objects.get(pk=row.pk)
-    copy.pk, copy.invoice, copy.credited_minor = None, target, 0
+    copy.pk, copy.invoice, copy.credited_minor, copy.tax_credited_minor = None, target, 0, 0
     copy.source_key = f"{target.source_key}:{row.position}"
     copy._state.adding = True
     return copy
@@ -57,26 +57,17 @@ def _copied(row: InvoiceLine, target: Invoice) -> InvoiceLine:
 def write_lines(
     invoice: Invoice, lines: Sequence[Line], billing_period: BillingPeriod | None = None
 ) -> list[InvoiceLine]:
-    """Put the lines on a draft that has none, in order, and set its total."""
-    rows = InvoiceLine.objects.bulk_create(
-        InvoiceLine(
-            invoice=invoice,
-            position=position,
-            kind=line.kind,
-            description=line.description[:300],
-            quantity=line.quantity,
-            unit=line.unit,
-            unit_price_unrounded=line.unit_price_unrounded,
-            amount_minor=line.amount_minor,
-            service_start_at=line.service.start if line.service else invoice.service_start_at,
-            service_end_at=line.service.end if line.service else invoice.service_end_at,
-            billing_period=billing_period,
-            source_key=f"{invoice.source_key}:{line.key}" if line.key else invoice.source_key,
-        )
+    """Put the lines on a draft that has none, in order, taxed, and set its total."""
+    tax = tax_of_draft(invoice)
+    rows = [
+        _row(invoice, position, line, billing_period)
         for position, line in enumerate(lines, start=1)
-    )
-    _set_total(invoice, total_minor(lines))
-    return rows
+    ]
+    for row, line in zip(rows, lines, strict=True):
+        mark(row, divided(line, tax), tax)
+    made = InvoiceLine.objects.bulk_create(rows)
+    _set_total(invoice, made)
+    return made
 
 
 def clear_lines(invoice: Invoice) -> None:
@@ -84,9 +75,29 @@ def clear_lines(invoice: Invoice) -> None:
     LineUsage.objects.filter(line__invoice=invoice).delete()
     LineOutcome.objects.filter(line__invoice=invoice).delete()
     invoice.lines.all().delete()
-    _set_total(invoice, 0)
+    _set_total(invoice, [])
 
 
-def _set_total(invoice: Invoice, minor: int) -> None:
-    invoice.total_minor = minor
-    invoice.save(update_fields=["total_minor"])
+def _row(
+    invoice: Invoice, position: int, line: Line, billing_period: BillingPeriod | None
+) -> InvoiceLine:
+    return InvoiceLine(
+        invoice=invoice,
+        position=position,
+        kind=line.kind,
+        description=line.description[:300],
+        quantity=line.quantity,
+        unit=line.unit,
+        unit_price_unrounded=line.unit_price_unrounded,
+        amount_minor=line.amount_minor,
+        service_start_at=line.service.start if line.service else invoice.service_start_at,
+        service_end_at=line.service.end if line.service else invoice.service_end_at,
+        billing_period=billing_period,
+        source_key=f"{invoice.source_key}:{line.key}" if line.key else invoice.source_key,
+    )
+
+
+def _set_total(invoice: Invoice, rows: Sequence[InvoiceLine]) -> None:
+    invoice.tax_minor = sum(row.tax_minor for row in rows)
+    invoice.total_minor = sum(row.amount_minor for row in rows) + invoice.tax_minor
+    invoice.save(update_fields=["total_minor", "tax_minor"])

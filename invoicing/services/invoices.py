@@ -30,6 +30,7 @@ from invoicing.services.overage import (
     rebuild,
 )
 from invoicing.services.proposals import propose_for_late_usage
+from invoicing.services.taxing import tax_for_issue
 
 __all__ = ["draft_overage_invoices", "finalize_due", "finalize_invoice"]
 
@@ -43,7 +44,8 @@ def finalize_invoice(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
 
     Raises:
         NotAllowed: a person without the permission.
-        Conflict: corrections outweighed all its usage, so that it claims and states nothing.
+        Conflict: corrections outweighed all its usage, so that it claims and states nothing; or its
+            market is not open, or has no approved tax rate.
     """
     require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
     # The refusal comes after the commit: an emptied draft stays empty, and due no more.
@@ -96,6 +98,12 @@ def _finalize(invoice: Invoice, by: User, at: datetime) -> Invoice:
 
 
 def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
+    """Tax a draft, number it last, and let the customer's balance pay.
+
+    Raises:
+        Conflict: its market is not open.
+    """
+    tax_for_issue(invoice, at)
     invoice.finalized_at, invoice.due_on = at, _due_on(invoice, at)
     invoice.open_minor = invoice.total_minor
     invoice.status = InvoiceStatus.FINALIZED if invoice.total_minor else InvoiceStatus.PAID

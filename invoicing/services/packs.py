@@ -15,6 +15,7 @@ from billing_project.kernel.quantity import round_unrounded
 from credits.models import PricingUnit
 from invoicing.lines import AmountOutOfBounds, Line, pack_line
 from invoicing.models import Invoice
+from invoicing.selectors.markets import open_gate
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
 from metering.models import Customer
@@ -43,7 +44,7 @@ def sell_credit_pack(
 
     Raises:
         Invalid: amount, price or key out of bounds.
-        Conflict: the customer is closed.
+        Conflict: the customer is closed, or their market is not open.
         IdempotencyConflict: the key sold something else before.
     """
     if not 0 < len(key) <= _LONGEST_KEY:
@@ -55,6 +56,7 @@ def sell_credit_pack(
     if before is not None:
         return _same_sale(before, locked, line)
     refuse_closed(locked)
+    open_gate(locked, locked.currency, at)
     service = _local_day(locked, at)
     draft = create_draft(Draft(locked, None, locked.currency, service, at, source_key), at)
     write_lines(draft, [line])
@@ -77,7 +79,8 @@ def _line(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:
 
 def _same_sale(invoice: Invoice, customer: Customer, line: Line) -> Invoice:
     sold = invoice.lines.get()
-    before = (invoice.customer_id, sold.unit, sold.quantity, sold.amount_minor)
+    price = sold.amount_minor + (sold.tax_minor if sold.is_tax_inclusive else 0)
+    before = (invoice.customer_id, sold.unit, sold.quantity, price)
     if before != (customer.pk, line.unit, line.quantity, line.amount_minor):
         raise IdempotencyConflict("this key sold another pack before")
     return invoice

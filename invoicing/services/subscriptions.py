@@ -21,6 +21,7 @@ from invoicing.models import (
 )
 from invoicing.selectors import items_of
 from invoicing.selectors.changes import coming, steps_of
+from invoicing.selectors.markets import open_gate
 from invoicing.services.changes import FARTHEST, end_subscription, governing
 from invoicing.services.openings import lock_subscription, open_begun, open_period
 from metering.models import Customer
@@ -53,8 +54,8 @@ def subscribe(
     Raises:
         Invalid: seats of a plan that sells none, or fewer than none; a trial that ends before it
             begins, or too far away.
-        Conflict: the version does not govern at the start, is sold in another currency, or the
-            customer is closed or has a subscription that reaches beyond the start.
+        Conflict: the version does not govern at the start, is sold in another currency, its market
+            is not open, or the customer is closed or has a subscription that reaches beyond it.
     """
     locked = lock_customer(customer.pk)
     sold = Subscription.objects.filter(customer=locked)
@@ -63,6 +64,7 @@ def subscribe(
         return same
     refuse_closed(locked)
     version = governing(plan_version, locked, start_at)
+    open_gate(locked, version.currency, at)
     if sold.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=start_at)).exists():
         raise Conflict(f"{locked} has a subscription already; end it first")
     for earlier in sold.order_by("id"):  # Their last hour is theirs before it can be ours.

@@ -220,6 +220,18 @@ def untied_disputes() -> Iterator[Mismatch]:
     )
 
 
+def untied_tax() -> Iterator[Mismatch]:
+    """Compare 2300 with the tax on issued lines, less what notes and voids took back."""
+    yield from _customer_mismatches(
+        Account.TAX_PAYABLE,
+        "SELECT customer_id, l.currency, sum(tax) AS total FROM ("
+        " SELECT i.customer_id, i.currency, l.tax_minor - l.tax_credited_minor AS tax"
+        "  FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id"
+        "   AND i.status NOT IN ('draft', 'void')) l GROUP BY customer_id, l.currency",
+        sign=-1,
+    )
+
+
 def untied_grants() -> Iterator[Mismatch]:
     """Compare 4010 with the cost basis of the credits that were used, grant by grant."""
     ledger = _sums_by_obligation(Account.USAGE_REVENUE)

@@ -24,6 +24,7 @@ from revrec.posting import (
     payment_received,
     shortfall_earned,
     shortfall_invoiced,
+    tax_charged,
 )
 from revrec.schedule import day_of, service_days, straight_line
 from revrec.selectors.facts import unaccounted_lines, unaccounted_payments
@@ -57,7 +58,7 @@ def account_payments(run: Run) -> int:
 
 
 def _account_invoice(run: Run, invoice: Invoice, lines: Sequence[InvoiceLine]) -> int:
-    claims = {line.pk: _RULES[LineKind(line.kind)](run, line) for line in lines}
+    claims = {line.pk: _claim(run, line) for line in lines}
     note_nothing_to_post(sources=_sources(line for line in lines if not claims[line.pk]))
     if not any(claims.values()):
         return 0
@@ -72,6 +73,13 @@ def _account_invoice(run: Run, invoice: Invoice, lines: Sequence[InvoiceLine]) -
         sources=_sources(line for line in lines if claims[line.pk]),
     )
     return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
+def _claim(run: Run, line: InvoiceLine) -> Lines:
+    """Post a line by the rule of its kind, and the tax on it."""
+    claimed = _RULES[LineKind(line.kind)](run, line)
+    tax = tax_charged(line.tax_minor, About(line.invoice.currency, None, line.pk))
+    return joined([claimed, tax])
 
 
 def _fee(run: Run, line: InvoiceLine) -> Lines:

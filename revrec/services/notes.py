@@ -25,6 +25,7 @@ from revrec.posting import (
     Settled,
     credit_note_issued,
     invoice_voided,
+    tax_taken_back,
 )
 from revrec.schedule import day_of, service_days, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
@@ -49,8 +50,9 @@ def account_note(run: Run, note: CreditNote) -> int:
 
     What was earned up to the note must have been accounted for before.
     """
-    lines = note.lines.select_related("invoice_line").order_by("invoice_line__position")
+    lines = note.lines.select_related("invoice_line__invoice").order_by("invoice_line__position")
     parts = [_take_off(run, line, Reason(note.reason)) for line in lines]
+    parts += [_tax_off(line.invoice_line, line.tax_minor) for line in lines]
     owed = note.balance_minor + note.refund_minor
     settled = Settled(note.open_minor, owed, note.out_of_band_minor)
     draft = EntryDraft(
@@ -70,6 +72,7 @@ def account_void(run: Run, void: InvoiceVoid) -> int:
     invoice = void.invoice
     lines = invoice.lines.filter(amount_minor__gt=0).order_by("position")
     parts = [_take_back(run, line) for line in lines]
+    parts += [_tax_off(line, line.tax_minor) for line in lines]
     draft = EntryDraft(
         wanted_on=day_of(void.voided_at),
         kind=EntryKind.INVOICE_VOIDED,
@@ -80,6 +83,10 @@ def account_void(run: Run, void: InvoiceVoid) -> int:
         sources=(Source(SourceType.INVOICE_VOID, void.pk),),
     )
     return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
+def _tax_off(line: InvoiceLine, tax_minor: int) -> CreditedPart:
+    return tax_taken_back(tax_minor, About(line.invoice.currency, None, line.pk))
 
 
 def _take_back(run: Run, line: InvoiceLine) -> CreditedPart:

@@ -25,11 +25,7 @@ def account_write_off(run: Run, row: WriteOff) -> int:
     """Post one write-off (rule 20): Dr 6200 for what was delivered, 2100 or 2120 for the rest."""
     lines = _claimed(row.invoice_id)
     promises = [obligation_of(line) for line in lines]
-    unpaid = [
-        Unpaid(line.amount_minor - line.credited_minor, promise.price_minor,
-               promise.recognised_minor)
-        for line, promise in zip(lines, promises, strict=True)
-    ]  # fmt: skip
+    unpaid = [_unpaid(line, promise) for line, promise in zip(lines, promises, strict=True)]
     parts = []
     for line, promise, loss in zip(lines, promises, losses(row.amount_minor, unpaid), strict=True):
         _release(run, promise, loss.released_minor)
@@ -69,6 +65,12 @@ def account_recovery(run: Run, payment: Payment) -> int:
 def _claimed(invoice_id: int) -> Sequence[InvoiceLine]:
     lines = InvoiceLine.objects.filter(invoice=invoice_id).order_by("position")
     return [line for line in lines if line.amount_minor > line.credited_minor]
+
+
+def _unpaid(line: InvoiceLine, promise: PerformanceObligation) -> Unpaid:
+    tax = line.tax_minor - line.tax_credited_minor
+    claimed = line.amount_minor - line.credited_minor + tax
+    return Unpaid(claimed, promise.price_minor, promise.recognised_minor, tax)
 
 
 def _part(

@@ -27,11 +27,12 @@ from credits.services.rates import (
 from credits.services.rating import rate_customer
 from invoicing.crediting import Settlement
 from invoicing.lines import Kind, Line
-from invoicing.models import CreditNote, Invoice, PlanVersion, Subscription
+from invoicing.models import CreditNote, Invoice, MarketGate, PlanVersion, Subscription
 from invoicing.selectors import billing_periods_of
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
+from invoicing.services.markets import Checklist, propose_market_gate, propose_tax_rate
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
@@ -81,7 +82,43 @@ def open_shop() -> Shop:
     approve(change=rates.policy_change, by=approver, reason="margin holds", at=LAUNCH)
     policy = propose_credit_policy(proposal=words(LAUNCH), by=maker, at=LAUNCH)
     approve(change=policy.policy_change, by=approver, reason="as sold", at=LAUNCH)
-    return Shop(maker, approver, worker_user(), unit, card)
+    shop = Shop(maker, approver, worker_user(), unit, card)
+    open_market(shop)
+    return shop
+
+
+def open_market(shop: Shop, country: str = "", currency: str = "USD", **terms: Any) -> MarketGate:
+    """Open a market in which no tax is due, unless terms say otherwise."""
+    standard = {
+        "tax_registration": "not_required", "settlement_currency": currency,
+        "bank_country": "US", "payout_days": 2,
+    }  # fmt: skip
+    gate = propose_market_gate(
+        checklist=Checklist(country, currency, **{**standard, **terms}),
+        proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
+    )  # fmt: skip
+    approve(change=gate.policy_change, by=shop.approver, reason="ready", at=LAUNCH)
+    return gate
+
+
+def ensure_market(shop: Shop, country: str, currency: str) -> None:
+    """Open a market unless it is open."""
+    if not MarketGate.objects.filter(country=country, currency=currency).exists():
+        open_market(shop, country, currency)
+
+
+def registered_in(shop: Shop, country: str, rate: str, currency: str = "EUR", **terms: Any) -> None:
+    """Open a market where we are registered and charge a tax."""
+    open_market(
+        shop, country, currency, tax_registration="registered", tax_number=f"{country}999",
+        registered_on=LAUNCH.date(), threshold_minor=1_000_000,
+    )  # fmt: skip
+    standard = {"name": "VAT", "is_inclusive": False, "has_reverse_charge": True}
+    row = propose_tax_rate(
+        country=country, rate=Decimal(rate), proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
+        **{**standard, **terms},
+    )  # fmt: skip
+    approve(change=row.policy_change, by=shop.approver, reason="the law", at=LAUNCH)
 
 
 def dollar_card(shop: Shop) -> RateCard:
@@ -132,8 +169,9 @@ def propose(shop: Shop, code: str = "starter", **changes: Any) -> PlanVersion:
 
 
 def customer_of(shop: Shop, external_id: str = "acme", **changes: Any) -> Customer:
-    """Make a customer who is billed in USD."""
+    """Make a customer who is billed in USD, and open their market."""
     content = {"name": external_id.capitalize(), "currency": "USD", **changes}
+    ensure_market(shop, content.get("country", ""), content["currency"])
     return create_customer(external_id=external_id, by=shop.maker, at=LAUNCH, **content)
 
 
@@ -184,6 +222,7 @@ def rate(shop: Shop, customer: str, at: datetime) -> None:
 
 def issued(shop: Shop, customer: Customer, minor: int, currency: str = "USD") -> Invoice:
     """Issue an invoice over one fee of so many minor units."""
+    ensure_market(shop, customer.country, currency)
     key = f"test:{Invoice.objects.count()}"
     draft = create_draft(Draft(customer, None, currency, Period(START, END), START, key), START)
     write_lines(draft, [Line(Kind.RECURRING, "Fee", Decimal(1), "", Decimal(minor), minor, "fee")])

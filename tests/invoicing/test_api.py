@@ -139,7 +139,8 @@ def test_invoices_are_listed_with_amounts_as_text(month: Subscription, reader: A
     assert data["data"] == [
         {
             "number": "INV-000002", "status": "finalized", "customer": "acme", "currency": "USD",
-            "total": "0.96", "paid": "0.00", "balance_applied": "0.00", "credited": "0.00",
+            "total": "0.96", "tax": "0.00", "tax_treatment": "outside",
+            "paid": "0.00", "balance_applied": "0.00", "credited": "0.00",
             "open": "0.96", "written_off": "0.00", "replaces": None,
             "service_start_at": "2026-10-21T00:00:00Z", "service_end_at": "2026-11-20T00:00:00Z",
             "ready_at": "2026-11-21T00:00:00Z", "finalized_at": "2026-11-21T00:00:00Z",
@@ -157,7 +158,8 @@ def test_an_invoice_shows_its_lines(month: Subscription, reader: Api) -> None:
     assert lines[0] == {
         "line": 1, "kind": "overage", "description": "Credits used beyond those granted",
         "quantity": "80", "unit": "credit", "unit_price": "0.012", "amount": "0.96",
-        "credited": "0.00", "service_start_at": "2026-10-21T00:00:00Z",
+        "tax": "0.00", "tax_rate": "0", "credited": "0.00",
+        "service_start_at": "2026-10-21T00:00:00Z",
         "service_end_at": "2026-11-20T00:00:00Z",
     }  # fmt: skip
     assert [(line["kind"], line["amount"]) for line in lines[1:]] == [("credits_used", "0.00")] * 2
@@ -207,7 +209,7 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
     assert data == {
         "customer": "acme", "service_start_at": "2026-10-21T00:00:00Z",
         "service_end_at": "2026-11-20T00:00:00Z", "currency": "USD", "total": "0.60",
-        "balance_applied": "0.25", "amount_due": "0.35",
+        "tax": "0.00", "balance_applied": "0.25", "amount_due": "0.35",
         "lines": [
             {
                 "kind": "overage", "description": "Credits used beyond those granted",
@@ -240,9 +242,9 @@ def test_a_credit_note_is_issued_once_for_its_key(month: Subscription) -> None:
     assert answer.json() == {
         "number": "CN-000001", "invoice": "INV-000001", "customer": "acme",
         "reason": "service_failure", "memo": "Slow", "currency": "USD", "total": "12.00",
-        "open": "12.00", "issued_at": "2026-11-22T00:00:00Z", "refunds": [],
+        "tax": "0.00", "open": "12.00", "issued_at": "2026-11-22T00:00:00Z", "refunds": [],
         "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
-        "lines": [{"line": 1, "amount": "12.00", "evened": "0.00"}],
+        "lines": [{"line": 1, "amount": "12.00", "tax": "0.00", "evened": "0.00"}],
     }  # fmt: skip
     again = api.post("credit_notes", NOTE, "note-1")
     assert (again.json(), again["Idempotency-Replayed"]) == (answer.json(), "true")
@@ -354,8 +356,8 @@ def test_a_preview_of_a_note_stores_nothing(month: Subscription, reader: Api) ->
     answer = reader.post("credit_notes/preview", body)
 
     assert answer.json() == {
-        "invoice": "INV-000001", "currency": "USD", "total": "12.00", "open": "12.00",
-        "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
+        "invoice": "INV-000001", "currency": "USD", "total": "12.00", "tax": "0.00",
+        "open": "12.00", "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
         "returnable": "0.00", "evened": "0.00",
     }  # fmt: skip
     assert not CreditNote.objects.exists()

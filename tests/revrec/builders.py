@@ -27,6 +27,7 @@ from invoicing.models import (
     CreditNote,
     CustomerBalance,
     Invoice,
+    MarketGate,
     Plan,
     PlanVersion,
     Refund,
@@ -34,6 +35,7 @@ from invoicing.models import (
 )
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.markets import Checklist, propose_market_gate
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
@@ -104,9 +106,20 @@ class Shop:
     def customer(self, currency: str = "USD") -> Customer:
         """Return a new customer."""
         name = f"customer-{next(_numbers)}"
+        self.open_market(currency)
         return create_customer(
             external_id=name, name=name, currency=currency, by=self.maker, at=LONG_AGO
         )
+
+    def open_market(self, currency: str) -> None:
+        """Let finance open a currency to customers without a country, once."""
+        if MarketGate.objects.filter(country="", currency=currency).exists():
+            return
+        checklist = Checklist("", currency, "not_required", currency, "US", payout_days=2)
+        gate = propose_market_gate(
+            checklist=checklist, proposal=_words("market"), by=self.maker, at=LONG_AGO
+        )
+        self._approve(gate.policy_change)
 
     def subscriber(self, start: str, currency: str = "USD", **terms: object) -> Customer:
         """Return a customer who subscribed; the first fee, if any, is invoiced."""

@@ -1,6 +1,6 @@
 """What is lost with an unpaid claim: the delivered part is an expense, the rest ends."""
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from revrec.impairment import Loss, Unpaid, losses, recovery
@@ -34,6 +34,7 @@ def _claims(draw: st.DrawFn) -> tuple[int, list[Unpaid]]:
     return draw(st.integers(1, total)), lines
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(_claims())
 def test_losses_sum_to_what_is_unpaid_and_release_no_more_than_is_owed(
     claim: tuple[int, list[Unpaid]],

@@ -9,6 +9,7 @@ from billing_project.console.demo.embeddings import (
     give_embeddings_credits,
     make_embeddings_meter,
 )
+from billing_project.console.demo.markets import open_market
 from billing_project.console.demo.traffic import EVENT_NAME, METERS, PRICES, credit_prices
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.models import ChainStep, PolicyChange, StepFunction, User
@@ -81,6 +82,9 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
     unit = create_pricing_unit(code="credit", name="Credit", by=cast.product, at=at)
     card = _approved_rates(cast, unit, period.start, at)
     _approved_burn_order(cast, period.start, at)
+    open_market(
+        currency="USD", effective_at=period.start, maker=cast.maker, approver=cast.approver, at=at
+    )
     for code, name, fee, included, overage, numbers in PLANS:
         terms = PlanTerms(
             currency="USD", fee_minor=fee, included_credits=Decimal(included),
