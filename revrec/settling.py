@@ -1,25 +1,9 @@
-"""Payments as they come: with a fee taken off, too much, a little short; and tax beside the price.
+"""Claims that settle in other ways than by a payment: below zero, as tax, a little short.
 
-Source: IFRS 15.47, 105-108; accounting.md rules 1-3, 10, 11, 32.
+Source: IFRS 15.47, 105-108; accounting.md rules 1, 10, 11, 32.
 """
 
-from revrec.posting import About, Account, Lines, PostingLine, balanced, pair
-
-
-def paid_net_of_fee(amount_minor: int, fee_minor: int, about: About) -> Lines:
-    """Rule 2: the processor passes on the payment less its fee."""
-    return balanced(
-        [
-            PostingLine(Account.CASH, amount_minor - fee_minor, about),
-            PostingLine(Account.PROCESSOR_FEES, fee_minor, about),
-            PostingLine(Account.RECEIVABLE, -amount_minor, about),
-        ]
-    )
-
-
-def overpaid(excess_minor: int, about: About) -> Lines:
-    """Rule 3: what nobody claimed is owed back."""
-    return pair(Account.CASH, Account.CUSTOMER_BALANCE, excess_minor, about)
+from revrec.posting import About, Account, Lines, pair
 
 
 def credited_to_balance(amount_minor: int, about: About) -> Lines:

@@ -5,8 +5,9 @@ from datetime import date
 import pytest
 
 from revrec.posting import About, fee_earned, fee_invoiced, payment_received
+from revrec.provider import fee_kept
 from revrec.schedule import by_month, equal_months, straight_line
-from revrec.settling import credited_to_balance, paid_net_of_fee
+from revrec.settling import credited_to_balance
 from tests.revrec.vectors import VECTORS, minor, minors, moved
 
 USD = About("USD")
@@ -79,7 +80,10 @@ def test_str_39_the_processor_takes_its_fee_off_the_payment() -> None:
 
     months = _months(amount, *QUARTER)
     first = moved(
-        fee_invoiced(amount, USD), paid_net_of_fee(amount, fee, USD), fee_earned(months[0], USD)
+        fee_invoiced(amount, USD),
+        payment_received(amount, USD),
+        fee_kept(fee, False, USD),
+        fee_earned(months[0], USD),
     )
 
     assert months == minors(expected["Revenue"])
@@ -95,7 +99,9 @@ def test_ldg_02_equal_months_are_another_policy_with_the_same_total() -> None:
     amount, fee = (minor(vector["inputs"][name]) for name in ("amount", "fee"))
     expected = vector["expected"]
 
-    entry = moved(fee_invoiced(amount, USD), paid_net_of_fee(amount, fee, USD))
+    entry = moved(
+        fee_invoiced(amount, USD), payment_received(amount, USD), fee_kept(fee, False, USD)
+    )
     months = [month.amount_minor for month in equal_months(amount, date(2026, 1, 1), 12)]
 
     assert entry == {

@@ -4,8 +4,9 @@ from datetime import date
 from decimal import Decimal
 
 from revrec.posting import About, fee_earned, fee_invoiced, payment_received
+from revrec.provider import fee_kept
 from revrec.schedule import by_month, straight_line
-from revrec.settling import paid_net_of_fee, tax_charged
+from revrec.settling import tax_charged
 from revrec.taxing import Taxed, left_to_pay, tax_beside, tax_inside
 from tests.revrec.vectors import VECTORS, minor, moved
 
@@ -89,7 +90,7 @@ def test_ldg_01_an_invoice_with_tax_and_a_payment_net_of_fee() -> None:
     finalized, paid = vector["expected"]["finalize"], vector["expected"]["pay"]
 
     invoice = moved(fee_invoiced(net, USD), tax_charged(tax, USD), fee_earned(net, USD))
-    payment = moved(paid_net_of_fee(net + tax, fee, USD))
+    payment = moved(payment_received(net + tax, USD), fee_kept(fee, False, USD))
 
     assert invoice == {
         "1100": minor(finalized["Dr AR"]),
@@ -109,7 +110,10 @@ def test_ldg_04_a_charge_and_its_fee() -> None:
     expected = vector["expected"]
 
     entry = moved(
-        fee_invoiced(amount, USD), fee_earned(amount, USD), paid_net_of_fee(amount, fee, USD)
+        fee_invoiced(amount, USD),
+        fee_earned(amount, USD),
+        payment_received(amount, USD),
+        fee_kept(fee, False, USD),
     )
 
     assert entry == {
