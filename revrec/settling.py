@@ -1,6 +1,6 @@
-"""Claims that settle in other ways than by a payment: below zero, as tax, a little short.
+"""Claims that settle in other ways than by a payment: below zero, or a little short.
 
-Source: IFRS 15.47, 105-108; accounting.md rules 1, 10, 11, 32.
+Source: IFRS 15.105-108; accounting.md rule 32.
 """
 
 from revrec.posting import About, Account, Lines, pair
@@ -9,11 +9,6 @@ from revrec.posting import About, Account, Lines, pair
 def credited_to_balance(amount_minor: int, about: About) -> Lines:
     """Turn a claim below zero into what is owed back to the customer."""
     return pair(Account.RECEIVABLE, Account.CUSTOMER_BALANCE, amount_minor, about)
-
-
-def tax_charged(tax_minor: int, about: About) -> Lines:
-    """Rules 1, 10, 11: tax is claimed for the state, and is no part of any price."""
-    return pair(Account.RECEIVABLE, Account.TAX_PAYABLE, tax_minor, about)
 
 
 def short_paid(missing_minor: int, about: About) -> Lines:
