@@ -33,6 +33,7 @@ SELECT w.customer_id, count(*), min(w.start_at)
 _UNCLOSED = """
 SELECT DISTINCT l.billing_period_id, i.number
   FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
+  JOIN billing_period b ON b.id = l.billing_period_id AND i.ready_at >= b.end_at
  WHERE l.kind = 'overage' AND i.status <> 'draft'
    AND NOT EXISTS (SELECT FROM invoiced_usage u
                     WHERE u.source_key = 'billing_period:' || l.billing_period_id)

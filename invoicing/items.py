@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billing_project.kernel.quantity import plain
+from billing_project.kernel.quantity import plain, round_unrounded
 
 COUNTED = ("overage", "outcome", "seat", "recurring", "one_off")  # What a commit may count.
 DISCOUNTED = ("recurring", "seat", "one_off")  # What a discount may take off.
@@ -126,6 +126,28 @@ def _one_off(item: Item) -> str:
     return _priced(item) or ("" if item.periods else "it serves for at least one period")
 
 
+def _pack(item: Item) -> str:
+    held = item.credits
+    if held is None or not held.is_finite() or not 0 < held < Decimal(10) ** 24:
+        return "a pack holds more than 0 and less than 10^24 credits"
+    if round_unrounded(held) != held:
+        return "a pack's credits have at most 12 decimals"
+    return _priced(item)
+
+
+def _discount(item: Item) -> str:
+    percent = item.percent
+    if percent is None:
+        return _priced(item) or _kinds(item, DISCOUNTED, "takes off")
+    if item.amount_minor:
+        return "a discount is a percent or an amount, not both"
+    if not percent.is_finite() or not 0 < percent <= 100:
+        return "a discount is more than 0 and at most 100 percent"
+    if percent != percent.quantize(Decimal("0.001")):
+        return "a percent has at most 3 decimals"
+    return _kinds(item, DISCOUNTED, "takes off")
+
+
 def _kinds(item: Item, known: Sequence[str], verb: str) -> str:
     if not item.kinds or set(item.kinds) - set(known) or len(set(item.kinds)) < len(item.kinds):
         return f"it {verb} lines of these kinds, each once: {', '.join(known)}"
@@ -137,5 +159,7 @@ KINDS = {
     "seat": _priced,
     "outcome": _priced,
     "one_off": _one_off,
+    "credit_pack": _pack,
+    "discount": _discount,
     "commit": _commit,
 }

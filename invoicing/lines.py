@@ -36,6 +36,16 @@ class AmountOutOfBounds(ValueError):
 
 
 @dataclass(frozen=True)
+class Discounted:
+    """What one discount took off a line, and where it comes from."""
+
+    name: str
+    amount_minor: int
+    item_id: int | None = None
+    redemption_id: int | None = None
+
+
+@dataclass(frozen=True)
 class Line:
     """One line as it will stand on the invoice; credits_used lines state and never claim."""
 
@@ -47,6 +57,12 @@ class Line:
     amount_minor: int
     key: str = ""  # Tells lines of one invoice apart.
     service: Period | None = None  # None: the invoice's own.
+    discounts: tuple[Discounted, ...] = ()  # Taken off before the amount.
+
+    @property
+    def discount_minor(self) -> int:
+        """What all discounts together took off the line."""
+        return sum(part.amount_minor for part in self.discounts)
 
 
 @dataclass(frozen=True)

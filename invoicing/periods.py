@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from billing_project.kernel.period import Period, add_months
+from billing_project.kernel.period import Period, add_months, midnight
 
 
 class Unit(StrEnum):
@@ -42,6 +42,11 @@ def bound(start: datetime, unit: Unit, count: int, index: int, zone: str) -> dat
     else:
         day = add_months(local.date(), steps, local.day)
     return datetime.combine(day, local.time(), local.tzinfo).astimezone(UTC)
+
+
+def month_start(at: datetime, zone: str) -> datetime:
+    """Return the first instant of the local month that an instant lies in, in UTC."""
+    return midnight(at.astimezone(ZoneInfo(zone)).date().replace(day=1), zone)
 
 
 def nth_period(start: datetime, unit: Unit, count: int, index: int, zone: str) -> Period:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from billing_project.kernel.period import Period
-from invoicing.periods import Unit, bound
+from invoicing.periods import Unit, bound, month_start
 
 
 class Kind(StrEnum):
@@ -53,6 +53,7 @@ class Terms:
     key: int
     unit: Unit
     count: int
+    is_calendar: bool = False  # Intervals begin with a month of the calendar, not with the start.
 
     @property
     def interval(self) -> tuple[Unit, int]:
@@ -133,6 +134,8 @@ def opening(
         zone: The customer's IANA time zone.
     """
     phase = phase_at(start, first, steps, begins)
+    if phase.terms.is_calendar:  # Every bound is a month's: what begins elsewhere is a rest.
+        phase, is_cut = replace(phase, anchor=month_start(phase.anchor, zone)), True
     index = _index(phase, begins, is_cut, zone)
     low = _bound(phase, index, zone) if is_cut else begins
     high = _bound(phase, index + 1, zone)

@@ -13,6 +13,7 @@ from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
 from invoicing.services.seats import settle_due_seats
 from invoicing.services.subscriptions import renew_due
+from invoicing.services.thresholds import invoice_reached
 from invoicing.stripe_sync import gateway
 from invoicing.stripe_sync.collecting import open_attempts
 from invoicing.stripe_sync.dunning import mail_declines
@@ -39,6 +40,11 @@ def settle_seats() -> int:
 def draft_overage() -> int:
     """Draft the overage of periods that ended."""
     return draft_overage_invoices(by=worker_user(), at=clock.now())
+
+
+def invoice_thresholds() -> int:
+    """Invoice running periods whose overage has reached their plan's threshold."""
+    return invoice_reached(by=worker_user(), at=clock.now())
 
 
 def finalize() -> int:

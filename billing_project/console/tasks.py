@@ -131,6 +131,7 @@ def run_billing() -> None:
         "billing",
         invoicing.tasks.renew,
         invoicing.tasks.settle_seats,
+        invoicing.tasks.invoice_thresholds,
         invoicing.tasks.draft_overage,
         invoicing.tasks.finalize,
         invoicing.tasks.close_quiet,

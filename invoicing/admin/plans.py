@@ -8,11 +8,12 @@ from billing_project.kernel.backoffice.display import (
     link,
     moment_text,
     money,
+    money_text,
     number,
 )
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
-from invoicing.models import Plan, PlanItem, PlanVersion, Subscription
+from invoicing.models import Anchor, Plan, PlanItem, PlanVersion, Subscription
 
 
 class PlanVersionInline(ReadOnlyInline):
@@ -97,6 +98,7 @@ class PlanVersionAdmin(ReadOnlyAdmin):
         number("included_credits"),
         number("overage_price_unrounded", "overage per credit", unit="currency"),
         link("rate_card"),
+        "threshold",
         "grace_hours",
         "payment_days",
         "status",
@@ -106,7 +108,15 @@ class PlanVersionAdmin(ReadOnlyAdmin):
 
     def interval(self, version: PlanVersion) -> str:
         """Show how often the fee recurs."""
-        return f"every {version.interval_count} {version.interval_unit}(s)"
+        words = f"every {version.interval_count} {version.interval_unit}(s)"
+        return f"{words}, with the calendar" if version.anchor == Anchor.CALENDAR else words
+
+    @admin.display(description="Overage invoiced at")
+    def threshold(self, version: PlanVersion) -> str:
+        """Show which unbilled amount is invoiced before a period ends."""
+        if version.threshold_minor is None:
+            return "the period's end"
+        return money_text(version.threshold_minor, version.currency)
 
     def status(self, version: PlanVersion) -> str:
         """Show the decision on the version."""

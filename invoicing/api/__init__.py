@@ -28,12 +28,24 @@ from invoicing.api.invoices import (
     LineEventsView,
 )
 from invoicing.api.payment_methods import PaymentMethodSessionsView
+from invoicing.api.sold import (
+    CouponsView,
+    OutcomeDecisionsView,
+    OutcomesView,
+    PacksView,
+    SeatsView,
+)
 from invoicing.api.subscriptions import SubscriptionsView
 from invoicing.api.tax_ids import TaxIdsView
 
 urlpatterns = [
     path("subscriptions", SubscriptionsView.as_view()),
     path("payment_method_sessions", PaymentMethodSessionsView.as_view()),
+    path("subscriptions/<int:subscription_id>/seats", SeatsView.as_view()),
+    path("subscriptions/<int:subscription_id>/coupons", CouponsView.as_view()),
+    path("subscriptions/<int:subscription_id>/packs", PacksView.as_view()),
+    path("outcomes", OutcomesView.as_view()),
+    path("outcomes/<int:outcome_id>/decisions", OutcomeDecisionsView.as_view()),
     path("invoices", InvoicesView.as_view()),
     path("invoices/preview", InvoicePreviewView.as_view()),
     path("invoices/<str:number>", InvoiceView.as_view()),

@@ -11,8 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.canonical import sha256_hex
-from billing_project.kernel.models import ApiKey, User
+from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
     IntegerField,
@@ -20,7 +19,7 @@ from billing_project.kernel.rest.fields import (
     UtcDateTimeField,
 )
 from billing_project.kernel.rest.views import ApiView
-from invoicing.api.fields import AmountField, minor_units
+from invoicing.api.fields import AmountField, caller_key, minor_units
 from invoicing.api.invoices import pdf_response
 from invoicing.crediting import Settlement
 from invoicing.documents import credit_note_pdf
@@ -156,7 +155,7 @@ class CreditNotesView(ApiView):
             reason=wanted["reason"],
             memo=wanted["memo"],
             settlement=_settlement(invoice, wanted),
-            key=_key(request),
+            key=caller_key(request),
             by=cast(User, request.user),
             at=clock.now(),
         )
@@ -230,9 +229,3 @@ def _settlement(invoice: Invoice, wanted: dict[str, Any]) -> Settlement | None:
         for name in parts
     }
     return Settlement(**minor)
-
-
-def _key(request: Request) -> str:
-    """Name a note after its caller's key, within the column's length."""
-    api_key = cast(ApiKey, request.auth)
-    return f"api:{api_key.public_id}:{sha256_hex(request.headers['Idempotency-Key'])}"

@@ -74,6 +74,7 @@ class LineOutput(serializers.Serializer[Any]):
     amount = AmountField("amount_minor", currency="invoice.currency")
     tax = AmountField("tax_minor", currency="invoice.currency")
     tax_rate = QuantityField()
+    discount = AmountField("discount_minor", currency="invoice.currency")
     credited = AmountField("credited_minor", currency="invoice.currency")
     service_start_at = UtcDateTimeField()
     service_end_at = UtcDateTimeField()
@@ -117,6 +118,7 @@ class PreviewLineOutput(serializers.Serializer[Any]):
     unit = serializers.CharField(source="line.unit")
     unit_price = QuantityField(source="line.unit_price_unrounded")
     amount = AmountField("line.amount_minor")
+    discount = AmountField("line.discount_minor")
 
 
 class OverchargeOutput(serializers.Serializer[Any]):
@@ -128,7 +130,10 @@ class OverchargeOutput(serializers.Serializer[Any]):
 
 
 class PreviewOutput(serializers.Serializer[Any]):
-    """What would be claimed; usage that arrived after `as_of` is not in it yet."""
+    """What would be claimed; usage that arrived after `as_of` is not in it yet.
+
+    The coming lines are what the next period claims when it begins: fees, seats, discounts.
+    """
 
     customer = serializers.CharField()
     service_start_at = UtcDateTimeField(source="preview.billing_period.start_at")
@@ -139,6 +144,8 @@ class PreviewOutput(serializers.Serializer[Any]):
     balance_applied = AmountField("balance_minor", currency="preview.currency")
     amount_due = AmountField("due_minor", currency="preview.currency")
     lines = PreviewLineOutput(many=True)
+    coming_total = AmountField("preview.coming_minor", currency="preview.currency")
+    coming_lines = PreviewLineOutput(many=True)
     overcharged = OverchargeOutput(many=True)
     as_of = UtcDateTimeField(source="state.as_of")
     lag_seconds = QuantityField(source="state.lag_seconds")
@@ -270,3 +277,7 @@ class _PreviewAnswer:
     @property
     def lines(self) -> list[_PreviewLine]:
         return [_PreviewLine(line, self.preview.currency) for line in self.preview.lines]
+
+    @property
+    def coming_lines(self) -> list[_PreviewLine]:
+        return [_PreviewLine(line, self.preview.currency) for line in self.preview.coming]

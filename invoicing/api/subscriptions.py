@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from billing_project.kernel import clock
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
-from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
+from billing_project.kernel.rest.fields import ExternalIdField, IntegerField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from invoicing.models import Plan, PlanVersion
 from invoicing.selectors import (
@@ -32,6 +32,8 @@ class SubscriptionInput(serializers.Serializer[Any]):
     customer = ExternalIdField()
     plan = serializers.CharField(max_length=64)
     start_at = UtcDateTimeField()
+    seats = IntegerField(required=False, default=0, min_value=0)
+    coupon = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
 
 
 class SubscriptionOutput(serializers.Serializer[Any]):
@@ -70,6 +72,8 @@ class SubscriptionsView(ApiView):
             start_at=wanted["start_at"],
             by=cast(User, request.user),
             at=at,
+            seats=wanted["seats"],
+            coupon=wanted["coupon"],
         )
         return Response(SubscriptionOutput(sold).data, status=201)
 

@@ -2,6 +2,7 @@
 
 from invoicing.models.change import ChangeKind, SubscriptionChange
 from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
+from invoicing.models.coupon import Coupon, CouponRedemption, LineDiscount
 from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.invoice import (
     Invoice,
@@ -15,7 +16,7 @@ from invoicing.models.invoice import (
 from invoicing.models.item import ItemKind, ItemTiming, PlanItem
 from invoicing.models.market import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.outcome import LineOutcome, Outcome, OutcomeDecision, OutcomeState
-from invoicing.models.plan import Plan, PlanVersion, Subscription
+from invoicing.models.plan import Anchor, Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
 from invoicing.models.provider import (
     Dispute,
@@ -44,11 +45,14 @@ from invoicing.models.stripe import (
 )
 
 __all__ = [
+    "Anchor",
     "AttemptState",
     "BalanceApplication",
     "CallKind",
     "CallState",
     "ChangeKind",
+    "Coupon",
+    "CouponRedemption",
     "CreditNote",
     "CreditNoteLine",
     "CreditNoteReason",
@@ -63,6 +67,7 @@ __all__ = [
     "InvoiceVoid",
     "ItemKind",
     "ItemTiming",
+    "LineDiscount",
     "LineKind",
     "LineOutcome",
     "LineUsage",

@@ -174,6 +174,7 @@ class InvoiceLine(models.Model):
     unit = models.CharField(max_length=32, blank=True)
     unit_price_unrounded = models.DecimalField(max_digits=38, decimal_places=12)
     amount_minor = models.BigIntegerField()  # Net of tax.
+    discount_minor = models.BigIntegerField(default=0, db_default=0)  # Taken off before the amount.
     tax_minor = models.BigIntegerField(default=0, db_default=0)
     tax_rate = models.DecimalField(max_digits=9, decimal_places=6, default=0, db_default=0)
     is_tax_inclusive = models.BooleanField(default=False, db_default=False)  # The price had it in.
@@ -193,6 +194,9 @@ class InvoiceLine(models.Model):
             models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_position"),
             models.CheckConstraint(
                 condition=Q(amount_minor__gte=0), name="invoice_line_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(discount_minor__gte=0), name="invoice_line_discount_positive"
             ),
             models.CheckConstraint(
                 condition=Q(credited_minor__gte=0, credited_minor__lte=F("amount_minor")),

@@ -80,13 +80,19 @@ class OutcomeDecision(models.Model):
 
 
 class LineOutcome(models.Model):
-    """Which outcomes stand behind a line; frozen with the invoice."""
+    """Which outcomes stand behind a line; frozen with the invoice, and freed if that is void."""
 
     line = models.ForeignKey(InvoiceLine, on_delete=models.PROTECT, related_name="outcomes")
-    outcome = models.OneToOneField(Outcome, on_delete=models.PROTECT, related_name="+")
+    outcome = models.ForeignKey(Outcome, on_delete=models.PROTECT, related_name="+")
+    is_void = models.BooleanField(default=False, db_default=False)  # Its invoice is: bill it again.
 
     class Meta:
         db_table = "line_outcome"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["outcome"], condition=Q(is_void=False), name="line_outcome_billed_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.line_id} {self.outcome_id}"

@@ -25,6 +25,13 @@ class IntervalUnit(models.TextChoices):
     MONTH = "month"
 
 
+class Anchor(models.TextChoices):
+    """What a subscription's periods are counted from."""
+
+    START = "start"  # Its own start.
+    CALENDAR = "calendar"  # The first of a month; a shorter period comes first.
+
+
 class PlanVersion(models.Model):
     """Immutable terms: a fee in advance, included credits, overage by the credit, and items."""
 
@@ -34,9 +41,13 @@ class PlanVersion(models.Model):
     fee_minor = models.BigIntegerField()
     included_credits = models.DecimalField(max_digits=38, decimal_places=12)
     overage_price_unrounded = models.DecimalField(max_digits=38, decimal_places=12)
+    threshold_minor = models.BigIntegerField(null=True, blank=True)  # Overage invoiced at once.
     rate_card = models.ForeignKey("credits.RateCard", on_delete=models.PROTECT, related_name="+")
     interval_unit = models.CharField(max_length=5, choices=IntervalUnit.choices)
     interval_count = models.PositiveSmallIntegerField()
+    anchor = models.CharField(
+        max_length=8, choices=Anchor.choices, default=Anchor.START, db_default=Anchor.START.value
+    )
     grace_hours = models.PositiveIntegerField(default=24)
     payment_days = models.PositiveIntegerField(default=30)
     policy_change = models.OneToOneField(PolicyChange, on_delete=models.PROTECT, related_name="+")
@@ -46,6 +57,14 @@ class PlanVersion(models.Model):
         ordering = ["plan", "-number"]
         constraints = [
             models.UniqueConstraint(fields=["plan", "number"], name="plan_version_once"),
+            models.CheckConstraint(
+                condition=Q(anchor="start") | Q(anchor="calendar", interval_unit="month"),
+                name="plan_version_calendar_of_months",
+            ),
+            models.CheckConstraint(
+                condition=Q(threshold_minor__isnull=True) | Q(threshold_minor__gt=0),
+                name="plan_version_threshold_positive",
+            ),
             models.CheckConstraint(
                 condition=Q(
                     fee_minor__gte=0,

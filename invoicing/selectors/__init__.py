@@ -22,6 +22,7 @@ from invoicing.selectors.invoices import (
 )
 from invoicing.selectors.plans import (
     billing_periods_of,
+    find_subscription,
     governing_plan_version,
     items_of,
     next_terms_at,
@@ -73,6 +74,7 @@ __all__ = [
     "find_invoice",
     "find_line",
     "find_note_of",
+    "find_subscription",
     "governing_plan_version",
     "grants_of_line",
     "invoices",

@@ -1,12 +1,13 @@
 """What a plan's items claim when a period begins: further fees, seats, fees claimed once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
+from invoicing.discounts import discounted
 from invoicing.items import Item
 from invoicing.lines import Kind, Line, fee_line
 from invoicing.models import PlanVersion, SeatChange, Subscription
@@ -15,6 +16,7 @@ from invoicing.phases import Opening, Standing
 from invoicing.proration import Part, part_of
 from invoicing.seats import Change, Pricing, advance_line, seats_at, worth
 from invoicing.selectors.changes import begins_paying, coming, included_credits, steps_of
+from invoicing.selectors.offers import offers_for
 from invoicing.selectors.plans import items_of, plan_version_at
 
 
@@ -29,7 +31,7 @@ def advance_lines(
     """Return the lines that a period claims when it begins; the base fee is the first.
 
     A period that is a part of its interval claims its share by the day; what comes to nothing is
-    left out.
+    left out. Discounts that hold then are taken off.
 
     Args:
         version: The terms that govern the period.
@@ -49,7 +51,9 @@ def advance_lines(
             lines += _seats(subscription, version, opening)
         elif item.kind == "one_off" and is_first:
             lines.append(_one_off(item, subscription, version, opening.period))
-    return [line for line in lines if line.amount_minor or part.is_whole]
+    claimed = [line for line in lines if line.amount_minor or part.is_whole]
+    offers = offers_for(subscription, version, opening.period.start)
+    return discounted(claimed, offers, version.currency)
 
 
 def coming_lines(billing_period: BillingPeriod, subscription: Subscription) -> list[Line]:
@@ -93,7 +97,7 @@ def seat_pricing(
     return None
 
 
-def changes_of(rows: Sequence[SeatChange]) -> list[Change]:
+def changes_of(rows: Iterable[SeatChange]) -> list[Change]:
     """Return stored changes of seats as plain values."""
     return [Change(row.effective_at, row.seats) for row in rows]
 

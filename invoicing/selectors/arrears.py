@@ -19,6 +19,7 @@ from billing_project.kernel.money import Money, prorate
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
 from invoicing.commits import Commit, is_last_of_term
+from invoicing.discounts import discounted
 from invoicing.items import Item
 from invoicing.lines import Line
 from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, Subscription
@@ -26,6 +27,7 @@ from invoicing.phases import Standing
 from invoicing.proration import Part, part_of
 from invoicing.selectors.advance import recurring_line
 from invoicing.selectors.changes import opening_of, plan_began_at
+from invoicing.selectors.offers import offers_for
 from invoicing.selectors.outcomes import outcome_lines
 from invoicing.selectors.plans import (
     billing_periods_of,
@@ -52,7 +54,7 @@ SELECT b.id FROM billing_period b
 UNION
 SELECT o.billing_period_id FROM outcome o JOIN billing_period b ON b.id = o.billing_period_id
  WHERE o.state = 'accepted' AND b.end_at <= %s
-   AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id)
+   AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id AND NOT u.is_void)
 """
 
 
@@ -93,9 +95,11 @@ def _fees(subscription: Subscription, billing_period: BillingPeriod) -> list[Lin
     if not fees or not (part := _paid_part(subscription, billing_period)):
         return []
     lines = [recurring_line(item, version.currency, part) for item in fees]
-    claimed = InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.RECURRING)
+    claimed = _standing([billing_period]).filter(kind=LineKind.RECURRING)
     keys = [key.split(":item:")[-1] for key in claimed.values_list("source_key", flat=True)]
-    return [line for line in lines if line.key.removeprefix("item:") not in keys]
+    new = [line for line in lines if line.key.removeprefix("item:") not in keys]
+    offers = offers_for(subscription, version, billing_period.start_at, only_shares=True)
+    return discounted(new, offers, version.currency)
 
 
 def _paid_part(subscription: Subscription, billing_period: BillingPeriod) -> Part | None:
@@ -158,7 +162,9 @@ def _term(
         name=item.name,
         minimum=_minimum(item, owed, plan_version_of(billing_period).currency),
         counted_minor=_counted(item, periods)
-        + sum(line.amount_minor for line in beside if line.kind in item.kinds),
+        + sum(
+            line.amount_minor + line.discount_minor for line in beside if line.kind in item.kinds
+        ),
         claimed_minor=_sum(claimed, F("amount_minor") - F("credited_minor")),
     )
     return _Term(commit, Period(periods[0].start_at, billing_period.end_at), claimed)
@@ -213,10 +219,14 @@ def _minimum(item: Item, owed: Fraction, currency: str) -> Money:
 
 
 def _counted(item: Item, term: list[BillingPeriod]) -> int:
-    """Sum what lines of a term claim of the kinds that count, less what notes evened out."""
+    """Sum what lines of a term claim of the kinds that count, before discounts.
+
+    What notes evened out of overage does not count.
+    """
     lines = _standing(term).filter(kind__in=item.kinds)
     evened = CreditNoteLine.objects.filter(invoice_line__in=lines)
-    return _sum(lines, F("amount_minor")) - _sum(evened, F("evened_minor"))
+    claimed = _sum(lines, F("amount_minor") + F("discount_minor"))
+    return claimed - _sum(evened, F("evened_minor"))
 
 
 def _standing(term: list[BillingPeriod]) -> QuerySet[InvoiceLine]:

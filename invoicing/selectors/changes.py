@@ -11,6 +11,7 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod, CreditGrant, GrantCategory
 from invoicing.models import (
+    Anchor,
     CreditNote,
     Invoice,
     InvoiceLine,
@@ -59,7 +60,8 @@ class Unused:
 
 def terms_of(version: PlanVersion) -> Terms:
     """Return a plan version as far as it decides about time."""
-    return Terms(version.pk, Unit(version.interval_unit), version.interval_count)
+    is_calendar = version.anchor == Anchor.CALENDAR
+    return Terms(version.pk, Unit(version.interval_unit), version.interval_count, is_calendar)
 
 
 def standing_changes(subscription: Subscription) -> QuerySet[SubscriptionChange]:

@@ -35,7 +35,7 @@ def find_outcome(pk: int) -> Outcome:
 
 def billable_outcomes() -> QuerySet[Outcome]:
     """List accepted outcomes that stand behind no line."""
-    billed = LineOutcome.objects.filter(outcome=OuterRef("pk"))
+    billed = LineOutcome.objects.filter(outcome=OuterRef("pk"), is_void=False)
     return Outcome.objects.filter(~Exists(billed), state=OutcomeState.ACCEPTED)
 
 

@@ -60,6 +60,18 @@ def subscriptions(customer_external_id: str | None = None) -> QuerySet[Subscript
     return found.order_by("-id")
 
 
+def find_subscription(pk: int) -> Subscription:
+    """Return one subscription.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    found = subscriptions().filter(pk=pk).first()
+    if found is None:
+        raise NotFound(f"no subscription has the id {pk}")
+    return found
+
+
 def billing_periods_of(subscription: Subscription) -> QuerySet[BillingPeriod]:
     """List the periods that a subscription opened, the first one first."""
     return BillingPeriod.objects.filter(

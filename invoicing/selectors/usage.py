@@ -22,9 +22,10 @@ from credits.models import BillingPeriod, RatedUsage
 from invoicing.claims import Claim, Evened, even_out, overcharge, worth
 from invoicing.lines import Line, OveragePrice, UsageShare, credits_used_lines, overage_line
 from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.selectors.advance import coming_lines
 from invoicing.selectors.arrears import arrears_lines, periods_in_arrears
 from invoicing.selectors.markets import known_tax
-from invoicing.selectors.plans import plan_version_of
+from invoicing.selectors.plans import plan_version_of, subscription_of
 from invoicing.tax import taxed
 from metering.models import Customer
 
@@ -86,6 +87,12 @@ class Preview:
     lines: tuple[Line, ...]
     total_minor: int  # With the tax.
     tax_minor: int
+    coming: tuple[Line, ...] = ()  # What the next period will claim when it begins.
+
+    @property
+    def coming_minor(self) -> int:
+        """What that comes to, before tax that the prices do not have in them."""
+        return sum(line.amount_minor for line in self.coming)
 
 
 def overage_state(billing_period: BillingPeriod) -> OverageState:
@@ -158,7 +165,8 @@ def preview(billing_period: BillingPeriod) -> Preview:
     rate = known_tax(billing_period.customer, currency, billing_period.end_at).rate
     tax = sum(taxed(line.amount_minor, rate, is_inclusive=False).tax_minor for line in lines)
     total = sum(line.amount_minor for line in lines) + tax
-    return Preview(billing_period, currency, tuple(lines), total, tax)
+    coming = coming_lines(billing_period, subscription_of(billing_period))
+    return Preview(billing_period, currency, tuple(lines), total, tax, tuple(coming))
 
 
 def _claim(billing_period: BillingPeriod) -> Claim:

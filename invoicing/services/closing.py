@@ -50,7 +50,9 @@ def _close_quiet(billing_period: BillingPeriod, at: datetime) -> int:
     prefix = f"billing_period:{billing_period.pk}:overage"
     if (
         Invoice.objects.filter(
-            customer_id=billing_period.customer_id, source_key__startswith=prefix
+            customer_id=billing_period.customer_id,
+            source_key__startswith=prefix,
+            ready_at__gte=billing_period.end_at,  # One of a threshold closes nothing.
         ).exists()
         or overage_state(billing_period).unbilled > 0
         or arrears_lines(billing_period, None)

@@ -7,7 +7,14 @@ from datetime import datetime
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
 from invoicing.lines import Line
-from invoicing.models import Invoice, InvoiceLine, LineOutcome, LineUsage, Subscription
+from invoicing.models import (
+    Invoice,
+    InvoiceLine,
+    LineDiscount,
+    LineOutcome,
+    LineUsage,
+    Subscription,
+)
 from invoicing.services.taxing import divided, mark, tax_of_draft
 from metering.models import Customer
 
@@ -43,7 +50,18 @@ def create_draft(draft: Draft, at: datetime) -> Invoice:
 def copy_lines(source: Invoice, target: Invoice) -> None:
     """Give a draft the lines of another invoice, each under a key of the draft's own."""
     rows = list(source.lines.order_by("position"))
-    _set_total(target, InvoiceLine.objects.bulk_create(_copied(row, target) for row in rows))
+    copies = InvoiceLine.objects.bulk_create(_copied(row, target) for row in rows)
+    _copy_discounts(rows, copies)
+    _set_total(target, copies)
+
+
+def _copy_discounts(rows: Sequence[InvoiceLine], copies: Sequence[InvoiceLine]) -> None:
+    """Say again what came off lines that are claimed again."""
+    by_line = {row.pk: copy for row, copy in zip(rows, copies, strict=True)}
+    discounts = list(LineDiscount.objects.filter(line__in=rows).order_by("id"))
+    for discount in discounts:
+        discount.line, discount.pk, discount._state.adding = by_line[discount.line_id], None, True
+    LineDiscount.objects.bulk_create(discounts)
 
 
 def _copied(row: InvoiceLine, target: Invoice) -> InvoiceLine:
@@ -66,14 +84,30 @@ def write_lines(
     for row, line in zip(rows, lines, strict=True):
         mark(row, divided(line, tax), tax)
     made = InvoiceLine.objects.bulk_create(rows)
+    _write_discounts(made, lines)
     _set_total(invoice, made)
     return made
+
+
+def _write_discounts(rows: Sequence[InvoiceLine], lines: Sequence[Line]) -> None:
+    LineDiscount.objects.bulk_create(
+        LineDiscount(
+            line=row,
+            name=part.name,
+            amount_minor=part.amount_minor,
+            plan_item_id=part.item_id,
+            redemption_id=part.redemption_id,
+        )
+        for row, line in zip(rows, lines, strict=True)
+        for part in line.discounts
+    )
 
 
 def clear_lines(invoice: Invoice) -> None:
     """Take everything off a draft; the database refuses it once the invoice is issued."""
     LineUsage.objects.filter(line__invoice=invoice).delete()
     LineOutcome.objects.filter(line__invoice=invoice).delete()
+    LineDiscount.objects.filter(line__invoice=invoice).delete()
     invoice.lines.all().delete()
     _set_total(invoice, [])
 
@@ -90,6 +124,7 @@ def _row(
         unit=line.unit,
         unit_price_unrounded=line.unit_price_unrounded,
         amount_minor=line.amount_minor,
+        discount_minor=line.discount_minor,
         service_start_at=line.service.start if line.service else invoice.service_start_at,
         service_end_at=line.service.end if line.service else invoice.service_end_at,
         billing_period=billing_period,

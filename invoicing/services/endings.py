@@ -14,7 +14,7 @@ from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
-from invoicing.models import Invoice, InvoiceStatus, InvoiceVoid, LineOutcome, WriteOff
+from invoicing.models import Invoice, InvoiceStatus, InvoiceVoid, WriteOff
 from invoicing.selectors import is_issued, refuse_ended
 from invoicing.services.drafts import Draft, copy_lines, create_draft
 from invoicing.services.locks import lock_invoice, require_permission
@@ -152,5 +152,3 @@ def _refuse_settled(invoice: Invoice) -> None:
     if settled := invoice.total_minor - invoice.open_minor:
         amount = Money(settled, invoice.currency)
         raise Conflict(f"{amount} of {invoice} is settled already: credit it instead")
-    if LineOutcome.objects.filter(line__invoice=invoice).exists():
-        raise Conflict(f"{invoice} bills outcomes, each of them once: credit it instead")

@@ -89,7 +89,8 @@ def _finalize(invoice: Invoice, by: User, at: datetime) -> Invoice:
     if not locked.lines.exists():
         return locked
     is_late = is_usage_closed(period)
-    close_usage(period, at)
+    if locked.ready_at >= period.end_at:  # Else its threshold was reached, and it goes on.
+        close_usage(period, at)
     issued = _issue(locked, by, at)
     if is_late:
         give_back_shortfall(period, at)

@@ -120,7 +120,11 @@ def _refuse_bad(identifier: str, occurred_at: datetime, note: str, at: datetime)
 
 
 def _refuse_invoiced(outcome: Outcome) -> None:
-    link = LineOutcome.objects.filter(outcome=outcome).select_related("line__invoice").first()
+    link = (
+        LineOutcome.objects.filter(outcome=outcome, is_void=False)
+        .select_related("line__invoice")
+        .first()
+    )
     if link is not None and link.line.invoice.number is not None:
         raise Conflict(
             f"{outcome} is on {link.line.invoice} line {link.line.position}:"

@@ -69,7 +69,7 @@ SELECT l.id, o.id
   JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'outcome'
    AND l.source_key = %(key)s || ':outcome:' || p.code
  WHERE o.billing_period_id = %(period)s AND o.state = 'accepted'
-   AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id)
+   AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id AND NOT u.is_void)
 """
 
 
@@ -111,7 +111,11 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         return  # Nothing was rated since.
     clear_lines(invoice)
     try:
-        claims = _claims(billing_period, is_again=invoice.replaces is not None)
+        claims = _claims(
+            billing_period,
+            is_again=invoice.replaces is not None,
+            is_over=_is_over(invoice, billing_period),
+        )
     except AmountOutOfBounds as error:
         raise Invalid(str(error)) from error
     if not claims:
@@ -124,10 +128,17 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
     _link_usage(invoice, billing_period)
 
 
-def _claims(billing_period: BillingPeriod, *, is_again: bool = False) -> list[Line]:
-    """Return what is claimed of a period now: overage, then what items claim in arrears."""
+def _is_over(invoice: Invoice, billing_period: BillingPeriod) -> bool:
+    """Tell a draft of a period that has ended from one whose threshold was reached before."""
+    return invoice.ready_at >= billing_period.end_at
+
+
+def _claims(
+    billing_period: BillingPeriod, *, is_again: bool = False, is_over: bool = True
+) -> list[Line]:
+    """Return what is claimed of a period now: overage, and at its end what items claim, too."""
     claim = overage_state(billing_period).next_line()
-    owed = arrears_lines(billing_period, claim)
+    owed = arrears_lines(billing_period, claim) if is_over else []
     if claim is None:
         return owed
     if is_usage_closed(billing_period) and not is_again:
@@ -189,7 +200,29 @@ def _open_draft(billing_period: BillingPeriod) -> Invoice | None:
     return _invoices_of(billing_period).filter(status=InvoiceStatus.DRAFT).first()
 
 
-def _new_draft(billing_period: BillingPeriod, at: datetime) -> Invoice:
+def draft_at_threshold(billing_period: BillingPeriod, at: datetime) -> Invoice | None:
+    """Draft what a running period's overage comes to, once it reaches the plan's threshold.
+
+    Call under the customer's lock. What was invoiced before counts no more, so that each crossing
+    is drafted once.
+
+    Returns:
+        None while less is unbilled, or where the plan has no threshold.
+    """
+    threshold = plan_version_of(billing_period).threshold_minor
+    is_running = billing_period.start_at <= at < billing_period.end_at
+    if threshold is None or not is_running or _open_draft(billing_period) is not None:
+        return None
+    if overage_state(billing_period).unbilled_minor < threshold or not _waits(billing_period):
+        return None
+    draft = _new_draft(billing_period, at, ready_at=at)
+    rebuild(draft, billing_period)
+    return draft
+
+
+def _new_draft(
+    billing_period: BillingPeriod, at: datetime, ready_at: datetime | None = None
+) -> Invoice:
     """Add the period's first overage draft, or a further one; each waits out its own grace."""
     subscription = subscription_of(billing_period)
     version = plan_version_at(subscription, billing_period.start_at)
@@ -201,7 +234,7 @@ def _new_draft(billing_period: BillingPeriod, at: datetime) -> Invoice:
         subscription=subscription,
         currency=version.currency,
         service=Period(billing_period.start_at, billing_period.end_at),
-        ready_at=(at if count else billing_period.end_at) + grace,
+        ready_at=ready_at or (at if count else billing_period.end_at) + grace,
         source_key=f"{key}:{count + 1}" if count else key,
     )
     return create_draft(draft, at)

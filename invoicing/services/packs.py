@@ -7,17 +7,20 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.errors import IdempotencyConflict, Invalid
+from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period, midnight
 from billing_project.kernel.quantity import round_unrounded
 from credits.models import PricingUnit
 from invoicing.lines import AmountOutOfBounds, Line, pack_line
-from invoicing.models import Invoice
+from invoicing.models import Invoice, Subscription
+from invoicing.selectors import items_of
 from invoicing.selectors.markets import open_gate
+from invoicing.selectors.plans import plan_version_at
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
+from invoicing.services.locks import require_permission
 from metering.models import Customer
 from metering.services.customers import lock_customer, refuse_closed
 
@@ -62,6 +65,31 @@ def sell_credit_pack(
     write_lines(draft, [line])
     audit.record(by=by, at=at, action="sell_credit_pack", subject=draft, key=key)
     return finalize_invoice(invoice=draft, by=by, at=at)
+
+
+def buy_pack(*, subscription: Subscription, code: str, key: str, by: User, at: datetime) -> Invoice:
+    """Sell a pack of the plan that governs now, at its price; see `sell_credit_pack`.
+
+    Raises:
+        NotAllowed: a person without the permission.
+        Conflict: the plan sells no such pack; the message names those that it sells.
+    """
+    require_permission(by, "invoicing.manage_subscription", "change subscriptions")
+    version = plan_version_at(subscription, at)
+    packs = {item.code: item for item in items_of(version, "credit_pack")}
+    pack = packs.get(code)
+    if pack is None or pack.credits is None:
+        sold = f"it sells {', '.join(packs)}" if packs else "it sells none"
+        raise Conflict(f"{version} sells no pack {code[:40]}: {sold}")
+    return sell_credit_pack(
+        customer=subscription.customer,
+        pricing_unit=version.rate_card.pricing_unit,
+        amount=pack.credits,
+        price_minor=pack.amount_minor,
+        key=key,
+        by=by,
+        at=at,
+    )
 
 
 def _line(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:

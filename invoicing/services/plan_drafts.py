@@ -22,7 +22,7 @@ from invoicing.services.plans import PlanTerms, propose_plan_version
 
 _KNOWN = {
     "plan", "number", "currency", "fee_minor", "included_credits", "overage_price", "rate_card",
-    "interval", "grace_hours", "payment_days", "items",
+    "interval", "grace_hours", "payment_days", "threshold_minor", "anchor", "items",
 }  # fmt: skip
 _OF_ITEMS = {
     "kind", "code", "name", "amount_minor", "percent", "credits", "timing", "periods", "kinds",
@@ -51,6 +51,10 @@ def plan_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) 
         interval_count=count,
         grace_hours=whole_in(content, "grace_hours", PlanTerms.grace_hours),
         payment_days=whole_in(content, "payment_days", PlanTerms.payment_days),
+        threshold_minor=_minor(content, "threshold_minor")
+        if "threshold_minor" in content
+        else None,
+        anchor=text_in(content, "anchor", PlanTerms.anchor),
         items=_items(content),
     )
     propose_plan_version(plan=plan, terms=terms, proposal=proposal, by=by, at=at)

@@ -15,7 +15,7 @@ from billing_project.kernel.money import is_currency
 from billing_project.kernel.quantity import plain, round_unrounded
 from credits.models import RateCard
 from invoicing.items import BadItem, Item, content_of_item, refuse_unsound
-from invoicing.models import Plan, PlanItem, PlanVersion
+from invoicing.models import Anchor, Plan, PlanItem, PlanVersion
 from invoicing.periods import Unit
 from invoicing.selectors import items_of, terms_end_before
 
@@ -36,6 +36,8 @@ class PlanTerms:
     interval_count: int
     grace_hours: int = 24
     payment_days: int = 30
+    anchor: str = "start"  # Or "calendar": periods begin with a month, the first one is shorter.
+    threshold_minor: int | None = None  # Overage that is invoiced before the period ends.
     items: tuple[Item, ...] = ()  # What else is sold: seats, a commit, discounts, packs.
 
 
@@ -84,6 +86,8 @@ def propose_plan_version(
         interval_count=terms.interval_count,
         grace_hours=terms.grace_hours,
         payment_days=terms.payment_days,
+        threshold_minor=terms.threshold_minor,
+        anchor=terms.anchor,
     )
     version.policy_change = propose(
         kind="plan",
@@ -134,6 +138,10 @@ def _content(version: PlanVersion, items: Sequence[Item]) -> dict[str, object]:
         "grace_hours": version.grace_hours,
         "payment_days": version.payment_days,
     }
+    if version.anchor != Anchor.START:
+        content["anchor"] = version.anchor
+    if version.threshold_minor is not None:
+        content["threshold_minor"] = version.threshold_minor
     if items:
         content["items"] = [content_of_item(item) for item in items]
     return content
@@ -177,6 +185,10 @@ def _refuse_out_of_bounds(terms: PlanTerms) -> None:
         raise Invalid(f"{terms.currency} is no currency", field="currency")
     if terms.interval_unit not in set(Unit):
         raise Invalid("an interval counts days or months", field="interval")
+    if terms.anchor not in set(Anchor):
+        raise Invalid("periods are counted from the start or the calendar", field="anchor")
+    if terms.anchor == Anchor.CALENDAR and terms.interval_unit != Unit.MONTH:
+        raise Invalid("only months begin with the calendar", field="anchor")
     bounds: dict[str, tuple[Decimal | int, int, Decimal | int]] = {
         "fee": (terms.fee_minor, 0, _LARGEST_FEE),
         "included credits": (terms.included_credits, 0, _LARGEST_CREDITS),
@@ -185,6 +197,8 @@ def _refuse_out_of_bounds(terms: PlanTerms) -> None:
         "grace hours": (terms.grace_hours, 0, _LONGEST_HOURS),
         "payment days": (terms.payment_days, 0, _LONGEST_DAYS),
     }
+    if terms.threshold_minor is not None:
+        bounds["threshold"] = (terms.threshold_minor, 1, _LARGEST_FEE)
     for name, (value, least, most) in bounds.items():
         _refuse_outside(name, Decimal(value), Decimal(least), Decimal(most))
 

@@ -1,7 +1,7 @@
 """Add and remove seats: a fact with its instant, charged or credited by the day.
 
-Whatever a running period's seats were claimed for so far, each change claims or gives back the
-difference to what they are worth over its days.
+Each change claims or gives back what it adds to the worth of the running period's seats, which is
+settled over all their days: together the changes end on exactly that.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,11 @@ from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.money import prorate
 from billing_project.kernel.period import Period
 from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod
+from invoicing.discounts import discounted
 from invoicing.lines import Kind, Line
 from invoicing.models import (
     CreditNoteLine,
@@ -40,9 +42,11 @@ from invoicing.seats import (
 from invoicing.selectors import billing_periods_of, plan_version_of
 from invoicing.selectors.advance import changes_of, seat_pricing
 from invoicing.selectors.changes import opening_of, unused_prefix
+from invoicing.selectors.offers import offers_for
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
+from invoicing.services.locks import require_permission
 from metering.services.customers import lock_customer, refuse_closed
 
 _LONGEST_KEY = 80
@@ -70,11 +74,13 @@ def change_seats(
         key: The caller's name for the change; the same again returns the same row.
 
     Raises:
+        NotAllowed: a person without the permission.
         Invalid: no change, a bad key, or an instant outside of what can be changed; `field` says.
         Conflict: the plan sells no seats, the customer is closed, or the subscription has ended.
         Insufficient: fewer than no seats would be left at some instant.
         IdempotencyConflict: the key changed something else before.
     """
+    require_permission(by, "invoicing.manage_subscription", "change subscriptions")
     customer = lock_customer(subscription.customer_id)
     source_key = _source_key(subscription, key)
     same = SeatChange.objects.filter(source_key=source_key).first()
@@ -83,14 +89,9 @@ def change_seats(
     refuse_closed(customer)
     _refuse_bad(subscription, seats, effective_at, at)
     change = SeatChange.objects.create(
-        subscription=subscription,
-        seats=seats,
-        effective_at=effective_at,
-        reason=reason[:200],
-        source_key=source_key,
-        created_by=by,
-        created_at=at,
-    )
+        subscription=subscription, seats=seats, effective_at=effective_at, reason=reason[:200],
+        source_key=source_key, created_by=by, created_at=at,
+    )  # fmt: skip
     audit.record(
         by=by, at=at, action="change_seats", subject=change, seats=seats,
         effective_at=effective_at.isoformat(),
@@ -121,7 +122,7 @@ def _settle_due(subscription: Subscription, at: datetime) -> int:
 
 
 def _settle(subscription: Subscription, billing_period: BillingPeriod, at: datetime) -> None:
-    """Claim or give back what seats of a period are worth beyond what is claimed for them."""
+    """Claim or give back what changes of a period add to the worth of its seats."""
     opening = opening_of(billing_period)
     fresh = _unsettled(subscription, at).filter(
         effective_at__gte=opening.period.start, effective_at__lt=billing_period.end_at
@@ -129,8 +130,9 @@ def _settle(subscription: Subscription, billing_period: BillingPeriod, at: datet
     rows = list(fresh)
     pricing = seat_pricing(subscription, plan_version_of(billing_period), opening)
     if pricing is not None and rows:
-        known = changes_of(list(subscription.seats.filter(effective_at__lte=at)))
-        more_minor = worth(known, pricing) - claimed_for_seats(billing_period)
+        known = subscription.seats.filter(effective_at__lte=at)
+        before = known.exclude(pk__in=[row.pk for row in rows])
+        more_minor = worth(changes_of(known), pricing) - worth(changes_of(before), pricing)
         if more_minor > 0:
             _charge(subscription, billing_period, pricing, rows, more_minor, at)
         elif more_minor < 0:
@@ -166,14 +168,22 @@ def unused_seats(subscription: Subscription, billing_period: BillingPeriod, unti
 
 
 def claimed_for_seats(billing_period: BillingPeriod) -> int:
-    """Sum what lines claim for a period's seats, less what fewer seats gave back."""
+    """Sum what lines claim for a period's seats before discounts, less what fewer gave back."""
     lines = _seat_lines(billing_period)
     ours = Q(credit_note__source_key__startswith=_NOTE_KEY) | Q(
         credit_note__source_key__startswith=unused_prefix(billing_period)
     )
     notes = CreditNoteLine.objects.filter(ours, invoice_line__in=lines)
-    claimed = lines.aggregate(sum=Sum("amount_minor"))["sum"] or 0
-    return claimed - (notes.aggregate(sum=Sum("amount_minor"))["sum"] or 0)
+    net, gross = _net_and_gross(lines)
+    back = notes.aggregate(sum=Sum("amount_minor"))["sum"] or 0
+    return int(gross) - (prorate(back, gross, net) if back else 0)
+
+
+def _net_and_gross(lines: QuerySet[InvoiceLine]) -> tuple[Decimal, Decimal]:
+    """Sum what lines claim, and what they would without discounts."""
+    sums = lines.aggregate(net=Sum("amount_minor"), off=Sum("discount_minor"))
+    net = sums["net"] or 0
+    return Decimal(net), Decimal(net + (sums["off"] or 0))
 
 
 def _charge(
@@ -206,15 +216,21 @@ def _charge(
         amount_minor,
         "seats",
     )
-    write_lines(draft, [line], billing_period)
+    version = plan_version_of(billing_period)
+    offers = offers_for(subscription, version, billing_period.start_at, only_shares=True)
+    write_lines(draft, discounted([line], offers, version.currency), billing_period)
     finalize_invoice(invoice=draft, by=worker_user(), at=at)
 
 
 def _credit(
     billing_period: BillingPeriod, amount_minor: int, memo: str, key: str, at: datetime
 ) -> None:
-    """Take what is not used off the period's seat lines, the newest first."""
-    left = amount_minor
+    """Take what is not used off the period's seat lines, the newest first.
+
+    What they were discounted by is not given back.
+    """
+    net, gross = _net_and_gross(_seat_lines(billing_period))
+    left = prorate(amount_minor, net, gross)
     lines = _seat_lines(billing_period).select_related("invoice").order_by("-id")
     for line in lines:
         off = min(left, line.amount_minor - line.credited_minor)
@@ -246,7 +262,9 @@ def _quantity(changes: Sequence[Change]) -> Decimal:
 
 
 def _seat_lines(billing_period: BillingPeriod) -> QuerySet[InvoiceLine]:
-    return InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.SEAT)
+    """List the lines that claim a period's seats; a void invoice claims nothing."""
+    lines = InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.SEAT)
+    return lines.exclude(invoice__status=InvoiceStatus.VOID)
 
 
 def _unsettled(subscription: Subscription, at: datetime) -> QuerySet[SeatChange]:

@@ -23,6 +23,7 @@ from invoicing.selectors import items_of
 from invoicing.selectors.changes import coming, steps_of
 from invoicing.selectors.markets import open_gate
 from invoicing.services.changes import FARTHEST, end_subscription, governing
+from invoicing.services.coupons import redeem_coupon
 from invoicing.services.openings import lock_subscription, open_begun, open_period
 from metering.models import Customer
 from metering.services.customers import lock_customer, refuse_closed
@@ -40,6 +41,7 @@ def subscribe(
     at: datetime,
     seats: int = 0,
     trial_until: datetime | None = None,
+    coupon: str = "",
 ) -> Subscription:
     """Sell a plan version from an instant on, and open its first period.
 
@@ -50,6 +52,7 @@ def subscribe(
         seats: How many the subscription begins with, where the plan sells seats.
         trial_until: Until then there is no fee, and included credits are for the trial's days;
             the first paid period begins there.
+        coupon: The code of one to redeem; it lowers the first period already.
 
     Raises:
         Invalid: seats of a plan that sells none, or fewer than none; a trial that ends before it
@@ -75,11 +78,17 @@ def subscribe(
     )  # fmt: skip
     _begin_with(subscription, seats)
     _begin_trial(subscription, trial_until, by, at)
-    first = next(coming(subscription, None, steps_of(subscription), None))
-    open_period(subscription, first, by=by, at=at)
+    _open_first(subscription, coupon, by, at)
     outbox.publish("money_changed", [locked.pk], at)
     audit.record(by=by, at=at, action="subscribe", subject=subscription, plan=str(version))
     return subscription
+
+
+def _open_first(subscription: Subscription, coupon: str, by: User, at: datetime) -> None:
+    if coupon:
+        redeem_coupon(subscription=subscription, code=coupon, by=by, at=at)
+    first = next(coming(subscription, None, steps_of(subscription), None))
+    open_period(subscription, first, by=by, at=at)
 
 
 def renew_due(*, by: User, at: datetime) -> int:

@@ -139,7 +139,11 @@ SELECT coalesce(o.source_key, e.key),
               || split_part(l.source_key, ':outcome:', 2) AS key, sum(l.amount_minor) AS billed
          FROM invoice_line l
          JOIN entry_source s ON s.source_type = 'invoice_line' AND s.source_id = l.id
-        WHERE l.kind = 'outcome' GROUP BY 1) b ON b.key = o.source_key
+        WHERE l.kind = 'outcome'
+          AND NOT EXISTS (SELECT FROM invoice_void v JOIN entry_source e
+                              ON e.source_type = 'invoice_void' AND e.source_id = v.id
+                           WHERE v.invoice_id = l.invoice_id)
+        GROUP BY 1) b ON b.key = o.source_key
   LEFT JOIN (
        SELECT obligation_id, -coalesce(sum(amount_minor) FILTER (WHERE account_id = '4050'), 0)
                              AS earned,

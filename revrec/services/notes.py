@@ -90,9 +90,9 @@ def _tax_off(line: InvoiceLine, tax_minor: int) -> CreditedPart:
 
 
 def _take_back(run: Run, line: InvoiceLine) -> CreditedPart:
-    """Take a whole line back; usage behind it is unbilled again."""
+    """Take a whole line back; usage and outcomes behind it are unbilled again."""
     obligation = obligation_of(line)
-    if obligation.kind == ObligationKind.OVERAGE:
+    if obligation.kind in (ObligationKind.OVERAGE, ObligationKind.OUTCOME):
         dimensions = About(obligation.currency, obligation.pk, line.pk)
         return CreditedPart(Account.UNBILLED, 0, line.amount_minor, dimensions)
     return _lowered(run, obligation, line, line.amount_minor, Reason.BILLING_ERROR)

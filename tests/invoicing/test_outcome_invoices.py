@@ -25,6 +25,7 @@ from invoicing.models import (
 )
 from invoicing.selectors import preview
 from invoicing.services.closing import close_quiet_periods
+from invoicing.services.endings import void_and_regenerate
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.outcomes import decide_outcome, record_outcome
 from tests.invoicing.builders import (
@@ -203,3 +204,20 @@ def test_the_database_keeps_outcomes_and_their_decisions(shop: Shop, sold: Subsc
     ):
         with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
+
+
+def test_outcomes_of_a_void_invoice_are_billed_again_once(shop: Shop, sold: Subscription) -> None:
+    outcome = _record(shop, sold, "t1")
+    _decide(shop, outcome, "accepted")
+    _invoice(shop)
+    (invoice,) = overage_invoices(sold)
+
+    draft = void_and_regenerate(
+        invoice=invoice, reason="wrong address", by=shop.worker, at=END + 2 * DAY
+    )
+    finalize_due(by=shop.worker, at=END + 4 * DAY)
+
+    draft.refresh_from_db()
+    assert (draft.total_minor, draft.status) == (99, "finalized")
+    links = LineOutcome.objects.filter(outcome=outcome).order_by("id")
+    assert [link.is_void for link in links] == [True, False]

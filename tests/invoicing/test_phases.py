@@ -194,3 +194,21 @@ def test_any_changes_leave_each_instant_in_one_period(
     for one in found:
         assert one.phase == phase_at(begin, terms, steps, one.period.start)
         assert one.interval.start <= one.period.start < one.period.end <= one.interval.end
+
+
+def test_a_calendar_begins_with_the_rest_of_a_month() -> None:
+    terms = Terms(7, Unit.MONTH, 1, is_calendar=True)
+    begins = datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+    found = openings(
+        begins, terms, [], begins=begins, is_cut=False, ends_at=None, zone="Asia/Tokyo"
+    )
+    opened = list(islice(found, 3))
+
+    first = datetime(2026, 1, 31, 15, tzinfo=UTC)  # The 1st of February in Tokyo.
+    second, third = datetime(2026, 2, 28, 15, tzinfo=UTC), datetime(2026, 3, 31, 15, tzinfo=UTC)
+    assert [one.period for one in opened] == [
+        Period(begins, first), Period(first, second), Period(second, third),
+    ]  # fmt: skip
+    assert opened[0].interval == Period(datetime(2025, 12, 31, 15, tzinfo=UTC), first)
+    assert [one.interval == one.period for one in opened] == [False, True, True]

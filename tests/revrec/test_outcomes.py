@@ -6,6 +6,7 @@ import pytest
 
 from invoicing.items import Item
 from invoicing.models import Invoice, Outcome
+from invoicing.services.endings import void_and_regenerate
 from invoicing.services.outcomes import decide_outcome, record_outcome
 from metering.models import Customer
 from revrec.models import PerformanceObligation
@@ -59,3 +60,21 @@ def test_a_note_on_outcomes_takes_revenue_back(shop: Shop) -> None:
     assert balances(customer) == {"4050": -99, "4900": 99}
     promise = PerformanceObligation.objects.get(kind="outcome")
     assert (promise.price_minor, promise.recognised_minor) == (0, 0)
+
+
+def test_a_void_leaves_outcomes_earned_and_unbilled(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01", items=(RESOLVED,))
+    _outcome(shop, customer, "t1", ("accepted", "2026-01-07"))
+    shop.renew("2026-02-01")
+    shop.renew("2026-02-02T01")
+    recognise(customer, "2026-02-02T02")
+
+    void_and_regenerate(
+        invoice=Invoice.objects.get(), reason="wrong address", by=shop.maker, at=on("2026-02-03")
+    )
+    recognise(customer, "2026-02-03T01")
+    assert balances(customer) == {"1200": 99, "4050": -99}
+
+    shop.renew("2026-02-05")
+    recognise(customer, "2026-02-05T01")
+    assert balances(customer) == {"1100": 99, "4050": -99}

@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from billing_project.console.demo.cast import Cast
 from billing_project.console.demo.embeddings import (
     embeddings_rate,
     give_embeddings_credits,
     make_embeddings_meter,
 )
+from billing_project.console.demo.hybrid import add_hybrid_customers
 from billing_project.console.demo.markets import open_market
 from billing_project.console.demo.traffic import EVENT_NAME, METERS, PRICES, credit_prices
 from billing_project.kernel.approvals import Proposal, approve
-from billing_project.kernel.models import ChainStep, PolicyChange, StepFunction, User
+from billing_project.kernel.models import ChainStep, PolicyChange, StepFunction
 from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.period import Period
 from credits.models import CreditGrant, GrantCategory, PricingUnit, RateCard
@@ -49,17 +51,6 @@ CACHED_DISCOUNT = Decimal("0.9")
 
 
 @dataclass(frozen=True)
-class Cast:
-    """The people who stand behind the demo's decisions."""
-
-    product: User
-    engineer: User
-    maker: User
-    approver: User
-    support: User
-
-
-@dataclass(frozen=True)
 class Setting:
     """What the story needs to name again."""
 
@@ -69,7 +60,7 @@ class Setting:
 
 
 def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
-    """Make meters, approved rates and plans, twenty subscribed customers and their grants."""
+    """Make meters, approved rates and plans, subscribed customers and their grants."""
     for code in METERS:
         create_meter(
             code=code, name=code.replace("_", " ").capitalize(), event_name=EVENT_NAME,
@@ -99,6 +90,7 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
     _sell_pack(setting)
     _give_credits(setting, at)
     give_embeddings_credits(pricing_unit=unit, effective_at=period.start, by=cast.support, at=at)
+    add_hybrid_customers(cast, card, period, at)
     return setting
 
 

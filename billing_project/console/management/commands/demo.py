@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from billing_project.console import processes
 from billing_project.console.demo import report, setting, story
+from billing_project.console.demo.cast import Cast
 from billing_project.console.demo.database import make_fresh_database
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.tasks import ensure_schedules
@@ -126,9 +127,9 @@ def _embedded_server() -> EmbeddedServer | None:
     return EmbeddedServer(Path(str(database["HOST"])))
 
 
-def _cast() -> setting.Cast:
+def _cast() -> Cast:
     people = User.objects.in_bulk(field_name="username")
-    return setting.Cast(
+    return Cast(
         product=people["pat.product"],
         engineer=people["eli.engineer"],
         maker=people["mia.maker"],

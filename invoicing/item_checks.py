@@ -1,0 +1,45 @@
+"""Checks of what plans' items claim: discounts, outcomes, seats, coupons."""
+
+from collections.abc import Iterator
+
+from billing_project.kernel.books import Finding, check
+from invoicing.selectors.item_faults import (
+    coupons_beyond_their_terms,
+    lines_off_their_discounts,
+    lines_off_their_outcomes,
+    outcomes_off_their_decisions,
+    subscriptions_short_of_seats,
+)
+
+
+@check("Discounts of a line sum to what came off it")
+def discounts_add_up() -> Iterator[Finding]:
+    """Sum the discounts of each line."""
+    for line, off, parts in lines_off_their_discounts():
+        yield Finding(f"invoice_line:{line}", f"has {off} off, its discounts sum to {parts}")
+
+
+@check("Outcomes are what was last decided, and billed once, at their price, while accepted")
+def outcomes_are_as_decided() -> Iterator[Finding]:
+    """Fold each outcome's decisions, and count the outcomes behind each line."""
+    for outcome, state, decided in outcomes_off_their_decisions():
+        yield Finding(f"outcome:{outcome}", f"is {state}, but was decided to be {decided}")
+    for line, quantity, count, amount, worth in lines_off_their_outcomes():
+        yield Finding(
+            f"invoice_line:{line}",
+            f"claims {amount} for {quantity} outcomes; {count} stand behind it, worth {worth}",
+        )
+
+
+@check("No subscription ever has fewer than no seats")
+def seats_are_not_negative() -> Iterator[Finding]:
+    """Run over each subscription's changes in their order."""
+    for subscription, least in subscriptions_short_of_seats():
+        yield Finding(f"subscription:{subscription}", f"has {least} seats at some instant")
+
+
+@check("Coupons were approved, and redeemed while they ran, as often as they allow")
+def coupons_are_within_their_terms() -> Iterator[Finding]:
+    """Count each coupon's redemptions."""
+    for code, count, most in coupons_beyond_their_terms():
+        yield Finding(f"coupon:{code}", f"was redeemed {count} times, beyond its terms ({most})")
