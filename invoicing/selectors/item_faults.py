@@ -1,4 +1,4 @@
-"""Where discounts, outcomes, seats and coupons are not what their facts make them; empty is sound."""
+"""Where discounts, outcomes, seats and coupons are not what their facts make them."""
 
 from collections.abc import Iterator
 from typing import Any
