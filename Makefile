@@ -1,18 +1,23 @@
 # Two commands matter: `make demo` shows the product, `make test` proves it.
 PYTHON ?= python3
 PORT ?= 8000
+# STRIPE=fake lets the demo's money go through a fake Stripe, in a process of its own.
+STRIPE ?=
+STRIPE_PORT ?= 12111
 SERVE ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 READY := $(VENV)/.ready
+FAKE_STRIPE = STRIPE_API_KEY=sk_test_fake STRIPE_WEBHOOK_SECRETS=whsec_fake \
+	STRIPE_API_BASE=http://127.0.0.1:$(STRIPE_PORT)
 # Workers of the test run; the default is one per core.
 JOBS ?= auto
 
 .PHONY: help setup demo serve test lint types contracts migrations deploy-check unit test-long bench format lock clean
 
 help:
-	@echo "make demo [SERVE=0] [PORT=8000]   the whole chain on real traffic, then the back office"
+	@echo "make demo [SERVE=0] [PORT=8000] [STRIPE=fake]   the whole chain on real traffic, then the back office"
 	@echo "make serve [PORT=8000]            the back office on the last demo's data"
 	@echo "make test                         lint, types, contracts, migrations, tests"
 	@echo "make test-long | bench | format | lock | clean"
@@ -29,7 +34,7 @@ $(READY): requirements.txt
 	@touch $@
 
 demo: $(READY)
-	@$(MANAGE) demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+	@$(if $(filter fake,$(STRIPE)),$(FAKE_STRIPE)) $(MANAGE) demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
 serve: $(READY)
 	@$(MANAGE) serve --port $(PORT)

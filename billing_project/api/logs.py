@@ -21,6 +21,7 @@ def logging_config(level: str) -> dict[str, Any]:
             # `billing_project.api.middleware` writes one line for each request.
             "django.request": {"level": "ERROR"},
             "django.server": {"handlers": [], "level": "ERROR"},
+            "stripe": {"level": "WARNING"},  # Two lines for each call are on its row already.
         },
     }
 

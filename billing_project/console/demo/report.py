@@ -11,6 +11,7 @@ from rich.table import Table
 from billing_project.console.demo.embeddings import embeddings_report
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.story import Story
+from billing_project.console.demo.through_stripe import Collected
 from billing_project.console.demo.traffic import METERS
 from billing_project.console.lineage import Lineage, Node, start_of, trace
 from billing_project.kernel.books import Result
@@ -30,6 +31,7 @@ _SECTIONS = (
         "embeddings",
         "invoices",
         "credit_notes",
+        "stripe",
         "revenue",
         "check_books",
     ),
@@ -53,6 +55,7 @@ def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, 
         "embeddings": embeddings_report(),
         "invoices": _invoices(),
         "credit_notes": _credit_notes(),
+        "stripe": _stripe(story.collected),
         "revenue": _revenue(at),
         "periods_closed": story.closed,
         "check_books": {"checks": len(checks), "findings": len(findings)},
@@ -95,6 +98,20 @@ def _credit_notes() -> dict[str, object]:
     return {
         "count": CreditNote.objects.count(),
         **{name: _money(sums[name] or 0) for name in names},
+    }
+
+
+def _stripe(collected: Collected | None) -> dict[str, object]:
+    """Tell what went through Stripe; nothing where the demo has none."""
+    if collected is None:
+        return {}
+    return {
+        "payments": collected.payments,
+        "declines": collected.declines,
+        "fees": _money(collected.fees_minor),
+        "refunded": _money(collected.refunded_minor),
+        "disputes lost": collected.disputes_lost,
+        "differences": collected.differences,
     }
 
 

@@ -15,6 +15,7 @@ from billing_project.console.demo.embeddings import embedding_events
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.sender import send_events
 from billing_project.console.demo.setting import Setting
+from billing_project.console.demo.through_stripe import Collected, collect_through_stripe
 from billing_project.console.demo.traffic import (
     UNKNOWN_NAME,
     Request,
@@ -34,6 +35,7 @@ from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.payments import record_payment
 from invoicing.services.refunds import record_refund
+from invoicing.stripe_sync import gateway
 from metering.models import Customer
 from metering.services.customers import add_alias
 from metering.services.quarantine import replay_quarantine
@@ -68,6 +70,7 @@ class Story:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     closed: list[str] = field(default_factory=list)
+    collected: Collected | None = None  # Through Stripe, where the demo has one.
     traced: str = ""  # Customer and identifier of an overage event, "cust-01/req-7".
 
     @contextmanager
@@ -101,6 +104,10 @@ def tell(
     with story.stage(STAGES[2]):
         _invoice(setting, at)
         _drain(progress)
+    if gateway.is_on():
+        with story.stage("stripe"):
+            story.collected = collect_through_stripe(setting)
+            _drain(progress)
     with story.stage(STAGES[3]):
         _close_months(setting, at, story)
     with story.stage(STAGES[4]):

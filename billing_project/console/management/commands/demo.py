@@ -22,6 +22,7 @@ from billing_project.console.demo import report, setting, story
 from billing_project.console.demo.cast import Cast
 from billing_project.console.demo.database import make_fresh_database
 from billing_project.console.demo.errors import DemoRefused
+from billing_project.console.demo.through_stripe import fake_stripe
 from billing_project.console.tasks import ensure_schedules
 from billing_project.kernel import clock
 from billing_project.kernel.books import Result, run_checks
@@ -46,15 +47,17 @@ class Command(BaseCommand):
         server = _embedded_server()
         was_running = server is None or server.is_running()
         try:
-            self._run(options["port"])
+            with fake_stripe(options["port"]):
+                self._run(options["port"])
+                connection.close()
+                if not options["no_serve"]:
+                    call_command("serve", port=options["port"])
         except (DemoRefused, processes.NotReady) as error:
             raise CommandError(str(error)) from error
         finally:
             connection.close()
             if options["no_serve"] and server and not was_running:
                 server.stop()
-        if not options["no_serve"]:
-            call_command("serve", port=options["port"])
 
     def _run(self, port: int) -> None:
         console = Console(file=sys.stdout)
@@ -102,7 +105,9 @@ class Command(BaseCommand):
         if any(result.findings for result in checks):
             raise DemoRefused("the books do not hold; see the findings above")
         console.print(
-            "Invoiced less the credit notes = recognised + deferred, less what is unbilled."
+            "Invoiced less the credit notes"
+            + (" and what a lost dispute ended" if told.collected else "")
+            + " = recognised + deferred, less what is unbilled."
         )
         console.print(f"Figures in {path.relative_to(settings.BASE_DIR)}")
         console.print(
