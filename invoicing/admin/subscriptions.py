@@ -1,15 +1,58 @@
 """Who bought what, and what was changed about it since."""
 
 from django.contrib import admin
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import badge, link, moment
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    moment_text,
+    object_link,
+)
+from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from invoicing.admin.subscription_forms import (
+    CancelForm,
+    ChangeForm,
+    PauseForm,
+    PlanForm,
+    ResumeForm,
+)
 from invoicing.models import Invoice, Subscription, SubscriptionChange
+from invoicing.phases import Standing
+from invoicing.selectors.changes import phase_of
+from invoicing.services.changes import change_subscription, undo_change
 from metering.models import Customer
 
 _KINDS = {"plan": "info", "trial": "wait", "pause": "wait", "resume": "good", "cancel": "bad"}
+
+
+def _is_going_on(subscription: Subscription) -> bool:
+    return subscription.ends_at is None
+
+
+def _is_active(subscription: Subscription) -> bool:
+    return _stands(subscription, Standing.ACTIVE)
+
+
+def _is_paused(subscription: Subscription) -> bool:
+    return _stands(subscription, Standing.PAUSED)
+
+
+def _stands(subscription: Subscription, standing: Standing) -> bool:
+    at = now()
+    is_over = subscription.ends_at is not None and subscription.ends_at <= at
+    return not is_over and phase_of(subscription, at).standing == standing
+
+
+def _is_to_come(change: SubscriptionChange) -> bool:
+    return change.undone_at is None and change.effective_at > now()
 
 
 class ChangeInline(ReadOnlyInline):
@@ -58,6 +101,58 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         "created_at",
     )
     inlines = (ChangeInline,)
+    actions_detail = ("change_plan", "pause", "resume", "cancel")
+
+    @form_action(
+        "Change plan",
+        permission="invoicing.manage_subscription",
+        form=PlanForm,
+        icon="upgrade",
+        offered=_is_going_on,
+        explanation="What was charged ahead for the days after is given back, the rest of the"
+        " period is charged under the new plan, both by the day. Granted credits stay.",
+    )
+    def change_plan(self, by: User, subscription: Subscription, form: PlanForm) -> str:
+        """Upgrade or downgrade."""
+        return _made(by, subscription, form)
+
+    @form_action(
+        "Pause",
+        permission="invoicing.manage_subscription",
+        form=PauseForm,
+        icon="pause_circle",
+        offered=_is_active,
+        explanation="No fee and no included credits until it is resumed. Usage meanwhile is still"
+        " rated and billed.",
+    )
+    def pause(self, by: User, subscription: Subscription, form: PauseForm) -> str:
+        """Stop fee and credits."""
+        return _made(by, subscription, form)
+
+    @form_action(
+        "Resume",
+        permission="invoicing.manage_subscription",
+        form=ResumeForm,
+        icon="play_circle",
+        offered=_is_paused,
+        explanation="The days that are left of the period are charged and bring their credits.",
+    )
+    def resume(self, by: User, subscription: Subscription, form: ResumeForm) -> str:
+        """Go on."""
+        return _made(by, subscription, form)
+
+    @form_action(
+        "Cancel",
+        permission="invoicing.manage_subscription",
+        form=CancelForm,
+        icon="cancel",
+        offered=_is_going_on,
+        takes_away=True,
+        explanation="At the period's end it can be undone until then; at once it is final.",
+    )
+    def cancel(self, by: User, subscription: Subscription, form: CancelForm) -> str:
+        """End it."""
+        return _made(by, subscription, form)
 
 
 @admin.register(SubscriptionChange)
@@ -88,6 +183,27 @@ class SubscriptionChangeAdmin(ReadOnlyAdmin):
         ("undone_at", link("undone_by"), "undo_reason"),
         "source_key",
     )
+    actions_detail = ("undo",)
+
+    @form_action(
+        "Undo",
+        permission="invoicing.manage_subscription",
+        icon="undo",
+        offered=_is_to_come,
+        explanation="The change does not take effect; the running period keeps its end.",
+    )
+    def undo(self, by: User, change: SubscriptionChange, form: ReasonForm) -> str:
+        """Take back what is scheduled."""
+        undo_change(change=change, reason=form.cleaned_data["reason"], by=by, at=now())
+        return f"Undone: {change}."
+
+
+def _made(by: User, subscription: Subscription, form: ChangeForm) -> str:
+    change = change_subscription(subscription=subscription, asked=form.asked(), by=by, at=now())
+    return format_html(
+        "{} from {} on.", object_link(change, str(change).capitalize()),
+        moment_text(change.effective_at),
+    )  # fmt: skip
 
 
 offer_list(Customer, Subscription, lambda c: {"customer__id__exact": c.pk}, icon="autorenew")

@@ -13,6 +13,16 @@ from invoicing.api.backfills import (
     BackfillsView,
     BackfillView,
 )
+from invoicing.api.changes import (
+    CancelView,
+    ChangePreviewView,
+    PauseView,
+    PlanChangeView,
+    ResumeView,
+    SubscriptionChangesView,
+    SubscriptionView,
+    UndoChangeView,
+)
 from invoicing.api.credit_notes import (
     CreditNotePdfView,
     CreditNotePreviewView,
@@ -46,6 +56,17 @@ urlpatterns = [
     path("subscriptions/<int:subscription_id>/packs", PacksView.as_view()),
     path("outcomes", OutcomesView.as_view()),
     path("outcomes/<int:outcome_id>/decisions", OutcomeDecisionsView.as_view()),
+    path("subscriptions/<int:subscription_id>", SubscriptionView.as_view()),
+    path("subscriptions/<int:subscription_id>/changes", SubscriptionChangesView.as_view()),
+    path("subscriptions/<int:subscription_id>/change", PlanChangeView.as_view()),
+    path("subscriptions/<int:subscription_id>/pause", PauseView.as_view()),
+    path("subscriptions/<int:subscription_id>/resume", ResumeView.as_view()),
+    path("subscriptions/<int:subscription_id>/cancel", CancelView.as_view()),
+    path("subscriptions/<int:subscription_id>/preview", ChangePreviewView.as_view()),
+    path(
+        "subscriptions/<int:subscription_id>/changes/<int:change_id>/undo",
+        UndoChangeView.as_view(),
+    ),
     path("invoices", InvoicesView.as_view()),
     path("invoices/preview", InvoicePreviewView.as_view()),
     path("invoices/<str:number>", InvoiceView.as_view()),

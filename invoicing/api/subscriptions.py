@@ -13,10 +13,11 @@ from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import ExternalIdField, IntegerField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
-from invoicing.models import Plan, PlanVersion
+from invoicing.models import Plan, PlanVersion, Subscription
 from invoicing.selectors import (
     governing_plan_version,
     next_terms_at,
+    plan_version_now,
     subscriptions,
     terms_end_before,
 )
@@ -34,18 +35,27 @@ class SubscriptionInput(serializers.Serializer[Any]):
     start_at = UtcDateTimeField()
     seats = IntegerField(required=False, default=0, min_value=0)
     coupon = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
+    trial_until = UtcDateTimeField(required=False, allow_null=True, default=None)
 
 
 class SubscriptionOutput(serializers.Serializer[Any]):
-    """A purchase with the version of the plan that it holds to."""
+    """A purchase with the version of the plan that it has now."""
 
     id = serializers.IntegerField()
     customer = serializers.CharField(source="customer.external_id")
-    plan = serializers.CharField(source="plan_version.plan.code")
-    plan_version = serializers.IntegerField(source="plan_version.number")
+    plan = serializers.SerializerMethodField()
+    plan_version = serializers.SerializerMethodField()
     start_at = UtcDateTimeField()
     ends_at = UtcDateTimeField(allow_null=True)
     created_at = UtcDateTimeField()
+
+    def get_plan(self, subscription: Subscription) -> str:
+        """Name the plan."""
+        return plan_version_now(subscription, clock.now()).plan.code
+
+    def get_plan_version(self, subscription: Subscription) -> int:
+        """Number its version."""
+        return plan_version_now(subscription, clock.now()).number
 
 
 class SubscriptionQuery(serializers.Serializer[Any]):
@@ -68,8 +78,9 @@ class SubscriptionsView(ApiView):
             raise Invalid(f"start_at is within the {_EARLIEST.days} days up to now")
         sold = subscribe(
             customer=customer_named(wanted["customer"]),
-            plan_version=_version(wanted["plan"], wanted["start_at"]),
+            plan_version=version_of(wanted["plan"], wanted["start_at"]),
             start_at=wanted["start_at"],
+            trial_until=wanted["trial_until"],
             by=cast(User, request.user),
             at=at,
             seats=wanted["seats"],
@@ -86,7 +97,13 @@ class SubscriptionsView(ApiView):
         return self.page(request, subscriptions(query.get("customer")), SubscriptionOutput)
 
 
-def _version(code: str, at: datetime) -> PlanVersion:
+def version_of(code: str, at: datetime) -> PlanVersion:
+    """Return the newest approved version of a plan that governs at an instant.
+
+    Raises:
+        NotFound: no such plan.
+        Conflict: it has no approved version then; the message says what is missing.
+    """
     plan = Plan.objects.filter(code=code).first()
     if plan is None:
         raise NotFound(f"no plan has the code {code}")

@@ -55,6 +55,7 @@ def next_terms_at(plan: Plan, at: datetime) -> datetime | None:
 def subscriptions(customer_external_id: str | None = None) -> QuerySet[Subscription]:
     """List subscriptions, newest first; of one customer if named."""
     found = Subscription.objects.select_related("customer", "plan_version__plan")
+    found = found.prefetch_related("changes__plan_version__plan")
     if customer_external_id is not None:
         found = found.filter(customer__external_id=customer_external_id)
     return found.order_by("-id")
@@ -70,6 +71,17 @@ def find_subscription(pk: int) -> Subscription:
     if found is None:
         raise NotFound(f"no subscription has the id {pk}")
     return found
+
+
+def plan_version_now(subscription: Subscription, at: datetime) -> PlanVersion:
+    """Return the plan at an instant by the changes that were read with a subscription."""
+    changes = [
+        change
+        for change in subscription.changes.all()
+        if change.plan_version and change.undone_at is None and change.effective_at <= at
+    ]
+    newest = max(changes, key=lambda change: change.effective_at, default=None)
+    return newest.plan_version if newest and newest.plan_version else subscription.plan_version
 
 
 def billing_periods_of(subscription: Subscription) -> QuerySet[BillingPeriod]:
