@@ -24,6 +24,7 @@ from billing_project.console.demo.traffic import (
     read_requests,
     stream,
 )
+from billing_project.console.demo.upgrade import upgrade_in_mid_period
 from billing_project.console.tasks import drain_chain
 from billing_project.kernel import clock, outbox
 from billing_project.kernel.period import DAY, Period, midnight, months_between
@@ -92,6 +93,7 @@ def tell(
 ) -> None:
     """Run the month; `progress` hears of every thousandth part that is done."""
     requests = read_requests()
+    upgrade_in_mid_period(setting, at)
     with story.stage(STAGES[0]):
         events = stream(requests, setting.period)
         story.counts.update(send_events(url, key, events, progress))
