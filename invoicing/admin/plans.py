@@ -101,6 +101,7 @@ class PlanVersionAdmin(ReadOnlyAdmin):
         "threshold",
         "grace_hours",
         "payment_days",
+        link("customer", "terms of"),
         "status",
         "governs_from",
         link("policy_change"),

@@ -160,10 +160,11 @@ class CancelForm(ChangeForm):
 
 def _offered(subscription: Subscription, at: datetime) -> Any:
     """List the governing version of each plan in the customer's currency, but the one they have."""
-    found = (governing_plan_version(plan, at) for plan in Plan.objects.all())
+    customer = subscription.customer
+    found = (governing_plan_version(plan, at, customer) for plan in Plan.objects.all())
     has = plan_version_at(subscription, at)
     keys = [version.pk for version in found if version is not None and version != has]
-    versions = PlanVersion.objects.filter(pk__in=keys, currency=subscription.customer.currency)
+    versions = PlanVersion.objects.filter(pk__in=keys, currency=customer.currency)
     return versions.select_related("plan").order_by("plan__code")
 
 

@@ -271,7 +271,8 @@ def _asked(
 ) -> Asked:
     when, version = wanted["when"], None
     if kind == ChangeKind.PLAN and wanted.get("plan"):
-        version = version_of(wanted["plan"], when if isinstance(when, datetime) else at)
+        begins_at = when if isinstance(when, datetime) else at
+        version = version_of(wanted["plan"], begins_at, subscription.customer)
     return Asked(kind, when, reason, key, version, wanted.get("credit_unused", True))
 
 

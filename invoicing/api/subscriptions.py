@@ -22,6 +22,7 @@ from invoicing.selectors import (
     terms_end_before,
 )
 from invoicing.services.subscriptions import subscribe
+from metering.models import Customer
 from metering.selectors.customers import customer_named
 
 _EARLIEST = timedelta(days=400)
@@ -76,9 +77,10 @@ class SubscriptionsView(ApiView):
         at = clock.now()
         if not at - _EARLIEST <= wanted["start_at"] <= at:
             raise Invalid(f"start_at is within the {_EARLIEST.days} days up to now")
+        customer = customer_named(wanted["customer"])
         sold = subscribe(
-            customer=customer_named(wanted["customer"]),
-            plan_version=version_of(wanted["plan"], wanted["start_at"]),
+            customer=customer,
+            plan_version=version_of(wanted["plan"], wanted["start_at"], customer),
             start_at=wanted["start_at"],
             trial_until=wanted["trial_until"],
             by=cast(User, request.user),
@@ -97,8 +99,8 @@ class SubscriptionsView(ApiView):
         return self.page(request, subscriptions(query.get("customer")), SubscriptionOutput)
 
 
-def version_of(code: str, at: datetime) -> PlanVersion:
-    """Return the newest approved version of a plan that governs at an instant.
+def version_of(code: str, at: datetime, customer: Customer) -> PlanVersion:
+    """Return the version of a plan that governs for a customer: their own, or else anybody's.
 
     Raises:
         NotFound: no such plan.
@@ -107,7 +109,7 @@ def version_of(code: str, at: datetime) -> PlanVersion:
     plan = Plan.objects.filter(code=code).first()
     if plan is None:
         raise NotFound(f"no plan has the code {code}")
-    version = governing_plan_version(plan, at)
+    version = governing_plan_version(plan, at, customer)
     if version is None:
         raise Conflict(_no_terms(plan, at))
     return version

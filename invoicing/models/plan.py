@@ -50,6 +50,9 @@ class PlanVersion(models.Model):
     )
     grace_hours = models.PositiveIntegerField(default=24)
     payment_days = models.PositiveIntegerField(default=30)
+    customer = models.ForeignKey(  # Whose own terms they are; None: anybody's.
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
     policy_change = models.OneToOneField(PolicyChange, on_delete=models.PROTECT, related_name="+")
 
     class Meta:

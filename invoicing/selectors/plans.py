@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Min, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import PolicyStatus, in_force
@@ -13,12 +13,20 @@ from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from metering.models import Customer
 
 
-def governing_plan_version(plan: Plan, at: datetime) -> PlanVersion | None:
-    """Return the newest approved version that has begun and not expired, or None."""
+def governing_plan_version(
+    plan: Plan, at: datetime, customer: Customer | None = None
+) -> PlanVersion | None:
+    """Return the newest approved version that has begun and not expired, or None.
+
+    Args:
+        customer: Whose own terms come before anybody's.
+    """
     return (
-        plan.versions.filter(in_force(at, "policy_change__"))
+        plan.versions.filter(
+            in_force(at, "policy_change__"), Q(customer=None) | Q(customer=customer)
+        )
         .select_related("plan", "rate_card__pricing_unit", "policy_change")
-        .order_by("-policy_change__effective_at", "-number")
+        .order_by(F("customer").asc(nulls_last=True), "-policy_change__effective_at", "-number")
         .first()
     )
 
@@ -30,7 +38,9 @@ def terms_end_before(plan: Plan, at: datetime) -> datetime | None:
     """
     spans = (
         plan.versions.filter(
-            policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__lt=at
+            customer=None,
+            policy_change__status=PolicyStatus.APPROVED,
+            policy_change__effective_at__lt=at,
         )
         .values_list("policy_change__effective_at", "policy_change__expires_at")
         .order_by("policy_change__effective_at")
@@ -46,7 +56,9 @@ def terms_end_before(plan: Plan, at: datetime) -> datetime | None:
 def next_terms_at(plan: Plan, at: datetime) -> datetime | None:
     """Return when a plan's next approved terms begin after an instant, if any do."""
     later = plan.versions.filter(
-        policy_change__status=PolicyStatus.APPROVED, policy_change__effective_at__gt=at
+        customer=None,
+        policy_change__status=PolicyStatus.APPROVED,
+        policy_change__effective_at__gt=at,
     )
     found: datetime | None = later.aggregate(first=Min("policy_change__effective_at"))["first"]
     return found

@@ -163,6 +163,8 @@ def governing(version: PlanVersion, customer: Customer, start_at: datetime) -> P
     change = version.policy_change
     if change.status != PolicyStatus.APPROVED or not is_in_force(change, start_at):
         raise Conflict(f"{version} does not govern at {start_at.isoformat()}")
+    if version.customer_id not in {None, customer.pk}:
+        raise Conflict(f"{version} are another customer's own terms")
     if version.currency != customer.currency:
         raise Conflict(f"{version} is sold in {version.currency}, not in {customer.currency}")
     return version

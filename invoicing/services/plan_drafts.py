@@ -19,10 +19,12 @@ from credits.models import RateCard
 from invoicing.items import Item
 from invoicing.models import Plan
 from invoicing.services.plans import PlanTerms, propose_plan_version
+from metering.models import Customer
+from metering.selectors.customers import customer_named
 
 _KNOWN = {
     "plan", "number", "currency", "fee_minor", "included_credits", "overage_price", "rate_card",
-    "interval", "grace_hours", "payment_days", "threshold_minor", "anchor", "items",
+    "interval", "grace_hours", "payment_days", "threshold_minor", "anchor", "items", "customer",
 }  # fmt: skip
 _OF_ITEMS = {
     "kind", "code", "name", "amount_minor", "percent", "credits", "timing", "periods", "kinds",
@@ -56,8 +58,14 @@ def plan_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) 
         else None,
         anchor=text_in(content, "anchor", PlanTerms.anchor),
         items=_items(content),
+        customer=_customer(content),
     )
     propose_plan_version(plan=plan, terms=terms, proposal=proposal, by=by, at=at)
+
+
+def _customer(content: Content) -> Customer | None:
+    """Read whose own terms they are; the external id names them."""
+    return customer_named(text_in(content, "customer")) if content.get("customer") else None
 
 
 def _interval(content: Content) -> tuple[int, str]:

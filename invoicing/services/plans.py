@@ -18,6 +18,7 @@ from invoicing.items import BadItem, Item, content_of_item, refuse_unsound
 from invoicing.models import Anchor, Plan, PlanItem, PlanVersion
 from invoicing.periods import Unit
 from invoicing.selectors import items_of, terms_end_before
+from metering.models import Customer
 
 _LARGEST_FEE, _LARGEST_CREDITS, _LARGEST_PRICE = 10**15, Decimal(10) ** 24, Decimal(10) ** 15
 _LONGEST_COUNT, _LONGEST_HOURS, _LONGEST_DAYS = 366, 24 * 35, 366
@@ -38,6 +39,7 @@ class PlanTerms:
     payment_days: int = 30
     anchor: str = "start"  # Or "calendar": periods begin with a month, the first one is shorter.
     threshold_minor: int | None = None  # Overage that is invoiced before the period ends.
+    customer: Customer | None = None  # Whose own terms they are; None: anybody's.
     items: tuple[Item, ...] = ()  # What else is sold: seats, a commit, discounts, packs.
 
 
@@ -72,7 +74,10 @@ def propose_plan_version(
     _refuse_other_worth(terms)
     _refuse_unsound_items(terms)
     locked = Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
-    _refuse_gap(locked, proposal.effective_at)
+    if terms.customer is None:
+        _refuse_gap(locked, proposal.effective_at)
+    elif terms.customer.currency != terms.currency:
+        raise Invalid(f"{terms.customer} pays in {terms.customer.currency}", field="currency")
     newest = locked.versions.order_by("-number").values_list("number", flat=True).first()
     version = PlanVersion(
         plan=locked,
@@ -88,6 +93,7 @@ def propose_plan_version(
         payment_days=terms.payment_days,
         threshold_minor=terms.threshold_minor,
         anchor=terms.anchor,
+        customer=terms.customer,
     )
     version.policy_change = propose(
         kind="plan",
@@ -116,7 +122,7 @@ def _write_items(version: PlanVersion, items: Sequence[Item]) -> None:
 
 @content_of("plan")
 def _content_of_change(change: PolicyChange) -> dict[str, object]:
-    versions = PlanVersion.objects.select_related("plan", "rate_card")
+    versions = PlanVersion.objects.select_related("plan", "rate_card", "customer")
     version = versions.get(policy_change=change)
     return _content(version, items_of(version))
 
@@ -142,6 +148,8 @@ def _content(version: PlanVersion, items: Sequence[Item]) -> dict[str, object]:
         content["anchor"] = version.anchor
     if version.threshold_minor is not None:
         content["threshold_minor"] = version.threshold_minor
+    if version.customer is not None:
+        content["customer"] = version.customer.external_id
     if items:
         content["items"] = [content_of_item(item) for item in items]
     return content

@@ -22,7 +22,12 @@ from invoicing.models import (
     SubscriptionChange,
 )
 from invoicing.phases import Moment
-from invoicing.selectors import billing_periods_of, overage_price, plan_version_at
+from invoicing.selectors import (
+    billing_periods_of,
+    governing_plan_version,
+    overage_price,
+    plan_version_at,
+)
 from invoicing.services.changes import Asked, change_subscription, undo_change
 from invoicing.services.invoices import finalize_due
 from invoicing.services.subscriptions import end_subscription, renew_due, subscribe
@@ -487,6 +492,26 @@ def test_who_lacks_the_permission_changes_nothing(shop: Shop) -> None:
 
     with pytest.raises(NotAllowed):
         change_subscription(subscription=subscription, asked=asked, by=person, at=MID)
+
+
+def test_terms_of_one_customer_are_theirs_alone(shop: Shop) -> None:
+    subscription, other = subscribed(shop), customer_of(shop, "other")
+    own = sell_plan(shop, "starter", fee_minor=4_000, customer=subscription.customer)
+    anybodys = sell_plan(shop, "starter")
+    plan = own.plan
+
+    assert governing_plan_version(plan, MID, subscription.customer) == own
+    assert governing_plan_version(plan, MID, other) == anybodys
+    assert governing_plan_version(plan, MID) == anybodys
+    with pytest.raises(Conflict, match="another customer's own terms"):
+        subscribe(customer=other, plan_version=own, start_at=START, by=shop.maker, at=START)
+    with pytest.raises(DatabaseError, match="made for another customer"), transaction.atomic():
+        Subscription.objects.create(
+            customer=other, plan_version=own, start_at=START, created_by=shop.maker,
+            created_at=START,
+        )  # fmt: skip
+    _change(shop, subscription, "plan", plan=own)
+    assert plan_version_at(subscription, MID) == own
 
 
 def test_the_database_refuses_two_plans_at_one_instant(shop: Shop) -> None:
