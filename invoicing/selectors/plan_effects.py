@@ -21,6 +21,7 @@ from credits.selectors.governing import governing_rate_card_version
 from credits.selectors.repricing import last_spans, layer_of, priced, used_in
 from invoicing.models import PlanVersion, Subscription
 from invoicing.plan_worth import Usage, Worth, period_worth
+from invoicing.selectors.plans import plan_version_now
 
 BASIS = (
     "Fee and overage of each subscriber's last complete billing period, with other grants as they"
@@ -72,15 +73,19 @@ def _last_periods(plan: str, change: PolicyChange) -> dict[BillingPeriod, PlanVe
     """Return each subscriber's last complete period of their subscription, with its terms."""
     at = change.proposed_at
     running = Q(ends_at__isnull=True) | Q(ends_at__gt=at)
-    sold = Subscription.objects.filter(running, plan_version__plan__code=plan, start_at__lte=at)
-    by_customer = {one.customer_id: one for one in sold.select_related("plan_version")}
+    has_or_had = Q(plan_version__plan__code=plan) | Q(changes__plan_version__plan__code=plan)
+    sold = Subscription.objects.filter(running, has_or_had, start_at__lte=at).distinct()
+    sold = sold.select_related("plan_version__plan").prefetch_related("changes__plan_version__plan")
+    by_customer = {one.customer_id: one for one in sold}
     ended = BillingPeriod.objects.filter(customer_id__in=by_customer, end_at__lte=at)
     last = ended.order_by("customer_id", "-end_at").distinct("customer_id")
     found = {}
     for period in last.select_related("customer", "rate_card__pricing_unit"):
         subscription = by_customer[period.customer_id]
-        if period.source_key.startswith(f"subscription:{subscription.pk}:"):
-            found[period] = subscription.plan_version
+        version = plan_version_now(subscription, period.start_at)
+        is_of_it = period.source_key.startswith(f"subscription:{subscription.pk}:")
+        if is_of_it and version.plan.code == plan:
+            found[period] = version
     return found
 
 

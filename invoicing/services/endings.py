@@ -15,7 +15,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from invoicing.models import Invoice, InvoiceStatus, InvoiceVoid, WriteOff
-from invoicing.selectors import is_issued, refuse_ended
+from invoicing.selectors import is_issued, plan_version_at, refuse_ended
 from invoicing.services.drafts import Draft, copy_lines, create_draft
 from invoicing.services.locks import lock_invoice, require_permission
 from invoicing.services.overage import draft_again, is_overage
@@ -111,7 +111,8 @@ def write_off_invoice(*, invoice: Invoice, reason: str, by: User, at: datetime) 
 
 def _copy(void: Invoice, at: datetime) -> Invoice:
     """Draft the same lines again, under a key of their own."""
-    terms = void.subscription.plan_version if void.subscription else None
+    sold = void.subscription
+    terms = plan_version_at(sold, void.service_start_at) if sold else None
     grace = timedelta(hours=terms.grace_hours if terms else _GRACE_HOURS)
     draft = create_draft(
         Draft(
