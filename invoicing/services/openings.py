@@ -12,6 +12,7 @@ from operator import attrgetter
 
 from billing_project.kernel import audit
 from billing_project.kernel.models import User
+from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod, GrantCategory
@@ -35,6 +36,8 @@ from invoicing.selectors.changes import (
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.seats import give_back_unused_seats
+from invoicing.services.taxing import mark, tax_of_draft, total_again
+from invoicing.tax import taxed
 from metering.selectors.customers import closed_times, was_closed_at
 
 _UNUSED = "cancel_future"  # What was promised and not begun comes off the liability.
@@ -188,17 +191,21 @@ def _take_into_claim(subscription: Subscription, start_at: datetime, at: datetim
 
 def _claim_less(invoice: Invoice, parts: list[Unused], ends_at: datetime) -> None:
     """Shorten a draft's lines to what is used; one without an amount is left out."""
+    tax = tax_of_draft(invoice)
     for unused in parts:
-        line, used = unused.line, unused.left - unused.amount
-        invoice.total_minor -= line.amount_minor - used.amount_minor
-        if not used.amount_minor:
+        line = unused.line
+        price_minor = line.amount_minor + (line.tax_minor if line.is_tax_inclusive else 0)
+        used_minor = price_minor - unused.part.minor(price_minor)
+        if not used_minor:
             line.delete()
             continue
-        line.amount_minor, line.unit_price_unrounded = used.amount_minor, used.decimal
-        line.description = f"{line.description}; {unused.used_arithmetic}"
+        line.description = f"{line.description}; {unused.used_arithmetic}"[:300]
+        line.unit_price_unrounded = Money(used_minor, invoice.currency).decimal
         line.service_end_at = ends_at
+        mark(line, taxed(used_minor, tax.rate, is_inclusive=line.is_tax_inclusive), tax)
         line.save()
-    invoice.save(update_fields=["total_minor"])
+    total_again(invoice)
+    invoice.save(update_fields=["total_minor", "tax_minor"])
 
 
 def _credit(

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     """Terms of plans that are one customer's own."""
 
     dependencies = [
-        ('invoicing', '0019_stripe_guards'),
+        ('invoicing', '0023_outcomes_of_voids'),
         ('metering', '0025_close_customer'),
     ]
 
