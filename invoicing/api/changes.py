@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar, cast
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,21 +28,25 @@ _WRITE: dict[str, str] = {"POST": "admin"}
 _KINDS = (ChangeKind.PLAN, ChangeKind.PAUSE, ChangeKind.RESUME, ChangeKind.CANCEL)
 
 
-class WhenField(serializers.CharField):
+@extend_schema_field({"type": "string", "examples": ["now", "period_end", "2026-12-01T00:00:00Z"]})
+class WhenField(UtcDateTimeField):
     """`now`, `period_end`, or an RFC 3339 instant to come."""
 
-    def to_internal_value(self, data: Any) -> Any:
+    default_error_messages = {
+        "invalid": "must be now, period_end or an RFC 3339 instant (2026-12-01T00:00:00Z)"
+    }
+
+    def to_internal_value(self, data: object) -> Any:
         """Read a moment or an instant."""
-        text = super().to_internal_value(data)
-        if text in set(Moment):
-            return Moment(text)
-        return UtcDateTimeField().to_internal_value(text)
+        if isinstance(data, str) and data in set(Moment):
+            return Moment(data)
+        return super().to_internal_value(data)
 
 
 class ChangeInput(serializers.Serializer[Any]):
     """When it takes effect, and why: an auditor reads it later."""
 
-    when = WhenField(default=Moment.NOW, max_length=40)
+    when = WhenField(default=Moment.NOW)
     reason = serializers.CharField(max_length=1000)
 
 
@@ -63,7 +67,7 @@ class PreviewInput(serializers.Serializer[Any]):
 
     kind = serializers.ChoiceField(choices=[kind.value for kind in _KINDS])
     plan = serializers.CharField(max_length=64, required=False)
-    when = WhenField(default=Moment.NOW, max_length=40)
+    when = WhenField(default=Moment.NOW)
     credit_unused = serializers.BooleanField(default=True)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -90,7 +91,7 @@ def _acts(shop: Shop, sold: Subscription, larger: PlanVersion) -> dict[str, Act]
 def test_two_changes_at_once_have_one_legal_order(shop: Shop, pair: tuple[str, str]) -> None:
     sold = subscribed(shop)
     finalize_due(by=shop.worker, at=START)
-    larger = sell_plan(shop, "larger", fee_minor=9_000, included_credits=300)
+    larger = sell_plan(shop, "larger", fee_minor=9_000, included_credits=Decimal(300))
     acts = _acts(shop, sold, larger)
 
     results = at_once(*(acts[name] for name in pair))
@@ -118,7 +119,7 @@ def test_canary_without_the_lock_both_believe_that_they_are_alone(
     # It shows that the gap is wide enough for the test above to mean something.
     sold = subscribed(shop)
     finalize_due(by=shop.worker, at=START)
-    larger = sell_plan(shop, "larger", fee_minor=9_000, included_credits=300)
+    larger = sell_plan(shop, "larger", fee_minor=9_000, included_credits=Decimal(300))
     acts = _acts(shop, sold, larger)
 
     def free(customer_id: int) -> Customer:

@@ -1,6 +1,7 @@
 """Changes of subscriptions in the back office: nothing happens before it is confirmed."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def clock(settings: Any) -> None:
 def test_an_upgrade_shows_its_effect_and_is_made_once_confirmed(shop: Shop) -> None:
     sold = subscribed(shop)
     finalize_due(by=shop.worker, at=START)
-    larger = sell_plan(shop, "larger", fee_minor=9_000, included_credits=300)
+    larger = sell_plan(shop, "larger", fee_minor=9_000, included_credits=Decimal(300))
     client, url = client_of(shop.maker), action_url(sold, "change_plan")
     words = {"plan": str(larger.pk), "when": "now", "reason": "grew"}
 
