@@ -12,17 +12,25 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
 from credits.models import CreditGrant, LedgerTransaction
-from credits.selectors.holding import held_now, held_then
+from credits.selectors.holding import held_then
 from metering.models import Customer, Workspace
 
 EXPIRING_SOON = timedelta(days=30)
 _ZERO = Decimal(0)
-# What moves a grant only later is taken off again; nothing moves it before it is in force.
+# What moves a grant only later is taken off again; nothing moves it before it is in force. What is
+# held of a unit stands beside each of its grants.
 _LEFT_NOW = """
 SELECT g.id, u.code, g.expires_at, g.remaining - coalesce((
     SELECT sum(l.credits) FROM ledger_transaction l
-    WHERE l.customer_id = g.customer_id AND l.grant_id = g.id AND l.effective_at > %(at)s), 0)
+    WHERE l.customer_id = g.customer_id AND l.grant_id = g.id AND l.effective_at > %(at)s), 0),
+    coalesce(h.credits, 0)
 FROM credit_grant g JOIN pricing_unit u ON u.id = g.pricing_unit_id
+LEFT JOIN (
+    SELECT pricing_unit_id, sum(credits) AS credits FROM hold
+    WHERE customer_id = %(customer)s
+      AND ((state = 'open' AND expires_at > %(at)s)
+           OR (state = 'settled' AND counted_at IS NULL))
+    GROUP BY pricing_unit_id) h ON h.pricing_unit_id = g.pricing_unit_id
 WHERE g.customer_id = %(customer)s AND g.effective_at <= %(at)s
   AND (%(workspace)s::bigint IS NULL OR g.workspace_id IS NULL OR g.workspace_id = %(workspace)s)
 ORDER BY g.expires_at, g.id
@@ -101,10 +109,11 @@ def balance_now(
         "workspace": workspace.pk if workspace else None,
         "at": at,
     }
-    held = held_now(customer.pk, at)
     with connection.cursor() as cursor:
         cursor.execute(_LEFT_NOW, words)
-        return _balances([_Left(*row) for row in cursor.fetchall()], held, at)
+        rows = cursor.fetchall()
+    held = {unit: credits_held for _, unit, _, _, credits_held in rows}
+    return _balances([_Left(*row[:4]) for row in rows], held, at)
 
 
 def ledger_history(

@@ -70,7 +70,7 @@ class JournalExportsView(ApiView):
     scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read", "POST": "admin"}
     requires_idempotency_key = True
 
-    @extend_schema(parameters=_PAGING, responses=_PAGE)
+    @extend_schema(operation_id="journal_exports_list", parameters=_PAGING, responses=_PAGE)
     def get(self, request: Request) -> Response:
         """List exports, newest first."""
         exports = JournalExport.objects.select_related("account_map")
