@@ -20,6 +20,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.acknowledge_lagepisode",
         "credits.acknowledge_unratedepisode",
         "credits.acknowledge_alert",
+        "revrec.sign_closeexception",
     ),
     "finance_maker": (
         "kernel.propose_policychange",
@@ -37,6 +38,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "revrec.export_journal",
         "revrec.map_accounts",
         "invoicing.record_customertaxid",
+        "revrec.sign_closeexception",
     ),
     "finance_approver": (
         "kernel.approve_policychange",
@@ -48,8 +50,12 @@ ROLES: dict[str, tuple[str, ...]] = {
         "revrec.close_accountingperiod",
         "revrec.export_journal",
         "revrec.map_accounts",
+        "revrec.sign_closeexception",
     ),
-    "legal": ("kernel.approve_policychange_legal",),
+    "legal": (
+        "kernel.approve_policychange_legal",
+        "revrec.sign_closeexception",
+    ),
     "engineering": (
         "metering.manage_meter",
         "metering.replay_quarantinedevent",
@@ -60,6 +66,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.acknowledge_lagepisode",
         "kernel.manage_apikey",
         "kernel.name_stepowner",
+        "revrec.sign_closeexception",
     ),
     "product": (
         "kernel.propose_policychange",
@@ -68,6 +75,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "credits.void_creditgrant",
         "credits.acknowledge_unratedepisode",
         "credits.acknowledge_alert",
+        "revrec.sign_closeexception",
     ),
     "auditor": (),
 }

@@ -160,7 +160,7 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Sign exception",
-        permission="revrec.view_accountingperiod",
+        permission="revrec.sign_closeexception",
         form=ExceptionForm,
         icon="draw",
         offered=lambda period: period.status != PeriodStatus.CLOSED,

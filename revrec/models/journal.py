@@ -64,6 +64,7 @@ class AccountingPeriod(models.Model):
         permissions = [
             ("propose_close", "Can propose the close of an accounting period"),
             ("close_accountingperiod", "Can close an accounting period"),
+            ("sign_closeexception", "Can sign an exception to the checklist of a close"),
         ]
         constraints = [
             models.CheckConstraint(
