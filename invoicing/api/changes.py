@@ -46,7 +46,7 @@ class WhenField(UtcDateTimeField):
 class ChangeInput(serializers.Serializer[Any]):
     """When it takes effect, and why: an auditor reads it later."""
 
-    when = WhenField(default=Moment.NOW)
+    when = WhenField(default=Moment.NOW)  # type: ignore[arg-type]
     reason = serializers.CharField(max_length=1000)
 
 
@@ -67,7 +67,7 @@ class PreviewInput(serializers.Serializer[Any]):
 
     kind = serializers.ChoiceField(choices=[kind.value for kind in _KINDS])
     plan = serializers.CharField(max_length=64, required=False)
-    when = WhenField(default=Moment.NOW)
+    when = WhenField(default=Moment.NOW)  # type: ignore[arg-type]
     credit_unused = serializers.BooleanField(default=True)
 
 
