@@ -35,6 +35,7 @@ from invoicing.selectors.changes import (
 )
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
+from invoicing.services.invoices import finalize_invoice
 from invoicing.services.seats import give_back_unused_seats
 from invoicing.services.taxing import mark, tax_of_draft, total_again
 from invoicing.tax import taxed
@@ -106,6 +107,8 @@ def credit_unused(
     if cut.filter(credits_unused=False).exists():
         return
     found = unused_of(billing_period, billing_period.end_at)
+    if _issue_discounted(found, at):
+        found = unused_of(billing_period, billing_period.end_at)
     for invoice, of_invoice in groupby(found, key=attrgetter("line.invoice")):
         parts = list(of_invoice)
         if invoice.status == InvoiceStatus.DRAFT:
@@ -187,6 +190,15 @@ def _take_into_claim(subscription: Subscription, start_at: datetime, at: datetim
     """Mark the changes that a period's own claim counts, because they took effect by its start."""
     taken = subscription.seats.filter(settled_at__isnull=True, effective_at__lte=start_at)
     taken.update(settled_at=at)
+
+
+def _issue_discounted(parts: list[Unused], at: datetime) -> bool:
+    """Issue drafts whose lines have discounts: each stays as it was worked out, and is credited."""
+    lines = [part.line for part in parts if part.line.discount_minor]
+    drafts = {line.invoice for line in lines if line.invoice.status == InvoiceStatus.DRAFT}
+    for draft in sorted(drafts, key=attrgetter("pk")):
+        finalize_invoice(invoice=draft, by=worker_user(), at=at)
+    return bool(drafts)
 
 
 def _claim_less(invoice: Invoice, parts: list[Unused], ends_at: datetime) -> None:

@@ -13,6 +13,7 @@ from billing_project.kernel.models import User
 from credits.models import BillingPeriod, CreditGrant, LedgerTransaction, RatedUsage
 from credits.services.grants import issue_grant
 from credits.services.replaying import replay_credits
+from invoicing.items import Item
 from invoicing.models import (
     ChangeKind,
     CreditNote,
@@ -163,6 +164,20 @@ def test_a_draft_of_the_fee_claims_only_what_is_used(shop: Shop) -> None:
     assert line.description == "Plan-acme, 100 credits included; 12 of 30 days x 49.00"
     assert not CreditNote.objects.exists()
     _finalized(shop, MID)
+    _books_hold()
+
+
+def test_a_discounted_draft_is_issued_first_and_then_credited(shop: Shop) -> None:
+    half = Item(
+        "discount", "launch", "Launch", percent=Decimal(50), periods=0, kinds=("recurring",)
+    )
+    subscription = subscribed(shop, items=(half,))
+
+    _change(shop, subscription, "plan", plan=_larger(shop))
+
+    old = Invoice.objects.get(service_start_at=START)
+    # 49.00 less half is 24.50; 24.50 x 18/30 = 14.70
+    assert (old.total_minor, CreditNote.objects.get().total_minor) == (2_450, 1_470)
     _books_hold()
 
 
