@@ -1,7 +1,6 @@
 """Who bought what, and what was changed about it since."""
 
 from django.contrib import admin
-from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
@@ -11,7 +10,6 @@ from billing_project.kernel.backoffice.display import (
     link,
     moment,
     moment_text,
-    object_link,
 )
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
@@ -200,10 +198,7 @@ class SubscriptionChangeAdmin(ReadOnlyAdmin):
 
 def _made(by: User, subscription: Subscription, form: ChangeForm) -> str:
     change = change_subscription(subscription=subscription, asked=form.asked(), by=by, at=now())
-    return format_html(
-        "{} from {} on.", object_link(change, str(change).capitalize()),
-        moment_text(change.effective_at),
-    )  # fmt: skip
+    return f"{str(change).capitalize()}, from {moment_text(change.effective_at)} on."
 
 
 offer_list(Customer, Subscription, lambda c: {"customer__id__exact": c.pk}, icon="autorenew")

@@ -39,7 +39,7 @@ def test_an_upgrade_shows_its_effect_and_is_made_once_confirmed(shop: Shop) -> N
 
     done = send(client, url, **words, confirmed="on")
 
-    assert told(done) == f"success: Plan of subscription {sold.pk} from 2026-11-02 00:00 UTC on."
+    assert told(done) == (f"success: Plan of subscription {sold.pk}, from 2026-11-02 00:00:00 on.")
     assert CreditNote.objects.get().total_minor == 2_940
     page = client.get(page_of(sold)).content.decode()
     assert "larger v1" in page
