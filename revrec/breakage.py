@@ -19,6 +19,7 @@ class Method(StrEnum):
 
     REMOTE = "remote"  # Once the credits have expired: no reliable estimate is needed.
     PROPORTIONAL = "proportional"  # As the other credits are used, by an approved estimate.
+    ESCHEAT = "escheat"  # Never: the law claims what is left (B47).
 
 
 @dataclass(frozen=True)

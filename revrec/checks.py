@@ -119,6 +119,12 @@ def rollforwards_tie() -> Iterator[Finding]:
     return _findings(tieouts.unexplained_rollforwards)
 
 
+@check("Expected breakage and refunds are what approved estimates say")
+def estimates_tie() -> Iterator[Finding]:
+    """Work out anew what the last close trued up."""
+    return _findings(tieouts.untied_estimates)
+
+
 @check("Closed months stand as they were closed")
 def closes_stand() -> Iterator[Finding]:
     """Make each closed month's trial balance anew."""

@@ -82,6 +82,8 @@ class EntryKind(StrEnum):
     CREDITS_EXPIRED = "credits_expired"
     OVERAGE_USED = "overage_used"
     FEES_EARNED = "fees_earned"
+    BREAKAGE_TRUED_UP = "breakage_trued_up"
+    REFUNDS_ESTIMATED = "refunds_estimated"
     SHORTFALL_EARNED = "shortfall_earned"
     OUTCOME_DECIDED = "outcome_decided"
 

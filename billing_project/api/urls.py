@@ -10,6 +10,7 @@ import revrec.api
 from billing_project.api import balance, health, schema
 from billing_project.api.customers import WholeCustomerView
 from billing_project.api.explanations import EventExplanationsView
+from billing_project.api.exports import EXPORTS, FieldsView
 from billing_project.api.near_duplicates import NearDuplicatesView
 from billing_project.api.policies import PoliciesView
 from billing_project.api.stripe_webhook import stripe_webhook
@@ -23,6 +24,8 @@ v1 = [
     *revrec.api.urlpatterns,
     path("customers/<str:external_id>", WholeCustomerView.as_view()),
     path("events/<str:customer>/<path:identifier>", EventView.as_view()),
+    *(path(f"exports/{view.name}", view.as_view()) for view in EXPORTS),
+    path("exports/fields", FieldsView.as_view()),
     path("event_explanations", EventExplanationsView.as_view()),
     path("near_duplicates", NearDuplicatesView.as_view()),
     path("policies", PoliciesView.as_view()),

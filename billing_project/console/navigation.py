@@ -131,6 +131,8 @@ _ICONS = {
     "closeexception": "draw",
     "ledgerseal": "verified_user",
     "ledgeraccount": "account_tree",
+    "breakageestimate": "hourglass_bottom",
+    "variableestimate": "query_stats",
     "accountmap": "swap_horiz",
     "journalexport": "ios_share",
     "performanceobligation": "handshake",

@@ -1,6 +1,7 @@
 """What was earned: obligations, schedules, and the general ledger."""
 
 from revrec.models.close import CloseException
+from revrec.models.estimate import BreakageEstimate, VariableEstimate
 from revrec.models.export import AccountCode, AccountMap, JournalExport
 from revrec.models.journal import (
     AccountingPeriod,
@@ -24,6 +25,7 @@ __all__ = [
     "AccountMap",
     "AccountingPeriod",
     "BooksMark",
+    "BreakageEstimate",
     "CloseException",
     "EntrySource",
     "JournalEntry",
@@ -37,4 +39,5 @@ __all__ = [
     "RevenueSchedule",
     "RevenueScheduleLine",
     "UsedCredits",
+    "VariableEstimate",
 ]

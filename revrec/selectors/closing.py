@@ -21,10 +21,11 @@ from metering.selectors.quarantine import groups
 from revrec.models import AccountingPeriod, CloseException, PeriodStatus
 from revrec.schedule import day_of
 from revrec.selectors import tieouts
+from revrec.selectors.estimates import BREAKAGE, VARIABLE
 from revrec.selectors.facts import customers_to_recognise
 from revrec.selectors.tieouts import Mismatch
 
-ESTIMATES = ("breakage", "variable_estimate")  # Kinds of changes that a close waits for.
+ESTIMATES = (BREAKAGE, VARIABLE)  # Kinds of changes that a close waits for.
 _COUNTED = 1_000  # Past that it says "more than".
 _NAMED = 3
 

@@ -153,6 +153,7 @@ def _rollforward(
     fees = -moved.get(EntryKind.FEES_EARNED, 0)
     usage = -moved.get(EntryKind.CREDITS_USED, 0)
     breakage = -moved.get(EntryKind.CREDITS_EXPIRED, 0)
+    breakage -= moved.get(EntryKind.BREAKAGE_TRUED_UP, 0)
     credit_notes = -sum(moved.get(kind, 0) for kind in _TAKES_BACK)
     return DeferredRollforward(
         currency=currency,

@@ -27,6 +27,7 @@ from revrec.models import (
 )
 from revrec.posting import Account
 from revrec.selectors import facts
+from revrec.selectors.estimates import close_targets
 from revrec.selectors.obligations import basis_of, used_credits
 from revrec.selectors.reports import deferred_rollforward, signed_balance
 from revrec.sources import SourceType
@@ -277,6 +278,18 @@ def unexplained_rollforwards(only: AccountingPeriod | None = None) -> Iterator[M
                 yield Mismatch(
                     f"accounting_period:{period}", str(row.closing_minor), str(explained)
                 )
+
+
+def untied_estimates() -> Iterator[Mismatch]:
+    """Compare 2190, 2210 and 2400 with what approved estimates said at the last close."""
+    closed = AccountingPeriod.objects.filter(status=PeriodStatus.CLOSED).last()
+    for target in close_targets(closed) if closed else []:
+        if target.change_minor:
+            yield Mismatch(
+                f"{target.key} {target.account.value}",
+                str(target.target_minor),
+                str(target.held_minor),
+            )
 
 
 def changed_closes() -> Iterator[Mismatch]:

@@ -28,7 +28,7 @@ class EntryDraft:
     wanted_on: date
     kind: EntryKind
     description: str
-    customer_id: int
+    customer_id: int | None
     lines: Lines
     source_key: str
     sources: tuple[Source, ...] = ()
@@ -122,7 +122,7 @@ def _postings(draft: EntryDraft) -> list[Posting]:
     ]
 
 
-def _posting(position: int, customer_id: int, line: PostingLine) -> Posting:
+def _posting(position: int, customer_id: int | None, line: PostingLine) -> Posting:
     return Posting(
         position=position,
         account_id=line.account.value,

@@ -17,6 +17,7 @@ from revrec.schedule import day_of
 from revrec.selectors.closing import Item, close_checklist, owners_of
 from revrec.selectors.facts import customers_to_recognise
 from revrec.selectors.reports import signed_balance
+from revrec.services.estimates import true_up
 from revrec.services.months import ensure_period
 from revrec.services.recognise import recognise_customer, recognise_pending
 from revrec.services.sealing import seal_period, sealing_key
@@ -134,6 +135,7 @@ def _close(period: AccountingPeriod, by: User, at: datetime, reason: str) -> Acc
     locked = AccountingPeriod.objects.select_for_update().get(pk=period.pk)
     _refuse(locked, by, at)
     _recognise_all(by, at)
+    true_up(period=locked, by=by, at=at)
     checklist = close_checklist(locked, at)
     _refuse_missing(locked, checklist)
     balance = signed_balance(locked)

@@ -16,7 +16,8 @@ from revrec.selectors.tables.revenue import STREAMS, revenue_postings
 
 BUCKETS = ("not_due", "1_to_30", "31_to_60", "61_to_90", "over_90")
 _EDGES = (0, 30, 60, 90)  # Days overdue at most, bucket by bucket; the last is open.
-_NO_INVOICE = "no invoice"
+_NO_INVOICE = "no_invoice"
+_NOBODY = "(no customer)"
 
 # Each invoice's open claim by the ledger alone: entries on 1100 by the invoice of their sources.
 _OPEN = """
@@ -49,7 +50,7 @@ def revenue_by_customer(period: AccountingPeriod) -> Table:
         .annotate(total=Sum("amount_minor"))
         .order_by()
     )
-    sums: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
+    sums: dict[tuple[int | None, str], dict[str, int]] = defaultdict(dict)
     for customer_id, currency, account, total in found:
         sums[customer_id, currency][account] = -total
     names = _names(customer_id for customer_id, _ in sums)
@@ -109,11 +110,11 @@ def receivable_ageing(period: AccountingPeriod) -> Table:
     sums: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     postings: dict[tuple[int, str, str], list[int]] = defaultdict(list)
     for customer_id, currency, invoice_id, due_on, total, ids in found:
-        bucket = _bucket(due_on, period.end_on) if invoice_id else _NO_INVOICE.replace(" ", "_")
+        bucket = _bucket(due_on, period.end_on) if invoice_id else _NO_INVOICE
         sums[customer_id, currency][bucket] += int(total)
         postings[customer_id, currency, bucket] += ids
     names = _names(customer_id for customer_id, _ in sums)
-    columns = (*BUCKETS, "no_invoice")
+    columns = (*BUCKETS, _NO_INVOICE)
     rows = []
     for key in sorted(sums, key=lambda key: (key[1], names[key[0]])):
         figures = {
@@ -143,6 +144,7 @@ def _column(account: str) -> str:
     return STREAMS[account].lower().replace(" ", "_")
 
 
-def _names(customer_ids: Iterable[int]) -> Mapping[int, str]:
-    customers = Customer.objects.filter(pk__in=set(customer_ids))
-    return dict(customers.values_list("pk", "external_id"))
+def _names(customer_ids: Iterable[int | None]) -> Mapping[int | None, str]:
+    """Name customers; what is nobody's own, as the breakage of a cohort, has a name, too."""
+    customers = Customer.objects.filter(pk__in={pk for pk in customer_ids if pk is not None})
+    return {None: _NOBODY, **dict(customers.values_list("pk", "external_id"))}

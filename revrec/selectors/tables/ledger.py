@@ -58,8 +58,13 @@ _MOVES: Mapping[str, tuple[EntryKind, ...]] = {
     "billings": (EntryKind.INVOICE_FINALIZED, EntryKind.CREDITS_SOLD),
     "fees": (EntryKind.FEES_EARNED,),
     "usage": (EntryKind.CREDITS_USED,),
-    "breakage": (EntryKind.CREDITS_EXPIRED,),
-    "credit_notes": (EntryKind.CREDIT_NOTE_ISSUED,),
+    "breakage": (EntryKind.CREDITS_EXPIRED, EntryKind.BREAKAGE_TRUED_UP),
+    "credit_notes": (
+        EntryKind.CREDIT_NOTE_ISSUED,
+        EntryKind.INVOICE_VOIDED,
+        EntryKind.WRITTEN_OFF,
+        EntryKind.RECOVERED,
+    ),
 }
 
 

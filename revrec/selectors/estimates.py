@@ -1,0 +1,204 @@
+"""Approved estimates: their content, which of them governs a close, and what it must then hold."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.db.models import Sum
+
+from billing_project.kernel.approvals import content_of
+from billing_project.kernel.kinds import Kind, register_kind
+from billing_project.kernel.models import PolicyChange, in_force
+from billing_project.kernel.period import midnight, month_of
+from billing_project.kernel.quantity import plain
+from revrec.breakage import Cohort, Method, contra_target, never_used
+from revrec.models import (
+    AccountingPeriod,
+    BreakageEstimate,
+    ObligationKind,
+    Posting,
+    VariableEstimate,
+)
+from revrec.posting import Account, EntryKind
+from revrec.selectors.tables.ledger import REVENUE_CODES
+from revrec.selectors.tables.promises import PromiseState, promise_states
+
+BREAKAGE, VARIABLE = "breakage", "variable_estimate"
+register_kind(Kind(BREAKAGE, "Breakage estimate"))
+register_kind(Kind(VARIABLE, "Variable consideration"))
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an account must hold for a cohort or an estimate, and what it holds; minor units.
+
+    `key` names it in the source keys of its entries.
+    """
+
+    key: str
+    account: Account
+    currency: str
+    target_minor: int  # Debit positive.
+    held_minor: int
+    says: str
+    revenue: Account
+    customer_id: int | None = None
+
+    @property
+    def change_minor(self) -> int:
+        """What is to be posted."""
+        return self.target_minor - self.held_minor
+
+
+def content_of_breakage(estimate: BreakageEstimate) -> dict[str, object]:
+    """Return a version of a breakage estimate."""
+    return {
+        "code": estimate.code,
+        "number": estimate.number,
+        "currency": estimate.currency,
+        "sold_from": estimate.sold_from.isoformat(),
+        "sold_until": estimate.sold_until.isoformat() if estimate.sold_until else None,
+        "method": str(estimate.method),
+        "rate": plain(estimate.rate),
+        "evidence": estimate.evidence,
+    }
+
+
+def content_of_variable(estimate: VariableEstimate) -> dict[str, object]:
+    """Return a version of an estimate of variable consideration."""
+    return {
+        "code": estimate.code,
+        "number": estimate.number,
+        "customer": estimate.customer.external_id if estimate.customer else None,
+        "currency": estimate.currency,
+        "revenue_account": estimate.revenue_account_id,
+        "method": str(estimate.method),
+        "outcomes": estimate.outcomes,
+        "confidence": plain(estimate.confidence),
+        "billed_minor": estimate.billed_minor,
+        "refund_minor": estimate.refund_minor,
+        "evidence": estimate.evidence,
+    }
+
+
+@content_of(BREAKAGE)
+def _breakage_content(change: PolicyChange) -> object:
+    return content_of_breakage(BreakageEstimate.objects.get(policy_change=change))
+
+
+@content_of(VARIABLE)
+def _variable_content(change: PolicyChange) -> object:
+    found = VariableEstimate.objects.select_related("customer").get(policy_change=change)
+    return content_of_variable(found)
+
+
+def close_targets(period: AccountingPeriod) -> list[Target]:
+    """List what 2190, 2210 and 2400 must hold at a month's end, by the estimates in force then."""
+    return [
+        target
+        for target in (*breakage_targets(period), *variable_targets(period))
+        if target.target_minor or target.held_minor
+    ]
+
+
+def breakage_targets(period: AccountingPeriod) -> list[Target]:
+    """Work out each cohort of paid credits: by currency and month of sale."""
+    estimates = list(_in_force(BreakageEstimate.objects.all(), period))
+    held = _held(period, EntryKind.BREAKAGE_TRUED_UP)
+    cohorts: dict[tuple[str, date], list[PromiseState]] = defaultdict(list)
+    for promise in promise_states(period):
+        if promise.kind == ObligationKind.CREDITS:
+            cohorts[promise.currency, month_of(promise.sold_on)[0]].append(promise)
+    targets = []
+    for (currency, sold), promises in sorted(cohorts.items()):
+        estimate = _governing(estimates, currency, sold)
+        key = f"cohort:{currency}:{sold:%Y-%m}"
+        says = f"Credits sold in {sold:%Y-%m}, {estimate or 'remote'}"
+        for account, amount in _of_cohort(promises, estimate).items():
+            targets.append(
+                Target(
+                    key, account, currency, amount, held.get((key, account.value), 0), says,
+                    Account.BREAKAGE_REVENUE,
+                )
+            )  # fmt: skip
+    return targets
+
+
+def variable_targets(period: AccountingPeriod) -> list[Target]:
+    """List what is expected to be given back, by estimate; a later version replaces."""
+    held = _held(period, EntryKind.REFUNDS_ESTIMATED)
+    governing: dict[str, VariableEstimate] = {}
+    for estimate in _in_force(VariableEstimate.objects.all(), period):
+        governing.setdefault(estimate.code, estimate)
+    targets = []
+    for code, estimate in sorted(governing.items()):
+        key = f"estimate:{code}"
+        targets.append(
+            Target(
+                key, Account.REFUND_LIABILITY, estimate.currency, -estimate.refund_minor,
+                held.get((key, Account.REFUND_LIABILITY.value), 0),
+                f"Expected to be given back, {estimate}",
+                Account(estimate.revenue_account_id), estimate.customer_id,
+            )
+        )  # fmt: skip
+    return targets
+
+
+def _of_cohort(
+    promises: Iterable[PromiseState], estimate: BreakageEstimate | None
+) -> Mapping[Account, int]:
+    """Return what 2190 (debit) and 2400 (credit) must hold for a cohort."""
+    of = list(promises)
+    open_minor = sum(p.closing_minor for p in of)
+    broken_minor = sum(p.broken_minor for p in of)
+    price_minor = sum(p.price_minor for p in of)
+    consumed_minor = max(price_minor - open_minor - broken_minor, 0)
+    contra = unclaimed = 0
+    if estimate is not None and estimate.method == Method.PROPORTIONAL:
+        cohort = Cohort(consumed_minor, open_minor)
+        unused = never_used(cohort, price_minor, estimate.rate)
+        contra = contra_target(consumed_minor, open_minor - unused, unused)
+    elif estimate is not None and estimate.method == Method.ESCHEAT:
+        unclaimed = -broken_minor
+    return {Account.EXPECTED_BREAKAGE: contra, Account.UNCLAIMED_PROPERTY: unclaimed}
+
+
+def _governing(
+    estimates: Iterable[BreakageEstimate], currency: str, sold: date
+) -> BreakageEstimate | None:
+    for estimate in estimates:
+        covers = estimate.sold_from <= sold and (
+            estimate.sold_until is None or sold < estimate.sold_until
+        )
+        if covers and estimate.currency == currency:
+            return estimate
+    return None
+
+
+def _in_force(estimates, period):  # type: ignore[no-untyped-def]
+    """List approved versions in force at a month's end, the one that governs first.
+
+    Of a closed month only those that were approved before its close.
+    """
+    at: datetime = midnight(period.end_on) - _INSTANT
+    found = estimates.filter(in_force(at, "policy_change__"))
+    if period.closed_at is not None:
+        found = found.filter(policy_change__decided_at__lte=period.closed_at)
+    return found.order_by("-policy_change__effective_at", "-policy_change_id")
+
+
+def _held(period: AccountingPeriod, kind: EntryKind) -> dict[tuple[str, str], int]:
+    """Sum what entries of a kind left on each account by a month's end, by what they are about."""
+    rows = (
+        Posting.objects.filter(entry__kind=kind.value, entry__effective_on__lt=period.end_on)
+        .exclude(account_id__in=REVENUE_CODES)
+        .values_list("entry__source_key", "account_id")
+        .annotate(total=Sum("amount_minor"))
+        .order_by()
+    )
+    held: dict[tuple[str, str], int] = defaultdict(int)
+    for source_key, account, total in rows:
+        held[source_key.rpartition(":through:")[0], account] += total
+    return held

@@ -1,0 +1,203 @@
+"""Propose estimates that revenue rests on, and bring the books to the approved ones at a close."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import cast
+
+from django.db import transaction
+from django.db.models import Max
+
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.money import is_currency, settle
+from billing_project.kernel.period import DAY
+from billing_project.kernel.quantity import plain
+from billing_project.kernel.sessions import wait_for
+from metering.models import Customer
+from revrec.breakage import Method
+from revrec.models import AccountingPeriod, BreakageEstimate, LedgerAccount, VariableEstimate
+from revrec.posting import About, EntryKind, pair
+from revrec.selectors.estimates import (
+    BREAKAGE,
+    VARIABLE,
+    Target,
+    close_targets,
+    content_of_breakage,
+    content_of_variable,
+)
+from revrec.services.journal import EntryDraft, post_entries
+from revrec.variable import EstimateMethod, Outcome, included
+
+_KINDS = {
+    "cohort": EntryKind.BREAKAGE_TRUED_UP,
+    "estimate": EntryKind.REFUNDS_ESTIMATED,
+}
+
+
+@dataclass(frozen=True)
+class BreakageTerms:
+    """Which cohorts, and how their breakage is recognised.
+
+    Attributes:
+        sold_from: First day of a month.
+        sold_until: First day of the first month that is no longer meant; None: all later ones.
+        rate: Share of the price that is expected never to be used; 0 unless proportional.
+        evidence: What the rate rests on, for an auditor to read.
+    """
+
+    code: str
+    currency: str
+    sold_from: date
+    sold_until: date | None
+    method: Method
+    rate: Decimal
+    evidence: str
+
+
+@dataclass(frozen=True)
+class VariableTerms:
+    """What was billed, and what of it may be kept.
+
+    Attributes:
+        outcomes: Amounts that may be kept, in major units, with their probabilities.
+        confidence: How sure one must be of what is included, above 0 and at most 1.
+        revenue_account: Code of the account whose revenue is less for it.
+    """
+
+    code: str
+    customer: Customer | None
+    currency: str
+    revenue_account: str
+    method: EstimateMethod
+    outcomes: Sequence[Outcome]
+    confidence: Decimal
+    billed_minor: int
+    evidence: str
+
+
+@transaction.atomic
+def propose_breakage(
+    *, terms: BreakageTerms, proposal: Proposal, by: User, at: datetime
+) -> BreakageEstimate:
+    """Write a version of a breakage estimate; closes follow it once finance approved it.
+
+    Raises:
+        Invalid: a value is out of its bounds, or there is no evidence; with its field.
+    """
+    _refuse_breakage(terms)
+    estimate = BreakageEstimate(
+        code=terms.code, number=_next_number(BreakageEstimate, BREAKAGE, terms.code),
+        currency=terms.currency, sold_from=terms.sold_from, sold_until=terms.sold_until,
+        method=terms.method.value, rate=terms.rate, evidence=terms.evidence,
+    )  # fmt: skip
+    estimate.policy_change = propose(
+        kind=BREAKAGE, subject=f"{BREAKAGE}:{terms.code}:{estimate.number}",
+        content=content_of_breakage(estimate), proposal=proposal, by=by, at=at,
+    )  # fmt: skip
+    estimate.save(force_insert=True)
+    return estimate
+
+
+@transaction.atomic
+def propose_variable(
+    *, terms: VariableTerms, proposal: Proposal, by: User, at: datetime
+) -> VariableEstimate:
+    """Write a version of an estimate of variable consideration; it governs once approved.
+
+    What may be included is worked out here, with the constraint, and approved with the rest.
+
+    Raises:
+        Invalid: a value is out of its bounds, or there is no evidence; with its field.
+    """
+    _refuse_variable(terms)
+    kept = settle(included(terms.outcomes, terms.method, terms.confidence), terms.currency)
+    if not 0 <= kept <= terms.billed_minor:
+        raise Invalid("no more is kept than was billed, and no less than nothing", field="outcomes")
+    estimate = VariableEstimate(
+        code=terms.code, number=_next_number(VariableEstimate, VARIABLE, terms.code),
+        customer=terms.customer, currency=terms.currency,
+        revenue_account_id=terms.revenue_account, method=terms.method.value,
+        outcomes=[
+            {"amount": plain(one.amount), "probability": plain(one.probability)}
+            for one in terms.outcomes
+        ],
+        confidence=terms.confidence, billed_minor=terms.billed_minor,
+        refund_minor=terms.billed_minor - kept, evidence=terms.evidence,
+    )  # fmt: skip
+    estimate.policy_change = propose(
+        kind=VARIABLE, subject=f"{VARIABLE}:{terms.code}:{estimate.number}",
+        content=content_of_variable(estimate), proposal=proposal, by=by, at=at,
+    )  # fmt: skip
+    estimate.save(force_insert=True)
+    return estimate
+
+
+def true_up(*, period: AccountingPeriod, by: User, at: datetime) -> int:
+    """Bring 2190, 2210 and 2400 to what approved estimates say at a month's end (rules 9, 25).
+
+    Call it under the close's lock, once everything else is in the books.
+
+    Returns:
+        The number of entries posted.
+    """
+    drafts = [_draft(period, target) for target in close_targets(period) if target.change_minor]
+    return len(post_entries(drafts=drafts, by=by, at=at))
+
+
+def _draft(period: AccountingPeriod, target: Target) -> EntryDraft:
+    about = About(target.currency, service_start_on=period.start_on, service_end_on=period.end_on)
+    return EntryDraft(
+        wanted_on=period.end_on - DAY,
+        kind=_KINDS[target.key.partition(":")[0]],
+        description=target.says,
+        customer_id=target.customer_id,
+        lines=pair(target.account, target.revenue, target.change_minor, about),
+        source_key=f"{target.key}:through:{period}:{target.account.value}",
+    )
+
+
+def _next_number(
+    model: type[BreakageEstimate] | type[VariableEstimate], kind: str, code: str
+) -> int:
+    wait_for(f"{kind}:{code}")
+    last = model.objects.filter(code=code).aggregate(last=Max("number"))["last"]
+    return cast(int, last or 0) + 1
+
+
+def _refuse_breakage(terms: BreakageTerms) -> None:
+    _refuse_common(terms.code, terms.currency, terms.evidence)
+    if terms.sold_from.day != 1:
+        raise Invalid("cohorts are months of sale: it begins on a first", field="sold_from")
+    if terms.sold_until is not None and (
+        terms.sold_until.day != 1 or terms.sold_until <= terms.sold_from
+    ):
+        raise Invalid("it ends on a later first", field="sold_until")
+    if terms.method is Method.PROPORTIONAL and not 0 < terms.rate < 1:
+        raise Invalid("is above 0 and below 1", field="rate")
+    if terms.method is not Method.PROPORTIONAL and terms.rate:
+        raise Invalid("only the proportional method has a rate", field="rate")
+    if terms.rate != terms.rate.quantize(Decimal("0.00000001")):
+        raise Invalid("has at most 8 decimals", field="rate")
+
+
+def _refuse_variable(terms: VariableTerms) -> None:
+    _refuse_common(terms.code, terms.currency, terms.evidence)
+    account = LedgerAccount.objects.filter(pk=terms.revenue_account).first()
+    if account is None or account.is_debit_normal or not account.pk.startswith("4"):
+        raise Invalid("is the code of a revenue account", field="revenue_account")
+    if not 0 < terms.confidence <= 1:
+        raise Invalid("is above 0 and at most 1", field="confidence")
+    if terms.billed_minor < 0:
+        raise Invalid("is at least nothing", field="billed")
+
+
+def _refuse_common(code: str, currency: str, evidence: str) -> None:
+    if not code.strip() or ":" in code:
+        raise Invalid("names the estimate, without a colon", field="code")
+    if not is_currency(currency):
+        raise Invalid("is not an ISO 4217 currency", field="currency")
+    if not evidence.strip():
+        raise Invalid("an estimate needs its evidence", field="evidence")
