@@ -8,6 +8,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from billing_project.kernel.approvals import approve
+from billing_project.kernel.checks import guards_stand
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.period import Period
 from invoicing.checks import settlements_add_up, totals_are_lines
@@ -251,3 +252,7 @@ def test_a_tax_id_of_another_country_is_refused(shop: Shop) -> None:
         )
     with pytest.raises(Invalid, match="no eu vat"):
         record_tax_id(customer=customer, kind="eu_vat", value="FR0", by=shop.maker, at=START)
+
+
+def test_the_guard_of_markets_is_the_one_of_its_migration(shop: Shop) -> None:
+    assert [finding for finding in guards_stand() if finding.subject == "table:invoice"] == []
