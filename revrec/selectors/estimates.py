@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TypeVar
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
@@ -28,6 +29,7 @@ BREAKAGE, VARIABLE = "breakage", "variable_estimate"
 register_kind(Kind(BREAKAGE, "Breakage estimate"))
 register_kind(Kind(VARIABLE, "Variable consideration"))
 _INSTANT = timedelta(microseconds=1)
+Version = TypeVar("Version", BreakageEstimate, VariableEstimate)
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _governing(
     return None
 
 
-def _in_force(estimates, period):  # type: ignore[no-untyped-def]
+def _in_force(estimates: QuerySet[Version], period: AccountingPeriod) -> QuerySet[Version]:
     """List approved versions in force at a month's end, the one that governs first.
 
     Of a closed month only those that were approved before its close.
