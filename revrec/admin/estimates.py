@@ -75,7 +75,7 @@ class _VersionAdmin(ReadOnlyAdmin):
     fields: ClassVar[tuple[Any, ...] | None] = None
     fieldsets: ClassVar[tuple[Any, ...] | None] = None
     list_filter = ("policy_change__status", "currency")
-    list_select_related: ClassVar[tuple[str, ...]] = ("policy_change",)  # type: ignore[misc]
+    list_select_related: ClassVar[tuple[str, ...]] = ("policy_change",)
     search_fields = ("code", "policy_change__subject")
 
     @admin.display(description="status", ordering="policy_change__status")
