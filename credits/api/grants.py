@@ -127,7 +127,7 @@ class CreditGrantsView(ApiView):
         """Give credits."""
         values = self.valid(GrantRequest, request.data)
         at = clock.now()
-        customer = customer_named(values["customer"])
+        customer = customer_named(values["customer"], "customer")
         scope = values.get("scope") or {"workspace": None, "meters": []}
         price: Money | None = values.get("price")
         grant = issue_grant(

@@ -29,15 +29,18 @@ def customer_ids(external_ids: Iterable[str]) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def customer_named(external_id: str) -> Customer:
+def customer_named(external_id: str, field: str = "") -> Customer:
     """Return the customer of an external id or alias.
+
+    Args:
+        field: Where the caller named them, as the error says it.
 
     Raises:
         NotFound: nobody is called so.
     """
     for customer in Customer.objects.raw(_NAMED, {"name": external_id}):
         return customer
-    raise NotFound(f"no customer is called {external_id}", code="unknown_customer")
+    raise NotFound(f"no customer is called {external_id}", code="unknown_customer", field=field)
 
 
 def workspace_named(customer: Customer, external_id: str) -> Workspace:

@@ -8,7 +8,8 @@ from django.test import Client
 
 from billing_project.kernel.keys import create_api_key
 from credits.models import CreditGrant, LedgerTransaction
-from tests.credits.builders import Shop
+from metering.services.customers import close_customer
+from tests.credits.builders import Shop, make_customer
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -141,6 +142,31 @@ def test_a_value_out_of_bounds_is_refused(api: Client, wrong: dict[str, object])
     answer = _post(api, "credit_grants", _body(**wrong))
 
     assert answer.status_code == 422, answer.json()
+    assert CreditGrant.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "path"),
+    [
+        ({"unit": "token"}, 404, "$.unit"),
+        ({"customer": "nobody"}, 404, "$.customer"),
+        ({"customer": "left"}, 409, "$.customer"),
+        ({"amount": "0.0000000000001"}, 422, "$.amount"),
+        ({"expires_at": "2026-01-01T00:00:00Z"}, 422, "$.expires_at"),
+        ({"scope": {"workspace": "none"}}, 404, "$.scope.workspace"),
+        ({"scope": {"meters": ["none"]}}, 422, "$.scope.meters"),
+    ],
+)
+def test_a_refusal_names_the_field_and_stores_nothing(
+    api: Client, shop: Shop, wrong: dict[str, object], status: int, path: str
+) -> None:
+    left = make_customer("left", shop.maker, shop.at)
+    close_customer(customer=left, reason="gone", by=shop.maker, at=shop.at)
+
+    answer = _post(api, "credit_grants", _body(**wrong))
+
+    assert answer.status_code == status
+    assert [error["path"] for error in answer.json()["errors"]] == [path]
     assert CreditGrant.objects.count() == 0
 
 
