@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from billing_project.kernel import clock
 from billing_project.kernel.approvals import Proposal
+from billing_project.kernel.canonical import sha256_hex
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
@@ -19,6 +20,8 @@ from credits.api.authorizations import NameField
 from credits.models import Alert, AlertKind, LimitMode, LimitWindow, PricingUnit, SpendLimit
 from credits.services.controls import LimitTerms, propose_spend_limit
 from metering.selectors.customers import customer_named, workspace_named
+
+_LONGEST_CODE = 64
 
 
 class SpendLimitRequest(serializers.Serializer[Any]):
@@ -94,7 +97,7 @@ class SpendLimitsView(ApiView):
             api_key=_api_key(sent["api_key"]),
         )
         at = clock.now()
-        code = sent["code"] or f"{customer.external_id}:{sent['window']}:{sent['mode']}"[:64]
+        code = sent["code"] or _code_of(sent)
         proposal = Proposal(
             f"Spend limit {code}"[:200],
             sent["product_requirement"],
@@ -142,6 +145,14 @@ class AlertsView(ApiView):
         if name := query.get("customer"):
             rows = rows.filter(customer=customer_named(name))
         return self.page(request, rows, AlertSerializer)
+
+
+def _code_of(sent: dict[str, Any]) -> str:
+    """Name a limit by all that it counts: the next version of one never replaces another."""
+    scope = [sent[name] for name in ("workspace", "model", "job", "api_key")]
+    words = [sent["customer"], sent["window"], sent["mode"]]
+    code = ":".join(words if not any(scope) else [*words, *(word or "" for word in scope)])
+    return code if len(code) <= _LONGEST_CODE else sha256_hex(code)
 
 
 def _unit(code: str) -> PricingUnit:

@@ -164,14 +164,16 @@ class SpendCounter(models.Model):
         SpendLimit, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     start_at = models.DateTimeField()
+    end_at = models.DateTimeField()  # Kept: the customer's time zone may change.
     credits = models.DecimalField(max_digits=38, decimal_places=12, default=0)
     through_id = models.BigIntegerField(default=0)
-    warned_percent = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
         db_table = "spend_counter"
         constraints = [
-            models.UniqueConstraint(fields=["limit", "start_at"], name="spend_counter_once")
+            models.UniqueConstraint(
+                fields=["limit", "start_at", "end_at"], name="spend_counter_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ from metering.aggregation import MeterRule, Value, dimensions_key, dimensions_of
 from metering.models import Customer, UsageWindow
 
 _ZERO = Decimal(0)
+_CREDIT_LIMIT = Decimal(10) ** 24
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ class Estimator:
             if charge is None:
                 return Estimate(unit_id, {}, "the charge is beyond any bound")
             parts[rule.code] = parts.get(rule.code, _ZERO) + charge
-        return Estimate(unit_id, parts)
+        estimate = Estimate(unit_id, parts)
+        if estimate.credits >= _CREDIT_LIMIT:
+            return Estimate(unit_id, {}, "the charge is beyond any bound")
+        return estimate
 
     def _rate(
         self, rule: MeterRule, dimensions: dict[str, str | None], workspace_id: int | None

@@ -18,6 +18,7 @@ from credits.tariff import Tariff
 from metering.models import Meter, UsageWindow
 
 _MOST_MATCHES = 100_000
+_UNKNOWN = -1
 
 
 class Prices:
@@ -123,11 +124,11 @@ class Prices:
         """Find the rate of a version that fits a window's meter and dimensions."""
         code = self.meters[window.meter_id].code
         key = (version.pk, code, window.dimensions_key)
-        if key not in self._matches:
+        if (rate_id := self._matches.get(key, _UNKNOWN)) == _UNKNOWN:
             if len(self._matches) >= _MOST_MATCHES:  # Callers name the dimensions: no end of them.
-                self._matches.clear()
-            self._matches[key] = self._match(version.pk, code, window.dimensions)
-        rate_id = self._matches[key]
+                self._matches.clear()  # Other threads read it: nothing stays until the next line.
+            rate_id = self._match(version.pk, code, window.dimensions)
+            self._matches[key] = rate_id
         return None if rate_id is None else self.rates[rate_id]
 
     def tariff(self, rate: Rate) -> Tariff:

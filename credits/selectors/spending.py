@@ -57,6 +57,7 @@ class LimitUse:
     limit: SpendLimit
     window: Period | None  # None: a job's whole life.
     state: LimitState
+    job: str  # Whose life; "" where there is a window.
 
     def document(self) -> dict[str, str | None]:
         """Return what is stored and answered of it."""
@@ -147,7 +148,8 @@ def limit_uses(
             else (counters[limit.pk, _start(window)].credits, _held(limit, at))
         )
         state = LimitState(limit.code, limit.mode == LimitMode.HARD, limit.credits, spent, held)
-        found.append(LimitUse(limit, window, state))
+        job = "" if window else limit.job or place.job
+        found.append(LimitUse(limit, window, state, job))
     return found
 
 
@@ -163,12 +165,9 @@ def rated_since(limit: SpendLimit, window: Period, through_id: int) -> tuple[Dec
 
 def drifted_counters() -> Iterator[tuple[int, Decimal, Decimal]]:
     """Yield the counters that are not what was rated as far as they have read: both figures."""
-    for counter in SpendCounter.objects.select_related("limit__customer").order_by("pk"):
-        limit = counter.limit
-        window = window_of(limit, limit.customer.time_zone, counter.start_at)
-        if window is None:
-            continue
-        rated, _ = _rated(limit, window, after=0, last=counter.through_id)
+    for counter in SpendCounter.objects.select_related("limit").order_by("pk"):
+        window = Period(counter.start_at, counter.end_at)
+        rated, _ = _rated(counter.limit, window, after=0, last=counter.through_id)
         if rated != counter.credits:
             yield counter.pk, counter.credits, rated
 

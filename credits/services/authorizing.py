@@ -18,7 +18,7 @@ from credits.models import Authorization, Hold
 from credits.selectors.spending import LimitUse
 from credits.services.counting import warn_of_limits
 from credits.services.holds import count_settled
-from credits.services.standing import Desk, Known, Request
+from credits.services.standing import Desk, Known, Request, of_one_model
 from credits.spend import Ask, Decision, Reason, decide
 from metering.models import Customer
 from metering.services.customers import lock_customer
@@ -47,10 +47,12 @@ def authorize(
     tells a repeat.
 
     Raises:
-        Invalid: nothing counts what the estimate says, or no unit fits the credits.
+        Invalid: nothing counts what the estimate says, it is of another model or job than the
+            request, or no unit fits the credits.
     """
     if not 1 <= request.ttl_seconds <= LONGEST_HOLD:
         raise Invalid(f"a hold lasts 1 to {LONGEST_HOLD} seconds", field="ttl_seconds")
+    request = of_one_model(request)
     locked = lock_customer(customer.pk)
     count_settled(locked, at)
     known = Desk(locked, request, api_key, at).read()

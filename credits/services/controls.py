@@ -11,6 +11,7 @@ from django.db.models import Max
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.canonical import sha256_hex
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.sessions import wait_for
@@ -135,7 +136,7 @@ def propose_controls(
     )
     policy.policy_change = propose(
         kind="control_policy",
-        subject=f"control_policy:{code}:{policy.number}",
+        subject=_subject("control_policy", code, policy.number),
         content=content_of_controls(policy),
         proposal=proposal,
         by=by,
@@ -171,7 +172,7 @@ def request_exception(
     number = ModelException.objects.filter(customer=customer).count() + 1
     exception.policy_change = propose(
         kind="model_exception",
-        subject=f"model_exception:{customer.external_id}:{number}",
+        subject=_subject("model_exception", customer.external_id, number),
         content=content_of_exception(exception),
         proposal=proposal,
         by=by,
@@ -237,6 +238,11 @@ def _check_names(field_name: str, names: Sequence[str]) -> None:
     is_fine = len(names) <= _MOST_NAMES and all(1 <= len(n) <= _LONGEST_NAME for n in names)
     if not is_fine:
         raise Invalid("names have 1 to 128 characters, and are at most 1,000", field=field_name)
+
+
+def _subject(kind: str, code: str, number: int) -> str:
+    """Name a version; a customer's long name would not fit beside the rest."""
+    return f"{kind}:{code if len(code) <= 64 else sha256_hex(code)}:{number}"
 
 
 def _next(last: object) -> int:

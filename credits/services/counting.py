@@ -32,16 +32,17 @@ def bring_up_to_date(
         limit_id__in=[limit.pk for limit, _ in pairs],
         start_at__in={window.start for _, window in pairs},
     )
-    known = {(row.limit_id, row.start_at): row for row in rows}
+    known = {(row.limit_id, row.start_at, row.end_at): row for row in rows}
     found = {}
     for limit, window in pairs:
-        key = limit.pk, window.start
-        row = known.get(key) or SpendCounter(limit=limit, start_at=window.start, credits=_ZERO)
+        row = known.get((limit.pk, window.start, window.end)) or SpendCounter(
+            limit=limit, start_at=window.start, end_at=window.end, credits=_ZERO
+        )
         added, last = rated_since(limit, window, row.through_id)
         if row.pk is None or last != row.through_id:
             row.credits, row.through_id = row.credits + added, last
             row.save()
-        found[key] = row
+        found[limit.pk, window.start] = row
     return found
 
 
@@ -84,16 +85,16 @@ def watch_due_limits(*, at: datetime) -> int:
 
 def _warn(customer: Customer, use: LimitUse, percent: int, more: Decimal, at: datetime) -> None:
     limit, window = use.limit, use.window
-    span = window.start.isoformat() if window else "job"
+    span = window.start.isoformat() if window else f"job:{use.job}"
     Alert.objects.bulk_create(
         [
             Alert(
                 customer=customer,
                 kind=AlertKind.SPEND_LIMIT,
                 title=f"{limit.code} is used up to {percent} %",
-                facts={**use.document(), "percent": percent, "asked": plain(more)},
+                facts={**use.document(), "job": use.job, "percent": percent, "asked": plain(more)},
                 raised_at=at,
-                source_key=f"spend_limit:{limit.code}:{span}:{percent}",
+                source_key=f"spend_limit:{limit.pk}:{span}:{percent}",
             )
         ],
         ignore_conflicts=True,

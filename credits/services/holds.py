@@ -15,19 +15,22 @@ from metering.models import Customer, EventIdentity, MeterEvent
 from metering.services.customers import lock_customer
 
 _ZERO = Decimal(0)
-# A settled hold is in the ledger once its event's batch is in the windows and no note says that
-# windows of its customer wait to be rated; both are written in the transaction of their effect.
+# A settled hold is in the ledger once its event's batch is in the windows and no note as old as
+# that says that windows of its customer wait to be rated; both are written in the transaction of
+# their effect. Later notes are of later usage: a busy customer is never without one. An event that
+# is archived is in the ledger: only what is aggregated is.
 _COUNTED = """
 UPDATE hold h SET counted_at = %(at)s
 FROM event_identity i
-JOIN meter_event e
+LEFT JOIN meter_event e
   ON e.id = i.event_id AND e.customer_id = i.customer_id AND e."timestamp" = i."timestamp"
-JOIN event_batch b ON b.id = e.batch_id
+LEFT JOIN event_batch b ON b.id = e.batch_id
 WHERE h.customer_id = %(customer)s AND h.state = 'settled' AND h.counted_at IS NULL
   AND i.customer_id = h.customer_id AND i.identifier = h.identifier
-  AND b.aggregated_at IS NOT NULL
+  AND (e.id IS NULL OR b.aggregated_at IS NOT NULL)
   AND NOT EXISTS (SELECT 1 FROM outbox_message o
-                  WHERE o.topic = 'usage_changed' AND o.object_id = h.customer_id)
+                  WHERE o.topic = 'usage_changed' AND o.object_id = h.customer_id
+                    AND o.created_at <= greatest(b.aggregated_at, b.received_at))
 """
 
 
@@ -64,7 +67,7 @@ def settle_hold(*, hold: Hold, identifier: str, at: datetime) -> Hold:
     if locked.state == HoldState.RELEASED:
         raise Conflict(f"{locked.key} was released", code="hold_ended")
     _refuse_taken(locked, identifier)
-    if locked.state == HoldState.LAPSED:
+    if locked.state == HoldState.LAPSED or (not locked.identifier and locked.expires_at <= at):
         raise Conflict(f"{locked.key} lapsed: its credits are free again", code="hold_ended")
     locked.identifier = identifier
     locked.expires_at = max(locked.expires_at, at + timedelta(seconds=locked.ttl_seconds))

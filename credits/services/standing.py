@@ -4,7 +4,7 @@ To be read under the customer's lock, in the transaction of the decision.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -32,10 +32,11 @@ from credits.selectors.spending import (
 from credits.selectors.states import state_of_grant
 from credits.services.counting import bring_up_to_date
 from credits.spend import Ask, Controls, Overdraft, Standing
-from metering.aggregation import Value
+from metering.aggregation import Value, text_of
 from metering.models import Customer, Workspace
 
 _ZERO = Decimal(0)
+_LONGEST_NAME = 128
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,28 @@ class Known:
     standing: Standing
     limits: list[LimitUse]
     unpriced: str  # Why the work has no price; "" where it has one.
+
+
+def of_one_model(request: Request) -> Request:
+    """Let the model and the job that an estimate says be those that are ruled on.
+
+    Else work would be priced as one model, and let begin as another.
+
+    Raises:
+        Invalid: the request says another, or it is no name.
+    """
+    return replace(
+        request, model=_one(request, "model", request.model), job=_one(request, "job", request.job)
+    )
+
+
+def _one(request: Request, name: str, asked: str) -> str:
+    priced = text_of(request.estimate[name]) if name in request.estimate else asked
+    if asked not in ("", priced):
+        raise Invalid(f"the estimate is of {name} {priced}, not {asked}", field="estimate")
+    if len(priced) > _LONGEST_NAME:
+        raise Invalid(f"{name} has at most {_LONGEST_NAME} characters", field="estimate")
+    return priced
 
 
 class Desk:
@@ -114,10 +137,8 @@ class Desk:
         request = self._request
         if request.credits is not None:
             return Estimate(self._unit_id(), {"": request.credits})
-        properties = dict(request.estimate)
-        for name, value in (("model", request.model), ("job", request.job)):
-            if value:
-                properties.setdefault(name, value)
+        said = {"model": request.model, "job": request.job}
+        properties = {name: value for name, value in said.items() if value} | {**request.estimate}
         return self._estimator.price(properties, self._place.workspace_id, request.event_name)
 
     def _unit_id(self) -> int:

@@ -111,6 +111,7 @@ def test_a_limit_is_proposed_listed_and_enforced_once_approved(api: Client, shop
         ({"estimate": {"input": ["1"]}}, 422, "estimate"),
         ({"estimate": {"nothing": "1"}}, 422, "estimate"),
         ({"estimate": {"input": "1"}, "event_name": "nothing"}, 422, "estimate"),
+        ({"model": "small", "estimate": {"input": "1", "model": "large"}}, 422, "estimate"),
         ({"credits": "1", "workspace": "nowhere"}, 404, ""),
         ({"credits": "1", "customer": "nobody"}, 404, ""),
     ],
@@ -129,3 +130,21 @@ def test_a_hold_nobody_made_is_not_found(api: Client) -> None:
     for verb, body in (("settle", {"identifier": "a"}), ("release", {})):
         answer = _post(api, f"authorizations/hold_none/{verb}", body)
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_hold")
+
+
+def test_limits_without_a_code_never_replace_one_another(api: Client, shop: Shop) -> None:
+    body = {
+        "customer": shop.customer.external_id, "window": "day", "mode": "hard", "unit": "credit",
+        "credits": "5", "product_requirement": "Stop runaways", "reason_code": "runaway",
+    }  # fmt: skip
+    scopes: list[dict[str, str]] = [{}, {"model": "large"}, {"model": "small"}, {"job": "x" * 100}]
+    for scope in scopes:
+        made = _post(api, "spend_limits", {**body, **scope})
+        assert (made.status_code, made.json().get("version")) == (201, 1), made.json()
+
+    again = _post(api, "spend_limits", {**body, "model": "large", "credits": "7"})
+    assert again.json()["version"] == 2
+
+
+def test_a_hold_of_a_name_that_no_text_can_be_is_not_found(api: Client) -> None:
+    assert api.get("/v1/authorizations/%00").status_code == 404
