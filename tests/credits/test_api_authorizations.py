@@ -146,5 +146,5 @@ def test_limits_without_a_code_never_replace_one_another(api: Client, shop: Shop
     assert again.json()["version"] == 2
 
 
-def test_a_hold_of_a_name_that_no_text_can_be_is_not_found(api: Client) -> None:
-    assert api.get("/v1/authorizations/%00").status_code == 404
+def test_a_hold_of_a_name_that_no_text_can_be_is_refused(api: Client) -> None:
+    assert api.get("/v1/authorizations/%00").status_code == 422
