@@ -268,7 +268,7 @@ class NewVersionForm(ReadingForm):
             for name, before, after, more in sides
         ]
 
-    def preview(self) -> list[Difference]:
+    def changes(self) -> list[Difference]:
         """List what the version changes; nothing as long as the form cannot be read."""
         if not self.is_bound or self.errors.keys() - {"confirmed"}:
             return []

@@ -40,6 +40,7 @@ def test_a_meter_gets_a_version_once_its_difference_was_seen(meter: Meter, engin
 
     blank = client.get(url).content.decode()
     shown = send(client, url, **_said(confirmed="")).content.decode()
+    assert "Difference(" not in shown
     assert MeterVersion.objects.count() == 1
     done = send(client, url, **_said())
 
