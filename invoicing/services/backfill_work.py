@@ -1,19 +1,21 @@
 """What the worker does on backfills: read files, preview, submit, apply, revert; each run apart.
 
 Work that changes usage is one transaction with the end of its run: killed at any point, nothing of
-it stands, and the next worker begins anew. A refusal ends a run with its words; any other fault
-lets it wait, and is shown meanwhile.
+it stands, and the next worker begins anew. A trial, for a preview or a submission, has its own
+transactions: what waits to be aggregated before it must not stay locked for as long as the trial. A
+refusal ends a run with its words; any other fault lets it wait, and is shown meanwhile.
 """
 
 import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from django.db import transaction
 from django_q.tasks import async_task
 
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import BillingError
-from invoicing.services.backfills import preview_backfill, submit_backfill
+from invoicing.services.backfills import preview_backfill, propose_previewed
 from metering.models import BackfillRun, BackfillRunState, BackfillWork
 from metering.services.backfill_files import forget_upload, read_upload
 from metering.services.backfill_runs import (
@@ -80,21 +82,35 @@ def _do(run: BackfillRun, now: Now, is_over: Callable[[], bool]) -> None:
         return
     with telling(run, now) as tell:
         tell(_FIRST[run.kind], 0, 0)
-        _change(run, tell, now())
+        if run.kind in (BackfillWork.PREVIEW, BackfillWork.SUBMIT):
+            _try(run, tell, now())
+        else:
+            _change(run, tell, now())
+
+
+def _try(run: BackfillRun, tell: Tell, at: datetime) -> None:
+    """Preview, then keep or propose what was seen and end the run, both or neither."""
+    by = run.requested_by
+    priced = preview_backfill(backfill=run.backfill, by=by, at=at, tell=tell)
+    with transaction.atomic():
+        if run.kind == BackfillWork.PREVIEW:
+            keep_effect(run, priced.effect())
+        else:
+            propose_previewed(preview=priced, by=by, at=at)
+        _end(run, at)
 
 
 @atomic_with_retries
 def _change(run: BackfillRun, tell: Tell, at: datetime) -> None:
     """Do the work and end its run, both or neither."""
     backfill, by = run.backfill, run.requested_by
-    if run.kind == BackfillWork.PREVIEW:
-        priced = preview_backfill(backfill=backfill, by=by, at=at, tell=tell)
-        keep_effect(run, priced.effect())
-    elif run.kind == BackfillWork.SUBMIT:
-        submit_backfill(backfill=backfill, by=by, at=at, tell=tell)
-    elif run.kind == BackfillWork.APPLY:
+    if run.kind == BackfillWork.APPLY:
         apply_backfill(backfill=backfill, by=by, at=at, tell=tell)
     else:
         revert_backfill(backfill=backfill, reason=run.reason, by=by, at=at, tell=tell)
+    _end(run, at)
+
+
+def _end(run: BackfillRun, at: datetime) -> None:
     end_run(run, at=at)
     assert run.state == BackfillRunState.FINISHED, "its worker holds the run"

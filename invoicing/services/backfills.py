@@ -129,8 +129,17 @@ def submit_backfill(
         Conflict: what the preview or the proposal raises.
     """
     preview = preview_backfill(backfill=backfill, by=by, at=at, tell=tell)
+    return propose_previewed(preview=preview, by=by, at=at)
+
+
+def propose_previewed(*, preview: PricedPreview, by: User, at: datetime) -> BackfillProposal:
+    """Put what a preview saw before a finance approver.
+
+    Raises:
+        Conflict: what the proposal raises.
+    """
     return propose_backfill(
-        backfill=backfill,
+        backfill=preview.backfill,
         state_sha256=preview.quantities.carried.state_sha256,
         effect=preview.effect(),
         by=by,

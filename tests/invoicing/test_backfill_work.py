@@ -44,6 +44,7 @@ from metering.services.backfill_runs import MAX_ATTEMPTS, held_run, start_upload
 from metering.services.backfills import discard_backfill, start_backfill
 from revrec.services.recognise import recognise_customer
 from tests.invoicing.builders import DAY, END, START, Shop, rate, subscribed, use
+from tests.metering.builders import an_event, send
 from tests.metering.late import a_person
 
 pytestmark = pytest.mark.django_db
@@ -348,6 +349,35 @@ def test_progress_is_seen_before_the_transaction_ends(
 
     assert seen == [("running", "correcting usage windows", 30, 31), 1]
     assert MeterEvent.objects.count() == 31
+    assert _findings(shop) == []
+
+
+@pytest.mark.parametrize("kind", [BackfillWork.PREVIEW, BackfillWork.SUBMIT])
+@pytest.mark.django_db(transaction=True)
+def test_a_trial_keeps_nobody_from_aggregating(
+    shop: Shop, backfill: Backfill, monkeypatch: pytest.MonkeyPatch, kind: BackfillWork
+) -> None:
+    _upload(shop, backfill, 3)
+    _work()
+    _ask(shop, backfill, kind)
+    use_of = {"model": "small", "output_tokens": "1"}
+    send(LATE, an_event("waits", event_name="llm_request", timestamp=LATE, properties=use_of))
+    move, waiting = backfilling._move, []
+
+    def look(*args: Any) -> None:
+        aside = connection.copy()
+        with aside.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM event_batch WHERE aggregated_at IS NULL")
+            waiting.append(cursor.fetchone()[0])
+        aside.close()
+        move(*args)
+
+    monkeypatch.setattr(backfilling, "_move", look)
+    assert _work() == 1
+
+    # What waited was aggregated and committed before the trial, and is not locked while it lasts.
+    assert waiting == [0]
+    assert backfill.runs.get(kind=kind).state == "finished"
     assert _findings(shop) == []
 
 
