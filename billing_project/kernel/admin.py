@@ -10,6 +10,7 @@ from billing_project.kernel.approvals import waiting_for
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge, document, link, moment, pairs
+from billing_project.kernel.backoffice.drafting import DraftForm
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.policies import (
     POLICY_TONES,
@@ -114,7 +115,14 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         ),
     )
     inlines = (ApprovalInline,)
-    actions_detail = ("approve", "reject", "submit_change", "revise_change", "withdraw_change")
+    actions_detail = (
+        "approve",
+        "reject",
+        "edit_change",
+        "submit_change",
+        "revise_change",
+        "withdraw_change",
+    )
 
     @admin.display(description="Difference")
     def difference(self, change: PolicyChange) -> str:
@@ -178,6 +186,20 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         reason = form.cleaned_data["reason"]
         approvals.reject(change=change, by=by, reason=reason, at=now())
         return f"Rejected: {change.title}."
+
+    @form_action(
+        "Edit",
+        permission=_PROPOSE,
+        form=DraftForm,
+        icon="edit",
+        offered=_is_draft,
+        refusal=_not_yours,
+        explanation="Only its author edits a draft. Submit it to hand it to its approvers.",
+    )
+    def edit_change(self, by: User, change: PolicyChange, form: DraftForm) -> str:
+        """Change a draft's words and content."""
+        kept = form.save(by=by, at=now())
+        return f"Kept: {kept.title}."
 
     @form_action(
         "Submit",

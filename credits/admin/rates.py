@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.utils.html import format_html
+from django.db.models import Model
 
 from billing_project.kernel.backoffice.actions import form_action, list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
@@ -12,7 +12,6 @@ from billing_project.kernel.backoffice.display import (
     link,
     moment_text,
     number,
-    object_link,
     pairs,
 )
 from billing_project.kernel.backoffice.policies import POLICY_TONES
@@ -175,8 +174,7 @@ class RateCardAdmin(ReadOnlyAdmin):
 
 
 def _proposed(form: RateChangeForm, by: User) -> str:
-    change = form.propose(by=by, at=now())
-    return format_html("Proposed {}: it waits for finance.", object_link(change, change.subject))
+    return form.told(form.finish(by=by, at=now()))
 
 
 @admin.register(RateCardVersion)
@@ -273,14 +271,11 @@ class CreditPolicyAdmin(VersionAdmin):
         icon="low_priority",
         explanation=f"Which grant usage burns first, for every customer. {SEEN_FIRST}",
     )
-    def new_burn_order(self, by: User, form: BurnOrderForm) -> tuple[CreditPolicy, str]:
-        """Propose the next version of the burn order."""
-        policy = form.propose_policy(by=by, at=now())
-        change = policy.policy_change
-        message = format_html(
-            "Proposed {}: it waits for finance.", object_link(change, change.subject)
-        )
-        return policy, message
+    def new_burn_order(self, by: User, form: BurnOrderForm) -> tuple[Model, str]:
+        """Propose the next version of the burn order, or keep a draft of it."""
+        change = form.finish(by=by, at=now())
+        policy = CreditPolicy.objects.filter(policy_change=change).first()
+        return policy or change, form.told(change)
 
 
 offer_list(RateCard, RateCardVersion, lambda card: {"rate_card__id__exact": card.pk})

@@ -1,6 +1,7 @@
 """Under what terms credits are given, and the rules that give them every period."""
 
 from django.contrib import admin
+from django.db.models import Model
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
@@ -85,7 +86,7 @@ class GrantTermsAdmin(VersionAdmin):
         form=TermsForm,
         explanation=f"What credits of one kind are: category, life, scope, rollover. {SEEN_FIRST}",
     )
-    def new_terms(self, by: User, form: TermsForm) -> tuple[GrantTerms, str]:
+    def new_terms(self, by: User, form: TermsForm) -> tuple[Model, str]:
         """Propose a version of new terms, or the next one of known ones."""
         return _proposed(form, by)
 
@@ -102,11 +103,9 @@ class GrantTermsAdmin(VersionAdmin):
         return message
 
 
-def _proposed(form: TermsForm, by: User) -> tuple[GrantTerms, str]:
-    terms = form.propose_terms(by=by, at=now())
-    change = terms.policy_change
-    link_ = object_link(change, change.subject)
-    return terms, format_html("Proposed {}: it waits for finance.", link_)
+def _proposed(form: TermsForm, by: User) -> tuple[Model, str]:
+    change = form.finish(by=by, at=now())
+    return GrantTerms.objects.filter(policy_change=change).first() or change, form.told(change)
 
 
 @admin.register(RecurringGrant)

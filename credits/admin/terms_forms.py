@@ -103,17 +103,13 @@ class TermsForm(ProposalForm):
             ("Governs from", moment_text(change.effective_at)),
         ]
 
-    def propose_terms(self, *, by: User, at: datetime) -> GrantTerms:
+    def propose(self, *, by: User, at: datetime) -> PolicyChange:
         """Propose the version."""
         said = self.cleaned_data
         return propose_grant_terms(
             code=said["code"], terms=TermsInput(**{name: said[name] for name in _TERMS}),
             proposal=self.proposal(), by=by, at=at,
-        )  # fmt: skip
-
-    def propose(self, *, by: User, at: datetime) -> PolicyChange:
-        """Propose the version; return its change."""
-        return self.propose_terms(by=by, at=at).policy_change
+        ).policy_change  # fmt: skip
 
 
 _TERMS = (
@@ -181,15 +177,11 @@ class BurnOrderForm(ProposalForm):
             ("Since", moment_text(policy.policy_change.effective_at)),
         ]
 
-    def propose_policy(self, *, by: User, at: datetime) -> CreditPolicy:
+    def propose(self, *, by: User, at: datetime) -> PolicyChange:
         """Propose the order."""
         return propose_credit_policy(
             burn_order=self.order(), proposal=self.proposal(), by=by, at=at
-        )
-
-    def propose(self, *, by: User, at: datetime) -> PolicyChange:
-        """Propose the order; return its change."""
-        return self.propose_policy(by=by, at=at).policy_change
+        ).policy_change
 
     def place(self, error: BillingError) -> tuple[str | None, str]:
         """Say that a wrong order is the own one."""

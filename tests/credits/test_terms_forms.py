@@ -1,5 +1,6 @@
 """What product proposes about grants, and the rules that give credits every period."""
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
-from billing_project.kernel.models import User
+from billing_project.kernel.models import PolicyChange, User
 from credits.burn_order import PRESETS
 from credits.models import CreditGrant, CreditPolicy, GrantTerms, RecurringGrant
 from credits.services.pausing import pause_recurring_grant, resume_recurring_grant
@@ -17,7 +18,7 @@ from credits.services.recurring import (
     give_recurring_grants,
 )
 from credits.services.terms import TermsInput, propose_grant_terms
-from tests.console.backoffice import action_url, client_of, send, told, url_above_list
+from tests.console.backoffice import action_url, client_of, person, send, told, url_above_list
 from tests.credits.builders import NOVEMBER, Shop, words
 
 pytestmark = pytest.mark.django_db
@@ -246,3 +247,46 @@ def test_a_pause_that_ends_before_it_begins_is_refused(shop: Shop, terms: GrantT
     rule.refresh_from_db()
     assert caught.value.field == "resume_at"
     assert rule.until_at is None
+
+
+def test_a_draft_is_kept_once_edited_and_submitted(shop: Shop, product: User) -> None:
+    client, url = client_of(product), url_above_list(CreditPolicy, "new_burn_order")
+    for _ in range(2):
+        kept = send(client, url, **WORDS, preset="orb", as_draft="on")
+    draft = PolicyChange.objects.get(status="draft")
+    content = {"code": "burn_order", "burn_order": ["expiry", "priority"]}
+
+    damaged = send(client, action_url(draft, "edit_change"), content="{")
+    edited = send(client, action_url(draft, "edit_change"), content=json.dumps(content))
+    submitted = send(client, action_url(draft, "submit_change"), reason="ready")
+
+    assert told(kept).startswith("success: Kept as a draft")
+    assert "no JSON" in damaged.context["form"].errors["content"][0]
+    assert damaged.context["form"]["content"].value() == "{"
+    assert told(edited) == f"success: Kept: {WORDS['title']}."
+    assert told(submitted).startswith("success: Submitted")
+    draft.refresh_from_db()
+    assert draft.status == "submitted"
+    policy = CreditPolicy.objects.get(policy_change=draft)
+    assert policy.burn_order == ["expiry", "priority"]
+
+
+def test_nobody_edits_another_s_draft(shop: Shop, product: User) -> None:
+    url = url_above_list(CreditPolicy, "new_burn_order")
+    send(client_of(product), url, **WORDS, preset="orb", as_draft="on")
+    draft = PolicyChange.objects.get(status="draft")
+
+    answer = send(client_of(person("finance_maker")), action_url(draft, "edit_change"), title="X")
+
+    assert told(answer) == "error: Only its proposer does that."
+    draft.refresh_from_db()
+    assert draft.title == WORDS["title"]
+
+
+def test_what_would_be_refused_is_no_draft(shop: Shop, product: User) -> None:
+    url = url_above_list(CreditPolicy, "new_burn_order")
+
+    answer = send(client_of(product), url, **WORDS, preset="own", own_order="x", as_draft="on")
+
+    assert list(answer.context["form"].errors) == ["own_order"]
+    assert not PolicyChange.objects.filter(status="draft").exists()

@@ -1,23 +1,31 @@
 """The base of forms that propose a version of a rule: its words, and its effect first."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
 )
 
+from billing_project.kernel import drafts
 from billing_project.kernel.approvals import Proposal
+from billing_project.kernel.backoffice.display import object_link
 from billing_project.kernel.backoffice.forms import PreviewedForm
 from billing_project.kernel.backoffice.policies import preview_html
+from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.clock import now
 from billing_project.kernel.effects import Effect, simulate
-from billing_project.kernel.models import PolicyChange, User
+from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 from billing_project.kernel.period import HOUR, hour_of
 from billing_project.kernel.users import worker_user
+
+_LAST = ("as_draft", "confirmed")
 
 
 class ProposalForm(PreviewedForm):
@@ -41,11 +49,17 @@ class ProposalForm(PreviewedForm):
     effective_at = forms.SplitDateTimeField(
         label="Takes effect (UTC)", widget=UnfoldAdminSplitDateTimeWidget
     )
+    as_draft = forms.BooleanField(
+        label="Keep it as a draft", required=False, widget=UnfoldBooleanWidget,
+        help_text="Nobody decides on a draft; you edit, submit or withdraw it later.",
+    )  # fmt: skip
     effect: Effect | None = None
+    tried: PolicyChange | None = None  # What the trial proposed; its row is taken back.
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["effective_at"].initial = hour_of(now()) + HOUR + timedelta(days=1)
+        self.order_fields([*(n for n in self.fields if n not in _LAST), *_LAST])
         confirmed = self.fields["confirmed"]
         confirmed.label = "This is what I propose"
         confirmed.help_text = "Send the form once to see its effect, then confirm it."
@@ -56,7 +70,37 @@ class ProposalForm(PreviewedForm):
 
     def attempt(self) -> None:
         """Try the proposal and keep its effect."""
-        self.effect = simulate(self.propose(by=worker_user(), at=now()))
+        self.tried = self.propose(by=worker_user(), at=now())
+        self.effect = simulate(self.tried)
+
+    def is_valid(self) -> bool:
+        """Be valid once confirmed, or at once for a draft."""
+        is_draft = not self.errors and bool(self.cleaned_data.get("as_draft"))
+        return super().is_valid() or (self.is_bound and is_draft)
+
+    def finish(self, *, by: User, at: datetime) -> PolicyChange:
+        """Propose the version, or keep it as a draft; the same draft is kept once."""
+        if not self.cleaned_data["as_draft"]:
+            return self.propose(by=by, at=at)
+        assert self.tried is not None, "a valid form was tried"
+        content = json.loads(self.tried.content)
+        content.pop("number", None)
+        same = PolicyChange.objects.filter(
+            kind=self.tried.kind, proposed_by=by, status=PolicyStatus.DRAFT,
+            title=self.tried.title, content_sha256=sha256_hex(canonical_json(content)),
+        ).first()  # fmt: skip
+        words = drafts.words_of(self.tried)
+        return same or drafts.draft(
+            kind=self.tried.kind, content=content, proposal=words, by=by, at=at
+        )
+
+    def told(self, change: PolicyChange) -> str:
+        """Say what became of the form."""
+        if change.status == PolicyStatus.DRAFT:
+            link = object_link(change, change.title)
+            return format_html("Kept as a draft: {}. Nobody decides on it yet.", link)
+        link = object_link(change, change.subject)
+        return format_html("Proposed {}: it waits for finance.", link)
 
     def effect_html(self) -> str:
         """Write what the change would have made of each customer's last period."""
