@@ -13,6 +13,7 @@ from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.quantity import LIMIT
+from billing_project.kernel.sessions import wait_for
 from credits.models import (
     CreditGrant,
     GrantCategory,
@@ -58,10 +59,9 @@ def propose_grant_terms(
         Invalid: a value out of its bounds; the error names the field.
     """
     _refuse_bad_terms(code, terms)
-    last = GrantTerms.objects.filter(code=code).aggregate(last=Max("number"))["last"]
     version = GrantTerms(
         code=code,
-        number=cast(int, last or 0) + 1,
+        number=_next_number(code),
         category=terms.category,
         priority=terms.priority,
         life_days=terms.life_days,
@@ -119,6 +119,13 @@ def issue_under_terms(
         workspace=workspace, meter_codes=terms.meter_codes, name=name, terms=terms, rule=rule,
         rule_period_at=rule_period_at,
     )  # fmt: skip
+
+
+def _next_number(code: str) -> int:
+    """Take the next number; of two who propose at once, the second waits for the first."""
+    wait_for(f"grant_terms:{code}")
+    last = GrantTerms.objects.filter(code=code).aggregate(last=Max("number"))["last"]
+    return cast(int, last or 0) + 1
 
 
 def _refuse_bad_terms(code: str, terms: TermsInput) -> None:

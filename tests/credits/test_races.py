@@ -6,18 +6,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import ModuleType
 
 import pytest
 from django.db import DatabaseError, connection
+from django.db.models import Model
 
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.models import OutboxMessage, User
 from billing_project.kernel.period import Period
 from billing_project.kernel.users import ensure_roles
 from credits import checks
-from credits.models import CreditGrant, CreditPolicy, LedgerTransaction, RatedUsage, RecurringGrant
-from credits.selectors.contents import content_of_policy
-from credits.services import burning, policies, rating, recurring
+from credits.models import (
+    CreditGrant,
+    CreditPolicy,
+    GrantTerms,
+    LedgerTransaction,
+    RatedUsage,
+    RecurringGrant,
+)
+from credits.services import burning, policies, rating, recurring, terms
 from credits.services.grants import void_grant
 from credits.services.rating import rate_customer
 from credits.services.recurring import create_recurring_grant, give_recurring_grants
@@ -116,57 +124,75 @@ def test_a_void_beside_a_drawdown_takes_only_what_is_left(open_shop: Shop) -> No
     assert list(checks.drawn_is_in_the_ledger()) == []
 
 
-def _propose_at_once(shop: Shop) -> list[BaseException]:
+def _order(shop: Shop) -> CreditPolicy:
     words = Proposal("Order", "Product asked", "One key first", "order", AT)
+    return policies.propose_credit_policy(proposal=words, by=shop.maker, at=AT)
 
-    def propose() -> object:
-        return policies.propose_credit_policy(proposal=words, by=shop.maker, at=AT)
 
-    return _at_once(propose, propose)
+def _terms(shop: Shop) -> GrantTerms:
+    words = Proposal("Terms", "Product asked", "A life of a week", "terms", AT)
+    said = TermsInput("included", life_days=7)
+    return propose_grant_terms(code="weekly", terms=said, proposal=words, by=shop.maker, at=AT)
+
+
+Propose = Callable[[Shop], Model]
+NUMBERED = pytest.mark.parametrize(
+    ("module", "model", "propose"),
+    [(policies, CreditPolicy, _order), (terms, GrantTerms, _terms)],
+    ids=["burn order", "grant terms"],
+)
 
 
 @pytest.fixture
 def _slow_content(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between taking a number and writing the version that has it."""
-    content = content_of_policy
+    for module, name in ((policies, "content_of_policy"), (terms, "content_of_terms")):
+        monkeypatch.setattr(module, name, _slowed(getattr(module, name)))
 
-    def slowly(policy: CreditPolicy) -> dict[str, object]:
+
+def _slowed(content: Callable[[Model], dict[str, object]]) -> Callable[[Model], dict[str, object]]:
+    def slowly(version: Model) -> dict[str, object]:
         time.sleep(GAP)
-        return content(policy)
+        return content(version)
 
-    monkeypatch.setattr(policies, "content_of_policy", slowly)
+    return slowly
 
 
+@NUMBERED
 @pytest.mark.usefixtures("_slow_content")
-def test_two_burn_orders_proposed_at_once_take_numbers_one_after_the_other(open_shop: Shop) -> None:
-    last = CreditPolicy.objects.latest("number").number
+def test_two_versions_proposed_at_once_take_numbers_one_after_the_other(
+    open_shop: Shop, module: ModuleType, model: type[Model], propose: Propose
+) -> None:
+    count = model._default_manager.count()
 
-    assert _propose_at_once(open_shop) == []
+    assert _at_once(*[lambda: propose(open_shop)] * 2) == []
 
-    numbers = CreditPolicy.objects.filter(number__gt=last).order_by("number")
-    assert list(numbers.values_list("number", flat=True)) == [last + 1, last + 2]
+    numbers = model._default_manager.order_by("number").values_list("number", flat=True)
+    assert list(numbers) == list(range(1, count + 3))
 
 
+@NUMBERED
 @pytest.mark.usefixtures("_slow_content")
 def test_canary_without_waiting_they_take_the_same_number(
-    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(policies, "wait_for", lambda name: None)
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch, module: ModuleType, model: type[Model],
+    propose: Propose,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, "wait_for", lambda name: None)
 
-    assert len(_propose_at_once(open_shop)) == 1
+    assert len(_at_once(*[lambda: propose(open_shop)] * 2)) == 1
 
 
 @pytest.fixture
 def weekly(open_shop: Shop) -> RecurringGrant:
     """Return a rule of 10 credits a week that stood still since 1 November: three are missing."""
-    terms = propose_grant_terms(
+    said = propose_grant_terms(
         code="weekly", terms=TermsInput("included", life_days=7), proposal=words(NOVEMBER.start),
         by=open_shop.maker, at=AT,
     )  # fmt: skip
-    open_shop.approve(terms.policy_change)
-    terms.refresh_from_db()
+    open_shop.approve(said.policy_change)
+    said.refresh_from_db()
     return create_recurring_grant(
-        customer=open_shop.customer, terms=terms, pricing_unit=open_shop.unit, amount=Decimal(10),
+        customer=open_shop.customer, terms=said, pricing_unit=open_shop.unit, amount=Decimal(10),
         interval_unit="week", start_at=NOVEMBER.start, reason_code="plan", source_key="weekly",
         by=open_shop.maker, at=AT,
     )  # fmt: skip
