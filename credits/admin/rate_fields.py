@@ -119,6 +119,11 @@ class RatesForm(ProposalForm):
             self._find_more()
         return cleaned
 
+    def sealed(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """Leave out on which line of the sheet a rate stands: the editor writes its own."""
+        rates = [one.content for one in cleaned["rates"]]
+        return {**super().sealed(cleaned), "rates": rates}
+
     def place(self, error: BillingError) -> tuple[str | None, str]:
         """Say at which field, and on which line of a sheet, a service found fault."""
         return self._of_rate(error) or super().place(error)

@@ -341,10 +341,22 @@ def action_url(obj: Model, name: str) -> str:
 
 
 def send(client: Client, url: str, **fields: object) -> Any:
-    """Open an action's form, fill it in and send it, with all that it came with."""
+    """Open an action's form, fill it in and send it, with all that it came with.
+
+    What is confirmed is looked at before, as a person would.
+    """
     form = client.get(url).context["form"]
     shown = {name: text for field in form for name, text in _as_shown(field)}
-    return client.post(url, {**shown, **{name: str(value) for name, value in fields.items()}})
+    sent = {**shown, **{name: str(value) for name, value in fields.items()}}
+    if "seal" in form.fields and sent.get("confirmed"):
+        sent = looked_at(client, url, sent)
+    return client.post(url, sent)
+
+
+def looked_at(client: Client, url: str, sent: dict[str, Any]) -> dict[str, Any]:
+    """Look at the preview of what is about to be sent; return it with the seal of the preview."""
+    seen = client.post(url, {**sent, "confirmed": ""})
+    return {**sent, "seal": seen.context["form"]["seal"].value()}
 
 
 def _as_shown(field: BoundField) -> Iterator[tuple[str, str]]:

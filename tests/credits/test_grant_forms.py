@@ -10,7 +10,7 @@ from billing_project.kernel.models import AuditEntry, OutboxMessage, User
 from credits.models import CreditGrant, GrantTerms
 from credits.services.terms import TermsInput, propose_grant_terms
 from metering.services.customers import close_customer
-from tests.console.backoffice import action_url, client_of, person, send, told
+from tests.console.backoffice import action_url, client_of, looked_at, person, send, told
 from tests.credits.builders import NOVEMBER, Shop, make_customer, words
 
 pytestmark = pytest.mark.django_db
@@ -68,6 +68,7 @@ def test_credits_are_given_once_for_a_double_click(shop: Shop, support: User, at
         "effective_at_0": f"{at:%Y-%m-%d}", "effective_at_1": f"{at:%H:%M:%S}", "confirmed": "on",
     }  # fmt: skip
 
+    sent = looked_at(client, url, sent)
     answers = [client.post(url, sent) for _ in range(2)]
 
     grant = CreditGrant.objects.get()
@@ -89,6 +90,7 @@ def test_a_double_click_a_second_apart_is_one_grant(
         "category": "goodwill", "reason_code": "trial", "confirmed": "on",
         "effective_at_0": f"{begins:%Y-%m-%d}", "effective_at_1": f"{begins:%H:%M:%S}",
     }  # fmt: skip
+    sent = looked_at(client, url, sent)
     client.post(url, sent)
     settings.BILLING_CLOCK = (at + timedelta(seconds=1)).isoformat()
 
@@ -96,6 +98,32 @@ def test_a_double_click_a_second_apart_is_one_grant(
 
     assert again.status_code == 302
     assert CreditGrant.objects.count() == 1
+
+
+def test_what_was_not_shown_is_not_confirmed_but_shown(shop: Shop, support: User) -> None:
+    client, url = client_of(support), action_url(shop.customer, GIVE)
+    said = {
+        "nonce": client.get(url).context["form"]["nonce"].value(), "pricing_unit": shop.unit.pk,
+        "amount": "5", "category": "goodwill", "reason_code": "trial", "confirmed": "on",
+        "effective_at_0": "2026-11-20", "effective_at_1": "12:00:00",
+    }  # fmt: skip
+    sent = looked_at(client, url, said)
+
+    other = client.post(url, {**sent, "amount": "50"})
+    unseen = client.post(url, {**sent, "seal": ""})
+    count = CreditGrant.objects.count()
+    shown = other.context["form"]
+    done = client.post(url, {**sent, "amount": "50", "seal": shown["seal"].value()})
+
+    for answer in (other, unseen):
+        form = answer.context["form"]
+        assert (answer.status_code, form.errors) == (422, {})
+        assert form.preview.startswith("What you confirmed is not what was shown before")
+        assert not form["confirmed"].value()
+    assert shown.shifts[0].difference == "+50"
+    assert count == 0
+    assert done.status_code == 302
+    assert CreditGrant.objects.get().amount == 50
 
 
 def test_other_credits_under_the_same_nonce_are_refused(shop: Shop, support: User) -> None:

@@ -1,5 +1,6 @@
 """Forms of actions: what a person must say before one service is called."""
 
+import json
 import re
 import secrets
 from decimal import Decimal
@@ -8,7 +9,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
+from django.utils.crypto import constant_time_compare, salted_hmac
 from unfold.widgets import (
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
@@ -19,6 +21,7 @@ from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import exponent
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+_OTHER = "What you confirmed is not what was shown before: look at this."
 
 
 class ActionForm(forms.Form):
@@ -63,7 +66,8 @@ class PreviewedForm(ActionForm):
     """A form that is tried and shown first, and does its work only once it is confirmed.
 
     The trial calls the service itself, in a transaction that is taken back: what would be refused
-    is refused beside its field, and what is shown is what would be.
+    is refused beside its field, and what is shown is what would be. The page comes back with a seal
+    of what it showed: a confirmation of anything else only shows that, too.
     """
 
     confirmed = forms.BooleanField(
@@ -72,6 +76,8 @@ class PreviewedForm(ActionForm):
         widget=UnfoldBooleanWidget,
         help_text="Send the form once to see its effect, then confirm it.",
     )
+    seal = forms.CharField(required=False, widget=forms.HiddenInput)
+    unsealed: frozenset[str] = frozenset({"confirmed", "seal"})  # What may change after the look.
     preview_words = (
         "This is a preview: nothing is done yet. Change what you like and send again, or tick"
         " “This is what I want” at the end to do it."
@@ -80,6 +86,7 @@ class PreviewedForm(ActionForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_tried = False
+        self.is_other = False  # Something was confirmed that had not been shown.
         self.order_fields([*(n for n in self.fields if n != "confirmed"), "confirmed"])
 
     def attempt(self) -> None:
@@ -100,6 +107,7 @@ class PreviewedForm(ActionForm):
                 self.attempt()
                 transaction.set_rollback(True)
             self.is_tried = True
+            self._compare_seals(cleaned)
         except BillingError as error:
             self.add_error(*self.place(error))
         return cleaned
@@ -111,7 +119,33 @@ class PreviewedForm(ActionForm):
     @property
     def preview(self) -> str:
         """Say what to do with the effect that is shown, or return ""."""
-        return self.preview_words if self.is_tried and not self.errors else ""
+        if not self.is_tried or self.errors:
+            return ""
+        return f"{_OTHER} {self.preview_words}" if self.is_other else self.preview_words
+
+    def sealed(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """Return what a confirmation is of, as JSON."""
+        return {name: _plain(cleaned[name]) for name in cleaned.keys() - self.unsealed}
+
+    def _compare_seals(self, cleaned: dict[str, Any]) -> None:
+        """Take back a confirmation of what was not shown, and seal what is shown now."""
+        text = json.dumps(self.sealed(cleaned), sort_keys=True)
+        seal = salted_hmac(f"preview:{type(self).__qualname__}", text).hexdigest()
+        self.is_other = cleaned["confirmed"] and not constant_time_compare(cleaned["seal"], seal)
+        self.data = self.data.copy()
+        self.data["seal"] = seal
+        if self.is_other:
+            cleaned["confirmed"] = False
+            del self.data["confirmed"]
+
+
+def _plain(value: Any) -> Any:
+    """Return what a field was cleaned to as JSON, a row as its key."""
+    if isinstance(value, Model):
+        return f"{value._meta.label}:{value.pk}"
+    if isinstance(value, list | tuple | QuerySet):
+        return [_plain(one) for one in value]
+    return str(value)
 
 
 class ReasonField(forms.CharField):

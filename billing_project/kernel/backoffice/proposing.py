@@ -53,6 +53,7 @@ class ProposalForm(PreviewedForm):
         label="Keep it as a draft", required=False, widget=UnfoldBooleanWidget,
         help_text="Nobody decides on a draft; you edit, submit or withdraw it later.",
     )  # fmt: skip
+    unsealed = PreviewedForm.unsealed | {"as_draft"}
     effect: Effect | None = None
     tried: PolicyChange | None = None  # What the trial proposed; its row is taken back.
 
