@@ -18,4 +18,4 @@ class CreditsConfig(AppConfig):
             control_contents,
             effects,
         )
-        from credits.services import from_drafts  # noqa: F401
+        from credits.services import controls_from_drafts, from_drafts  # noqa: F401

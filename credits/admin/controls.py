@@ -1,14 +1,17 @@
 """Limits, rules of the request path, decisions, holds and alerts: what stops an overspend."""
 
 from django.contrib import admin
+from django.db.models import Model
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from billing_project.kernel.backoffice.actions import form_action
+from billing_project.kernel.backoffice.actions import form_action, list_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import badge, link, moment, number, pairs
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from credits.admin.control_forms import ControlsForm, ExceptionForm, LimitForm
+from credits.admin.rates import PROPOSE
 from credits.models import (
     Alert,
     Authorization,
@@ -20,6 +23,10 @@ from credits.models import (
 from credits.services.controls import acknowledge_alert
 
 _STATES = {"open": "wait", "settled": "good", "released": "", "lapsed": ""}
+_SEEN_FIRST = (
+    "Send the form to see what differs from the version approved last; confirm it, and it goes to"
+    " finance for approval."
+)
 _MODES = {"hard": "bad", "soft": "info"}
 
 
@@ -41,6 +48,8 @@ class SpendLimitAdmin(ReadOnlyAdmin):
     list_select_related = ("customer", "workspace", "pricing_unit", "policy_change")
     search_fields = ("code", "customer__external_id", "customer__name", "model", "job")
     search_help_text = "Limit, customer, model or job"
+    actions_list = ("new_limit",)
+    actions_detail = ("next_limit",)
     fields = (
         "code",
         "number",
@@ -54,6 +63,28 @@ class SpendLimitAdmin(ReadOnlyAdmin):
         number("credits", "ceiling", unit="pricing_unit.code"),
         link("policy_change", "policy change"),
     )
+
+    @list_action(
+        "Propose spend limit",
+        permission=PROPOSE,
+        form=LimitForm,
+        explanation=f"A ceiling of what a customer spends in a time. {_SEEN_FIRST}",
+    )
+    def new_limit(self, by: User, form: LimitForm) -> tuple[Model, str]:
+        """Propose a new limit, or the next version of a known one."""
+        change = form.finish(by=by, at=now())
+        return SpendLimit.objects.filter(policy_change=change).first() or change, form.told(change)
+
+    @form_action(
+        "Propose next version",
+        permission=PROPOSE,
+        form=LimitForm,
+        icon="edit_note",
+        explanation=f"The version that is approved last governs from its day. {_SEEN_FIRST}",
+    )
+    def next_limit(self, by: User, limit: SpendLimit, form: LimitForm) -> str:
+        """Propose the version that follows."""
+        return form.told(form.finish(by=by, at=now()))
 
 
 @admin.register(ControlPolicy)
@@ -72,6 +103,8 @@ class ControlPolicyAdmin(ReadOnlyAdmin):
     list_select_related = ("customer", "policy_change")
     search_fields = ("code", "customer__external_id")
     search_help_text = "Customer"
+    actions_list = ("new_controls",)
+    actions_detail = ("next_controls",)
     fields = (
         "code",
         "number",
@@ -88,6 +121,29 @@ class ControlPolicyAdmin(ReadOnlyAdmin):
         link("policy_change", "policy change"),
     )
 
+    @list_action(
+        "Propose rules",
+        permission=PROPOSE,
+        form=ControlsForm,
+        explanation=f"What is refused before it costs anything. {_SEEN_FIRST}",
+    )
+    def new_controls(self, by: User, form: ControlsForm) -> tuple[Model, str]:
+        """Propose the rules of one customer, or of all who have none."""
+        change = form.finish(by=by, at=now())
+        policy = ControlPolicy.objects.filter(policy_change=change).first()
+        return policy or change, form.told(change)
+
+    @form_action(
+        "Propose next version",
+        permission=PROPOSE,
+        form=ControlsForm,
+        icon="edit_note",
+        explanation=f"The version that is approved last governs from its day. {_SEEN_FIRST}",
+    )
+    def next_controls(self, by: User, policy: ControlPolicy, form: ControlsForm) -> str:
+        """Propose the version that follows."""
+        return form.told(form.finish(by=by, at=now()))
+
 
 @admin.register(ModelException)
 class ModelExceptionAdmin(ReadOnlyAdmin):
@@ -97,7 +153,20 @@ class ModelExceptionAdmin(ReadOnlyAdmin):
     list_select_related = ("customer", "workspace", "policy_change")
     search_fields = ("model", "customer__external_id", "job")
     search_help_text = "Model, customer or job"
+    actions_list = ("new_exception",)
     fields = ("model", link("customer"), link("workspace"), "job", link("policy_change"))
+
+    @list_action(
+        "Ask for an exception",
+        permission=PROPOSE,
+        form=ExceptionForm,
+        explanation=f"Leave to use a premium model until a date. {_SEEN_FIRST}",
+    )
+    def new_exception(self, by: User, form: ExceptionForm) -> tuple[Model, str]:
+        """Ask for leave; it holds once somebody else approved it."""
+        change = form.finish(by=by, at=now())
+        exception = ModelException.objects.filter(policy_change=change).first()
+        return exception or change, form.told(change)
 
 
 @admin.register(Authorization)

@@ -10,7 +10,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.clock import now
@@ -37,7 +37,8 @@ class CustomersField(forms.CharField):
     """External ids, one a line or with commas between; cleans to customers."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), **kwargs)
+        kwargs.setdefault("widget", UnfoldAdminTextareaWidget(attrs={"rows": 3}))
+        super().__init__(**kwargs)
 
     def clean(self, value: Any) -> Any:
         """Find the customers; name whom nobody knows."""
@@ -46,6 +47,20 @@ class CustomersField(forms.CharField):
         if unknown := [name for name in names if name not in found]:
             raise ValidationError(f"No customer has the external id {', '.join(unknown[:5])}.")
         return [found[name] for name in dict.fromkeys(names)]
+
+
+class CustomerField(CustomersField):
+    """An external id; cleans to its customer, None where nothing is said."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(widget=UnfoldAdminTextInputWidget, **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        """Find the one customer."""
+        found = super().clean(value)
+        if len(found) > 1:
+            raise ValidationError("This is of one customer.")
+        return found[0] if found else None
 
 
 class RatesField(forms.CharField):

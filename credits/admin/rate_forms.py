@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
@@ -14,7 +13,7 @@ from billing_project.kernel.backoffice.display import moment_text
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
-from credits.admin.rate_fields import CustomersField, RatesField, RatesForm
+from credits.admin.rate_fields import CustomerField, CustomersField, RatesField, RatesForm
 from credits.models import RateCard, RateCardVersion
 from credits.rate_sheet import write_sheet
 from credits.selectors import governing_rate_card_version
@@ -24,7 +23,6 @@ from credits.services.rates import (
     propose_rate_card_version,
     rollback_rate_card,
 )
-from metering.models import Customer
 
 
 class RateChangeForm(ProposalForm):
@@ -95,7 +93,7 @@ class RollbackForm(RateChangeForm):
 class OverrideForm(RatesForm, RateChangeForm):
     """One customer's own rates for a time."""
 
-    customer = CustomersField(label="Customer's external id")
+    customer = CustomerField(label="Customer's external id")
     expires_at = forms.SplitDateTimeField(
         label="Ends (UTC)",
         required=False,
@@ -103,13 +101,6 @@ class OverrideForm(RatesForm, RateChangeForm):
         help_text="Empty: until another version of the override begins.",
     )
     rates = RatesField(required=False)
-
-    def clean_customer(self) -> Customer:
-        """Take one customer."""
-        found: list[Customer] = self.cleaned_data["customer"]
-        if len(found) != 1:
-            raise ValidationError("An override is for one customer.")
-        return found[0]
 
     def propose(self, *, by: User, at: datetime) -> PolicyChange:
         """Propose the customer's rates; what they do not name, the card prices."""

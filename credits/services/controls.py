@@ -14,6 +14,7 @@ from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.canonical import sha256_hex
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import ApiKey, User
+from billing_project.kernel.quantity import NotAQuantity, parse_quantity
 from billing_project.kernel.sessions import wait_for
 from credits.models import (
     Alert,
@@ -32,7 +33,6 @@ from credits.selectors.control_contents import (
 )
 from metering.models import Customer, Workspace
 
-_CREDIT_LIMIT = Decimal(10) ** 24
 _MOST_NAMES = 1_000
 _LONGEST_NAME = 128
 
@@ -204,8 +204,7 @@ def acknowledge_alert(*, alert: Alert, note: str, by: User, at: datetime) -> Ale
 def _check_limit(code: str, terms: LimitTerms) -> None:
     if not 1 <= len(code.strip()) <= 64:
         raise Invalid("a limit has a code of 1 to 64 characters", field="code")
-    if not 0 <= terms.credits < _CREDIT_LIMIT:
-        raise Invalid("a ceiling is 0 or more, below 10^24", field="credits")
+    _check_credits("credits", terms.credits)
     for name in ("model", "job"):
         if len(getattr(terms, name)) > _LONGEST_NAME:
             raise Invalid(f"{name} has at most 128 characters", field=name)
@@ -221,17 +220,26 @@ def _check_controls(terms: ControlTerms) -> None:
     is_capped = terms.overdraft == OverdraftMode.CAPPED
     if is_capped != (terms.overdraft_credits is not None):
         raise Invalid("a capped overdraft has its credits, and only it", field="overdraft_credits")
-    if terms.overdraft_credits is not None and not 0 < terms.overdraft_credits < _CREDIT_LIMIT:
-        raise Invalid("a cap is above 0 and below 10^24", field="overdraft_credits")
+    for name in ("overdraft_credits", "premium_ceiling"):
+        _check_credits(name, getattr(terms, name))
+    if is_capped and not terms.overdraft_credits:
+        raise Invalid("a cap is above 0", field="overdraft_credits")
     if (terms.retry_max is None) != (terms.retry_seconds is None):
         raise Invalid("a retry cap has its count and its seconds", field="retry_seconds")
     if terms.retry_max is not None and (terms.retry_max < 1 or (terms.retry_seconds or 0) < 1):
         raise Invalid("a retry cap is at least 1 in at least 1 second", field="retry_max")
-    if terms.premium_ceiling is not None and not 0 <= terms.premium_ceiling < _CREDIT_LIMIT:
-        raise Invalid("a ceiling is 0 or more, below 10^24", field="premium_ceiling")
     for name in ("premium_models", "premium_workspaces", "premium_jobs"):
         _check_names(name, getattr(terms, name))
     _check_names("instead", [*terms.instead, *terms.instead.values()])
+
+
+def _check_credits(name: str, value: Decimal | None) -> None:
+    """Refuse what the database would round, or could not keep."""
+    try:
+        if value is not None:
+            parse_quantity(value)
+    except NotAQuantity as error:
+        raise Invalid(f"{name.replace('_', ' ')}: {error}", field=name) from error
 
 
 def _check_names(field_name: str, names: Sequence[str]) -> None:

@@ -49,6 +49,7 @@ from metering.services.repairing import propose_repair
 from metering.services.replaying import Difference
 from revrec.services.recognise import recognise_customer
 from tests.console.chain import CLOSED_AT, USED_AT, Chain, run_chain
+from tests.console.limits import limit_spending
 from tests.invoicing.builders import Shop, sell_plan, use
 from tests.metering.late import a_late_policy
 
@@ -78,6 +79,7 @@ def open_office() -> Office:
     _price_anew(shop)
     _name_owners(shop)
     _give_every_month(shop)
+    limit_spending(shop, _wish(), HOSTILE, NOW)
     use(shop, 5, NOW - timedelta(days=1), "req-3")
     sell_plan(shop, "spare")
     renew_due(by=shop.worker, at=NOW)

@@ -1,6 +1,7 @@
 """Each kind of credits can be drafted; content of any shape becomes a version, or names a field."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,13 +36,25 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "is_pooled": True, "meter_codes": ["input"], "rollover": "fraction",
         "rollover_value": "0.5", "return_days": 7, "refund_rule": "unused",
     },
+    "spend_limit": {
+        "code": "daily", "customer": "acme", "workspace": None, "model": "large", "job": "",
+        "api_key": None, "window": "day", "mode": "hard", "pricing_unit": "credit",
+        "credits": "12.5",
+    },
+    "control_policy": {
+        "customer": "acme", "overdraft": "capped", "overdraft_credits": "5", "retry_max": 3,
+        "retry_seconds": 60, "premium_models": ["large"], "instead": {"large": "small"},
+        "premium_workspaces": ["prod"], "premium_jobs": [], "premium_ceiling": "0.5",
+    },
+    "model_exception": {"customer": "acme", "workspace": None, "model": "large", "job": "demo"},
 }  # fmt: skip
 
 
 def _drafted(shop: Shop, kind: str, content: dict[str, Any]) -> PolicyChange:
-    return draft(
-        kind=kind, content=content, proposal=words(NOVEMBER.start), by=shop.maker, at=shop.at
-    )
+    said = words(NOVEMBER.start)
+    if kind == "model_exception":
+        said = replace(said, expires_at=NOVEMBER.end)
+    return draft(kind=kind, content=content, proposal=said, by=shop.maker, at=shop.at)
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
@@ -96,6 +109,23 @@ def test_every_rule_of_credits_can_be_drafted() -> None:
         ("grant_terms", {"rollover_value": "2"}, "rollover_value"),
         ("grant_terms", {"is_pooled": "yes"}, "is_pooled"),
         ("grant_terms", {"category": None}, "category"),
+        ("spend_limit", {"customer": "nobody"}, "customer"),
+        ("spend_limit", {"workspace": "nowhere"}, "workspace"),
+        ("spend_limit", {"api_key": "none"}, "api_key"),
+        ("spend_limit", {"window": "year"}, "window"),
+        ("spend_limit", {"pricing_unit": "pearls"}, "pricing_unit"),
+        ("spend_limit", {"credits": None}, "credits"),
+        ("spend_limit", {"credits": "NaN"}, "credits"),
+        ("spend_limit", {"credits": "0.0000000000001"}, "credits"),
+        ("control_policy", {"overdraft": "off"}, "overdraft_credits"),
+        ("control_policy", {"overdraft_credits": "Infinity"}, "overdraft_credits"),
+        ("control_policy", {"overdraft_credits": "0"}, "overdraft_credits"),
+        ("control_policy", {"retry_seconds": None}, "retry_seconds"),
+        ("control_policy", {"instead": ["small"]}, "instead"),
+        ("control_policy", {"instead": {"large": 1}}, "instead"),
+        ("control_policy", {"premium_ceiling": "-1"}, "premium_ceiling"),
+        ("model_exception", {"model": ""}, "model"),
+        ("model_exception", {"workspace": "nowhere"}, "workspace"),
     ],
 )  # fmt: skip
 def test_a_draft_that_is_no_version_names_its_field(

@@ -17,7 +17,7 @@ from billing_project.kernel import drafts
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.backoffice.display import object_link
 from billing_project.kernel.backoffice.forms import PreviewedForm
-from billing_project.kernel.backoffice.policies import preview_html
+from billing_project.kernel.backoffice.policies import difference_html, preview_html
 from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.clock import now
 from billing_project.kernel.effects import Effect, simulate
@@ -55,6 +55,7 @@ class ProposalForm(PreviewedForm):
     )  # fmt: skip
     unsealed = PreviewedForm.unsealed | {"as_draft"}
     effect: Effect | None = None
+    difference = ""
     tried: PolicyChange | None = None  # What the trial proposed; its row is taken back.
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -70,9 +71,11 @@ class ProposalForm(PreviewedForm):
         raise NotImplementedError
 
     def attempt(self) -> None:
-        """Try the proposal and keep its effect."""
+        """Try the proposal and keep its effect, or what it changes where nothing is simulated."""
         self.tried = self.propose(by=worker_user(), at=now())
         self.effect = simulate(self.tried)
+        if self.effect is None:
+            self.difference = difference_html(self.tried)
 
     def is_valid(self) -> bool:
         """Be valid once confirmed, or at once for a draft."""
