@@ -142,6 +142,8 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
     @admin.display(description="Simulated effect")
     def simulated_effect(self, change: PolicyChange) -> str:
         """Show what the change would have done on the last period, as it was submitted."""
+        if _is_draft(change):
+            return "It is simulated when it is submitted."
         return effect_html(change.effect)
 
     @admin.display(description="Approvals")

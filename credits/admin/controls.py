@@ -11,7 +11,7 @@ from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from credits.admin.control_forms import ControlsForm, ExceptionForm, LimitForm
-from credits.admin.rates import PROPOSE
+from credits.admin.rates import PROPOSE, VersionAdmin
 from credits.models import (
     Alert,
     Authorization,
@@ -31,20 +31,22 @@ _MODES = {"hard": "bad", "soft": "info"}
 
 
 @admin.register(SpendLimit)
-class SpendLimitAdmin(ReadOnlyAdmin):
+class SpendLimitAdmin(VersionAdmin):
     """Ceilings of spending: soft ones warn at 50, 80, 90 and 100 %, hard ones refuse."""
 
     list_display = (
         "__str__",
         link("customer"),
-        link("workspace"),
-        "model",
         "window",
         badge("mode", _MODES),
         number("credits", unit="pricing_unit.code"),
-        link("policy_change", "approved by"),
+        "status",
+        "governs_from",
+        link("policy_change"),
     )
-    list_filter = (("customer", AutocompleteSelectFilter), "mode", "window")
+    list_filter = (
+        ("customer", AutocompleteSelectFilter), "mode", "window", "policy_change__status",
+    )  # fmt: skip
     list_select_related = ("customer", "workspace", "pricing_unit", "policy_change")
     search_fields = ("code", "customer__external_id", "customer__name", "model", "job")
     search_help_text = "Limit, customer, model or job"
@@ -61,7 +63,8 @@ class SpendLimitAdmin(ReadOnlyAdmin):
         "window",
         badge("mode", _MODES),
         number("credits", "ceiling", unit="pricing_unit.code"),
-        link("policy_change", "policy change"),
+        ("status", "governs_from"),
+        link("policy_change"),
     )
 
     @list_action(
@@ -88,7 +91,7 @@ class SpendLimitAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ControlPolicy)
-class ControlPolicyAdmin(ReadOnlyAdmin):
+class ControlPolicyAdmin(VersionAdmin):
     """Overdraft, retries and premium models: what the request path refuses."""
 
     list_display = (
@@ -97,8 +100,9 @@ class ControlPolicyAdmin(ReadOnlyAdmin):
         "overdraft",
         number("overdraft_credits", "overdraft up to"),
         "retry_max",
-        "retry_seconds",
-        link("policy_change", "approved by"),
+        "status",
+        "governs_from",
+        link("policy_change"),
     )
     list_select_related = ("customer", "policy_change")
     search_fields = ("code", "customer__external_id")
@@ -113,12 +117,13 @@ class ControlPolicyAdmin(ReadOnlyAdmin):
         number("overdraft_credits", "overdraft up to"),
         "retry_max",
         "retry_seconds",
-        "premium_models",
+        pairs("premium_models", "premium models"),
         pairs("instead", "cheaper model"),
-        "premium_workspaces",
-        "premium_jobs",
-        number("premium_ceiling", "premium up to"),
-        link("policy_change", "policy change"),
+        pairs("premium_workspaces", "workspaces that may"),
+        pairs("premium_jobs", "jobs that may"),
+        number("premium_ceiling", "anyone may for up to"),
+        ("status", "governs_from"),
+        link("policy_change"),
     )
 
     @list_action(
@@ -146,15 +151,30 @@ class ControlPolicyAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ModelException)
-class ModelExceptionAdmin(ReadOnlyAdmin):
+class ModelExceptionAdmin(VersionAdmin):
     """Leave to use a premium model until a date."""
 
-    list_display = ("model", link("customer"), link("workspace"), "job", link("policy_change"))
+    list_display = (
+        "model",
+        link("customer"),
+        link("workspace"),
+        "job",
+        "status",
+        "governs_from",
+        link("policy_change"),
+    )
     list_select_related = ("customer", "workspace", "policy_change")
     search_fields = ("model", "customer__external_id", "job")
     search_help_text = "Model, customer or job"
     actions_list = ("new_exception",)
-    fields = ("model", link("customer"), link("workspace"), "job", link("policy_change"))
+    fields = (
+        "model",
+        link("customer"),
+        link("workspace"),
+        "job",
+        ("status", "governs_from"),
+        link("policy_change"),
+    )
 
     @list_action(
         "Ask for an exception",

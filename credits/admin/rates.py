@@ -28,13 +28,16 @@ from credits.admin.rate_forms import (
 from credits.admin.terms_forms import BurnOrderForm
 from credits.burn_order import PRESETS, preset_of
 from credits.models import (
+    ControlPolicy,
     CreditPolicy,
     GrantTerms,
+    ModelException,
     PricingUnit,
     Rate,
     RateCard,
     RateCardVersion,
     RatePin,
+    SpendLimit,
 )
 from credits.rate_sheet import in_words
 from credits.selectors.contents import content_of_rate
@@ -46,6 +49,9 @@ SEEN_FIRST = (
 )
 
 
+Version = RateCardVersion | CreditPolicy | GrantTerms | SpendLimit | ControlPolicy | ModelException
+
+
 class VersionAdmin(ReadOnlyAdmin):
     """A version of a rule; its policy change says whether it governs, and why."""
 
@@ -53,13 +59,13 @@ class VersionAdmin(ReadOnlyAdmin):
     fieldsets: ClassVar[tuple[Any, ...] | None] = None
 
     @admin.display(description="Status")
-    def status(self, version: RateCardVersion | CreditPolicy | GrantTerms) -> str:
+    def status(self, version: Version) -> str:
         """Show the decision on the version."""
         change = version.policy_change
         return badge_html(change.status, POLICY_TONES[change.status])
 
     @admin.display(description="Governs from")
-    def governs_from(self, version: RateCardVersion | CreditPolicy | GrantTerms) -> str:
+    def governs_from(self, version: Version) -> str:
         """Show when an approved version starts to govern."""
         return moment_text(version.policy_change.effective_at)
 

@@ -65,6 +65,7 @@ def difference_html(change: PolicyChange) -> str:
     context = {
         "rows": rows,
         "before": before,
+        "is_draft": change.status == PolicyStatus.DRAFT,
         "before_link": object_link(before, before.subject) if before else "",
         "changed_count": sum(row.is_changed for row in rows),
     }
