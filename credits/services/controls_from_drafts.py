@@ -120,7 +120,7 @@ def _instead(content: Content) -> Mapping[str, str]:
     is_fine = isinstance(pairs, Mapping) and all(map(is_text, (*pairs, *pairs.values())))
     if not is_fine:
         raise Invalid("cheaper models are named by the model", field="instead")
-    return pairs
+    return dict(pairs)
 
 
 def _one_of(content: Content, name: str, known: list[str], default: str | None = None) -> str:

@@ -93,7 +93,7 @@ def test_rules_of_the_request_path_are_proposed_and_followed_by_a_next_version(
     moved = send(client, url, **WORDS, customer="", confirmed="on")
 
     assert first.policy_change.subject == "control_policy:controls:acme:1"
-    assert (first.overdraft, first.overdraft_credits) == ("capped", 5)
+    assert [first.overdraft, first.overdraft_credits] == ["capped", 5]
     newest = ControlPolicy.objects.latest("pk")
     assert (newest.number, newest.retry_max, newest.retry_seconds) == (2, 4, 60)
     assert (newest.premium_models, newest.instead) == (["large"], {"large": "small"})

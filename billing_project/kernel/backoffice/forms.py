@@ -4,12 +4,13 @@ import json
 import re
 import secrets
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
+from django.http import QueryDict
 from django.utils.crypto import constant_time_compare, salted_hmac
 from unfold.widgets import (
     UnfoldAdminTextareaWidget,
@@ -132,11 +133,12 @@ class PreviewedForm(ActionForm):
         text = json.dumps(self.sealed(cleaned), sort_keys=True)
         seal = salted_hmac(f"preview:{type(self).__qualname__}", text).hexdigest()
         self.is_other = cleaned["confirmed"] and not constant_time_compare(cleaned["seal"], seal)
-        self.data = self.data.copy()
-        self.data["seal"] = seal
+        shown = cast(QueryDict, self.data).copy()
+        shown["seal"] = seal
         if self.is_other:
             cleaned["confirmed"] = False
-            del self.data["confirmed"]
+            del shown["confirmed"]
+        self.data = shown
 
 
 def _plain(value: Any) -> Any:
