@@ -367,7 +367,7 @@ def _as_shown(field: BoundField) -> Iterator[tuple[str, str]]:
     if isinstance(widget, MultiWidget):
         for index, part in enumerate(widget.decompress(value) or []):
             shown = widget.widgets[index].format_value(part)
-            yield f"{field.name}_{index}", str(shown)
+            yield f"{field.name}_{index}", "" if shown is None else str(shown)
     elif isinstance(widget, CheckboxSelectMultiple):
         yield from ((field.name, str(ticked)) for ticked in value or [])
     elif isinstance(widget, Select) and not value:

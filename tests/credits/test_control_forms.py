@@ -36,8 +36,8 @@ def clock(settings: Any, shop: Shop) -> None:
     settings.BILLING_CLOCK = shop.at.isoformat()
 
 
-def propose(user: User, model: Any, action: str, **said: object) -> Any:
-    return send(client_of(user), url_above_list(model, action), **said)
+def propose(user: User, table: Any, action: str, /, **said: object) -> Any:
+    return send(client_of(user), url_above_list(table, action), **said)
 
 
 def test_a_limit_is_seen_first_then_proposed_and_holds_once_approved(
