@@ -39,7 +39,12 @@ pytestmark = pytest.mark.django_db
 
 MATRIX = Path(__file__).with_name("action_matrix.txt")
 # Tables with actions of which this office has no row: their own tests make some and send the forms.
-ELSEWHERE = {"credits.alert", "invoicing.outcome", "invoicing.stripecustomer"}
+ELSEWHERE = {
+    "credits.alert",
+    "invoicing.outcome",
+    "invoicing.stripecustomer",
+    "invoicing.subscriptionchange",
+}
 
 
 @pytest.fixture
