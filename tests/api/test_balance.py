@@ -19,6 +19,7 @@ from metering.events import EventInput
 from metering.services.aggregate import aggregate_batches
 from metering.services.capture import capture_events
 from tests.credits.builders import NOVEMBER, Shop, make_shop
+from tests.invoicing.builders import open_market
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -170,6 +171,7 @@ def test_what_a_note_takes_off_a_pack_is_not_pending(api: Client, shop: Shop) ->
 
 
 def _sell(shop: Shop, at: datetime) -> Invoice:
+    open_market(shop)
     return sell_credit_pack(
         customer=shop.customer, pricing_unit=shop.unit, amount=Decimal(100), price_minor=9000,
         key="pack-1", by=worker_user(), at=at,

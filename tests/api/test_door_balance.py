@@ -17,6 +17,7 @@ from billing_project.kernel.users import worker_user
 from invoicing.services.packs import sell_credit_pack
 from tests.api.sending import Sender
 from tests.credits.builders import NOVEMBER, Shop, make_shop
+from tests.invoicing.builders import open_market
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -42,6 +43,7 @@ def _fill(shop: Shop) -> None:
     shop.grant("10.50", expires_at=AT + timedelta(days=3))
     shop.grant("7")
     shop.grant("3", expires_at=AT - timedelta(days=1))
+    open_market(shop)
     sell_credit_pack(
         customer=shop.customer, pricing_unit=shop.unit, amount=Decimal(100), price_minor=9000,
         key="pack-1", by=worker_user(), at=AT,

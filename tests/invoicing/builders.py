@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Barrier
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib.auth.models import Group
 from django.db import connection
@@ -87,7 +87,14 @@ def open_shop() -> Shop:
     return shop
 
 
-def open_market(shop: Shop, country: str = "", currency: str = "USD", **terms: Any) -> MarketGate:
+class Pair(Protocol):
+    """Two people who stand behind a rule."""
+
+    maker: User
+    approver: User
+
+
+def open_market(shop: Pair, country: str = "", currency: str = "USD", **terms: Any) -> MarketGate:
     """Open a market in which no tax is due, unless terms say otherwise."""
     standard = {
         "tax_registration": "not_required", "settlement_currency": currency,

@@ -158,7 +158,7 @@ def test_an_invoice_shows_its_lines(month: Subscription, reader: Api) -> None:
     assert lines[0] == {
         "line": 1, "kind": "overage", "description": "Credits used beyond those granted",
         "quantity": "80", "unit": "credit", "unit_price": "0.012", "amount": "0.96",
-        "tax": "0.00", "tax_rate": "0", "credited": "0.00",
+        "discount": "0.00", "tax": "0.00", "tax_rate": "0", "credited": "0.00",
         "service_start_at": "2026-10-21T00:00:00Z",
         "service_end_at": "2026-11-20T00:00:00Z",
     }  # fmt: skip
@@ -205,7 +205,9 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
     settings.BILLING_CLOCK = (START + 2 * DAY).isoformat()
 
     data = reader.get("invoices/preview?customer=acme").json()
+    coming = [(line["kind"], line["amount"]) for line in data.pop("coming_lines")]
 
+    assert (coming, data.pop("coming_total")) == ([("recurring", "49.00")], "49.00")
     assert data == {
         "customer": "acme", "service_start_at": "2026-10-21T00:00:00Z",
         "service_end_at": "2026-11-20T00:00:00Z", "currency": "USD", "total": "0.60",
@@ -214,10 +216,12 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
             {
                 "kind": "overage", "description": "Credits used beyond those granted",
                 "quantity": "50", "unit": "credit", "unit_price": "0.012", "amount": "0.60",
+                "discount": "0.00",
             },
             {
                 "kind": "credits_used", "description": "Output tokens, small",
                 "quantity": "150", "unit": "credit", "unit_price": "0", "amount": "0.00",
+                "discount": "0.00",
             },
         ],
         "as_of": "2026-10-23T00:00:00Z", "lag_seconds": "0", "overcharged": [],
