@@ -90,8 +90,11 @@ def open_shop() -> Shop:
 class Pair(Protocol):
     """Two people who stand behind a rule."""
 
-    maker: User
-    approver: User
+    @property
+    def maker(self) -> User: ...
+
+    @property
+    def approver(self) -> User: ...
 
 
 def open_market(shop: Pair, country: str = "", currency: str = "USD", **terms: Any) -> MarketGate:
