@@ -114,9 +114,7 @@ def _described(operation_id: str) -> Callable[[type[ExportView]], type[ExportVie
     return extend_schema_view(get=get)
 
 
-@extend_schema_view(
-    get=extend_schema(operation_id="exports_events", parameters=[ExportQuery], responses=_BINARY)
-)
+@_described("exports_events")
 class EventsExportView(ExportView):
     """Meter events by their own time."""
 
@@ -125,9 +123,7 @@ class EventsExportView(ExportView):
     export = Export(EVENTS, _events, event_cells)
 
 
-@extend_schema_view(
-    get=extend_schema(operation_id="exports_ledger", parameters=[ExportQuery], responses=_BINARY)
-)
+@_described("exports_ledger")
 class LedgerExportView(ExportView):
     """Entries of the credit ledger by when they were recorded."""
 
@@ -136,9 +132,7 @@ class LedgerExportView(ExportView):
     export = Export(LEDGER, _ledger, ledger_cells)
 
 
-@extend_schema_view(
-    get=extend_schema(operation_id="exports_invoices", parameters=[ExportQuery], responses=_BINARY)
-)
+@_described("exports_invoices")
 class InvoicesExportView(ExportView):
     """Lines of invoices by when those were finalized."""
 
@@ -147,9 +141,7 @@ class InvoicesExportView(ExportView):
     export = Export(INVOICES, _invoices, invoice_cells)
 
 
-@extend_schema_view(
-    get=extend_schema(operation_id="exports_journal", parameters=[ExportQuery], responses=_BINARY)
-)
+@_described("exports_journal")
 class JournalExportRowsView(ExportView):
     """Postings of the journal by the date of their entry."""
 

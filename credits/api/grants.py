@@ -26,7 +26,7 @@ from credits.api.ledger import find_grant
 from credits.models import CreditGrant, GrantCategory, PricingUnit
 from credits.services.grants import LONGEST_NAME, MAX_PRIORITY, issue_grant
 from metering.models import Customer, Workspace
-from metering.selectors.customers import customer_named
+from metering.selectors.customers import customer_named, workspace_named
 
 # Included credits come with a subscription; nobody gives them by hand.
 GIVEN_BY_API = [GrantCategory.PAID, GrantCategory.PROMOTIONAL, GrantCategory.GOODWILL]
@@ -176,12 +176,7 @@ def _unit(code: str) -> PricingUnit:
 def _workspace(customer: Customer, external_id: str | None, field: str) -> Workspace | None:
     if external_id is None:
         return None
-    workspace = Workspace.objects.filter(customer=customer, external_id=external_id).first()
-    if workspace is None:
-        raise NotFound(
-            f"{customer} has no workspace {external_id}", code="unknown_workspace", field=field
-        )
-    return workspace
+    return workspace_named(customer, external_id, field)
 
 
 def _source_key(request: Request) -> str:

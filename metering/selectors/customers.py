@@ -43,8 +43,11 @@ def customer_named(external_id: str, field: str = "") -> Customer:
     raise NotFound(f"no customer is called {external_id}", code="unknown_customer", field=field)
 
 
-def workspace_named(customer: Customer, external_id: str) -> Workspace:
+def workspace_named(customer: Customer, external_id: str, field: str = "workspace") -> Workspace:
     """Return a customer's workspace.
+
+    Args:
+        field: Where the caller named it ("scope.workspace").
 
     Raises:
         NotFound: the customer has none of that name.
@@ -54,7 +57,7 @@ def workspace_named(customer: Customer, external_id: str) -> Workspace:
         raise NotFound(
             f"{customer} has no workspace {external_id}",
             code="unknown_workspace",
-            field="workspace",
+            field=field,
         )
     return workspace
 

@@ -251,10 +251,6 @@ def _month_sold(promise: PromiseState) -> str:
     return f"{month_of(promise.sold_on)[0]:%Y-%m}"
 
 
-def _kind(promise: PromiseState) -> str:
-    return _KINDS.get(promise.kind, promise.kind)
-
-
 def _of(promises: Iterable[PromiseState]) -> dict[str, object]:
     return {"obligation_id__in": [promise.obligation_id for promise in promises]}
 
