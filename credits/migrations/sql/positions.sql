@@ -11,5 +11,9 @@ SELECT source, id, row_number() OVER (ORDER BY known_at, source, id) AS position
           FROM ledger_transaction) facts;
 UPDATE rated_usage r SET position = k.position FROM known_fact k WHERE k.source = 0 AND k.id = r.id;
 UPDATE ledger_transaction l SET position = k.position FROM known_fact k WHERE k.source = 1 AND k.id = l.id;
+-- The new column wrote each row again, so that its foreign keys wait for a check: a table with any
+-- that wait is not altered.
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
 ALTER TABLE rated_usage ENABLE ALWAYS TRIGGER keep_rows;
 ALTER TABLE ledger_transaction ENABLE ALWAYS TRIGGER keep_rows;

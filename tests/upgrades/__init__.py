@@ -1,0 +1,1 @@
+"""Released migrations on tables that are filled already."""
