@@ -16,6 +16,7 @@ class CreditsConfig(AppConfig):
             burn_effects,
             contents,
             control_contents,
+            control_effects,
             effects,
         )
         from credits.services import controls_from_drafts, from_drafts  # noqa: F401

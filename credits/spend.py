@@ -6,8 +6,10 @@ spent, so that any number of askers at once never get more than there is. Knows 
 clock; credits only.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -172,6 +174,17 @@ class Decision:
     def is_allowed(self) -> bool:
         """Tell whether the work may begin."""
         return self.reason == Reason.ALLOWED
+
+
+def refused_retries(times: Sequence[datetime], most: int, wait: timedelta) -> int:
+    """Count the asks of one request that a cap refuses: so many came before, within the wait.
+
+    Args:
+        times: When it was asked for, in order; who was refused counts as an ask, too.
+    """
+    return sum(
+        index - bisect_right(times, at - wait, 0, index) >= most for index, at in enumerate(times)
+    )
 
 
 def decide(ask: Ask, controls: Controls, standing: Standing) -> Decision:

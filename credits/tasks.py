@@ -6,6 +6,7 @@ from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
 from credits.services import watching
 from credits.services.counting import watch_due_limits
+from credits.services.forecasting import forecast_balances
 from credits.services.grants import expire_due_grants
 from credits.services.holds import lapse_due_holds
 from credits.services.rating import rate_pending
@@ -43,3 +44,8 @@ def lapse_holds() -> int:
 def watch_limits() -> int:
     """Warn of limits that usage reached without asking first; return how many have any."""
     return watch_due_limits(at=clock.now())
+
+
+def forecast() -> int:
+    """Warn of balances that run out before their period ends; return how many new ones."""
+    return forecast_balances(at=clock.now())

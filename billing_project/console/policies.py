@@ -159,7 +159,8 @@ def _entries(rule: str, versions: list[PolicyChange], at: datetime) -> list[Entr
     entries = []
     for change in sorted(versions, key=lambda change: -change.pk):
         index = place.get(change.pk, len(approved))
-        later = by_part.get(change.pk) or [_terms(approved[index + 1 :])]
+        after = [one for one in approved[index + 1 :] if is_about_the_same(one, change)]
+        later = by_part.get(change.pk) or [_terms(after)]
         [term] = _terms([change])
         entries.append(
             Entry(

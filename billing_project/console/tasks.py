@@ -38,6 +38,7 @@ SCHEDULES = (
     ("recurring grants", "credits.tasks.give_recurring", 5),
     ("holds", "credits.tasks.lapse_holds", 1),
     ("limits", "credits.tasks.watch_limits", 1),
+    ("forecast", "credits.tasks.forecast", 15),
     ("collecting", "invoicing.tasks.collect", 1),
     ("reconciliation", "invoicing.tasks.reconcile_days", 1440),
     ("billing", "billing_project.console.tasks.run_billing", 5),

@@ -27,6 +27,8 @@ class Kind:
         is_rule: Whether versions govern over time; otherwise it is one act ("credit_note").
         parts: What of the content lists whom a version is about ("customers"): one about others
             takes nobody's place. "": each version is about all.
+        about: What of the content says what a version is about: one that says otherwise takes no
+            place of it.
         consequence: What its approval does, as sentences for the approver.
     """
 
@@ -35,6 +37,7 @@ class Kind:
     needs: tuple[ApprovalFunction, ...] = _FINANCE
     is_rule: bool = True
     parts: str = ""
+    about: tuple[str, ...] = ()
     consequence: str = _RULE
 
 
@@ -53,12 +56,16 @@ def kind_of(code: str) -> Kind:
 
 
 def is_about_the_same(change: PolicyChange, other: PolicyChange) -> bool:
-    """Tell whether two versions of one rule are about anybody in common."""
-    parts = kind_of(change.kind).parts
-    if not parts:
+    """Tell whether two versions of one rule are about the same, or about anybody in common."""
+    kind = kind_of(change.kind)
+    if not kind.parts and not kind.about:
         return True
-    some, others = (json.loads(one.content).get(parts, []) for one in (change, other))
-    return not set(some).isdisjoint(others)
+    one, another = json.loads(change.content), json.loads(other.content)
+    if any(one.get(name) != another.get(name) for name in kind.about):
+        return False
+    return not kind.parts or not set(one.get(kind.parts, [])).isdisjoint(
+        another.get(kind.parts, [])
+    )
 
 
 def acts() -> frozenset[str]:

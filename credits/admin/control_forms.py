@@ -109,6 +109,7 @@ class LimitForm(ProposalForm):
     """A version of a spend limit; of a known one it begins with what that says."""
 
     subject: SpendLimit | None
+    shows_difference = True
     code = forms.CharField(
         max_length=64, widget=UnfoldAdminTextInputWidget,
         help_text="Of the limit, as acme:daily; a known code gets its next version.",
@@ -172,6 +173,7 @@ class ControlsForm(ProposalForm):
     """A version of the rules of the request path, of one customer or of all who have none."""
 
     subject: ControlPolicy | None
+    shows_difference = True
     customer = CustomerField(
         label="Customer's external id", required=False,
         help_text="Empty: of every customer who has no rules of their own.",
@@ -248,6 +250,7 @@ class ExceptionForm(ProposalForm):
     """Leave to use a premium model until a date."""
 
     subject: ModelException | None
+    shows_difference = True
     customer = CustomerField(label="Customer's external id")
     model = _name("Model", "As apps name it.", required=True)
     workspace = _name("Only workspace", "Its external id; empty: every workspace.")

@@ -17,7 +17,8 @@ from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from credits.api.authorizations import NameField
-from credits.models import Alert, AlertKind, LimitMode, LimitWindow, PricingUnit, SpendLimit
+from credits.models import Alert, AlertKind, LimitMode, LimitWindow, SpendLimit
+from credits.selectors.units import pricing_unit_named
 from credits.services.controls import LimitTerms, propose_spend_limit
 from metering.selectors.customers import customer_named, workspace_named
 
@@ -89,7 +90,7 @@ class SpendLimitsView(ApiView):
             customer=customer,
             window=LimitWindow(sent["window"]),
             mode=LimitMode(sent["mode"]),
-            unit=_unit(sent["unit"]),
+            unit=pricing_unit_named(sent["unit"]),
             credits=sent["credits"],
             workspace=workspace_named(customer, name) if name else None,
             model=sent["model"],
@@ -153,13 +154,6 @@ def _code_of(sent: dict[str, Any]) -> str:
     words = [sent["customer"], sent["window"], sent["mode"]]
     code = ":".join(words if not any(scope) else [*words, *(word or "" for word in scope)])
     return code if len(code) <= _LONGEST_CODE else sha256_hex(code)
-
-
-def _unit(code: str) -> PricingUnit:
-    found = PricingUnit.objects.filter(code=code).first()
-    if found is None:
-        raise Invalid(f"no pricing unit is called {code}", field="unit")
-    return found
 
 
 def _api_key(public_id: str) -> ApiKey | None:

@@ -11,7 +11,6 @@ from rest_framework.response import Response
 
 from billing_project.kernel import clock
 from billing_project.kernel.canonical import sha256_hex
-from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.rest.fields import (
@@ -23,7 +22,8 @@ from billing_project.kernel.rest.fields import (
 )
 from billing_project.kernel.rest.views import ApiView
 from credits.api.ledger import find_grant
-from credits.models import CreditGrant, GrantCategory, PricingUnit
+from credits.models import CreditGrant, GrantCategory
+from credits.selectors.units import pricing_unit_named
 from credits.services.grants import LONGEST_NAME, MAX_PRIORITY, issue_grant
 from metering.models import Customer, Workspace
 from metering.selectors.customers import customer_named, workspace_named
@@ -134,7 +134,7 @@ class CreditGrantsView(ApiView):
             customer=customer,
             category=values["category"],
             amount=values["amount"],
-            pricing_unit=_unit(values["unit"]),
+            pricing_unit=pricing_unit_named(values["unit"]),
             reason_code=values["reason_code"],
             source_key=_source_key(request),
             by=cast(User, request.user),
@@ -164,13 +164,6 @@ class CreditGrantView(ApiView):
 
 def _grants() -> QuerySet[CreditGrant]:
     return CreditGrant.objects.select_related("customer", "pricing_unit", "workspace", "terms")
-
-
-def _unit(code: str) -> PricingUnit:
-    unit = PricingUnit.objects.filter(code=code).first()
-    if unit is None:
-        raise NotFound(f"no pricing unit has the code {code}", code="unknown_unit", field="unit")
-    return unit
 
 
 def _workspace(customer: Customer, external_id: str | None, field: str) -> Workspace | None:

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 class AlertKind(models.TextChoices):
     SPEND_LIMIT = "spend_limit"
-    FORECAST = "forecast"
+    FORECAST = "forecast"  # Credits, or a limit, run out before their time is over.
 
 
 class Alert(models.Model):

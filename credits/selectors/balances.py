@@ -28,6 +28,7 @@ FROM credit_grant g JOIN pricing_unit u ON u.id = g.pricing_unit_id
 LEFT JOIN (
     SELECT pricing_unit_id, sum(credits) AS credits FROM hold
     WHERE customer_id = %(customer)s
+      AND (%(workspace)s::bigint IS NULL OR workspace_id = %(workspace)s)
       AND ((state = 'open' AND expires_at > %(at)s)
            OR (state = 'settled' AND counted_at IS NULL))
     GROUP BY pricing_unit_id) h ON h.pricing_unit_id = g.pricing_unit_id
@@ -81,13 +82,13 @@ def balance(
 
     Args:
         at: What takes effect later does not count.
-        workspace: Leaves out grants that are for other workspaces.
+        workspace: Leaves out grants that are for other workspaces, and what others hold.
         known_at: What was recorded later does not count; None: as it was known `at` that instant.
 
     Returns:
         One balance for each pricing unit that the customer ever had credits of, by code.
     """
-    held = held_then(customer, at)
+    held = held_then(customer, at, workspace)
     sums = _credits_by_grant(customer, at, at if known_at is None else known_at)
     grants = CreditGrant.objects.filter(pk__in=sums).order_by("expires_at", "pk")
     if workspace is not None:

@@ -12,6 +12,7 @@ register_kind(
     Kind(
         "model_exception",
         "Model exception",
+        about=("customer", "workspace", "model", "job"),
         consequence="From its effective date until it expires, the named work may use this premium"
         " model. Each use of the exception is counted.",
     )

@@ -26,19 +26,24 @@ from metering.models import Customer
 
 _ZERO = Decimal(0)
 _EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")  # Before any job.
-# What rated usage of a limit's scope adds to a counter, and through which row it was read.
+# What rated usage of a limit's scope adds to a counter, and through which row it was read. A row's
+# hour lies in its billing period, so that a new window reads no more than its own time.
 _RATED_SINCE = """
-SELECT coalesce(sum(r.charge) FILTER (WHERE
-           r.service_at >= %(start)s AND r.service_at < %(end)s AND c.pricing_unit_id = %(unit)s
-           AND (%(workspace)s::bigint IS NULL OR w.workspace_id = %(workspace)s)
-           AND (%(model)s = '' OR w.dimensions ->> 'model' = %(model)s)), 0),
-       coalesce(max(r.id), %(after)s)
+SELECT coalesce(sum(r.charge), 0), coalesce((
+    SELECT max(id) FROM rated_usage WHERE customer_id = %(customer)s), 0)
 FROM rated_usage r
 JOIN usage_window w ON w.id = r.window_id
 JOIN rate_card_version v ON v.id = r.rate_card_version_id
 JOIN rate_card c ON c.id = v.rate_card_id
-WHERE r.customer_id = %(customer)s AND r.id > %(after)s
+WHERE r.billing_period_id IN (
+        SELECT id FROM billing_period WHERE customer_id = %(customer)s
+           AND start_at < %(end)s AND coalesce(uncut_end_at, end_at) > %(start)s)
+  AND r.service_at >= %(start)s AND r.service_at < %(end)s
+  AND r.customer_id = %(customer)s AND r.id > %(after)s
   AND (%(last)s::bigint IS NULL OR r.id <= %(last)s)
+  AND c.pricing_unit_id = %(unit)s
+  AND (%(workspace)s::bigint IS NULL OR w.workspace_id = %(workspace)s)
+  AND (%(model)s = '' OR w.dimensions ->> 'model' = %(model)s)
 """
 _HELD = """
 SELECT h.workspace_id, p.key, sum(p.value::numeric)

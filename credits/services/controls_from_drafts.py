@@ -16,6 +16,7 @@ from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.models import ApiKey, User
 from credits.models import LimitMode, LimitWindow, OverdraftMode, PricingUnit
+from credits.selectors.units import pricing_unit_named
 from credits.services.controls import (
     ControlTerms,
     LimitTerms,
@@ -98,11 +99,10 @@ def _customer(content: Content) -> Customer:
 
 
 def _unit(content: Content) -> PricingUnit:
-    code = text_in(content, "pricing_unit")
-    unit = PricingUnit.objects.filter(code=code).first()
-    if unit is None:
-        raise Invalid(f"no pricing unit has the code {code}", field="pricing_unit")
-    return unit
+    try:
+        return pricing_unit_named(text_in(content, "pricing_unit"))
+    except NotFound as error:
+        raise Invalid(error.message, field="pricing_unit") from error
 
 
 def _api_key(content: Content) -> ApiKey | None:

@@ -17,6 +17,7 @@ from credits.selectors.spending import (
     limit_uses,
     rated_since,
 )
+from credits.services.forecasting import forecast_limits
 from metering.models import Customer
 from metering.services.customers import lock_customer
 
@@ -62,13 +63,15 @@ def warn_of_limits(
 
 @transaction.atomic
 def watch_limits(*, customer: Customer, at: datetime) -> None:
-    """Warn of limits that usage reached without asking first."""
+    """Warn of limits that usage reached without asking first, or will reach at this pace."""
     locked = lock_customer(customer.pk)
     limits = approved_rules().limits_of(locked.pk, at)
     counters = bring_up_to_date(limits, locked, at)
     counted = [limit for limit, _ in counted_limits(limits, locked.time_zone, at)]
     nowhere = Place(None, "", "", None)
-    warn_of_limits(locked, limit_uses(counted, counters, locked, nowhere, at), _ZERO, at)
+    uses = limit_uses(counted, counters, locked, nowhere, at)
+    warn_of_limits(locked, uses, _ZERO, at)
+    forecast_limits(locked, uses, at)
 
 
 def watch_due_limits(*, at: datetime) -> int:

@@ -30,6 +30,7 @@ from credits.selectors.spending import (
     limit_uses,
 )
 from credits.selectors.states import state_of_grant
+from credits.selectors.units import pricing_unit_named
 from credits.services.counting import bring_up_to_date
 from credits.spend import Ask, Controls, Overdraft, Standing
 from metering.aggregation import Value, text_of
@@ -143,10 +144,7 @@ class Desk:
 
     def _unit_id(self) -> int:
         if self._request.unit:
-            found = PricingUnit.objects.filter(code=self._request.unit).first()
-            if found is None:
-                raise Invalid(f"no pricing unit is called {self._request.unit}", field="unit")
-            return found.pk
+            return pricing_unit_named(self._request.unit).pk
         granted = CreditGrant.objects.filter(customer=self._customer).order_by()
         units = set(granted.values_list("pricing_unit_id", flat=True).distinct())
         unit_id = unit_of(self._estimator.period, units)

@@ -104,7 +104,7 @@ def test_a_limit_is_proposed_listed_and_enforced_once_approved(api: Client, shop
         ({"credits": "-1"}, 422, "credits"),
         ({"credits": "1e400"}, 422, "credits"),
         ({"credits": "1", "ttl_seconds": 0}, 422, "ttl_seconds"),
-        ({"credits": "1", "unit": "pearls"}, 422, "unit"),
+        ({"credits": "1", "unit": "pearls"}, 404, "unit"),
         ({"credits": "1", "model": "a\x00b"}, 422, "NUL"),
         ({"credits": "1", "colour": "red"}, 422, "colour"),
         ({"estimate": {}}, 422, "estimate"),

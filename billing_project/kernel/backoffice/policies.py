@@ -34,7 +34,7 @@ POLICY_TONES = {
 def previous_version(change: PolicyChange) -> PolicyChange | None:
     """Return the newest approved version of the same rule before this one, or None.
 
-    Of a rule whose versions are about some only, the newest one about any of the same.
+    Of a rule whose versions are not all about the same, the newest one that is.
     """
     rule, _, _ = change.subject.rpartition(":")
     earlier = PolicyChange.objects.filter(
@@ -43,8 +43,6 @@ def previous_version(change: PolicyChange) -> PolicyChange | None:
         status=PolicyStatus.APPROVED,
         pk__lt=change.pk,
     ).order_by("-pk")
-    if not kind_of(change.kind).parts:
-        return earlier.first()
     return next((one for one in earlier if is_about_the_same(one, change)), None)
 
 

@@ -33,6 +33,7 @@ class ProposalForm(PreviewedForm):
 
     before_template = "backoffice/proposal_effect.html"
     effect_note = ""  # What the simulation leaves out.
+    shows_difference = False  # Beside the effect; where nothing is simulated it always stands.
     preview_words = (
         "This is a preview: nothing is proposed yet. Change what you like and send again, or tick"
         " “This is what I propose” at the end to send it to finance."
@@ -71,10 +72,10 @@ class ProposalForm(PreviewedForm):
         raise NotImplementedError
 
     def attempt(self) -> None:
-        """Try the proposal and keep its effect, or what it changes where nothing is simulated."""
+        """Try the proposal and keep its effect, and what it changes where that is short."""
         self.tried = self.propose(by=worker_user(), at=now())
         self.effect = simulate(self.tried)
-        if self.effect is None:
+        if self.effect is None or self.shows_difference:
             self.difference = difference_html(self.tried)
 
     def is_valid(self) -> bool:

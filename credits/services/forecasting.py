@@ -1,0 +1,92 @@
+"""Warn before credits run out: of balances, and of limits that count rated usage."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from billing_project.kernel.period import Period
+from billing_project.kernel.quantity import plain
+from credits.forecast import Pace, runs_out_before
+from credits.models import Alert, AlertKind, LimitWindow
+from credits.selectors.paces import LOOK_BACK, balance_paces
+from credits.selectors.spending import LimitUse, is_asked, rated_since
+from metering.models import Customer
+
+# How far back the pace of a limit is looked at; an hour is over before anybody reads of it.
+_BACK = {LimitWindow.MONTH: LOOK_BACK, LimitWindow.DAY: timedelta(days=1)}
+
+
+def forecast_balances(*, at: datetime) -> int:
+    """Warn of balances that run out before their billing period ends; return how many new ones.
+
+    It is said once in a period, and once more for each grant that came and will not do either.
+    """
+    found = []
+    for one in balance_paces(at):
+        out_at = runs_out_before(one.pace, one.ends_at)
+        if out_at is None:
+            continue
+        found.append(
+            _alert(
+                one.pace, out_at, customer_id=one.customer_id,
+                title=f"Credits ({one.unit}) run out on {out_at:%Y-%m-%d} at this pace",
+                facts={"unit": one.unit, "period_ends_at": _text(one.ends_at)},
+                source_key=f"forecast:balance:{one.period_id}:{one.unit}:{one.grant_id}",
+            )
+        )  # fmt: skip
+    return _raise(found)
+
+
+def forecast_limits(customer: Customer, uses: Iterable[LimitUse], at: datetime) -> int:
+    """Warn of limits that are reached before their window ends; once in a window."""
+    found = []
+    for use in uses:
+        back = _BACK.get(LimitWindow(use.limit.window))
+        if back is None or use.window is None or is_asked(use.limit):
+            continue
+        span = Period(at - back, at)
+        pace = Pace(span, rated_since(use.limit, span, 0)[0], use.state.left)
+        out_at = runs_out_before(pace, use.window.end)
+        if out_at is None:
+            continue
+        found.append(
+            _alert(
+                pace, out_at, customer_id=customer.pk,
+                title=f"{use.limit.code} is reached on {out_at:%Y-%m-%d %H:%M} UTC at this pace",
+                facts=use.document(),
+                source_key=f"forecast:limit:{use.limit.pk}:{use.window.start.isoformat()}",
+            )
+        )  # fmt: skip
+    return _raise(found)
+
+
+def _alert(
+    pace: Pace, out_at: datetime, *, customer_id: int, title: str, facts: dict[str, str | None],
+    source_key: str,
+) -> Alert:  # fmt: skip
+    return Alert(
+        customer_id=customer_id,
+        kind=AlertKind.FORECAST,
+        title=title,
+        facts={
+            **facts,
+            "left": plain(pace.left),
+            "used": plain(pace.used),
+            "used_since": _text(pace.span.start),
+            "runs_out_at": _text(out_at),
+        },
+        raised_at=pace.span.end,
+        source_key=source_key,
+    )
+
+
+def _raise(alerts: list[Alert]) -> int:
+    """Write the alerts that nobody raised yet."""
+    keys = [alert.source_key for alert in alerts]
+    known = set(Alert.objects.filter(source_key__in=keys).values_list("source_key", flat=True))
+    new = [alert for alert in alerts if alert.source_key not in known]
+    Alert.objects.bulk_create(new, ignore_conflicts=True)
+    return len(new)
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
