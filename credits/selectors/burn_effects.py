@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db import connection
+from django.db.models import Count, QuerySet, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
@@ -21,37 +22,46 @@ _ZERO = Decimal(0)
 _MOST_ROWS = 200
 
 
+# What each grant of a period's customer had from before it and got until its end, whatever used it
+# since. What time took is left in: grants' lives say which usage could burn them.
+_HAD = """
+SELECT l.grant_id, sum(l.credits)
+FROM ledger_transaction l
+JOIN billing_period p ON p.customer_id = l.customer_id AND p.id = ANY(%s)
+LEFT JOIN rated_usage r ON r.id = l.rated_usage_id
+WHERE (r.id IS NULL AND l.effective_at < p.end_at OR r.service_at < p.start_at)
+  AND l.reason_code <> ALL(%s)
+GROUP BY 1
+"""
+
+
 @effect_of("credit_policy")
 def _effect_of_order(change: PolicyChange) -> Effect:
     """Burn each customer's last ended period again under the proposed order."""
     order = json.loads(change.content)["burn_order"]
+    periods = list(_last_periods(change.proposed_at))
+    drawn = _drawn(periods)
+    burned = [period for period in periods if any(drawn[period.pk].values())]
+    states = _states_before(burned, drawn)
+    mixed = [one for one in burned if any(g.is_paid for g in states[one.pk].values())]
+    uses = _uses(mixed)
     rows: list[EffectRow] = []
-    customers, grants = 0, 0
-    for period in _last_periods(change.proposed_at):
-        drawn = _drawn(period)
-        if not drawn:
-            continue
-        states = _states_before(period, drawn)
-        before = _paid(states, drawn.items())
-        after = before  # Nothing that was paid for: no order burns any of it.
-        if any(state.is_paid for state in states.values()):
-            after = _paid(states, _burn_again(states, _draws(period), period, order))
-        customers, grants = customers + 1, grants + len(states)
-        name = period.customer.external_id
-        unit = period.rate_card.pricing_unit.code
-        used = sum(drawn.values(), _ZERO)
-        rows.append(
-            EffectRow(f"Paid credits used by {name}", period.customer_id, before, after, unit)
-        )
-        rows.append(
-            EffectRow(
-                f"Other credits used by {name}", period.customer_id, used - before,
-                used - after, unit,
-            )
-        )  # fmt: skip
+    for period in burned:
+        own = states[period.pk]
+        before = _paid(own, drawn[period.pk].items())
+        # Where nothing is paid for, no order burns any of it: it has no uses here.
+        after = _paid(own, _burn_again(own, uses.get(period.pk, ()), order))
+        name, unit = period.customer.external_id, period.rate_card.pricing_unit.code
+        used = sum(drawn[period.pk].values(), _ZERO)
+        figures = (("Paid", before, after), ("Other", used - before, used - after))
+        rows += [
+            EffectRow(f"{word} credits used by {name}", period.customer_id, old, new, unit)
+            for word, old, new in figures
+        ]
     rows.sort(key=lambda row: (-abs(row.difference), row.subject))
     basis = "Each customer's last ended billing period" + _meanwhile(change)
-    return Effect(basis, tuple(rows[:_MOST_ROWS]), customers, grants)
+    grants = sum(map(len, states.values()))
+    return Effect(basis, tuple(rows[:_MOST_ROWS]), len(burned), grants)
 
 
 @effect_of("grant_terms")
@@ -108,63 +118,85 @@ def _last_periods(at: datetime) -> Iterable[BillingPeriod]:
     return ended.distinct("customer_id").select_related("customer", "rate_card__pricing_unit")
 
 
-def _draws(period: BillingPeriod) -> QuerySet[LedgerTransaction]:
-    return (
-        LedgerTransaction.objects.filter(
-            customer_id=period.customer_id,
-            kind=LedgerKind.DRAWN,
-            rated_usage__billing_period=period,
-        )
-        .select_related("rated_usage__window__meter", "grant__origin")
-        .order_by("position")
-    )
+def _burns(periods: Sequence[BillingPeriod]) -> QuerySet[LedgerTransaction]:
+    """List what usage of the periods drew and gave back."""
+    kinds = (LedgerKind.DRAWN, LedgerKind.RETURNED)
+    return LedgerTransaction.objects.filter(rated_usage__billing_period__in=periods, kind__in=kinds)
 
 
-def _drawn(period: BillingPeriod) -> dict[int, Decimal]:
-    """Sum what was drawn in the period, by grant."""
-    sums = _draws(period).order_by().values_list("grant_id").annotate(total=Sum("credits"))
-    return {grant_id: -total for grant_id, total in sums}
+def _drawn(periods: Sequence[BillingPeriod]) -> dict[int, dict[int, Decimal]]:
+    """Sum what was drawn in each period and did not come back, by grant."""
+    found: dict[int, dict[int, Decimal]] = defaultdict(dict)
+    sums = _burns(periods).order_by().values_list("rated_usage__billing_period_id", "grant_id")
+    for period_id, grant_id, total in sums.annotate(total=Sum("credits")):
+        if total:
+            found[period_id][grant_id] = -total
+    return found
 
 
-def _states_before(period: BillingPeriod, drawn: Mapping[int, Decimal]) -> dict[int, GrantState]:
-    """Return the grants of the period with what could be burned of them in it.
+def _states_before(
+    periods: Sequence[BillingPeriod], drawn: Mapping[int, Mapping[int, Decimal]]
+) -> dict[int, dict[int, GrantState]]:
+    """Return the grants of each period with what could be burned of them in it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HAD, [[one.pk for one in periods], [DUE, LATE_USAGE]])
+        had = dict(cursor.fetchall())
+    by_place: dict[tuple[int, int], list[CreditGrant]] = defaultdict(list)
+    customers = [one.customer_id for one in periods]
+    for grant in CreditGrant.objects.filter(customer__in=customers).select_related("origin"):
+        by_place[grant.customer_id, grant.pricing_unit_id].append(grant)
+    found: dict[int, dict[int, GrantState]] = {}
+    for period in periods:
+        own = found[period.pk] = {}
+        for grant in by_place[period.customer_id, period.rate_card.pricing_unit_id]:
+            used = drawn[period.pk].get(grant.pk, _ZERO)
+            most = max(had.get(grant.pk, _ZERO), used)
+            if most > 0:
+                own[grant.pk] = state_of_grant(grant, most)
+    return found
 
-    That is what they had from before it and got until its end, whatever used it since. What time
-    took is left in: their lives say which usage could burn it.
-    """
-    moves = LedgerTransaction.objects.filter(
-        Q(rated_usage=None, effective_at__lt=period.end_at)
-        | Q(rated_usage__service_at__lt=period.start_at),
-        customer_id=period.customer_id,
-    ).exclude(reason_code__in=(DUE, LATE_USAGE))
-    had = dict(moves.order_by().values_list("grant_id").annotate(Sum("credits")))
-    grants = CreditGrant.objects.filter(
-        customer_id=period.customer_id, pricing_unit=period.rate_card.pricing_unit_id
-    ).select_related("origin")
-    burnable = {
-        grant: max(had.get(grant.pk, _ZERO), drawn.get(grant.pk, _ZERO)) for grant in grants
+
+def _uses(periods: Sequence[BillingPeriod]) -> dict[int, list[tuple[Use, Decimal]]]:
+    """Return what grants paid of each period's usage in the end, in the order of its burns."""
+    by_id = {one.pk: one for one in periods}
+    stacks: dict[tuple[int, int | None, str], list[tuple[int, Use, Decimal]]] = defaultdict(list)
+    for burn in _burns(periods).select_related("rated_usage__window__meter").order_by("position"):
+        rated = burn.rated_usage
+        assert rated is not None, "drawn by usage"
+        place = rated.window.workspace_id, rated.window.meter.code
+        use = use_of(rated.service_at, by_id[rated.billing_period_id], place)
+        stack = stacks[rated.billing_period_id, *place]
+        if burn.credits < 0:
+            stack.append((burn.position, use, -burn.credits))
+        else:
+            _take_back(stack, burn.credits)
+    kept: dict[int, list[tuple[int, Use, Decimal]]] = defaultdict(list)
+    for (period_id, _, _), stack in stacks.items():
+        kept[period_id] += stack
+    return {
+        period_id: [(use, amount) for _, use, amount in sorted(rows, key=lambda row: row[0])]
+        for period_id, rows in kept.items()
     }
-    return {grant.pk: state_of_grant(grant, most) for grant, most in burnable.items() if most > 0}
+
+
+def _take_back(stack: list[tuple[int, Use, Decimal]], amount: Decimal) -> None:
+    """Take what came back off the newest draws of its stack, as rating did."""
+    while amount and stack:
+        position, use, drawn = stack.pop()
+        if drawn > amount:
+            stack.append((position, use, drawn - amount))
+        amount -= min(amount, drawn)
 
 
 def _burn_again(
-    states: dict[int, GrantState],
-    draws: Iterable[LedgerTransaction],
-    period: BillingPeriod,
-    order: Sequence[str],
+    states: Mapping[int, GrantState], uses: Iterable[tuple[Use, Decimal]], order: Sequence[str]
 ) -> Iterable[tuple[int, Decimal]]:
     left = dict(states)
-    for draw in draws:
-        result = draw_down(-draw.credits, left.values(), _use(draw, period), order)
+    for use, amount in uses:
+        result = draw_down(amount, left.values(), use, order)
         spend(left, result.parts)
         yield from ((part.grant_id, part.credits) for part in result.parts)
 
 
-def _use(draw: LedgerTransaction, period: BillingPeriod) -> Use:
-    rated = draw.rated_usage
-    assert rated is not None, "drawn by usage"
-    return use_of(rated.service_at, period, (rated.window.workspace_id, rated.window.meter.code))
-
-
-def _paid(states: dict[int, GrantState], burns: Iterable[tuple[int, Decimal]]) -> Decimal:
+def _paid(states: Mapping[int, GrantState], burns: Iterable[tuple[int, Decimal]]) -> Decimal:
     return sum((part for pk, part in burns if pk in states and states[pk].is_paid), _ZERO)

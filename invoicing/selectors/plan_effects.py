@@ -1,7 +1,10 @@
 """What a proposed version of a plan would have made of its subscribers' last periods."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,15 +22,18 @@ from credits.models import (
 )
 from credits.selectors.governing import governing_rate_card_version
 from credits.selectors.repricing import last_spans, layer_of, priced, used_in
-from invoicing.models import PlanVersion, Subscription
+from invoicing.items import Item
+from invoicing.models import PlanVersion, SeatChange, Subscription
 from invoicing.plan_worth import Usage, Worth, period_worth
-from invoicing.selectors.plans import plan_version_now
+from invoicing.selectors.plans import items_of, plan_version_now
 
 BASIS = (
-    "Fee and overage of each subscriber's last complete billing period, with other grants as they"
-    " paid then; who is subscribed keeps the terms they bought"
+    "Fees, seats, discounts, commit and overage of each subscriber's last complete billing period,"
+    " with other grants as they paid then, seats as at its end and a commit's share of one period;"
+    " who is subscribed keeps the terms they bought"
 )
 _ZERO = Decimal(0)
+_SOLD = "subscription:"  # How keys of periods begin that a subscription opened.
 
 
 @effect_of("plan")
@@ -35,15 +41,15 @@ def of_plan(change: PolicyChange) -> Effect:
     """Bill each subscriber's last period again, by their terms and by the proposed ones."""
     content = json.loads(change.content)
     periods = _last_periods(content["plan"], change)
-    usage = _used(list(periods))
+    usage = _placed(_used(list(periods)), periods)
     again = _repriced(content, periods, usage, change)
     proposed = Worth(
         content["currency"], content["fee_minor"], Decimal(content["included_credits"]),
-        Decimal(content["overage_price"]),
+        Decimal(content["overage_price"]), tuple(map(_item, content.get("items", ()))),
     )  # fmt: skip
     rows = [
         EffectRow(
-            subject=f"Fee and overage of {period.customer.external_id}",
+            subject=f"Charges of {period.customer.external_id}",
             customer_id=period.customer_id,
             before=period_worth(_worth_of(version), usage[period.pk]).decimal,
             after=period_worth(proposed, again[period.pk]).decimal,
@@ -83,7 +89,7 @@ def _last_periods(plan: str, change: PolicyChange) -> dict[BillingPeriod, PlanVe
     for period in last.select_related("customer", "rate_card__pricing_unit"):
         subscription = by_customer[period.customer_id]
         version = plan_version_now(subscription, period.start_at)
-        is_of_it = period.source_key.startswith(f"subscription:{subscription.pk}:")
+        is_of_it = period.source_key.startswith(f"{_SOLD}{subscription.pk}:")
         if is_of_it and version.plan.code == plan:
             found[period] = version
     return found
@@ -129,12 +135,49 @@ def _repriced(
         charge = sum((o.charge.total for o in priced(used[period.customer_id], [layer])), _ZERO)
         # Credits of another unit pay nothing of it.
         same = period.rate_card.pricing_unit_id == card.pricing_unit_id
-        again[period.pk] = Usage(charge, usage[period.pk].paid_otherwise if same else _ZERO)
+        paid = usage[period.pk].paid_otherwise if same else _ZERO
+        again[period.pk] = replace(usage[period.pk], charge=charge, paid_otherwise=paid)
     return again
+
+
+def _placed(usage: Mapping[int, Usage], periods: Collection[BillingPeriod]) -> dict[int, Usage]:
+    """Add the seats at each period's end, and which of its subscription's periods it is."""
+    keys = {period.pk: _subscription_of(period.source_key) for period in periods}
+    seats: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
+    for row in SeatChange.objects.filter(subscription_id__in=keys.values()):
+        seats[row.subscription_id].append((row.effective_at, row.seats))
+    customers = [period.customer_id for period in periods]
+    opened = BillingPeriod.objects.filter(customer_id__in=customers, source_key__startswith=_SOLD)
+    starts: dict[int, list[datetime]] = defaultdict(list)
+    for key, start in opened.values_list("source_key", "start_at"):
+        starts[_subscription_of(key)].append(start)
+    found = {}
+    for period in periods:
+        own = keys[period.pk]
+        found[period.pk] = replace(
+            usage[period.pk],
+            seats=sum(more for at, more in seats[own] if at < period.end_at),
+            index=sum(start < period.start_at for start in starts[own]),
+        )
+    return found
+
+
+def _subscription_of(source_key: str) -> int:
+    """Read "subscription:9:2026-11-01T…"."""
+    return int(source_key.split(":")[1])
+
+
+def _item(content: Mapping[str, Any]) -> Item:
+    words = dict(content)
+    for name in ("percent", "credits"):
+        if words.get(name) is not None:
+            words[name] = Decimal(words[name])
+    words["kinds"] = tuple(words.get("kinds", ()))
+    return Item(**words)
 
 
 def _worth_of(version: PlanVersion) -> Worth:
     return Worth(
         version.currency, version.fee_minor, version.included_credits,
-        version.overage_price_unrounded,
+        version.overage_price_unrounded, tuple(items_of(version)),
     )  # fmt: skip

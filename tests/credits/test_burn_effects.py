@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,9 @@ from credits.models import LedgerTransaction
 from credits.services.grants import expire_due_grants
 from credits.services.policies import propose_credit_policy
 from credits.services.terms import TermsInput, issue_under_terms, propose_grant_terms
+from metering.models import EventIdentity
+from metering.services.adjust import amend_event
+from metering.services.aggregate import aggregate_batches
 from tests.credits.builders import NOVEMBER, Shop, figures, rate, words
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +73,30 @@ def test_a_burn_order_burns_the_last_period_again(october: Shop) -> None:
         "Each customer's last ended billing period", 1, 3,
     )  # fmt: skip
     assert LedgerTransaction.objects.count() == before
+
+
+def test_what_came_back_is_not_burned_again(october: Shop) -> None:
+    """Of 100 used, 30 of the second event come back to the paid grant: 60 and 10 stay."""
+    second = EventIdentity.objects.order_by("event_id")[1].identifier
+    amend_event(
+        customer=october.customer, identifier=second, reason="counted twice",
+        properties={"model": "small", "input": "20"}, by=october.maker, at=october.at,
+    )  # fmt: skip
+    aggregate_batches(at=october.at)
+    october.rate()
+
+    assert _told(_effect(_order(october, "expiry"))) == [
+        "Other credits used by acme: 60 10 credit", "Paid credits used by acme: 10 60 credit",
+    ]  # fmt: skip
+
+
+def test_customers_are_burned_again_all_at_once(
+    october: Shop, django_assert_max_num_queries: Any
+) -> None:
+    order = _order(october, "expiry")
+
+    with django_assert_max_num_queries(7):
+        _effect(order)
 
 
 def test_an_order_that_is_approved_late_tells_what_was_burned_meanwhile(october: Shop) -> None:

@@ -13,6 +13,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
 from credits.services.grants import issue_grant
+from invoicing.items import Item
 from invoicing.models import PlanVersion, Subscription
 from invoicing.plan_worth import Usage, Worth, period_worth
 from invoicing.selectors.plan_effects import BASIS
@@ -63,6 +64,33 @@ def test_included_credits_pay_what_other_grants_did_not(
     assert came_to.decimal == Decimal(worth)
 
 
+SEAT = Item("seat", "seat", "Seat", 1000)
+FURTHER = Item("recurring", "more", "Support", 2000)
+COMMIT = Item("commit", "commit", "Commit", 24000, periods=3, kinds=("overage", "recurring"))
+TENTH = Item("discount", "ten", "Ten", percent=Decimal(10), kinds=("recurring",), periods=2)
+
+
+@pytest.mark.parametrize(
+    ("items", "index", "worth"),
+    [
+        ([SEAT], 0, "82.00"),  # 49.00 + 3.00 + 3 x 10.00
+        ([FURTHER], 0, "72.00"),  # 49.00 + 20.00 + 3.00
+        ([COMMIT], 0, "80.00"),  # 240.00 / 3 = 80.00; 52.00 count, 28.00 are missing.
+        ([TENTH], 1, "47.10"),  # 49.00 - 4.90 + 3.00: overage is never discounted.
+        ([TENTH], 2, "52.00"),  # It lasted two periods.
+        ([COMMIT, TENTH, SEAT], 0, "105.10"),  # 44.10 + 3.00 + 30.00 + 28.00: before discounts.
+    ],
+)
+def test_items_are_part_of_what_a_period_comes_to(
+    items: list[Item], index: int, worth: str
+) -> None:
+    terms = Worth("USD", 4900, Decimal(100), Decimal("0.012"), tuple(items))
+
+    came_to = period_worth(terms, Usage(Decimal(350), Decimal(0), seats=3, index=index))
+
+    assert came_to.decimal == Decimal(worth)
+
+
 @pytest.fixture
 def acme(shop: Shop) -> Subscription:
     """Return a subscription with 350 credits used in its first period, which is over."""
@@ -102,8 +130,20 @@ def test_a_plan_bills_its_subscribers_last_period_again(shop: Shop, acme: Subscr
     )  # fmt: skip
 
     # From 49.00 + 250 x 0.012 to 59.00 + 50 x 0.01; the other plan's subscriber is not touched.
-    assert _told(effect) == ["Fee and overage of acme: 52 59.5 USD"]
+    assert _told(effect) == ["Charges of acme: 52 59.5 USD"]
     assert (effect.basis, effect.customers) == (BASIS, 1)
+
+
+def test_items_are_billed_again(shop: Shop, acme: Subscription) -> None:
+    items = (
+        Item("commit", "commit", "Commit", 18000, periods=3, kinds=("overage", "recurring")),
+        Item("discount", "half", "Half", percent=Decimal(50), kinds=("recurring",)),
+    )
+
+    effect = _effect(_proposed(shop, acme, items=items))
+
+    # 24.50 + 3.00, and 60.00 - 52.00 that the commit misses.
+    assert _told(effect) == ["Charges of acme: 52 35.5 USD"]
 
 
 def test_what_other_grants_paid_they_pay_again(shop: Shop) -> None:
@@ -117,7 +157,7 @@ def test_what_other_grants_paid_they_pay_again(shop: Shop) -> None:
 
     # 150 credits are not paid by the gift: 50 above the 100 included, or all 150.
     [told] = _told(_effect(_proposed(shop, acme, included_credits=Decimal(0))))
-    assert told == "Fee and overage of acme: 49.6 50.8 USD"
+    assert told == "Charges of acme: 49.6 50.8 USD"
 
 
 def test_another_rate_card_prices_the_usage_again(shop: Shop, acme: Subscription) -> None:
@@ -129,7 +169,7 @@ def test_another_rate_card_prices_the_usage_again(shop: Shop, acme: Subscription
     )  # fmt: skip
 
     # 49.00 + 100 x 0.03 + 250 x 0.02.
-    assert _told(effect) == ["Fee and overage of acme: 52 57 USD"]
+    assert _told(effect) == ["Charges of acme: 52 57 USD"]
     assert effect.basis.endswith(". The proposed fee is for 1 month, theirs for 30 day")
 
 
