@@ -142,7 +142,7 @@ class PauseRuleForm(RuleForm):
         label="No period begins from (UTC)", widget=UnfoldAdminSplitDateTimeWidget
     )
     resume_at = forms.SplitDateTimeField(
-        label="until (UTC)", widget=UnfoldAdminSplitDateTimeWidget,
+        label="Until (UTC)", widget=UnfoldAdminSplitDateTimeWidget,
         help_text="It goes on with the first period of its rhythm at or after this.",
     )  # fmt: skip
 

@@ -110,7 +110,10 @@ def _effect_of_controls(change: PolicyChange) -> Effect:
             if old or new
         ]
     rows.sort(key=lambda row: (-abs(row.difference), row.subject))
-    basis = f"What was asked for and used since {since.start:%Y-%m-%d %H:%M} UTC"
+    basis = (
+        f"What was asked for and used since {since.start:%Y-%m-%d %H:%M} UTC; what is used without"
+        " asking first is never stopped"
+    )
     ids = [customer.pk for customer in customers]
     return Effect(basis, tuple(rows[:_MOST_ROWS]), len(ids), _grants(ids))
 

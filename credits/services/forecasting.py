@@ -89,4 +89,4 @@ def _raise(alerts: list[Alert]) -> int:
 
 
 def _text(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
