@@ -17,6 +17,7 @@ NAMES = (
     "balance",
     "verify",
     "backfill",
+    "invoices",
 )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billing_project.kernel.money import Money
-from billing_project.kernel.quantity import round_unrounded
+from billing_project.kernel.money import Money, prorate
+from billing_project.kernel.quantity import plain, round_unrounded
 from invoicing.tax import Taxed, tax_credited
 
 
@@ -129,6 +129,32 @@ def pack_left(sold: PackLeft, notes: Iterable[Off]) -> list[PackLeft]:
         price_minor = left
         steps.append(PackLeft(round_unrounded(exact), price_minor))
     return steps
+
+
+def part_of(
+    amount_minor: int,
+    quantity: Decimal,
+    *,
+    of: Decimal | None = None,
+    percent: Decimal | None = None,
+) -> int:
+    """Return what a quantity or a percentage of a line is worth, settled once.
+
+    Args:
+        amount_minor: The line, net of tax.
+        quantity: Of the line, > 0.
+        of: So many of them; or
+        percent: so many per cent; just one of both.
+
+    Raises:
+        CreditRefused: more than the line has, or not more than nothing.
+    """
+    share = (of / quantity) if of is not None else (percent or Decimal(0)) / 100
+    if not 0 < share <= 1:
+        raise CreditRefused(f"a line has {plain(quantity)} and 100 %, and a note takes some of it")
+    if of is not None:
+        return prorate(amount_minor, of, quantity)
+    return prorate(amount_minor, percent or Decimal(0), Decimal(100))
 
 
 def credit(

@@ -20,6 +20,9 @@ class Reason(StrEnum):
     SERVICE_FAILURE = "service_failure"
     GOODWILL = "goodwill"
     PRICE_CONCESSION = "price_concession"
+    FRAUDULENT = "fraudulent"
+    ORDER_CHANGE = "order_change"
+    PRODUCT_UNSATISFACTORY = "product_unsatisfactory"
 
 
 @dataclass(frozen=True)

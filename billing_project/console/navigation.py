@@ -121,6 +121,8 @@ _ICONS = {
     "planversion": "layers",
     "invoiceline": "format_list_numbered",
     "lineusage": "link",
+    "billinghold": "pause_circle",
+    "invoicepolicy": "policy",
     "marketgate": "public",
     "taxrate": "percent",
     "customertaxid": "badge",

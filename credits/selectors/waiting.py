@@ -11,6 +11,7 @@ NO_PERIOD = "no billing period covers it"
 NO_BURN_ORDER = "no approved burn order governs it"
 IS_NEXT = "waits to be rated"
 TOO_LARGE = "its charge is larger than can be kept"
+_NO_RATE = "no rate for "
 
 
 def why_unrated(customer_id: int, windows: Iterable[UsageWindow]) -> list[str]:
@@ -28,12 +29,17 @@ def why_unrated(customer_id: int, windows: Iterable[UsageWindow]) -> list[str]:
     return list(dict.fromkeys(_why(window, rules) for window in waiting))
 
 
+def is_without_rate(words: str) -> bool:
+    """Tell whether a reason is that no rate is approved: the usage waits, seen by its owners."""
+    return words.startswith(_NO_RATE)
+
+
 def _why(window: UsageWindow, rules: Rulebook) -> str:
     if rules.period_of(window.start_at) is None:
         return NO_PERIOD
     rate = rules.rate_of(window)
     if rate is None:
-        return f"no rate for {', '.join(_names(window, rules))}"
+        return f"{_NO_RATE}{', '.join(_names(window, rules))}"
     if rules.policy_of(window.start_at) is None:
         return NO_BURN_ORDER
     return TOO_LARGE if _is_too_large(window, rate, rules) else IS_NEXT

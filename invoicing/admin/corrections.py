@@ -33,6 +33,9 @@ from invoicing.services.refunds import record_refund
 _REASONS = {
     "billing_error": "bad",
     "duplicate": "bad",
+    "fraudulent": "bad",
+    "order_change": "info",
+    "product_unsatisfactory": "bad",
     "service_failure": "bad",
     "cancel_future": "info",
     "goodwill": "wait",
@@ -182,7 +185,7 @@ class CreditNoteAdmin(ReadOnlyAdmin):
 
 @admin.register(ProposedCreditNote)
 class ProposedCreditNoteAdmin(ReadOnlyAdmin):
-    """Credits that the worker proposes from the books; the policy change carries the decision."""
+    """Credits that the worker proposes, or support; the policy change carries the decision."""
 
     list_display = (
         "__str__",

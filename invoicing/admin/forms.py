@@ -34,6 +34,9 @@ _REASONS = {
     CreditNoteReason.CANCEL_FUTURE: "cancellation: the service to come is not wanted",
     CreditNoteReason.SERVICE_FAILURE: "service failure: what was delivered was not good",
     CreditNoteReason.GOODWILL: "goodwill",
+    CreditNoteReason.FRAUDULENT: "fraudulent: the customer did not order it",
+    CreditNoteReason.ORDER_CHANGE: "order change: something else was agreed",
+    CreditNoteReason.PRODUCT_UNSATISFACTORY: "product unsatisfactory",
     CreditNoteReason.PRICE_CONCESSION: "price concession: a lower price was agreed",
 }
 

@@ -44,6 +44,7 @@ from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.payments import record_payment
+from invoicing.services.proposals import request_credit_note
 from metering.models import Customer
 
 _STATUSES = {
@@ -190,7 +191,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
     )
     inlines = (LineInline, PaymentInline, NoteInline)
     actions_detail = (
-        "pdf", "finalize", "pay", "apply_balance", "credit", "void", "regenerate", "write_off",
+        *("pdf", "finalize", "pay", "apply_balance", "credit", "propose_credit"),
+        *("void", "regenerate", "write_off"),
     )  # fmt: skip
 
     @page_action("PDF", icon="picture_as_pdf")
@@ -281,6 +283,28 @@ class InvoiceAdmin(ReadOnlyAdmin):
         )
         total = money_text(note.total_minor, note.currency)
         return format_html("Issued {} over {}.", object_link(note), total)
+
+    @form_action(
+        "Propose credit note",
+        permission="invoicing.issue_creditnote",
+        form=CreditNoteForm,
+        icon="approval",
+        offered=_is_creditable,
+        explanation="For what is above the limit of support: a finance approver decides on each"
+        " line, and the worker issues what is approved, to the customer's balance where it was"
+        " paid.",
+    )
+    def propose_credit(self, by: User, invoice: Invoice, form: CreditNoteForm) -> str:
+        """Ask finance to take amounts off the invoice's lines."""
+        said = form.cleaned_data
+        rows = [
+            request_credit_note(
+                line=line, amount_minor=amount_minor, reason=said["reason"], memo=said["memo"],
+                by=by, at=now(),
+            )
+            for line, amount_minor in form.amounts()
+        ]  # fmt: skip
+        return format_html("Proposed {}; finance decides.", object_link(rows[0]))
 
     @form_action(
         "Void",

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
+from billing_project.kernel.errors import Insufficient
 from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
@@ -21,7 +22,7 @@ from billing_project.kernel.rest.fields import (
 from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField, caller_key, minor_units
 from invoicing.api.invoices import pdf_response
-from invoicing.crediting import Settlement
+from invoicing.crediting import CreditRefused, Settlement, part_of
 from invoicing.documents import credit_note_pdf
 from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
 from invoicing.selectors import credit_notes, find_credit_note, find_invoice, find_line
@@ -33,10 +34,18 @@ _READ: dict[str, str] = {"GET": "invoices:read"}
 
 
 class LineInput(serializers.Serializer[Any]):
-    """What to take off one line: its position, and an amount net of tax, in major units."""
+    """What to take off one line: an amount net of tax, a quantity of it, or a percentage."""
 
     line = IntegerField(min_value=1, max_value=2**31 - 1)
-    amount = QuantityField(positive=True)
+    amount = QuantityField(positive=True, required=False, help_text="Net, in major units.")
+    quantity = QuantityField(positive=True, required=False)
+    percent = QuantityField(positive=True, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take just one of the three."""
+        if len(attrs.keys() & {"amount", "quantity", "percent"}) != 1:
+            raise serializers.ValidationError("say one of amount, quantity and percent")
+        return attrs
 
 
 class SettlementInput(serializers.Serializer[Any]):
@@ -214,10 +223,20 @@ class CreditNotePdfView(ApiView):
 
 
 def _asked(invoice: Invoice, lines: list[dict[str, Any]]) -> list[tuple[InvoiceLine, int]]:
-    return [
-        (find_line(invoice, line["line"]), minor_units(line["amount"], invoice.currency))
-        for line in lines
-    ]
+    found = [(find_line(invoice, wanted["line"]), wanted) for wanted in lines]
+    return [(line, _minor(line, wanted, invoice.currency)) for line, wanted in found]
+
+
+def _minor(line: InvoiceLine, wanted: dict[str, Any], currency: str) -> int:
+    if "amount" in wanted:
+        return minor_units(wanted["amount"], currency)
+    try:
+        return part_of(
+            line.amount_minor, line.quantity, of=wanted.get("quantity"),
+            percent=wanted.get("percent"),
+        )  # fmt: skip
+    except CreditRefused as error:
+        raise Insufficient(f"line {line.position}: {error}", field="lines") from error
 
 
 def _settlement(invoice: Invoice, wanted: dict[str, Any]) -> Settlement | None:

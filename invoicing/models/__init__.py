@@ -4,6 +4,7 @@ from invoicing.models.change import ChangeKind, SubscriptionChange
 from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
 from invoicing.models.coupon import Coupon, CouponRedemption, LineDiscount
 from invoicing.models.ending import InvoiceVoid, WriteOff
+from invoicing.models.hold import BillingHold, HoldCause, InvoicePolicy
 from invoicing.models.invoice import (
     Invoice,
     InvoiceLine,
@@ -48,6 +49,7 @@ __all__ = [
     "Anchor",
     "AttemptState",
     "BalanceApplication",
+    "BillingHold",
     "CallKind",
     "CallState",
     "ChangeKind",
@@ -61,8 +63,10 @@ __all__ = [
     "Dispute",
     "DisputeOutcome",
     "FeeKind",
+    "HoldCause",
     "Invoice",
     "InvoiceLine",
+    "InvoicePolicy",
     "InvoiceStatus",
     "InvoiceVoid",
     "ItemKind",

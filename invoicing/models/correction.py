@@ -43,6 +43,9 @@ class CreditNoteReason(models.TextChoices):
     SERVICE_FAILURE = "service_failure"
     GOODWILL = "goodwill"
     PRICE_CONCESSION = "price_concession"
+    FRAUDULENT = "fraudulent"
+    ORDER_CHANGE = "order_change"
+    PRODUCT_UNSATISFACTORY = "product_unsatisfactory"
 
 
 class CreditNote(models.Model):
@@ -55,7 +58,7 @@ class CreditNote(models.Model):
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
     number = models.CharField(max_length=32, unique=True)
     sequence = models.BigIntegerField(unique=True)
-    reason = models.CharField(max_length=20, choices=CreditNoteReason.choices)
+    reason = models.CharField(max_length=24, choices=CreditNoteReason.choices)
     memo = models.TextField(blank=True)
     currency = models.CharField(max_length=3)
     total_minor = models.BigIntegerField()  # Lines with their tax.
@@ -73,7 +76,10 @@ class CreditNote(models.Model):
     class Meta:
         db_table = "credit_note"
         ordering = ["-id"]
-        permissions = [("issue_creditnote", "Can issue a credit note")]
+        permissions = [
+            ("issue_creditnote", "Can issue a credit note"),
+            ("issue_large_creditnote", "Can issue a credit note above the policy's limit"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(

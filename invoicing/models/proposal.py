@@ -10,6 +10,7 @@ from invoicing.models.invoice import InvoiceLine
 
 class ProposalCause(models.TextChoices):
     OVERCHARGE = "overcharge"  # More is claimed than was used, since usage was corrected.
+    REQUESTED = "requested"  # By a person, above what they may credit themselves.
     LATE_USAGE = "late_usage"  # The customer's rule for late events asks for a decision.
 
 

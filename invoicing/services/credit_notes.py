@@ -8,11 +8,18 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing_project.kernel import audit, outbox
-from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
+from billing_project.kernel.errors import (
+    Conflict,
+    IdempotencyConflict,
+    Insufficient,
+    Invalid,
+    NotAllowed,
+)
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from credits.selectors.taken import why_not_taken_back
 from credits.services.rating import rate_customer
+from invoicing.approval import above_note_limit
 from invoicing.claims import Evened
 from invoicing.crediting import CreditRefused, Settlement, SettlementRefused, Split, credit
 from invoicing.models import (
@@ -33,6 +40,7 @@ from invoicing.selectors import (
     paid_of,
     refuse_ended,
 )
+from invoicing.selectors.holds import limits_at
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import (
     CREDIT_NOTE_SERIES,
@@ -84,7 +92,7 @@ def issue_credit_note(
         settlement: How what was paid goes back, all of it; None: to the customer's balance.
 
     Raises:
-        NotAllowed: a person without the permission.
+        NotAllowed: a person without the permission, or beyond the limit of theirs: it is proposed.
         Invalid: an unknown reason, a line of another invoice, a bad key.
         IdempotencyConflict: the key credited something else before.
         Conflict: the invoice is a draft or has ended, or a pack's credits were granted already.
@@ -98,6 +106,7 @@ def issue_credit_note(
     if before is not None:
         return _same_note(before, locked, lines, reason, settlement)
     split = _split(locked, lines, settlement)
+    refuse_above_limit(Money(split.total_minor, locked.currency), by, at)
     if any(line.kind == LineKind.OVERAGE for line, _ in lines):
         rate_customer(customer_id=locked.customer_id, by=by, at=at)
     evened = _evened(lines)
@@ -107,6 +116,18 @@ def issue_credit_note(
     issue_pack_grants(invoice=locked, effective_at=at, by=by, at=at)
     _tell(note, evened, at)
     return note
+
+
+def refuse_above_limit(total: Money, by: User, at: datetime) -> None:
+    """Refuse a person a note above the limit that the policy sets for support.
+
+    Raises:
+        NotAllowed: the message says to propose it.
+    """
+    if by.is_service or by.has_perm("invoicing.issue_large_creditnote"):
+        return
+    if why := above_note_limit(total, limits_at(at)):
+        raise NotAllowed(why)
 
 
 def preview_credit_note(

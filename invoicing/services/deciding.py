@@ -21,7 +21,7 @@ from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.proposals import close_proposal
 from metering.services.customers import lock_customer
 
-_REASONS = {
+_REASONS: dict[str, str] = {
     ProposalCause.OVERCHARGE: CreditNoteReason.BILLING_ERROR,
     ProposalCause.LATE_USAGE: CreditNoteReason.GOODWILL,
 }
@@ -67,7 +67,7 @@ def _issue(row: ProposedCreditNote, by: User, at: datetime) -> None:
     note = issue_credit_note(
         invoice=row.invoice_line.invoice,
         lines=[(row.invoice_line, row.amount_minor)],
-        reason=_REASONS[ProposalCause(row.cause)],
+        reason=_REASONS.get(row.cause) or str(row.facts["reason"]),
         memo=f"{row.facts['words']} Approved by {change.decided_by}: {change.decision_reason}",
         key=f"proposed_credit_note:{row.pk}",
         by=by,

@@ -12,11 +12,13 @@ from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
+from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus
 from invoicing.selectors import is_issued, plan_version_at
+from invoicing.selectors.holds import hold_of, open_holds
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
 from invoicing.services.commits import give_back_shortfall
+from invoicing.services.holds import FAULTS, hold, hold_if_in_doubt, words_of_fault
 from invoicing.services.locks import (
     INVOICE_SERIES,
     lock_invoice,
@@ -44,49 +46,63 @@ def finalize_invoice(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
 
     Raises:
         NotAllowed: a person without the permission.
-        Conflict: corrections outweighed all its usage, so that it claims and states nothing; or its
-            market is not open, or has no approved tax rate.
+        Conflict: corrections outweighed all its usage, so that it claims and states nothing; it is
+            held in doubt or for an approval; or its market is not open or has no approved tax rate.
     """
     require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
-    # The refusal comes after the commit: an emptied draft stays empty, and due no more.
-    finalized = _finalize(invoice, by, at)
-    if not is_issued(finalized):
-        raise Conflict("this draft has no lines: there is nothing to invoice")
-    return finalized
+    # The refusal comes after the commit: an emptied draft stays empty, a doubtful one held.
+    finalized = issue_unless_held(invoice=invoice, by=by, at=at)
+    if is_issued(finalized):
+        return finalized
+    held = hold_of(f"invoice:{finalized.pk}")
+    if held is not None:
+        raise Conflict(f"this draft is held: {held.detail}", code="invoice_held")
+    raise Conflict("this draft has no lines: there is nothing to invoice")
 
 
 def finalize_due(*, by: User, at: datetime) -> int:
     """Finalize every draft whose grace is over; each in a transaction of its own.
 
-    Safe to run twice at once. A draft that fails is logged and left for the next run; one that
-    lost its usage is emptied and waits without lines until there is something to claim.
+    Safe to run twice at once, and after a run that died. A draft in doubt is held, with its reason,
+    and the run goes on; one that lost its usage is emptied and waits without lines until there is
+    something to claim.
 
     Returns:
         Drafts that are issued now.
     """
     has_lines = Exists(InvoiceLine.objects.filter(invoice=OuterRef("pk")))
-    due = Invoice.objects.filter(has_lines, status=InvoiceStatus.DRAFT, ready_at__lte=at)
+    is_held = Exists(open_holds().filter(invoice=OuterRef("pk")))
+    due = Invoice.objects.filter(has_lines, ~is_held, status=InvoiceStatus.DRAFT, ready_at__lte=at)
     require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
     finalize = partial(_is_finalized, by=by, at=at)
     return each_apart(due.order_by("ready_at", "id"), finalize, step="finalize")
 
 
 def _is_finalized(invoice: Invoice, by: User, at: datetime) -> bool:
-    return is_issued(_finalize(invoice, by, at))
+    try:
+        return is_issued(issue_unless_held(invoice=invoice, by=by, at=at))
+    except FAULTS as error:
+        hold(
+            customer_id=invoice.customer_id, invoice=invoice, subject=f"invoice:{invoice.pk}",
+            cause=HoldCause.FAULT, detail=words_of_fault(error), by=by, at=at,
+        )  # fmt: skip
+        raise
 
 
 @transaction.atomic
-def _finalize(invoice: Invoice, by: User, at: datetime) -> Invoice:
-    """Issue a draft unless nothing is left on it."""
+def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
+    """Issue a draft unless nothing is left on it, or somebody has to look at it first."""
     locked = lock_invoice(invoice)
-    if is_issued(locked):
+    if is_issued(locked) or hold_of(f"invoice:{locked.pk}") is not None:
         return locked
     if not is_overage(locked):
-        return _issue(locked, by, at) if locked.lines.exists() else locked
+        if not locked.lines.exists() or hold_if_in_doubt(locked, None, by, at):
+            return locked
+        return _issue(locked, by, at)
     period = billing_period_of(locked)
     rate_customer(customer_id=locked.customer_id, by=by, at=at)
     rebuild(locked, period)
-    if not locked.lines.exists():
+    if not locked.lines.exists() or hold_if_in_doubt(locked, period, by, at):
         return locked
     is_late = is_usage_closed(period)
     if locked.ready_at >= period.end_at:  # Else its threshold was reached, and it goes on.

@@ -17,6 +17,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
+from invoicing.approval import is_too_often
 from invoicing.lines import (
     AmountOutOfBounds,
     Line,
@@ -24,7 +25,7 @@ from invoicing.lines import (
     claimed_again,
     credits_used_lines,
 )
-from invoicing.models import Invoice, InvoiceStatus, LineKind
+from invoicing.models import HoldCause, Invoice, InvoiceStatus, LineKind
 from invoicing.selectors import (
     arrears_lines,
     credits_used,
@@ -35,9 +36,11 @@ from invoicing.selectors import (
     subscription_of,
     uninvoiced,
 )
+from invoicing.selectors.holds import limits_at, open_holds, was_released
 from invoicing.selectors.outcomes import billable_outcomes
 from invoicing.services.closing import is_usage_closed
 from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
+from invoicing.services.holds import FAULTS, hold, words_of_fault
 from metering.services.customers import lock_customer
 
 _LINK_OVERAGE = """
@@ -76,13 +79,15 @@ SELECT l.id, o.id
 def draft_overage_invoices(*, by: User, at: datetime) -> int:
     """Draft what every period that ended by `at` has to claim: overage, and items in arrears.
 
-    Safe to run twice at once; a period that fails is logged and left for the next run. One whose
+    Safe to run twice at once; a period that fails is held, and the run goes on. One whose
     later corrections outweigh what waits gets no draft; see `overcharged_periods`.
 
     Returns:
         Drafts made or rebuilt.
     """
-    return each_apart(periods_to_invoice(at), partial(_draft, by=by, at=at), step="draft_overage")
+    held = set(open_holds().values_list("subject", flat=True))
+    periods = [one for one in periods_to_invoice(at) if _subject(one) not in held]
+    return each_apart(periods, partial(_draft_or_hold, by=by, at=at), step="draft_overage")
 
 
 def is_overage(invoice: Invoice) -> bool:
@@ -146,12 +151,25 @@ def _claims(
     return [claimed_again(claim, claim.quantity - _waiting(billing_period)), *owed]
 
 
+def _draft_or_hold(billing_period: BillingPeriod, by: User, at: datetime) -> int:
+    try:
+        return _draft(billing_period, by, at)
+    except FAULTS as error:
+        hold(
+            customer_id=billing_period.customer_id, subject=_subject(billing_period),
+            cause=HoldCause.FAULT, detail=words_of_fault(error), by=by, at=at,
+        )  # fmt: skip
+        raise
+
+
 @transaction.atomic
 def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     lock_customer(billing_period.customer_id)
     invoice = _open_draft(billing_period)
     if not (_waits(billing_period) or (invoice is None and _owes(billing_period))):
         return 0  # Another worker drafted it meanwhile, or there is nothing to claim.
+    if invoice is None and _is_held_as_too_often(billing_period, by, at):
+        return 0
     invoice = invoice or _new_draft(billing_period, at)
     rebuild(invoice, billing_period)
     audit.record(
@@ -238,6 +256,23 @@ def _new_draft(
         source_key=f"{key}:{count + 1}" if count else key,
     )
     return create_draft(draft, at)
+
+
+def _is_held_as_too_often(billing_period: BillingPeriod, by: User, at: datetime) -> bool:
+    """Stop a period that is invoiced again and again, until a person looked at it."""
+    count, subject = _invoices_of(billing_period).count(), _subject(billing_period)
+    why = is_too_often(count, limits_at(at)) if count else ""
+    if not why or was_released(subject, HoldCause.BOUNDS, why):
+        return False
+    hold(
+        customer_id=billing_period.customer_id, subject=subject, cause=HoldCause.BOUNDS,
+        detail=why, by=by, at=at,
+    )  # fmt: skip
+    return True
+
+
+def _subject(billing_period: BillingPeriod) -> str:
+    return f"billing_period:{billing_period.pk}"
 
 
 def _invoices_of(billing_period: BillingPeriod) -> QuerySet[Invoice]:

@@ -19,7 +19,7 @@ from invoicing.selectors import items_of
 from invoicing.selectors.markets import open_gate
 from invoicing.selectors.plans import plan_version_at
 from invoicing.services.drafts import Draft, create_draft, write_lines
-from invoicing.services.invoices import finalize_invoice
+from invoicing.services.invoices import issue_unless_held
 from invoicing.services.locks import require_permission
 from metering.models import Customer
 from metering.services.customers import lock_customer, refuse_closed
@@ -39,6 +39,8 @@ def sell_credit_pack(
     at: datetime,
 ) -> Invoice:
     """Issue the invoice of a credit pack; its credits come with the payment.
+
+    Where the policy asks for an approval, it stays a draft until then.
 
     Args:
         amount: Credits, > 0, at most 12 decimals.
@@ -64,7 +66,7 @@ def sell_credit_pack(
     draft = create_draft(Draft(locked, None, locked.currency, service, at, source_key), at)
     write_lines(draft, [line])
     audit.record(by=by, at=at, action="sell_credit_pack", subject=draft, key=key)
-    return finalize_invoice(invoice=draft, by=by, at=at)
+    return issue_unless_held(invoice=draft, by=by, at=at)
 
 
 def buy_pack(*, subscription: Subscription, code: str, key: str, by: User, at: datetime) -> Invoice:

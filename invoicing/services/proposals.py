@@ -13,12 +13,19 @@ from django.db.models import Max
 
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.approvals import Proposal, propose, withdraw
+from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod
 from invoicing.claims import worth
-from invoicing.models import Invoice, InvoiceLine, LineKind, ProposedCreditNote
+from invoicing.models import (
+    CreditNoteReason,
+    Invoice,
+    InvoiceLine,
+    LineKind,
+    ProposedCreditNote,
+)
 from invoicing.models.proposal import ProposalCause, ProposalState
 from invoicing.selectors import overage_state
 from invoicing.selectors.proposals import (
@@ -30,6 +37,8 @@ from invoicing.selectors.proposals import (
     overcharge_facts,
     periods_to_credit,
 )
+from invoicing.services.credit_notes import preview_credit_note
+from invoicing.services.locks import require_permission
 from metering.models.late import LateTreatment
 from metering.selectors.late import late_treatments
 from metering.services.customers import lock_customer
@@ -58,6 +67,33 @@ def propose_for_late_usage(invoice: Invoice, at: datetime) -> None:
     amount = min(worth(late, overage_state(line.billing_period).price), line.amount_minor)
     if amount > 0:
         _propose(line, ProposalCause.LATE_USAGE, amount, late_facts(late), at)
+
+
+@transaction.atomic
+def request_credit_note(
+    *, line: InvoiceLine, amount_minor: int, reason: str, memo: str, by: User, at: datetime
+) -> ProposedCreditNote:
+    """Propose to take an amount off a line, for finance to decide; the worker issues what is.
+
+    Args:
+        amount_minor: Net of tax, > 0, at most what is left.
+
+    Raises:
+        NotAllowed: a person without the permission to credit.
+        Invalid: no words, or an unknown reason.
+        Conflict: a request for the line is open, or what previewing the note raises.
+    """
+    require_permission(by, "invoicing.issue_creditnote", "propose credit notes")
+    if reason not in CreditNoteReason.values or not memo.strip():
+        raise Invalid("a requested note has its reason, and says why", field="memo")
+    lock_customer(line.invoice.customer_id)
+    invoice = Invoice.objects.select_related("customer").get(pk=line.invoice_id)
+    preview_credit_note(invoice=invoice, lines=[(line, amount_minor)])
+    waiting = open_proposals().filter(invoice_line=line, cause=ProposalCause.REQUESTED)
+    if waiting.exists():
+        raise Conflict(f"a note on line {line.position} of {invoice} is requested already")
+    facts: dict[str, object] = {"reason": reason, "words": memo}
+    return _propose(line, ProposalCause.REQUESTED, amount_minor, facts, at, by)
 
 
 @transaction.atomic
@@ -98,7 +134,7 @@ def _was_refused(line: InvoiceLine, amount_minor: int) -> bool:
 
 def _propose(
     line: InvoiceLine, cause: ProposalCause, amount_minor: int, facts: dict[str, object],
-    at: datetime,
+    at: datetime, by: User | None = None,
 ) -> ProposedCreditNote:  # fmt: skip
     invoice, rows = line.invoice, ProposedCreditNote.objects.filter(invoice_line=line)
     number = (rows.aggregate(last=Max("number"))["last"] or 0) + 1
@@ -110,12 +146,12 @@ def _propose(
         proposal=Proposal(
             title=f"Credit {amount} of {invoice.number} to {invoice.customer.name}"[:200],
             product_requirement=str(facts["words"]),
-            engineering_note="Proposed by the worker from the books; once approved, the note is"
-            " issued by the worker, unless the books have changed by then.",
+            engineering_note="Once approved, the note is issued by the worker, unless the books"
+            " have changed by then.",
             reason_code=cause,
             effective_at=at,
         ),
-        by=worker_user(),
+        by=by or worker_user(),
         at=at,
     )
     return ProposedCreditNote.objects.create(

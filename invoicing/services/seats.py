@@ -45,7 +45,7 @@ from invoicing.selectors.changes import opening_of, unused_prefix
 from invoicing.selectors.offers import offers_for
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
-from invoicing.services.invoices import finalize_invoice
+from invoicing.services.invoices import finalize_invoice, issue_unless_held
 from invoicing.services.locks import require_permission
 from metering.services.customers import lock_customer, refuse_closed
 
@@ -219,7 +219,7 @@ def _charge(
     version = plan_version_of(billing_period)
     offers = offers_for(subscription, version, billing_period.start_at, only_shares=True)
     write_lines(draft, discounted([line], offers, version.currency), billing_period)
-    finalize_invoice(invoice=draft, by=worker_user(), at=at)
+    issue_unless_held(invoice=draft, by=worker_user(), at=at)
 
 
 def _credit(

@@ -8,7 +8,8 @@ from django.db import connection, transaction
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.models import User
 from credits.models import BillingPeriod
-from invoicing.services.invoices import finalize_invoice
+from invoicing.selectors import is_issued
+from invoicing.services.invoices import issue_unless_held
 from invoicing.services.overage import draft_at_threshold
 from metering.services.customers import lock_customer
 
@@ -25,7 +26,8 @@ SELECT b.id FROM billing_period b
    AND v.threshold_minor IS NOT NULL
    AND EXISTS (SELECT FROM rated_usage r WHERE r.billing_period_id = b.id AND r.overage <> 0
                   AND NOT EXISTS (SELECT FROM line_usage u
-                                   WHERE u.rated_usage_id = r.id AND u.kind = 'overage'))
+                                   WHERE u.rated_usage_id = r.id AND u.kind = 'overage'
+                                     AND NOT u.is_void))
  ORDER BY b.id
 """
 
@@ -53,5 +55,4 @@ def _invoice(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     draft = draft_at_threshold(billing_period, at)
     if draft is None:
         return 0
-    finalize_invoice(invoice=draft, by=by, at=at)
-    return 1
+    return int(is_issued(issue_unless_held(invoice=draft, by=by, at=at)))

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from invoicing.models import StripeCustomer, StripeEvent
-from invoicing.stripe_sync.collecting import take_intent
+from invoicing.stripe_sync.collecting import attempt_of_intent, take_intent
 from invoicing.stripe_sync.customers import drop_card, take_session
 from invoicing.stripe_sync.disputing import take_dispute
 from invoicing.stripe_sync.gateway import Json, fetch
@@ -46,8 +46,11 @@ def receive(*, event: Json, by: User, at: datetime) -> bool:
         return False
     hint = _hint(row.type, event["data"]["object"])
     found = fetch(hint.list_name, hint.object_id) if hint is not None else None
+    unheard = _unheard_intent(found) if hint is not None and found is not None else None
     try:
         with transaction.atomic():
+            if unheard is not None:
+                take_intent(intent=unheard, by=by, at=at)
             effect = hint.take(found, by, at) if hint and found is not None else "not for us"
             row.effect = effect[:_LONGEST]
             row.save(force_insert=True)
@@ -89,6 +92,18 @@ def _hint(type_: str, told: Json) -> Hint | None:
     if type_ == "payment_method.detached":
         return Hint("payment_methods", pk, _take_method)
     return None
+
+
+def _unheard_intent(found: Json) -> Json | None:
+    """Return the intent behind a dispute that is heard of before its charge is.
+
+    Stripe does not say things in their order: the charge's own event, or the answer to the call
+    that made it, may still be on its way.
+    """
+    intent = found.get("payment_intent") if found.get("object") == "dispute" else None
+    if not isinstance(intent, str) or attempt_of_intent(intent) is not None:
+        return None
+    return fetch("payment_intents", intent)
 
 
 def _take_intent(found: Json, by: User, at: datetime) -> str:

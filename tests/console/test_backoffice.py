@@ -41,6 +41,7 @@ MATRIX = Path(__file__).with_name("action_matrix.txt")
 # Tables with actions of which this office has no row: their own tests make some and send the forms.
 ELSEWHERE = {
     "credits.alert",
+    "invoicing.billinghold",
     "invoicing.outcome",
     "invoicing.stripecustomer",
     "invoicing.subscriptionchange",

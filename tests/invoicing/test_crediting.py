@@ -18,6 +18,7 @@ from invoicing.crediting import (
     Split,
     credit,
     pack_left,
+    part_of,
     pays,
 )
 
@@ -154,3 +155,13 @@ def test_what_is_left_of_a_pack_never_costs_more_a_credit(
     assert credit_count / price - rounding <= last.credits <= credit_count
     if not any(keeps for _, keeps in notes):
         assert abs(last.credits - credit_count / price) <= rounding
+
+
+def test_a_quantity_or_a_percentage_of_a_line_is_settled_once() -> None:
+    # 3 of 7 seats of 100.00: 42.857 -> 42.86. 12.5 % of 0.99: 0.12375 -> 0.12.
+    assert part_of(10_000, Decimal(7), of=Decimal(3)) == 4_286
+    assert part_of(99, Decimal(1), percent=Decimal("12.5")) == 12
+    assert part_of(99, Decimal(7), of=Decimal(7)) == part_of(99, Decimal(7), percent=Decimal(100))
+    for wrong in ({"of": Decimal(8)}, {"of": Decimal(0)}, {"percent": Decimal(101)}):
+        with pytest.raises(CreditRefused, match="a line has 7 and 100 %"):
+            part_of(99, Decimal(7), **wrong)

@@ -1,0 +1,110 @@
+"""What is held and why, and the limits in force."""
+
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from billing_project.kernel.approvals import content_of
+from billing_project.kernel.models import PolicyChange, in_force
+from billing_project.kernel.money import Money
+from billing_project.kernel.period import hour_of
+from credits.models import BillingPeriod
+from credits.selectors.usage import windows_to_rate
+from credits.selectors.waiting import is_without_rate, why_unrated
+from invoicing.approval import (
+    BUILT_IN,
+    Figures,
+    Limits,
+    is_out_of_bounds,
+    needs_approval,
+)
+from invoicing.models import BillingHold, HoldCause, Invoice, InvoicePolicy, InvoiceStatus
+
+_MOST_LOOKED_AT = 200
+
+
+def limits_at(at: datetime) -> Limits:
+    """Return the limits of the policy in force, or the built-in ones."""
+    rows = InvoicePolicy.objects.filter(in_force(at, "policy_change__"))
+    policy = rows.order_by("-policy_change__effective_at", "-number").first()
+    if policy is None:
+        return BUILT_IN
+    return Limits(
+        policy.approval_above, policy.approves_first, policy.notes_above, policy.most_lines,
+        policy.most_drafts,
+    )  # fmt: skip
+
+
+def open_holds() -> QuerySet[BillingHold]:
+    """List what waits to be released, the longest first."""
+    return BillingHold.objects.filter(released_at__isnull=True).order_by("opened_at", "id")
+
+
+def hold_of(subject: str) -> BillingHold | None:
+    """Return the hold that stands for a subject."""
+    return open_holds().filter(subject=subject).first()
+
+
+def was_released(subject: str, cause: str, detail: str) -> bool:
+    """Tell whether a person let a subject go for a cause in just these words."""
+    return BillingHold.objects.filter(
+        subject=subject, cause=cause, detail=detail, released_at__isnull=False
+    ).exists()
+
+
+def doubts_about(invoice: Invoice, period: BillingPeriod | None, at: datetime) -> dict[str, str]:
+    """Return what stands against issuing a draft by itself, by cause; call it under the lock.
+
+    Args:
+        period: Whose usage the draft claims: usage of it that is neither billed nor excluded is a
+            doubt. What is in quarantine is excluded, with its reason.
+    """
+    limits = limits_at(at)
+    issued = Invoice.objects.filter(customer_id=invoice.customer_id)
+    figures = Figures(
+        Money(invoice.total_minor, invoice.currency),
+        invoice.lines.count(),
+        limits.approves_first and not issued.exclude(status=InvoiceStatus.DRAFT).exists(),
+    )
+    found = {
+        HoldCause.INCOMPLETE.value: _unbilled(period) if period else "",
+        HoldCause.BOUNDS.value: is_out_of_bounds(figures, limits),
+        HoldCause.APPROVAL.value: needs_approval(figures, limits),
+    }
+    return {cause: detail for cause, detail in found.items() if detail}
+
+
+def content_of_policy(policy: InvoicePolicy) -> dict[str, object]:
+    """Return the whole version as plain values."""
+    return {
+        "number": policy.number,
+        "approval_above": policy.approval_above,
+        "approves_first": policy.approves_first,
+        "notes_above": policy.notes_above,
+        "most_lines": policy.most_lines,
+        "most_drafts": policy.most_drafts,
+    }
+
+
+def _unbilled(period: BillingPeriod) -> str:
+    """Say which usage of a period is recorded, and neither rated nor excluded with a reason.
+
+    Usage without an approved rate is excluded: it waits, with its reason and owner, for a rate and
+    a further invoice.
+    """
+    windows = windows_to_rate([period.customer_id]).filter(
+        start_at__gte=hour_of(period.start_at), start_at__lt=period.end_at
+    )
+    some = list(windows[:_MOST_LOOKED_AT])
+    changed = [window for window in some if window.was_rated]  # type: ignore[attr-defined]
+    why = [words for words in why_unrated(period.customer_id, some) if not is_without_rate(words)]
+    if changed:
+        why.append("it changed since it was rated")
+    if not why:
+        return ""
+    return f"usage of {period} is not rated: {'; '.join(why)}"[:500]
+
+
+@content_of("invoice_policy")
+def _content(change: PolicyChange) -> dict[str, object]:
+    return content_of_policy(InvoicePolicy.objects.get(policy_change=change))

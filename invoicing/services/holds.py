@@ -1,0 +1,154 @@
+"""Hold what is in doubt, release it with a reason, and propose the limits."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from django.db import DataError, IntegrityError, transaction
+from django.db.models import Max
+
+from billing_project.kernel import audit
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.drafts import materialise
+from billing_project.kernel.errors import BillingError, Conflict, Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.money import is_currency
+from billing_project.kernel.sessions import wait_for
+from credits.models import BillingPeriod
+from invoicing.models import BillingHold, HoldCause, Invoice, InvoicePolicy
+from invoicing.selectors.holds import content_of_policy, doubts_about, hold_of, was_released
+from invoicing.services.locks import require_permission
+
+# What a person has to look at: it would fail in the next run, too. Faults of connections pass.
+FAULTS = (BillingError, IntegrityError, DataError, ArithmeticError, LookupError, ValueError)
+_LONGEST_DETAIL = 500
+_LARGEST = 10**15
+
+
+def words_of_fault(error: Exception) -> str:
+    """Say what kept something from being made."""
+    return str(error) if isinstance(error, BillingError) else f"{type(error).__name__}: {error}"
+
+
+def hold_if_in_doubt(
+    invoice: Invoice, period: BillingPeriod | None, by: User, at: datetime
+) -> BillingHold | None:
+    """Hold a draft that is not to be issued by itself; call it in the issuing transaction.
+
+    What a person released in the same words is not held for it again.
+
+    Args:
+        period: Whose usage the draft claims, if it does.
+    """
+    subject = f"invoice:{invoice.pk}"
+    for cause, detail in doubts_about(invoice, period, at).items():
+        if not was_released(subject, cause, detail):
+            return hold(
+                customer_id=invoice.customer_id, invoice=invoice, subject=subject, cause=cause,
+                detail=detail, by=by, at=at,
+            )  # fmt: skip
+    return None
+
+
+def hold(
+    *, customer_id: int, subject: str, cause: str, detail: str, by: User, at: datetime,
+    invoice: Invoice | None = None,
+) -> BillingHold:  # fmt: skip
+    """Keep a subject from runs until a person releases it; one that is held stays as it is."""
+    before = hold_of(subject)
+    if before is not None:
+        return before
+    try:
+        with transaction.atomic():
+            row = BillingHold.objects.create(
+                customer_id=customer_id, invoice=invoice, subject=subject, cause=cause,
+                detail=detail[:_LONGEST_DETAIL], opened_at=at,
+            )  # fmt: skip
+    except IntegrityError:  # Another worker held it meanwhile.
+        return BillingHold.objects.get(subject=subject, released_at__isnull=True)
+    audit.record(by=by, at=at, action="hold_billing", subject=row, cause=cause, detail=row.detail)
+    return row
+
+
+@transaction.atomic
+def release_hold(*, hold: BillingHold, reason: str, by: User, at: datetime) -> BillingHold:
+    """Let go what is held: the next run goes on with it. The same again changes nothing.
+
+    Raises:
+        NotAllowed: a person without the permission; what waits for an approval, an approver lets
+            go.
+        Invalid: no reason.
+        Conflict: somebody else released it for another reason.
+    """
+    name = "approve_invoice" if hold.cause == HoldCause.APPROVAL else "release_billinghold"
+    require_permission(by, f"invoicing.{name}", "release what billing holds for this cause")
+    if not 0 < len(reason.strip()) <= _LONGEST_DETAIL:
+        raise Invalid(f"a release has a reason of up to {_LONGEST_DETAIL}", field="reason")
+    locked = BillingHold.objects.select_for_update(no_key=True).get(pk=hold.pk)
+    if locked.released_at is not None:
+        if (locked.released_by_id, locked.release_reason) != (by.pk, reason):
+            raise Conflict(f"{locked} was released by {locked.released_by} already")
+        return locked
+    locked.released_at, locked.released_by, locked.release_reason = at, by, reason
+    locked.save(update_fields=["released_at", "released_by", "release_reason"])
+    audit.record(by=by, at=at, action="release_hold", subject=locked, reason=reason)
+    return locked
+
+
+@transaction.atomic
+def propose_invoice_policy(
+    *,
+    approval_above: Mapping[str, int],
+    approves_first: bool,
+    notes_above: Mapping[str, int],
+    most_lines: int,
+    most_drafts: int,
+    proposal: Proposal,
+    by: User,
+    at: datetime,
+) -> InvoicePolicy:
+    """Write a version of the limits; it governs once finance approved it.
+
+    Args:
+        approval_above, notes_above: Minor units >= 0 by currency.
+
+    Raises:
+        Invalid: an unknown currency, or a limit out of bounds.
+    """
+    for name, limits in (("approval_above", approval_above), ("notes_above", notes_above)):
+        for currency, minor in limits.items():
+            if not is_currency(currency) or not 0 <= minor < _LARGEST:
+                raise Invalid(f"{currency} {minor} is no limit", field=name)
+    if not (0 < most_lines <= 10**6 and 0 < most_drafts <= 10**4):
+        raise Invalid("a run has at least one line and one draft", field="most_lines")
+    wait_for("invoice_policy")
+    newest = cast(int | None, InvoicePolicy.objects.aggregate(last=Max("number"))["last"])
+    policy = InvoicePolicy(
+        number=(newest or 0) + 1, approval_above=dict(approval_above),
+        approves_first=approves_first, notes_above=dict(notes_above), most_lines=most_lines,
+        most_drafts=most_drafts,
+    )  # fmt: skip
+    policy.policy_change = propose(
+        kind="invoice_policy",
+        subject=f"invoice_policy:{policy.number}",
+        content=content_of_policy(policy),
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+    policy.save(force_insert=True)
+    return policy
+
+
+@materialise("invoice_policy")
+def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
+    try:
+        propose_invoice_policy(
+            approval_above={str(k): int(v) for k, v in content["approval_above"].items()},
+            approves_first=content["approves_first"] is True,
+            notes_above={str(k): int(v) for k, v in content["notes_above"].items()},
+            most_lines=int(content["most_lines"]), most_drafts=int(content["most_drafts"]),
+            proposal=proposal, by=by, at=at,
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Invalid(f"the limits cannot be read: {error}") from error

@@ -1,0 +1,89 @@
+"""Above the limit that the policy sets, support proposes a credit note and finance approves it."""
+
+from typing import Any
+
+import pytest
+
+from billing_project.kernel.approvals import approve
+from billing_project.kernel.errors import Conflict, Insufficient, Invalid, NotAllowed
+from billing_project.kernel.models import User
+from invoicing.models import CreditNote, Invoice, ProposedCreditNote
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.deciding import settle_proposals
+from invoicing.services.holds import propose_invoice_policy
+from invoicing.services.proposals import request_credit_note
+from tests.console.backoffice import action_url, client_of, send, told
+from tests.invoicing.builders import LAUNCH, START, Shop, customer_of, issued, words
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def invoice(shop: Shop) -> Invoice:
+    """Return an invoice over 50.00, of which support may credit 5.00 at once."""
+    policy = propose_invoice_policy(
+        approval_above={}, approves_first=False, notes_above={"USD": 500}, most_lines=1000,
+        most_drafts=50, proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
+    )  # fmt: skip
+    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LAUNCH)
+    return issued(shop, customer_of(shop), 5000)
+
+
+def _credit(invoice: Invoice, minor: int, by: User) -> CreditNote:
+    return issue_credit_note(
+        invoice=invoice, lines=[(invoice.lines.get(), minor)], reason="fraudulent", memo="",
+        key=f"note-{minor}", by=by, at=START,
+    )  # fmt: skip
+
+
+def _request(invoice: Invoice, minor: int, by: User, memo: str = "broken") -> ProposedCreditNote:
+    return request_credit_note(
+        line=invoice.lines.get(), amount_minor=minor, reason="product_unsatisfactory", memo=memo,
+        by=by, at=START,
+    )  # fmt: skip
+
+
+def test_support_credits_up_to_the_limit_and_finance_beyond_it(
+    invoice: Invoice, shop: Shop, support: User
+) -> None:
+    assert _credit(invoice, 500, support).number == "CN-000001"
+    with pytest.raises(NotAllowed, match=r"5\.01 USD is above 5\.00 USD: propose it"):
+        _credit(invoice, 501, support)
+    assert _credit(invoice, 501, shop.maker).number == "CN-000002"
+
+
+def test_what_support_requests_is_issued_once_finance_approved_it(
+    invoice: Invoice, shop: Shop, support: User
+) -> None:
+    request = _request(invoice, 3000, support)
+
+    with pytest.raises(Conflict, match="requested already"):
+        _request(invoice, 100, support)
+    assert settle_proposals(by=shop.worker, at=START) == 0
+    approve(change=request.policy_change, by=shop.approver, reason="it broke", at=START)
+    assert settle_proposals(by=shop.worker, at=START) == 1
+
+    note = CreditNote.objects.get()
+    assert (note.total_minor, note.reason) == (3000, "product_unsatisfactory")
+    assert "Approved by ann.shop" in note.memo
+
+
+def test_a_request_says_what_is_left_and_why_it_is_made(invoice: Invoice, support: User) -> None:
+    with pytest.raises(Insufficient, match=r"50\.00 USD left to credit, not 50\.01 USD"):
+        _request(invoice, 5001, support)
+    with pytest.raises(Invalid, match="says why"):
+        _request(invoice, 100, support, memo=" ")
+
+
+def test_support_proposes_from_the_invoice_page(
+    invoice: Invoice, shop: Shop, support: User, settings: Any
+) -> None:
+    settings.BILLING_CLOCK = START.isoformat()
+    client, url = client_of(support), action_url(invoice, "propose_credit")
+
+    line = invoice.lines.get()
+    done = send(client, url, reason="goodwill", memo="sorry", **{f"line_{line.pk}": "30.00"})
+
+    assert "finance decides" in told(done)
+    proposal = ProposedCreditNote.objects.get()
+    assert (proposal.amount_minor, proposal.policy_change.proposed_by) == (3000, support)
