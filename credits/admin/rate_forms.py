@@ -53,7 +53,8 @@ class ProposeVersionForm(RatesForm, RateChangeForm):
     stays = CustomersField(
         label="Who stays at the version that they have",
         required=False,
-        help_text="External ids, one a line. They keep their rates until they are moved.",
+        help_text="External ids, one a line. They keep their rates until they are moved, or this"
+        " version expires.",
     )
 
     def __init__(self, *args: Any, subject: RateCard, **kwargs: Any) -> None:

@@ -383,7 +383,7 @@ class LifeOfCredits(RuleBasedStateMachine):
             stays=[self.shop.customer] if kept else [], by=self.shop.maker, at=self.shop.at,
         )  # fmt: skip
         held = _version(version.number, effective_at, length, prices)
-        pin = Pin(next(self.numbers), effective_at, kept)
+        pin = Pin(next(self.numbers), effective_at, kept, held.expires_at)
 
         def governs() -> None:
             self.model.versions.append(held)

@@ -111,11 +111,19 @@ class Version:
 
 @dataclass(frozen=True)
 class Pin:
-    """From an instant on the customer has one version; None: the one that governs again."""
+    """From an instant on the customer has one version; None: the one that governs again.
+
+    Who stays where another version begins stays no longer than that version is meant to hold.
+    """
 
     place: int  # In the order in which they were asked for.
     effective_at: datetime
     version: Version | None
+    expires_at: datetime | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Tell whether it may govern at an instant."""
+        return self.effective_at <= at < (self.expires_at or FOREVER)
 
 
 @dataclass(frozen=True)
@@ -435,7 +443,7 @@ class Life:
 
     def chosen(self, at: datetime) -> Version | None:
         """Return the version of the rate card that the customer has at an instant."""
-        known = [pin for pin in self.pins if pin.effective_at <= at]
+        known = [pin for pin in self.pins if pin.holds(at)]
         pin = max(known, key=lambda p: (p.effective_at, p.place), default=None)
         return (pin and pin.version) or _governing(self.versions, at)
 

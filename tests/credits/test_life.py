@@ -14,6 +14,7 @@ from billing_project.kernel.models import User
 from credits import burn_order
 from credits.drawdown import GrantState, Part
 from credits.history import PeriodHistory, Stack
+from credits.models import RatedUsage
 from credits.rating import RatedSoFar
 from credits.rollover import Ending
 from credits.selectors.prices import Prices
@@ -95,6 +96,25 @@ def _live(shop: Shop) -> None:
 
 def test_one_life_written_out(market: Shop) -> None:
     _live(market)
+
+
+def test_who_stays_for_a_version_that_expires_stays_no_longer(market: Shop) -> None:
+    """One version holds for ten days; the next begins after it, and names nobody who stays."""
+    life = type("Life", (LifeOfCredits,), {"shop": market})()
+    try:
+        life.begin()
+        one, two = ({("input", None): {"model": "per_unit", "unit_price": p}} for p in "12")
+        ten_days = timedelta(days=10)
+        life.price(HOURS[0], one, ten_days, stays=True)
+        life.price(HOURS[0] + ten_days, two)
+        for hour in (HOURS[0] + timedelta(hours=1), HOURS[0] + ten_days + timedelta(hours=1)):
+            life.use("input", "a", "small", hour, "7", True)
+        numbers = RatedUsage.objects.order_by("pk").values_list("rate_card_version__number")
+        life.agrees()
+
+        assert [number for (number,) in numbers] == [2, 4]
+    finally:
+        life.teardown()
 
 
 def _oldest_first(history: PeriodHistory, stack: Stack) -> Iterator[Part]:
