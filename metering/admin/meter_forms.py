@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.utils.functional import cached_property
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -11,22 +12,28 @@ from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
-    UnfoldBooleanWidget,
 )
 
 from billing_project.kernel.backoffice.difference import Difference, differences
 from billing_project.kernel.backoffice.display import moment_text, number_text
-from billing_project.kernel.backoffice.forms import ReasonForm
+from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError, Invalid
+from billing_project.kernel.models import User
 from billing_project.kernel.period import HOUR, Period, hour_of
 from billing_project.kernel.quantity import plain
+from billing_project.kernel.users import worker_user
 from metering.models import Meter, MeterVersion
 from metering.models.meter import Aggregation, RoundingChoice
 from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import version_in_force
-from metering.selectors.reading_effect import MOST_EVENTS, ReadingEffect, last_month
-from metering.services.meters import earliest_instant, next_instant, preview_meter_version
+from metering.selectors.reading_effect import MOST_EVENTS, ReadingEffect
+from metering.services.meters import (
+    create_meter_version,
+    earliest_instant,
+    next_instant,
+    preview_meter_version,
+)
 from metering.services.reading import Reading, ReadingInput, checked_reading
 
 _READING = (
@@ -175,10 +182,11 @@ class NewMeterForm(ReadingForm):
         return {name: self.cleaned_data[name] for name in ("code", "name", "aggregation", "unit")}
 
 
-class NewVersionForm(ReadingForm):
+class NewVersionForm(ReadingForm, PreviewedForm):
     """How a meter shall read events from an hour on; the newest version is where it starts."""
 
     subject: Meter
+    effect_refusal = ""  # Why its effect could not be read.
     before_template = "backoffice/new_version.html"
     effective_at = forms.SplitDateTimeField(
         label="Takes effect (UTC)",
@@ -193,17 +201,11 @@ class NewVersionForm(ReadingForm):
         widget=UnfoldAdminSplitDateTimeWidget,
         help_text=f"A whole hour, not included. At most {MOST_EVENTS:,} events are read.",
     )
-    confirmed = forms.BooleanField(
-        label="This is what shall change",
-        required=False,
-        widget=UnfoldBooleanWidget,
-        help_text="Send the form once to see the difference and its effect, then confirm it.",
+    field_order = ("effective_at", *_READING, "reason", "seen_from", "seen_until")
+    preview_words = (
+        "This is a preview: nothing is changed yet. Change what you like and send again, or tick"
+        " “This is what I want” at the end to make the version."
     )
-    field_order = (
-        "effective_at", *_READING, "reason", "seen_from", "seen_until", "confirmed",
-    )  # fmt: skip
-    effect: ReadingEffect | None = None
-    effect_refusal = ""
 
     def __init__(self, *args: Any, subject: Meter, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
@@ -214,8 +216,8 @@ class NewVersionForm(ReadingForm):
         starts: dict[str, Any] = {**content_of(self.newest), "effective_at": _next_hour()}
         starts["dimensions"] = ", ".join(self.newest.dimensions)
         starts["filters"] = self.newest.filters
-        month = last_month(now())
-        starts.update(seen_from=month.start, seen_until=month.end)
+        seen = _newest_usage()
+        starts.update(seen_from=seen.start, seen_until=seen.end)
         for name, value in starts.items():
             self.fields[name].initial = value
 
@@ -223,27 +225,33 @@ class NewVersionForm(ReadingForm):
         """Return what the meter was made with."""
         return self.subject.aggregation
 
-    def clean(self) -> dict[str, Any]:
-        """Refuse what no event could be read by, and what nobody has looked at."""
-        cleaned = super().clean()
-        if self.errors:
-            return cleaned
-        if not cleaned["confirmed"]:
-            self._look(cleaned["seen_from"], cleaned["seen_until"])
-            self.add_error("confirmed", "Look at what changes, then confirm it.")
-        return cleaned
+    def attempt(self) -> None:
+        """Try the version, and refuse a span that ends before it starts."""
+        self.save(by=worker_user(), at=now())
+        if self.cleaned_data["seen_until"] <= self.cleaned_data["seen_from"]:
+            raise Invalid("This comes after the start.", field="seen_until")
 
-    def _look(self, start: datetime, end: datetime) -> None:
-        """Keep what the version would have counted, or why that cannot be said."""
-        if end <= start:
-            self.add_error("seen_until", "This comes after the start.")
-            return
+    def save(self, *, by: User, at: datetime) -> MeterVersion:
+        """Make the version."""
+        said = self.cleaned_data
+        return create_meter_version(
+            meter=self.subject, effective_at=said["effective_at"], reason=said["reason"], by=by,
+            at=at, **self.reading(),
+        )  # fmt: skip
+
+    @cached_property
+    def effect(self) -> ReadingEffect | None:
+        """What the version would have counted; read once the page shows it."""
+        if not self.is_tried or self.errors:
+            return None
+        period = Period(self.cleaned_data["seen_from"], self.cleaned_data["seen_until"])
         try:
-            self.effect = preview_meter_version(
-                meter=self.subject, at=now(), period=Period(start, end), **self.reading()
+            return preview_meter_version(
+                meter=self.subject, at=now(), period=period, **self.reading()
             )
         except BillingError as error:
             self.effect_refusal = error.message
+            return None
 
     def facts(self) -> list[tuple[str, Any]]:
         """List what never changes, and what is read now."""
@@ -270,12 +278,9 @@ class NewVersionForm(ReadingForm):
 
     def changes(self) -> list[Difference]:
         """List what the version changes; nothing as long as the form cannot be read."""
-        if not self.is_bound or self.errors.keys() - {"confirmed"}:
+        if not self.is_tried or self.errors:
             return []
-        try:
-            after = checked_reading(self.subject.aggregation, **self.reading())
-        except Invalid:
-            return []
+        after = checked_reading(self.subject.aggregation, **self.reading())
         rows = differences(content_of(self.newest), _plain(after))
         return sorted(rows, key=lambda row: not row.is_changed)
 
@@ -299,3 +304,9 @@ def _plain(reading: Any) -> dict[str, Any]:
 def _next_hour() -> datetime:
     """Propose the first hour of tomorrow's work: time enough to think again."""
     return hour_of(earliest_instant(now())) + HOUR + timedelta(days=1)
+
+
+def _newest_usage() -> Period:
+    """Propose the last thirty days: as near to what is to come as usage gets."""
+    end = hour_of(now())
+    return Period(end - timedelta(days=30), end)

@@ -42,7 +42,6 @@ from metering.rounding import MAX_DECIMALS
 from metering.selectors.meters import deactivation_of, version_in_force, versions_of
 from metering.services.meters import (
     create_meter,
-    create_meter_version,
     deactivate_meter,
     earliest_instant,
     reactivate_meter,
@@ -193,14 +192,7 @@ class MeterAdmin(HistoryAdmin):
     )
     def new_version(self, by: User, meter: Meter, form: NewVersionForm) -> str:
         """Let the meter read events otherwise from an hour in the future on."""
-        version = create_meter_version(
-            meter=meter,
-            effective_at=form.cleaned_data["effective_at"],
-            reason=form.cleaned_data["reason"],
-            by=by,
-            at=now(),
-            **form.reading(),
-        )
+        version = form.save(by=by, at=now())
         return f"Version {version.number} takes effect at {moment_text(version.effective_at)}."
 
     @form_action(

@@ -232,14 +232,17 @@ def earliest_instant(at: datetime) -> datetime:
 
 def _refuse_bad_instant(effective_at: datetime, newest: MeterVersion, at: datetime) -> None:
     if hour_of(effective_at) != effective_at:
-        raise Invalid("a version takes effect at a whole hour (UTC)")
+        raise Invalid("a version takes effect at a whole hour (UTC)", field="effective_at")
     earliest = earliest_instant(at)
     if effective_at <= earliest:
-        raise Invalid(f"a version takes effect after {earliest:%Y-%m-%d %H:%M} (UTC)")
+        raise Invalid(
+            f"a version takes effect after {earliest:%Y-%m-%d %H:%M} (UTC)", field="effective_at"
+        )
     if newest.effective_at is not None and effective_at <= newest.effective_at:
         raise Conflict(
             f"version {newest.number} takes effect at {newest.effective_at:%Y-%m-%d %H:%M};"
-            " withdraw it, or choose a later hour"
+            " withdraw it, or choose a later hour",
+            field="effective_at",
         )
 
 

@@ -11,7 +11,15 @@ from billing_project.kernel.models import AuditEntry, User
 from metering.models import Meter, MeterVersion
 from metering.services.aggregate import aggregate_batches
 from metering.services.meters import create_meter_version
-from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
+from tests.console.backoffice import (
+    action_url,
+    client_of,
+    list_of,
+    looked_at,
+    page_of,
+    send,
+    told,
+)
 from tests.metering.builders import EVENT_NAME, a_customer, a_meter, an_event
 from tests.metering.builders import send as send_events
 
@@ -47,11 +55,31 @@ def test_a_meter_gets_a_version_once_its_difference_was_seen(meter: Meter, engin
     assert 'value="tokens"' in blank
     assert "bo-changed" in shown
     assert "exists tier" in shown
+    assert "This is a preview: nothing is changed yet." in shown
+    assert "Nothing was done yet" not in shown
     assert told(done) == "success: Version 2 takes effect at 2026-11-21 14:00:00."
     version = MeterVersion.objects.get(number=2)
     assert (version.created_by, version.reason) == (engineer, "seats are sent now")
     assert (version.value_property, version.dimensions) == ("seats", ["model", "region"])
     assert (version.rounding_mode, version.rounding_decimals) == ("up", 2)
+
+
+def test_only_the_version_that_was_shown_is_confirmed(meter: Meter, engineer: User) -> None:
+    client, url = client_of(engineer), action_url(meter, "new_version")
+    seen = looked_at(client, url, {**_blank(client, url), **_said()})
+
+    other = client.post(url, {**seen, "value_property": "chairs"})
+    unseen = client.post(url, {**seen, "seal": ""})
+    count = MeterVersion.objects.count()
+    client.post(url, seen)
+
+    assert "What you confirmed is not what was shown before" in other.content.decode()
+    assert (other.status_code, unseen.status_code, count) == (422, 422, 1)
+    assert MeterVersion.objects.get(number=2).value_property == "seats"
+
+
+def _blank(client: Any, url: str) -> dict[str, str]:
+    return {"nonce": client.get(url).context["form"]["nonce"].value()}
 
 
 def test_a_version_shows_its_effect_on_usage(meter: Meter, engineer: User, at: datetime) -> None:
@@ -95,6 +123,7 @@ def test_a_senseless_version_keeps_the_form(
     response = send(client_of(engineer), action_url(meter, "new_version"), **_said(**changes))
 
     assert response.status_code == 422
+    assert response.context["form"].errors
     assert MeterVersion.objects.count() == 1
 
 
