@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from billing_project.kernel.quantity import plain
+from billing_project.kernel.quantity import how_many, plain
 from credits.grant_state import GrantState
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -75,7 +75,9 @@ KEYS: dict[str, BurnKey] = {
     "fewer_meters_first": BurnKey(
         "what fewer meters may burn",
         lambda g: len(g.meter_codes) or _ANY_METER,
-        lambda g: f"for {len(g.meter_codes)} meters" if g.meter_codes else "for every meter",
+        lambda g: (
+            f"for {how_many(len(g.meter_codes), 'meter')}" if g.meter_codes else "for every meter"
+        ),
     ),
     "workspace_first": BurnKey(
         "what only one workspace may burn",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from billing_project.kernel.quantity import how_many
 from credits.terms import MATRIX
 
 COLUMNS = (
@@ -121,7 +122,7 @@ def _n(text: str | None) -> str:
 
 def _content(line: int, cells: list[str]) -> dict[str, Any]:
     if len(cells) > len(COLUMNS) or len(cells) < 4:
-        raise BadSheet(line, f"has {len(cells)} cells, and not {', '.join(COLUMNS)}")
+        raise BadSheet(line, f"has {how_many(len(cells), 'cell')}, and not {', '.join(COLUMNS)}")
     said = dict(zip(COLUMNS, [*cells, *[""] * (len(COLUMNS) - len(cells))], strict=True))
     model = said["model"] or "per_unit"
     found: dict[str, Any] = {

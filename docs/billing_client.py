@@ -169,7 +169,7 @@ class BillingClient:
             Away: the queue is full.
         """
         if len(self._queue) >= self._most_queued:
-            raise Away(f"{len(self._queue)} events wait to be sent")
+            raise Away(f"events that wait to be sent: {len(self._queue)}")
         used_at = timestamp or datetime.now(UTC)
         event: dict[str, Any] = {
             "event_name": event_name,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from billing_project.kernel.books import Finding, check
+from billing_project.kernel.quantity import how_many
 from invoicing.selectors.item_faults import (
     coupons_beyond_their_terms,
     lines_off_their_discounts,
@@ -42,4 +43,6 @@ def seats_are_not_negative() -> Iterator[Finding]:
 def coupons_are_within_their_terms() -> Iterator[Finding]:
     """Count each coupon's redemptions."""
     for code, count, most in coupons_beyond_their_terms():
-        yield Finding(f"coupon:{code}", f"was redeemed {count} times, beyond its terms ({most})")
+        yield Finding(
+            f"coupon:{code}", f"was redeemed {how_many(count, 'time')}, beyond its terms ({most})"
+        )

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from billing_project.kernel.errors import Invalid
+from billing_project.kernel.quantity import how_many
 from metering.events import BadItem, EventInput, decode_event
 
 MAX_RECORD = 256 * 1024  # An event of 64 properties of 1,000 characters each fits.
@@ -167,7 +168,9 @@ def _row_item(raw: bytes, header: Header) -> EventInput | BadItem:
     except (csv.Error, ValueError) as error:
         return BadItem(f"is not a record of a CSV: {error}")
     if len(cells) != len(header.names):
-        return BadItem(f"has {len(cells)} cells where the header has {len(header.names)}")
+        return BadItem(
+            f"has {how_many(len(cells), 'cell')} where the header has {len(header.names)}"
+        )
     given = {name: cell for name, cell in zip(header.names, cells, strict=True) if cell}
     properties = {
         name.removeprefix(_PREFIX): given.pop(name) for name in [*given] if name not in _FIELDS

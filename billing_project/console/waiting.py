@@ -12,6 +12,7 @@ from billing_project.kernel.backoffice.display import money_text, object_url
 from billing_project.kernel.backoffice.policies import why_not
 from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.models import OutboxMessage, User
+from billing_project.kernel.quantity import how_many
 from invoicing.selectors import refunds_due
 
 _REFUNDS = 6  # Shown at most, as of drafts.
@@ -52,7 +53,7 @@ def age_text(since: datetime, at: datetime) -> str:
 def _stuck(at: datetime) -> Iterator[Item]:
     for note in figures.stuck_notes(at):
         yield Item(
-            f"{note.count:,} notes of {note.topic.replace('_', ' ')} are stuck",
+            f"{how_many(note.count, 'note')} of {note.topic.replace('_', ' ')} stuck",
             f"the oldest for {age_text(note.since, at)}: see the worker's log",
             list_url(OutboxMessage, {"topic__exact": note.topic}),
         )

@@ -50,3 +50,8 @@ def plain(value: Decimal) -> str:
     """Write a decimal without exponent and without trailing zeros ("1200", "0.5")."""
     text = f"{value.normalize():f}"
     return "0" if text in {"-0", "0"} else text
+
+
+def how_many(count: int, noun: str) -> str:
+    """Write a count with its noun, in the plural unless it is one ("1 line", "2,000 lines")."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from billing_project.kernel.period import Period
+from billing_project.kernel.quantity import how_many
 from credits.models import BillingPeriod
 from credits.selectors.usage import unrated_windows
 from metering.models import Aggregation
@@ -31,4 +32,4 @@ def unrated_values(month: Period, at: datetime) -> str:
         meter__aggregation=Aggregation.UNIQUE,
     )
     count = windows.count()
-    return f"{count} windows of unique values wait to be rated" if count else ""
+    return f"{how_many(count, 'window')} of unique values not rated yet" if count else ""

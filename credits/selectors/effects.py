@@ -12,7 +12,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
-from billing_project.kernel.quantity import plain
+from billing_project.kernel.quantity import how_many, plain
 from credits.models import BillingPeriod, CreditGrant, RateCard, RateCardVersion, RatedUsage
 from credits.selectors.prices import Prices
 from credits.selectors.repricing import Layer, Used, last_spans, layer_of, priced, used_in
@@ -134,10 +134,12 @@ def _meanwhile(book: _Book, customer_ids: Collection[int]) -> str:
     )
     if not sums["windows"]:
         return ""
+    windows = how_many(sums["windows"], "usage window")
+    customers = how_many(sums["customers"], "customer")
     return (
-        f". Since {begins:%Y-%m-%d %H:%M} UTC, when it should begin, {sums['windows']} usage"
-        f" windows of {sums['customers']} customers were rated without it, to"
-        f" {plain(sums['charge'])} {book.card.pricing_unit.code}: they keep their rates"
+        f". Since {begins:%Y-%m-%d %H:%M} UTC, when it should begin, {windows} of {customers}"
+        f" rated without it, to {plain(sums['charge'])} {book.card.pricing_unit.code}: they keep"
+        " their rates"
     )
 
 

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
-from billing_project.kernel.quantity import plain
+from billing_project.kernel.quantity import how_many, plain
 from billing_project.kernel.telling import tell_once
 from credits.models import UnratedEpisode
 from credits.selectors.unrated import UnratedGroup, open_unrated_episodes, usage_without_rate
@@ -133,8 +133,10 @@ def _text(episodes: Iterable[UnratedEpisode]) -> str:
 
 def _line(episode: UnratedEpisode) -> str:
     said = ", ".join(f"{name} {value}" for name, value in sorted(episode.dimensions.items()))
+    windows = how_many(episode.window_count, "usage window")
+    customers = how_many(episode.customer_count, "customer")
     return (
-        f"{episode.meter.code}{f', {said}' if said else ''}: {episode.window_count} usage windows,"
-        f" {plain(episode.quantity)} {episode.meter.unit}s of {episode.customer_count} customers,"
+        f"{episode.meter.code}{f', {said}' if said else ''}: {windows},"
+        f" {plain(episode.quantity)} {episode.meter.unit}s of {customers},"
         f" first used {episode.first_used_at:%Y-%m-%d %H:%M} UTC"
     )

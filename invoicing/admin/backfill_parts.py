@@ -10,6 +10,7 @@ from billing_project.kernel.backoffice.base import (
     ReadOnlyInline,
 )
 from billing_project.kernel.backoffice.display import badge, link, moment, moment_text, pairs
+from billing_project.kernel.quantity import how_many
 from invoicing.admin.backfill_effect import shown_effect
 from metering.models import (
     BackfillError,
@@ -92,8 +93,8 @@ def run_words(run: BackfillRun) -> str:
         return f"{run.fault}.{again}"
     if run.kind == BackfillWork.UPLOAD:
         return (
-            f"{run.name}: {run.accepted_count:,} events taken in, {run.repeated_count:,} repeated,"
-            f" {run.refused_count:,} lines with faults."
+            f"{run.name}: {how_many(run.accepted_count, 'event')} taken in,"
+            f" {run.repeated_count:,} repeated, {how_many(run.refused_count, 'line')} with faults."
         )
     if run.finished_at is not None:
         return "done; the button Preview shows it." if run.effect is not None else "done."

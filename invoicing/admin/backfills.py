@@ -26,6 +26,7 @@ from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import PolicyStatus, User
+from billing_project.kernel.quantity import how_many
 from invoicing.admin.backfill_effect import shown_effect
 from invoicing.admin.backfill_parts import RunInline, progress_bar, run_words
 from invoicing.admin.backfill_preview import REFRESH_SECONDS, preview_page
@@ -200,13 +201,15 @@ class BackfillAdmin(ReadOnlyAdmin):
     def uploaded(self, backfill: Backfill) -> str:
         """Count the lines."""
         counts = counts_of(backfill)
-        return f"{counts.line_count:,} events, {counts.error_count:,} lines with faults"
+        faults = how_many(counts.error_count, "line")
+        return f"{how_many(counts.line_count, 'event')}, {faults} with faults"
 
     @admin.display(description="Done")
     def done(self, backfill: Backfill) -> str:
         """Count what was added and corrected so far."""
         counts = counts_of(backfill)
-        return f"{counts.added_count:,} events added, {counts.adjustment_count:,} adjustments made"
+        adjustments = how_many(counts.adjustment_count, "adjustment")
+        return f"{how_many(counts.added_count, 'event')} added, {adjustments} made"
 
     @admin.display(description="Work")
     def work(self, backfill: Backfill) -> str:

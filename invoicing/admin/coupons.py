@@ -5,6 +5,7 @@ from django.contrib import admin
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge_html, link, money_text, number_text
 from billing_project.kernel.backoffice.policies import POLICY_TONES
+from billing_project.kernel.quantity import how_many
 from invoicing.models import Coupon, CouponRedemption
 
 
@@ -70,7 +71,7 @@ class CouponAdmin(ReadOnlyAdmin):
 
     def lasts(self, coupon: Coupon) -> str:
         """Show for how many periods."""
-        return f"{coupon.periods} period(s)" if coupon.periods else "for good"
+        return how_many(coupon.periods, "period") if coupon.periods else "for good"
 
     def status(self, coupon: Coupon) -> str:
         """Show the decision on it."""

@@ -13,6 +13,7 @@ from billing_project.kernel.backoffice.display import (
 )
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.quantity import how_many
 from invoicing.models import Anchor, Plan, PlanItem, PlanVersion, Subscription
 
 
@@ -109,7 +110,7 @@ class PlanVersionAdmin(ReadOnlyAdmin):
 
     def interval(self, version: PlanVersion) -> str:
         """Show how often the fee recurs."""
-        words = f"every {version.interval_count} {version.interval_unit}(s)"
+        words = f"every {how_many(version.interval_count, version.interval_unit)}"
         return f"{words}, with the calendar" if version.anchor == Anchor.CALENDAR else words
 
     @admin.display(description="Overage invoiced at")

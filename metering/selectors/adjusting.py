@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db.models import Count
 
+from billing_project.kernel.quantity import how_many
 from metering.models import MeterEventAdjustment
 
 _NAMED = 20
@@ -39,6 +40,9 @@ def adjusted_since(customer_id: int, start: datetime, end: datetime, since: date
     by_backfill = (
         rows.filter(backfill__isnull=False).values_list("backfill_id").order_by("-backfill_id")
     )
-    named = [f"backfill {pk} ({count:,} events)" for pk, count in by_backfill.annotate(Count("id"))]
+    named = [
+        f"backfill {pk} ({how_many(count, 'event')})"
+        for pk, count in by_backfill.annotate(Count("id"))
+    ]
     named += [f"{kind} {identifier}" for kind, identifier in newest]
     return Adjusted(single.count() + len(named) - len(newest), tuple(named[:_NAMED]))

@@ -22,6 +22,7 @@ from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, NotFound
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
+from billing_project.kernel.quantity import how_many
 from billing_project.kernel.sessions import held
 from metering.archive_file import (
     COLUMNS,
@@ -91,9 +92,7 @@ def reasons_not_to_archive(month: Period, at: datetime) -> list[str]:
         state=QuarantineState.OPEN, timestamp__gte=month.start, timestamp__lt=month.end
     )
     if count := kept.count():
-        reasons.append(
-            f"{count} event{'s of it wait' if count > 1 else ' of it waits'} in quarantine"
-        )
+        reasons.append(f"{how_many(count, 'event')} of it in quarantine")
     levels = UsageWindow.objects.filter(
         meter__aggregation=Aggregation.TIME_WEIGHTED_SUM,
         start_at__gte=month.start,

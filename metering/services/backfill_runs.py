@@ -17,6 +17,7 @@ from django.db.models import Q
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.quantity import how_many
 from billing_project.kernel.sessions import held
 from metering.models import (
     Backfill,
@@ -106,7 +107,9 @@ def _refuse(backfill: Backfill, kind: BackfillWork) -> None:
         if not is_to_come:
             raise Conflict(f"{backfill} is {state}: it is not submitted any more")
         if faults := BackfillError.objects.filter(backfill=backfill).count():
-            raise Conflict(f"{faults:,} lines have faults: discard the backfill and upload anew")
+            raise Conflict(
+                f"{how_many(faults, 'line')} with faults: discard the backfill and upload anew"
+            )
     if kind == BackfillWork.APPLY:
         approved_proposal(backfill)
     if kind == BackfillWork.REVERT and state != BackfillState.APPLIED:
@@ -151,7 +154,9 @@ def _begin(run_id: int, at: datetime) -> BackfillRun | None:
     if not run.is_open:
         return None
     if run.attempt_count >= MAX_ATTEMPTS:
-        fail_run(run, f"stopped {run.attempt_count} times before anything was done", at=at)
+        fail_run(
+            run, f"stopped {how_many(run.attempt_count, 'time')} before anything was done", at=at
+        )
         return None
     run.attempt_count += 1
     run.state, run.updated_at, run.not_before = BackfillRunState.RUNNING, at, None

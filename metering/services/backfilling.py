@@ -13,6 +13,7 @@ from django.db import connection
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
+from billing_project.kernel.quantity import how_many
 from metering.models import (
     Backfill,
     BackfillBatch,
@@ -180,8 +181,9 @@ def carry_out(
     if counts.conflict:
         names = ", ".join(conflicting_identifiers())
         raise Conflict(
-            f"{counts.conflict:,} identifiers are stored with another time, workspace or name"
-            f" ({names}): their use needs identifiers of its own",
+            "stored with another time, workspace or name:"
+            f" {how_many(counts.conflict, 'identifier')} ({names}); such use needs"
+            " identifiers of its own",
             code="identifier_conflict",
         )
     if counts.add:

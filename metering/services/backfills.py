@@ -13,6 +13,7 @@ from billing_project.kernel.approvals import Proposal, propose, withdraw
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.period import HOUR, hour_of
+from billing_project.kernel.quantity import how_many
 from metering.aggregation import MeterRule
 from metering.content import content_sha256
 from metering.events import BadItem, EventInput
@@ -176,7 +177,9 @@ def propose_backfill(
     if locked.state not in (BackfillState.OPEN, BackfillState.SUBMITTED):
         raise Conflict(f"{locked} is {locked.state}: it is not submitted any more")
     if faults := BackfillError.objects.filter(backfill=locked).count():
-        raise Conflict(f"{faults:,} lines have faults: discard the backfill and upload anew")
+        raise Conflict(
+            f"{how_many(faults, 'line')} with faults: discard the backfill and upload anew"
+        )
     before = newest_proposal(locked)
     if before is not None and _stands(before, state_sha256, by, at):
         return before

@@ -17,6 +17,7 @@ from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.period import HOUR
+from billing_project.kernel.quantity import how_many
 from metering.aggregation import LEVEL
 from metering.models import AppliedRepair, WindowRepair, WindowRepairItem
 from metering.reading_sql import Params
@@ -111,7 +112,7 @@ def propose_repair(
         subject=f"window_repair:{pk}:1",
         content=sorted(contents, key=canonical_json),
         proposal=Proposal(
-            title=f"Set {len(differences)} usage windows to what their events say",
+            title=f"Set {how_many(len(differences), 'usage window')} to what the events say",
             product_requirement=reason,
             engineering_note="found by replaying the raw events",
             reason_code="replay_difference",

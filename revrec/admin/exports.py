@@ -23,6 +23,7 @@ from billing_project.kernel.backoffice.display import link, moment, money
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from billing_project.kernel.quantity import how_many
 from revrec.journal_forms import Detail, Form
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount
 from revrec.selectors.exports import NO_TAX, Stretch, file_name, file_pieces
@@ -75,7 +76,7 @@ class CodesForm(ReasonForm):
             if not row:
                 continue
             if len(row) != 3:
-                raise ValidationError(f"Line {number} has {len(row)} values, not 3.")
+                raise ValidationError(f"Line {number} has {how_many(len(row), 'value')}, not 3.")
             account, code, name = (cell.strip() for cell in row)
             if account in codes:
                 raise ValidationError(f"Line {number} names account {account} again.")
@@ -199,7 +200,7 @@ class JournalExportAdmin(ReadOnlyAdmin):
             form=Form(said["form_of"]), detail=Detail(said["detail"]),
             currency=said["currency"].upper(), key=form.key, by=by, at=now(),
         )  # fmt: skip
-        return made, f"Exported {made}: {made.line_count:,} lines"
+        return made, f"Exported {made}: {how_many(made.line_count, 'line')}"
 
     @page_action("Download", icon="download")
     def download(self, request: HttpRequest, object_id: str) -> HttpResponseBase:

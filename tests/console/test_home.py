@@ -174,7 +174,7 @@ def test_notes_that_nobody_takes_up_are_named_by_topic(chain: Chain, auditor: Us
     context = home(auditor).context
 
     (item,) = [i for i in context["queue"] if "stuck" in i.title]
-    assert item.title == "2 notes of usage changed are stuck"
+    assert item.title == "2 notes of usage changed stuck"
     assert item.url.endswith("?topic__exact=usage_changed")
     assert client_of(auditor).get(item.url).status_code == 200
     stuck = {step.title: step.state for step in context["steps"] if step.is_stuck}

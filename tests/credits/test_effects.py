@@ -65,10 +65,10 @@ def test_an_approval_that_comes_late_is_told_what_was_rated_meanwhile(used: Shop
 
     # Of October's windows nothing is said; November's has 7 x 0.5 credits.
     assert _effect(change).basis == (
-        f"{BASIS}. Since 2026-11-01 00:00 UTC, when it should begin, 1 usage windows of 1 customers"
-        " were rated without it, to 3.5 credit: they keep their rates"
+        f"{BASIS}. Since 2026-11-01 00:00 UTC, when it should begin, 1 usage window of 1 customer"
+        " rated without it, to 3.5 credit: they keep their rates"
     )
-    assert "1 customers were rated without it" in effect_html(change.effect, _effect(change))
+    assert "1 customer rated without it" in effect_html(change.effect, _effect(change))
 
 
 def test_who_stays_or_is_pinned_is_not_affected(used: Shop) -> None:

@@ -71,7 +71,7 @@ def test_a_model_in_traffic_without_a_rate_is_told_and_waits(
     assert [record.message for record in caplog.records] == ["usage without a rate"]
     (message,) = mail.outbox
     assert message.to == ["product@example.com"]
-    assert "input, model next: 2 usage windows, 7 tokens of 1 customers" in message.body
+    assert "input, model next: 2 usage windows, 7 tokens of 1 customer" in message.body
     assert RatedUsage.objects.count() == 1  # What has a rate does not wait for what has none.
 
 

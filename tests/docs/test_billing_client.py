@@ -99,7 +99,7 @@ def test_a_service_that_is_away_is_open_or_closed_as_configured(
 
     assert (leave.is_allowed, leave.reason) == (is_allowed, "service_away")
     assert client.flush().left == 1
-    with pytest.raises(Away, match="1 events wait"):
+    with pytest.raises(Away, match="wait to be sent: 1"):
         client.record(event_name="input", customer="acme", properties={"input": "1"})
     assert all(0 <= pause <= 5 for pause in pauses)
     assert len(pauses) == 1 + 4

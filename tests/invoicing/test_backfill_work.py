@@ -284,7 +284,7 @@ def test_what_the_state_does_not_admit_is_refused_at_once(shop: Shop, backfill: 
     with pytest.raises(Conflict, match=r"upload of backfill .* is not finished"):
         _ask(shop, backfill, BackfillWork.SUBMIT)
     _work()
-    with pytest.raises(Conflict, match="1 lines have faults"):
+    with pytest.raises(Conflict, match="1 line with faults"):
         _ask(shop, backfill, BackfillWork.SUBMIT)
     with pytest.raises(Conflict, match="only a submitted one"):
         _ask(shop, backfill, BackfillWork.APPLY)
@@ -320,7 +320,7 @@ def test_the_page_shows_how_far_it_is_and_comes_again(shop: Shop, backfill: Back
     tasks.work_backfills()
     done = client.get(page)
     assert "Refresh" not in done
-    assert "2 events taken in, 0 repeated, 1 lines with faults" in done.content.decode()
+    assert "2 events taken in, 0 repeated, 1 line with faults" in done.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -118,7 +118,7 @@ def test_the_approver_reads_what_differs_from_the_version_that_governs(
         page = client.get(url).content.decode()
 
         # 0.5 / 0.4 = 1.25; the version's number is no difference.
-        assert "1 of 1 values differ from" in page
+        assert "1 of 1 value differ from" in page
         assert "+25.0 %" in page
         assert page_of(first) in page
 

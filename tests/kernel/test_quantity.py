@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_project.kernel.quantity import NotAQuantity, parse_quantity, plain
+from billing_project.kernel.quantity import NotAQuantity, how_many, parse_quantity, plain
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,9 @@ def test_what_was_sent_is_what_is_stored_and_shown(sent: Decimal) -> None:
     assert parse_quantity(f"{sent:f}") == sent
     assert Decimal(plain(sent)) == sent
     assert "E" not in plain(sent)
+
+
+def test_only_one_is_in_the_singular() -> None:
+    said = [how_many(count, "line") for count in (0, 1, 2, 20_000)]
+
+    assert said == ["0 lines", "1 line", "2 lines", "20,000 lines"]

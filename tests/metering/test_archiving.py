@@ -375,7 +375,7 @@ def test_a_month_stays_while_something_needs_it(customer: Customer, at: datetime
     aggregate_batches(at=at)
     lost = an_event("lost", customer="nobody", timestamp=JANUARY)
     capture_events(items=[lost], **old)  # type: ignore[arg-type]
-    assert "1 event of it waits in quarantine" in reasons_not_to_archive(MONTH, at)[0]
+    assert "1 event of it in quarantine" in reasons_not_to_archive(MONTH, at)[0]
     with pytest.raises(Conflict):
         _archived(User.objects.get(username="eli.engineer"), at)
 
@@ -539,7 +539,7 @@ def test_the_commands_archive_drop_and_restore(customer: Customer, auditor: User
     assert client.get(reverse("admin:metering_archivedmonth_changelist")).status_code == 200
     page = client.get(reverse("admin:metering_archivedmonth_change", args=[month.pk]))
     assert page.status_code == 200
-    assert "5 events are back" in _command("restore_events", "2026-01")[1]
+    assert "5 events back" in _command("restore_events", "2026-01")[1]
     assert MeterEvent.objects.count() == 7
     with pytest.raises(CommandError):
         _command("restore_events", "2026-01")

@@ -352,7 +352,7 @@ def test_each_bad_line_is_kept_with_its_fault(acme: Customer, at: datetime) -> N
     assert header == "line,identifier,code,detail\r\n"
     assert len(rows) == 7
     assert any("'=nan" in row for row in rows)
-    with pytest.raises(Conflict, match="7 lines have faults"):
+    with pytest.raises(Conflict, match="7 lines with faults"):
         submitted(backfill, at)
 
 

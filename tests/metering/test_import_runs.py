@@ -224,7 +224,7 @@ class _Command:
 
 def test_the_command_imports_and_says_what_was_refused(tmp_path: Path) -> None:
     command = _Command(tmp_path)
-    assert "1 lines: 1 accepted" in command(_lines(_event("e1")))
+    assert "1 line: 1 accepted" in command(_lines(_event("e1")))
 
     with pytest.raises(SystemExit) as stopped:
         command(_lines(_event("e1"), _event("e2")) + b"nonsense\n", "more.jsonl")

@@ -268,8 +268,8 @@ def test_the_command_says_what_differs_and_proposes(
 
     code, text = _command("--all")
     assert code == 1
-    assert "stored 107.5 from 1 events, recomputed" in text
-    assert "1 differences" in text
+    assert "stored 107.5 from 1 event, recomputed" in text
+    assert "1 difference\n" in text
     code, text = _command("--all", "--repair", "--by", engineer.username, "--reason", "forged")
     assert code == 1
 

@@ -14,6 +14,7 @@ from billing_project.kernel.errors import BillingError
 from billing_project.kernel.management.reading import person
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
+from billing_project.kernel.quantity import how_many
 from metering.models import ArchivedMonth, MeterEvent
 from metering.services.archiving import (
     archivable_months,
@@ -65,7 +66,7 @@ class Command(BaseCommand):
             self.stdout.write(error.message)
             return False
         self.stdout.write(
-            f"{archived}: {archived.event_count:,} events in {archived.file_name},"
+            f"{archived}: {how_many(archived.event_count, 'event')} in {archived.file_name},"
             f" {archived.file_bytes:,} bytes, sha256 {archived.file_sha256}"
         )
         return True

@@ -21,6 +21,7 @@ from rich.progress import (
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.management.reading import day, person
+from billing_project.kernel.quantity import how_many
 from metering.imports import FileFormat, format_named
 from metering.models import ImportRun, ImportState
 from metering.selectors.imports import has_lines, lines_file
@@ -61,7 +62,7 @@ class Command(BaseCommand):
             _write(run, errors)
             self.stdout.write(f"What was not accepted: {errors}")
         counts = ", ".join(f"{getattr(run, f'{name}_count'):,} {name}" for name in _COUNTS)
-        self.stdout.write(f"{run.record_count:,} lines: {counts}")
+        self.stdout.write(f"{how_many(run.record_count, 'line')}: {counts}")
         if run.state == ImportState.FAILED:
             raise CommandError(f"line {run.line_count + 1}: {run.fault}")
         if run.refused_count:
@@ -102,7 +103,7 @@ class Command(BaseCommand):
 
 def _show(progress: Progress, bar: TaskID, run: ImportRun, done: int, began: datetime) -> None:
     seconds = max(1, (clock.now() - began).seconds)
-    rate = f"{run.record_count:,} lines, {done // seconds:,}/s"
+    rate = f"{how_many(run.record_count, 'line')}, {done // seconds:,}/s"
     progress.update(bar, completed=run.read_bytes, rate=rate)
 
 

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.management.reading import person
+from billing_project.kernel.quantity import how_many
 from metering.management.commands.archive_events import month_of, progress
 from metering.services.archiving import restore_month
 
@@ -32,4 +33,4 @@ class Command(BaseCommand):
                 )
         except BillingError as error:
             raise CommandError(error.message) from error
-        self.stdout.write(f"{restored}: {restored.event_count:,} events are back")
+        self.stdout.write(f"{restored}: {how_many(restored.event_count, 'event')} back")

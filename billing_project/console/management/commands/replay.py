@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
-from billing_project.kernel.quantity import plain
+from billing_project.kernel.quantity import how_many, plain
 from credits.services.replaying import Replayed, replay_credits
 from metering.models import Customer, Meter, WindowRepair
 from metering.selectors.customers import customer_named
@@ -95,7 +95,7 @@ class Command(BaseCommand):
             )
         if len(found) > _SHOWN:
             self.stdout.write(f"... and {len(found) - _SHOWN:,} more")
-        self.stdout.write(f"{len(found):,} differences")
+        self.stdout.write(how_many(len(found), "difference"))
 
     def _replay_credits(self, customer: Customer | None, options: dict[str, Any]) -> bool:
         """Replay each customer's ratings and ledger; tell whether anything differs."""
@@ -110,7 +110,8 @@ class Command(BaseCommand):
                 differences += len(replayed.differences)
                 progress.advance(bar)
         self.stdout.write(
-            f"Replayed {facts:,} facts of ratings and ledger: {differences:,} differences"
+            f"Replayed {how_many(facts, 'fact')} of ratings and ledger:"
+            f" {how_many(differences, 'difference')}"
         )
         if before:
             self.stdout.write(
@@ -152,7 +153,7 @@ def _customer(options: dict[str, Any]) -> Customer | None:
 
 
 def _told(quantity: Any, count: int | None) -> str:
-    return "nothing" if quantity is None else f"{plain(quantity)} from {count} events"
+    return "nothing" if quantity is None else f"{plain(quantity)} from {how_many(count, 'event')}"
 
 
 def _person(options: dict[str, Any]) -> User:
