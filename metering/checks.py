@@ -9,7 +9,6 @@ from itertools import groupby
 from django.db import connection
 
 from billing_project.kernel.books import Finding, check
-from billing_project.kernel.quantity import how_many
 from metering.aggregation import MeterRule
 from metering.archive_file import sha256_of
 from metering.archive_sql import SEALS, is_live
@@ -250,8 +249,8 @@ def _differing_windows(versions: Sequence[MeterRule]) -> Iterator[Finding]:
     for subject, quantity, said, count, said_count in found:
         yield Finding(
             str(subject or f"meter:{rule.id}"),
-            f"{rule.code}: has {quantity} from {how_many(count or 0, 'event')},"
-            f" the events say {said or 0} from {said_count or 0}",
+            f"{rule.code}: has {quantity or 0} of {count or 0} counted,"
+            f" the events say {said or 0} of {said_count or 0}",
         )
 
 

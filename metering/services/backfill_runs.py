@@ -107,9 +107,7 @@ def _refuse(backfill: Backfill, kind: BackfillWork) -> None:
         if not is_to_come:
             raise Conflict(f"{backfill} is {state}: it is not submitted any more")
         if faults := BackfillError.objects.filter(backfill=backfill).count():
-            raise Conflict(
-                f"{how_many(faults, 'line')} with faults: discard the backfill and upload anew"
-            )
+            raise Conflict(f"{how_many(faults, 'line')} with faults: discard it and upload anew")
     if kind == BackfillWork.APPLY:
         approved_proposal(backfill)
     if kind == BackfillWork.REVERT and state != BackfillState.APPLIED:

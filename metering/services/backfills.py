@@ -177,9 +177,7 @@ def propose_backfill(
     if locked.state not in (BackfillState.OPEN, BackfillState.SUBMITTED):
         raise Conflict(f"{locked} is {locked.state}: it is not submitted any more")
     if faults := BackfillError.objects.filter(backfill=locked).count():
-        raise Conflict(
-            f"{how_many(faults, 'line')} with faults: discard the backfill and upload anew"
-        )
+        raise Conflict(f"{how_many(faults, 'line')} with faults: discard it and upload anew")
     before = newest_proposal(locked)
     if before is not None and _stands(before, state_sha256, by, at):
         return before

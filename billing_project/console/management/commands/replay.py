@@ -153,7 +153,9 @@ def _customer(options: dict[str, Any]) -> Customer | None:
 
 
 def _told(quantity: Any, count: int | None) -> str:
-    return "nothing" if quantity is None else f"{plain(quantity)} from {how_many(count, 'event')}"
+    return (
+        "nothing" if quantity is None else f"{plain(quantity)} from {how_many(count or 0, 'event')}"
+    )
 
 
 def _person(options: dict[str, Any]) -> User:
