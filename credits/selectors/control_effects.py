@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import ApiKey, PolicyChange
@@ -88,10 +88,15 @@ def _effect_of_controls(change: PolicyChange) -> Effect:
     seconds = content["retry_seconds"]
     since = _since_last_month("UTC", change.proposed_at)
     rows: list[EffectRow] = []
-    customers = _governed(content, change)
-    asked, overage = _asked(customers, since), _overage(customers, since)
+    customers = _governed(content, change, since)
+    rules = approved_rules()
+    policies = {one.pk: rules.controls_of(one.pk, change.effective_at) for one in customers}
+    premium = set(content["premium_models"])
+    premium.update(name for one in policies.values() if one for name in one.premium_models)
+    has_cap = seconds is not None or any(one and one.retry_seconds for one in policies.values())
+    asked, overage = _asked(customers, since, premium, has_cap), _overage(customers, since)
     for customer in customers:
-        known = approved_rules().controls_of(customer.pk, change.effective_at)
+        known = policies[customer.pk]
         before = controls_of(known)
         requests, name = asked[customer.pk], customer.external_id
         pairs = [(before, known.retry_seconds if known else None), (proposed, seconds)]
@@ -126,9 +131,8 @@ def _effect_of_exception(change: PolicyChange) -> Effect:
     since = _since_last_month("UTC", change.proposed_at)
     requests = [
         one
-        for one in _asked([customer], since)[customer.pk]
-        if one.model == content["model"]
-        and content["job"] in ("", one.job)
+        for one in _asked([customer], since, [content["model"]], has_cap=False)[customer.pk]
+        if content["job"] in ("", one.job)
         and content["workspace"] in (None, one.workspace and one.workspace.external_id)
     ]
     rules = controls_of(approved_rules().controls_of(customer.pk, change.effective_at))
@@ -207,7 +211,7 @@ def _used_by_window(limit: SpendLimit, span: Period) -> Iterable[tuple[object, D
             yield window or job, amount
 
 
-def _governed(content: dict[str, Any], change: PolicyChange) -> list[Customer]:
+def _governed(content: dict[str, Any], change: PolicyChange, span: Period) -> list[Customer]:
     """List whom proposed rules govern: one customer, or all who have none of their own."""
     if content["customer"] is not None:
         return [Customer.objects.get(external_id=content["customer"])]
@@ -217,17 +221,24 @@ def _governed(content: dict[str, Any], change: PolicyChange) -> list[Customer]:
         for pk in rules.controls
         if pk and (one := rules.controls_of(pk, change.effective_at)) and one.customer_id == pk
     ]
-    asked = Authorization.objects.order_by().values("customer_id")
-    owing = RatedUsage.objects.exclude(overage=0).order_by().values("customer_id")
-    return list(Customer.objects.filter(pk__in=asked.union(owing)).exclude(pk__in=own))
+    asked = Authorization.objects.filter(decided_at__gte=span.start)
+    owing = RatedUsage.objects.filter(billing_period__end_at__gt=span.start).exclude(overage=0)
+    touched = Q(pk__in=asked.values("customer_id")) | Q(pk__in=owing.values("customer_id"))
+    return list(Customer.objects.filter(touched).exclude(pk__in=own))
 
 
-def _asked(customers: Collection[Customer], span: Period) -> dict[int, list[Authorization]]:
+def _asked(
+    customers: Collection[Customer], span: Period, models: Collection[str], has_cap: bool
+) -> dict[int, list[Authorization]]:
+    """Read the requests that rules of these models, or a cap of retries, could refuse."""
     found: dict[int, list[Authorization]] = defaultdict(list)
+    is_touched = Q(model__in=models)
+    if has_cap:
+        is_touched |= ~Q(request="")
     rows = Authorization.objects.filter(
-        customer__in=customers, decided_at__gte=span.start, decided_at__lt=span.end
+        is_touched, customer__in=customers, decided_at__gte=span.start, decided_at__lt=span.end
     ).select_related("workspace")
-    for one in rows.order_by("decided_at", "pk"):
+    for one in rows.defer("estimate", "limits", "detail").order_by("decided_at", "pk"):
         found[one.customer_id].append(one)
     return found
 

@@ -178,3 +178,15 @@ def _exception(shop: Shop, model: str, **more: str) -> PolicyChange:
         customer=shop.customer, model=model, proposal=proposal, by=shop.maker, at=NOON,
         job=more.get("job", ""),
     ).policy_change  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_rules_of_all_are_laid_on_those_without_their_own(used: Shop) -> None:
+    def of_all() -> PolicyChange:
+        terms, proposal = ControlTerms(overdraft=OverdraftMode.ALLOWED), words(NOVEMBER.end)
+        proposed = propose_controls(terms=terms, proposal=proposal, by=used.maker, at=NOON)
+        return proposed.policy_change
+
+    assert _told(of_all()) == ["Overage not let begin: acme: 69 0 credit"]
+    controls(used, overdraft=OverdraftMode.OFF)
+    assert _told(of_all()) == []
