@@ -21,6 +21,7 @@ from billing_project.kernel.errors import Conflict
 from billing_project.kernel.money import Money, exponent
 from billing_project.kernel.period import Period
 from invoicing.models import (
+    BalanceApplication,
     CreditNote,
     CreditNoteReason,
     Invoice,
@@ -39,7 +40,7 @@ Data = dict[str, object]
 
 
 def invoice_pdf(invoice: Invoice) -> bytes:
-    """Set an issued invoice, with the state of its payments and notes.
+    """Set an issued invoice as it was issued: what settled it later is not on it.
 
     Raises:
         Conflict: a draft is no document.
@@ -58,6 +59,10 @@ def invoice_data(invoice: Invoice) -> Data:
     """Gather what the invoice's template shows; every number is formatted already."""
     customer = invoice.customer
     lines = list(invoice.lines.order_by("position"))
+    applied = list(
+        invoice.balance_applications.filter(applied_at__lte=invoice.finalized_at).order_by("id")
+    )
+    still = invoice.total_minor - sum(row.amount_minor for row in applied)
     return {
         "number": invoice.number,
         "seller": settings.SELLER,
@@ -69,9 +74,9 @@ def invoice_data(invoice: Invoice) -> Data:
         "statement": _statement([line for line in lines if not _claims(line)]),
         "subtotals": _subtotals(invoice, lines),
         "total": money(invoice.total_minor, invoice.currency),
-        "settlements": _settlements(invoice),
-        "open": money(invoice.open_minor, invoice.currency),
-        "is_paid": invoice.open_minor == 0,
+        "settlements": [_settlement_of(row, invoice) for row in applied],
+        "open": money(still, invoice.currency),
+        "is_paid": still == 0,
     }
 
 
@@ -252,26 +257,11 @@ def _settlement(note: CreditNote) -> list[Data]:
     ]
 
 
-def _settlements(invoice: Invoice) -> list[Data]:
-    """List what reduced the claim so far: payments, balance and notes, the oldest first."""
-    zone, currency = invoice.customer.time_zone, invoice.currency
-    paid = [
-        (p.recorded_at, f"Paid {_day(p.paid_at, zone)}, {p.reference}", p.amount_minor)
-        for p in invoice.payments.all()
-    ]
-    applied = [
-        (a.applied_at, f"Your balance, applied {_day(a.applied_at, zone)}", a.amount_minor)
-        for a in invoice.balance_applications.all()
-    ]
-    credited = [
-        (n.issued_at, f"Credit note {n.number}", n.open_minor)
-        for n in invoice.credit_notes.all()
-        if n.open_minor
-    ]
-    return [
-        {"label": label, "amount": f"{_MINUS}{money(minor, currency)}"}
-        for _, label, minor in sorted([*paid, *applied, *credited])
-    ]
+def _settlement_of(applied: BalanceApplication, invoice: Invoice) -> Data:
+    """Say what the customer's balance paid when the invoice was issued."""
+    day = _day(applied.applied_at, invoice.customer.time_zone)
+    amount = money(applied.amount_minor, invoice.currency)
+    return {"label": f"Your balance, applied {day}", "amount": f"{_MINUS}{amount}"}
 
 
 def _line_span(line: InvoiceLine, customer: Customer) -> str:

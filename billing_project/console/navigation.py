@@ -119,6 +119,7 @@ _ICONS = {
     "subscriptionchange": "edit_calendar",
     "plan": "inventory_2",
     "planversion": "layers",
+    "invoicedocument": "picture_as_pdf",
     "invoiceline": "format_list_numbered",
     "lineusage": "link",
     "billinghold": "pause_circle",

@@ -30,7 +30,6 @@ from invoicing.admin.forms import (
     FinalizeForm,
     PaymentForm,
 )
-from invoicing.documents import invoice_pdf
 from invoicing.models import (
     CreditNote,
     Invoice,
@@ -41,6 +40,7 @@ from invoicing.models import (
 from invoicing.selectors import balance_of, is_claimed
 from invoicing.services.balances import pay_from_balance
 from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.documents import keep_invoice_document
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.payments import record_payment
@@ -202,11 +202,11 @@ class InvoiceAdmin(ReadOnlyAdmin):
         if invoice is None or not self.has_view_permission(request, invoice):
             raise PermissionDenied
         try:
-            content = invoice_pdf(invoice)
+            kept = keep_invoice_document(invoice=invoice, at=now())
         except BillingError as error:
             messages.error(request, error.message)
             return HttpResponseRedirect(object_url(invoice))
-        return pdf_response(content, invoice.number)
+        return pdf_response(bytes(kept.content), invoice.number)
 
     @form_action(
         "Finalize",

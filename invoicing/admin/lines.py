@@ -1,12 +1,14 @@
 """Lines of invoices, the usage behind each, and the counters of documents."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import link, moment, money, number, object_url
 from billing_project.kernel.backoffice.related import Link, list_url, offer, offer_list
 from credits.models import BillingPeriod, CreditGrant, RatedUsage
-from invoicing.models import InvoiceLine, LineUsage, NumberSeries
+from invoicing.models import InvoiceDocument, InvoiceLine, LineUsage, NumberSeries
 from invoicing.selectors.invoices import lines_of_grant
 
 
@@ -62,6 +64,21 @@ class LineUsageAdmin(LargeTableAdmin):
     search_fields = ("rated_usage__source_key", "line__invoice__number")
     search_help_text = "Source key of the usage or invoice number, exactly"
     fields = (link("line"), link("rated_usage"), "kind", "is_void")
+
+
+@admin.register(InvoiceDocument)
+class InvoiceDocumentAdmin(ReadOnlyAdmin):
+    """What customers were sent, byte for byte; the invoice's page shows it."""
+
+    list_display = (link("invoice"), "sha256", moment("set_at"))
+    list_select_related = ("invoice",)
+    search_fields = ("invoice__number",)
+    search_help_text = "Invoice number"
+    fields = (link("invoice"), "sha256", "set_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceDocument]:
+        """Leave the documents themselves where they are."""
+        return super().get_queryset(request).defer("content")
 
 
 @admin.register(NumberSeries)

@@ -16,7 +16,6 @@ from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField
 from invoicing.crediting import pays
-from invoicing.documents import invoice_pdf
 from invoicing.lines import Line
 from invoicing.models import InvoiceStatus
 from invoicing.selectors import (
@@ -32,6 +31,7 @@ from invoicing.selectors import (
     preview,
     running_period,
 )
+from invoicing.services.documents import keep_invoice_document
 from metering.selectors.customers import customer_named
 from metering.selectors.lag import AggregationState, aggregation_state
 
@@ -199,8 +199,11 @@ class InvoicePdfView(ApiView):
 
     @extend_schema(responses={(200, "application/pdf"): OpenApiTypes.BINARY})
     def get(self, request: Request, number: str) -> HttpResponse:
-        """Set the invoice as PDF."""
-        return pdf_response(invoice_pdf(find_invoice(number)), number)
+        """Answer the invoice's PDF: the same bytes each time, under their sha256 as ETag."""
+        kept = keep_invoice_document(invoice=find_invoice(number), at=clock.now())
+        response = pdf_response(bytes(kept.content), number)
+        response["ETag"] = f'"{kept.sha256}"'
+        return response
 
 
 class InvoicePreviewView(ApiView):

@@ -3,6 +3,7 @@
 from invoicing.models.change import ChangeKind, SubscriptionChange
 from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
 from invoicing.models.coupon import Coupon, CouponRedemption, LineDiscount
+from invoicing.models.document import InvoiceDocument
 from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.hold import BillingHold, HoldCause, InvoicePolicy
 from invoicing.models.invoice import (
@@ -65,6 +66,7 @@ __all__ = [
     "FeeKind",
     "HoldCause",
     "Invoice",
+    "InvoiceDocument",
     "InvoiceLine",
     "InvoicePolicy",
     "InvoiceStatus",

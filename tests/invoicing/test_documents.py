@@ -1,9 +1,11 @@
 """The documents: right words and numbers, inert names, the same bytes for the same rows."""
 
+import hashlib
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import IntegrityError, connection, transaction
 
 from billing_project.kernel.errors import Conflict
 from invoicing.crediting import Settlement
@@ -17,8 +19,10 @@ from invoicing.documents import (
     number,
     unit_price,
 )
-from invoicing.models import CreditNote, Invoice
+from invoicing.models import CreditNote, Invoice, InvoiceDocument
+from invoicing.services import documents
 from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.documents import keep_invoice_document
 from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
@@ -102,8 +106,9 @@ def test_an_invoice_shows_money_above_and_credits_apart(shop: Shop) -> None:
     }
 
 
-def test_settlements_follow_in_time(shop: Shop) -> None:
+def test_a_document_stays_as_it_was_issued(shop: Shop) -> None:
     invoice = finalize_invoice(invoice=fee_invoice(subscribed(shop)), by=shop.maker, at=START)
+    before = invoice_data(invoice)
     record_payment(
         invoice=invoice, amount_minor=4000, method="bank_transfer", reference="wire-7",
         paid_at=START, by=shop.maker, at=START + DAY,
@@ -115,11 +120,8 @@ def test_settlements_follow_in_time(shop: Shop) -> None:
     )  # fmt: skip
     invoice.refresh_from_db()
 
-    assert invoice_data(invoice)["settlements"] == [
-        {"label": "Paid 21 October 2026, wire-7", "amount": "\N{MINUS SIGN}$40.00"},
-        {"label": "Credit note CN-000001", "amount": "\N{MINUS SIGN}$9.00"},
-    ]
-    assert invoice_data(invoice)["is_paid"] is True
+    assert invoice_data(invoice) == before
+    assert (before["settlements"], before["open"], before["is_paid"]) == ([], "$49.00", False)
     seen = credit_note_data(note)
     assert (seen["reason"], seen["memo"], seen["invoice"]) == (
         "Service failure", "Slow", "INV-000001",
@@ -149,6 +151,51 @@ def test_the_same_rows_give_the_same_bytes(shop: Shop) -> None:
 
     assert pdf.startswith(b"%PDF-")
     assert invoice_pdf(Invoice.objects.get(pk=invoice.pk)) == pdf
+
+
+def test_a_document_is_set_once_and_kept_byte_for_byte(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoice = _overage(shop)
+    kept = keep_invoice_document(invoice=invoice, at=END + DAY)
+
+    monkeypatch.setattr(documents, "invoice_pdf", lambda _: b"%PDF- set anew")
+    again = keep_invoice_document(invoice=invoice, at=END + 2 * DAY)
+
+    assert (again.pk, bytes(again.content)) == (kept.pk, invoice_pdf(invoice))
+    assert again.sha256 == hashlib.sha256(again.content).hexdigest()
+
+
+def test_who_sets_a_document_second_gets_the_first(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoice = _overage(shop)
+
+    def overtaken(_: Invoice) -> bytes:
+        monkeypatch.setattr(documents, "invoice_pdf", lambda _: b"%PDF- first")
+        keep_invoice_document(invoice=invoice, at=END)
+        return b"%PDF- second"
+
+    monkeypatch.setattr(documents, "invoice_pdf", overtaken)
+
+    assert bytes(keep_invoice_document(invoice=invoice, at=END).content) == b"%PDF- first"
+
+
+def test_the_database_refuses_a_document_that_is_not_its_hash(shop: Shop) -> None:
+    invoice = _overage(shop)
+    keep_invoice_document(invoice=invoice, at=END)
+    [other] = Invoice.objects.exclude(pk=invoice.pk)
+
+    for broken in ("content_sha256 = ''", "content = ''", "set_at = now()"):
+        with (
+            pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor,
+        ):  # fmt: skip
+            cursor.execute(f"UPDATE invoice_document SET {broken}")
+    with pytest.raises(IntegrityError, match="invoice_document_sha256"), transaction.atomic():
+        InvoiceDocument.objects.create(
+            invoice=other, content=b"a", content_sha256=b"b",
+            set_at=END,
+        )  # fmt: skip
 
 
 def test_what_people_wrote_is_text_and_nothing_else(shop: Shop) -> None:
