@@ -23,7 +23,7 @@ USED_ARCHIVED_EVENTS = f"""(
     FROM {ARCHIVED_EVENTS} e
     LEFT JOIN LATERAL (
         SELECT type, properties FROM meter_event_adjustment WHERE event_id = e.id
-        ORDER BY id DESC LIMIT 1
+        ORDER BY id + 0 DESC LIMIT 1
     ) a ON true
     WHERE a.type IS DISTINCT FROM 'cancel'
 )"""  # noqa: S608 - texts of this module

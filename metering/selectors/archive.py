@@ -66,12 +66,14 @@ def archived_starts() -> set[datetime]:
     return set(months.values_list("start_at", flat=True))
 
 
-def archived_since(oldest: datetime, at: datetime) -> list[Period]:
-    """Return the archived months from an instant of use on; asks nothing about recent use.
+def archived_since(oldest: datetime, at: datetime | None = None) -> list[Period]:
+    """Return the archived months from an instant of use on.
 
-    The month of `at` and the one before are never archived (see `archiving`).
+    Args:
+        at: Now: nothing is asked about the month of it and the one before, which are never
+            archived (see `archiving`). None: ask about any.
     """
-    if oldest >= first_open(at):
+    if at is not None and oldest >= first_open(at):
         return []
     months = ArchivedMonth.objects.filter(restored_at__isnull=True, end_at__gt=oldest)
     return [Period(month.start_at, month.end_at) for month in months]

@@ -46,6 +46,7 @@ from metering.services.storing import (
     Key,
     NewEvent,
     ensure_workspaces,
+    is_month_known,
     store_events,
     stored_hashes,
 )
@@ -199,7 +200,7 @@ def _reasons(
     closed: Mapping[int, tuple[Period, ...]] = {}
     if window and now.keeps_late_events:
         closed = late_quarantine({one.key[0] for one in candidates if one.key}, at)
-    archived = archived_since(min((one.timestamp for one in candidates), default=at), at)
+    archived = _archived(candidates, at)
     is_usual = not (closed or archived)
     reasons = {}
     for one in candidates:
@@ -208,6 +209,15 @@ def _reasons(
         if reason := _reason(one, screens, window, closed, archived):
             reasons[one.index] = reason
     return reasons
+
+
+def _archived(candidates: Sequence[Candidate], at: datetime) -> list[Period]:
+    """Return the archived months that the events may lie in; asks nothing about recent use.
+
+    A clock that was set back makes an archived month recent: its partition is not known then.
+    """
+    oldest = min((one.timestamp for one in candidates), default=at)
+    return archived_since(oldest, at if is_month_known(oldest) else None)
 
 
 def _reason(

@@ -127,7 +127,7 @@ def test_a_server_that_knew_the_partition_learns_that_it_was_archived(
         storing._known_months.update(known)  # As another process still does.
         answers: list[list[Period] | None] = [[], None]  # The first look comes too early.
 
-        def look(oldest: datetime, now: datetime) -> list[Period]:
+        def look(oldest: datetime, now: datetime | None) -> list[Period]:
             answer = answers.pop(0) if answers else None
             return archived_since(oldest, now) if answer is None else answer
 
@@ -140,3 +140,40 @@ def test_a_server_that_knew_the_partition_learns_that_it_was_archived(
     finally:
         restore_month(first=date(2026, 1, 1), by=worker_user(), at=at)
     assert MeterEvent.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_month_archived_while_it_is_current_refuses_its_events_in_words(
+    tmp_path: Path, settings: Any
+) -> None:
+    settings.ARCHIVE_DIR = tmp_path
+    used_at, at = datetime(2026, 1, 20, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
+    a_customer(used_at)
+    a_meter(used_at)
+    capture_events(items=[an_event("e1")], sender="t", at=used_at)
+    aggregate_batches(at=used_at)
+    month = month_named(date(2026, 1, 1))
+    known = set(storing._known_months)
+    archive_month(month=month, by=worker_user(), at=at)
+    try:
+        storing._known_months.update(known)  # As another process still does.
+
+        result = capture_events(items=[an_event("e2")], sender="t", at=used_at)
+
+        assert result.results[0].code == "period_closed"
+    finally:
+        restore_month(first=date(2026, 1, 1), by=worker_user(), at=at)
+
+
+@pytest.mark.django_db
+def test_adjustments_unknown_to_statistics_are_looked_up_by_their_event() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_viewdef('used_meter_event'::regclass)")
+        (text,) = cursor.fetchone()
+        cursor.execute("SET LOCAL enable_sort = off")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN SELECT * FROM used_meter_event WHERE id = 1")
+        plan = " ".join(line for (line,) in cursor.fetchall())
+
+    assert "+ 0) DESC" in text
+    assert "meter_event_adjustment_pkey" not in plan  # However dear a sort is told to be.
