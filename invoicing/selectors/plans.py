@@ -12,6 +12,8 @@ from invoicing.items import Item
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from metering.models import Customer
 
+_ITS_PLAN = "plan_version_at_its_start"  # Where a period that was read remembers it.
+
 
 def governing_plan_version(
     plan: Plan, at: datetime, customer: Customer | None = None
@@ -134,8 +136,17 @@ def subscription_of(billing_period: BillingPeriod) -> Subscription:
 
 
 def plan_version_of(billing_period: BillingPeriod) -> PlanVersion:
-    """Return the terms under which a period's usage is claimed: those at its start."""
-    return plan_version_at(subscription_of(billing_period), billing_period.start_at)
+    """Return the terms under which a period's usage is claimed: those at its start.
+
+    They are asked for once of each period that was read: a period keeps the plan that it began
+    with, and PostgreSQL refuses a change, or the undoing of one, from before (`in_time`).
+    """
+    version = vars(billing_period).get(_ITS_PLAN)
+    if version is None:
+        version = plan_version_at(subscription_of(billing_period), billing_period.start_at)
+        vars(billing_period)[_ITS_PLAN] = version
+    assert isinstance(version, PlanVersion), "nothing else is kept under this name"
+    return version
 
 
 def plan_version_at(subscription: Subscription, at: datetime) -> PlanVersion:

@@ -31,7 +31,6 @@ from invoicing.selectors import (
     credits_used,
     overage_state,
     periods_to_invoice,
-    plan_version_at,
     plan_version_of,
     subscription_of,
     uninvoiced,
@@ -243,7 +242,7 @@ def _new_draft(
 ) -> Invoice:
     """Add the period's first overage draft, or a further one; each waits out its own grace."""
     subscription = subscription_of(billing_period)
-    version = plan_version_at(subscription, billing_period.start_at)
+    version = plan_version_of(billing_period)
     grace = timedelta(hours=version.grace_hours)
     count = _invoices_of(billing_period).count()
     key = f"billing_period:{billing_period.pk}:overage"

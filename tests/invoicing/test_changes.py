@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from pytest_django import DjangoAssertNumQueries
 
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid, NotAllowed
@@ -28,6 +29,7 @@ from invoicing.selectors import (
     governing_plan_version,
     overage_price,
     plan_version_at,
+    plan_version_of,
 )
 from invoicing.services.changes import Asked, change_subscription, undo_change
 from invoicing.services.invoices import finalize_due
@@ -536,6 +538,20 @@ def test_the_database_refuses_two_plans_at_one_instant(shop: Shop) -> None:
     change.pk, change.source_key = None, "another"
     with pytest.raises(IntegrityError, match="subscription_change_one_plan"), transaction.atomic():
         change.save(force_insert=True)
+
+
+def test_a_period_asks_once_for_the_plan_that_it_keeps(
+    shop: Shop, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    subscription = subscribed(shop)
+    began = plan_version_of(billing_periods_of(subscription)[0])
+    _change(shop, subscription, "plan", plan=_larger(shop))
+    first, second = billing_periods_of(subscription)
+
+    with django_assert_num_queries(4):  # Of each period its subscription, and its plan.
+        plans = [plan_version_of(period) for period in (first, second, first, second)]
+
+    assert [plan == began for plan in plans] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
