@@ -1,5 +1,8 @@
 """What every test may lean on: people with roles, and a reset that the guards let through."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -16,8 +19,9 @@ from billing_project.kernel.users import ROLES, ensure_roles
 from credits.selectors.remembered import forget_rules
 from metering.services.storing import forget_months
 from revrec.services.sealing import make_sealing_key
-from tests.template import keep_template, use_template
+from tests.template import ensure_template
 
+_MAKER = pytest.StashKey[subprocess.Popen[bytes]]()
 # Rows that migrations and the set-up made; a reset between committed tests keeps them.
 _SEEDED = {
     "django_migrations",
@@ -35,20 +39,50 @@ def pytest_configure() -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionstart(session: pytest.Session) -> Iterator[None]:
+    """Have the database to copy made while workers are at the tests that need none."""
+    if session.config.getoption("numprocesses", default=None) and not _is_worker():
+        command = [sys.executable, "-m", "tests.template"]
+        session.config.stash[_MAKER] = subprocess.Popen(command, cwd=settings.BASE_DIR)
+    return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave nothing behind that still migrates."""
+    if maker := session.config.stash.get(_MAKER, None):
+        maker.kill()
+        maker.wait()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what needs no database."""
+    items.sort(key=_needs_database)
+
+
+def _needs_database(item: pytest.Item) -> bool:
+    fixtures = {"db", "transactional_db"}.intersection(getattr(item, "fixturenames", ()))
+    return bool(fixtures) or item.get_closest_marker("django_db") is not None
+
+
+def _is_worker() -> bool:
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    """Make the test database as a copy of a migrated one, where there is one."""
+    """Make the test database as a copy of a migrated one."""
     with django_db_blocker.unblock():
-        use_template()
+        connection.settings_dict["TEST"]["TEMPLATE"] = ensure_template()
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """Make the roles once: their six hundred permissions are not what tests are about."""
     with django_db_blocker.unblock():
-        keep_template()
         ensure_roles()
 
 

@@ -1,17 +1,22 @@
-"""A migrated database to copy for tests: hundreds of migrations are run once, not in every run.
+"""A migrated database to copy for tests: migrations are run once, not by every worker or run.
 
-The copy's name is the hash of all that migrations are made of, so a change makes a new one.
+The copy's name is the hash of all that migrations are made of, so a change makes a new one. A run
+with workers begins to make it in a process of its own (`python -m tests.template`), while they are
+at the tests that need no database.
 """
 
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 
+import django
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.core.management import call_command
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
 _PREFIX = "tests_migrated_"
+_UNDONE = "tests_migrating"
 
 
 def template_name() -> str:
@@ -30,25 +35,41 @@ def template_name() -> str:
     return _PREFIX + digest.hexdigest()[:24]
 
 
-def use_template() -> None:
-    """Let the test database be made as a copy, if there is one that fits."""
+def ensure_template() -> str:
+    """Return the name of the copy; whoever asks first makes it, the others wait.
+
+    To be called before there is a connection to a database of tests.
+    """
     name = template_name()
     with connection._nodb_cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-        is_there = cursor.fetchone() is not None
-    connection.settings_dict["TEST"]["TEMPLATE"] = name if is_there else ""
-
-
-def keep_template() -> None:
-    """Copy the database that was just migrated, before any test; older copies go."""
-    name = template_name()
-    if connection.settings_dict["TEST"].get("TEMPLATE") == name:
-        return
-    source = connection.settings_dict["NAME"]
-    connection.close()
-    with connection._nodb_cursor() as cursor, suppress(DatabaseError):  # Another worker was first.
+        cursor.execute("SET lock_timeout = 0; SET statement_timeout = 0")  # Migrating takes long.
+        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [_PREFIX])  # Till it is closed.
         cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{_PREFIX}%"])
-        for (old,) in cursor.fetchall():
-            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(old)))
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        cursor.execute(statement.format(sql.Identifier(name), sql.Identifier(source)))
+        old = [found for (found,) in cursor.fetchall()]
+        if name not in old:
+            for other in (*old, _UNDONE):
+                _run(cursor, "DROP DATABASE IF EXISTS {} WITH (FORCE)", other)
+            _run(cursor, "CREATE DATABASE {}", _UNDONE)
+            _migrate(_UNDONE)
+            _run(cursor, "ALTER DATABASE {} RENAME TO {}", _UNDONE, name)
+    return name
+
+
+def _run(cursor: CursorWrapper, statement: str, *names: str) -> None:
+    cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _migrate(name: str) -> None:
+    usual = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = name
+    try:
+        call_command("migrate", verbosity=0)
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = usual
+
+
+if __name__ == "__main__":
+    django.setup()
+    ensure_template()
