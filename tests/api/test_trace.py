@@ -1,9 +1,12 @@
 """Lineage over HTTP."""
 
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel import clock
 from billing_project.kernel.keys import create_api_key
@@ -11,13 +14,20 @@ from billing_project.kernel.models import User
 from billing_project.kernel.ownership import name_owner
 from metering.services.adjust import amend_event
 from tests.console.chain import CLOSED_AT, Chain, run_chain
+from tests.worlds import standing
 
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Chain]:
+    with standing(run_chain, django_db_blocker) as chain:
+        yield chain
+
+
 @pytest.fixture
-def chain(db: None) -> Chain:
-    return run_chain()
+def chain(made: Chain, db: None) -> Chain:
+    return deepcopy(made)
 
 
 def get(url: str) -> Any:

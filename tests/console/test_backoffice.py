@@ -1,6 +1,8 @@
 """The whole back office: every page for every role, nobody writes but by an action."""
 
 from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ from django.contrib import admin
 from django.core.checks import run_checks
 from django.db import connection
 from django.db.models import Model
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.models import AuditEntry, User
@@ -34,6 +37,7 @@ from tests.console.backoffice import (
     person,
     url_above_list,
 )
+from tests.worlds import standing
 
 pytestmark = pytest.mark.django_db
 
@@ -48,10 +52,16 @@ ELSEWHERE = {
 }
 
 
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Office]:
+    with override_settings(BILLING_CLOCK=CLOCK), standing(open_office, django_db_blocker) as office:
+        yield office
+
+
 @pytest.fixture
-def office(db: None, settings: Any) -> Office:
+def office(made: Office, db: None, settings: Any) -> Office:
     settings.BILLING_CLOCK = CLOCK
-    return open_office()
+    return deepcopy(made)
 
 
 def own_pages() -> list[str]:

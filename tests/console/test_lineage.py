@@ -1,5 +1,7 @@
 """The lineage of a whole chain: the same facts from either end, and no others."""
 
+from collections.abc import Iterator
+from copy import deepcopy
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoDbBlocker
 
 from billing_project.console.lineage import (
     KINDS,
-    EventState,
     NodeType,
     Ref,
     nodes,
@@ -24,7 +26,6 @@ from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.models import ChainStep
 from credits.models import LedgerTransaction
 from invoicing.models import Invoice, InvoiceLine, LineKind
-from invoicing.services.invoices import finalize_due
 from invoicing.services.overage import draft_overage_invoices
 from invoicing.services.subscriptions import renew_due
 from metering.events import EventInput
@@ -38,14 +39,14 @@ from tests.console.chain import (
     CLOSED_AT,
     USED_AT,
     Chain,
-    close_period,
     event,
     recognise,
     run_chain,
     settle,
 )
-from tests.invoicing.builders import START, cancel, open_shop, rate, subscribed, use
+from tests.invoicing.builders import START, cancel, rate, use
 from tests.metering.builders import a_customer, a_meter, an_event, send
+from tests.worlds import standing
 
 pytestmark = pytest.mark.django_db
 
@@ -54,9 +55,15 @@ T = NodeType
 _NOT_OF_THIS_CHAIN = {T.METER_EVENT_ADJUSTMENT, T.INVOICE_VOID, T.WRITE_OFF, T.OUTCOME}
 
 
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Chain]:
+    with standing(run_chain, django_db_blocker) as chain:
+        yield chain
+
+
 @pytest.fixture
-def chain(db: None) -> Chain:
-    return run_chain()
+def chain(made: Chain, db: None) -> Chain:
+    return deepcopy(made)
 
 
 def types(*start: Ref) -> set[NodeType]:
@@ -184,16 +191,6 @@ def test_a_claim_and_the_revenue_for_the_same_usage_lead_to_each_other(chain: Ch
 
     assert overage.ref in {edge.source for edge in claimed.edges}
     assert str(chain.overage.number) in str([node.label for node in claimed.of(T.INVOICE_LINE)])
-
-
-def test_another_customer_s_facts_are_no_part_of_it() -> None:
-    run_chain("beta")
-
-    mine = {node.ref for node in trace([event("req-2")]).nodes}
-    theirs = {node.ref for node in trace([event("req-2", "beta")]).nodes}
-
-    assert theirs
-    assert not mine & theirs
 
 
 def test_siblings_in_the_same_window_are_no_part_of_it(chain: Chain) -> None:
@@ -437,58 +434,6 @@ def test_a_name_that_nothing_has_is_not_found(kind: str, name: str) -> None:
 def test_a_name_without_the_form_of_its_kind_is_invalid(kind: str, name: str) -> None:
     with pytest.raises(Invalid):
         start_of(kind, name)
-
-
-# How far an event came
-
-
-def test_an_event_goes_through_every_state() -> None:
-    shop = open_shop()
-    subscription = subscribed(shop)
-    finalize_due(by=shop.worker, at=START)
-    sent = EventInput(
-        event_name="llm_request", identifier="req-1", customer="acme", timestamp=USED_AT,
-        properties={"model": "small", "output_tokens": "150"},
-    )  # fmt: skip
-    states = []
-
-    def note() -> None:
-        states.append(report_event("acme", "req-1").state)
-
-    capture_events(items=[sent], sender="test", at=USED_AT)
-    note()
-    aggregate_batches(at=USED_AT)
-    note()
-    rate(shop, "acme", USED_AT)
-    note()
-    close_period(shop, subscription)
-    note()
-    recognise(shop, subscription, CLOSED_AT)
-    note()
-    cancel(shop, "req-1", CLOSED_AT)
-    note()
-
-    assert states == ["received", "aggregated", "rated", "invoiced", "recognised", "cancelled"]
-
-
-def test_a_quarantined_event_says_why() -> None:
-    open_shop()
-    sent = EventInput(
-        event_name="llm_request", identifier="req-1", customer="nobody", timestamp=USED_AT,
-        properties={"model": "small", "output_tokens": "1"},
-    )  # fmt: skip
-    capture_events(items=[sent], sender="test", at=USED_AT)
-
-    report = report_event("nobody", "req-1")
-
-    assert report.state == EventState.QUARANTINED
-    assert report.reason == "unknown_customer"
-    assert not report.lineage.nodes
-
-
-def test_an_event_that_nobody_sent_is_not_found() -> None:
-    with pytest.raises(NotFound):
-        report_event("acme", "req-1")
 
 
 # The rule by which facts are let in

@@ -1,11 +1,14 @@
 """What people paste leads to its lineage: drawn by columns, and told in a table."""
 
+from collections.abc import Iterator
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
 from billing_project.console.lineage import NodeType, Ref, start_of, trace
 from billing_project.console.lineage_page import picture_of
@@ -17,14 +20,21 @@ from revrec.models import JournalEntry
 from tests.console.backoffice import client_of, page_of
 from tests.console.chain import CLOSED_AT, USED_AT, Chain, event, run_chain
 from tests.invoicing.builders import cancel
+from tests.worlds import standing
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 
 
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Chain]:
+    with standing(lambda: run_chain("beta"), django_db_blocker) as chain:
+        yield chain
+
+
 @pytest.fixture
-def chain(db: None) -> Chain:
-    return run_chain("beta")
+def chain(made: Chain, db: None) -> Chain:
+    return deepcopy(made)
 
 
 @pytest.fixture
