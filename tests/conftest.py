@@ -138,7 +138,7 @@ def _guards_of(cursor: CursorWrapper, tables: list[str]) -> list[tuple[str, str]
         " AND coalesce(p.relname, c.relname) = ANY(%s)",
         [tables],
     )
-    return cursor.fetchall()
+    return [(table, guard) for table, guard in cursor.fetchall()]
 
 
 def _drop_detached_months(cursor: CursorWrapper) -> None:

@@ -11,6 +11,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.quantity import how_many
 from credits.drawdown import GrantState, Use, draw_down, spend
 from credits.models import BillingPeriod, CreditGrant, GrantTerms, LedgerKind, LedgerTransaction
 from credits.rollover import end_of
@@ -108,8 +109,9 @@ def _meanwhile(change: PolicyChange) -> str:
     if not sums["draws"]:
         return ""
     return (
-        f". Since {begins:%Y-%m-%d %H:%M} UTC, when it should begin, {sums['draws']} draws of"
-        f" {sums['customers']} customers were made without it: they stay"
+        f". Since {begins:%Y-%m-%d %H:%M} UTC, when it should begin: "
+        f"{how_many(sums['draws'], 'draw')} of {how_many(sums['customers'], 'customer')}"
+        ", made without it and left as made"
     )
 
 

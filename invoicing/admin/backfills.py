@@ -224,6 +224,8 @@ class BackfillAdmin(ReadOnlyAdmin):
         """Say who has to do what."""
         if (run := open_run(backfill)) is not None:
             return f"Wait for the {run.kind}; this page comes again by itself."
+        if _is_open(backfill) and counts_of(backfill).error_count:
+            return "Download the faults, discard this, and upload a mended file to a new one."
         if _is_open(backfill):
             return "Upload all events of the range, look at the preview, and submit it."
         if _is_submitted(backfill):

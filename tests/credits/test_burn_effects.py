@@ -106,7 +106,7 @@ def test_an_order_that_is_approved_late_tells_what_was_burned_meanwhile(october:
 
     assert _effect(policy.policy_change).basis == (
         "Each customer's last ended billing period. Since 2026-11-01 00:00 UTC, when it should"
-        " begin, 1 draws of 1 customers were made without it: they stay"
+        " begin: 1 draw of 1 customer, made without it and left as made"
     )
 
 

@@ -321,6 +321,7 @@ def test_the_page_shows_how_far_it_is_and_comes_again(shop: Shop, backfill: Back
     done = client.get(page)
     assert "Refresh" not in done
     assert "2 events taken in, 0 repeated, 1 line with faults" in done.content.decode()
+    assert "upload a mended file to a new one" in done.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
