@@ -44,7 +44,7 @@ from invoicing.services.documents import keep_invoice_document
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.payments import record_payment
-from invoicing.services.proposals import request_credit_note
+from invoicing.services.proposals import request_credit_notes
 from metering.models import Customer
 
 _STATUSES = {
@@ -297,13 +297,9 @@ class InvoiceAdmin(ReadOnlyAdmin):
     def propose_credit(self, by: User, invoice: Invoice, form: CreditNoteForm) -> str:
         """Ask finance to take amounts off the invoice's lines."""
         said = form.cleaned_data
-        rows = [
-            request_credit_note(
-                line=line, amount_minor=amount_minor, reason=said["reason"], memo=said["memo"],
-                by=by, at=now(),
-            )
-            for line, amount_minor in form.amounts()
-        ]  # fmt: skip
+        rows = request_credit_notes(
+            lines=form.amounts(), reason=said["reason"], memo=said["memo"], by=by, at=now()
+        )
         return format_html("Proposed {}; finance decides.", object_link(rows[0]))
 
     @form_action(

@@ -5,6 +5,7 @@ overcharge: it is withdrawn when that vanishes and replaced when it changes, and
 not proposed again. Each step stands under the customer's lock, so that none happens twice.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -70,30 +71,42 @@ def propose_for_late_usage(invoice: Invoice, at: datetime) -> None:
 
 
 @transaction.atomic
-def request_credit_note(
-    *, line: InvoiceLine, amount_minor: int, reason: str, memo: str, by: User, at: datetime
-) -> ProposedCreditNote:
-    """Propose to take an amount off a line, for finance to decide; the worker issues what is.
+def request_credit_notes(
+    *, lines: Sequence[tuple[InvoiceLine, int]], reason: str, memo: str, by: User, at: datetime
+) -> list[ProposedCreditNote]:
+    """Propose to take amounts off lines of one invoice, all of them or none.
+
+    Finance decides on each line; the worker issues what is approved.
 
     Args:
-        amount_minor: Net of tax, > 0, at most what is left.
+        lines: Lines of one invoice with minor units, net of tax, > 0, at most what is left.
 
     Raises:
         NotAllowed: a person without the permission to credit.
-        Invalid: no words, or an unknown reason.
-        Conflict: a request for the line is open, or what previewing the note raises.
+        Invalid: no line, no words, or an unknown reason.
+        Conflict: a request for a line is open, or what previewing the note raises.
     """
     require_permission(by, "invoicing.issue_creditnote", "propose credit notes")
     if reason not in CreditNoteReason.values or not memo.strip():
         raise Invalid("a requested note has its reason, and says why", field="memo")
-    lock_customer(line.invoice.customer_id)
-    invoice = Invoice.objects.select_related("customer").get(pk=line.invoice_id)
-    preview_credit_note(invoice=invoice, lines=[(line, amount_minor)])
-    waiting = open_proposals().filter(invoice_line=line, cause=ProposalCause.REQUESTED)
-    if waiting.exists():
-        raise Conflict(f"a note on line {line.position} of {invoice} is requested already")
+    if not lines:
+        raise Invalid("a requested note takes something off a line", field="lines")
+    if len({line.pk for line, _ in lines}) < len(lines):
+        raise Invalid("each line is named once", field="lines")
+    lock_customer(lines[0][0].invoice.customer_id)
+    invoice = Invoice.objects.select_related("customer").get(pk=lines[0][0].invoice_id)
+    preview_credit_note(invoice=invoice, lines=lines)
+    waiting = open_proposals().filter(
+        invoice_line__in=[line for line, _ in lines], cause=ProposalCause.REQUESTED
+    )
+    if found := waiting.select_related("invoice_line").first():
+        position = found.invoice_line.position
+        raise Conflict(f"a note on line {position} of {invoice} is requested already")
     facts: dict[str, object] = {"reason": reason, "words": memo}
-    return _propose(line, ProposalCause.REQUESTED, amount_minor, facts, at, by)
+    return [
+        _propose(line, ProposalCause.REQUESTED, amount_minor, facts, at, by)
+        for line, amount_minor in lines
+    ]
 
 
 @transaction.atomic

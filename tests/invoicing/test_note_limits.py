@@ -11,7 +11,7 @@ from invoicing.models import CreditNote, Invoice, ProposedCreditNote
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.deciding import settle_proposals
 from invoicing.services.holds import propose_invoice_policy
-from invoicing.services.proposals import request_credit_note
+from invoicing.services.proposals import request_credit_notes
 from tests.console.backoffice import action_url, client_of, send, told
 from tests.invoicing.builders import LAUNCH, START, Shop, customer_of, issued, words
 
@@ -37,10 +37,11 @@ def _credit(invoice: Invoice, minor: int, by: User) -> CreditNote:
 
 
 def _request(invoice: Invoice, minor: int, by: User, memo: str = "broken") -> ProposedCreditNote:
-    return request_credit_note(
-        line=invoice.lines.get(), amount_minor=minor, reason="product_unsatisfactory", memo=memo,
+    (row,) = request_credit_notes(
+        lines=[(invoice.lines.get(), minor)], reason="product_unsatisfactory", memo=memo,
         by=by, at=START,
     )  # fmt: skip
+    return row
 
 
 def test_support_credits_up_to_the_limit_and_finance_beyond_it(
@@ -73,6 +74,20 @@ def test_a_request_says_what_is_left_and_why_it_is_made(invoice: Invoice, suppor
         _request(invoice, 5001, support)
     with pytest.raises(Invalid, match="says why"):
         _request(invoice, 100, support, memo=" ")
+    with pytest.raises(Invalid, match="takes something off"):
+        request_credit_notes(lines=[], reason="goodwill", memo="sorry", by=support, at=START)
+
+
+def test_lines_are_requested_together_or_not_at_all(
+    invoice: Invoice, shop: Shop, support: User
+) -> None:
+    line, strange = invoice.lines.get(), issued(shop, customer_of(shop, "two"), 900).lines.get()
+    for other, fault in ((strange, "lines of INV-000001 only"), (line, "once")):
+        asked = [(line, 100), (other, 200)]
+        with pytest.raises(Invalid, match=fault):
+            request_credit_notes(lines=asked, reason="goodwill", memo="x", by=support, at=START)
+
+    assert not ProposedCreditNote.objects.exists()
 
 
 def test_support_proposes_from_the_invoice_page(
