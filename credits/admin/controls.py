@@ -75,8 +75,7 @@ class SpendLimitAdmin(VersionAdmin):
     )
     def new_limit(self, by: User, form: LimitForm) -> tuple[Model, str]:
         """Propose a new limit, or the next version of a known one."""
-        change = form.finish(by=by, at=now())
-        return SpendLimit.objects.filter(policy_change=change).first() or change, form.told(change)
+        return form.proposed(SpendLimit, by=by, at=now())
 
     @form_action(
         "Propose next version",
@@ -134,9 +133,7 @@ class ControlPolicyAdmin(VersionAdmin):
     )
     def new_controls(self, by: User, form: ControlsForm) -> tuple[Model, str]:
         """Propose the rules of one customer, or of all who have none."""
-        change = form.finish(by=by, at=now())
-        policy = ControlPolicy.objects.filter(policy_change=change).first()
-        return policy or change, form.told(change)
+        return form.proposed(ControlPolicy, by=by, at=now())
 
     @form_action(
         "Propose next version",
@@ -184,9 +181,7 @@ class ModelExceptionAdmin(VersionAdmin):
     )
     def new_exception(self, by: User, form: ExceptionForm) -> tuple[Model, str]:
         """Ask for leave; it holds once somebody else approved it."""
-        change = form.finish(by=by, at=now())
-        exception = ModelException.objects.filter(policy_change=change).first()
-        return exception or change, form.told(change)
+        return form.proposed(ModelException, by=by, at=now())
 
 
 @admin.register(Authorization)

@@ -279,9 +279,7 @@ class CreditPolicyAdmin(VersionAdmin):
     )
     def new_burn_order(self, by: User, form: BurnOrderForm) -> tuple[Model, str]:
         """Propose the next version of the burn order, or keep a draft of it."""
-        change = form.finish(by=by, at=now())
-        policy = CreditPolicy.objects.filter(policy_change=change).first()
-        return policy or change, form.told(change)
+        return form.proposed(CreditPolicy, by=by, at=now())
 
 
 offer_list(RateCard, RateCardVersion, lambda card: {"rate_card__id__exact": card.pk})

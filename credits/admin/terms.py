@@ -88,7 +88,7 @@ class GrantTermsAdmin(VersionAdmin):
     )
     def new_terms(self, by: User, form: TermsForm) -> tuple[Model, str]:
         """Propose a version of new terms, or the next one of known ones."""
-        return _proposed(form, by)
+        return form.proposed(GrantTerms, by=by, at=now())
 
     @form_action(
         "Propose next version",
@@ -99,13 +99,7 @@ class GrantTermsAdmin(VersionAdmin):
     )
     def next_terms(self, by: User, terms: GrantTerms, form: TermsForm) -> str:
         """Propose the version that follows."""
-        _, message = _proposed(form, by)
-        return message
-
-
-def _proposed(form: TermsForm, by: User) -> tuple[Model, str]:
-    change = form.finish(by=by, at=now())
-    return GrantTerms.objects.filter(policy_change=change).first() or change, form.told(change)
+        return form.told(form.finish(by=by, at=now()))
 
 
 @admin.register(RecurringGrant)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.db.models import Model
 from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
@@ -98,6 +99,12 @@ class ProposalForm(PreviewedForm):
         return same or drafts.draft(
             kind=self.tried.kind, content=content, proposal=words, by=by, at=at
         )
+
+    def proposed(self, model: type[Model], *, by: User, at: datetime) -> tuple[Model, str]:
+        """Finish; return the version, or the draft of it, and what became of the form."""
+        change = self.finish(by=by, at=at)
+        version = model._default_manager.filter(policy_change=change).first()
+        return version or change, self.told(change)
 
     def told(self, change: PolicyChange) -> str:
         """Say what became of the form."""
