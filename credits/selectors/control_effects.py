@@ -30,26 +30,16 @@ from credits.models import (
     SpendLimit,
 )
 from credits.selectors.remembered import approved_rules
-from credits.selectors.spending import controls_of, is_asked, window_of
+from credits.selectors.spending import RATED_IN_SCOPE, controls_of, is_asked, window_of
 from credits.spend import Ask, Controls, Overdraft, refused_retries
 from metering.models import Customer, Workspace
 
 _ZERO = Decimal(0)
 _MOST_ROWS = 200
 # Usage of a limit's scope by hour: its windows are made of whole hours.
-_BY_HOUR = """
+_BY_HOUR = f"""
 SELECT r.service_at, sum(r.charge)
-FROM rated_usage r
-JOIN usage_window w ON w.id = r.window_id
-JOIN rate_card_version v ON v.id = r.rate_card_version_id
-JOIN rate_card c ON c.id = v.rate_card_id
-WHERE r.billing_period_id IN (
-        SELECT id FROM billing_period WHERE customer_id = %(customer)s
-           AND start_at < %(end)s AND coalesce(uncut_end_at, end_at) > %(start)s)
-  AND r.service_at >= %(start)s AND r.service_at < %(end)s
-  AND c.pricing_unit_id = %(unit)s
-  AND (%(workspace)s::bigint IS NULL OR w.workspace_id = %(workspace)s)
-  AND (%(model)s = '' OR w.dimensions ->> 'model' = %(model)s)
+{RATED_IN_SCOPE}
 GROUP BY 1
 """
 

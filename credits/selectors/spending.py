@@ -26,11 +26,9 @@ from metering.models import Customer
 
 _ZERO = Decimal(0)
 _EVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")  # Before any job.
-# What rated usage of a limit's scope adds to a counter, and through which row it was read. A row's
-# hour lies in its billing period, so that a new window reads no more than its own time.
-_RATED_SINCE = """
-SELECT coalesce(sum(r.charge), 0), coalesce((
-    SELECT max(id) FROM rated_usage WHERE customer_id = %(customer)s), 0)
+# Rated usage of a limit's scope in a time. A row's hour lies in its billing period, so that a new
+# window reads no more than its own time.
+RATED_IN_SCOPE = """
 FROM rated_usage r
 JOIN usage_window w ON w.id = r.window_id
 JOIN rate_card_version v ON v.id = r.rate_card_version_id
@@ -39,12 +37,18 @@ WHERE r.billing_period_id IN (
         SELECT id FROM billing_period WHERE customer_id = %(customer)s
            AND start_at < %(end)s AND coalesce(uncut_end_at, end_at) > %(start)s)
   AND r.service_at >= %(start)s AND r.service_at < %(end)s
-  AND r.customer_id = %(customer)s AND r.id > %(after)s
-  AND (%(last)s::bigint IS NULL OR r.id <= %(last)s)
   AND c.pricing_unit_id = %(unit)s
   AND (%(workspace)s::bigint IS NULL OR w.workspace_id = %(workspace)s)
   AND (%(model)s = '' OR w.dimensions ->> 'model' = %(model)s)
 """
+# What it adds to a counter, and through which row it was read.
+_RATED_SINCE = f"""
+SELECT coalesce(sum(r.charge), 0), coalesce((
+    SELECT max(id) FROM rated_usage WHERE customer_id = %(customer)s), 0)
+{RATED_IN_SCOPE}
+  AND r.customer_id = %(customer)s AND r.id > %(after)s
+  AND (%(last)s::bigint IS NULL OR r.id <= %(last)s)
+"""  # noqa: S608 - texts of this module
 _HELD = """
 SELECT h.workspace_id, p.key, sum(p.value::numeric)
 FROM hold h, jsonb_each_text(h.parts) p
