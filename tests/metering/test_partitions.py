@@ -1,6 +1,8 @@
 """Partitions are made once, by whoever comes first, and nobody gets an error for coming second."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -110,21 +112,32 @@ def test_a_role_that_may_only_insert_gets_its_partition() -> None:
     _forget("2041_07")
 
 
+_USED_AT, _AT = datetime(2026, 1, 20, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@contextmanager
+def _archived_january(folder: Path, settings: Any) -> Iterator[None]:
+    """Archive the month of one event, while this server takes it for stored as before."""
+    settings.ARCHIVE_DIR = folder
+    a_customer(_USED_AT)
+    a_meter(_USED_AT)
+    capture_events(items=[an_event("e1")], sender="t", at=_USED_AT)
+    aggregate_batches(at=_USED_AT)
+    month = month_named(date(2026, 1, 1))
+    known = set(storing._known_months)
+    archive_month(month=month, by=worker_user(), at=_AT)
+    try:
+        storing._known_months.update(known)  # As another process still does.
+        yield
+    finally:
+        restore_month(first=date(2026, 1, 1), by=worker_user(), at=_AT)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_knew_the_partition_learns_that_it_was_archived(
     tmp_path: Path, settings: Any
 ) -> None:
-    settings.ARCHIVE_DIR = tmp_path
-    used_at, at = datetime(2026, 1, 20, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
-    a_customer(used_at)
-    a_meter(used_at)
-    capture_events(items=[an_event("e1")], sender="t", at=used_at)
-    aggregate_batches(at=used_at)
-    month = month_named(date(2026, 1, 1))
-    known = set(storing._known_months)
-    archive_month(month=month, by=worker_user(), at=at)
-    try:
-        storing._known_months.update(known)  # As another process still does.
+    with _archived_january(tmp_path, settings):
         answers: list[list[Period] | None] = [[], None]  # The first look comes too early.
 
         def look(oldest: datetime, now: datetime | None) -> list[Period]:
@@ -133,12 +146,10 @@ def test_a_server_that_knew_the_partition_learns_that_it_was_archived(
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(capture, "archived_since", look)
-            event = an_event("e2", timestamp=used_at)
-            result = capture_events(items=[event], sender="t", at=at, since=used_at)
+            event = an_event("e2", timestamp=_USED_AT)
+            result = capture_events(items=[event], sender="t", at=_AT, since=_USED_AT)
         assert result.results[0].code == "period_closed"
         assert MeterEvent.objects.count() == 0
-    finally:
-        restore_month(first=date(2026, 1, 1), by=worker_user(), at=at)
     assert MeterEvent.objects.count() == 1
 
 
@@ -146,23 +157,10 @@ def test_a_server_that_knew_the_partition_learns_that_it_was_archived(
 def test_a_month_archived_while_it_is_current_refuses_its_events_in_words(
     tmp_path: Path, settings: Any
 ) -> None:
-    settings.ARCHIVE_DIR = tmp_path
-    used_at, at = datetime(2026, 1, 20, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
-    a_customer(used_at)
-    a_meter(used_at)
-    capture_events(items=[an_event("e1")], sender="t", at=used_at)
-    aggregate_batches(at=used_at)
-    month = month_named(date(2026, 1, 1))
-    known = set(storing._known_months)
-    archive_month(month=month, by=worker_user(), at=at)
-    try:
-        storing._known_months.update(known)  # As another process still does.
-
-        result = capture_events(items=[an_event("e2")], sender="t", at=used_at)
+    with _archived_january(tmp_path, settings):
+        result = capture_events(items=[an_event("e2")], sender="t", at=_USED_AT)
 
         assert result.results[0].code == "period_closed"
-    finally:
-        restore_month(first=date(2026, 1, 1), by=worker_user(), at=at)
 
 
 @pytest.mark.django_db
