@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import cast
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose
@@ -16,6 +14,7 @@ from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from credits.models import (
     Alert,
     ControlPolicy,
@@ -84,7 +83,7 @@ def propose_spend_limit(
         raise Invalid(f"{code} is a limit of another customer", field="code")
     limit = SpendLimit(
         code=code,
-        number=_next(earlier.aggregate(last=Max("number"))["last"]),
+        number=next_number(earlier),
         customer=terms.customer,
         workspace=terms.workspace,
         model=terms.model,
@@ -119,10 +118,9 @@ def propose_controls(
     _check_controls(terms)
     code = f"controls:{terms.customer.external_id}" if terms.customer else "controls"
     wait_for(f"control_policy:{code}")
-    last = ControlPolicy.objects.filter(code=code).aggregate(last=Max("number"))["last"]
     policy = ControlPolicy(
         code=code,
-        number=_next(last),
+        number=next_number(ControlPolicy.objects.filter(code=code)),
         customer=terms.customer,
         overdraft=terms.overdraft,
         overdraft_credits=terms.overdraft_credits,
@@ -251,7 +249,3 @@ def _check_names(field_name: str, names: Sequence[str]) -> None:
 def _subject(kind: str, code: str, number: int) -> str:
     """Name a version; a customer's long name would not fit beside the rest."""
     return f"{kind}:{code if len(code) <= 64 else sha256_hex(code)}:{number}"
-
-
-def _next(last: object) -> int:
-    return cast(int, last or 0) + 1

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import cast
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from credits.drawdown import BURN_KEYS, STRIPE_ORDER
 from credits.models import CreditPolicy
 from credits.selectors.contents import content_of_policy
@@ -55,5 +54,4 @@ def propose_credit_policy(
 def _next_number(code: str) -> int:
     """Take the next number; of two who propose at once, the second waits for the first."""
     wait_for(f"credit_policy:{code}")
-    last = CreditPolicy.objects.filter(code=code).aggregate(last=Max("number"))["last"]
-    return cast(int, last or 0) + 1
+    return next_number(CreditPolicy.objects.filter(code=code))

@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose
@@ -16,6 +15,7 @@ from billing_project.kernel.content import is_text
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import is_currency
+from billing_project.kernel.versions import next_number
 from credits import rate_rows
 from credits.models import (
     Pools,
@@ -231,7 +231,7 @@ def write_version(
     """Propose a version of a locked card, an override's too."""
     rows = _rows(rates, proposal.effective_at)
     _refuse_same_instant(card, proposal.effective_at)
-    number = _next_number(card)
+    number = next_number(RateCardVersion.objects.filter(rate_card=card))
     pins = _pins_of_stays(card, stays, proposal.effective_at)
     kind, subject = "rate_card", f"rate_card:{card.code}:{number}"
     if card.base_id is not None:
@@ -344,11 +344,6 @@ def _pins_of_stays(
             raise Invalid(f"{customer} has no version of {card} to stay at", field="stays")
         pins.append(RatePin(customer=customer, rate_card=card, version=version))
     return pins
-
-
-def _next_number(card: RateCard) -> int:
-    last = RateCardVersion.objects.filter(rate_card=card).aggregate(last=Max("number"))["last"]
-    return cast(int, last or 0) + 1
 
 
 def _input_of_rate(rate: Rate) -> RateInput:

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import cast
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.quantity import LIMIT
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from credits.models import (
     CreditGrant,
     GrantCategory,
@@ -124,8 +123,7 @@ def issue_under_terms(
 def _next_number(code: str) -> int:
     """Take the next number; of two who propose at once, the second waits for the first."""
     wait_for(f"grant_terms:{code}")
-    last = GrantTerms.objects.filter(code=code).aggregate(last=Max("number"))["last"]
-    return cast(int, last or 0) + 1
+    return next_number(GrantTerms.objects.filter(code=code))
 
 
 def _refuse_bad_terms(code: str, terms: TermsInput) -> None:

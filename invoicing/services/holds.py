@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import Max
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose
@@ -14,6 +13,7 @@ from billing_project.kernel.errors import BillingError, Conflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from credits.models import BillingPeriod
 from invoicing.models import BillingHold, HoldCause, Invoice, InvoicePolicy
 from invoicing.selectors.holds import content_of_policy, doubts_about, hold_of, was_released
@@ -122,9 +122,8 @@ def propose_invoice_policy(
     if not (0 < most_lines <= 10**6 and 0 < most_drafts <= 10**4):
         raise Invalid("a run has at least one line and one draft", field="most_lines")
     wait_for("invoice_policy")
-    newest = cast(int | None, InvoicePolicy.objects.aggregate(last=Max("number"))["last"])
     policy = InvoicePolicy(
-        number=(newest or 0) + 1, approval_above=dict(approval_above),
+        number=next_number(InvoicePolicy.objects.all()), approval_above=dict(approval_above),
         approves_first=approves_first, notes_above=dict(notes_above), most_lines=most_lines,
         most_drafts=most_drafts,
     )  # fmt: skip

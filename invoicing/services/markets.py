@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, cast
+from typing import Any
 
 from babel import Locale
 from django.db import transaction
-from django.db.models import Max, Model
+from django.db.models import Model
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose
@@ -17,6 +17,7 @@ from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from invoicing.models import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.market import TaxIdKind, TaxRegistration
 from invoicing.selectors.markets import content_of_gate, content_of_rate
@@ -217,5 +218,4 @@ def _refuse_unknown_country(country: str, field: str) -> None:
 def _next_number(model: type[Model], **rule: str) -> int:
     """Take the next number; of two who propose at once, the second waits for the first."""
     wait_for(f"{model._meta.db_table}:{':'.join(rule.values())}")
-    rows = model._default_manager.filter(**rule)
-    return cast(int, rows.aggregate(last=Max("number"))["last"] or 0) + 1
+    return next_number(model._default_manager.filter(**rule))

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.approvals import Proposal, propose, withdraw
@@ -18,6 +17,7 @@ from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.users import worker_user
+from billing_project.kernel.versions import next_number
 from credits.models import BillingPeriod
 from invoicing.claims import worth
 from invoicing.models import (
@@ -150,7 +150,7 @@ def _propose(
     at: datetime, by: User | None = None,
 ) -> ProposedCreditNote:  # fmt: skip
     invoice, rows = line.invoice, ProposedCreditNote.objects.filter(invoice_line=line)
-    number = (rows.aggregate(last=Max("number"))["last"] or 0) + 1
+    number = next_number(rows)
     amount = Money(amount_minor, invoice.currency)
     change = propose(
         kind="credit_note",

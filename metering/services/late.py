@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.drafts import materialise
@@ -13,6 +12,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period, hour_of
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from metering.models import Customer, InvoicedUsage, LateEventPolicy
 from metering.models.late import LateTreatment
 from metering.selectors.customers import customer_named
@@ -86,5 +86,4 @@ def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: da
 def _next_number(customer: Customer | None) -> int:
     """Take the next number; of two who propose at once, the second waits for the first."""
     wait_for(f"late_event_policy:{customer.pk if customer else ''}")
-    rows = LateEventPolicy.objects.filter(customer=customer)
-    return cast(int, rows.aggregate(last=Max("number"))["last"] or 0) + 1
+    return next_number(LateEventPolicy.objects.filter(customer=customer))

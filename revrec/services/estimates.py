@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import cast
 
 from django.db import transaction
-from django.db.models import Max
 
 from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.errors import Invalid
@@ -16,6 +14,7 @@ from billing_project.kernel.money import is_currency, settle
 from billing_project.kernel.period import DAY
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from metering.models import Customer
 from revrec.breakage import Method
 from revrec.models import AccountingPeriod, BreakageEstimate, LedgerAccount, VariableEstimate
@@ -163,8 +162,7 @@ def _next_number(
     model: type[BreakageEstimate] | type[VariableEstimate], kind: str, code: str
 ) -> int:
     wait_for(f"{kind}:{code}")
-    last = model.objects.filter(code=code).aggregate(last=Max("number"))["last"]
-    return cast(int, last or 0) + 1
+    return next_number(model.objects.filter(code=code))
 
 
 def _refuse_breakage(terms: BreakageTerms) -> None:

@@ -13,6 +13,7 @@ from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
 from revrec.journal_forms import Detail, Form
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount, Posting
 from revrec.selectors.exports import Maps, Stretch, export_lines, file_pieces
@@ -55,10 +56,9 @@ def map_accounts(
     if not codes:
         raise Invalid("a version names at least one account", field="codes")
     wait_for("account_map")
-    last = AccountMap.objects.aggregate(last=Max("number"))["last"] or 0
     version = AccountMap.objects.create(
-        number=last + 1, effective_on=effective_on, tax_rate=tax_rate, reason=reason,
-        created_at=at, created_by=by,
+        number=next_number(AccountMap.objects.all()), effective_on=effective_on,
+        tax_rate=tax_rate, reason=reason, created_at=at, created_by=by,
     )  # fmt: skip
     AccountCode.objects.bulk_create(
         AccountCode(account_map=version, account_id=account, code=other.code, name=other.name)
