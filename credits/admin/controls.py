@@ -24,8 +24,9 @@ from credits.services.controls import acknowledge_alert
 
 _STATES = {"open": "wait", "settled": "good", "released": "", "lapsed": ""}
 _SEEN_FIRST = (
-    "Send the form to see what differs from the version approved last; confirm it, and it goes to"
-    " finance for approval."
+    "Send the form to see its effect (what it would have stopped or let in since the last month"
+    " began) and what differs from the version approved last; confirm it, and it goes to finance"
+    " for approval."
 )
 _MODES = {"hard": "bad", "soft": "info"}
 

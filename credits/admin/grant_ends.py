@@ -1,27 +1,34 @@
 """Forms that end a grant or undo its end: why, and what is left and used before their eyes."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.db.models import Q, Sum
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing_project.kernel.backoffice.display import moment_text, number_text, unrounded_text
-from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.forms import ChosenField, PreviewedForm
 from billing_project.kernel.clock import now
+from billing_project.kernel.models import User
+from billing_project.kernel.quantity import plain
+from billing_project.kernel.users import worker_user
+from credits.admin.shifts import Shift, available, shift
 from credits.models import (
     ClawBack,
     ClawBackReason,
     CreditGrant,
     GrantCategory,
     LedgerKind,
+    LedgerTransaction,
     RefundRule,
 )
-from credits.selectors.balances import balance_now
 from credits.selectors.used import used_of
+from credits.services.clawing import claw_back
 from credits.services.entries import cost_of_credits
-from credits.services.reinstating import reinstatable
+from credits.services.grants import expire_grant, void_grant
+from credits.services.reinstating import reinstatable, reinstate_grant
 
 _END_REASONS = (
     ("entered_by_mistake", "entered by mistake"),
@@ -38,10 +45,53 @@ _BACK_REASONS = (
 _USES = (LedgerKind.DRAWN, LedgerKind.RETURNED)
 
 
-class GrantDialog(ActionForm):
-    """The base: what a grant gave, what of it is used and left, and what the customer has."""
+class GrantDialog(PreviewedForm):
+    """The base: why, and what stays and what goes before anything is done."""
 
     subject: CreditGrant
+    before_template = "backoffice/grant_end_effect.html"
+    left_label = "Left of this grant"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shifts: list[Shift] = []
+        self.said_of: list[tuple[str, str]] = []
+        self.tried = ""  # The credits that move.
+
+    def act(self, grant: CreditGrant, *, by: User, at: datetime) -> Any:
+        """Call the one service of this form; return the row that says what it did."""
+        raise NotImplementedError
+
+    def figures(self, at: datetime) -> list[tuple[str, Decimal]]:
+        """Return what is used and left, and what the customer can use."""
+        grant = CreditGrant.objects.get(pk=self.subject.pk)
+        return [
+            ("Used, stays used", _used(grant)),
+            (self.left_label, grant.remaining),
+            ("Customer can use now", available(grant.customer, at, self.subject.pricing_unit)),
+        ]
+
+    def words(self, done: Any) -> list[tuple[str, str]]:
+        """Say what is entered, and what was paid for the credits that move."""
+        grant = self.subject
+        entered = f"{done.kind}, {done.reason_code.replace('_', ' ')}"
+        return [("Entered in the ledger", entered), *_paid_for(grant, abs(done.credits))]
+
+    def attempt(self) -> None:
+        """End the grant, or undo its end, for show; keep the figures before and after."""
+        at, unit = now(), self.subject.pricing_unit
+        before = self.figures(at)
+        done = self.act(CreditGrant.objects.get(pk=self.subject.pk), by=worker_user(), at=at)
+        self.shifts = [
+            shift(label, old, new, unit)
+            for (label, old), (_, new) in zip(before, self.figures(at), strict=True)
+        ]
+        self.said_of = self.words(done)
+        self.tried = plain(done.credits)
+
+    def sealed(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """Confirm the credits that were shown as well: usage may have drawn some meanwhile."""
+        return {**super().sealed(cleaned), "credits": self.tried}
 
     def facts(self) -> list[tuple[str, Any]]:
         """List the grant's figures."""
@@ -55,77 +105,93 @@ class GrantDialog(ActionForm):
             ("Expires", moment_text(grant.expires_at) if grant.expires_at else "never"),
         ]
 
-    def available(self, change: Decimal) -> list[tuple[str, Any]]:
-        """Say what the customer can use now, and once the credits have come or gone."""
-        unit = self.subject.pricing_unit.code
-        held = balance_now(self.subject.customer, now())
-        has = next((one.available for one in held if one.pricing_unit == unit), Decimal(0))
-        return [
-            ("Customer has now", self._credits(has)),
-            ("Customer has then", self._credits(has + change)),
-        ]
-
     def _credits(self, amount: Decimal) -> str:
         return f"{number_text(amount)} {self.subject.pricing_unit.code}"
 
 
-class EndGrantForm(GrantDialog):
-    """Why what is left of a grant ends."""
+class VoidForm(GrantDialog):
+    """Why a grant should not have been given."""
 
-    reason_code = forms.ChoiceField(
-        label="Reason", choices=_END_REASONS, widget=UnfoldAdminSelectWidget
-    )
+    reason_code = ChosenField(label="Reason", choices=_END_REASONS)
 
-    def facts(self) -> list[tuple[str, Any]]:
-        """Add what ends, what was paid for it, and what the customer has then."""
-        grant, left = self.subject, self.subject.remaining
-        is_usable = grant.effective_at <= now()
-        facts = [*super().facts(), *self.available(-left if is_usable else Decimal(0))]
-        if grant.price_minor:
-            cost = unrounded_text(cost_of_credits(grant, left), grant.currency)
-            facts.append(("Paid for what is left", cost))
-        return facts
+    def act(self, grant: CreditGrant, *, by: User, at: datetime) -> LedgerTransaction:
+        """Take back what is left."""
+        reason_code = self.cleaned_data["reason_code"]
+        return void_grant(grant=grant, reason_code=reason_code, by=by, at=at)
+
+
+class ExpireForm(GrantDialog):
+    """Why a grant ends early."""
+
+    reason_code = ChosenField(label="Reason", choices=_END_REASONS)
+
+    def act(self, grant: CreditGrant, *, by: User, at: datetime) -> LedgerTransaction:
+        """Let what is left expire."""
+        reason_code = self.cleaned_data["reason_code"]
+        return expire_grant(grant=grant, reason_code=reason_code, by=by, at=at)
 
 
 class ReinstateForm(GrantDialog):
     """Why what a void or an early end took comes back."""
 
-    reason_code = forms.ChoiceField(
-        label="Reason", choices=_BACK_REASONS, widget=UnfoldAdminSelectWidget
-    )
+    reason_code = ChosenField(label="Reason", choices=_BACK_REASONS)
+
+    def act(self, grant: CreditGrant, *, by: User, at: datetime) -> LedgerTransaction:
+        """Give back what was taken."""
+        reason_code = self.cleaned_data["reason_code"]
+        return reinstate_grant(grant=grant, reason_code=reason_code, by=by, at=at)
 
     def facts(self) -> list[tuple[str, Any]]:
         """Add what comes back."""
         back = max(reinstatable(self.subject), Decimal(0))
-        return [*super().facts(), ("Comes back", self._credits(back)), *self.available(back)]
+        return [*super().facts(), ("Comes back", self._credits(back))]
 
 
 class ClawBackForm(GrantDialog):
     """Which refund or dispute took the money of a purchase back."""
 
-    reason = forms.ChoiceField(
-        label="The money went back by", choices=ClawBackReason.choices,
-        widget=UnfoldAdminSelectWidget,
-    )  # fmt: skip
+    left_label = "Left of the purchase"
+    reason = ChosenField(label="The money went back by", choices=ClawBackReason.choices)
     reference = forms.CharField(
         max_length=120, widget=UnfoldAdminTextInputWidget,
         help_text="The refund's or dispute's own name, as re_123. The same again takes nothing"
         " more.",
     )  # fmt: skip
 
+    def act(self, grant: CreditGrant, *, by: User, at: datetime) -> ClawBack:
+        """Take back what is unused of the purchase."""
+        said = self.cleaned_data
+        return claw_back(
+            grant=grant, reason=said["reason"], reference=said["reference"], by=by, at=at
+        )
+
+    def figures(self, at: datetime) -> list[tuple[str, Decimal]]:
+        """Return the figures of the purchase with all the grants that its credits went to."""
+        sold = self.subject.root or self.subject
+        return [
+            ("Used, stays used", used_of(sold)),
+            (self.left_label, _left_of_chain(sold)),
+            ("Customer can use now", available(sold.customer, at, sold.pricing_unit)),
+        ]
+
+    def words(self, done: ClawBack) -> list[tuple[str, str]]:
+        """Say what it takes, or that another reason has taken it already."""
+        if done.follows is not None:
+            known = f"{done.follows.reason} {done.follows.reference}"
+            return [("Takes nothing more", f"{known} took what was left; this is kept beside it")]
+        sold = self.subject.root or self.subject
+        return [("Taken back", self._credits(done.credits)), *_paid_for(sold, done.credits)]
+
     def facts(self) -> list[tuple[str, Any]]:
         """List the purchase with all the grants that its credits went to."""
         sold = self.subject.root or self.subject
-        left = _left_of_chain(sold)
         known = ClawBack.objects.filter(purchase_key=sold.source_key).order_by("pk")
-        taken = Decimal(0) if known else left
         facts = [
             ("Customer", sold.customer.name),
             ("Purchase", sold.source_key),
             ("Sold", self._credits(sold.amount)),
             ("Used, stays used", self._credits(used_of(sold))),
-            ("Left, is taken back", self._credits(taken)),
-            ("Paid for what is left", unrounded_text(cost_of_credits(sold, taken), sold.currency)),
+            ("Left", self._credits(_left_of_chain(sold))),
         ]
         if known:
             names = "; ".join(f"{one.reason} {one.reference}" for one in known)
@@ -159,3 +225,10 @@ def _left_of_chain(sold: CreditGrant) -> Decimal:
     chain = CreditGrant.objects.filter(Q(pk=sold.pk) | Q(root=sold))
     total: Decimal | None = chain.aggregate(total=Sum("remaining"))["total"]
     return total or Decimal(0)
+
+
+def _paid_for(grant: CreditGrant, moved: Decimal) -> list[tuple[str, str]]:
+    """Say what the credits that move were sold for; nothing of credits that nobody paid."""
+    if not grant.price_minor:
+        return []
+    return [("Paid for them", unrounded_text(cost_of_credits(grant, moved), grant.currency))]

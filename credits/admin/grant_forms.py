@@ -20,18 +20,18 @@ from billing_project.kernel.backoffice.display import moment_text, number_text, 
 from billing_project.kernel.backoffice.forms import (
     ActionForm,
     AmountField,
+    ChosenField,
     CreditsField,
     PreviewedForm,
 )
-from billing_project.kernel.backoffice.policies import signed_text
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.models import User, in_force
 from billing_project.kernel.users import worker_user
+from credits.admin.shifts import Shift, available, shift
 from credits.burn_order import STRIPE_ORDER, in_burn_order
 from credits.models import CreditGrant, GrantCategory, GrantTerms, PricingUnit
 from credits.selectors import balance, governing_credit_policy
-from credits.selectors.balances import balance_now
 from credits.selectors.states import state_of_grant
 from credits.services.entries import cost_of_credits
 from credits.services.grants import LONGEST_NAME, MAX_PRIORITY, issue_grant
@@ -62,17 +62,6 @@ _FIELDS = {
     "price.currency": "price",
     "expires_at": "expires_on",
 }
-
-
-@dataclass(frozen=True)
-class Shift:
-    """One figure before and after."""
-
-    label: str
-    before: str
-    after: str
-    difference: str
-    unit: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +109,7 @@ class GrantForm(CreditForm, PreviewedForm):
     category = forms.ChoiceField(
         choices=_CATEGORIES, required=False, widget=UnfoldAdminSelectWidget
     )
-    reason_code = forms.ChoiceField(label="Reason", choices=REASONS, widget=UnfoldAdminSelectWidget)
+    reason_code = ChosenField(label="Reason", choices=REASONS)
     name = forms.CharField(
         required=False, max_length=LONGEST_NAME, widget=UnfoldAdminTextInputWidget,
         help_text="What the customer reads, if anything.",
@@ -205,11 +194,11 @@ class GrantForm(CreditForm, PreviewedForm):
         if begins > at:
             instants.append((f"Available at {moment_text(begins)}", begins))
         unit = self.cleaned_data["pricing_unit"]
-        before = [_available(self.subject, when, unit) for _, when in instants]
+        before = [available(self.subject, when, unit) for _, when in instants]
         grant = self.issue(by=worker_user(), at=at)
-        after = [_available(self.subject, when, unit) for _, when in instants]
+        after = [available(self.subject, when, unit) for _, when in instants]
         self.shifts = [
-            _shift(label, old, new, unit)
+            shift(label, old, new, unit)
             for (label, _), old, new in zip(instants, before, after, strict=True)
         ]
         self.turns = turns_of(self.subject, grant, max(at, begins))
@@ -295,17 +284,6 @@ def turns_of(customer: Customer, new: CreditGrant, at: datetime) -> list[Turn]:
         for place, state in enumerate(order, start=1)
     ]  # fmt: skip
     return [turn for turn in turns if turn.place <= _MOST_SHOWN or turn.is_new]
-
-
-def _available(customer: Customer, at: datetime, unit: PricingUnit) -> Decimal:
-    held = balance_now(customer, at)
-    return next((one.available for one in held if one.pricing_unit == unit.code), Decimal(0))
-
-
-def _shift(label: str, before: Decimal, after: Decimal, unit: PricingUnit) -> Shift:
-    return Shift(
-        label, number_text(before), number_text(after), signed_text(after - before), unit.code
-    )
 
 
 def _words_of(grant: CreditGrant) -> list[tuple[str, str]]:

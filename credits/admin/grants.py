@@ -33,8 +33,9 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from credits.admin.grant_ends import (
     ClawBackForm,
-    EndGrantForm,
+    ExpireForm,
     ReinstateForm,
+    VoidForm,
     can_be_reinstated,
     was_sold,
 )
@@ -43,9 +44,6 @@ from credits.admin.usage import KIND_TONES
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import rating_state
 from credits.selectors.why import why_this_grant
-from credits.services.clawing import claw_back
-from credits.services.grants import expire_grant, void_grant
-from credits.services.reinstating import reinstate_grant
 from metering.models import Customer
 
 _VOID = "credits.void_creditgrant"
@@ -163,7 +161,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     @form_action(
         "Void",
         permission=_VOID,
-        form=EndGrantForm,
+        form=VoidForm,
         icon="cancel",
         offered=_can_be_voided,
         is_final=True,
@@ -171,17 +169,15 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         explanation="For a grant that should not have been given: all that is left of it is taken"
         " back. What was used stays used.",
     )
-    def void(self, by: User, grant: CreditGrant, form: EndGrantForm) -> str:
+    def void(self, by: User, grant: CreditGrant, form: VoidForm) -> str:
         """Take back what is left."""
-        taken = void_grant(
-            grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
-        )
+        taken = form.act(grant, by=by, at=now())
         return f"Voided {number_text(-taken.credits)} {grant.pricing_unit.code} of {grant}."
 
     @form_action(
         "Expire",
         permission=_VOID,
-        form=EndGrantForm,
+        form=ExpireForm,
         icon="timer_off",
         offered=_can_expire,
         is_final=True,
@@ -189,11 +185,9 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         explanation="For a grant that ends early: all that is left of it expires now. If it was"
         " paid for, what is left becomes revenue.",
     )
-    def expire(self, by: User, grant: CreditGrant, form: EndGrantForm) -> str:
+    def expire(self, by: User, grant: CreditGrant, form: ExpireForm) -> str:
         """Let what is left expire now."""
-        taken = expire_grant(
-            grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
-        )
+        taken = form.act(grant, by=by, at=now())
         return f"Expired {number_text(-taken.credits)} {grant.pricing_unit.code} of {grant}."
 
     @form_action(
@@ -207,9 +201,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     )
     def reinstate(self, by: User, grant: CreditGrant, form: ReinstateForm) -> str:
         """Give back what was taken by mistake."""
-        back = reinstate_grant(
-            grant=grant, reason_code=form.cleaned_data["reason_code"], by=by, at=now()
-        )
+        back = form.act(grant, by=by, at=now())
         return f"Reinstated {number_text(back.credits)} {grant.pricing_unit.code} of {grant}."
 
     @form_action(
@@ -225,10 +217,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     )
     def claw_back(self, by: User, grant: CreditGrant, form: ClawBackForm) -> str:
         """Take back what is unused of a purchase."""
-        said = form.cleaned_data
-        taken = claw_back(
-            grant=grant, reason=said["reason"], reference=said["reference"], by=by, at=now()
-        )
+        taken = form.act(grant, by=by, at=now())
         credits_ = f"{number_text(taken.credits)} {grant.pricing_unit.code}"
         return format_html("Clawed back {}: {}.", credits_, object_link(taken))
 

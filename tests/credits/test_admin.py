@@ -16,7 +16,7 @@ from credits.models import (
     LedgerKind,
     LedgerTransaction,
 )
-from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
+from tests.console.backoffice import action_url, client_of, list_of, looked_at, page_of, send, told
 from tests.credits.builders import Shop
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,12 @@ def test_what_is_left_of_a_grant_ends(
 ) -> None:
     grant = shop.grant("1200.5")
 
-    response = send(client_of(support), action_url(grant, action), reason_code="entered_by_mistake")
+    response = send(
+        client_of(support),
+        action_url(grant, action),
+        reason_code="entered_by_mistake",
+        confirmed=True,
+    )
 
     grant.refresh_from_db()
     taken = LedgerTransaction.objects.get(grant=grant, kind=kind)
@@ -49,7 +54,7 @@ def test_what_is_left_of_a_grant_ends(
 def test_a_grant_that_is_used_up_offers_no_end(shop: Shop, support: User) -> None:
     grant = shop.grant("10")
     client = client_of(support)
-    send(client, action_url(grant, "void"), reason_code="duplicate")
+    send(client, action_url(grant, "void"), reason_code="duplicate", confirmed=True)
 
     page = client.get(page_of(grant)).content.decode()
 
@@ -82,7 +87,7 @@ def test_a_grant_shows_its_state_and_offers_what_can_work(
     grant = shop.grant("10", effective_at=effective_at, expires_at=expires_at)
     client = client_of(support)
     if end:
-        send(client, action_url(grant, end), reason_code="duplicate")
+        send(client, action_url(grant, end), reason_code="duplicate", confirmed=True)
 
     page = client.get(page_of(grant)).content.decode()
 
@@ -111,7 +116,7 @@ def test_a_double_click_voids_once(shop: Shop, support: User) -> None:
     client, url = client_of(support), action_url(grant, "void")
 
     for _ in range(2):
-        assert send(client, url, reason_code="duplicate").status_code == 302
+        assert send(client, url, reason_code="duplicate", confirmed=True).status_code == 302
 
     assert LedgerTransaction.objects.filter(kind=LedgerKind.VOIDED).count() == 1
 
@@ -119,7 +124,9 @@ def test_a_double_click_voids_once(shop: Shop, support: User) -> None:
 def test_a_reason_that_is_not_offered_is_refused(shop: Shop, support: User) -> None:
     grant = shop.grant("10")
 
-    response = send(client_of(support), action_url(grant, "void"), reason_code="because")
+    response = send(
+        client_of(support), action_url(grant, "void"), reason_code="because", confirmed=True
+    )
 
     assert response.status_code == 422
     assert CreditGrant.objects.get().remaining == 10
@@ -128,31 +135,79 @@ def test_a_reason_that_is_not_offered_is_refused(shop: Shop, support: User) -> N
 def test_what_was_voided_by_mistake_comes_back(shop: Shop, support: User) -> None:
     grant = shop.grant("1200.5")
     client = client_of(support)
-    send(client, action_url(grant, "void"), reason_code="duplicate")
+    send(client, action_url(grant, "void"), reason_code="duplicate", confirmed=True)
 
-    response = send(client, action_url(grant, "reinstate"), reason_code="ended_by_mistake")
+    response = send(
+        client, action_url(grant, "reinstate"), reason_code="ended_by_mistake", confirmed=True
+    )
 
     grant.refresh_from_db()
     assert grant.remaining == Decimal("1200.5")
     assert told(response).startswith("success: Reinstated 1,200.5 credit of promotional grant")
 
 
-def test_a_dialog_shows_what_is_used_and_left_and_what_the_customer_has_then(
-    shop: Shop, support: User
-) -> None:
+def _dialog(shop: Shop, support: User) -> tuple[CreditGrant, Any, str]:
+    """Return a grant with 30 of 100 used, beside another of 7, and the dialog that voids it."""
     grant = shop.grant("100")
     shop.grant("7")
     shop.use(input="60")  # 60 x 0.5 = 30 of the grant that was given first.
     shop.rate()
+    return grant, client_of(support), action_url(grant, "void")
 
-    facts = client_of(support).get(action_url(grant, "void")).context["form"].facts()
 
-    shown = dict(facts)
+def test_a_dialog_shows_what_is_used_and_left(shop: Shop, support: User) -> None:
+    _, client, url = _dialog(shop, support)
+
+    shown = dict(client.get(url).context["form"].facts())
+
     assert shown["Given"] == "100 credit"
     assert shown["Used, stays used"] == "30 credit"
     assert shown["Left"] == "70 credit"
-    assert shown["Customer has now"] == "77 credit"
-    assert shown["Customer has then"] == "7 credit"
+
+
+def test_no_reason_is_chosen_for_anybody(shop: Shop, support: User) -> None:
+    grant, client, url = _dialog(shop, support)
+
+    response = send(client, url, confirmed=True)
+
+    assert response.status_code == 422
+    assert response.context["form"].errors == {"reason_code": ["Choose one."]}
+    assert CreditGrant.objects.get(pk=grant.pk).remaining == 70
+
+
+def test_one_click_shows_what_stays_and_what_goes_and_does_nothing(
+    shop: Shop, support: User
+) -> None:
+    grant, client, url = _dialog(shop, support)
+
+    response = send(client, url, reason_code="duplicate")
+
+    form = response.context["form"]
+    assert [(s.label, s.before, s.after, s.difference) for s in form.shifts] == [
+        ("Used, stays used", "30", "30", "0"),
+        ("Left of this grant", "70", "0", "-70"),
+        ("Customer can use now", "77", "7", "-70"),
+    ]
+    assert form.said_of == [("Entered in the ledger", "voided, duplicate")]
+    assert CreditGrant.objects.get(pk=grant.pk).remaining == 70
+
+
+def test_what_was_used_between_the_look_and_the_click_is_shown_first(
+    shop: Shop, support: User
+) -> None:
+    grant, client, url = _dialog(shop, support)
+    nonce = client.get(url).context["form"]["nonce"].value()
+    sent = {"nonce": nonce, "reason_code": "duplicate", "confirmed": "True"}
+    sent = looked_at(client, url, sent)
+    shop.use(input="20")
+    shop.rate()
+
+    response = client.post(url, sent)
+
+    assert response.status_code == 422
+    assert response.context["form"].shifts[1].difference == "-60"
+    assert CreditGrant.objects.get(pk=grant.pk).remaining == 60
+    assert client.post(url, looked_at(client, url, sent)).status_code == 302
 
 
 def test_a_purchase_is_clawed_back_once_for_a_refund_and_its_dispute(
@@ -162,12 +217,13 @@ def test_a_purchase_is_clawed_back_once_for_a_refund_and_its_dispute(
     client, url = client_of(support), action_url(grant, "claw_back")
 
     seen = dict(client.get(url).context["form"].facts())
-    first = send(client, url, reason="refund", reference="re_1")
+    looked = send(client, url, reason="refund", reference="re_1")
+    first = send(client, url, reason="refund", reference="re_1", confirmed=True)
     second = dict(client.get(url).context["form"].facts())
-    send(client, url, reason="dispute", reference="dp_1")
+    send(client, url, reason="dispute", reference="dp_1", confirmed=True)
 
-    assert seen["Left, is taken back"] == "100 credit"
-    assert seen["Paid for what is left"] == "9.00 USD"
+    assert (seen["Used, stays used"], seen["Left"]) == ("0 credit", "100 credit")
+    assert ("Paid for them", "9.00 USD") in looked.context["form"].said_of
     assert told(first).startswith("success: Clawed back 100 credit: ")
     assert second["Known already"] == "refund re_1: this reason takes nothing more"
     refund, dispute = ClawBack.objects.order_by("pk")

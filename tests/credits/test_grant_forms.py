@@ -23,7 +23,8 @@ def clock(settings: Any, at: datetime) -> None:
 
 
 def give(user: User, shop: Shop, action: str = GIVE, **fields: object) -> Any:
-    return send(client_of(user), action_url(shop.customer, action), **fields)
+    said = {"reason_code": "goodwill", **fields}
+    return send(client_of(user), action_url(shop.customer, action), **said)
 
 
 def terms_of(shop: Shop, **said: Any) -> GrantTerms:

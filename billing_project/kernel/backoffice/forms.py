@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from django.db.models import Model, QuerySet
 from django.http import QueryDict
 from django.utils.crypto import constant_time_compare, salted_hmac
 from unfold.widgets import (
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
@@ -161,6 +163,15 @@ class ReasonField(forms.CharField):
             "widget": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         }
         super().__init__(**{**defaults, **kwargs})
+
+
+class ChosenField(forms.ChoiceField):
+    """One of several that a person must choose: none of them stands there at first."""
+
+    def __init__(self, *, choices: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminSelectWidget)
+        kwargs.setdefault("error_messages", {"required": "Choose one."})
+        super().__init__(choices=[("", "Choose"), *choices], **kwargs)
 
 
 class ReasonForm(ActionForm):
