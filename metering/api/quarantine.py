@@ -27,6 +27,7 @@ from metering.services.quarantine import (
 )
 
 _MOST = 2**63 - 1
+_WHICH_ROWS = "say which rows: customer, event_name, reason, missing or ids"
 
 
 class QuarantinedSerializer(serializers.Serializer[Any]):
@@ -110,8 +111,13 @@ class RowsSerializer(ChoiceSerializer):
 
 
 class ReplaySerializer(RowsSerializer):
-    """Which open rows to try again; all of them if nothing is given."""
+    """Which open rows to try again: some by their filter, or all by saying so."""
 
+    all = serializers.BooleanField(
+        default=False,
+        help_text="Try every open row; takes no filter. Late events that a rule keeps are passed"
+        " over: they are asked for by reason or ids.",
+    )
     after = IntegerField(
         min_value=0, max_value=_MOST, default=0, help_text="`last_id` of the answer before."
     )
@@ -197,12 +203,16 @@ class QuarantineReplayView(ApiView):
     def post(self, request: Request) -> Response:
         """Store what has become billable.
 
-        Without any choice it tries every open row, at most 1,000 at a time; `tried` says how many
-        those were, `left` how many another post with `after` would try.
+        At most 1,000 rows at a time: `tried` says how many those were, `left` how many another
+        post with `after` would try. Replaying bills: a post that says neither which rows nor
+        `"all": true` is refused.
         """
         values = self.valid(ReplaySerializer, request.data)
+        chosen = chosen_by(values)
+        if chosen.is_all() is not values["all"]:
+            raise Invalid(f"{_WHICH_ROWS}; or all, and nothing else")
         part = replay_part(
-            chosen=chosen_by(values),
+            chosen=chosen,
             by=cast(User, request.user),
             at=clock.now(),
             after_id=values["after"],
@@ -221,7 +231,7 @@ class QuarantineDismissView(ApiView):
         values = self.valid(DismissSerializer, request.data)
         chosen = chosen_by(values)
         if chosen.is_all():
-            raise Invalid("say which rows: customer, event_name, reason, missing or ids")
+            raise Invalid(_WHICH_ROWS)
         count = dismiss_quarantined(
             ids=open_ids(chosen, AT_ONCE),
             reason=values["note"],

@@ -141,3 +141,23 @@ def test_nobody_dismisses_everything_by_accident(caller: Caller, at: datetime) -
 
     assert answer.status_code == 422
     assert QuarantinedEvent.objects.get().state == "open"
+
+
+@pytest.mark.parametrize("asked", [{}, {"after": 0}, {"all": False}, {"all": True, "ids": [1]}])
+def test_nobody_replays_everything_by_accident(
+    caller: Caller, at: datetime, asked: dict[str, object]
+) -> None:
+    send(at, an_event())
+
+    answer = caller.post("quarantine/replay", asked)
+
+    assert answer.status_code == 422
+    assert "say which rows" in answer.json()["detail"]
+
+
+def test_everything_is_replayed_by_saying_so(caller: Caller, at: datetime, acme: Customer) -> None:
+    send(at, an_event("a", customer="nobody"), an_event("b", customer="other"))
+
+    answer = caller.post("quarantine/replay", {"all": True}).json()
+
+    assert (answer["tried"], answer["still_open"], answer["left"]) == (2, 2, 0)
