@@ -1,9 +1,11 @@
 """Pages that take several apps: what is done for a customer, lineage links, the worker's tasks."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django_q.models import Failure, OrmQ, Schedule, Success
 
@@ -28,7 +30,7 @@ from credits.models import LedgerTransaction, RatedUsage
 from invoicing.models import CreditNote, Invoice, InvoiceLine
 from invoicing.services.packs import sell_credit_pack
 from metering.admin.customers import CustomerAdmin
-from metering.models import Customer, MeterEvent
+from metering.models import Customer, MeterEvent, QuarantinedEvent
 from revrec.models import JournalEntry
 
 
@@ -172,6 +174,8 @@ class FailureAdmin(ReadOnlyAdmin):
 def _offer_lineage() -> None:
     """Link every step of the chain to its lineage."""
     offer(MeterEvent, lambda e: _lineage("event", f"{e.customer.external_id}/{e.identifier}"))
+    offer(MeterEvent, lambda e: _why(e.customer.external_id, e.identifier))
+    offer(QuarantinedEvent, lambda row: _why(row.customer_external_id, row.identifier))
     offer(RatedUsage, lambda rated: _lineage("rated_usage", rated.pk))
     offer(LedgerTransaction, lambda row: _lineage("ledger_transaction", row.pk))
     offer(Invoice, lambda i: _lineage("invoice", i.number) if i.number else None)
@@ -189,6 +193,11 @@ def _offer_lineage() -> None:
 
 def _lineage(kind: str, name: object) -> Link:
     return Link("Lineage", lineage_url(kind, name), "account_tree")
+
+
+def _why(customer: str, identifier: str) -> Link:
+    query = urlencode({"q": f"{customer}/{identifier}"})
+    return Link("Is it billed, and why?", f"{reverse('console:why')}?{query}", "help")
 
 
 _offer_lineage()

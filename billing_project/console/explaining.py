@@ -13,6 +13,7 @@ from billing_project.kernel.backoffice.display import moment_text, number_text
 from credits.models import BillingPeriod, RatedUsage
 from credits.selectors import why_unrated
 from invoicing.models import Invoice, InvoiceStatus, LineKind, LineUsage
+from invoicing.services.closing import is_usage_closed
 from metering.selectors.explaining import (
     Explanation,
     Progress,
@@ -66,8 +67,23 @@ def _priced(found: Explanation, lineage: Lineage, at: datetime) -> Iterator[Step
         return
     yield _rated(rated)
     yield _covered(rated, lineage)
-    yield from _claimed(rated, lineage, at)
+    yield from _claimed(_that_counted(found, rated), lineage, at)
     yield _recognised(lineage)
+
+
+def _that_counted(found: Explanation, rated: list[RatedUsage]) -> list[RatedUsage]:
+    """Choose of each window the charge that first had the event in it, rated after it was counted.
+
+    An hour that was invoiced before a late event of it came has a claimed charge and one that is
+    not; only the latter is the event's.
+    """
+    counted_at = next(step.at for step in found.steps if step.name == "aggregated")
+    chosen: dict[int, RatedUsage] = {}
+    for row in rated:  # Ascending: the last one stands in where none was rated since.
+        before = chosen.get(row.window_id)
+        if before is None or (counted_at is not None and before.rated_at < counted_at):
+            chosen[row.window_id] = row
+    return list(chosen.values())
 
 
 def _rated(rated: list[RatedUsage]) -> Step:
@@ -100,12 +116,18 @@ def _claimed(rated: list[RatedUsage], lineage: Lineage, at: datetime) -> Iterato
         text = "paid by credits: nothing of it is to be invoiced"
         yield Step("invoiced", Progress.DONE, text, FINANCE)
         return
-    lines = lineage.of(NodeType.INVOICE_LINE)
+    claiming = _lines_of(rated)
+    lines = [node for node in lineage.of(NodeType.INVOICE_LINE) if node.ref.pk in claiming]
     if lines:
         amounts = ", ".join(f"{n.label} ({n.amount:,f} {n.unit})" for n in lines)
         yield Step("invoiced", Progress.DONE, f"on {amounts}", FINANCE, lines[-1].at)
         return
     yield _awaits_invoice(rated, at)
+
+
+def _lines_of(rated: list[RatedUsage]) -> set[int]:
+    usage = LineUsage.objects.filter(rated_usage__in=rated, is_void=False)
+    return set(usage.values_list("line_id", flat=True))
 
 
 def _awaits_invoice(rated: list[RatedUsage], at: datetime) -> Step:
@@ -117,6 +139,8 @@ def _awaits_invoice(rated: list[RatedUsage], at: datetime) -> Step:
         return Step("invoiced", Progress.WAITING, text, FINANCE, draft.created_at, draft)
     if at < period.end_at:
         text = f"{until} is still open; its overage will be on the invoice that follows"
+    elif is_usage_closed(period):
+        text = f"{until} was invoiced before this was known; a further invoice will claim it"
     else:
         text = f"{until} has ended and its overage is not drafted yet"
     return Step("invoiced", Progress.WAITING, text, FINANCE, period.end_at, period)

@@ -97,6 +97,7 @@ def _found(customer: Customer | None, start: datetime, end: datetime) -> dict[st
         "rows": [_row(one) for one in report.clusters],
         "added": _amounts(report.quantities),
         "cost": _amounts(report.cost),
+        "unpriced": sum(_is_unpriced(one) for one in report.clusters),
     }
 
 
@@ -114,8 +115,13 @@ def _row(one: CostedCluster) -> Row:
         reports=tuple(_report(pk, identifier) for pk, identifier in reports),
         more=cluster.count - len(cluster.identifiers),
         added=tuple(f"{number_text(a.quantity)} {a.meter}" for a in cluster.added),
-        cost=_amounts(one.cost),
+        cost=("no rate",) if _is_unpriced(one) else _amounts(one.cost),
     )
+
+
+def _is_unpriced(one: CostedCluster) -> bool:
+    """Tell a cluster whose quantities no rate prices from one that adds nothing."""
+    return bool(one.cluster.added) and not one.cost
 
 
 def _report(pk: int, identifier: str) -> Report:

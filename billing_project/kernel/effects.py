@@ -55,7 +55,7 @@ class Effect:
     grants: int
 
 
-EffectOf = Callable[[PolicyChange], Effect]
+EffectOf = Callable[[PolicyChange], Effect | None]
 _effects: dict[str, EffectOf] = {}
 
 
@@ -63,7 +63,8 @@ def effect_of(kind: str) -> Callable[[EffectOf], EffectOf]:
     """Register how the effect of one kind of change is computed.
 
     The function gets the change with its `content`, `effective_at` and `expires_at`; its version's
-    rows may not exist yet, so read the content and not the rows.
+    rows may not exist yet, so read the content and not the rows. It returns None where the stored
+    effect is the only one that counts.
     """
 
     def register(function: EffectOf) -> EffectOf:

@@ -9,7 +9,16 @@ from billing_project.kernel.backoffice.base import (
     ReadOnlyAdmin,
     ReadOnlyInline,
 )
-from billing_project.kernel.backoffice.display import badge, link, moment, moment_text, pairs
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    moment_text,
+    object_url,
+    pairs,
+)
+from billing_project.kernel.backoffice.related import Link, offer
+from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import how_many
 from invoicing.admin.backfill_effect import shown_effect
 from metering.models import (
@@ -140,3 +149,13 @@ class BackfillProposalAdmin(ReadOnlyAdmin):
     def effect_shown(self, proposal: BackfillProposal) -> str:
         """Show the counts, money and quantities."""
         return render_to_string("backoffice/backfill_effect.html", shown_effect(proposal.effect))
+
+
+def _backfill_of(change: PolicyChange) -> Link | None:
+    if change.kind != "backfill":
+        return None
+    row = BackfillProposal.objects.select_related("backfill").get(policy_change=change)
+    return Link(str(row.backfill), object_url(row.backfill), "history")
+
+
+offer(PolicyChange, _backfill_of)

@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
@@ -20,13 +21,12 @@ from billing_project.kernel.backoffice.display import (
     document,
     link,
     moment,
-    moment_text,
     pairs,
 )
-from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from metering.admin.event_forms import AmendEventForm, CancelEventForm
 from metering.models import (
     Customer,
     EventBatch,
@@ -40,25 +40,16 @@ from metering.models.event import AdjustmentType
 from metering.selectors.archive import archived_at, archived_starts
 from metering.selectors.archived_events import archived_events_of
 from metering.selectors.events import newest_adjustment
-from metering.services.adjust import cancel_event
+from metering.services.adjust import amend_event, cancel_event
 
 _ADJUST = "metering.adjust_meterevent"
+ADJUSTMENTS: dict[str, str] = {"cancel": "bad", "amend": "wait", "reinstate": "good"}
 
 
-class CancelEventForm(ReasonForm):
-    """Why an event counts no longer."""
-
-    subject: MeterEvent
-
-    def facts(self) -> list[tuple[str, Any]]:
-        """List what the event said."""
-        event = self.subject
-        return [
-            ("Event", event.identifier),
-            ("Customer", event.customer.external_id),
-            ("Happened", moment_text(event.timestamp)),
-            ("Says", ", ".join(f"{key} {value}" for key, value in event.properties.items())),
-        ]
+def _counts(event: MeterEvent) -> bool:
+    """Tell an event that counts from one that was cancelled."""
+    newest = newest_adjustment(event)
+    return newest is None or newest.type != AdjustmentType.CANCEL
 
 
 @admin.register(MeterEvent)
@@ -91,7 +82,7 @@ class MeterEventAdmin(LargeTableAdmin):
         "batch_id",
         "kept_in",
     )
-    actions_detail = ("cancel",)
+    actions_detail = ("amend", "cancel")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -135,19 +126,46 @@ class MeterEventAdmin(LargeTableAdmin):
         newest = newest_adjustment(event)
         if newest is None:
             return "none: the event counts as it was sent"
-        tone = "bad" if newest.type == AdjustmentType.CANCEL else "wait"
-        return badge_html(f"{newest.type} {newest.created_at:%Y-%m-%d}: {newest.reason}", tone)
+        return format_html(
+            "{} {}, {}: {}",
+            badge_html(newest.type, ADJUSTMENTS.get(newest.type, "")),
+            f"{newest.created_at:%Y-%m-%d}", newest.created_by, newest.reason,
+        )  # fmt: skip
+
+    @form_action(
+        "Amend event",
+        permission=_ADJUST,
+        form=AmendEventForm,
+        icon="edit_note",
+        offered=_counts,
+        explanation="The event counts with these properties from now on: usage, credits and overage"
+        " follow at once. The event itself stays as it was sent. Of an invoice that is finalized,"
+        " what was claimed too much is proposed as a credit note, and more goes on a further"
+        " invoice.",
+    )
+    def amend(self, by: User, event: MeterEvent, form: AmendEventForm) -> str:
+        """Let the event count with other properties."""
+        amend_event(
+            customer=event.customer,
+            identifier=event.identifier,
+            properties=form.cleaned_data["properties"],
+            reason=form.cleaned_data["reason"],
+            by=by,
+            at=now(),
+        )
+        return f"Amended {event.identifier}."
 
     @form_action(
         "Cancel event",
         permission=_ADJUST,
         form=CancelEventForm,
         icon="event_busy",
+        offered=_counts,
         is_final=True,
         takes_away=True,
         explanation="The event stays on record but counts no longer: usage, credits and overage"
-        " that came of it are taken back. An invoice that was finalized stays as it is and needs a"
-        " credit note.",
+        " that came of it are taken back. An invoice that was finalized stays as it is; a credit"
+        " note over what it claims too much is proposed.",
     )
     def cancel(self, by: User, event: MeterEvent, form: CancelEventForm) -> str:
         """Let the event count no longer."""
@@ -168,7 +186,7 @@ class MeterEventAdjustmentAdmin(ReadOnlyAdmin):
     list_display = (
         "identifier",
         link("customer"),
-        badge("type", {"cancel": "bad", "amend": "wait"}),
+        badge("type", ADJUSTMENTS),
         "reason",
         link("created_by"),
         moment("created_at"),
@@ -181,7 +199,7 @@ class MeterEventAdjustmentAdmin(ReadOnlyAdmin):
         "identifier",
         link("customer"),
         "timestamp",
-        badge("type", {"cancel": "bad", "amend": "wait"}),
+        badge("type", ADJUSTMENTS),
         document("properties"),
         "reason",
         link("created_by"),

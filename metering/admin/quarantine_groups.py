@@ -79,8 +79,7 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
         sentence("reason"),
         "owner",
         number("event_count", "events"),
-        "age",
-        moment("first_seen_at"),
+        "first_seen",
         moment("last_seen_at"),
     )
     list_filter = ("reason", "role")
@@ -127,7 +126,15 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
             return badge_html(sentence_text(group.role), "info")
         return format_html("{} <small>{}</small>", group.person, sentence_text(group.role))
 
-    @admin.display(description="Age", ordering="first_seen_at")
+    @admin.display(description="First seen", ordering="first_seen_at")
+    def first_seen(self, group: QuarantineGroup) -> str:
+        """Show since when they wait, and how long that is."""
+        return format_html(
+            '<span class="bo-figure">{}<br><small>{}</small></span>',
+            moment_text(group.first_seen_at), self.age(group),
+        )  # fmt: skip
+
+    @admin.display(description="Age")
     def age(self, group: QuarantineGroup) -> str:
         """Say how long the oldest has waited."""
         waited = now() - group.first_seen_at
@@ -189,8 +196,8 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
         offered=_waits_for(QuarantineReason.UNKNOWN_EVENT_NAME),
         is_final=True,
         explanation="The meter counts every event of this name from now on, and what waits here is"
-        " stored and counted by it. What a meter counts never changes; filters are set through the"
-        " API.",
+        " stored and counted by it. Its code, aggregation and unit never change; how it reads"
+        " events, filters among it, is changed by a later version on the meter's page.",
     )
     def add_meter(self, by: User, group: QuarantineGroup, form: MeterForm) -> SafeString:
         """Make the meter that the events lack, and replay the group."""

@@ -40,7 +40,7 @@ class LateEventPolicy(models.Model):
         ]
 
     def __str__(self) -> str:
-        whose = "default" if self.customer_id is None else f"customer {self.customer_id}"
+        whose = "default" if self.customer_id is None else str(self.customer)
         return f"late events, {whose}, v{self.number}"
 
 

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from billing_project.console.explaining import explain, explain_all
 from billing_project.kernel.models import User
-from invoicing.services.overage import draft_overage_invoices
+from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from metering.events import EventInput
 from metering.selectors.customers import customer_named
 from metering.services.capture import capture_events
@@ -74,6 +74,20 @@ def test_a_draft_is_named_with_the_end_of_its_grace(shop: Shop) -> None:
 
     assert "has ended and its overage is not drafted yet" in before
     assert told.summary.startswith("Not billed yet: it is on draft ")
+
+
+def test_what_came_after_its_period_was_invoiced_waits_for_a_further_invoice(shop: Shop) -> None:
+    subscribed(shop)
+    use(shop, 150, USED_AT, "req-1")
+    invoiced_at = END + timedelta(days=3)
+    draft_overage_invoices(by=shop.worker, at=END)
+    finalize_due(by=shop.worker, at=invoiced_at)
+    use(shop, 40, USED_AT, "req-2", known_at=invoiced_at)  # Of the same hour.
+
+    told = explain("acme", "req-2", invoiced_at)
+
+    assert "on INV-" in explain("acme", "req-1", invoiced_at).summary
+    assert "was invoiced before this was known; a further invoice will claim it" in told.summary
 
 
 def test_usage_without_a_period_says_so(shop: Shop) -> None:

@@ -78,8 +78,20 @@ def test_the_page_offers_to_cancel_all_but_the_first(
     )  # fmt: skip
 
     assert "60 output_tokens" in of_engineer
+    assert "no rate" not in of_engineer
     assert action_url(second, "cancel") in of_engineer
     assert action_url(first, "cancel") not in of_engineer
     assert action_url(second, "cancel") not in of_auditor
     assert "Reports beside the first" not in unasked
     assert "No customer has this external id." in of_nobody
+
+
+def test_the_page_tells_what_no_rate_prices(
+    shop: Shop, auditor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credits.selectors.worth._rate", lambda *_: None)
+
+    page = client_of(auditor).get(reverse("console:near_duplicates"), DAY).content.decode()
+
+    assert "no rate" in page
+    assert "1 cluster without a rate" in page

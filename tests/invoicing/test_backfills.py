@@ -8,7 +8,9 @@ import pytest
 
 from billing_project.kernel.approvals import approve
 from billing_project.kernel.books import run_checks
-from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.effects import effect_in, simulate
+from billing_project.kernel.models import PolicyChange, User
+from credits.models import BillingPeriod
 from invoicing.models import CreditNote, Invoice, ProposedCreditNote, Subscription
 from invoicing.services.backfills import preview_backfill, submit_backfill
 from invoicing.services.deciding import settle_proposals
@@ -20,6 +22,7 @@ from metering.models import Backfill, Customer, MeterEvent
 from metering.services.backfilling import apply_backfill, revert_backfill
 from metering.services.backfills import Line, add_backfill_lines, start_backfill
 from revrec.services.recognise import recognise_customer
+from tests.console.backoffice import client_of, page_of
 from tests.invoicing.builders import DAY, END, START, Shop, overage_invoices, rate, subscribed, use
 from tests.invoicing.test_api import Api
 
@@ -106,6 +109,29 @@ def test_less_usage_of_an_invoiced_period_becomes_a_proposed_note(
     proposal.refresh_from_db()
     assert (proposal.state, proposal.policy_change.status) == ("closed", "withdrawn")
     assert _findings(shop) == []
+
+
+def test_its_approver_sees_money_and_quantities(
+    shop: Shop, subscription: Subscription, approver: User
+) -> None:
+    _bill(shop, END)
+    backfill = _backfill(shop, _event("req-1", START + DAY, 400))
+
+    change = submit_backfill(backfill=backfill, by=shop.maker, at=LATE).policy_change
+
+    assert change.effect is not None
+    effect, _ = effect_in(change.effect)
+    period = BillingPeriod.objects.get(end_at=END)
+    assert effect.basis == "The preview of acme: events 1 amended, 1 cancelled"
+    assert [(row.subject, row.before, row.after, row.unit) for row in effect.rows] == [
+        (f"Credits used, {period}", 2000, 400, "credit"),
+        (f"Overage, {period}: a credit note over 16.00 USD is proposed", 20, 4, "USD"),
+        (f"output_tokens, small, {START + DAY:%Y-%m-%d}", 1000, 400, "token"),
+        (f"output_tokens, small, {START + 2 * DAY:%Y-%m-%d}", 1000, 0, "token"),
+    ]
+    assert simulate(change) is None  # What was previewed is what is approved.
+    page = client_of(approver).get(page_of(change)).content.decode()
+    assert page_of(backfill) in page
 
 
 def test_more_usage_of_an_invoiced_period_goes_to_a_further_invoice(

@@ -1,6 +1,7 @@
 """What engineering and support do to events in the back office."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from metering.models import (
     CustomerAlias,
     EventIdentity,
     MeterEvent,
+    MeterEventAdjustment,
     QuarantinedEvent,
     UsageWindow,
 )
@@ -43,7 +45,9 @@ def test_a_cancelled_event_counts_no_longer(engineer: User, at: datetime) -> Non
     assert told(response) == "success: Cancelled e1."
     assert UsageWindow.objects.get().quantity == 100
     page = client_of(engineer).get(page_of(event)).content.decode()
-    assert "cancel 2026-11-20: sent by a test" in page
+    assert "2026-11-20, eli.engineer: sent by a test" in page
+    assert action_url(event, "cancel") not in page
+    assert action_url(event, "amend") not in page
 
 
 def test_an_event_is_cancelled_once(engineer: User, at: datetime) -> None:
@@ -57,6 +61,48 @@ def test_an_event_is_cancelled_once(engineer: User, at: datetime) -> None:
     assert second.status_code in {302, 422}
     assert MeterEvent.objects.count() == 1
     assert event.pk == EventIdentity.objects.get().event_id
+
+
+def test_an_event_is_amended_from_what_it_says(engineer: User, at: datetime) -> None:
+    report(at, an_event("e1"))
+    aggregate_batches(at=at)
+    event = MeterEvent.objects.get()
+    client, url = client_of(engineer), action_url(event, "amend")
+
+    asked = client.get(url).content.decode()
+    response = send(
+        client, url, properties='{"model": "haiku", "tokens": 12.50}', reason="counted wrong"
+    )
+
+    assert "&quot;tokens&quot;: &quot;100&quot;" in asked
+    assert told(response) == "success: Amended e1."
+    assert UsageWindow.objects.get().quantity == Decimal("12.5")
+    assert "&quot;tokens&quot;: 12.50" in client.get(url).content.decode()
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        "",
+        "{",
+        "[" * 5000,
+        "[1]",
+        '{"model": "haiku", "tokens": "100"}',
+        '{"model": "haiku"}',
+        '{"model": "haiku", "tokens": NaN}',
+        '{"model": "haiku", "tokens": {"a": 1}}',
+    ],
+)
+def test_an_event_is_not_amended_to_what_cannot_count(
+    engineer: User, at: datetime, properties: str
+) -> None:
+    report(at, an_event("e1"))
+    url = action_url(MeterEvent.objects.get(), "amend")
+
+    response = send(client_of(engineer), url, properties=properties, reason="counted wrong")
+
+    assert response.status_code == 422
+    assert not MeterEventAdjustment.objects.exists()
 
 
 def test_a_mapped_event_is_replayed(support: User, acme: Customer, at: datetime) -> None:
