@@ -52,6 +52,8 @@ def draft(
 ) -> PolicyChange:  # fmt: skip
     """Keep a version that is not yet submitted; only its author edits it.
 
+    The same draft again, while it is one, is the draft that stands.
+
     Raises:
         Invalid: no app makes versions of the kind, or a word is missing; with the `field`.
     """
@@ -59,7 +61,10 @@ def draft(
         raise Invalid(f"{kind} is drafted as one of {', '.join(draftable())}", field="kind")
     change = PolicyChange(kind=kind, proposed_by=by, status=PolicyStatus.DRAFT, replaces=replaces)
     change.needs = list(kind_of(kind).needs)
-    _write(change, content, proposal, at)
+    _fill(change, content, proposal, at)
+    if same := _standing(change):
+        return same
+    change.save()
     audit.record(by=by, at=at, action="draft_policy_change", subject=change, kind=kind)
     return change
 
@@ -75,7 +80,8 @@ def edit_draft(
         Conflict: it was submitted or withdrawn; `revise` makes a new draft of it.
     """
     locked = _own_draft(change, by)
-    _write(locked, content, proposal, at)
+    _fill(locked, content, proposal, at)
+    locked.save()
     audit.record(by=by, at=at, action="edit_policy_change", subject=locked)
     return locked
 
@@ -143,7 +149,15 @@ def _own_draft(change: PolicyChange, by: User) -> PolicyChange:
     return locked
 
 
-def _write(
+def _standing(change: PolicyChange) -> PolicyChange | None:
+    """Return the draft of the same author that says the same."""
+    return PolicyChange.objects.filter(
+        kind=change.kind, proposed_by=change.proposed_by, status=PolicyStatus.DRAFT,
+        title=change.title, content_sha256=change.content_sha256, replaces=change.replaces,
+    ).first()  # fmt: skip
+
+
+def _fill(
     change: PolicyChange, content: Mapping[str, Any], proposal: Proposal, at: datetime
 ) -> None:
     refuse_bad_words(proposal)
@@ -157,4 +171,3 @@ def _write(
     change.effective_at, change.expires_at = proposal.effective_at, proposal.expires_at
     change.content, change.content_sha256 = text, sha256_hex(text)
     change.proposed_at = at
-    change.save()

@@ -165,7 +165,7 @@ def test_a_refused_rule_is_named_beside_its_field(
 def test_rules_are_kept_as_a_draft_and_submitted(shop: Shop, product: User) -> None:
     kept = propose(product, ControlPolicy, "new_controls", **RULES, as_draft="on")
     draft = PolicyChange.objects.get(status="draft")
-    submitted = send(client_of(product), action_url(draft, "submit_change"), reason="ready")
+    submitted = send(client_of(product), action_url(draft, "submit_change"), confirmed="on")
 
     assert told(kept).startswith("success: Kept as a draft")
     assert "number" not in json.loads(draft.content)

@@ -258,12 +258,14 @@ def test_a_draft_is_kept_once_edited_and_submitted(shop: Shop, product: User) ->
 
     damaged = send(client, action_url(draft, "edit_change"), content="{")
     edited = send(client, action_url(draft, "edit_change"), content=json.dumps(content))
-    submitted = send(client, action_url(draft, "submit_change"), reason="ready")
+    seen = send(client, action_url(draft, "submit_change"))
+    submitted = send(client, action_url(draft, "submit_change"), confirmed="on")
 
     assert told(kept).startswith("success: Kept as a draft")
     assert "no JSON" in damaged.context["form"].errors["content"][0]
     assert damaged.context["form"]["content"].value() == "{"
     assert told(edited) == f"success: Kept: {WORDS['title']}."
+    assert "expiry, priority" in seen.context["form"].difference
     assert told(submitted).startswith("success: Submitted")
     draft.refresh_from_db()
     assert draft.status == "submitted"
@@ -290,3 +292,36 @@ def test_what_would_be_refused_is_no_draft(shop: Shop, product: User) -> None:
 
     assert list(answer.context["form"].errors) == ["own_order"]
     assert not PolicyChange.objects.filter(status="draft").exists()
+
+
+def test_the_next_version_of_any_rule_is_drafted_from_the_one_in_force(
+    shop: Shop, product: User
+) -> None:
+    client, change = client_of(product), CreditPolicy.objects.get().policy_change
+    said = {**WORDS, "content": '{"code": "burn_order", "burn_order": ["priority"]}'}
+
+    shown = client.get(action_url(change, "next_draft")).context["form"]
+    for _ in range(2):
+        kept = send(client, action_url(change, "next_draft"), **said)
+
+    assert "number" not in json.loads(shown["content"].value())
+    assert told(kept).startswith("success: Kept as a draft")
+    draft = PolicyChange.objects.get(status="draft")
+    assert (draft.kind, draft.proposed_by) == ("credit_policy", product)
+
+
+def test_a_rule_s_first_version_is_drafted_from_nothing_and_judged_when_submitted(
+    shop: Shop, product: User
+) -> None:
+    client, url = client_of(product), url_above_list(PolicyChange, "new_draft")
+    said = {**WORDS, "content": '{"customer": "nobody", "base": "standard", "rates": []}'}
+
+    unchosen = send(client, url, **said)
+    send(client, url, **said, kind="rate_override")
+    draft = PolicyChange.objects.get(status="draft")
+    refused = send(client, action_url(draft, "submit_change"), confirmed="on")
+
+    assert unchosen.context["form"].errors == {"kind": ["Choose one."]}
+    assert "nobody" in str(refused.context["form"].non_field_errors())
+    draft.refresh_from_db()
+    assert draft.status == "draft"

@@ -59,7 +59,7 @@ def _flat(content: object, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(content, list):
         yield path, ", ".join(str(item) for item in content) or "none"
     else:
-        yield path, "none" if content is None else str(content)
+        yield path, "none" if content in (None, "") else str(content)
 
 
 def _items(content: list[object], path: str) -> Iterator[tuple[str, str]]:

@@ -98,10 +98,11 @@ def why_not_approve(user: User, change: PolicyChange) -> str:
 def approvals_text(change: PolicyChange) -> str:
     """Say which functions approved, and which are still waited for."""
     given = {row.function: row for row in change.approvals.select_related("by")}
+    is_open = change.status in {PolicyStatus.DRAFT, PolicyStatus.SUBMITTED}
     parts = [
         f"{function}: {given[function].by}, {moment_text(given[function].at)}"
         if function in given
-        else f"{function}: waits"
+        else f"{function}: {'waits' if is_open else 'none'}"
         for function in change.needs
     ]
     return "; ".join(parts)

@@ -19,7 +19,6 @@ from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.backoffice.display import object_link
 from billing_project.kernel.backoffice.forms import PreviewedForm
 from billing_project.kernel.backoffice.policies import difference_html, preview_html
-from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.clock import now
 from billing_project.kernel.effects import Effect, simulate
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
@@ -91,14 +90,10 @@ class ProposalForm(PreviewedForm):
         assert self.tried is not None, "a valid form was tried"
         content = json.loads(self.tried.content)
         content.pop("number", None)
-        same = PolicyChange.objects.filter(
-            kind=self.tried.kind, proposed_by=by, status=PolicyStatus.DRAFT,
-            title=self.tried.title, content_sha256=sha256_hex(canonical_json(content)),
-        ).first()  # fmt: skip
-        words = drafts.words_of(self.tried)
-        return same or drafts.draft(
-            kind=self.tried.kind, content=content, proposal=words, by=by, at=at
-        )
+        return drafts.draft(
+            kind=self.tried.kind, content=content, proposal=drafts.words_of(self.tried), by=by,
+            at=at,
+        )  # fmt: skip
 
     def proposed(self, model: type[Model], *, by: User, at: datetime) -> tuple[Model, str]:
         """Finish; return the version, or the draft of it, and what became of the form."""

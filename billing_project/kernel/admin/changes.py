@@ -1,16 +1,18 @@
-"""Pages of the ground: policy changes to decide, keys, people, and what was done."""
+"""Policy changes: drafted and submitted by one person, decided by another."""
 
 from django.contrib import admin
-from django.contrib.auth.models import Group
-from django.db.models import QuerySet
-from django.http import HttpRequest
 
-from billing_project.kernel import approvals, drafts, keys
+from billing_project.kernel import approvals, drafts
 from billing_project.kernel.approvals import waiting_for
-from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import badge, document, link, moment, pairs
-from billing_project.kernel.backoffice.drafting import DraftForm
+from billing_project.kernel.backoffice.actions import form_action, list_action
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
+from billing_project.kernel.backoffice.display import badge, document, link, moment
+from billing_project.kernel.backoffice.drafting import (
+    DraftForm,
+    NewDraftForm,
+    NextDraftForm,
+    SubmitForm,
+)
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.policies import (
     POLICY_TONES,
@@ -23,20 +25,7 @@ from billing_project.kernel.backoffice.policies import (
     why_not_approve,
 )
 from billing_project.kernel.clock import now
-from billing_project.kernel.models import (
-    ApiKey,
-    AuditEntry,
-    IdempotencyRecord,
-    OutboxMessage,
-    PolicyApproval,
-    PolicyChange,
-    PolicyStatus,
-    StepOwner,
-    User,
-)
-
-admin.site.disable_action("delete_selected")
-admin.site.unregister(Group)
+from billing_project.kernel.models import PolicyApproval, PolicyChange, PolicyStatus, User
 
 _APPROVE = ("kernel.approve_policychange", "kernel.approve_policychange_legal")
 _PROPOSE = "kernel.propose_policychange"
@@ -115,6 +104,7 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         ),
     )
     inlines = (ApprovalInline,)
+    actions_list = ("new_draft",)
     actions_detail = (
         "approve",
         "reject",
@@ -122,6 +112,7 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         "submit_change",
         "revise_change",
         "withdraw_change",
+        "next_draft",
     )
 
     @admin.display(description="Difference")
@@ -206,13 +197,14 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
     @form_action(
         "Submit",
         permission=_PROPOSE,
+        form=SubmitForm,
         icon="send",
         offered=_is_draft,
         refusal=_not_yours,
         explanation="Its version is made and its effect simulated. From then on it cannot be"
         " edited; revise it to change it.",
     )
-    def submit_change(self, by: User, change: PolicyChange, form: ReasonForm) -> str:
+    def submit_change(self, by: User, change: PolicyChange, form: SubmitForm) -> str:
         """Hand a draft to its approvers."""
         drafts.submit(change=change, by=by, at=now())
         return f"Submitted: {change.title}."
@@ -249,152 +241,29 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         approvals.withdraw(change=change, by=by, reason=reason, at=now())
         return f"Withdrawn: {change.title}."
 
-
-@admin.register(StepOwner)
-class StepOwnerAdmin(ReadOnlyAdmin):
-    """Everybody who was named to answer for a step; the newest of each governs."""
-
-    list_display = (
-        "step",
-        "function",
-        link("person"),
-        moment("since_at"),
-        link("named_by"),
-        moment("named_at"),
-    )
-    list_filter = ("step", "function")
-    list_select_related = ("person", "named_by")
-    search_fields = ("person__username",)
-    search_help_text = "Person"
-    fields = (
-        ("step", "function"),
-        (link("person"), "since_at"),
-        "reason",
-        (link("named_by"), "named_at"),
-    )
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnlyAdmin):
-    """Keys of the apps that send usage; secrets are not stored."""
-
-    list_display = (
-        "name",
-        "public_id",
-        pairs("scopes"),
-        link("user", "acts as"),
-        moment("created_at"),
-        moment("revoked_at"),
-    )
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
-    list_select_related = ("user",)
-    search_fields = ("name", "public_id")
-    search_help_text = "Name or public part (abk_…)"
-    fields = ("name", "public_id", pairs("scopes"), link("user"), "created_at", "revoked_at")
-    actions_detail = ("revoke",)
-
     @form_action(
-        "Revoke",
-        permission="kernel.manage_apikey",
-        form=ReasonForm,
-        icon="key_off",
-        offered=lambda key: key.revoked_at is None,
-        is_final=True,
-        takes_away=True,
-        explanation="Requests with this key are refused from now on. Make a new key with"
-        " manage.py create_api_key.",
+        "Draft next version",
+        permission=_PROPOSE,
+        form=NextDraftForm,
+        icon="edit_note",
+        offered=lambda change: (
+            change.status == PolicyStatus.APPROVED and change.kind in drafts.draftable()
+        ),
+        explanation="A draft that begins with what this version says. Edit its values; nobody"
+        " decides on it until you submit it.",
     )
-    def revoke(self, by: User, key: ApiKey, form: ReasonForm) -> str:
-        """End the key at once."""
-        keys.revoke_api_key(key=key, by=by, reason=form.cleaned_data["reason"], at=now())
-        return f"Revoked {key}."
+    def next_draft(self, by: User, change: PolicyChange, form: NextDraftForm) -> str:
+        """Keep a draft of the version that follows."""
+        return form.told(form.save(by=by, at=now()))
 
-
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
-    """Who did what, to what, when and why."""
-
-    list_display = (moment("at"), link("by"), "action", "subject", "reason")
-    list_filter = ("action",)
-    list_select_related = ("by",)
-    search_fields = ("subject", "action", "by__username")
-    search_help_text = "Subject (invoice:42), action or person"
-    date_hierarchy = "at"
-    fields = (moment("at"), link("by"), "action", "subject", "reason", document("facts"))
-
-
-@admin.register(IdempotencyRecord)
-class IdempotencyRecordAdmin(LargeTableAdmin):
-    """Answers that were given once, and are given again to the same key."""
-
-    list_display = ("key", link("api_key"), "route", "response_status", moment("created_at"))
-    list_filter = ("response_status",)
-    list_select_related = ("api_key",)
-    search_fields = ("key",)
-    search_help_text = "Key, exactly"
-    fields = (
-        "key",
-        link("api_key"),
-        "route",
-        "request_sha256",
-        "response_status",
-        document("response_body"),
-        "created_at",
+    @list_action(
+        "Draft a change",
+        permission=_PROPOSE,
+        form=NewDraftForm,
+        explanation="The first version of a rule, as named values. A rule that has one already"
+        " is drafted from there: open the version in force, “Draft next version”.",
     )
-
-
-@admin.register(OutboxMessage)
-class OutboxMessageAdmin(ReadOnlyAdmin):
-    """Notes of what the next step of the chain has yet to take up; empty when all is done."""
-
-    list_display = ("topic", "object_id", moment("created_at"))
-    list_filter = ("topic",)
-    ordering = ("id",)
-    fields = ("topic", "object_id", "parts", "created_at")
-
-
-@admin.register(User)
-class UserAdmin(ReadOnlyAdmin):
-    """People and services; roles are groups, made by manage.py setup_roles."""
-
-    list_display = ("username", "roles", "is_service", "is_active", "is_superuser", "last_login")
-    list_filter = ("groups", "is_service", "is_active", "is_superuser")
-    search_fields = ("username", "first_name", "last_name", "email")
-    ordering = ("username",)
-    fields = (
-        "username",
-        "first_name",
-        "last_name",
-        "email",
-        "roles",
-        "is_service",
-        "is_active",
-        "is_superuser",
-        "last_login",
-        "date_joined",
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        """Read everybody's roles in one query."""
-        return super().get_queryset(request).prefetch_related("groups")
-
-    def roles(self, user: User) -> str:
-        """Name the person's groups."""
-        return ", ".join(sorted(group.name for group in user.groups.all())) or "-"
-
-
-@admin.register(Group)
-class RoleAdmin(ReadOnlyAdmin):
-    """Roles, and what each may do besides reading."""
-
-    list_display = ("name", "writes")
-    fields = ("name", "writes")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        """Read every role's permissions in one query."""
-        return super().get_queryset(request).prefetch_related("permissions")
-
-    def writes(self, role: Group) -> str:
-        """Name the actions that the role may do."""
-        names = (p.name for p in role.permissions.all() if not p.codename.startswith("view_"))
-        return "; ".join(sorted(names)) or "reads only"
+    def new_draft(self, by: User, form: NewDraftForm) -> tuple[PolicyChange, str]:
+        """Keep a draft of a kind."""
+        made = form.save(by=by, at=now())
+        return made, form.told(made)

@@ -1,0 +1,5 @@
+"""Pages of the ground: policy changes to decide, keys, people, and what was done."""
+
+from billing_project.kernel.admin import access, changes
+
+__all__ = ["access", "changes"]
