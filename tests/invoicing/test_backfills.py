@@ -125,7 +125,7 @@ def test_its_approver_sees_money_and_quantities(
     assert effect.basis == "The preview of acme: events 1 amended, 1 cancelled"
     assert [(row.subject, f"{row.before} {row.after} {row.unit}") for row in effect.rows] == [
         (f"Credits used, {period}", "2000 400 credit"),
-        (f"Overage, {period}: a credit note over 16.00 USD is proposed", "20.00 4.00 USD"),
+        (f"Overage, {period}: a credit note over 16.00 USD is proposed", "20 4 USD"),
         (f"output_tokens, small, {START + DAY:%Y-%m-%d}", "1000 400 token"),
         (f"output_tokens, small, {START + 2 * DAY:%Y-%m-%d}", "1000 0 token"),
     ]
