@@ -19,6 +19,8 @@ if not SECRET_KEY:
     if not DEBUG:
         raise ImproperlyConfigured("SECRET_KEY must be set where DEBUG=False")
     SECRET_KEY = "only-for-development-" + "x" * 40
+# Keys of before a rotation: what they signed (links to invoices, sessions) stays valid.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 BILLING_CLOCK = env.str("BILLING_CLOCK", default="")
@@ -269,6 +271,12 @@ PRODUCT_EMAILS = env.list("PRODUCT_EMAILS", default=ALERT_EMAILS)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 EMAIL_TIMEOUT = 5
+# Where customers reach us: the address in front of the links in their mails.
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://localhost:8000/")
+MAIL_INVOICES = env.bool("MAIL_INVOICES", default=False)  # Each issued invoice, to its customer.
+HOSTED_LINK_DAYS = env.int("HOSTED_LINK_DAYS", default=90)
+if MAIL_INVOICES and not DEBUG and not PUBLIC_URL.startswith("https://"):
+    raise ImproperlyConfigured("PUBLIC_URL must be an https address where MAIL_INVOICES=1")
 
 # Money through Stripe; without a key nothing is sent there and every webhook is refused.
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")

@@ -34,7 +34,7 @@ from invoicing.selectors import is_issued
 from metering.models import Customer
 
 _LOCALE = "en_US"
-_MINUS, _DASH, _NBSP = "\u2212", "\u2013", "\u00a0"
+MINUS, _DASH, _NBSP = "\u2212", "\u2013", "\u00a0"
 _TEMPLATES = Path(settings.BASE_DIR) / "templates" / "typst"
 Data = dict[str, object]
 
@@ -67,7 +67,7 @@ def invoice_data(invoice: Invoice) -> Data:
         "number": invoice.number,
         "seller": settings.SELLER,
         "customer": _party(customer, invoice.customer_tax_id),
-        "issued": _day(cast(datetime, invoice.finalized_at), customer.time_zone),
+        "issued": local_day(cast(datetime, invoice.finalized_at), customer.time_zone),
         "due": _long(cast(date, invoice.due_on)),
         "period": _span(invoice.service_start_at, invoice.service_end_at, customer.time_zone),
         "lines": [_line(line, invoice.currency, customer) for line in lines if _claims(line)],
@@ -88,9 +88,9 @@ def credit_note_data(note: CreditNote) -> Data:
         "number": note.number,
         "seller": settings.SELLER,
         "customer": _party(customer, invoice.customer_tax_id),
-        "issued": _day(note.issued_at, customer.time_zone),
+        "issued": local_day(note.issued_at, customer.time_zone),
         "invoice": invoice.number,
-        "invoice_issued": _day(cast(datetime, invoice.finalized_at), customer.time_zone),
+        "invoice_issued": local_day(cast(datetime, invoice.finalized_at), customer.time_zone),
         "reason": CreditNoteReason(note.reason).label.capitalize(),
         "memo": note.memo,
         "lines": [
@@ -129,6 +129,11 @@ def counted(value: Decimal, unit: str) -> str:
     """Write a quantity with its unit, in the plural where there is not one ("1,200 tokens")."""
     plural = "" if value == 1 or not unit or unit.endswith("s") else "s"
     return f"{number(value)} {unit}{plural}".strip()
+
+
+def local_day(at: datetime, zone: str) -> str:
+    """Write the day of an instant where somebody lives ("3 December 2026")."""
+    return _long(at.astimezone(ZoneInfo(zone)).date())
 
 
 def _currency(value: Decimal, currency: str, least: int, most: int | None = None) -> str:
@@ -259,9 +264,9 @@ def _settlement(note: CreditNote) -> list[Data]:
 
 def _settlement_of(applied: BalanceApplication, invoice: Invoice) -> Data:
     """Say what the customer's balance paid when the invoice was issued."""
-    day = _day(applied.applied_at, invoice.customer.time_zone)
+    day = local_day(applied.applied_at, invoice.customer.time_zone)
     amount = money(applied.amount_minor, invoice.currency)
-    return {"label": f"Your balance, applied {day}", "amount": f"{_MINUS}{amount}"}
+    return {"label": f"Your balance, applied {day}", "amount": f"{MINUS}{amount}"}
 
 
 def _line_span(line: InvoiceLine, customer: Customer) -> str:
@@ -273,10 +278,6 @@ def _span(start: datetime, end: datetime, zone: str) -> str:
     days = Period(start, end).days(zone)
     first, last = _short(days[0]), _short(days[-1])
     return first if first == last else f"{first} {_DASH} {last}"
-
-
-def _day(at: datetime, zone: str) -> str:
-    return _long(at.astimezone(ZoneInfo(zone)).date())
 
 
 def _long(day: date) -> str:

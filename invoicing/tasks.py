@@ -10,6 +10,7 @@ from invoicing.services.backfill_work import ring_worker, work_on_backfills
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.deciding import settle_proposals
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.mails import send_due_mails
 from invoicing.services.proposals import follow_overcharges
 from invoicing.services.seats import settle_due_seats
 from invoicing.services.subscriptions import renew_due
@@ -24,6 +25,7 @@ from metering.services.backfill_runs import open_run_ids
 
 log = logging.getLogger(__name__)
 _RECONCILED = timedelta(days=35)
+_MAIL_SECONDS = 45  # Of sending in a run.
 _BACKFILL_SECONDS = 45  # Of reading files in a run; what changes usage is one transaction.
 
 
@@ -73,6 +75,12 @@ def collect() -> int:
     settled = send_due(by=by, now=clock.now)
     mail_declines(by=by, at=clock.now())
     return settled
+
+
+def send_mails() -> int:
+    """Send the invoices that wait for a mail; return how many went out."""
+    end = time.monotonic() + _MAIL_SECONDS
+    return send_due_mails(by=worker_user(), now=clock.now, is_over=lambda: time.monotonic() > end)
 
 
 def reconcile_days() -> int:

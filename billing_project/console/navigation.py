@@ -120,6 +120,8 @@ _ICONS = {
     "plan": "inventory_2",
     "planversion": "layers",
     "invoicedocument": "picture_as_pdf",
+    "invoicemail": "outgoing_mail",
+    "hostedlink": "link",
     "invoiceline": "format_list_numbered",
     "lineusage": "link",
     "billinghold": "pause_circle",

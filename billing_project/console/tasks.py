@@ -40,6 +40,7 @@ SCHEDULES = (
     ("limits", "credits.tasks.watch_limits", 1),
     ("forecast", "credits.tasks.forecast", 15),
     ("collecting", "invoicing.tasks.collect", 1),
+    ("invoice mails", "invoicing.tasks.send_mails", 1),
     ("reconciliation", "invoicing.tasks.reconcile_days", 1440),
     ("billing", "billing_project.console.tasks.run_billing", 5),
 )

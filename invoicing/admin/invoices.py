@@ -30,6 +30,7 @@ from invoicing.admin.forms import (
     FinalizeForm,
     PaymentForm,
 )
+from invoicing.admin.mails import SendingActions
 from invoicing.models import (
     CreditNote,
     Invoice,
@@ -138,7 +139,7 @@ def _is_voidable(invoice: Invoice) -> bool:
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(ReadOnlyAdmin):
+class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
     """Claims: a draft has no number; finalizing gives it one and freezes it."""
 
     list_display = (
@@ -191,8 +192,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
     )
     inlines = (LineInline, PaymentInline, NoteInline)
     actions_detail = (
-        *("pdf", "finalize", "pay", "apply_balance", "credit", "propose_credit"),
-        *("void", "regenerate", "write_off"),
+        *("pdf", "customer_page", "send", "finalize", "pay", "apply_balance"),
+        *("credit", "propose_credit", "void", "regenerate", "write_off"),
     )  # fmt: skip
 
     @page_action("PDF", icon="picture_as_pdf")

@@ -37,6 +37,7 @@ from invoicing.api.invoices import (
     InvoiceView,
     LineEventsView,
 )
+from invoicing.api.mails import InvoiceLinkView, InvoiceMailsView
 from invoicing.api.payment_methods import PaymentMethodSessionsView
 from invoicing.api.sold import (
     CouponsView,
@@ -73,6 +74,8 @@ urlpatterns = [
     path("invoices/<str:number>/void", InvoiceVoidView.as_view()),
     path("invoices/<str:number>/write_off", InvoiceWriteOffView.as_view()),
     path("invoices/<str:number>/pdf", InvoicePdfView.as_view()),
+    path("invoices/<str:number>/mails", InvoiceMailsView.as_view()),
+    path("invoices/<str:number>/link", InvoiceLinkView.as_view()),
     path("invoices/<str:number>/lines/<int:position>/events", LineEventsView.as_view()),
     path("tax_ids", TaxIdsView.as_view()),
     path("backfills", BackfillsView.as_view()),

@@ -16,6 +16,7 @@ from invoicing.models.invoice import (
     TaxTreatment,
 )
 from invoicing.models.item import ItemKind, ItemTiming, PlanItem
+from invoicing.models.mail import HostedLink, InvoiceMail
 from invoicing.models.market import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.outcome import LineOutcome, Outcome, OutcomeDecision, OutcomeState
 from invoicing.models.plan import Anchor, Plan, PlanVersion, Subscription
@@ -65,9 +66,11 @@ __all__ = [
     "DisputeOutcome",
     "FeeKind",
     "HoldCause",
+    "HostedLink",
     "Invoice",
     "InvoiceDocument",
     "InvoiceLine",
+    "InvoiceMail",
     "InvoicePolicy",
     "InvoiceStatus",
     "InvoiceVoid",

@@ -25,6 +25,7 @@ from invoicing.services.locks import (
     require_permission,
     take_number,
 )
+from invoicing.services.mails import mail_issued
 from invoicing.services.overage import (
     billing_period_of,
     draft_overage_invoices,
@@ -137,6 +138,7 @@ def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
         currency=invoice.currency,
     )
     apply_balance(invoice=invoice, by=by, at=at)
+    mail_issued(invoice, by, at)
     return invoice
 
 

@@ -46,6 +46,7 @@ MATRIX = Path(__file__).with_name("action_matrix.txt")
 ELSEWHERE = {
     "credits.alert",
     "invoicing.billinghold",
+    "invoicing.hostedlink",
     "invoicing.outcome",
     "invoicing.stripecustomer",
     "invoicing.subscriptionchange",

@@ -1,0 +1,119 @@
+"""The page where a customer sees an invoice: by a signed link, without a login, nothing to change.
+
+It shows what the invoice claims and what became of it, and gives its documents. It is HTML, outside
+/v1, and answers nothing that the link's invoice does not own.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from billing_project.kernel import clock
+from billing_project.kernel.errors import BillingError, Conflict, NotFound
+from billing_project.kernel.users import worker_user
+from invoicing.api.hosted_data import page_data
+from invoicing.api.invoices import pdf_response
+from invoicing.documents import credit_note_pdf
+from invoicing.models import HostedLink, InvoiceStatus
+from invoicing.selectors import find_credit_note
+from invoicing.services.documents import keep_invoice_document
+from invoicing.services.links import find_link, token_of
+from invoicing.stripe_sync.gateway import is_on
+from invoicing.stripe_sync.pages import card_page
+
+_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'"
+_PAYABLE = {InvoiceStatus.FINALIZED, InvoiceStatus.UNCOLLECTIBLE}
+
+
+def _by_link(answer: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer under a valid link only, and let nobody keep, index or refer to the address."""
+
+    @wraps(answer)
+    def view(request: HttpRequest, token: str, **named: str) -> HttpResponse:
+        try:
+            link = find_link(token, clock.now())
+        except NotFound:
+            response = _ended(request, 404)
+        except Conflict:
+            response = _ended(request, 410)
+        else:
+            response = answer(request, link, **named)
+        response["Cache-Control"] = "private, no-store"
+        response["Referrer-Policy"] = "no-referrer"
+        response["X-Robots-Tag"] = "noindex, nofollow"
+        response["Content-Security-Policy"] = _POLICY
+        return response
+
+    return view
+
+
+@require_safe
+@_by_link
+def invoice_page(request: HttpRequest, link: HostedLink) -> HttpResponse:
+    """Show an invoice as it stands now."""
+    return _page(request, link)
+
+
+@require_safe
+@_by_link
+def invoice_document(request: HttpRequest, link: HostedLink) -> HttpResponse:
+    """Give the invoice's document: the bytes that were kept when it was first asked for."""
+    kept = keep_invoice_document(invoice=link.invoice, at=clock.now())
+    response = pdf_response(bytes(kept.content), str(link.invoice.number))
+    response["ETag"] = f'"{kept.sha256}"'
+    return response
+
+
+@require_safe
+@_by_link
+def note_document(request: HttpRequest, link: HostedLink, number: str) -> HttpResponse:
+    """Give the document of a credit note on this invoice, and of no other."""
+    try:
+        note = find_credit_note(number)
+    except NotFound:
+        return _ended(request, 404)
+    if note.invoice_id != link.invoice_id:
+        return _ended(request, 404)
+    return pdf_response(credit_note_pdf(note), note.number)
+
+
+@require_POST
+@_by_link
+def pay_by_card(request: HttpRequest, link: HostedLink) -> HttpResponse:
+    """Send the customer to a page of Stripe's own, where they type a card that is charged then."""
+    if link.invoice.status not in _PAYABLE:
+        return _page(request, link)
+    try:
+        address = card_page(customer=link.invoice.customer, by=worker_user(), at=clock.now())
+    except BillingError:
+        return _page(request, link, status=503)
+    return HttpResponseRedirect(address)
+
+
+def _page(request: HttpRequest, link: HostedLink, status: int = 200) -> HttpResponse:
+    context: dict[str, Any] = {
+        **page_data(link.invoice, clock.now()),
+        "token": token_of(link),
+        "can_pay": is_on() and link.invoice.status in _PAYABLE,
+        "is_away": status == 503,
+    }
+    return render(request, "hosted/invoice.html", context, status=status)
+
+
+def _ended(request: HttpRequest, status: int) -> HttpResponse:
+    context = {"seller": settings.SELLER, "is_over": status == 410}
+    return render(request, "hosted/ended.html", context, status=status)
+
+
+urlpatterns = [
+    path("<str:token>", invoice_page, name="hosted_invoice"),
+    path("<str:token>/document.pdf", invoice_document, name="hosted_document"),
+    path("<str:token>/notes/<str:number>.pdf", note_document, name="hosted_note"),
+    path("<str:token>/card", pay_by_card, name="hosted_card"),
+]

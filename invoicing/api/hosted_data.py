@@ -1,0 +1,107 @@
+"""What the page of an invoice shows its customer: every number is written out here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from django.db.models import Sum
+
+from invoicing.documents import MINUS, Data, invoice_data, local_day, money
+from invoicing.models import Invoice, InvoiceStatus
+
+_TABLES = ("lines", "statement", "subtotals", "total", "number", "issued", "seller", "customer")
+
+
+@dataclass(frozen=True)
+class State:
+    """What became of an invoice, in words for its customer; the tone colours it."""
+
+    label: str
+    tone: str  # "good", "wait", "bad" or "plain"
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fact with an amount; `at` orders it, `note` names a credit note with a document."""
+
+    label: str
+    amount: str
+    at: datetime
+    day: str
+    note: str = ""
+
+
+def page_data(invoice: Invoice, at: datetime) -> Data:
+    """Gather what an issued invoice claims and what happened to it since, as of `at`."""
+    data = invoice_data(invoice)
+    return {
+        **{name: data[name] for name in _TABLES},
+        "state": state_of(invoice, str(data["due"]), at),
+        "due_label": "Amount due",
+        "amount_due": money(due_minor(invoice), invoice.currency),
+        "settled": list(_settled(invoice)),
+        "happened": sorted(_happened(invoice), key=lambda row: row.at),
+    }
+
+
+def due_minor(invoice: Invoice) -> int:
+    """Return what the customer has to pay; what we gave up is still owed."""
+    return invoice.open_minor + invoice.written_off_minor
+
+
+def state_of(invoice: Invoice, due: str, at: datetime) -> State:
+    """Say what became of an invoice; it is overdue after its last day where the customer lives."""
+    if invoice.status == InvoiceStatus.VOID:
+        newer = Invoice.objects.filter(replaces=invoice).exclude(number=None).first()
+        by = f" Invoice {newer.number} replaces it." if newer else ""
+        return State("Void", "plain", f"Nothing is owed for it.{by}")
+    if due_minor(invoice):
+        today = at.astimezone(ZoneInfo(invoice.customer.time_zone)).date()
+        is_late = invoice.due_on is not None and today > invoice.due_on
+        return State("Overdue", "bad", f"was due by {due}") if is_late else _open(due)
+    if not invoice.total_minor:
+        return State("Nothing to pay", "good")
+    is_paid = invoice.paid_minor or invoice.applied_minor
+    return State("Paid", "good") if is_paid else State("Credited", "good")
+
+
+def _open(due: str) -> State:
+    return State("Open", "wait", f"due by {due}")
+
+
+def _settled(invoice: Invoice) -> Iterator[Data]:
+    """List what lies between the total and what is due."""
+    if invoice.status == InvoiceStatus.VOID:
+        parts = [("Void", invoice.total_minor)]
+    else:
+        off = invoice.credit_notes.aggregate(minor=Sum("open_minor"))["minor"] or 0
+        parts = [
+            ("Paid", invoice.paid_minor),
+            ("Paid from your balance", invoice.applied_minor),
+            ("Credited", off),
+        ]
+    for label, minor in parts:
+        if minor:
+            yield {"label": label, "amount": _less(minor, invoice)}
+
+
+def _happened(invoice: Invoice) -> Iterator[Row]:
+    """List payments, uses of the balance and credit notes."""
+    zone = invoice.customer.time_zone
+
+    def row(label: str, minor: int, at: datetime, note: str = "") -> Row:
+        return Row(label, money(minor, invoice.currency), at, local_day(at, zone), note)
+
+    for payment in invoice.payments.all():
+        way = payment.method.replace("_", " ")
+        yield row(f"Paid by {way}", payment.amount_minor, payment.paid_at)
+    for applied in invoice.balance_applications.all():
+        yield row("Paid from your balance", applied.amount_minor, applied.applied_at)
+    for note in invoice.credit_notes.all():
+        yield row(f"Credit note {note.number}", note.total_minor, note.issued_at, note.number)
+
+
+def _less(minor: int, invoice: Invoice) -> str:
+    return f"{MINUS}{money(minor, invoice.currency)}"
