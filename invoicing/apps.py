@@ -12,5 +12,12 @@ class InvoicingConfig(AppConfig):
         """Register this app's checks of the books, and what its versions consist of."""
         from invoicing import checks, item_checks  # noqa: F401
         from invoicing.selectors import backfill_effect, plan_effects, proposals  # noqa: F401
-        from invoicing.services import coupons, holds, markets, plan_drafts, plans  # noqa: F401
+        from invoicing.services import (  # noqa: F401
+            coupons,
+            entities,
+            holds,
+            markets,
+            plan_drafts,
+            plans,
+        )
         from invoicing.stripe_sync import checks as stripe_checks  # noqa: F401

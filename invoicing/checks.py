@@ -50,13 +50,15 @@ SELECT p.id, p.amount_minor, l.amount_minor
 """
 
 _NUMBERS = """
-SELECT s.code, s.last_number, d.documents, d.highest
-  FROM number_series s
-  JOIN (SELECT 'INV' AS code, count(sequence) AS documents, coalesce(max(sequence), 0) AS highest
-          FROM invoice
-        UNION ALL
-        SELECT 'CN', count(*), coalesce(max(sequence), 0) FROM credit_note) d ON d.code = s.code
- WHERE s.last_number <> d.documents OR s.last_number <> d.highest
+SELECT concat_ws('.', e.code, s.code), s.last_number, coalesce(d.documents, 0),
+       coalesce(d.highest, 0)
+  FROM number_series s JOIN legal_entity e ON e.id = s.entity_id
+  LEFT JOIN (SELECT entity_id, 'INV' AS code, count(sequence) AS documents, max(sequence) AS highest
+               FROM invoice WHERE sequence IS NOT NULL GROUP BY entity_id
+             UNION ALL
+             SELECT entity_id, 'CN', count(*), max(sequence) FROM credit_note GROUP BY entity_id) d
+    ON d.entity_id = s.entity_id AND d.code = s.code
+ WHERE s.last_number <> coalesce(d.documents, 0) OR s.last_number <> coalesce(d.highest, 0)
 """
 
 _TOTALS = """

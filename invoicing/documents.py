@@ -65,8 +65,8 @@ def invoice_data(invoice: Invoice) -> Data:
     still = invoice.total_minor - sum(row.amount_minor for row in applied)
     return {
         "number": invoice.number,
-        "seller": settings.SELLER,
-        "customer": _party(customer, invoice.customer_tax_id),
+        "seller": _seller(invoice),
+        "customer": _buyer(invoice),
         "issued": local_day(cast(datetime, invoice.finalized_at), customer.time_zone),
         "due": _long(cast(date, invoice.due_on)),
         "period": _span(invoice.service_start_at, invoice.service_end_at, customer.time_zone),
@@ -86,8 +86,8 @@ def credit_note_data(note: CreditNote) -> Data:
     rows = note.lines.select_related("invoice_line").order_by("invoice_line__position")
     return {
         "number": note.number,
-        "seller": settings.SELLER,
-        "customer": _party(customer, invoice.customer_tax_id),
+        "seller": _seller(invoice),
+        "customer": _buyer(invoice),
         "issued": local_day(note.issued_at, customer.time_zone),
         "invoice": invoice.number,
         "invoice_issued": local_day(cast(datetime, invoice.finalized_at), customer.time_zone),
@@ -163,10 +163,21 @@ def _compile(template: str, data: Data, at: datetime) -> bytes:
     return pdf
 
 
-def _party(customer: Customer, tax_id: str) -> Data:
-    named = f"Tax id {tax_id}" if tax_id else ""
-    details = [customer.external_id, customer.email, customer.country, named]
-    return {"name": customer.name, "details": [text for text in details if text]}
+def _seller(invoice: Invoice) -> Data:
+    """Say who sold, as it was called then."""
+    return _party(
+        invoice.seller_name, invoice.seller_address.splitlines(), invoice.seller_tax_number
+    )
+
+
+def _buyer(invoice: Invoice) -> Data:
+    """Say who bought, as it was called then."""
+    details = [invoice.customer.external_id, *invoice.customer_address.splitlines()]
+    return _party(invoice.customer_name, details, invoice.customer_tax_id)
+
+
+def _party(name: str, details: list[str], tax_id: str) -> Data:
+    return {"name": name, "details": [*details, *([f"Tax id {tax_id}"] if tax_id else [])]}
 
 
 def _claims(line: InvoiceLine) -> bool:

@@ -49,11 +49,14 @@ class Taxed:
     tax_minor: int
 
 
-def tax_for(terms: Terms | None, seller: str, buyer: str, has_tax_id: bool) -> Tax:
+NO_TAX = Tax(Treatment.OUTSIDE)  # Where no registration is required.
+
+
+def tax_for(terms: Terms, seller: str, buyer: str, has_tax_id: bool) -> Tax:
     """Decide how a sale is taxed.
 
     Args:
-        terms: The market's, or None where no registration is required.
+        terms: The market's, where we are registered.
         seller, buyer: Countries.
         has_tax_id: Whether the buyer gave a tax id of its own country in good form.
 
@@ -62,8 +65,6 @@ def tax_for(terms: Terms | None, seller: str, buyer: str, has_tax_id: bool) -> T
         it is the net price: the buyer owes the tax besides.
         Source: Directive 2006/112/EC, articles 44 and 196.
     """
-    if terms is None:
-        return Tax(Treatment.OUTSIDE)
     if terms.has_reverse_charge and has_tax_id and buyer != seller:
         return Tax(Treatment.REVERSE_CHARGE, terms.name)
     return Tax(Treatment.STANDARD, terms.name, terms.rate, terms.is_inclusive)

@@ -31,6 +31,7 @@ _SEEDED = {
     "auth_group_permissions",
     "ledger_account",
     "number_series",
+    "legal_entity",
 }
 
 
@@ -94,13 +95,15 @@ def reset_database() -> None:
     with connection.cursor() as cursor:
         _drop_detached_months(cursor)
         filled = [name for name in _filled_tables(cursor) if name not in _SEEDED]
-        guards = _guards_of(cursor, [*filled, "number_series"])
+        guards = _guards_of(cursor, [*filled, "number_series", "legal_entity"])
         with transaction.atomic():
             for table, guard in guards:
                 cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER "{guard}"')
         with transaction.atomic():
             for table in filled:
                 cursor.execute(f'DELETE FROM "{table}"')
+            cursor.execute("DELETE FROM number_series WHERE entity_id <> 1")
+            cursor.execute("DELETE FROM legal_entity WHERE id <> 1")
             cursor.execute("UPDATE number_series SET last_number = 0")
             cursor.execute(_RESTART, [filled])
         with transaction.atomic():

@@ -27,7 +27,9 @@ from billing_project.kernel.models import User
 from credits.admin.grant_forms import CreditForm, GrantForm, PaidGrantForm
 from credits.admin.recurring_forms import RecurringForm
 from credits.models import LedgerTransaction, RatedUsage
+from invoicing.admin.entities import EntityForm, is_entity_open
 from invoicing.models import CreditNote, Invoice, InvoiceLine
+from invoicing.services.entities import assign_entity
 from invoicing.services.packs import sell_credit_pack
 from metering.admin.customers import CustomerAdmin
 from metering.models import Customer, MeterEvent, QuarantinedEvent
@@ -57,6 +59,7 @@ class CustomerPage(CustomerAdmin):
         "give_every_period",
         "sell_pack",
         "grant_paid",
+        "bill_by",
         *CustomerAdmin.actions_detail,
     )
     change_form_outer_before_template = "console/customer.html"
@@ -132,6 +135,22 @@ class CustomerPage(CustomerAdmin):
         )
         total = money_text(invoice.total_minor, invoice.currency)
         return format_html("Issued {} over {}.", object_link(invoice), total)
+
+    @form_action(
+        "Billed by",
+        permission="invoicing.assign_legalentity",
+        form=EntityForm,
+        icon="domain",
+        offered=is_entity_open,
+        is_final=True,
+        explanation="From now on this legal entity issues the customer's invoices, under its own"
+        " numbers. It stays: once anything is sold, nobody can say otherwise.",
+    )
+    def bill_by(self, by: User, customer: Customer, form: EntityForm) -> str:
+        """Say which legal entity bills the customer."""
+        entity = form.cleaned_data["entity"]
+        assign_entity(customer=customer, entity=entity, by=by, at=now())
+        return format_html("{} is billed by {}.", customer.external_id, object_link(entity))
 
 
 def _granted(form: GrantForm, by: User) -> str:

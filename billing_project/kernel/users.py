@@ -43,6 +43,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "revrec.export_journal",
         "revrec.map_accounts",
         "invoicing.record_customertaxid",
+        "invoicing.assign_legalentity",
         "revrec.sign_closeexception",
         "invoicing.release_billinghold",
     ),

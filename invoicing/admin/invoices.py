@@ -153,7 +153,7 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         "due_on",
     )
     list_filter = (("customer", AutocompleteSelectFilter), "status", "currency")
-    list_select_related = ("customer",)
+    list_select_related = ("customer", "entity")
     search_fields = ("number", "customer__external_id", "customer__name", "source_key")
     search_help_text = "Number, customer or source key"
     date_hierarchy = "finalized_at"
@@ -164,7 +164,7 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
                 "fields": (
                     ("number", badge("status", _STATUSES)),
                     (link("customer", text="customer.name"), link("subscription")),
-                    link("replaces"),
+                    (link("entity", "billed by"), link("replaces")),
                 )
             },
         ),

@@ -83,11 +83,12 @@ class InvoiceDocumentAdmin(ReadOnlyAdmin):
 
 @admin.register(NumberSeries)
 class NumberSeriesAdmin(ReadOnlyAdmin):
-    """Gapless counters of documents."""
+    """Gapless counters of documents, by legal entity."""
 
-    list_display = ("code", "last_number")
-    ordering = ("code",)
-    fields = ("code", "last_number")
+    list_display = ("code", link("entity"), "last_number")
+    list_select_related = ("entity",)
+    ordering = ("entity", "code")
+    fields = ("code", link("entity"), "last_number")
 
 
 offer_list(BillingPeriod, InvoiceLine, lambda p: {"billing_period__id__exact": p.pk})

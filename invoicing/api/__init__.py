@@ -30,6 +30,7 @@ from invoicing.api.credit_notes import (
     CreditNoteView,
 )
 from invoicing.api.endings import InvoiceVoidView, InvoiceWriteOffView
+from invoicing.api.entities import CustomerEntityView, EntitiesView
 from invoicing.api.invoices import (
     InvoicePdfView,
     InvoicePreviewView,
@@ -77,6 +78,8 @@ urlpatterns = [
     path("invoices/<str:number>/mails", InvoiceMailsView.as_view()),
     path("invoices/<str:number>/link", InvoiceLinkView.as_view()),
     path("invoices/<str:number>/lines/<int:position>/events", LineEventsView.as_view()),
+    path("entities", EntitiesView.as_view()),
+    path("customers/<path:external_id>/entity", CustomerEntityView.as_view()),
     path("tax_ids", TaxIdsView.as_view()),
     path("backfills", BackfillsView.as_view()),
     path("backfills/<int:backfill_id>", BackfillView.as_view()),

@@ -45,6 +45,7 @@ class InvoiceOutput(serializers.Serializer[Any]):
     number = serializers.CharField(allow_null=True)
     status = serializers.CharField()
     customer = serializers.CharField(source="customer.external_id")
+    entity = serializers.CharField(source="entity.code", help_text="The legal entity that claims.")
     currency = serializers.CharField()
     total = AmountField("total_minor")
     tax = AmountField("tax_minor")

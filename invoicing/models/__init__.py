@@ -5,6 +5,12 @@ from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteRe
 from invoicing.models.coupon import Coupon, CouponRedemption, LineDiscount
 from invoicing.models.document import InvoiceDocument
 from invoicing.models.ending import InvoiceVoid, WriteOff
+from invoicing.models.entity import (
+    MAIN_ENTITY,
+    CustomerEntity,
+    LegalEntity,
+    LegalEntityVersion,
+)
 from invoicing.models.hold import BillingHold, HoldCause, InvoicePolicy
 from invoicing.models.invoice import (
     Invoice,
@@ -48,6 +54,7 @@ from invoicing.models.stripe import (
 )
 
 __all__ = [
+    "MAIN_ENTITY",
     "Anchor",
     "AttemptState",
     "BalanceApplication",
@@ -61,6 +68,7 @@ __all__ = [
     "CreditNoteLine",
     "CreditNoteReason",
     "CustomerBalance",
+    "CustomerEntity",
     "CustomerTaxId",
     "Dispute",
     "DisputeOutcome",
@@ -76,6 +84,8 @@ __all__ = [
     "InvoiceVoid",
     "ItemKind",
     "ItemTiming",
+    "LegalEntity",
+    "LegalEntityVersion",
     "LineDiscount",
     "LineKind",
     "LineOutcome",

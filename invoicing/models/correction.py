@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from invoicing.models.entity import MAIN_ENTITY, LegalEntity
 from invoicing.models.invoice import Invoice, InvoiceLine
 
 
@@ -56,8 +57,11 @@ class CreditNote(models.Model):
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
+    entity = models.ForeignKey(  # The invoice's.
+        LegalEntity, on_delete=models.PROTECT, related_name="+", db_default=MAIN_ENTITY
+    )
     number = models.CharField(max_length=32, unique=True)
-    sequence = models.BigIntegerField(unique=True)
+    sequence = models.BigIntegerField()
     reason = models.CharField(max_length=24, choices=CreditNoteReason.choices)
     memo = models.TextField(blank=True)
     currency = models.CharField(max_length=3)
@@ -81,6 +85,9 @@ class CreditNote(models.Model):
             ("issue_large_creditnote", "Can issue a credit note above the policy's limit"),
         ]
         constraints = [
+            models.UniqueConstraint(
+                fields=["entity", "sequence"], name="credit_note_sequence_once"
+            ),
             models.CheckConstraint(
                 condition=Q(
                     total_minor__gt=0, open_minor__gte=0, balance_minor__gte=0,
@@ -91,7 +98,7 @@ class CreditNote(models.Model):
                     + F("out_of_band_minor"),
                 ),
                 name="credit_note_settlement_sums",
-            )
+            ),
         ]  # fmt: skip
 
     def __str__(self) -> str:

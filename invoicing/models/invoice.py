@@ -3,26 +3,31 @@
 from django.db import models
 from django.db.models import F, Q
 
+from invoicing.models.entity import MAIN_ENTITY, LegalEntity
 from invoicing.models.plan import Subscription
 
 
 class NumberSeries(models.Model):
-    """The gapless counter of one kind of document; taken last, in the issuing transaction."""
+    """The gapless counter of one kind of document of one entity; taken last, when it is issued."""
 
-    code = models.CharField(max_length=20, unique=True)  # "INV", "CN"
+    entity = models.ForeignKey(
+        LegalEntity, on_delete=models.PROTECT, related_name="series", db_default=MAIN_ENTITY
+    )
+    code = models.CharField(max_length=20)  # "INV", "CN"
     last_number = models.BigIntegerField(default=0)
 
     class Meta:
         db_table = "number_series"
         verbose_name_plural = "number series"
         constraints = [
+            models.UniqueConstraint(fields=["entity", "code"], name="number_series_once"),
             models.CheckConstraint(
                 condition=Q(last_number__gte=0), name="number_series_not_negative"
-            )
+            ),
         ]
 
     def __str__(self) -> str:
-        return self.code
+        return f"{self.entity} {self.code}"
 
 
 class InvoiceStatus(models.TextChoices):
@@ -51,8 +56,11 @@ class Invoice(models.Model):
     subscription = models.ForeignKey(
         Subscription, on_delete=models.PROTECT, related_name="+", null=True, blank=True
     )
+    entity = models.ForeignKey(  # Who bills the customer.
+        LegalEntity, on_delete=models.PROTECT, related_name="+", db_default=MAIN_ENTITY
+    )
     number = models.CharField(max_length=32, unique=True, null=True, blank=True)
-    sequence = models.BigIntegerField(unique=True, null=True, blank=True)
+    sequence = models.BigIntegerField(null=True, blank=True)
     status = models.CharField(
         max_length=13, choices=InvoiceStatus.choices, default=InvoiceStatus.DRAFT
     )
@@ -63,7 +71,12 @@ class Invoice(models.Model):
     tax_minor = models.BigIntegerField(default=0, db_default=0)
     tax_treatment = models.CharField(max_length=14, choices=TaxTreatment.choices, blank=True)
     tax_name = models.CharField(max_length=20, blank=True)  # "VAT"
-    customer_tax_id = models.CharField(max_length=30, blank=True)  # As it was when issued.
+    customer_tax_id = models.CharField(max_length=30, blank=True)  # As it was when issued,
+    customer_name = models.CharField(max_length=200, blank=True, db_default="")  # as all of these.
+    customer_address = models.TextField(blank=True, db_default="")  # In lines.
+    seller_name = models.CharField(max_length=200, blank=True, db_default="")
+    seller_address = models.TextField(blank=True, db_default="")
+    seller_tax_number = models.CharField(max_length=40, blank=True, db_default="")
     paid_minor = models.BigIntegerField(default=0)  # As money.
     applied_minor = models.BigIntegerField(default=0, db_default=0)  # By the customer's balance.
     credited_minor = models.BigIntegerField(default=0)
@@ -89,6 +102,7 @@ class Invoice(models.Model):
             ("write_off_invoice", "Can write off an invoice as uncollectible"),
         ]
         constraints = [
+            models.UniqueConstraint(fields=["entity", "sequence"], name="invoice_sequence_once"),
             models.CheckConstraint(
                 condition=Q(
                     status="draft", number__isnull=True, sequence__isnull=True,

@@ -2,15 +2,14 @@
 
 from datetime import datetime
 
-from django.conf import settings
-
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import PolicyChange, in_force
 from billing_project.kernel.quantity import plain
 from invoicing.models import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.market import TaxRegistration
-from invoicing.tax import Tax, Terms, tax_for
+from invoicing.selectors.entities import seller_at
+from invoicing.tax import NO_TAX, Tax, Terms, tax_for
 from invoicing.tax_ids import country_of
 from metering.models import Customer
 
@@ -35,15 +34,16 @@ def open_gate(customer: Customer, currency: str, at: datetime) -> MarketGate:
     return gate
 
 
-def tax_of_sale(customer: Customer, currency: str, at: datetime) -> Tax:
-    """Decide how a sale to a customer is taxed.
+def tax_of_sale(customer: Customer, currency: str, at: datetime, entity_id: int) -> Tax:
+    """Decide how a sale of an entity to a customer is taxed.
 
     Raises:
-        Conflict: the market is not open, or we are registered there and no rate is approved.
+        Conflict: the market is not open, or we are registered there and no rate is approved, or the
+            entity has no approved version.
     """
     gate = open_gate(customer, currency, at)
     if gate.tax_registration == TaxRegistration.NOT_REQUIRED:
-        return tax_for(None, seller_country(), customer.country, has_tax_id=False)
+        return NO_TAX
     rate = governing_rate(customer.country, at)
     if rate is None:
         raise Conflict(
@@ -53,15 +53,16 @@ def tax_of_sale(customer: Customer, currency: str, at: datetime) -> Tax:
     terms = Terms(rate.name, rate.rate, rate.is_inclusive, rate.has_reverse_charge)
     tax_id = tax_id_of(customer)
     is_own = tax_id is not None and country_of(tax_id.kind, tax_id.value) == customer.country
-    return tax_for(terms, seller_country(), customer.country, has_tax_id=is_own)
+    seller = seller_at(entity_id, at).country
+    return tax_for(terms, seller, customer.country, has_tax_id=is_own)
 
 
-def known_tax(customer: Customer, currency: str, at: datetime) -> Tax:
+def known_tax(customer: Customer, currency: str, at: datetime, entity_id: int) -> Tax:
     """Return the tax of a sale that is still to come; none where its market is not open yet."""
     try:
-        return tax_of_sale(customer, currency, at)
+        return tax_of_sale(customer, currency, at, entity_id)
     except Conflict:
-        return tax_for(None, seller_country(), customer.country, has_tax_id=False)
+        return NO_TAX
 
 
 def governing_rate(country: str, at: datetime) -> TaxRate | None:
@@ -74,11 +75,6 @@ def tax_id_of(customer: Customer) -> CustomerTaxId | None:
     """Return the tax id that a customer has now, or None."""
     row = CustomerTaxId.objects.filter(customer=customer).order_by("-id").first()
     return row if row is not None and row.value else None
-
-
-def seller_country() -> str:
-    """Return the country of the legal entity that sells."""
-    return str(settings.SELLER["country"])
 
 
 def content_of_gate(gate: MarketGate) -> dict[str, object]:

@@ -24,6 +24,7 @@ from invoicing.lines import Line, OveragePrice, UsageShare, credits_used_lines, 
 from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, LineUsage
 from invoicing.selectors.advance import coming_lines
 from invoicing.selectors.arrears import arrears_lines, periods_in_arrears
+from invoicing.selectors.entities import entity_id_of
 from invoicing.selectors.markets import known_tax
 from invoicing.selectors.plans import plan_version_of, subscription_of
 from invoicing.tax import taxed
@@ -161,8 +162,8 @@ def preview(billing_period: BillingPeriod) -> Preview:
     claim = state.next_line()
     owed = arrears_lines(billing_period, claim)
     lines = [*([claim] if claim else []), *owed, *credits_used_lines(state.price.unit, shares)]
-    currency = state.price.currency
-    rate = known_tax(billing_period.customer, currency, billing_period.end_at).rate
+    currency, customer = state.price.currency, billing_period.customer
+    rate = known_tax(customer, currency, billing_period.end_at, entity_id_of(customer)).rate
     tax = sum(taxed(line.amount_minor, rate, is_inclusive=False).tax_minor for line in lines)
     total = sum(line.amount_minor for line in lines) + tax
     coming = coming_lines(billing_period, subscription_of(billing_period))

@@ -208,9 +208,10 @@ def _same_note(
 def _write(
     invoice: Invoice, split: Split, *, reason: str, memo: str, key: str, by: User, at: datetime
 ) -> CreditNote:
-    sequence, number = take_number(CREDIT_NOTE_SERIES)
+    sequence, number = take_number(CREDIT_NOTE_SERIES, invoice.entity_id)
     return CreditNote.objects.create(
         invoice=invoice,
+        entity_id=invoice.entity_id,
         number=number,
         sequence=sequence,
         reason=reason,

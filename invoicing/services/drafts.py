@@ -15,6 +15,7 @@ from invoicing.models import (
     LineUsage,
     Subscription,
 )
+from invoicing.selectors.entities import entity_id_of
 from invoicing.services.taxing import divided, mark, tax_of_draft
 from metering.models import Customer
 
@@ -36,6 +37,7 @@ def create_draft(draft: Draft, at: datetime) -> Invoice:
     """Add an invoice without lines."""
     return Invoice.objects.create(
         customer=draft.customer,
+        entity_id=entity_id_of(draft.customer),
         subscription=draft.subscription,
         currency=draft.currency,
         service_start_at=draft.service.start,

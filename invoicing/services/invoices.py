@@ -14,6 +14,7 @@ from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
 from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus
 from invoicing.selectors import is_issued, plan_version_at
+from invoicing.selectors.entities import seller_at
 from invoicing.selectors.holds import hold_of, open_holds
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
@@ -119,13 +120,14 @@ def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
     """Tax a draft, number it last, and let the customer's balance pay.
 
     Raises:
-        Conflict: its market is not open.
+        Conflict: its market is not open, or its entity has no approved version.
     """
     tax_for_issue(invoice, at)
+    _keep_names(invoice, at)
     invoice.finalized_at, invoice.due_on = at, _due_on(invoice, at)
     invoice.open_minor = invoice.total_minor
     invoice.status = InvoiceStatus.FINALIZED if invoice.total_minor else InvoiceStatus.PAID
-    invoice.sequence, invoice.number = take_number(INVOICE_SERIES)
+    invoice.sequence, invoice.number = take_number(INVOICE_SERIES, invoice.entity_id)
     invoice.save()
     outbox.publish("money_changed", [invoice.customer_id], at)
     audit.record(
@@ -140,6 +142,15 @@ def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
     apply_balance(invoice=invoice, by=by, at=at)
     mail_issued(invoice, by, at)
     return invoice
+
+
+def _keep_names(invoice: Invoice, at: datetime) -> None:
+    """Keep who sold and who bought, as both are called now."""
+    seller, customer = seller_at(invoice.entity_id, at), invoice.customer
+    invoice.seller_name, invoice.seller_address = seller.name, seller.address
+    invoice.seller_tax_number = seller.tax_number
+    invoice.customer_name = customer.name
+    invoice.customer_address = "\n".join(filter(None, (customer.email, customer.country)))
 
 
 def _due_on(invoice: Invoice, at: datetime) -> date:

@@ -3,9 +3,11 @@
 Lock order of the house: customer, subscription, grants, invoice, number series.
 """
 
+from typing import cast
+
 from billing_project.kernel.errors import NotAllowed
 from billing_project.kernel.models import User
-from invoicing.models import Invoice, NumberSeries
+from invoicing.models import Invoice, LegalEntity, NumberSeries
 from metering.services.customers import lock_customer
 
 INVOICE_SERIES, CREDIT_NOTE_SERIES = "INV", "CN"
@@ -33,13 +35,15 @@ def require_permission(by: User, permission: str, action: str) -> None:
         raise NotAllowed(f"{by.username} may not {action}")
 
 
-def take_number(series: str) -> tuple[int, str]:
-    """Take the next number of a gapless series; call it last, in the issuing transaction.
+def take_number(series: str, entity_id: int) -> tuple[int, str]:
+    """Take the next number of an entity's gapless series; call it last, in the issuing transaction.
 
     Returns:
-        The sequence and its text: (7, "INV-000007").
+        The sequence and its text: (7, "INV-000007"), or (7, "DE-INV-000007").
     """
-    row = NumberSeries.objects.select_for_update().get(code=series)
+    rows = NumberSeries.objects.select_for_update(of=("self",)).select_related("entity")
+    row = rows.get(entity_id=entity_id, code=series)
     row.last_number += 1
     row.save(update_fields=["last_number"])
-    return row.last_number, f"{series}-{row.last_number:06d}"
+    prefix = cast(LegalEntity, row.entity).series_prefix
+    return row.last_number, f"{prefix}{'-' if prefix else ''}{series}-{row.last_number:06d}"

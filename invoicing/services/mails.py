@@ -172,7 +172,7 @@ def _message(mail: InvoiceMail, server: BaseEmailBackend, by: User, at: datetime
     invoice = mail.invoice
     shown = invoice_data(invoice)
     said = Said(
-        customer=invoice.customer.name, seller=settings.SELLER["name"],
+        customer=invoice.customer.name, seller=invoice.seller_name,
         url=url_of(link_to(invoice=invoice, by=by, at=at)),
         is_paid=invoice.open_minor == 0, open=money(invoice.open_minor, invoice.currency),
         **{name: str(shown[name]) for name in ("number", "issued", "total", "due")},

@@ -90,7 +90,7 @@ def propose_tax_rate(
     Raises:
         Invalid: no such country, or a rate or name out of bounds.
     """
-    _refuse_unknown_country(country, "country")
+    refuse_unknown_country(country, "country")
     if not 0 < len(name.strip()) <= 20:
         raise Invalid("a tax has a name of up to 20 characters", field="name")
     if not (rate.is_finite() and 0 <= rate < 1 and rate == rate.quantize(_RATE_DECIMALS)):
@@ -187,8 +187,8 @@ def _compact(kind: str, value: str) -> str:
 
 def _refuse_incomplete(wanted: Checklist) -> None:
     if wanted.country:
-        _refuse_unknown_country(wanted.country, "country")
-    _refuse_unknown_country(wanted.bank_country, "bank_country")
+        refuse_unknown_country(wanted.country, "country")
+    refuse_unknown_country(wanted.bank_country, "bank_country")
     for field in ("currency", "settlement_currency"):
         if not is_currency(getattr(wanted, field)):
             raise Invalid(f"{getattr(wanted, field)} is no currency", field=field)
@@ -210,7 +210,8 @@ def _refuse_incomplete(wanted: Checklist) -> None:
         raise Invalid(f"payouts take 0 to {_LONGEST_PAYOUT} days", field="payout_days")
 
 
-def _refuse_unknown_country(country: str, field: str) -> None:
+def refuse_unknown_country(country: str, field: str) -> None:
+    """Refuse what is no country of ISO 3166."""
     if len(country) != 2 or country not in _TERRITORIES:
         raise Invalid(f"{country!r} is no country", field=field)
 

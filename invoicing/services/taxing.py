@@ -13,7 +13,7 @@ _LISTED = {Kind.RECURRING.value, Kind.CREDIT_PACK.value}
 
 def tax_of_draft(invoice: Invoice) -> Tax:
     """Return the tax as far as it is known: a market may be opened until the draft is issued."""
-    return known_tax(invoice.customer, invoice.currency, invoice.ready_at)
+    return known_tax(invoice.customer, invoice.currency, invoice.ready_at, invoice.entity_id)
 
 
 def divided(line: Line, tax: Tax) -> Taxed:
@@ -33,7 +33,7 @@ def tax_for_issue(invoice: Invoice, at: datetime) -> None:
     Raises:
         Conflict: the market is not open, or has no approved rate.
     """
-    tax = tax_of_sale(invoice.customer, invoice.currency, at)
+    tax = tax_of_sale(invoice.customer, invoice.currency, at, invoice.entity_id)
     changed = [row for row in invoice.lines.all() if _tax_again(row, tax)]
     if changed:
         InvoiceLine.objects.bulk_update(

@@ -3,7 +3,6 @@
 import logging
 from datetime import datetime
 
-from django.conf import settings
 from django.core.mail import send_mail
 from django.db.models import QuerySet
 
@@ -82,5 +81,5 @@ def mail_text(attempt: PaymentAttempt, page: str) -> str:
         f"your payment of {amount} for invoice {invoice.number} was declined"
         f" ({attempt.failure_code.replace('_', ' ')}). {then}\n\n"
         f"You can use another card here within a day; it is charged at once:\n{page}\n\n"
-        f"{settings.SELLER['name']}\n"
+        f"{invoice.seller_name}\n"
     )

@@ -138,7 +138,8 @@ def test_invoices_are_listed_with_amounts_as_text(month: Subscription, reader: A
 
     assert data["data"] == [
         {
-            "number": "INV-000002", "status": "finalized", "customer": "acme", "currency": "USD",
+            "number": "INV-000002", "status": "finalized", "customer": "acme",
+            "entity": "main", "currency": "USD",
             "total": "0.96", "tax": "0.00", "tax_treatment": "outside",
             "paid": "0.00", "balance_applied": "0.00", "credited": "0.00",
             "open": "0.96", "written_off": "0.00", "replaces": None,

@@ -206,7 +206,7 @@ def test_postgresql_refuses_evening_out_what_is_no_overcharge(
 
 def _forge_second(first: CreditNote, changes: dict[str, object]) -> None:
     """Write a second note on the same line past the service."""
-    sequence, number = take_number(CREDIT_NOTE_SERIES)
+    sequence, number = take_number(CREDIT_NOTE_SERIES, first.entity_id)
     second = CreditNote.objects.create(
         invoice=first.invoice, number=number, sequence=sequence, reason="goodwill",
         currency="USD", total_minor=100, open_minor=100, balance_minor=0,

@@ -1,0 +1,82 @@
+"""/v1/entities: the legal entities that sell, and which of them bills a customer."""
+
+from typing import Any, ClassVar, cast
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.errors import Conflict
+from billing_project.kernel.models import User
+from billing_project.kernel.rest.views import ApiView
+from invoicing.models import LegalEntity
+from invoicing.selectors.entities import entity_id_of, entity_named, seller_at
+from invoicing.services.entities import assign_entity
+from metering.selectors.customers import customer_named
+
+
+class EntityInput(serializers.Serializer[Any]):
+    """Which entity bills from now on."""
+
+    entity = serializers.CharField(max_length=20)
+
+
+class EntityOutput(serializers.Serializer[Any]):
+    """A legal entity as its documents call it now; nothing where finance has not approved that."""
+
+    code = serializers.CharField()
+    series_prefix = serializers.CharField()
+    legal_name = serializers.CharField(allow_null=True)
+    address = serializers.ListField(child=serializers.CharField())
+    tax_number = serializers.CharField(allow_blank=True)
+    country = serializers.CharField(allow_null=True)
+
+    def to_representation(self, instance: LegalEntity) -> dict[str, Any]:
+        """Add what is in force."""
+        told: dict[str, Any] = {"code": instance.code, "series_prefix": instance.series_prefix}
+        try:
+            seller = seller_at(instance.pk, clock.now())
+        except Conflict:
+            return told | {"legal_name": None, "address": [], "tax_number": "", "country": None}
+        return told | {
+            "legal_name": seller.name,
+            "address": seller.address.splitlines(),
+            "tax_number": seller.tax_number,
+            "country": seller.country,
+        }
+
+
+class EntitiesView(ApiView):
+    """List legal entities; they are drafted as policy changes."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read"}
+
+    @extend_schema(responses=EntityOutput(many=True))
+    def get(self, request: Request) -> Response:
+        """List them, the main one first."""
+        return self.page(request, LegalEntity.objects.order_by("id"), EntityOutput)
+
+
+class CustomerEntityView(ApiView):
+    """Which entity bills a customer."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read", "POST": "admin"}
+
+    @extend_schema(responses=EntityOutput)
+    def get(self, request: Request, external_id: str) -> Response:
+        """Return the entity that bills a customer."""
+        entity_id = entity_id_of(customer_named(external_id))
+        return Response(EntityOutput(LegalEntity.objects.get(pk=entity_id)).data)
+
+    @extend_schema(request=EntityInput, responses=EntityOutput)
+    def post(self, request: Request, external_id: str) -> Response:
+        """Say who bills a customer, before anything is sold to them; it stays."""
+        wanted = self.valid(EntityInput, request.data)
+        entity = entity_named(wanted["entity"])
+        assign_entity(
+            customer=customer_named(external_id), entity=entity,
+            by=cast(User, request.user), at=clock.now(),
+        )  # fmt: skip
+        return Response(EntityOutput(entity).data)

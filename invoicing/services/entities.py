@@ -1,0 +1,180 @@
+"""Propose what legal entities are called, and say which of them bills a customer."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from billing_project.kernel import audit
+from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.drafts import materialise
+from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.models import User
+from billing_project.kernel.money import is_currency
+from billing_project.kernel.sessions import wait_for
+from billing_project.kernel.versions import next_number
+from invoicing.models import (
+    CustomerEntity,
+    Invoice,
+    LegalEntity,
+    LegalEntityVersion,
+    NumberSeries,
+    Subscription,
+)
+from invoicing.selectors.entities import content_of_entity, entity_id_of, seller_at
+from invoicing.services.locks import CREDIT_NOTE_SERIES, INVOICE_SERIES, require_permission
+from invoicing.services.markets import refuse_unknown_country
+from metering.models import Customer
+from metering.services.customers import lock_customer
+
+_CODE = re.compile(r"[a-z][a-z0-9_-]{0,19}")
+_PREFIX = re.compile(r"[A-Z][A-Z0-9]{0,7}")
+_LONGEST_ADDRESS, _MOST_LINES = 500, 6
+
+
+@dataclass(frozen=True)
+class EntityTerms:
+    """What an entity's documents say of it, and what its numbers begin with.
+
+    Attributes:
+        series_prefix: "DE" for "DE-INV-000001"; it stays as the first version said it.
+        address: One to six lines.
+        currency: Of its own books.
+    """
+
+    code: str
+    series_prefix: str
+    legal_name: str
+    address: str
+    country: str
+    currency: str
+    tax_number: str = ""
+
+
+@transaction.atomic
+def propose_legal_entity(
+    *, terms: EntityTerms, proposal: Proposal, by: User, at: datetime
+) -> LegalEntityVersion:
+    """Write a version of an entity; the first of a new code makes the entity and its series.
+
+    Raises:
+        Invalid: a code, prefix, name, address, country or currency that is none.
+        Conflict: the prefix is another entity's, or not the one of this entity.
+    """
+    _refuse_unreadable(terms)
+    wait_for(f"legal_entity:{terms.code}")
+    entity = LegalEntity.objects.filter(code=terms.code).first() or _made(terms, at)
+    if entity.series_prefix != terms.series_prefix:
+        raise Conflict(
+            f"numbers of {entity} begin with {entity.series_prefix or 'nothing'}, and go on so",
+            field="series_prefix",
+        )
+    version = LegalEntityVersion(
+        entity=entity, number=next_number(LegalEntityVersion.objects.filter(entity=entity)),
+        legal_name=terms.legal_name.strip(), address=_address(terms.address),
+        tax_number=terms.tax_number.strip(), country=terms.country, currency=terms.currency,
+    )  # fmt: skip
+    version.policy_change = propose(
+        kind="legal_entity",
+        subject=f"legal_entity:{entity.code}:{version.number}",
+        content=content_of_entity(version),
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+    version.save(force_insert=True)
+    return version
+
+
+@transaction.atomic
+def assign_entity(
+    *, customer: Customer, entity: LegalEntity, by: User, at: datetime
+) -> CustomerEntity | None:
+    """Say who bills a customer, for good, before anything is sold to them.
+
+    Returns:
+        The row; None where the main entity bills them, as it does unless told otherwise.
+
+    Raises:
+        NotAllowed: a person without the permission.
+        Conflict: another entity was named before, something was sold already, or the entity has no
+            approved version.
+    """
+    require_permission(by, "invoicing.assign_legalentity", "say who bills a customer")
+    locked = lock_customer(customer.pk)
+    before = CustomerEntity.objects.filter(customer=locked).first()
+    if entity_id_of(locked) == entity.pk:
+        return before
+    if (
+        before is not None
+        or Subscription.objects.filter(customer=locked).exists()
+        or Invoice.objects.filter(customer=locked).exists()
+    ):
+        raise Conflict(
+            f"{locked} is billed by another entity already: what it sold stays in its books."
+            " Make a new customer for what this one sells",
+            code="entity_fixed",
+        )
+    seller_at(entity.pk, at)  # Refused until finance approved what it is called.
+    row = CustomerEntity.objects.create(
+        customer=locked, entity=entity, recorded_by=by, recorded_at=at
+    )
+    audit.record(by=by, at=at, action="assign_entity", subject=row, customer=locked.external_id)
+    return row
+
+
+def _made(terms: EntityTerms, at: datetime) -> LegalEntity:
+    if not _PREFIX.fullmatch(terms.series_prefix):
+        raise Invalid(
+            "a series prefix is one to eight of A-Z and 0-9 and begins with a letter",
+            field="series_prefix",
+        )
+    wait_for(f"series_prefix:{terms.series_prefix}")
+    if LegalEntity.objects.filter(series_prefix=terms.series_prefix).exists():
+        raise Conflict(
+            f"{terms.series_prefix} begins another entity's numbers", field="series_prefix"
+        )
+    entity = LegalEntity.objects.create(
+        code=terms.code, series_prefix=terms.series_prefix, created_at=at
+    )
+    NumberSeries.objects.bulk_create(
+        NumberSeries(entity=entity, code=code) for code in (INVOICE_SERIES, CREDIT_NOTE_SERIES)
+    )
+    return entity
+
+
+def _refuse_unreadable(terms: EntityTerms) -> None:
+    if not _CODE.fullmatch(terms.code):
+        raise Invalid("a code is 1 to 20 of a-z, 0-9, _ and -", field="code")
+    if not 0 < len(terms.legal_name.strip()) <= 200:
+        raise Invalid("a legal name has up to 200 characters", field="legal_name")
+    address = _address(terms.address)
+    if not 0 < len(address) <= _LONGEST_ADDRESS or address.count("\n") >= _MOST_LINES:
+        raise Invalid(f"an address has one to {_MOST_LINES} lines", field="address")
+    if len(terms.tax_number.strip()) > 40:
+        raise Invalid("a tax number has up to 40 characters", field="tax_number")
+    refuse_unknown_country(terms.country, "country")
+    if not is_currency(terms.currency):
+        raise Invalid(f"{terms.currency} is no currency", field="currency")
+
+
+def _address(text: str) -> str:
+    """Leave out empty lines and what surrounds the others."""
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+@materialise("legal_entity")
+def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
+    try:
+        terms = EntityTerms(
+            code=str(content["code"]), series_prefix=str(content.get("series_prefix", "")),
+            legal_name=str(content["legal_name"]), address=str(content["address"]),
+            country=str(content["country"]), currency=str(content["currency"]),
+            tax_number=str(content.get("tax_number", "")),
+        )  # fmt: skip
+    except KeyError as error:
+        raise Invalid(f"the entity cannot be read: {error} is missing") from error
+    propose_legal_entity(terms=terms, proposal=proposal, by=by, at=at)
