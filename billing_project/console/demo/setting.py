@@ -10,6 +10,7 @@ from billing_project.console.demo.embeddings import (
     give_embeddings_credits,
     make_embeddings_meter,
 )
+from billing_project.console.demo.european import add_european_customer
 from billing_project.console.demo.hybrid import add_hybrid_customers
 from billing_project.console.demo.markets import open_market
 from billing_project.console.demo.traffic import EVENT_NAME, METERS, PRICES, credit_prices
@@ -91,6 +92,7 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
     _give_credits(setting, at)
     give_embeddings_credits(pricing_unit=unit, effective_at=period.start, by=cast.support, at=at)
     add_hybrid_customers(cast, card, period, at)
+    add_european_customer(cast, card, unit, period, at)
     return setting
 
 
