@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -91,7 +92,10 @@ def burn_table_page(request: HttpRequest) -> HttpResponse | StreamingHttpRespons
 def _choice(request: HttpRequest, at: datetime) -> Choice | None:
     """Read what was asked for; what is not there falls back to the first choice."""
     said = request.GET
-    cards = list(RateCard.objects.select_related("pricing_unit").order_by("base_id", "code"))
+    offered = RateCard.objects.select_related("pricing_unit", "base").order_by(
+        F("base_id").asc(nulls_first=True), "code"
+    )
+    cards = list(offered)
     if not cards:
         return None
     card = next((one for one in cards if str(one.pk) == said.get("card")), cards[0])
@@ -112,7 +116,7 @@ def _choice(request: HttpRequest, at: datetime) -> Choice | None:
             "model": said.get("model", ""),
         }
     )
-    form.fields["card"].queryset = RateCard.objects.order_by("base_id", "code")  # type: ignore[attr-defined]
+    form.fields["card"].queryset = offered  # type: ignore[attr-defined]
     _offer(form, "version", [(str(one.number), _name(one)) for one in versions])
     _offer(form, "beside", [("", "nothing"), *((str(v.number), _name(v)) for v in versions)])
     _offer(form, "plan", [(str(p.pk), _plan_name(p)) for p in plans] or [("", "no plan")])
@@ -184,6 +188,7 @@ def _version_cell(cell: Cell | None, *, is_used: bool) -> dict[str, Any]:
         **shown,
         "credits": number_text(_rounded(cell.credits, 6)),
         "is_average": cell.found.is_average,
+        "is_inherited": cell.found.is_inherited,
         "model": cell.found.rate.get_model_display(),
         "revenue": _money(cell.revenue, 4),
         "paid": _percent(cell.paid_margin),

@@ -19,6 +19,7 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from billing_project.kernel.period import HOUR, hour_of
+from billing_project.kernel.quantity import how_many
 from billing_project.kernel.users import worker_user
 from credits.admin.grant_forms import REASONS, CreditForm, terms_in_force
 from credits.models import CreditGrant, GrantCategory, GrantTerms, RecurringGrant, RecurringUnit
@@ -117,7 +118,7 @@ class RuleForm(ReasonForm):
             ("Customer", rule.customer.name),
             ("Gives", f"{number_text(rule.amount)} {unit}"),
             ("Every", f"{rule.interval_count} {rule.interval_unit}"),
-            ("Given so far", f"{given} times"),
+            ("Given so far", how_many(given, "time")),
             ("Next period begins", _next(rule)),
             ("Ends", moment_text(rule.until_at) if rule.until_at else "never"),
         ]

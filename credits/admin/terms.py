@@ -8,6 +8,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from billing_project.kernel.backoffice.actions import form_action, list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import (
+    EMPTY,
     badge,
     link,
     moment,
@@ -23,7 +24,11 @@ from credits.admin.rates import PROPOSE, SEEN_FIRST, VersionAdmin
 from credits.admin.recurring_forms import EndRuleForm, PauseRuleForm, ResumeRuleForm, is_running
 from credits.admin.terms_forms import TermsForm
 from credits.models import ClawBack, CreditGrant, GrantTerms, RecurringGrant
-from credits.services.pausing import pause_recurring_grant, resume_recurring_grant
+from credits.services.pausing import (
+    continuation_of,
+    pause_recurring_grant,
+    resume_recurring_grant,
+)
 from credits.services.recurring import end_recurring_grant
 from metering.models import Customer
 
@@ -129,6 +134,7 @@ class RecurringGrantAdmin(ReadOnlyAdmin):
                     (number("amount", unit="pricing_unit.code"), link("terms")),
                     ("interval_count", "interval_unit"),
                     ("start_at", "until_at"),
+                    "goes_on",
                 )
             },
         ),
@@ -138,6 +144,12 @@ class RecurringGrantAdmin(ReadOnlyAdmin):
         ),
     )
     actions_detail = ("end_rule", "pause_rule", "resume_rule")
+
+    @admin.display(description="Goes on as")
+    def goes_on(self, rule: RecurringGrant) -> str:
+        """Link the rule that took its place after a pause."""
+        later = continuation_of(rule)
+        return object_link(later) if later else EMPTY
 
     @form_action(
         "End",
@@ -179,7 +191,7 @@ class RecurringGrantAdmin(ReadOnlyAdmin):
         permission=_GIVE,
         form=ResumeRuleForm,
         icon="play_arrow",
-        offered=lambda rule: rule.until_at is not None,
+        offered=lambda rule: rule.until_at is not None and continuation_of(rule) is None,
         explanation="A rule of the same content goes on in the same rhythm, once. No period of"
         " meanwhile is given.",
     )

@@ -16,6 +16,7 @@ from unfold.widgets import (
 )
 
 from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.forms import ChosenField
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
@@ -41,7 +42,7 @@ class TermsForm(ProposalForm):
         max_length=64, widget=UnfoldAdminTextInputWidget,
         help_text="Of the terms, as monthly_included; a known code gets its next version.",
     )  # fmt: skip
-    category = forms.ChoiceField(choices=GrantCategory.choices, widget=UnfoldAdminSelectWidget)
+    category = ChosenField(choices=GrantCategory.choices)
     priority = forms.IntegerField(
         min_value=0, max_value=MAX_PRIORITY, initial=50, widget=UnfoldAdminIntegerFieldWidget,
         help_text="0 burns first, 100 last.",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,6 +19,7 @@ from credits.models import (
     RateCardVersion,
 )
 from credits.rating import AmbiguousRate, RateOption, match_rate
+from credits.selectors.governing import governing_rate_card_version
 from credits.selectors.supplier_rates import dearest_at
 from credits.selectors.tariffs import tariff_of_rate
 from credits.supplier_prices import TokenKind, token_kind_of
@@ -33,12 +34,14 @@ class RateFound:
     """The rate of one version for a row.
 
     `credits_a_unit` is exact for a price per unit; of another pricing model it is the average over
-    the quantity in traffic, or over one unit where there is none.
+    the quantity in traffic, or over one unit where there is none. `is_inherited`: an override says
+    nothing of it, so that the card it overrides does.
     """
 
     rate: Rate
     credits_a_unit: Decimal
     is_average: bool
+    is_inherited: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ def burn_table(
         since: Where the traffic begins.
     """
     by_version = [_rates_by_meter(version) for version in versions]
+    inherited = _inherited(card, at)
     used = _traffic(card, since, at)
-    keys = {key for rates in by_version for key in _keys(rates)} | set(used)
+    keys = {key for rates in (*by_version, inherited) for key in _keys(rates)} | set(used)
     meters = {meter.code: meter for meter in Meter.objects.all()}
     prices = dearest_at(at, currency)
     rows = []
@@ -103,7 +107,9 @@ def burn_table(
                 token_kind=kind,
                 quantity=quantity,
                 found=tuple(
-                    _found(rates.get(code, ()), dimensions, quantity) for rates in by_version
+                    _found(rates.get(code, ()), dimensions, quantity)
+                    or _of_base(_found(inherited.get(code, ()), dimensions, quantity))
+                    for rates in by_version
                 ),
                 supplier_price=price.unit_price if price else None,
                 supplier=price.supplier if price else "",
@@ -128,6 +134,16 @@ def _rates_by_meter(version: RateCardVersion) -> dict[str, list[Rate]]:
     for rate in version.rates.order_by("pk"):
         rates.setdefault(rate.meter_code, []).append(rate)
     return rates
+
+
+def _inherited(card: RateCard, at: datetime) -> dict[str, list[Rate]]:
+    """Return the rates in force of the card that an override overrides; none of another card."""
+    base = governing_rate_card_version(card.base, at) if card.base else None
+    return _rates_by_meter(base) if base else {}
+
+
+def _of_base(found: RateFound | None) -> RateFound | None:
+    return replace(found, is_inherited=True) if found else None
 
 
 def _keys(rates: Mapping[str, Sequence[Rate]]) -> Iterable[tuple[str, str]]:

@@ -85,3 +85,8 @@ def next_start(rule: RecurringGrant, at: datetime) -> datetime:
 def continuation_key(rule: RecurringGrant) -> str:
     """Name the one rule that may go on with a rule."""
     return f"recurring_grant:{rule.pk}:resumed"
+
+
+def continuation_of(rule: RecurringGrant) -> RecurringGrant | None:
+    """Return the rule that went on with a rule; None if none did yet."""
+    return RecurringGrant.objects.filter(source_key=continuation_key(rule)).first()

@@ -7,9 +7,10 @@ import pytest
 
 from credits.models import RateCardVersion
 from credits.selectors.burn_table import BurnRow, burn_table
+from credits.services.overrides import propose_rate_override
 from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
-from tests.credits.builders import NOVEMBER, Shop, make_customer, rate, tiered
+from tests.credits.builders import NOVEMBER, Shop, make_customer, rate, tiered, words
 
 pytestmark = pytest.mark.django_db
 
@@ -91,3 +92,20 @@ def test_the_supplier_s_price_stands_beside_its_model_and_kind(shop: Shop) -> No
     priced = found["input", "small"]
     assert (priced.supplier_price, priced.supplier) == (Decimal("0.000005"), "acme")
     assert found["output", "small"].supplier_price is None
+
+
+def test_an_override_shows_what_it_leaves_to_its_card(shop: Shop) -> None:
+    shop.version([rate("input", "0.5", model="small"), rate("output", "2")])
+    own = propose_rate_override(
+        customer=shop.customer, base=shop.card, rates=[rate("output", "1")],
+        proposal=words(NOVEMBER.start), by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    at = shop.at
+
+    table = burn_table(own.rate_card, [own], currency="USD", since=at - timedelta(days=30), at=at)
+
+    found = {(row.meter.code, row.model): row.found[0] for row in table.rows}
+    assert {key: one and (one.credits_a_unit, one.is_inherited) for key, one in found.items()} == {
+        ("input", "small"): (Decimal("0.5"), True),
+        ("output", ""): (Decimal(1), False),
+    }

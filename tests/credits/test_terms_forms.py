@@ -18,7 +18,15 @@ from credits.services.recurring import (
     give_recurring_grants,
 )
 from credits.services.terms import TermsInput, propose_grant_terms
-from tests.console.backoffice import action_url, client_of, person, send, told, url_above_list
+from tests.console.backoffice import (
+    action_url,
+    client_of,
+    page_of,
+    person,
+    send,
+    told,
+    url_above_list,
+)
 from tests.credits.builders import NOVEMBER, Shop, words
 
 pytestmark = pytest.mark.django_db
@@ -188,6 +196,7 @@ def test_a_rule_ends_pauses_and_goes_on_in_its_rhythm(
         resume_at_0="2027-01-10", resume_at_1="00:00:00", reason="on leave",
     )  # fmt: skip
     later = RecurringGrant.objects.latest("pk")
+    page = client.get(page_of(rule)).content.decode()
     ended = send(
         client, action_url(later, "end_rule"), until_at_0="2027-03-15", until_at_1="00:00:00",
         reason="left",
@@ -198,6 +207,8 @@ def test_a_rule_ends_pauses_and_goes_on_in_its_rhythm(
     assert (later.start_at, later.until_at) == (day(2, 1, 2027), day(6, 1, 2027))
     assert (later.amount, later.terms, later.interval_unit) == (Decimal(10), terms, "month")
     assert "goes on at 2027-02-01 00:00:00" in told(paused)
+    assert page_of(later) in page
+    assert action_url(rule, "resume_rule") not in page
     later.refresh_from_db()
     assert later.until_at == day(3, 15, 2027)
     assert told(ended) == f"success: {later} ends at 2027-03-15 00:00:00."
