@@ -1,7 +1,7 @@
 """Tell when credits run out if they go on as in the last days; no tables, no clock.
 
-What is left, and what a span of the past used, go in; an instant comes out. Nothing is said of what
-is used up already, and nothing where nothing was used.
+What is left, and what each part of a stretch of the past used, go in; an instant comes out, and
+only where it is sure. Few forecasts that come true are read; many that do not are not.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from decimal import Decimal
 
 from billing_project.kernel.period import Period
 
+_AGAIN = 2  # Said again only once there is so many times what was left when it was said.
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -17,25 +19,50 @@ class Pace:
 
     Attributes:
         span: The stretch; its end is the instant of the forecast.
-        used: Credits of the stretch.
+        parts: Credits of each of its equal parts (days, hours), the oldest first; two or more.
         left: Credits at its end.
     """
 
     span: Period
-    used: Decimal
+    parts: tuple[Decimal, ...]
     left: Decimal
+
+    @property
+    def used(self) -> Decimal:
+        """Credits of the whole stretch."""
+        return sum(self.parts, Decimal(0))
+
+    @property
+    def part(self) -> timedelta:
+        """How long a part is."""
+        return (self.span.end - self.span.start) / len(self.parts)
 
 
 def runs_out_before(pace: Pace, end: datetime) -> datetime | None:
-    """Return when what is left is used up, to the second, if that is before an instant.
+    """Return when what is left is used up, to the second, if that is surely before an instant.
+
+    It is sure where all of these hold:
+    - more than half of the parts used credits: a day or two are no pace;
+    - what is left does not last even without the part that used most: one burst is no pace;
+    - it lasts no longer than was looked back on, so that about half of what there was is used;
+    - it ends at least one part before the end.
 
     Returns:
-        None: it lasts, nothing was used, or nothing is left.
+        None: it lasts, nothing is sure, or nothing is left.
     """
-    if pace.used <= 0 or pace.left <= 0:
+    count = len(pace.parts)
+    is_steady = 2 * sum(part > 0 for part in pace.parts) > count
+    calm = pace.used - max(pace.parts)
+    if not is_steady or calm <= 0 or pace.left <= 0:
         return None
-    seconds = (pace.span.end - pace.span.start) // timedelta(seconds=1)
-    lasts = int(seconds * pace.left / pace.used)
-    if lasts >= (end - pace.span.end) // timedelta(seconds=1):
+    lasts = pace.left * (count - 1) / calm  # In parts.
+    if lasts > count:
         return None
-    return pace.span.end + timedelta(seconds=lasts)
+    seconds = int(lasts * (pace.part // timedelta(seconds=1)))
+    out_at = pace.span.end + timedelta(seconds=seconds)
+    return out_at if out_at <= end - pace.part else None
+
+
+def is_said_again(left_when_said: Decimal, left: Decimal) -> bool:
+    """Tell whether credits that came since begin another crossing; a few more do not."""
+    return left >= _AGAIN * left_when_said

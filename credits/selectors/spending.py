@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -48,6 +49,12 @@ SELECT coalesce(sum(r.charge), 0), coalesce((
 {RATED_IN_SCOPE}
   AND r.customer_id = %(customer)s AND r.id > %(after)s
   AND (%(last)s::bigint IS NULL OR r.id <= %(last)s)
+"""  # noqa: S608 - texts of this module
+_RATED_IN_PARTS = f"""
+SELECT floor(extract(epoch FROM r.service_at - %(start)s) / %(seconds)s)::int, sum(r.charge)
+{RATED_IN_SCOPE}
+  AND r.customer_id = %(customer)s
+GROUP BY 1
 """  # noqa: S608 - texts of this module
 _HELD = """
 SELECT h.workspace_id, p.key, sum(p.value::numeric)
@@ -184,20 +191,31 @@ def drifted_counters() -> Iterator[tuple[int, Decimal, Decimal]]:
 def _rated(
     limit: SpendLimit, window: Period, *, after: int, last: int | None
 ) -> tuple[Decimal, int]:
-    words = {
+    with connection.cursor() as cursor:
+        cursor.execute(_RATED_SINCE, {**_scope(limit, window), "after": after, "last": last})
+        added, reached = cursor.fetchone()
+    return added, reached
+
+
+def rated_in_parts(limit: SpendLimit, span: Period, count: int) -> tuple[Decimal, ...]:
+    """Sum what was rated in a limit's scope in each of so many equal parts of a time."""
+    seconds = (span.end - span.start) // timedelta(seconds=count)
+    with connection.cursor() as cursor:
+        cursor.execute(_RATED_IN_PARTS, {**_scope(limit, span), "seconds": seconds})
+        found = dict(cursor.fetchall())
+    return tuple(found.get(part, _ZERO) for part in range(count))
+
+
+def _scope(limit: SpendLimit, span: Period) -> dict[str, Any]:
+    """Return whose and which usage `RATED_IN_SCOPE` reads."""
+    return {
         "customer": limit.customer_id,
         "unit": limit.pricing_unit_id,
         "workspace": limit.workspace_id,
         "model": limit.model,
-        "start": window.start,
-        "end": window.end,
-        "after": after,
-        "last": last,
+        "start": span.start,
+        "end": span.end,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_RATED_SINCE, words)
-        added, reached = cursor.fetchone()
-    return added, reached
 
 
 def held_uses(

@@ -1,50 +1,62 @@
 """Warn before credits run out: of balances, and of limits that count rated usage."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
+from decimal import Decimal
 
-from billing_project.kernel.period import Period
+from billing_project.kernel.period import HOUR, Period
 from billing_project.kernel.quantity import plain
-from credits.forecast import Pace, runs_out_before
+from credits.forecast import Pace, is_said_again, runs_out_before
 from credits.models import Alert, AlertKind, LimitWindow
-from credits.selectors.paces import LOOK_BACK, balance_paces
-from credits.selectors.spending import LimitUse, is_asked, rated_since
+from credits.selectors.paces import DAY, DAYS, BalancePace, balance_paces
+from credits.selectors.spending import LimitUse, is_asked, rated_in_parts
 from metering.models import Customer
 
-# How far back the pace of a limit is looked at; an hour is over before anybody reads of it.
-_BACK = {LimitWindow.MONTH: LOOK_BACK, LimitWindow.DAY: timedelta(days=1)}
+# In which parts, and in how many of them, the pace of a limit is looked at; an hour is over before
+# anybody reads of it.
+_BACK = {LimitWindow.MONTH: (DAY, DAYS), LimitWindow.DAY: (HOUR, 6)}
+_WARNED = 80  # Per cent of a limit from which on its marks have said that it goes fast.
 
 
 def forecast_balances(*, at: datetime) -> int:
     """Warn of balances that run out before their billing period ends; return how many new ones.
 
-    It is said once in a period, and once more for each grant that came and will not do either.
+    It is said once in a period, and again once the balance was filled to twice what was left then.
     """
     found = []
     for one in balance_paces(at):
         out_at = runs_out_before(one.pace, one.ends_at)
         if out_at is None:
             continue
+        said = _said_of(one)
+        if said and not is_said_again(Decimal(said[-1].facts["left"]), one.pace.left):
+            continue
         found.append(
             _alert(
                 one.pace, out_at, customer_id=one.customer_id,
                 title=f"Credits ({one.unit}) run out on {out_at:%Y-%m-%d} at this pace",
                 facts={"unit": one.unit, "period_ends_at": _text(one.ends_at)},
-                source_key=f"forecast:balance:{one.period_id}:{one.unit}:{one.grant_id}",
+                source_key=f"{_key(one)}said{len(said)}",
             )
         )  # fmt: skip
     return _raise(found)
 
 
 def forecast_limits(customer: Customer, uses: Iterable[LimitUse], at: datetime) -> int:
-    """Warn of limits that are reached before their window ends; once in a window."""
+    """Warn of limits that are reached before their window ends; once in a window.
+
+    From 80 per cent on nothing is added to the alerts that each mark of a limit raises.
+    """
     found = []
     for use in uses:
         back = _BACK.get(LimitWindow(use.limit.window))
         if back is None or use.window is None or is_asked(use.limit):
             continue
-        span = Period(at - back, at)
-        pace = Pace(span, rated_since(use.limit, span, 0)[0], use.state.left)
+        if use.state.spent * 100 >= use.state.ceiling * _WARNED:
+            continue
+        length, count = back
+        span = Period(at - count * length, at)
+        pace = Pace(span, rated_in_parts(use.limit, span, count), use.state.left)
         out_at = runs_out_before(pace, use.window.end)
         if out_at is None:
             continue
@@ -57,6 +69,15 @@ def forecast_limits(customer: Customer, uses: Iterable[LimitUse], at: datetime) 
             )
         )  # fmt: skip
     return _raise(found)
+
+
+def _key(one: BalancePace) -> str:
+    return f"forecast:balance:{one.period_id}:{one.unit}:"
+
+
+def _said_of(one: BalancePace) -> list[Alert]:
+    """Return what was said of a balance in its period, the newest last."""
+    return list(Alert.objects.filter(source_key__startswith=_key(one)).order_by("pk"))
 
 
 def _alert(
