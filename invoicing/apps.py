@@ -11,7 +11,7 @@ class InvoicingConfig(AppConfig):
     def ready(self) -> None:
         """Register this app's checks of the books, and what its versions consist of."""
         from invoicing import checks, item_checks  # noqa: F401
-        from invoicing.selectors import backfill_effect, plan_effects, proposals  # noqa: F401
+        from invoicing.selectors import backfill_effect, coupon_effects, plan_effects, proposals  # noqa: F401
         from invoicing.services import (  # noqa: F401
             coupons,
             entities,

@@ -46,8 +46,31 @@ class Usage:
     index: int = 0
 
 
-def period_worth(worth: Worth, usage: Usage) -> Money:
-    """Return what a period is charged, ex tax, settled as on the invoice."""
+@dataclass(frozen=True)
+class Bill:
+    """What a period is charged, ex tax, in minor units, part by part.
+
+    Attributes:
+        discounts: What they take off, at most 0.
+        commit: What is missing to one period's share of it.
+    """
+
+    currency: str
+    fees: int
+    seats: int
+    overage: int
+    discounts: int
+    commit: int
+
+    @property
+    def total(self) -> Money:
+        """The sum of the parts."""
+        parts = (self.fees, self.seats, self.overage, self.discounts, self.commit)
+        return Money(sum(parts), self.currency)
+
+
+def period_bill(worth: Worth, usage: Usage) -> Bill:
+    """Return what a period is charged, settled as on the invoice."""
     needed = max(usage.charge - usage.paid_otherwise, _ZERO)
     overage = max(needed - worth.included_credits, _ZERO)
     claimed = settle(overage * worth.overage_price, worth.currency)
@@ -57,14 +80,24 @@ def period_worth(worth: Worth, usage: Usage) -> Money:
             lines.append(_line(Kind.RECURRING, item.amount_minor))
         elif item.kind == "seat":
             lines.append(_line(Kind.SEAT, item.amount_minor * usage.seats))
-    missing = sum(_missing(item, lines) for item in worth.items if item.kind == "commit")
     offers = [
         Offer(item.name, item.percent, item.amount_minor, item.kinds)
         for item in worth.items
         if item.kind == "discount" and (not item.periods or usage.index < item.periods)
     ]
     left = discounted(lines, offers, worth.currency)
-    return Money(sum(line.amount_minor for line in left) + missing, worth.currency)
+    return Bill(
+        worth.currency,
+        fees=_sum(lines, Kind.RECURRING),
+        seats=_sum(lines, Kind.SEAT),
+        overage=claimed,
+        discounts=sum(one.amount_minor for one in left) - sum(one.amount_minor for one in lines),
+        commit=sum(_missing(item, lines) for item in worth.items if item.kind == "commit"),
+    )
+
+
+def _sum(lines: Iterable[Line], kind: Kind) -> int:
+    return sum(line.amount_minor for line in lines if line.kind == kind)
 
 
 def _missing(item: Item, lines: Iterable[Line]) -> int:

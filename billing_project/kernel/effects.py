@@ -24,6 +24,7 @@ class EffectRow:
         before: Under the version in force, in `unit`, exact.
         after: Under the proposed version.
         unit: What is counted ("credit", "USD", "grant").
+        part_of: The subject of the figure that this one is a part of; sums leave it out.
     """
 
     subject: str
@@ -31,6 +32,7 @@ class EffectRow:
     before: Decimal
     after: Decimal
     unit: str
+    part_of: str = ""
 
     @property
     def difference(self) -> Decimal:
@@ -53,6 +55,11 @@ class Effect:
     rows: tuple[EffectRow, ...]
     customers: int
     grants: int
+
+    @property
+    def figures(self) -> tuple[EffectRow, ...]:
+        """The rows that are no part of another."""
+        return tuple(row for row in self.rows if not row.part_of)
 
 
 EffectOf = Callable[[PolicyChange], Effect | None]
@@ -94,6 +101,7 @@ def document_of(effect: Effect, at: datetime) -> dict[str, Any]:
                 "before": plain(row.before),
                 "after": plain(row.after),
                 "unit": row.unit,
+                **({"part_of": row.part_of} if row.part_of else {}),
             }
             for row in effect.rows
         ],
@@ -109,6 +117,7 @@ def effect_in(document: dict[str, Any]) -> tuple[Effect, datetime]:
             Decimal(row["before"]),
             Decimal(row["after"]),
             row["unit"],
+            row.get("part_of", ""),
         )
         for row in document["rows"]
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +12,7 @@ from django.db.models import Q, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.money import Money
 from credits.models import (
     BillingPeriod,
     CreditGrant,
@@ -24,7 +25,7 @@ from credits.selectors.governing import governing_rate_card_version
 from credits.selectors.repricing import last_spans, layer_of, priced, used_in
 from invoicing.items import Item
 from invoicing.models import PlanVersion, SeatChange, Subscription
-from invoicing.plan_worth import Usage, Worth, period_worth
+from invoicing.plan_worth import Bill, Usage, Worth, period_bill
 from invoicing.selectors.plans import items_of, plan_version_now
 
 BASIS = (
@@ -33,6 +34,10 @@ BASIS = (
     " who is subscribed keeps the terms they bought"
 )
 _ZERO = Decimal(0)
+_PARTS = {
+    "fees": "Fees", "seats": "Seats", "overage": "Overage", "discounts": "Discounts",
+    "commit": "Missing to the commit",
+}  # fmt: skip
 _SOLD = "subscription:"  # How keys of periods begin that a subscription opened.
 
 
@@ -40,30 +45,52 @@ _SOLD = "subscription:"  # How keys of periods begin that a subscription opened.
 def of_plan(change: PolicyChange) -> Effect:
     """Bill each subscriber's last period again, by their terms and by the proposed ones."""
     content = json.loads(change.content)
-    periods = _last_periods(content["plan"], change)
-    usage = _placed(_used(list(periods)), periods)
+    periods = last_periods(change.proposed_at, content["plan"])
+    usage = usage_of(periods)
     again = _repriced(content, periods, usage, change)
     proposed = Worth(
         content["currency"], content["fee_minor"], Decimal(content["included_credits"]),
         Decimal(content["overage_price"]), tuple(map(_item, content.get("items", ()))),
     )  # fmt: skip
-    rows = [
-        EffectRow(
-            subject=f"Charges of {period.customer.external_id}",
-            customer_id=period.customer_id,
-            before=period_worth(_worth_of(version), usage[period.pk]).decimal,
-            after=period_worth(proposed, again[period.pk]).decimal,
-            unit=version.currency,
-        )
+    compared = [
+        (period, period_bill(worth_of(version), usage[period.pk]),
+         period_bill(proposed, again[period.pk]))
         for period, version in periods.items()
         if version.currency == proposed.currency
-    ]
-    rows.sort(key=lambda row: (-abs(row.difference), row.subject))
+    ]  # fmt: skip
     customers = {period.customer_id for period in periods}
     grants = CreditGrant.objects.filter(
         customer_id__in=customers, category=GrantCategory.INCLUDED, remaining__gt=0
     ).count()
-    return Effect(BASIS + _interval(content, periods.values()), tuple(rows), len(customers), grants)
+    basis = BASIS + _interval(content, periods.values())
+    return Effect(basis, charges_of(compared), len(customers), grants)
+
+
+def charges_of(compared: Iterable[tuple[BillingPeriod, Bill, Bill]]) -> tuple[EffectRow, ...]:
+    """Write what periods come to before and after, each with its parts; the largest first."""
+    found = sorted(
+        compared,
+        key=lambda one: (
+            -abs(one[2].total.amount_minor - one[1].total.amount_minor),
+            str(one[0].pk),
+        ),
+    )
+    return tuple(row for one in found for row in _rows(*one))
+
+
+def _rows(period: BillingPeriod, old: Bill, new: Bill) -> Iterator[EffectRow]:
+    subject = f"Charges of {period.customer.external_id}"
+
+    def row(name: str, before: Money, after: Money, part_of: str = "") -> EffectRow:
+        return EffectRow(
+            name, period.customer_id, before.decimal, after.decimal, old.currency, part_of
+        )
+
+    yield row(subject, old.total, new.total)
+    for part, name in _PARTS.items():
+        before, after = (Money(getattr(bill, part), bill.currency) for bill in (old, new))
+        if before.amount_minor or after.amount_minor:
+            yield row(name, before, after, subject)
 
 
 def _interval(content: Mapping[str, Any], versions: Iterable[PlanVersion]) -> str:
@@ -75,12 +102,17 @@ def _interval(content: Mapping[str, Any], versions: Iterable[PlanVersion]) -> st
     return f". The proposed fee is for {content['interval']}, theirs for {' or '.join(others)}"
 
 
-def _last_periods(plan: str, change: PolicyChange) -> dict[BillingPeriod, PlanVersion]:
-    """Return each subscriber's last complete period of their subscription, with its terms."""
-    at = change.proposed_at
-    running = Q(ends_at__isnull=True) | Q(ends_at__gt=at)
-    has_or_had = Q(plan_version__plan__code=plan) | Q(changes__plan_version__plan__code=plan)
-    sold = Subscription.objects.filter(running, has_or_had, start_at__lte=at).distinct()
+def last_periods(at: datetime, plan: str = "") -> dict[BillingPeriod, PlanVersion]:
+    """Return the last complete period of each running subscription, with its terms.
+
+    Args:
+        plan: Only of subscriptions that were of this plan then.
+    """
+    sold = Subscription.objects.filter(Q(ends_at=None) | Q(ends_at__gt=at), start_at__lte=at)
+    if plan:
+        sold = sold.filter(
+            Q(plan_version__plan__code=plan) | Q(changes__plan_version__plan__code=plan)
+        ).distinct()
     sold = sold.select_related("plan_version__plan").prefetch_related("changes__plan_version__plan")
     by_customer = {one.customer_id: one for one in sold}
     ended = BillingPeriod.objects.filter(customer_id__in=by_customer, end_at__lte=at)
@@ -90,9 +122,14 @@ def _last_periods(plan: str, change: PolicyChange) -> dict[BillingPeriod, PlanVe
         subscription = by_customer[period.customer_id]
         version = plan_version_now(subscription, period.start_at)
         is_of_it = period.source_key.startswith(f"{_SOLD}{subscription.pk}:")
-        if is_of_it and version.plan.code == plan:
+        if is_of_it and plan in ("", version.plan.code):
             found[period] = version
     return found
+
+
+def usage_of(periods: Collection[BillingPeriod]) -> dict[int, Usage]:
+    """Return what each period used, with its seats and its place in the subscription."""
+    return _placed(_used(periods), periods)
 
 
 def _used(periods: Collection[BillingPeriod]) -> dict[int, Usage]:
@@ -176,7 +213,8 @@ def _item(content: Mapping[str, Any]) -> Item:
     return Item(**words)
 
 
-def _worth_of(version: PlanVersion) -> Worth:
+def worth_of(version: PlanVersion) -> Worth:
+    """Return the terms of a plan version that decide what a period comes to."""
     return Worth(
         version.currency, version.fee_minor, version.included_credits,
         version.overage_price_unrounded, tuple(items_of(version)),

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from billing_project.kernel.approvals import approve, is_as_proposed
+from billing_project.kernel.backoffice.policies import preview_html
 from billing_project.kernel.drafts import draft, revise, submit
-from billing_project.kernel.effects import Effect, simulate
+from billing_project.kernel.effects import Effect, effect_in, simulate
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
 from credits.services.grants import issue_grant
 from invoicing.items import Item
 from invoicing.models import PlanVersion, Subscription
-from invoicing.plan_worth import Usage, Worth, period_worth
+from invoicing.plan_worth import Bill, Usage, Worth, period_bill
 from invoicing.selectors.plan_effects import BASIS
+from invoicing.services.coupons import CouponTerms, propose_coupon
 from invoicing.services.plans import propose_plan_version
 from tests.invoicing.builders import (
     DAY,
@@ -59,7 +61,7 @@ def test_included_credits_pay_what_other_grants_did_not(
 ) -> None:
     standard = Worth("USD", 4900, Decimal(100), Decimal("0.012"))
 
-    came_to = period_worth(standard, Usage(Decimal(charge), Decimal(otherwise)))
+    came_to = period_bill(standard, Usage(Decimal(charge), Decimal(otherwise))).total
 
     assert came_to.decimal == Decimal(worth)
 
@@ -86,9 +88,17 @@ def test_items_are_part_of_what_a_period_comes_to(
 ) -> None:
     terms = Worth("USD", 4900, Decimal(100), Decimal("0.012"), tuple(items))
 
-    came_to = period_worth(terms, Usage(Decimal(350), Decimal(0), seats=3, index=index))
+    bill = period_bill(terms, Usage(Decimal(350), Decimal(0), seats=3, index=index))
 
-    assert came_to.decimal == Decimal(worth)
+    assert bill.total.decimal == Decimal(worth)
+
+
+def test_a_bill_says_each_part() -> None:
+    terms = Worth("USD", 4900, Decimal(100), Decimal("0.012"), (COMMIT, TENTH, SEAT))
+
+    bill = period_bill(terms, Usage(Decimal(350), Decimal(0), seats=3))
+
+    assert bill == Bill("USD", fees=4900, seats=3000, overage=300, discounts=-490, commit=2800)
 
 
 @pytest.fixture
@@ -115,7 +125,16 @@ def _effect(version: PlanVersion) -> Effect:
 
 def _told(effect: Effect) -> list[str]:
     return [
-        f"{row.subject}: {plain(row.before)} {plain(row.after)} {row.unit}" for row in effect.rows
+        f"{row.subject}: {plain(row.before)} {plain(row.after)} {row.unit}"
+        for row in effect.figures
+    ]
+
+
+def _parts(effect: Effect) -> list[str]:
+    return [
+        f"{row.subject}: {plain(row.before)} {plain(row.after)}"
+        for row in effect.rows
+        if row.part_of == "Charges of acme"
     ]
 
 
@@ -144,6 +163,32 @@ def test_items_are_billed_again(shop: Shop, acme: Subscription) -> None:
 
     # 24.50 + 3.00, and 60.00 - 52.00 that the commit misses.
     assert _told(effect) == ["Charges of acme: 52 35.5 USD"]
+    assert _parts(effect) == [
+        "Fees: 49 49", "Overage: 3 3", "Discounts: 0 -24.5", "Missing to the commit: 0 8",
+    ]  # fmt: skip
+
+
+def test_parts_that_offset_each_other_are_shown(shop: Shop, acme: Subscription) -> None:
+    effect = _effect(_proposed(shop, acme, fee_minor=5200, overage_price=Decimal(0)))
+
+    assert _told(effect) == ["Charges of acme: 52 52 USD"]
+    page = preview_html(effect)
+    assert "<td>Fees</td>" in page
+    assert "<td>Overage</td>" in page
+
+
+def test_a_coupon_tells_what_it_takes_off_the_last_period(shop: Shop, acme: Subscription) -> None:
+    terms = CouponTerms(
+        code="LAUNCH20", name="Launch", kinds=("recurring",), starts_at=END, percent=Decimal(20),
+        periods=2, max_redemptions=100,
+    )  # fmt: skip
+    coupon = propose_coupon(terms=terms, proposal=words(END), by=shop.maker, at=END + 2 * DAY)
+    effect, _ = effect_in(coupon.policy_change.effect or {})
+
+    # 20 % of 49.00 are 9.80.
+    assert _told(effect) == ["Charges of acme: 52 42.2 USD"]
+    assert _parts(effect) == ["Fees: 49 49", "Overage: 3 3", "Discounts: 0 -9.8"]
+    assert effect.basis.endswith("lowers 2 of their periods, and at most 100 may redeem it")
 
 
 def test_what_other_grants_paid_they_pay_again(shop: Shop) -> None:

@@ -127,33 +127,50 @@ def preview_html(effect: Effect) -> str:
 
 
 def _effect_context(effect: Effect, fresh: Effect | None) -> dict[str, Any]:
-    now_by = {(row.subject, row.unit): row for row in fresh.rows} if fresh else {}
-    ordered = sorted(effect.rows, key=lambda row: -abs(row.difference))
+    now_by = {_name(row): row for row in fresh.rows} if fresh else {}
+    ordered = sorted(effect.figures, key=lambda row: -abs(row.difference))
     # Figures that stay as they are would hide those that change.
-    shown = ([row for row in ordered if row.difference] or ordered[:_UNCHANGED])[:_MOST_ROWS]
+    changed = [row for row in ordered if row.difference or _changed_parts(effect, row)]
+    shown = (changed or ordered[:_UNCHANGED])[:_MOST_ROWS]
     largest = max((abs(row.difference) for row in ordered), default=Decimal(0))
-    rows = [
-        {
-            "subject": row.subject,
-            "unit": row.unit,
-            "before": number_text(row.before),
-            "after": number_text(row.after),
-            "difference": signed_text(row.difference),
-            "now": _now_text(now_by.get((row.subject, row.unit))),
-            "share": int(abs(row.difference) / largest * 50) if largest else 0,
-            "is_more": row.difference > 0,
-        }
-        for row in shown
-    ]
     return {
         "effect": effect,
-        "rows": rows,
-        "more": len(ordered) - len(rows),
-        "dearer": sum(row.difference > 0 for row in effect.rows),
-        "cheaper": sum(row.difference < 0 for row in effect.rows),
+        "rows": [
+            _row(row, now_by.get(_name(row)), largest)
+            for figure in shown
+            for row in (figure, *_changed_parts(effect, figure))
+        ],
+        "more": len(ordered) - len(shown),
+        "dearer": sum(row.difference > 0 for row in ordered),
+        "cheaper": sum(row.difference < 0 for row in ordered),
         "totals": _totals(effect),
         "fresh": fresh,
         "fresh_totals": _totals(fresh) if fresh else [],
+    }
+
+
+def _changed_parts(effect: Effect, figure: EffectRow) -> list[EffectRow]:
+    """Return the parts that make a figure differ, those that offset each other included."""
+    parts = (row for row in effect.rows if row.part_of == figure.subject)
+    return [row for row in parts if row.difference and row.unit == figure.unit]
+
+
+def _name(row: EffectRow) -> tuple[str, str, str]:
+    return row.part_of, row.subject, row.unit
+
+
+def _row(row: EffectRow, fresh: EffectRow | None, largest: Decimal) -> dict[str, Any]:
+    share = min(abs(row.difference) / largest, Decimal(1)) if largest else Decimal(0)
+    return {
+        "subject": row.subject,
+        "unit": row.unit,
+        "before": number_text(row.before),
+        "after": number_text(row.after),
+        "difference": signed_text(row.difference),
+        "now": _now_text(fresh),
+        "share": int(share * 50),
+        "is_more": row.difference > 0,
+        "is_part": bool(row.part_of),
     }
 
 
@@ -169,7 +186,7 @@ def _now_text(row: EffectRow | None) -> str:
 def _totals(effect: Effect) -> list[dict[str, str]]:
     """Sum the rows by unit."""
     sums: dict[str, tuple[Decimal, Decimal]] = {}
-    for row in effect.rows:
+    for row in effect.figures:
         before, after = sums.get(row.unit, (Decimal(0), Decimal(0)))
         sums[row.unit] = (before + row.before, after + row.after)
     return [
