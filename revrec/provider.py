@@ -5,8 +5,9 @@ Pure, like `posting`. Numbers of rules are those of accounting.md, section 4.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from billing_project.kernel.money import allocate
+from billing_project.kernel.money import allocate, prorate
 from revrec.posting import About, Account, Lines, PostingLine, balanced, pair
 
 
@@ -15,24 +16,27 @@ class Delivery:
     """One line of a disputed invoice.
 
     Attributes:
-        left_minor: Its claim less what notes took off it.
+        left_minor: Its claim, tax included, less what notes took off it.
         liability: Where the undelivered part is still owed as service; None: all was delivered.
-        deferred_minor: How much that is.
+        deferred_minor: How much that is, net.
+        tax_minor: How much of what is left is tax.
     """
 
     left_minor: int
     liability: Account | None
     deferred_minor: int
     about: About
+    tax_minor: int = 0
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a lost dispute takes off one line: a promise that need not be kept, and a loss."""
+    """What a lost dispute takes off one line: a promise that need not be kept, tax, and a loss."""
 
     released_minor: int
     lost_minor: int
     of: Delivery
+    tax_minor: int = 0
 
 
 def overpaid(amount_minor: int, about: About) -> Lines:
@@ -54,7 +58,8 @@ def dispute_opened(amount_minor: int, about: About) -> Lines:
 def losses(amount_minor: int, deliveries: Sequence[Delivery]) -> tuple[list[Loss], int]:
     """Divide a lost dispute over the lines of its invoice, by what they still claim.
 
-    On each line it ends what is not delivered yet; only the rest is a loss.
+    On each line the tax of its share is not owed any more, and what is not delivered yet ends;
+    only the rest is a loss.
 
     Returns:
         Losses by line, and what lies on no line: the invoice claims less by now than was disputed.
@@ -64,11 +69,14 @@ def losses(amount_minor: int, deliveries: Sequence[Delivery]) -> tuple[list[Loss
     if not on_lines:
         return [], amount_minor
     parts = allocate(on_lines, [one.left_minor for one in deliveries])
-    found = [
-        Loss(released := min(part, one.deferred_minor), part - released, one)
-        for part, one in zip(parts, deliveries, strict=True)
-    ]
+    found = [_loss(part, one) for part, one in zip(parts, deliveries, strict=True)]
     return found, amount_minor - on_lines
+
+
+def _loss(share_minor: int, of: Delivery) -> Loss:
+    tax = prorate(of.tax_minor, Decimal(share_minor), Decimal(of.left_minor)) if share_minor else 0
+    released = min(share_minor - tax, of.deferred_minor)
+    return Loss(released, share_minor - tax - released, of, tax)
 
 
 def dispute_lost(
@@ -78,7 +86,9 @@ def dispute_lost(
     account = Account.IMPAIRMENT if is_fraud else Account.DISPUTES_LOST
     lines = [PostingLine(account, elsewhere_minor, about)]
     for loss in found:
-        lines.append(PostingLine(account, loss.lost_minor, _without_promise(loss.of.about)))
+        on_line = _without_promise(loss.of.about)
+        lines.append(PostingLine(account, loss.lost_minor, on_line))
+        lines.append(PostingLine(Account.TAX_PAYABLE, loss.tax_minor, on_line))
         if loss.of.liability is not None:
             lines.append(PostingLine(loss.of.liability, loss.released_minor, loss.of.about))
     total = sum(line.amount_minor for line in lines)

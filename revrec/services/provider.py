@@ -88,12 +88,13 @@ def _promise(line: InvoiceLine) -> PerformanceObligation | None:
 
 
 def _delivery(line: InvoiceLine, promise: PerformanceObligation | None, currency: str) -> Delivery:
-    left = line.amount_minor - line.credited_minor
+    tax = line.tax_minor - line.tax_credited_minor
+    left = line.amount_minor - line.credited_minor + tax
     if promise is None:
-        return Delivery(left, None, 0, About(currency, invoice_line_id=line.pk))
+        return Delivery(left, None, 0, About(currency, invoice_line_id=line.pk), tax)
     deferred = promise.price_minor - promise.recognised_minor
     about = About(currency, promise.pk, line.pk)
-    return Delivery(left, _LIABILITIES[promise.kind], deferred, about)
+    return Delivery(left, _LIABILITIES[promise.kind], deferred, about, tax)
 
 
 def _release(run: Run, loss: Loss, promises: dict[int, PerformanceObligation | None]) -> None:
