@@ -25,7 +25,7 @@ from invoicing.services.locks import lock_invoice
 from invoicing.services.receipts import record_fee, record_receipt
 from invoicing.stripe_sync.calls import OPEN, finish, write_call
 from invoicing.stripe_sync.gateway import Json
-from invoicing.stripe_sync.policy import from_stripe, next_try, to_stripe, wait
+from invoicing.stripe_sync.policy import from_stripe, movable, next_try, to_stripe, wait
 from metering.services.customers import lock_customer
 
 METHOD = "stripe"
@@ -49,8 +49,15 @@ def _collectable(at: datetime) -> Iterator[Invoice]:
     )
     cards = dict(StripeCustomer.objects.values_list("customer_id", "payment_method"))
     for invoice in owed.order_by("id").iterator():
+        if is_beyond_stripe(invoice):
+            continue  # Reconciliation tells finance: it has to come another way.
         if _may_try(invoice, cards[invoice.customer_id], at):
             yield invoice
+
+
+def is_beyond_stripe(invoice: Invoice) -> bool:
+    """Tell whether Stripe cannot move just what an invoice owes; it is never rounded."""
+    return movable(invoice.open_minor, invoice.currency) != invoice.open_minor
 
 
 def _may_try(invoice: Invoice, card: str, at: datetime) -> bool:

@@ -51,6 +51,11 @@ def next_try(declines: int, code: str, schedule: Sequence[int], at: datetime) ->
     return at + timedelta(days=schedule[declines - 1])
 
 
+def movable(amount_minor: int, currency: str) -> int:
+    """Return how much of an amount Stripe can move: all of it, or whole tens."""
+    return amount_minor - amount_minor % 10 if currency in _IN_TENS else amount_minor
+
+
 def to_stripe(amount_minor: int, currency: str) -> int:
     """Return an amount as Stripe wants it.
 
@@ -59,7 +64,7 @@ def to_stripe(amount_minor: int, currency: str) -> int:
 
     Source: Stripe, supported currencies: zero-decimal, three-decimal and special cases.
     """
-    if currency in _IN_TENS and amount_minor % 10:
+    if movable(amount_minor, currency) != amount_minor:
         raise NotChargeable(f"Stripe moves {currency} in tens of the smallest unit only")
     return amount_minor * 100 if currency in _HUNDREDFOLD else amount_minor
 

@@ -16,13 +16,16 @@ from invoicing.models import (
     CallKind,
     CallState,
     Dispute,
+    Invoice,
+    InvoiceStatus,
     PaymentAttempt,
     ProcessorFee,
     Refund,
     StripeCall,
+    StripeCustomer,
     StripeDifference,
 )
-from invoicing.stripe_sync.collecting import METHOD
+from invoicing.stripe_sync.collecting import METHOD, is_beyond_stripe
 from invoicing.stripe_sync.comparing import FINANCE, Found, Thing, compare, unexplained
 from invoicing.stripe_sync.gateway import Json, list_all
 from invoicing.stripe_sync.policy import from_stripe
@@ -83,6 +86,7 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
     found = [one for name, both in sides.items() for one in compare(name, *both)]
     found += _movements(moves, {one["id"] for one in charges} | {*refunds, *disputes})
     found += _failed_payouts(told["payouts"])
+    found += _beyond_stripe()
     _keep(found, at)
     compared = {name: len({*here, *there}) for name, (here, there) in sides.items()}
     return Reconciled(compared, tuple(found), _paid_out(told["payouts"]))
@@ -165,6 +169,23 @@ def _failed_payouts(payouts: list[Json]) -> list[Found]:
         for one in payouts
         if one["status"] in _ENDED
     ]
+
+
+def _beyond_stripe() -> list[Found]:
+    """Tell of invoices of customers with a card that Stripe cannot collect to the last unit."""
+    with_card = StripeCustomer.objects.exclude(payment_method="").values("customer")
+    owed = Invoice.objects.filter(
+        customer__in=with_card, status=InvoiceStatus.FINALIZED, open_minor__gt=0
+    )
+    return [
+        Found("only_here", f"claim {one.number}", f"{_owed(one)}, not in tens", "", FINANCE)
+        for one in owed.order_by("id")
+        if is_beyond_stripe(one)
+    ]
+
+
+def _owed(invoice: Invoice) -> str:
+    return f"{Money(invoice.open_minor, invoice.currency)} owed"
 
 
 def _paid_out(payouts: list[Json]) -> dict[str, int]:

@@ -37,7 +37,7 @@ from invoicing.services.refunds import (
 from invoicing.stripe_sync.calls import finish, write_call
 from invoicing.stripe_sync.collecting import METHOD
 from invoicing.stripe_sync.gateway import Json
-from invoicing.stripe_sync.policy import from_stripe, to_stripe, wait
+from invoicing.stripe_sync.policy import from_stripe, movable, to_stripe, wait
 from metering.services.customers import lock_customer
 
 _MOST = 1_000
@@ -54,7 +54,7 @@ def _refund_note(note: CreditNote, by: User, at: datetime) -> int:
     invoice = lock_invoice(note.invoice)
     left, made = refund_left(note), 0
     for attempt, free in _refundable(PaymentAttempt.objects.filter(invoice=invoice)):
-        part = min(left, free)
+        part = movable(min(left, free), note.currency)
         if not part:
             continue
         refund = record_refund(
@@ -86,7 +86,7 @@ def refund_balance(
     paid = PaymentAttempt.objects.filter(invoice__customer=customer, currency=balance.currency)
     refunds, left = [], amount_minor
     for attempt, free in _refundable(paid):
-        part = min(left, free)
+        part = movable(min(left, free), balance.currency)
         if not part:
             break
         refund = record_balance_refund(

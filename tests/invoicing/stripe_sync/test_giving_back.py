@@ -17,7 +17,9 @@ from invoicing.models import (
     Refund,
     RefundFailure,
     StripeCall,
+    StripeDifference,
 )
+from invoicing.stripe_sync.reconciling import reconcile
 from invoicing.stripe_sync.refunding import refund_balance
 from tests.invoicing.builders import issued, note_on, sold_pack
 from tests.invoicing.stripe_sync.till import Till
@@ -127,3 +129,20 @@ def test_a_refund_that_stripe_refuses_is_the_customers_balance(till: Till) -> No
 
     assert RefundFailure.objects.get().reason.startswith("Stripe refused it: The charge has been")
     assert CustomerBalance.objects.get().balance_minor == 3_000
+
+
+def test_what_stripe_cannot_move_to_the_last_unit_is_left_to_finance(till: Till) -> None:
+    customer = till.customer(currency="KWD")
+    odd, even = issued(till.shop, customer, 1_234, "KWD"), issued(till.shop, customer, 1_230, "KWD")
+    till.collect()
+    odd.refresh_from_db()
+    even.refresh_from_db()
+
+    assert (odd.status, odd.attempts.count(), even.status) == ("finalized", 0, "paid")
+    reconcile(since=till.at - 60 * MINUTE, until=till.at + 60 * MINUTE, at=till.at)
+    told = StripeDifference.objects.get(subject=f"claim {odd.number}")
+    assert (told.here, told.owner) == ("1.234 KWD owed, not in tens", "finance")
+    note = note_on(till.shop, even, 1_005, Settlement(refund_minor=1_005))
+    till.collect()
+    # Whole tens go back by card; the rest waits for a refund that somebody records.
+    assert Refund.objects.get(credit_note=note).amount_minor == 1_000
