@@ -106,7 +106,8 @@ def _covered(rated: list[RatedUsage], lineage: Lineage) -> Step:
         parts.append(f"{number_text(drawn)} {unit} drawn from {grants or 'grants'}")
     if overage:
         parts.append(f"{number_text(overage)} {unit} of overage, which no grant covered")
-    text = " and ".join(parts) or "the charge is zero"
+    said = " and ".join(parts)
+    text = f"{said} (with all usage of its hour)" if said else "the charge is zero"
     return Step("overage" if overage else "covered", Progress.DONE, text, PRODUCT, None, rated[-1])
 
 
