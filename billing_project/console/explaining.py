@@ -107,7 +107,7 @@ def _covered(rated: list[RatedUsage], lineage: Lineage) -> Step:
     if overage:
         parts.append(f"{number_text(overage)} {unit} of overage, which no grant covered")
     said = " and ".join(parts)
-    text = f"{said} (with all usage of its hour)" if said else "the charge is zero"
+    text = f"{said}, with all usage of its hour" if said else "the charge is zero"
     return Step("overage" if overage else "covered", Progress.DONE, text, PRODUCT, None, rated[-1])
 
 

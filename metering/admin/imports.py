@@ -142,12 +142,12 @@ class ImportRunAdmin(ReadOnlyAdmin):
         async_task("metering.tasks.run_imports")  # If the ring is lost, the schedule finds it.
         return run, f"{run} was uploaded; its lines come in now."
 
-    @page_action("Lines not accepted (JSONL)", icon="download")
+    @page_action("Not accepted (JSONL)", icon="download")
     def lines_jsonl(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Download what was not accepted."""
         return self._download(request, object_id, FileFormat.JSONL)  # type: ignore[return-value]
 
-    @page_action("Lines not accepted (CSV)", icon="download")
+    @page_action("Not accepted (CSV)", icon="download")
     def lines_csv(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Download what was not accepted."""
         return self._download(request, object_id, FileFormat.CSV)  # type: ignore[return-value]

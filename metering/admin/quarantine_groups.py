@@ -47,7 +47,7 @@ from metering.services.quarantine import ReplayedPart
 from metering.services.quarantine_runs import advance_run, start_run
 from metering.services.workbench import assign_group
 
-_SHORT = 36
+_SHORT = 30
 _NAMED = 12  # Senders and event names that a group's page lists.
 _REMEDIES: dict[str, str] = {
     QuarantineReason.UNKNOWN_CUSTOMER: "Map the id to a customer, or create the customer and"

@@ -215,7 +215,7 @@ def _kept_before(event: MeterEvent) -> Iterator[Step]:
             f"kept in quarantine, sent for {row.customer_external_id}:"
             f" {row.detail or row.reason}; replayed by {by}"
         )
-        yield Step("quarantined", Progress.DONE, text, _owner(row), row.received_at, row)
+        yield Step("quarantined", Progress.DONE, text, by, row.received_at, row)
 
 
 def _reports_of(event: MeterEvent, state: QuarantineState) -> QuerySet[QuarantinedEvent]:
