@@ -18,11 +18,12 @@ from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.period import HOUR
 from billing_project.kernel.quantity import how_many
+from billing_project.kernel.sessions import wait_for
 from metering.aggregation import LEVEL
 from metering.models import AppliedRepair, WindowRepair, WindowRepairItem
 from metering.reading_sql import Params
 from metering.selectors.archive import refuse_archived
-from metering.selectors.repairs import content_of_repair
+from metering.selectors.repairs import content_of_repair, standing_repair
 from metering.services.aggregate import USAGE_CHANGED
 from metering.services.levels import lock_levels, settle_locked
 from metering.services.replaying import Difference
@@ -96,6 +97,8 @@ def propose_repair(
 ) -> WindowRepair:
     """Propose to set windows to what their events say; nothing changes until it is applied.
 
+    Proposed again while it waits for its decision or to be applied, it is the same repair.
+
     Raises:
         Invalid: no reason, no difference, or too many for anybody to judge.
         NotAllowed: `by` may not propose repairs.
@@ -104,13 +107,18 @@ def propose_repair(
         raise NotAllowed("only engineering proposes repairs of usage windows")
     if not 1 <= len(differences) <= MOST:
         raise Invalid(f"a repair is of 1 to {MOST} windows, not {len(differences)}")
-    contents = [content_of_repair(one) for one in differences]
+    if not reason.strip():
+        raise Invalid("a repair needs its reason")
+    content = sorted((content_of_repair(one) for one in differences), key=canonical_json)
+    wait_for("propose_repair")
+    if standing := standing_repair(content):
+        return standing
     first, last = min(d.start_at for d in differences), max(d.start_at for d in differences)
     pk = _next_id()
     change = propose(
         kind="window_repair",
         subject=f"window_repair:{pk}:1",
-        content=sorted(contents, key=canonical_json),
+        content=content,
         proposal=Proposal(
             title=f"Set {how_many(len(differences), 'usage window')} to what the events say",
             product_requirement=reason,

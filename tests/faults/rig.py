@@ -1,5 +1,6 @@
 """Real parts to break: the HTTP server as it is started in life, and senders that talk to it."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -71,6 +73,17 @@ class Server:
     def kill_workers(self) -> None:
         """End the workers as a crash would; the master starts others."""
         _of_living(self.workers(), lambda one: one.kill())
+
+    def wait_for_workers(self, seconds: float = 60) -> None:
+        """Return once a worker answers, with or without a database; on a busy machine it takes."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                url = f"http://127.0.0.1:{self.port}/healthz"
+                with urllib.request.urlopen(url, timeout=1):
+                    return
+            time.sleep(0.1)
+        raise TimeoutError("no worker answers")
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def test_i17_a_database_that_swallows_everything_is_answered_too(own_books: Clus
     with served() as (server, sender, proxy):
         server.kill_workers()
         proxy.use(Fault(is_dark=True))
-        time.sleep(3)
+        server.wait_for_workers()
         with Traffic(sender, lanes=24) as traffic:
             time.sleep(10)
             seconds = sorted(answer.seconds for answer in traffic.refusals)
@@ -217,7 +217,7 @@ def test_i17_connections_that_are_all_taken_are_answered_in_two_seconds(
         taken: list[psycopg.Connection] = []
         with pytest.raises(psycopg.OperationalError, match="too many clients"):
             _take_all(address, taken)
-        time.sleep(2)
+        server.wait_for_workers()
         with Traffic(sender) as traffic:
             time.sleep(5)
             refused = list(traffic.refusals)

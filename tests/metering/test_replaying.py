@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from billing_project.kernel.approvals import approve
 from billing_project.kernel.books import run_checks
+from billing_project.kernel.effects import effect_in
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import AuditEntry, OutboxMessage, User
 from metering.models import AppliedRepair, Customer, MeterEvent, UsageWindow, WindowRepair
@@ -136,6 +137,22 @@ def test_an_approved_repair_sets_the_windows_right(
     assert OutboxMessage.objects.filter(topic="usage_changed", object_id=customer.pk).exists()
     assert AuditEntry.objects.get(action="apply_window_repair").reason == "checked"
     assert not [one for result in run_checks() for one in result.findings]
+
+
+def test_an_approver_sees_each_window_as_it_is_and_as_it_should_be(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    window = UsageWindow.objects.filter(meter__code="tokens_sum", quantity=100).earliest("start_at")
+    _execute(f"UPDATE usage_window SET quantity = 107.5 WHERE id = {window.pk}")
+
+    repair = propose_repair(differences=_differences(), reason="forged", by=engineer, at=at)
+
+    assert repair.policy_change.effect is not None
+    effect, _ = effect_in(repair.policy_change.effect)
+    assert effect.basis == "1 usage window as stored, and as the raw events say"
+    assert [(row.subject, f"{row.before} {row.after} {row.unit}") for row in effect.rows] == [
+        (f"acme, tokens_sum, haiku, {window.start_at:%Y-%m-%d %H:00}", "107.5 100 token")
+    ]
 
 
 def test_a_repair_of_what_changed_since_is_refused(
@@ -272,6 +289,7 @@ def test_the_command_says_what_differs_and_proposes(
     assert "1 difference\n" in text
     code, text = _command("--all", "--repair", "--by", engineer.username, "--reason", "forged")
     assert code == 1
+    assert _command("--all", "--repair", "--by", engineer.username, "--reason", "again")[1] == text
 
     repair = WindowRepair.objects.get()
     assert f"--apply {repair.pk}" in text
