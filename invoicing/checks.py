@@ -69,6 +69,15 @@ HAVING i.total_minor <> coalesce(sum(l.amount_minor + l.tax_minor), 0)
     OR i.tax_minor <> coalesce(sum(l.tax_minor), 0)
 """
 
+# Notes that are void give nothing and take nothing.
+_STANDING_NOTE = """
+WITH standing_note AS (
+    SELECT * FROM credit_note n
+     WHERE NOT EXISTS (SELECT FROM credit_note_void v WHERE v.credit_note_id = n.id)),
+standing_note_line AS (
+    SELECT c.* FROM credit_note_line c JOIN standing_note n ON n.id = c.credit_note_id)
+"""
+
 _SETTLED = """
 SELECT i.id
   FROM invoice i
@@ -78,7 +87,7 @@ SELECT i.id
     ON p.invoice_id = i.id
   LEFT JOIN (SELECT invoice_id, sum(total_minor) AS credited, sum(open_minor) AS off_open,
                     sum(refund_minor + out_of_band_minor) AS returned
-               FROM credit_note GROUP BY invoice_id) n ON n.invoice_id = i.id
+               FROM standing_note GROUP BY invoice_id) n ON n.invoice_id = i.id
   LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS applied
                FROM balance_application GROUP BY invoice_id) a ON a.invoice_id = i.id
  WHERE i.paid_minor <> coalesce(paid, 0)
@@ -97,7 +106,7 @@ SELECT i.id
 
 _CREDITED = """
 SELECT l.id, l.credited_minor, coalesce(sum(c.amount_minor), 0)
-  FROM invoice_line l LEFT JOIN credit_note_line c ON c.invoice_line_id = l.id
+  FROM invoice_line l LEFT JOIN standing_note_line c ON c.invoice_line_id = l.id
  GROUP BY l.id
 HAVING l.credited_minor <> coalesce(sum(c.amount_minor), 0)
     OR l.tax_credited_minor <> coalesce(sum(c.tax_minor), 0)
@@ -118,7 +127,7 @@ SELECT coalesce(b.customer_id, f.customer_id), coalesce(b.currency, f.currency),
   FULL JOIN (
     SELECT customer_id, currency, sum(minor) AS total FROM (
         SELECT i.customer_id, n.currency, n.balance_minor AS minor
-          FROM credit_note n JOIN invoice i ON i.id = n.invoice_id
+          FROM standing_note n JOIN invoice i ON i.id = n.invoice_id
         UNION ALL
         SELECT i.customer_id, a.currency, -a.amount_minor
           FROM balance_application a JOIN invoice i ON i.id = a.invoice_id
@@ -140,6 +149,7 @@ SELECT n.id, n.refund_minor, sum(r.amount_minor)
  GROUP BY n.id
 HAVING sum(r.amount_minor) > n.refund_minor
     OR bool_or(r.currency <> n.currency OR r.customer_id <> i.customer_id)
+    OR EXISTS (SELECT FROM credit_note_void v WHERE v.credit_note_id = n.id)
 """
 
 # An overage line may also claim again what notes evened out before: never more than they did.
@@ -154,7 +164,7 @@ SELECT l.id, l.quantity, sum(CASE l.kind WHEN 'overage' THEN r.overage ELSE r.ch
 HAVING CASE l.kind
        WHEN 'overage' THEN coalesce(l.quantity - sum(r.overage), -1) NOT BETWEEN 0 AND (
            SELECT coalesce(sum(c.evened_credits), 0)
-             FROM credit_note_line c JOIN invoice_line e ON e.id = c.invoice_line_id
+             FROM standing_note_line c JOIN invoice_line e ON e.id = c.invoice_line_id
             WHERE e.billing_period_id = l.billing_period_id AND e.kind = 'overage')
        ELSE l.quantity IS DISTINCT FROM sum(r.charge) END
     OR count(*) FILTER (WHERE r.billing_period_id <> l.billing_period_id OR u.kind <> l.kind) > 0
@@ -163,9 +173,9 @@ HAVING CASE l.kind
 # Of each period: overage rated, and that on no issued line; what issued lines claim, in credits and
 # money, and how much of either notes evened out.
 _PERIODS = """
-WITH evened AS (
+, evened AS (
     SELECT invoice_line_id, sum(evened_credits) AS credits, sum(evened_minor) AS minor
-      FROM credit_note_line GROUP BY invoice_line_id),
+      FROM standing_note_line GROUP BY invoice_line_id),
 claimed AS (
     SELECT l.billing_period_id, sum(l.quantity) AS credits, sum(coalesce(e.credits, 0)) AS evened,
            sum(l.amount_minor - coalesce(e.minor, 0)) AS minor
@@ -237,9 +247,9 @@ def totals_are_lines() -> Iterator[Finding]:
 @check("What is paid, applied, credited and open follows from what settled it")
 def settlements_add_up() -> Iterator[Finding]:
     """Derive each invoice's state from what moved it, and each line's too."""
-    for (invoice,) in _rows(_SETTLED):
+    for (invoice,) in _rows(_STANDING_NOTE + _SETTLED):
         yield Finding(f"invoice:{invoice}", "paid, credited or open is not what moved it")
-    for line, credited, notes in _rows(_CREDITED):
+    for line, credited, notes in _rows(_STANDING_NOTE + _CREDITED):
         yield Finding(f"invoice_line:{line}", f"says {credited} credited, notes took {notes}")
     for note, total, lines in _rows(_NOTES):
         yield Finding(f"credit_note:{note}", f"totals {total} but its lines sum to {lines}")
@@ -248,7 +258,7 @@ def settlements_add_up() -> Iterator[Finding]:
 @check("Customers' balances follow from notes and what they paid; refunds stay within their notes")
 def balances_add_up() -> Iterator[Finding]:
     """Fold each balance from its facts, and sum each note's refunds."""
-    for customer, currency, balance, facts in _rows(_BALANCES):
+    for customer, currency, balance, facts in _rows(_STANDING_NOTE + _BALANCES):
         yield Finding(f"customer:{customer} {currency}", f"has {balance}, its facts leave {facts}")
     for note, promised, refunded in _rows(_REFUNDS):
         yield Finding(f"credit_note:{note}", f"refunds {refunded} of {promised}")
@@ -257,7 +267,7 @@ def balances_add_up() -> Iterator[Finding]:
 @check("Every usage line is the sum of the rated usage behind it")
 def lines_are_usage() -> Iterator[Finding]:
     """Compare quantities; the database holds that each rated usage stands behind one line."""
-    for line, quantity, usage, strangers in _rows(_USAGE):
+    for line, quantity, usage, strangers in _rows(_STANDING_NOTE + _USAGE):
         yield Finding(
             f"invoice_line:{line}",
             f"claims {quantity} credits for usage of {usage}; {strangers} rows of elsewhere",
@@ -271,7 +281,7 @@ def overage_is_invoiced_or_unbilled() -> Iterator[Finding]:
     Lines may claim more than the usage behind them only where they claim again what notes evened
     out before.
     """
-    for period_id, rated, unbilled, claimed, evened, minor in _rows(_PERIODS):
+    for period_id, rated, unbilled, claimed, evened, minor in _rows(_STANDING_NOTE + _PERIODS):
         subject = f"billing_period:{period_id}"
         if not 0 <= claimed - (rated - unbilled) <= evened:
             found = f"{plain(rated)} rated, {plain(claimed)} invoiced, {plain(unbilled)} not"

@@ -61,6 +61,20 @@ def split_credit(promise: Promise, amount_minor: int, reason: Reason) -> CreditS
     return CreditSplit(contra, amount_minor - contra)
 
 
+def restore(promise: Promise, amount_minor: int) -> CreditSplit:
+    """Turn around what a note took off a promise; both parts are negative, or nothing.
+
+    What is earned by then follows the measure of progress at the whole price, so that a void
+    catches up at once what the note had taken from days that have passed (STR-29).
+
+    Args:
+        amount_minor: > 0, what the note took off.
+    """
+    earned = prorate(promise.price_minor + amount_minor, promise.done, promise.whole)
+    contra = min(0, promise.recognised_minor - earned)
+    return CreditSplit(contra, -amount_minor - contra)
+
+
 def _progress(promise: Promise) -> tuple[Decimal, Decimal]:
     """Return progress as done of whole.
 

@@ -66,6 +66,7 @@ class EntryKind(StrEnum):
     INVOICE_FINALIZED = "invoice_finalized"
     PAYMENT_RECORDED = "payment_recorded"
     CREDIT_NOTE_ISSUED = "credit_note_issued"
+    CREDIT_NOTE_VOIDED = "credit_note_voided"
     INVOICE_VOIDED = "invoice_voided"
     WRITTEN_OFF = "written_off"
     RECOVERED = "recovered"

@@ -10,6 +10,7 @@ class SourceType(StrEnum):
     INVOICE_LINE = "invoice_line"
     PAYMENT = "payment"
     CREDIT_NOTE = "credit_note"
+    CREDIT_NOTE_VOID = "credit_note_void"
     INVOICE_VOID = "invoice_void"
     WRITE_OFF = "write_off"
     BALANCE_APPLICATION = "balance_application"
@@ -30,6 +31,7 @@ ROLES = {
     SourceType.INVOICE_LINE: "invoiced",
     SourceType.PAYMENT: "paid",
     SourceType.CREDIT_NOTE: "credited",
+    SourceType.CREDIT_NOTE_VOID: "voided",
     SourceType.INVOICE_VOID: "voided",
     SourceType.WRITE_OFF: "written_off",
     SourceType.BALANCE_APPLICATION: "applied",

@@ -1,5 +1,7 @@
 """What reduces a claim: payments and credit notes."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -20,14 +22,24 @@ from billing_project.kernel.backoffice.display import (
     pairs,
     sentence,
 )
+from billing_project.kernel.backoffice.forms import ReasonField, ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
+from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from invoicing.admin.invoices import pdf_response
 from invoicing.admin.refund_forms import RefundForm
-from invoicing.documents import credit_note_pdf
-from invoicing.models import CreditNote, CreditNoteLine, Payment, ProposedCreditNote, Refund
+from invoicing.models import (
+    CreditNote,
+    CreditNoteLine,
+    CreditNoteVoid,
+    Payment,
+    ProposedCreditNote,
+    Refund,
+)
 from invoicing.selectors import refund_left
+from invoicing.services.documents import keep_note_document
+from invoicing.services.note_voids import preview_note_void, void_credit_note
 from invoicing.services.refunds import record_refund
 
 _REASONS = {
@@ -103,6 +115,32 @@ class RefundInline(ReadOnlyInline):
         return "failed: to the balance" if hasattr(refund, "failure") else "made"
 
 
+class NoteVoidForm(ReasonForm):
+    """Why a note is taken back, and what that does."""
+
+    subject: CreditNote
+    reason = ReasonField(max_length=500)
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """Show what is owed again, and what leaves the customer's balance."""
+        note = self.subject
+        shown = [("Note", str(note)), ("Invoice", str(note.invoice))]
+        try:
+            seen = preview_note_void(note)
+        except BillingError as error:
+            return [*shown, ("Cannot be voided", str(error))]
+        return [
+            *shown,
+            ("Owed again", str(seen.claimed)),
+            ("Leaves the customer's balance", str(seen.from_balance)),
+            ("Not refunded any more", str(seen.refund_dropped)),
+        ]
+
+
+def _stands(note: CreditNote) -> bool:
+    return not hasattr(note, "void")
+
+
 def _has_to_refund(note: CreditNote) -> bool:
     return refund_left(note) > 0
 
@@ -117,12 +155,12 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         link("invoice.customer", "customer"),
         badge("reason", _REASONS),
         money("total_minor", "total"),
-        money("open_minor", "off what was open"),
         "back",
         moment("issued_at"),
+        "voided",
     )
     list_filter = ("reason", ("issued_by", AutocompleteSelectFilter))
-    list_select_related = ("invoice__customer",)
+    list_select_related = ("invoice__customer", "void")
     search_fields = ("number", "invoice__number", "invoice__customer__external_id", "source_key")
     search_help_text = "Number, invoice number, customer or idempotency key"
     fields = (
@@ -138,10 +176,11 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         money("out_of_band_minor", "given back already"),
         link("issued_by"),
         "issued_at",
+        "voided",
         "source_key",
     )
     inlines = (NoteLineInline, RefundInline)
-    actions_detail = ("pdf", "refund")
+    actions_detail = ("pdf", "refund", "void")
 
     @admin.display(description="What was paid goes back")
     def back(self, note: CreditNote) -> str:
@@ -153,6 +192,13 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         )
         parts = [f"{way} {money_text(minor, note.currency)}" for way, minor in ways if minor]
         return ", ".join(parts) or EMPTY
+
+    @admin.display(description="Void")
+    def voided(self, note: CreditNote) -> str:
+        """Say whether it was taken back."""
+        return (
+            object_link(note.void, f"void: {note.void.reason}") if hasattr(note, "void") else EMPTY
+        )
 
     @admin.display(description="Left to refund")
     def left_to_refund(self, note: CreditNote) -> str:
@@ -174,13 +220,52 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         amount = money_text(made.amount_minor, made.currency)
         return format_html("Recorded {} for {}: {}.", amount, note.number, object_link(made))
 
+    @form_action(
+        "Void",
+        permission="invoicing.void_creditnote",
+        form=NoteVoidForm,
+        icon="block",
+        offered=_stands,
+        is_final=True,
+        takes_away=True,
+        explanation="The invoice claims again what the note took off it. The note keeps its number"
+        " and document. Possible while nothing was refunded for it and its share of the customer's"
+        " balance is there; above the limit for notes an approver voids it who did not issue it.",
+    )
+    def void(self, by: User, note: CreditNote, form: NoteVoidForm) -> str:
+        """Take the note back."""
+        reason = form.cleaned_data["reason"]
+        row = void_credit_note(credit_note=note, reason=reason, by=by, at=now())
+        return format_html("{}: {}.", object_link(row), reason)
+
     @page_action("PDF", icon="picture_as_pdf")
     def pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the note as its customer gets it."""
         note = self.get_object(request, unquote(object_id))
         if note is None or not self.has_view_permission(request, note):
             raise PermissionDenied
-        return pdf_response(credit_note_pdf(note), note.number)
+        kept = keep_note_document(credit_note=note, at=now())
+        return pdf_response(bytes(kept.content), note.number)
+
+
+@admin.register(CreditNoteVoid)
+class CreditNoteVoidAdmin(ReadOnlyAdmin):
+    """Notes that were taken back: their invoices claim again what they took off."""
+
+    list_display = (
+        "__str__",
+        link("credit_note"),
+        link("credit_note.invoice", "invoice"),
+        link("credit_note.invoice.customer", "customer"),
+        money("credit_note.total_minor", "total", currency="credit_note.currency"),
+        "reason",
+        moment("voided_at"),
+        link("voided_by"),
+    )
+    list_select_related = ("credit_note__invoice__customer", "voided_by")
+    search_fields = ("credit_note__number", "credit_note__invoice__number", "reason")
+    search_help_text = "Number of the note or invoice, or reason"
+    fields = (link("credit_note"), "reason", "voided_at", link("voided_by"))
 
 
 @admin.register(ProposedCreditNote)

@@ -8,7 +8,13 @@ from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmi
 from billing_project.kernel.backoffice.display import link, moment, money, number, object_url
 from billing_project.kernel.backoffice.related import Link, list_url, offer, offer_list
 from credits.models import BillingPeriod, CreditGrant, RatedUsage
-from invoicing.models import InvoiceDocument, InvoiceLine, LineUsage, NumberSeries
+from invoicing.models import (
+    CreditNoteDocument,
+    InvoiceDocument,
+    InvoiceLine,
+    LineUsage,
+    NumberSeries,
+)
 from invoicing.selectors.invoices import lines_of_grant
 
 
@@ -77,6 +83,21 @@ class InvoiceDocumentAdmin(ReadOnlyAdmin):
     fields = (link("invoice"), "sha256", "set_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceDocument]:
+        """Leave the documents themselves where they are."""
+        return super().get_queryset(request).defer("content")
+
+
+@admin.register(CreditNoteDocument)
+class CreditNoteDocumentAdmin(ReadOnlyAdmin):
+    """What customers were sent as credit notes, byte for byte; the note's page shows it."""
+
+    list_display = (link("credit_note"), "sha256", moment("set_at"))
+    list_select_related = ("credit_note",)
+    search_fields = ("credit_note__number",)
+    search_help_text = "Credit note number"
+    fields = (link("credit_note"), "sha256", "set_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CreditNoteDocument]:
         """Leave the documents themselves where they are."""
         return super().get_queryset(request).defer("content")
 

@@ -28,6 +28,7 @@ from invoicing.api.credit_notes import (
     CreditNotePreviewView,
     CreditNotesView,
     CreditNoteView,
+    CreditNoteVoidView,
 )
 from invoicing.api.endings import InvoiceVoidView, InvoiceWriteOffView
 from invoicing.api.entities import CustomerEntityView, EntitiesView
@@ -94,4 +95,5 @@ urlpatterns = [
     path("credit_notes/preview", CreditNotePreviewView.as_view()),
     path("credit_notes/<str:number>", CreditNoteView.as_view()),
     path("credit_notes/<str:number>/pdf", CreditNotePdfView.as_view()),
+    path("credit_notes/<str:number>/void", CreditNoteVoidView.as_view()),
 ]

@@ -23,10 +23,11 @@ from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField, caller_key, minor_units
 from invoicing.api.invoices import pdf_response
 from invoicing.crediting import CreditRefused, Settlement, part_of
-from invoicing.documents import credit_note_pdf
 from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
 from invoicing.selectors import credit_notes, find_credit_note, find_invoice, find_line
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
+from invoicing.services.documents import keep_note_document
+from invoicing.services.note_voids import void_credit_note
 
 _MOST_LINES = 1000
 _NOTHING = Decimal(0)
@@ -113,7 +114,14 @@ class CreditNoteOutput(serializers.Serializer[Any]):
     settlement = SettlementOutput(source="*")
     refunds = RefundOutput(many=True)
     issued_at = UtcDateTimeField()
+    voided_at = UtcDateTimeField(source="void.voided_at", allow_null=True, default=None)
     lines = CreditedLineOutput(many=True)
+
+
+class NoteVoidInput(serializers.Serializer[Any]):
+    """Why the note is taken back, as an auditor reads it later."""
+
+    reason = serializers.CharField(max_length=500)
 
 
 class PreviewedSettlementOutput(serializers.Serializer[Any]):
@@ -218,8 +226,28 @@ class CreditNotePdfView(ApiView):
 
     @extend_schema(responses={(200, "application/pdf"): OpenApiTypes.BINARY})
     def get(self, request: Request, number: str) -> HttpResponse:
-        """Set the credit note as PDF."""
-        return pdf_response(credit_note_pdf(find_credit_note(number)), number)
+        """Answer the note's PDF: the same bytes each time, under their sha256 as ETag."""
+        kept = keep_note_document(credit_note=find_credit_note(number), at=clock.now())
+        response = pdf_response(bytes(kept.content), number)
+        response["ETag"] = f'"{kept.sha256}"'
+        return response
+
+
+class CreditNoteVoidView(ApiView):
+    """Take a note back."""
+
+    scopes: ClassVar[dict[str, str]] = {"POST": "admin"}
+    requires_idempotency_key = True
+
+    @extend_schema(request=NoteVoidInput, responses=CreditNoteOutput)
+    def post(self, request: Request, number: str) -> Response:
+        """Void a note for which nothing was refunded: its invoice claims again what it took off."""
+        wanted = self.valid(NoteVoidInput, request.data)
+        void_credit_note(
+            credit_note=find_credit_note(number), reason=wanted["reason"],
+            by=cast(User, request.user), at=clock.now(),
+        )  # fmt: skip
+        return Response(CreditNoteOutput(find_credit_note(number)).data)
 
 
 def _asked(invoice: Invoice, lines: list[dict[str, Any]]) -> list[tuple[InvoiceLine, int]]:

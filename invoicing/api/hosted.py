@@ -19,10 +19,9 @@ from billing_project.kernel.errors import BillingError, Conflict, NotFound
 from billing_project.kernel.users import worker_user
 from invoicing.api.hosted_data import page_data
 from invoicing.api.invoices import pdf_response
-from invoicing.documents import credit_note_pdf
 from invoicing.models import HostedLink, InvoiceStatus
 from invoicing.selectors import find_credit_note
-from invoicing.services.documents import keep_invoice_document
+from invoicing.services.documents import keep_invoice_document, keep_note_document
 from invoicing.services.links import find_link, token_of
 from invoicing.stripe_sync.gateway import is_on
 from invoicing.stripe_sync.pages import card_page
@@ -80,7 +79,10 @@ def note_document(request: HttpRequest, link: HostedLink, number: str) -> HttpRe
         return _ended(request, 404)
     if note.invoice_id != link.invoice_id:
         return _ended(request, 404)
-    return pdf_response(credit_note_pdf(note), note.number)
+    kept = keep_note_document(credit_note=note, at=clock.now())
+    response = pdf_response(bytes(kept.content), note.number)
+    response["ETag"] = f'"{kept.sha256}"'
+    return response
 
 
 @require_POST

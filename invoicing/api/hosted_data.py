@@ -76,7 +76,9 @@ def _settled(invoice: Invoice) -> Iterator[Data]:
     if invoice.status == InvoiceStatus.VOID:
         parts = [("Void", invoice.total_minor)]
     else:
-        off = invoice.credit_notes.aggregate(minor=Sum("open_minor"))["minor"] or 0
+        off = (
+            invoice.credit_notes.filter(void=None).aggregate(minor=Sum("open_minor"))["minor"] or 0
+        )
         parts = [
             ("Paid", invoice.paid_minor),
             ("Paid from your balance", invoice.applied_minor),
@@ -99,8 +101,11 @@ def _happened(invoice: Invoice) -> Iterator[Row]:
         yield row(f"Paid by {way}", payment.amount_minor, payment.paid_at)
     for applied in invoice.balance_applications.all():
         yield row("Paid from your balance", applied.amount_minor, applied.applied_at)
-    for note in invoice.credit_notes.all():
+    for note in invoice.credit_notes.select_related("void"):
         yield row(f"Credit note {note.number}", note.total_minor, note.issued_at, note.number)
+        if hasattr(note, "void"):
+            label = f"Credit note {note.number} taken back"
+            yield row(label, note.total_minor, note.void.voided_at)
 
 
 def _less(minor: int, invoice: Invoice) -> str:

@@ -1,9 +1,15 @@
 """What was sold and claimed: money, settled in minor units, always with its currency."""
 
 from invoicing.models.change import ChangeKind, SubscriptionChange
-from invoicing.models.correction import CreditNote, CreditNoteLine, CreditNoteReason, Payment
+from invoicing.models.correction import (
+    CreditNote,
+    CreditNoteLine,
+    CreditNoteReason,
+    CreditNoteVoid,
+    Payment,
+)
 from invoicing.models.coupon import Coupon, CouponRedemption, LineDiscount
-from invoicing.models.document import InvoiceDocument
+from invoicing.models.document import CreditNoteDocument, InvoiceDocument
 from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.entity import (
     MAIN_ENTITY,
@@ -65,8 +71,10 @@ __all__ = [
     "Coupon",
     "CouponRedemption",
     "CreditNote",
+    "CreditNoteDocument",
     "CreditNoteLine",
     "CreditNoteReason",
+    "CreditNoteVoid",
     "CustomerBalance",
     "CustomerEntity",
     "CustomerTaxId",

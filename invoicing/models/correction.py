@@ -105,6 +105,29 @@ class CreditNote(models.Model):
         return self.number
 
 
+class CreditNoteVoid(models.Model):
+    """A note that was taken back whole: its invoice claims again what the note took off it.
+
+    The database refuses it once money went back for the note, and where the customer's balance has
+    less than the note left there.
+    """
+
+    credit_note = models.OneToOneField(CreditNote, on_delete=models.PROTECT, related_name="void")
+    reason = models.CharField(max_length=500)
+    voided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    voided_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "credit_note_void"
+        ordering = ["-id"]
+        permissions = [("void_creditnote", "Can void a credit note")]
+
+    def __str__(self) -> str:
+        return f"void of credit note {self.credit_note_id}"
+
+
 class CreditNoteLine(models.Model):
     """What a credit note takes off one invoice line.
 

@@ -224,7 +224,7 @@ def _counted(item: Item, term: list[BillingPeriod]) -> int:
     What notes evened out of overage does not count.
     """
     lines = _standing(term).filter(kind__in=item.kinds)
-    evened = CreditNoteLine.objects.filter(invoice_line__in=lines)
+    evened = CreditNoteLine.objects.filter(invoice_line__in=lines, credit_note__void=None)
     claimed = _sum(lines, F("amount_minor") + F("discount_minor"))
     return claimed - _sum(evened, F("evened_minor"))
 

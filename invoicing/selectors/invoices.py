@@ -110,14 +110,18 @@ def lines_of_grant(grant: CreditGrant) -> QuerySet[InvoiceLine]:
 
 
 def pack_steps(line: InvoiceLine, until: datetime | None = None) -> list[PackLeft]:
-    """List what a pack's line sold, as it was and after each note on it.
+    """List what a pack's line sold, as it was and after each note on it that stands.
 
     Args:
         until: Notes issued later are left out.
     """
     notes = CreditNoteLine.objects.filter(invoice_line=line).order_by("credit_note__sequence")
-    if until is not None:
-        notes = notes.filter(credit_note__issued_at__lte=until)
+    if until is None:
+        notes = notes.filter(credit_note__void=None)
+    else:
+        notes = notes.filter(credit_note__issued_at__lte=until).exclude(
+            credit_note__void__voided_at__lte=until
+        )
     rows = notes.values_list("amount_minor", "credit_note__reason")
     return pack_left(
         PackLeft(line.quantity, line.amount_minor),
@@ -129,7 +133,7 @@ def credit_notes(
     customer_external_id: str | None = None, invoice_number: str | None = None
 ) -> QuerySet[CreditNote]:
     """List credit notes, newest first."""
-    found = CreditNote.objects.select_related("invoice__customer")
+    found = CreditNote.objects.select_related("invoice__customer", "void")
     if customer_external_id is not None:
         found = found.filter(invoice__customer__external_id=customer_external_id)
     if invoice_number is not None:

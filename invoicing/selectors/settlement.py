@@ -74,7 +74,7 @@ def refunds_due(limit: int) -> list[RefundDue]:
     made = Refund.objects.filter(credit_note=OuterRef("pk")).order_by().values("credit_note")
     refunded = Subquery(made.annotate(total=Sum("amount_minor")).values("total"))
     notes = (
-        CreditNote.objects.filter(refund_minor__gt=0)
+        CreditNote.objects.filter(refund_minor__gt=0, void=None)
         .annotate(left_minor=F("refund_minor") - Coalesce(refunded, 0))
         .filter(left_minor__gt=0)
         .select_related("invoice__customer")
@@ -84,14 +84,18 @@ def refunds_due(limit: int) -> list[RefundDue]:
 
 
 def refund_left(note: CreditNote) -> int:
-    """Return what is still to be refunded for a note, in minor units."""
+    """Return what is still to be refunded for a note, in minor units; nothing for a void one."""
+    if hasattr(note, "void"):
+        return 0
     refunded: int = note.refunds.aggregate(total=Sum("amount_minor", default=0))["total"]
     return note.refund_minor - refunded
 
 
 def _refunds_due(customer: Customer) -> dict[str, int]:
     """Sum by currency what notes promise to refund, less what was refunded."""
-    notes = CreditNote.objects.filter(invoice__customer=customer, refund_minor__gt=0).order_by()
+    notes = CreditNote.objects.filter(
+        invoice__customer=customer, refund_minor__gt=0, void=None
+    ).order_by()
     promised = dict(notes.values_list("currency").annotate(Sum("refund_minor")))
     if not promised:
         return {}

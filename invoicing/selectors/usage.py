@@ -173,7 +173,7 @@ def preview(billing_period: BillingPeriod) -> Preview:
 def _claim(billing_period: BillingPeriod) -> Claim:
     lines = _issued_lines().filter(billing_period=billing_period)
     claimed = lines.aggregate(credits=Sum("quantity"), minor=Sum("amount_minor"))
-    taken = CreditNoteLine.objects.filter(invoice_line__in=lines).aggregate(
+    taken = CreditNoteLine.objects.filter(invoice_line__in=lines, credit_note__void=None).aggregate(
         credits=Sum("evened_credits"), evened=Sum("evened_minor"), minor=Sum("amount_minor")
     )
     evened_minor = taken["evened"] or 0
@@ -195,7 +195,9 @@ def unbilled_credits() -> Combinable:
     rated = RatedUsage.objects.exclude(overage=0).filter(billing_period=OuterRef("pk"))
     lines = _issued_lines().filter(billing_period=OuterRef("pk"))
     notes = CreditNoteLine.objects.filter(
-        invoice_line__kind=LineKind.OVERAGE, invoice_line__billing_period=OuterRef("pk")
+        invoice_line__kind=LineKind.OVERAGE,
+        invoice_line__billing_period=OuterRef("pk"),
+        credit_note__void=None,
     )
     evened = _sum(notes, "evened_credits", "invoice_line__billing_period")
     return _sum(rated, "overage") - _sum(lines, "quantity") + evened

@@ -15,6 +15,7 @@ from credits.models import LedgerKind, LedgerTransaction, RatedUsage
 from invoicing.models import (
     BalanceApplication,
     CreditNote,
+    CreditNoteVoid,
     Dispute,
     DisputeOutcome,
     InvoiceLine,
@@ -67,6 +68,14 @@ def unaccounted_notes(customer_id: int | None = None) -> QuerySet[CreditNote]:
     if customer_id is not None:
         notes = notes.filter(invoice__customer_id=customer_id)
     return notes.select_related("invoice").order_by("issued_at", "id")
+
+
+def unaccounted_note_voids(customer_id: int | None = None) -> QuerySet[CreditNoteVoid]:
+    """List voids of notes, in the order in which they were made."""
+    voids = CreditNoteVoid.objects.filter(~accounted(SourceType.CREDIT_NOTE_VOID))
+    if customer_id is not None:
+        voids = voids.filter(credit_note__invoice__customer_id=customer_id)
+    return voids.select_related("credit_note__invoice").order_by("voided_at", "id")
 
 
 def unaccounted_voids(customer_id: int | None = None) -> QuerySet[InvoiceVoid]:

@@ -56,6 +56,7 @@ def conceded_on(billing_period: BillingPeriod) -> int:
     """Return what notes in the books conceded on a period's overage, in minor units."""
     lines = CreditNoteLine.objects.filter(
         accounted(SourceType.CREDIT_NOTE, "credit_note_id"),
+        ~accounted(SourceType.CREDIT_NOTE_VOID, "credit_note__void"),
         invoice_line__billing_period=billing_period,
         invoice_line__kind=LineKind.OVERAGE,
     )

@@ -16,6 +16,7 @@ from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
 # What takes claims back after they were made: a void is a note over everything.
 _TAKES_BACK = (
     EntryKind.CREDIT_NOTE_ISSUED,
+    EntryKind.CREDIT_NOTE_VOIDED,
     EntryKind.DISPUTE_LOST,
     EntryKind.INVOICE_VOIDED,
     EntryKind.WRITTEN_OFF,

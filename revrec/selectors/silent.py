@@ -24,6 +24,11 @@ _CLAIMS = (
     ("payment", "SELECT id, amount_minor FROM payment"),
     ("credit_note", "SELECT id, total_minor AS amount_minor FROM credit_note"),
     (
+        "credit_note_void",
+        "SELECT v.id, n.total_minor AS amount_minor"
+        " FROM credit_note_void v JOIN credit_note n ON n.id = v.credit_note_id",
+    ),
+    (
         "invoice_void",
         "SELECT v.id, i.total_minor AS amount_minor"
         " FROM invoice_void v JOIN invoice i ON i.id = v.invoice_id",

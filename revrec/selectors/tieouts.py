@@ -204,6 +204,7 @@ def untied_customer_balances() -> Iterator[Mismatch]:
         "SELECT customer_id, currency, sum(minor) AS total FROM ("
         " SELECT i.customer_id, n.currency, n.balance_minor + n.refund_minor AS minor"
         "  FROM credit_note n JOIN invoice i ON i.id = n.invoice_id"
+        "  WHERE NOT EXISTS (SELECT FROM credit_note_void v WHERE v.credit_note_id = n.id)"
         " UNION ALL SELECT i.customer_id, a.currency, -a.amount_minor"
         "  FROM balance_application a JOIN invoice i ON i.id = a.invoice_id"
         " UNION ALL SELECT customer_id, currency, amount_minor FROM overpayment"
@@ -226,10 +227,7 @@ def untied_disputes() -> Iterator[Mismatch]:
 
 
 def untied_tax() -> Iterator[Mismatch]:
-    """Compare 2300 with the tax on issued lines, less what notes, voids and lost disputes took.
-
-    What a lost dispute took off a line is told by its entry, and counted as far as there is tax.
-    """
+    """Compare 2300 with the tax on issued lines, less what notes, voids and lost disputes took."""
     yield from _customer_mismatches(
         Account.TAX_PAYABLE,
         "SELECT customer_id, l.currency, sum(tax) AS total FROM ("
@@ -359,6 +357,7 @@ def _overage_charges() -> Iterator[tuple[PerformanceObligation, _Charge]]:
     claimed = dict(claims.order_by().values_list("billing_period_id").annotate(Sum("amount_minor")))
     notes = CreditNoteLine.objects.filter(
         facts.accounted(SourceType.CREDIT_NOTE, "credit_note_id"),
+        ~facts.accounted(SourceType.CREDIT_NOTE_VOID, "credit_note__void"),
         invoice_line__kind=LineKind.OVERAGE,
     ).values_list("invoice_line__billing_period_id")
     taken = dict(notes.order_by().annotate(Sum("amount_minor")))

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from revrec.schedule import day_of
 from revrec.selectors.facts import (
+    unaccounted_note_voids,
     unaccounted_notes,
     unaccounted_recoveries,
     unaccounted_verdicts,
@@ -19,7 +20,7 @@ from revrec.selectors.facts import (
 from revrec.services.drafts import Run
 from revrec.services.fees import recognise_fees
 from revrec.services.grants import account_movements
-from revrec.services.notes import account_note, account_void
+from revrec.services.notes import account_note, account_note_void, account_void
 from revrec.services.provider import account_verdict
 from revrec.services.write_offs import account_recovery, account_write_off
 
@@ -45,6 +46,10 @@ def _steps(run: Run) -> list[_Step]:
     key = run.customer_id
     return [
         *(_Step(n.issued_at, 0, lambda n=n: account_note(run, n)) for n in unaccounted_notes(key)),  # type: ignore[misc]
+        *(
+            _Step(v.voided_at, 1, lambda v=v: account_note_void(run, v))  # type: ignore[misc]
+            for v in unaccounted_note_voids(key)
+        ),
         *(_Step(v.voided_at, 1, lambda v=v: account_void(run, v)) for v in unaccounted_voids(key)),  # type: ignore[misc]
         *(
             _Step(w.written_off_at, 2, lambda w=w: account_write_off(run, w))  # type: ignore[misc]

@@ -7,13 +7,23 @@ was decided when the note was issued; only what it conceded touches revenue.
 from datetime import UTC, datetime, time
 from decimal import Decimal
 
+from django.db.models import Sum
+
 from billing_project.kernel.period import DAY
-from invoicing.models import CreditNote, CreditNoteLine, InvoiceLine, InvoiceVoid, LineKind
+from invoicing.models import (
+    CreditNote,
+    CreditNoteLine,
+    CreditNoteVoid,
+    InvoiceLine,
+    InvoiceVoid,
+    LineKind,
+)
 from invoicing.selectors.changes import served_until
-from revrec.crediting import CreditSplit, Promise, Reason, split_credit
+from revrec.crediting import CreditSplit, Promise, Reason, restore, split_credit
 from revrec.models import (
     ObligationKind,
     PerformanceObligation,
+    Posting,
     RevenueSchedule,
     RevenueScheduleLine,
 )
@@ -67,6 +77,28 @@ def account_note(run: Run, note: CreditNote) -> int:
     return len(post_entries(drafts=[draft], by=run.by, at=run.at))
 
 
+def account_note_void(run: Run, void: CreditNoteVoid) -> int:
+    """Post the void of a note: promises are raised again, and what was earned since is caught up.
+
+    Rule 13 with the sign turned; what is earned by the day follows its days, whatever the reason.
+    """
+    note = void.credit_note
+    lines = note.lines.select_related("invoice_line__invoice").order_by("invoice_line__position")
+    parts = [part for line in lines for part in _put_back(run, line)]
+    parts += [_tax_off(line.invoice_line, -line.tax_minor) for line in lines]
+    settled = Settled(-note.open_minor, -(note.balance_minor + note.refund_minor))
+    draft = EntryDraft(
+        wanted_on=day_of(void.voided_at),
+        kind=EntryKind.CREDIT_NOTE_VOIDED,
+        description=f"Void of credit note {note.number}",
+        customer_id=run.customer_id,
+        lines=credit_note_issued(parts, settled, About(note.currency)),
+        source_key=f"credit_note_void:{void.pk}:voided",
+        sources=(Source(SourceType.CREDIT_NOTE_VOID, void.pk),),
+    )
+    return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
 def account_void(run: Run, void: InvoiceVoid) -> int:
     """Post one void (rule 22): every line as if it had never been claimed."""
     invoice = void.invoice
@@ -107,6 +139,37 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
     return _lowered(run, obligation, line.invoice_line, line.amount_minor, reason, ends_at)
 
 
+def _put_back(run: Run, line: CreditNoteLine) -> list[CreditedPart]:
+    """Raise one promise again by what the note took off it."""
+    obligation, minor = obligation_of(line.invoice_line), line.amount_minor
+    kind = ObligationKind(obligation.kind)
+    if kind == ObligationKind.OVERAGE:
+        return [_take_off_overage(obligation, line, sign=-1)]
+    if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
+        return [_take_off_earned(obligation, line.invoice_line, -minor)]
+    split = restore(_promise(obligation, kind), minor)
+    _lower(obligation, split)
+    if kind in RATABLE:
+        revise_schedule(run, obligation)
+    contra, about = _contra_of(line, obligation), About(obligation.currency, obligation.pk,
+                                                        line.invoice_line_id)  # fmt: skip
+    caught_up = split.contra_minor + contra  # Earned since the note: revenue, and no contra.
+    return [
+        CreditedPart(LIABILITIES[kind], -contra, split.liability_minor, about),
+        CreditedPart(Account.FEE_REVENUE, 0, caught_up, about),
+    ]
+
+
+def _contra_of(line: CreditNoteLine, obligation: PerformanceObligation) -> int:
+    """Return what a note's entry took from the revenue of a promise."""
+    taken = Posting.objects.filter(
+        entry__source_key=f"credit_note:{line.credit_note_id}:issued",
+        account=Account.CREDIT_NOTES.value,
+        obligation=obligation,
+    )
+    return taken.aggregate(sum=Sum("amount_minor"))["sum"] or 0
+
+
 def _lowered(
     run: Run,
     obligation: PerformanceObligation,
@@ -130,14 +193,17 @@ def _lowered(
     )
 
 
-def _take_off_overage(obligation: PerformanceObligation, line: CreditNoteLine) -> CreditedPart:
+def _take_off_overage(
+    obligation: PerformanceObligation, line: CreditNoteLine, sign: int = 1
+) -> CreditedPart:
     assert obligation.billing_period is not None
-    contra = concede(obligation.billing_period, line.amount_minor - line.evened_minor)
+    conceded_minor = sign * (line.amount_minor - line.evened_minor)
+    contra = concede(obligation.billing_period, conceded_minor)
     _lower(obligation, CreditSplit(contra, 0))
     return CreditedPart(
         liability=Account.UNBILLED,
         contra_minor=contra,
-        liability_minor=line.amount_minor - contra,
+        liability_minor=sign * line.amount_minor - contra,
         about=About(obligation.currency, obligation.pk, line.invoice_line_id),
     )
 

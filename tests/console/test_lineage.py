@@ -52,7 +52,9 @@ pytestmark = pytest.mark.django_db
 
 T = NodeType
 # Corrections of usage, claims that ended unpaid and outcomes have tests of their own.
-_NOT_OF_THIS_CHAIN = {T.METER_EVENT_ADJUSTMENT, T.INVOICE_VOID, T.WRITE_OFF, T.OUTCOME}
+_NOT_OF_THIS_CHAIN = {
+    T.METER_EVENT_ADJUSTMENT, T.CREDIT_NOTE_VOID, T.INVOICE_VOID, T.WRITE_OFF, T.OUTCOME,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@
 
 import pytest
 
-from invoicing.models import Invoice
+from invoicing.crediting import Settlement
+from invoicing.models import CreditNote, Invoice
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_invoice
+from invoicing.services.note_voids import void_credit_note
 from metering.models import Customer
 from tests.revrec.builders import Shop, balances, entries, on, recognise, signed
 
@@ -92,3 +94,63 @@ def test_a_write_off_and_its_recovery_may_reach_the_books_at_once(shop: Shop) ->
     recognise(customer, "2026-01-03")
 
     assert balances(customer) == {"1000": 900, "2100": -900}
+
+
+def _void_note(shop: Shop, note: CreditNote, at: str) -> None:
+    void_credit_note(credit_note=note, reason="mistaken", by=shop.maker, at=on(at))
+
+
+def test_a_void_note_puts_the_promise_back_and_catches_up_in_the_open_month(shop: Shop) -> None:
+    customer, invoice = _fee(shop)
+    note = shop.credit(invoice, 4_500, "billing_error", "2026-01-31")
+    recognise(customer, "2026-02-20")
+    _void_note(shop, note, "2026-03-02")
+    recognise(customer, "2026-03-02")
+
+    [noted], [voided] = (entries(customer, f"credit_note_{end}") for end in ("issued", "voided"))
+    assert signed(noted) == {"1100": -4_500, "4900": 1_500, "2120": 3_000}
+    # 30 more days at 0.50 a day are caught up as revenue, and the contra is turned around (STR-29).
+    assert signed(voided) == {"1100": 4_500, "4900": -1_500, "4000": -1_500, "2120": -1_500}
+    recognise(customer, "2026-05-01")
+    assert balances(customer) == {"1100": 9_000, "4000": -9_000}
+
+
+@pytest.mark.parametrize("reason", ["cancel_future", "goodwill"])
+def test_a_note_voided_after_the_service_leaves_all_of_it_earned(shop: Shop, reason: str) -> None:
+    customer, invoice = _fee(shop)
+    note = shop.credit(invoice, 9_000, reason, "2026-01-31")
+    _void_note(shop, note, "2026-06-01")
+    recognise(customer, "2026-06-02")
+
+    assert balances(customer) == {"1100": 9_000, "4000": -9_000}
+
+
+def test_a_void_note_on_overage_takes_its_concession_back(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01", fee=0, included=0, overage="0.01", days=30)
+    shop.use(customer, "1000", "2026-01-05")
+    shop.renew("2026-02-02")
+    invoice = Invoice.objects.filter(customer=customer, lines__kind="overage").get()
+    note = shop.credit(invoice, 400, "goodwill", "2026-02-03")
+    recognise(customer, "2026-02-03")
+    between = balances(customer)
+    _void_note(shop, note, "2026-02-04")
+    recognise(customer, "2026-02-04")
+
+    assert (between["1100"], between["4900"]) == (600, 400)
+    assert balances(customer) == {"1100": 1_000, "4020": -1_000}
+    assert signed(entries(customer, "credit_note_voided")[0]) == {"1100": 400, "4900": -400}
+
+
+def test_a_void_note_takes_back_what_it_owed_to_the_customer(shop: Shop) -> None:
+    customer, invoice = _fee(shop)
+    shop.pay(invoice, "2026-01-02", 9_000)
+    note = shop.credit(
+        invoice, 9_000, "duplicate", "2026-01-11",
+        Settlement(refund_minor=5_000, balance_minor=4_000),
+    )  # fmt: skip
+    recognise(customer, "2026-01-12")
+    assert balances(customer)["2200"] == -9_000
+    _void_note(shop, note, "2026-01-21")
+    recognise(customer, "2026-01-21")
+
+    assert balances(customer) == {"1000": 9_000, "2120": -7_000, "4000": -2_000}

@@ -22,6 +22,7 @@ class NodeType(StrEnum):
     OUTCOME = "outcome"
     INVOICE_LINE = "invoice_line"
     CREDIT_NOTE = "credit_note"
+    CREDIT_NOTE_VOID = "credit_note_void"
     INVOICE_VOID = "invoice_void"
     WRITE_OFF = "write_off"
     PAYMENT = "payment"
@@ -44,6 +45,7 @@ STEPS = {
     NodeType.OUTCOME: ChainStep.INVOICE,
     NodeType.INVOICE_LINE: ChainStep.INVOICE,
     NodeType.CREDIT_NOTE: ChainStep.INVOICE,
+    NodeType.CREDIT_NOTE_VOID: ChainStep.INVOICE,
     NodeType.INVOICE_VOID: ChainStep.INVOICE,
     NodeType.WRITE_OFF: ChainStep.INVOICE,
     NodeType.PAYMENT: ChainStep.INVOICE,

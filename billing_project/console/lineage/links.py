@@ -151,6 +151,11 @@ LINKS = (
         " FROM credit_note_line",
     ),
     _relation(
+        NodeType.CREDIT_NOTE,
+        NodeType.CREDIT_NOTE_VOID,
+        "SELECT credit_note_id AS source, id AS target, 'voided' AS label FROM credit_note_void",
+    ),
+    _relation(
         NodeType.INVOICE_LINE,
         NodeType.INVOICE_VOID,
         "SELECT l.id AS source, v.id AS target, 'voided' AS label FROM invoice_line l"
@@ -202,6 +207,7 @@ LINKS = (
     ),
     _entries(NodeType.INVOICE_LINE, "invoice_line"),
     _entries(NodeType.CREDIT_NOTE, "credit_note"),
+    _entries(NodeType.CREDIT_NOTE_VOID, "credit_note_void"),
     _entries(NodeType.INVOICE_VOID, "invoice_void"),
     _entries(NodeType.WRITE_OFF, "write_off"),
     _entries(NodeType.PAYMENT, "payment"),

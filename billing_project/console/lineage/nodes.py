@@ -16,6 +16,7 @@ from credits.selectors.why import why_these_grants
 from invoicing.models import (
     BalanceApplication,
     CreditNote,
+    CreditNoteVoid,
     InvoiceLine,
     InvoiceVoid,
     Outcome,
@@ -144,6 +145,13 @@ def _credit_notes(ids: _Ids) -> Iterator[Node]:
         yield _money(ref, label, note.total_minor, note.currency, note.issued_at)
 
 
+def _note_voids(ids: _Ids) -> Iterator[Node]:
+    for void in CreditNoteVoid.objects.filter(pk__in=ids).select_related("credit_note"):
+        ref, note = Ref(NodeType.CREDIT_NOTE_VOID, void.pk), void.credit_note
+        label = f"{note.number} void: {void.reason}"
+        yield _money(ref, label, note.total_minor, note.currency, void.voided_at)
+
+
 def _voids(ids: _Ids) -> Iterator[Node]:
     for void in InvoiceVoid.objects.filter(pk__in=ids).select_related("invoice"):
         ref, invoice = Ref(NodeType.INVOICE_VOID, void.pk), void.invoice
@@ -223,6 +231,7 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.OUTCOME: _outcomes,
     NodeType.INVOICE_LINE: _invoice_lines,
     NodeType.CREDIT_NOTE: _credit_notes,
+    NodeType.CREDIT_NOTE_VOID: _note_voids,
     NodeType.INVOICE_VOID: _voids,
     NodeType.WRITE_OFF: _write_offs,
     NodeType.PAYMENT: _payments,

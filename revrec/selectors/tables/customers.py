@@ -26,11 +26,14 @@ WITH claim AS (
       FROM posting p JOIN journal_entry e ON e.id = p.entry_id
      WHERE p.account_id = '1100' AND e.effective_on < %(end)s
 ), about AS (
-    SELECT c.id, min(coalesce(l.invoice_id, y.invoice_id, n.invoice_id, a.invoice_id)) AS invoice_id
+    SELECT c.id, min(coalesce(l.invoice_id, y.invoice_id, n.invoice_id, m.invoice_id,
+                              a.invoice_id)) AS invoice_id
       FROM claim c JOIN entry_source s ON s.entry_id = c.entry_id
       LEFT JOIN invoice_line l ON s.source_type = 'invoice_line' AND l.id = s.source_id
       LEFT JOIN payment y ON s.source_type = 'payment' AND y.id = s.source_id
       LEFT JOIN credit_note n ON s.source_type = 'credit_note' AND n.id = s.source_id
+      LEFT JOIN credit_note_void v ON s.source_type = 'credit_note_void' AND v.id = s.source_id
+      LEFT JOIN credit_note m ON m.id = v.credit_note_id
       LEFT JOIN balance_application a
              ON s.source_type = 'balance_application' AND a.id = s.source_id
      GROUP BY c.id

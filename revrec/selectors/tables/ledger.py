@@ -61,6 +61,7 @@ _MOVES: Mapping[str, tuple[EntryKind, ...]] = {
     "breakage": (EntryKind.CREDITS_EXPIRED, EntryKind.BREAKAGE_TRUED_UP),
     "credit_notes": (
         EntryKind.CREDIT_NOTE_ISSUED,
+        EntryKind.CREDIT_NOTE_VOIDED,
         EntryKind.INVOICE_VOIDED,
         EntryKind.WRITTEN_OFF,
         EntryKind.RECOVERED,
