@@ -15,6 +15,8 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
+from tests.light_migrations import light_migrations
+
 _PREFIX = "tests_migrated_"
 _UNDONE = "tests_migrating"
 
@@ -28,6 +30,7 @@ def template_name() -> str:
         for path in (*root.glob("*/migrations/**/*"), *root.glob("*/*/migrations/**/*"))
         if path.suffix in {".py", ".sql"}
     ]
+    sources += [Path(__file__).with_name("light_migrations.py")]
     sources += [root / "billing_project/kernel/guards.py", root / "requirements.txt"]
     for path in sorted(sources):
         digest.update(f"{path.relative_to(root)}\n".encode())
@@ -64,7 +67,8 @@ def _migrate(name: str) -> None:
     connection.close()
     connection.settings_dict["NAME"] = name
     try:
-        call_command("migrate", verbosity=0)
+        with light_migrations():
+            call_command("migrate", verbosity=0)
     finally:
         connection.close()
         connection.settings_dict["NAME"] = usual

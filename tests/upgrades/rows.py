@@ -17,6 +17,9 @@ _FIRST = {
     "rate_card_version_id": 1, "rate_id": 1, "billing_period_id": 1, "window_id": 1, "grant_id": 1,
     "created_by_id": 1, "recorded_by_id": 1, "issued_by_id": 1, "by_id": 1, "proposed_by_id": 1,
     "invoice_id": 1, "credit_note_id": 1, "invoice_line_id": 1, "requested_by_id": 1,
+    "decided_by_id": 1, "plan_id": 1, "plan_version_id": 1, "subscription_id": 1,
+    "item_id": 1, "outcome_id": 1, "line_id": 1, "period_id": 1, "entry_id": 1,
+    "obligation_id": 1, "schedule_id": 1,
 }  # fmt: skip
 
 
@@ -47,6 +50,14 @@ def run(statement: str) -> None:
         cursor.execute(statement)
 
 
+def use(name: str, statement: str) -> None:
+    """Let the connection go to another database, making or dropping the filled one."""
+    connection.close()
+    connection.settings_dict["NAME"] = name
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(statement)
+
+
 def value(query: str) -> Any:
     """Return what the first row has: one value, or several as a tuple."""
     return values(query)[0]
@@ -57,6 +68,14 @@ def values(query: str) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(query)
         return [found[0] if len(found) == 1 else found for found in cursor.fetchall()]
+
+
+def approve(key: int) -> None:
+    """Approve a change of the first release."""
+    run(
+        "UPDATE policy_change SET status = 'approved', decided_by_id = 2,"
+        f" decided_at = '{AT}', decision_reason = 'fits' WHERE id = {key}"
+    )
 
 
 def change(subject: str, status: str) -> int:
@@ -89,17 +108,24 @@ def fill_the_first_release() -> None:
     row("rate_card", code="standard")
     row("rate_card_version", number=1, policy_change_id=change("rate_card:1", "proposed"))
     row("rate", meter_code="input", unit_price="0.5")
-    run(
-        "UPDATE policy_change SET status = 'approved', decided_by_id = 2,"
-        f" decided_at = '{AT}', decision_reason = 'fits' WHERE id = 1"
-    )
+    approve(1)
     row("credit_policy", code="burn_order", number=1, burn_order="[]",
         policy_change_id=change("credit_policy:1", "approved"))  # fmt: skip
     change("rejected", "rejected")
     change("waiting", "proposed")
     row("billing_period", start_at="2026-11-01 00:00+00", end_at="2026-12-01 00:00+00")
     _use_and_draw()
+    _sell()
     _invoice_and_credit()
+
+
+def _sell() -> None:
+    row("plan", code="starter", name="Starter")
+    key = change("plan:1", "proposed")
+    row("plan_version", number=1, currency="USD", fee_minor=4900, interval_unit="month",
+        interval_count=1, policy_change_id=key)  # fmt: skip
+    approve(key)
+    row("subscription", start_at="2026-11-01 00:00+00")
 
 
 def _use_and_draw() -> None:
@@ -177,6 +203,65 @@ def fill_the_limits() -> None:
         f" decided_at = '{AT}', decision_reason = 'fits' WHERE id = {limit}"
     )
     row("spend_counter", limit_id=1, credits="7", through_id=3, warned_percent=50)
+
+
+@transaction.atomic
+def fill_the_books() -> None:
+    """Recognise a fee in a month that one person closed, and in one that is open."""
+    run(
+        "INSERT INTO ledger_account (code, name, is_debit_normal, is_monetary)"
+        " VALUES ('4050', 'Our outcomes', false, false)"
+    )
+    for month in (10, 11):
+        row("accounting_period", start_on=f"2026-{month}-01", end_on=f"2026-{month + 1}-01",
+            status="open", trial_balance="[]")  # fmt: skip
+    row("performance_obligation", kind="fee", currency="USD", price_minor=500, source_key="o",
+        recognised_minor=0)  # fmt: skip
+    row("revenue_schedule", revision=1, price_minor=500, start_on="2026-11-01",
+        end_on="2026-12-01")  # fmt: skip
+    row("revenue_schedule_line", service_on="2026-11-01", amount_minor=500)
+    _post(1, "2026-10-31", "GENESIS")
+    _post(2, "2026-11-01", "1")
+
+
+def _post(key: int, day: str, previous: str) -> None:
+    row("journal_entry", effective_on=day, kind="invoice", posting_count=2, source_key=f"e{key}",
+        chain_position=key, previous_sha256=previous, entry_sha256=str(key), period_id=key,
+        created_xid=0)  # fmt: skip
+    for position, account, minor in ((1, "1100", 500), (2, "2120", -500)):
+        row("posting", position=position, account_id=account, amount_minor=minor, currency="USD",
+            entry_id=key)  # fmt: skip
+    row("entry_source", source_type="invoice", source_id=key, role="issue", entry_id=key)
+
+
+@transaction.atomic
+def close_october() -> None:
+    """Close a month as it was done before two people did it."""
+    run(
+        "UPDATE accounting_period SET status = 'closed', closed_by_id = 1,"
+        f" closed_at = '{AT}', trial_balance_sha256 = 'x' WHERE id = 1"
+    )
+
+
+@transaction.atomic
+def fill_the_items() -> None:
+    """Sell seats and outcomes beside a fee; one outcome waits on a draft's line."""
+    key = row(
+        "policy_change", kind="plan", subject="plan:starter:2", content="{}", status="submitted",
+        needs='["finance"]', effective_at="2026-12-01 00:00+00",
+        content_sha256=hashlib.sha256(b"{}").hexdigest(),
+    )  # fmt: skip
+    second = row("plan_version", number=2, currency="USD", fee_minor=4900, interval_unit="month",
+                 interval_count=1, policy_change_id=key)  # fmt: skip
+    row("plan_item", plan_version_id=second, position=1, kind="outcome", code="solved",
+        name="Solved", amount_minor=100, timing="advance", periods=1, kinds="[]")  # fmt: skip
+    row("outcome", identifier="case-1", state="pending")
+    row("outcome_decision", sequence=1, state_before="pending", state="accepted", reason="ok")
+    draft = row("invoice", status="draft", currency="USD", total_minor=100, source_key="i2")
+    line = row("invoice_line", kind="outcome", amount_minor=100, billing_period_id=1,
+               source_key="l2", invoice_id=draft, service_start_at="2026-11-01 00:00+00",
+               service_end_at="2026-12-01 00:00+00")  # fmt: skip
+    row("line_outcome", line_id=line)
 
 
 def _let_ann_approve() -> None:
