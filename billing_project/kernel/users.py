@@ -29,7 +29,6 @@ ROLES: dict[str, tuple[str, ...]] = {
         "credits.grant_credits",
         "credits.void_creditgrant",
         "metering.close_customer",
-        "metering.replay_quarantinedevent",
         "invoicing.issue_creditnote",
         "invoicing.send_invoicemail",
         "invoicing.revoke_hostedlink",

@@ -19,9 +19,9 @@ def of_backfill(change: PolicyChange) -> Effect | None:
     It is not computed anew: what is approved is the preview of one state of the range, and a
     backfill whose range has changed since is not applied.
     """
-    if change.effect is not None:
-        return None
     content = json.loads(change.content)
+    if change.effect is not None or "money" not in content:  # Metering alone prices nothing.
+        return None
     rows = (*_money(content["money"]), *map(_quantity, content["quantities"]))
     counts = ", ".join(f"{content[name]} {name}" for name in _COUNTS if content[name])
     left = content["quantity_count"] - len(content["quantities"])

@@ -1,6 +1,6 @@
 """The workbench in the back office: groups, owners, mapping, conflicts."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -19,10 +19,8 @@ from metering.services import quarantine_runs
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
 from tests.metering.builders import a_customer, a_meter, an_event
 from tests.metering.builders import send as report
-from tests.metering.late import a_late_policy, invoice_until
 
 pytestmark = pytest.mark.django_db
-DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -131,17 +129,3 @@ def test_a_conflict_shows_both_reports_and_is_decided(engineer: User, at: dateti
     assert told(done) == "success: e1 counts as it was reported later."
     row.refresh_from_db()
     assert row.state == "amended"
-
-
-def test_finance_decides_on_late_events_it_answers_for(maker: User, at: datetime) -> None:
-    acme = Customer.objects.get()
-    a_late_policy("quarantine", at - 2 * DAY, acme)
-    invoice_until(acme, at - DAY)
-    report(at, an_event(timestamp=at - 2 * DAY))
-    group = groups().get()
-
-    page = client_of(maker).get(page_of(group)).content.decode()
-
-    assert (group.reason, group.role) == ("period_closed", "finance_maker")
-    assert action_url(group, "replay_group") in page
-    assert action_url(group, "dismiss_group") in page
