@@ -29,6 +29,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "credits.grant_credits",
         "credits.void_creditgrant",
         "metering.close_customer",
+        "metering.decide_lateevent",
         "invoicing.issue_creditnote",
         "invoicing.send_invoicemail",
         "invoicing.revoke_hostedlink",

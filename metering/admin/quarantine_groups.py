@@ -47,6 +47,7 @@ from metering.services.quarantine import ReplayedPart
 from metering.services.quarantine_runs import advance_run, start_run
 from metering.services.workbench import assign_group
 
+_MAY_DECIDE = (MAY_REPLAY, "metering.decide_lateevent")
 _SHORT = 30
 _NAMED = 12  # Senders and event names that a group's page lists.
 _REMEDIES: dict[str, str] = {
@@ -68,6 +69,13 @@ _KINDS = {"replay": "info", "dismiss": ""}
 
 def _waits_for(reason: QuarantineReason) -> Any:
     return lambda group: group.reason == reason
+
+
+def _not_finances(user: User, group: QuarantineGroup) -> str:
+    """Say that finance decides on late events alone, or return ""."""
+    if user.has_perm(MAY_REPLAY) or group.reason == QuarantineReason.PERIOD_CLOSED:
+        return ""
+    return "Finance decides on events of closed periods; these wait for another reason."
 
 
 @admin.register(QuarantineGroup)
@@ -234,9 +242,10 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Replay all",
-        permission=MAY_REPLAY,
+        permission=_MAY_DECIDE,
         form=GroupForm,
         icon="replay",
+        refusal=_not_finances,
         explanation="What can be billed by now is stored and counted once; the rest keeps waiting."
         " A large group is replayed in chunks by the worker: its run shows how many are left.",
     )
@@ -246,9 +255,10 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Dismiss all",
-        permission=MAY_REPLAY,
+        permission=_MAY_DECIDE,
         form=GroupReasonForm,
         icon="delete_sweep",
+        refusal=_not_finances,
         is_final=True,
         takes_away=True,
         explanation="The events are kept, but will never be billed.",

@@ -139,7 +139,10 @@ class QuarantinedEvent(models.Model):
     class Meta:
         db_table = "quarantined_event"
         ordering = ["-id"]
-        permissions = [("replay_quarantinedevent", "Can map, replay or dismiss quarantined events")]
+        permissions = [
+            ("replay_quarantinedevent", "Can map, replay or dismiss quarantined events"),
+            ("decide_lateevent", "Can replay or dismiss what waits because its period is closed"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["customer_external_id", "identifier", "content_sha256"],

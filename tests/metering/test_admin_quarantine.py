@@ -1,6 +1,6 @@
 """The workbench in the back office: groups, owners, mapping, conflicts."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,8 +19,10 @@ from metering.services import quarantine_runs
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
 from tests.metering.builders import a_customer, a_meter, an_event
 from tests.metering.builders import send as report
+from tests.metering.late import a_late_policy, invoice_until
 
 pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +131,22 @@ def test_a_conflict_shows_both_reports_and_is_decided(engineer: User, at: dateti
     assert told(done) == "success: e1 counts as it was reported later."
     row.refresh_from_db()
     assert row.state == "amended"
+
+
+def test_finance_decides_on_late_events_and_on_nothing_else(maker: User, at: datetime) -> None:
+    acme = Customer.objects.get()
+    a_late_policy("quarantine", at - 2 * DAY, acme)
+    invoice_until(acme, at - DAY)
+    report(at, an_event(timestamp=at - 2 * DAY), an_event("e2", customer="nobody"))
+    late, unknown = groups().order_by("reason")
+    client = client_of(maker)
+
+    refused = send(client, action_url(unknown, "dismiss_group"), reason="no")
+    done = send(client, action_url(late, "replay_group"))
+
+    assert (late.reason, late.role) == ("period_closed", "finance_maker")
+    assert refused.status_code == 422
+    assert "Finance decides on events of closed periods" in refused.content.decode()
+    assert told(done) == "success: 1 of 1 replayed or closed."
+    assert MeterEvent.objects.get().identifier == "e1"
+    assert QuarantinedEvent.objects.get(identifier="e2").state == "open"
