@@ -8,9 +8,11 @@ with what was approved; the ground knows no kind of version itself.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
+from django.db.models import Model
 
 from billing_project.kernel import audit
 from billing_project.kernel.canonical import canonical_json, sha256_hex
@@ -27,6 +29,7 @@ from billing_project.kernel.models import (
 from billing_project.kernel.signing import digest_of
 
 ContentOf = Callable[[PolicyChange], object]
+Version = TypeVar("Version", bound=Model)
 _contents: dict[str, ContentOf] = {}
 _ACTIONS = {
     PolicyStatus.REJECTED: "reject_policy_change",
@@ -105,6 +108,24 @@ def propose(
     change.save()
     audit.record(by=by, at=at, action="propose_policy_change", subject=change, kind=kind)
     return change
+
+
+def propose_version(
+    version: Version, *, kind: str, subject: str, content: object, proposal: Proposal, by: User,
+    at: datetime,
+) -> Version:  # fmt: skip
+    """Submit a version for approval, and write the row that says it.
+
+    Args:
+        version: A new row with a `policy_change`, which `content` says in full.
+
+    Raises: as `propose`.
+    """
+    version.policy_change = propose(  # type: ignore[attr-defined]
+        kind=kind, subject=subject, content=content, proposal=proposal, by=by, at=at
+    )
+    version.save(force_insert=True)
+    return version
 
 
 def _opened(kind: str, proposal: Proposal, by: User) -> PolicyChange:

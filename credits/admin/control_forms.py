@@ -28,6 +28,7 @@ from credits.models import (
     PricingUnit,
     SpendLimit,
 )
+from credits.selectors.control_contents import workspace_or_none
 from credits.services.controls import (
     ControlTerms,
     LimitTerms,
@@ -35,7 +36,6 @@ from credits.services.controls import (
     propose_spend_limit,
     request_exception,
 )
-from credits.services.controls_from_drafts import workspace_or_none
 from metering.models import Customer
 
 _WINDOWS = (

@@ -15,24 +15,23 @@ from django.db import connection
 from django.db.models import Q, Sum
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
-from billing_project.kernel.models import ApiKey, PolicyChange
+from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.period import Period, midnight, month_of
 from credits.drawdown import Use
 from credits.models import (
     Authorization,
-    ControlPolicy,
     CreditGrant,
     Hold,
     HoldState,
     OverdraftMode,
-    PricingUnit,
     RatedUsage,
     SpendLimit,
 )
+from credits.selectors.control_contents import controls_in, limit_in
 from credits.selectors.remembered import approved_rules
 from credits.selectors.spending import RATED_IN_SCOPE, controls_of, is_asked, window_of
 from credits.spend import Ask, Controls, Overdraft, refused_retries
-from metering.models import Customer, Workspace
+from metering.models import Customer
 
 _ZERO = Decimal(0)
 _MOST_ROWS = 200
@@ -47,7 +46,7 @@ GROUP BY 1
 @effect_of("spend_limit")
 def _effect_of_limit(change: PolicyChange) -> Effect:
     """Lay the proposed ceiling, and the one in force, on what each window came to."""
-    proposed = _limit_of(json.loads(change.content))
+    proposed = limit_in(json.loads(change.content))
     customer = proposed.customer
     governing = [
         limit
@@ -74,7 +73,7 @@ def _effect_of_limit(change: PolicyChange) -> Effect:
 def _effect_of_controls(change: PolicyChange) -> Effect:
     """Lay the proposed rules, and those in force, on what was asked for and used."""
     content = json.loads(change.content)
-    proposed = controls_of(_policy_of(content))
+    proposed = controls_of(controls_in(content))
     seconds = content["retry_seconds"]
     since = _since_last_month("UTC", change.proposed_at)
     rows: list[EffectRow] = []
@@ -142,28 +141,6 @@ def _since_last_month(zone: str, at: datetime) -> Period:
     this, _ = month_of(at.date())
     last, _ = month_of(this - timedelta(days=1))
     return Period(midnight(last, zone), at)
-
-
-def _limit_of(content: dict[str, Any]) -> SpendLimit:
-    customer = Customer.objects.get(external_id=content["customer"])
-    place, key = content["workspace"], content["api_key"]
-    return SpendLimit(
-        code=content["code"], customer=customer, model=content["model"], job=content["job"],
-        window=content["window"], mode=content["mode"], credits=Decimal(content["credits"]),
-        workspace=Workspace.objects.get(customer=customer, external_id=place) if place else None,
-        api_key=ApiKey.objects.get(public_id=key) if key else None,
-        pricing_unit=PricingUnit.objects.get(code=content["pricing_unit"]),
-    )  # fmt: skip
-
-
-def _policy_of(content: dict[str, Any]) -> ControlPolicy:
-    numbers = {
-        name: Decimal(content[name]) if content[name] is not None else None
-        for name in ("overdraft_credits", "premium_ceiling")
-    }
-    words = ("overdraft", "retry_max", "retry_seconds", "premium_models", "instead")
-    lists = ("premium_workspaces", "premium_jobs")
-    return ControlPolicy(**{name: content[name] for name in (*words, *lists)}, **numbers)
 
 
 def _beyond(limit: SpendLimit, span: Period) -> list[Decimal]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.canonical import sha256_hex
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import ApiKey, User
@@ -94,7 +94,8 @@ def propose_spend_limit(
         pricing_unit=terms.unit,
         credits=terms.credits,
     )
-    limit.policy_change = propose(
+    return propose_version(
+        limit,
         kind="spend_limit",
         subject=f"spend_limit:{code}:{limit.number}",
         content=content_of_limit(limit),
@@ -102,8 +103,6 @@ def propose_spend_limit(
         by=by,
         at=at,
     )
-    limit.save(force_insert=True)
-    return limit
 
 
 @transaction.atomic
@@ -132,7 +131,8 @@ def propose_controls(
         premium_jobs=sorted(set(terms.premium_jobs)),
         premium_ceiling=terms.premium_ceiling,
     )
-    policy.policy_change = propose(
+    return propose_version(
+        policy,
         kind="control_policy",
         subject=_subject("control_policy", code, policy.number),
         content=content_of_controls(policy),
@@ -140,8 +140,6 @@ def propose_controls(
         by=by,
         at=at,
     )
-    policy.save(force_insert=True)
-    return policy
 
 
 @transaction.atomic
@@ -168,7 +166,8 @@ def request_exception(
     exception = ModelException(customer=customer, workspace=workspace, model=model, job=job)
     wait_for(f"model_exception:{customer.pk}")
     number = ModelException.objects.filter(customer=customer).count() + 1
-    exception.policy_change = propose(
+    return propose_version(
+        exception,
         kind="model_exception",
         subject=_subject("model_exception", customer.external_id, number),
         content=content_of_exception(exception),
@@ -176,8 +175,6 @@ def request_exception(
         by=by,
         at=at,
     )
-    exception.save(force_insert=True)
-    return exception
 
 
 @transaction.atomic

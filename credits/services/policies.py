@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import wait_for
@@ -39,7 +39,8 @@ def propose_credit_policy(
             field="burn_order",
         )
     policy = CreditPolicy(code=code, number=_next_number(code), burn_order=list(burn_order))
-    policy.policy_change = propose(
+    return propose_version(
+        policy,
         kind="credit_policy",
         subject=f"credit_policy:{code}:{policy.number}",
         content=content_of_policy(policy),
@@ -47,8 +48,6 @@ def propose_credit_policy(
         by=by,
         at=at,
     )
-    policy.save(force_insert=True)
-    return policy
 
 
 def _next_number(code: str) -> int:

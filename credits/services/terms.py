@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.quantity import LIMIT
@@ -71,7 +71,8 @@ def propose_grant_terms(
         return_days=terms.return_days,
         refund_rule=terms.refund_rule,
     )
-    version.policy_change = propose(
+    return propose_version(
+        version,
         kind="grant_terms",
         subject=f"grant_terms:{code}:{version.number}",
         content=content_of_terms(version),
@@ -79,8 +80,6 @@ def propose_grant_terms(
         by=by,
         at=at,
     )
-    version.save(force_insert=True)
-    return version
 
 
 def issue_under_terms(

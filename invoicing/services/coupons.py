@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, content_of, propose
+from billing_project.kernel.approvals import Proposal, content_of, propose_version
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
@@ -75,12 +75,11 @@ def propose_coupon(*, terms: CouponTerms, proposal: Proposal, by: User, at: date
         starts_at=terms.starts_at, expires_at=terms.expires_at,
         max_redemptions=terms.max_redemptions,
     )  # fmt: skip
-    coupon.policy_change = propose(
+    return propose_version(
+        coupon,
         kind="coupon", subject=f"coupon:{terms.code}", content=_content(coupon),
         proposal=proposal, by=by, at=at,
     )  # fmt: skip
-    coupon.save(force_insert=True)
-    return coupon
 
 
 @transaction.atomic

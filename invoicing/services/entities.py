@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
@@ -77,7 +77,8 @@ def propose_legal_entity(
         legal_name=terms.legal_name.strip(), address=_address(terms.address),
         tax_number=terms.tax_number.strip(), country=terms.country, currency=terms.currency,
     )  # fmt: skip
-    version.policy_change = propose(
+    return propose_version(
+        version,
         kind="legal_entity",
         subject=f"legal_entity:{entity.code}:{version.number}",
         content=content_of_entity(version),
@@ -85,8 +86,6 @@ def propose_legal_entity(
         by=by,
         at=at,
     )
-    version.save(force_insert=True)
-    return version
 
 
 @transaction.atomic

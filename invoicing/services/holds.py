@@ -7,7 +7,7 @@ from typing import Any
 from django.db import DataError, IntegrityError, transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import BillingError, Conflict, Invalid
 from billing_project.kernel.models import User
@@ -127,7 +127,8 @@ def propose_invoice_policy(
         approves_first=approves_first, notes_above=dict(notes_above), most_lines=most_lines,
         most_drafts=most_drafts,
     )  # fmt: skip
-    policy.policy_change = propose(
+    return propose_version(
+        policy,
         kind="invoice_policy",
         subject=f"invoice_policy:{policy.number}",
         content=content_of_policy(policy),
@@ -135,8 +136,6 @@ def propose_invoice_policy(
         by=by,
         at=at,
     )
-    policy.save(force_insert=True)
-    return policy
 
 
 @materialise("invoice_policy")

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Model
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
@@ -58,7 +58,8 @@ def propose_market_gate(
     _refuse_incomplete(checklist)
     gate = MarketGate(**vars(checklist))
     gate.number = _next_number(MarketGate, country=gate.country, currency=gate.currency)
-    gate.policy_change = propose(
+    return propose_version(
+        gate,
         kind="market_gate",
         subject=f"market_gate:{gate.country or 'none'}.{gate.currency}:{gate.number}",
         content=content_of_gate(gate),
@@ -66,8 +67,6 @@ def propose_market_gate(
         by=by,
         at=at,
     )
-    gate.save(force_insert=True)
-    return gate
 
 
 @transaction.atomic
@@ -99,7 +98,8 @@ def propose_tax_rate(
         country=country, number=_next_number(TaxRate, country=country), name=name,
         rate=rate, is_inclusive=is_inclusive, has_reverse_charge=has_reverse_charge,
     )  # fmt: skip
-    row.policy_change = propose(
+    return propose_version(
+        row,
         kind="tax_rate",
         subject=f"tax_rate:{country}:{row.number}",
         content=content_of_rate(row),
@@ -107,8 +107,6 @@ def propose_tax_rate(
         by=by,
         at=at,
     )
-    row.save(force_insert=True)
-    return row
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, content_of, propose
+from billing_project.kernel.approvals import Proposal, content_of, propose_version
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.money import is_currency
@@ -95,7 +95,8 @@ def propose_plan_version(
         anchor=terms.anchor,
         customer=terms.customer,
     )
-    version.policy_change = propose(
+    propose_version(
+        version,
         kind="plan",
         subject=f"plan:{locked.code}:{version.number}",
         content=_content(version, terms.items),
@@ -103,7 +104,6 @@ def propose_plan_version(
         by=by,
         at=at,
     )
-    version.save(force_insert=True)
     _write_items(version, terms.items)
     return version
 

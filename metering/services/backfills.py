@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from billing_project.kernel import audit
-from billing_project.kernel.approvals import Proposal, propose, withdraw
+from billing_project.kernel.approvals import Proposal, propose_version, withdraw
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.period import HOUR, hour_of
@@ -186,7 +186,8 @@ def propose_backfill(
         backfill=locked, number=number, state_sha256=state_sha256,
         upload_sha256=_upload_sha256(locked), effect=dict(effect),
     )  # fmt: skip
-    row.policy_change = propose(
+    propose_version(
+        row,
         kind="backfill",
         subject=f"backfill:{locked.pk}:{number}",
         content=content_of_backfill(row),
@@ -200,7 +201,6 @@ def propose_backfill(
         by=by,
         at=at,
     )
-    row.save(force_insert=True)
     locked.state = BackfillState.SUBMITTED
     locked.save(update_fields=["state"])
     return row

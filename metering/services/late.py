@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
@@ -60,7 +60,8 @@ def propose_late_event_policy(
     if treatment not in LateTreatment.values:
         raise Invalid(f"late events go to {', '.join(LateTreatment.values)}", field="treatment")
     policy = LateEventPolicy(customer=customer, number=_next_number(customer), treatment=treatment)
-    policy.policy_change = propose(
+    return propose_version(
+        policy,
         kind="late_events",
         subject=f"{late_policy_subject(customer)}:{policy.number}",
         content=content_of_late_policy(policy),
@@ -68,8 +69,6 @@ def propose_late_event_policy(
         by=by,
         at=at,
     )
-    policy.save(force_insert=True)
-    return policy
 
 
 @materialise("late_events")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from billing_project.kernel.approvals import Proposal, propose
+from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency, settle
@@ -92,12 +92,11 @@ def propose_breakage(
         currency=terms.currency, sold_from=terms.sold_from, sold_until=terms.sold_until,
         method=terms.method.value, rate=terms.rate, evidence=terms.evidence,
     )  # fmt: skip
-    estimate.policy_change = propose(
+    return propose_version(
+        estimate,
         kind=BREAKAGE, subject=f"{BREAKAGE}:{terms.code}:{estimate.number}",
         content=content_of_breakage(estimate), proposal=proposal, by=by, at=at,
     )  # fmt: skip
-    estimate.save(force_insert=True)
-    return estimate
 
 
 @transaction.atomic
@@ -126,12 +125,11 @@ def propose_variable(
         confidence=terms.confidence, billed_minor=terms.billed_minor,
         refund_minor=terms.billed_minor - kept, evidence=terms.evidence,
     )  # fmt: skip
-    estimate.policy_change = propose(
+    return propose_version(
+        estimate,
         kind=VARIABLE, subject=f"{VARIABLE}:{terms.code}:{estimate.number}",
         content=content_of_variable(estimate), proposal=proposal, by=by, at=at,
     )  # fmt: skip
-    estimate.save(force_insert=True)
-    return estimate
 
 
 def true_up(*, period: AccountingPeriod, by: User, at: datetime) -> int:
