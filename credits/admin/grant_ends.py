@@ -1,15 +1,19 @@
 """Forms that end a grant or undo its end: why, and what is left and used before their eyes."""
 
+import json
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.db.models import Q, Sum
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing_project.kernel.backoffice.display import moment_text, number_text, unrounded_text
-from billing_project.kernel.backoffice.forms import ChosenField, PreviewedForm
+from billing_project.kernel.backoffice.forms import ActionForm, ChosenField, PreviewedForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import plain
@@ -29,6 +33,7 @@ from credits.services.clawing import claw_back
 from credits.services.entries import cost_of_credits
 from credits.services.grants import expire_grant, void_grant
 from credits.services.reinstating import reinstatable, reinstate_grant
+from credits.services.stored_value import KIND, VERBS
 
 _END_REASONS = (
     ("entered_by_mistake", "entered by mistake"),
@@ -197,6 +202,33 @@ class ClawBackForm(GrantDialog):
             names = "; ".join(f"{one.reason} {one.reference}" for one in known)
             facts.append(("Known already", f"{names}: this reason takes nothing more"))
         return facts
+
+
+class MoveForm(ActionForm):
+    """What somebody wants to do with credits that credits never do."""
+
+    subject: CreditGrant
+    verb = ChosenField(
+        label="Somebody asks to",
+        choices=[
+            ("transfer", "transfer them to another customer"),
+            ("withdraw", "withdraw them as money"),
+            ("gift", "give them to somebody"),
+            ("cash-out", "cash them out"),
+        ],
+    )
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """Say whose credits they are, and who could decide that they move."""
+        verbs = json.dumps({"verbs": list(VERBS)})
+        query = urlencode({"kind": KIND, "content": verbs})
+        url = f"{reverse('admin:kernel_policychange_new_draft')}?{query}"
+        return [
+            ("Customer", self.subject.customer.name),
+            ("Grant", self.subject.name or str(self.subject)),
+            ("Decided by", "finance and legal, both"),
+            ("The way", format_html('<a class="text-link" href="{}">Draft the change</a>', url)),
+        ]
 
 
 def was_sold(grant: CreditGrant) -> bool:

@@ -34,16 +34,19 @@ from billing_project.kernel.models import User
 from credits.admin.grant_ends import (
     ClawBackForm,
     ExpireForm,
+    MoveForm,
     ReinstateForm,
     VoidForm,
     can_be_reinstated,
     was_sold,
 )
 from credits.admin.grant_page import context_of
+from credits.admin.rates import PROPOSE
 from credits.admin.usage import KIND_TONES
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import rating_state
 from credits.selectors.why import why_this_grant
+from credits.services.stored_value import refuse_stored_value
 from metering.models import Customer
 
 _VOID = "credits.void_creditgrant"
@@ -138,7 +141,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         ),
     )
     change_form_after_template = "backoffice/grant_life.html"
-    actions_detail = ("void", "expire", "reinstate", "claw_back")
+    actions_detail = ("void", "expire", "reinstate", "claw_back", "move")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
         """Add the kind of each grant's newest ledger transaction, which tells how it ended."""
@@ -220,6 +223,19 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         taken = form.act(grant, by=by, at=now())
         credits_ = f"{number_text(taken.credits)} {grant.pricing_unit.code}"
         return format_html("Clawed back {}: {}.", credits_, object_link(taken))
+
+    @form_action(
+        "Transfer or cash out",
+        permission=(_VOID, PROPOSE),
+        form=MoveForm,
+        icon="block",
+        explanation="Credits are no stored value: they are not transferred, withdrawn, given on or"
+        " cashed out. The request is noted and refused; a policy change that finance and legal both"
+        " approve would have to allow it first.",
+    )
+    def move(self, by: User, grant: CreditGrant, form: MoveForm) -> str:
+        """Note who asked for what, and refuse it."""
+        raise refuse_stored_value(grant=grant, verb=form.cleaned_data["verb"], by=by, at=now())
 
     def freshness(self) -> Fresh:
         """Say until when usage is in the balances."""

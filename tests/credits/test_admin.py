@@ -1,13 +1,16 @@
 """What support and finance do to grants in the back office."""
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
-from billing_project.kernel.models import User
+from billing_project.kernel.models import AuditEntry, PolicyChange, User
+from credits.admin.grant_ends import MoveForm
 from credits.admin.grants import state_of
 from credits.models import (
     ClawBack,
@@ -16,10 +19,24 @@ from credits.models import (
     LedgerKind,
     LedgerTransaction,
 )
-from tests.console.backoffice import action_url, client_of, list_of, looked_at, page_of, send, told
+from credits.services.stored_value import refuse_stored_value
+from tests.console.backoffice import (
+    action_url,
+    client_of,
+    list_of,
+    looked_at,
+    page_of,
+    person,
+    send,
+    told,
+)
 from tests.credits.builders import Shop
 
 pytestmark = pytest.mark.django_db
+WORDS = {
+    "title": "Let credits move", "product_requirement": "Asked for",
+    "engineering_note": "Nothing is built", "reason_code": "asked",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -283,3 +300,47 @@ def test_a_customer_with_a_long_ledger_is_not_explained_entry_by_entry(
 
     assert [line.why for line in page.context["entries"]] == ["", ""]
     assert "own page says why" in page.content.decode()
+
+
+def test_asking_to_cash_out_is_noted_refused_and_shown_the_way(shop: Shop, support: User) -> None:
+    grant = shop.grant("10")
+    client, url = client_of(support), action_url(grant, "move")
+
+    shown = dict(client.get(url).context["form"].facts())
+    answer = send(client, url, verb="cash-out")
+
+    assert answer.status_code == 422
+    assert told(answer).startswith("error: credits are not stored value: cash-out is not possible")
+    noted = AuditEntry.objects.get(action="refuse_stored_value")
+    assert (noted.by, noted.facts) == (support, {"verb": "cash-out"})
+    assert CreditGrant.objects.get().remaining == 10
+    assert "kind=stored_value" in shown["The way"]
+
+
+def test_the_way_leads_to_a_draft_that_finance_and_legal_both_approve(
+    shop: Shop, support: User, product: User
+) -> None:
+    grant = shop.grant("10")
+    [way] = re.findall('href="([^"]+)"', dict(MoveForm(subject=grant).facts())["The way"])
+    client, url = client_of(product), unescape(way)
+
+    send(client, url, **WORDS)
+    draft = PolicyChange.objects.get(status="draft")
+    send(client, action_url(draft, "submit_change"), confirmed="on")
+    stages = [_refusal(grant, support)]
+    for role in ("finance_approver", "legal"):
+        send(client_of(person(role)), action_url(draft, "approve"), reason="fits")
+        draft.refresh_from_db()
+        stages.append(draft.status)
+    stages.append(_refusal(grant, support))
+
+    assert stages == [
+        "Policy change stored_value:1 waits for finance and legal", "submitted", "approved",
+        "Policy change stored_value:1 is approved, and not built yet",
+    ]  # fmt: skip
+
+
+def _refusal(grant: CreditGrant, by: User) -> str:
+    at = grant.created_at
+    refused = refuse_stored_value(grant=grant, verb="gift", by=by, at=at)
+    return refused.message.partition(" is not possible. ")[2]

@@ -184,8 +184,13 @@ def _admitted(request: HttpRequest, spec: FormAction) -> User:
 
 
 def _form_of(request: HttpRequest, spec: FormAction, subject: Model | None) -> ActionForm:
-    sent = (request.POST, request.FILES) if request.method == "POST" else (None, None)
-    return spec.form(*sent, subject=subject)
+    if request.method == "POST":
+        return spec.form(request.POST, request.FILES, subject=subject)
+    form = spec.form(subject=subject)
+    for name in form.from_address:
+        if name in request.GET:
+            form.fields[name].initial = request.GET[name]
+    return form
 
 
 def _done(request: HttpRequest, form: ActionForm, do: Callable[[], Done]) -> Done | None:

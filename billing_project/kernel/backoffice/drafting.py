@@ -130,6 +130,7 @@ class NextDraftForm(ContentForm):
 class NewDraftForm(ContentForm):
     """A draft of any kind, from nothing."""
 
+    from_address = ("kind", "content")
     kind = ChosenField(choices=())
 
     def __init__(self, *args: Any, subject: None, **kwargs: Any) -> None:

@@ -38,6 +38,7 @@ class ActionForm(forms.Form):
     before_template = ""  # Shown above the fields, with `form` in its context.
     preview: Any = ""  # What to do with an effect that is shown before it is confirmed.
     table_fields: tuple[str, ...] = ()  # Fields that the template before shows itself.
+    from_address: tuple[str, ...] = ()  # Fields that a link to the form may fill in.
 
     def __init__(self, *args: Any, subject: Model | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

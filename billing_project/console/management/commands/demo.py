@@ -112,7 +112,7 @@ class Command(BaseCommand):
         console.print(f"Figures in {path.relative_to(settings.BASE_DIR)}")
         console.print(
             f"Logins (password {PASSWORD}): demo; or by role sam.support, mia.maker, ann.approver,"
-            " pat.product, eli.engineer, ada.auditor"
+            " lea.legal, pat.product, eli.engineer, ada.auditor"
         )
 
 
