@@ -193,6 +193,7 @@ class FailureAdmin(ReadOnlyAdmin):
 def _offer_lineage() -> None:
     """Link every step of the chain to its lineage."""
     offer(MeterEvent, lambda e: _lineage("event", f"{e.customer.external_id}/{e.identifier}"))
+    offer(Customer, _usage_of)
     offer(MeterEvent, lambda e: _why(e.customer.external_id, e.identifier))
     offer(QuarantinedEvent, lambda row: _why(row.customer_external_id, row.identifier))
     offer(RatedUsage, lambda rated: _lineage("rated_usage", rated.pk))
@@ -212,6 +213,11 @@ def _offer_lineage() -> None:
 
 def _lineage(kind: str, name: object) -> Link:
     return Link("Lineage", lineage_url(kind, name), "account_tree")
+
+
+def _usage_of(customer: Customer) -> Link:
+    query = urlencode({"customer": customer.external_id})
+    return Link("Usage by day", f"{reverse('console:usage')}?{query}", "bar_chart")
 
 
 def _why(customer: str, identifier: str) -> Link:

@@ -213,6 +213,7 @@ def _pages() -> dict[str, Any]:
             {"title": "Home", "icon": "home", "link": reverse("admin:index")},
             {"title": "Lineage", "icon": "account_tree", "link": reverse("console:lineage")},
             {"title": "Why not billed?", "icon": "help", "link": reverse("console:why")},
+            {"title": "Usage", "icon": "bar_chart", "link": reverse("console:usage")},
             {
                 "title": "Near duplicates",
                 "icon": "content_copy",

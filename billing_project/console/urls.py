@@ -12,11 +12,13 @@ from billing_project.console.owners_page import name_owner_page, owners_page
 from billing_project.console.policies_page import policies_page
 from billing_project.console.reports_page import report_page, reports_page
 from billing_project.console.unrated_page import unrated_page
+from billing_project.console.usage_page import usage_page
 
 app_name = "console"
 urlpatterns = [
     path("lineage/", admin.site.admin_view(lineage_page), name="lineage"),
     path("why/", admin.site.admin_view(explaining_page), name="why"),
+    path("usage/", admin.site.admin_view(usage_page), name="usage"),
     path("near-duplicates/", admin.site.admin_view(near_duplicates_page), name="near_duplicates"),
     path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),
     path("unrated/", admin.site.admin_view(unrated_page), name="unrated"),
