@@ -54,6 +54,13 @@ def finalize() -> int:
     return finalize_due(by=worker_user(), at=clock.now())
 
 
+def bill_backwards() -> int:
+    """Draft and issue from the other end while another worker begins at this one."""
+    by, at = worker_user(), clock.now()
+    drafted = draft_overage_invoices(by=by, at=at, backwards=True)
+    return drafted + finalize_due(by=by, at=at, backwards=True)
+
+
 def close_quiet() -> int:
     """Close the usage of periods that ended with nothing to claim."""
     return close_quiet_periods(at=clock.now())

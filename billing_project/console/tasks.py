@@ -16,13 +16,16 @@ import credits.tasks
 import invoicing.tasks
 import metering.tasks
 import revrec.tasks
+from billing_project.kernel import clock
 from billing_project.kernel.apart import each_apart
+from invoicing.selectors import periods_to_invoice
 
 CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
 # A round of usage begins this long after the one before: what came meanwhile is rated in one go.
 USAGE_SECONDS = 1.5
 BOOKS_SECONDS = 2.0
 STANDBY_SECONDS = 0.5
+CROWD = 400  # Periods that ended at once, from which on two workers invoice them.
 # Usage without a rate is looked for this often: an alert comes well within its minute.
 WATCH_SECONDS = 10.0
 
@@ -128,7 +131,12 @@ def _leads(name: str) -> bool:
 
 
 def run_billing() -> None:
-    """Open the periods that began; invoice those that ended; credit what was too much."""
+    """Open the periods that began; invoice those that ended; credit what was too much.
+
+    Where a crowd of periods ended, a second worker begins at their other end.
+    """
+    if len(periods_to_invoice(clock.now())[:CROWD]) == CROWD:
+        async_task("invoicing.tasks.bill_backwards")
     _each(
         "billing",
         invoicing.tasks.renew,

@@ -195,6 +195,8 @@ def _rate(
     windows: Collection[UsageWindow], rules: Mapping[int, Rulebook], by: User, at: datetime
 ) -> int:
     """Rate windows of locked customers, each customer's in the order given."""
+    if not windows:
+        return 0
     since = min((window.start_at for window in windows), default=at)
     before, wallets, pages = rated_before(windows, rules), wallets_of(rules, since), Pages()
     changed, held = [], set()

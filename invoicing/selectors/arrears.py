@@ -74,24 +74,32 @@ def arrears_lines(billing_period: BillingPeriod, claim: Line | None) -> list[Lin
     Raises:
         NotFound: no subscription opened the period.
     """
+    version = plan_version_of(billing_period)
+    items = items_of(version)
+    if not items:
+        return []
     subscription = subscription_of(billing_period)
-    currency = plan_version_of(billing_period).currency
-    lines = [*_fees(subscription, billing_period), *outcome_lines(billing_period, currency)]
+    lines = [
+        *_fees(subscription, billing_period, items),
+        *outcome_lines(billing_period, version.currency),
+    ]
     beside = [*([claim] if claim else []), *lines]
-    for item in items_of(plan_version_of(billing_period), "commit"):
+    for item in (one for one in items if one.kind == "commit"):
         term = _term(item, subscription, billing_period, beside)
         if term is not None and (line := term.commit.line()):
             lines.append(replace(line, service=term.service))
     return lines
 
 
-def _fees(subscription: Subscription, billing_period: BillingPeriod) -> list[Line]:
+def _fees(
+    subscription: Subscription, billing_period: BillingPeriod, items: Sequence[Item]
+) -> list[Line]:
     """Return the fees in arrears that no line of the period claims, for the days that it served.
 
     None of a closed customer, and none while the subscription is paused or in trial.
     """
     version = plan_version_of(billing_period)
-    fees = [item for item in items_of(version, "recurring") if item.timing == "arrears"]
+    fees = [item for item in items if (item.kind, item.timing) == ("recurring", "arrears")]
     if not fees or not (part := _paid_part(subscription, billing_period)):
         return []
     lines = [recurring_line(item, version.currency, part) for item in fees]

@@ -135,15 +135,22 @@ def subscription_of(billing_period: BillingPeriod) -> Subscription:
     ).get(pk=int(number))
 
 
-def plan_version_of(billing_period: BillingPeriod) -> PlanVersion:
+def plan_version_of(
+    billing_period: BillingPeriod, subscription: Subscription | None = None
+) -> PlanVersion:
     """Return the terms under which a period's usage is claimed: those at its start.
 
     They are asked for once of each period that was read: a period keeps the plan that it began
     with, and PostgreSQL refuses a change, or the undoing of one, from before (`in_time`).
+
+    Args:
+        subscription: The one that opened the period, where it is known already.
     """
     version = vars(billing_period).get(_ITS_PLAN)
     if version is None:
-        version = plan_version_at(subscription_of(billing_period), billing_period.start_at)
+        version = plan_version_at(
+            subscription or subscription_of(billing_period), billing_period.start_at
+        )
         vars(billing_period)[_ITS_PLAN] = version
     assert isinstance(version, PlanVersion), "nothing else is kept under this name"
     return version

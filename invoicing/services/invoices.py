@@ -1,19 +1,20 @@
 """Issue invoices: rebuilt inside the lock, numbered last, frozen by the database afterwards."""
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
-from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus
-from invoicing.selectors import is_issued, plan_version_at
+from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus, PlanVersion
+from invoicing.selectors import is_issued, plan_version_at, plan_version_of
 from invoicing.selectors.entities import seller_at
 from invoicing.selectors.holds import hold_of, open_holds
 from invoicing.services.balances import apply_balance
@@ -35,6 +36,8 @@ from invoicing.services.overage import (
 )
 from invoicing.services.proposals import propose_for_late_usage
 from invoicing.services.taxing import tax_for_issue
+
+_AT_ONCE = 200  # Between two looks at what another worker has issued.
 
 __all__ = ["draft_overage_invoices", "finalize_due", "finalize_invoice"]
 
@@ -62,12 +65,15 @@ def finalize_invoice(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     raise Conflict("this draft has no lines: there is nothing to invoice")
 
 
-def finalize_due(*, by: User, at: datetime) -> int:
+def finalize_due(*, by: User, at: datetime, backwards: bool = False) -> int:
     """Finalize every draft whose grace is over; each in a transaction of its own.
 
     Safe to run twice at once, and after a run that died. A draft in doubt is held, with its reason,
     and the run goes on; one that lost its usage is emptied and waits without lines until there is
     something to claim.
+
+    Args:
+        backwards: Begin with the last: a second worker, who meets the first in the middle.
 
     Returns:
         Drafts that are issued now.
@@ -77,7 +83,16 @@ def finalize_due(*, by: User, at: datetime) -> int:
     due = Invoice.objects.filter(has_lines, ~is_held, status=InvoiceStatus.DRAFT, ready_at__lte=at)
     require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
     finalize = partial(_is_finalized, by=by, at=at)
-    return each_apart(due.order_by("ready_at", "id"), finalize, step="finalize")
+    order = ("-ready_at", "-id") if backwards else ("ready_at", "id")
+    return each_apart(_in_turn(due.order_by(*order)), finalize, step="finalize")
+
+
+def _in_turn(due: QuerySet[Invoice]) -> Iterator[Invoice]:
+    """Yield what is due, looking now and then whether it still is; each once."""
+    seen: set[int] = set()
+    while some := list(due.exclude(pk__in=seen)[:_AT_ONCE]):
+        seen.update(invoice.pk for invoice in some)
+        yield from some
 
 
 def _is_finalized(invoice: Invoice, by: User, at: datetime) -> bool:
@@ -104,27 +119,32 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     period = billing_period_of(locked)
     rate_customer(customer_id=locked.customer_id, by=by, at=at)
     rebuild(locked, period)
-    if not locked.lines.exists() or hold_if_in_doubt(locked, period, by, at):
+    prefetch_related_objects([locked], "lines")  # Asked for by each of the next steps.
+    if not locked.lines.all() or hold_if_in_doubt(locked, period, by, at):
         return locked
     is_late = is_usage_closed(period)
     if locked.ready_at >= period.end_at:  # Else its threshold was reached, and it goes on.
         close_usage(period, at)
-    issued = _issue(locked, by, at)
+    issued = _issue(locked, by, at, plan_version_of(period, locked.subscription))
     if is_late:
         give_back_shortfall(period, at)
         propose_for_late_usage(issued, at)
     return issued
 
 
-def _issue(invoice: Invoice, by: User, at: datetime) -> Invoice:
+def _issue(invoice: Invoice, by: User, at: datetime, version: PlanVersion | None = None) -> Invoice:
     """Tax a draft, number it last, and let the customer's balance pay.
+
+    Args:
+        version: The plan that it claims by, where that is known already.
 
     Raises:
         Conflict: its market is not open, or its entity has no approved version.
     """
     tax_for_issue(invoice, at)
+    vars(invoice).pop("_prefetched_objects_cache", None)  # Lines move from now on.
     _keep_names(invoice, at)
-    invoice.finalized_at, invoice.due_on = at, _due_on(invoice, at)
+    invoice.finalized_at, invoice.due_on = at, _due_on(invoice, version, at)
     invoice.open_minor = invoice.total_minor
     invoice.status = InvoiceStatus.FINALIZED if invoice.total_minor else InvoiceStatus.PAID
     invoice.sequence, invoice.number = take_number(INVOICE_SERIES, invoice.entity_id)
@@ -153,9 +173,10 @@ def _keep_names(invoice: Invoice, at: datetime) -> None:
     invoice.customer_address = "\n".join(filter(None, (customer.email, customer.country)))
 
 
-def _due_on(invoice: Invoice, at: datetime) -> date:
+def _due_on(invoice: Invoice, version: PlanVersion | None, at: datetime) -> date:
     """Count the payment days from the customer's local date; what is sold ahead is due at once."""
     sold = invoice.subscription
-    days = plan_version_at(sold, invoice.service_start_at).payment_days if sold else 0
+    version = version or (plan_version_at(sold, invoice.service_start_at) if sold else None)
+    days = version.payment_days if version else 0
     local = at.astimezone(ZoneInfo(invoice.customer.time_zone)).date()
     return local + timedelta(days=days)

@@ -4,12 +4,13 @@ One period has one open draft at most. Usage rated after it was finalized goes t
 with the period's own service dates.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
 from django.db import connection, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Max, QuerySet, Sum
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
@@ -27,6 +28,7 @@ from invoicing.lines import (
 )
 from invoicing.models import HoldCause, Invoice, InvoiceStatus, LineKind
 from invoicing.selectors import (
+    OverageState,
     arrears_lines,
     credits_used,
     overage_state,
@@ -41,6 +43,8 @@ from invoicing.services.closing import is_usage_closed
 from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
 from invoicing.services.holds import FAULTS, hold, words_of_fault
 from metering.services.customers import lock_customer
+
+_AT_ONCE = 200  # Between two looks at what another worker has drafted.
 
 _LINK_OVERAGE = """
 INSERT INTO line_usage (line_id, rated_usage_id, kind)
@@ -75,18 +79,36 @@ SELECT l.id, o.id
 """
 
 
-def draft_overage_invoices(*, by: User, at: datetime) -> int:
+def draft_overage_invoices(*, by: User, at: datetime, backwards: bool = False) -> int:
     """Draft what every period that ended by `at` has to claim: overage, and items in arrears.
 
     Safe to run twice at once; a period that fails is held, and the run goes on. One whose
     later corrections outweigh what waits gets no draft; see `overcharged_periods`.
+
+    Args:
+        backwards: Begin with the last: a second worker, who meets the first in the middle.
 
     Returns:
         Drafts made or rebuilt.
     """
     held = set(open_holds().values_list("subject", flat=True))
     periods = [one for one in periods_to_invoice(at) if _subject(one) not in held]
-    return each_apart(periods, partial(_draft_or_hold, by=by, at=at), step="draft_overage")
+    if backwards:
+        periods.reverse()
+    draft = partial(_draft_or_hold, by=by, at=at)
+    return each_apart(_not_drafted_meanwhile(periods), draft, step="draft_overage")
+
+
+def _not_drafted_meanwhile(periods: Sequence[BillingPeriod]) -> Iterator[BillingPeriod]:
+    """Yield periods; of later ones those that another worker has not drafted since."""
+    newest = Invoice.objects.aggregate(last=Max("pk"))["last"] or 0
+    yield from periods[:_AT_ONCE]
+    for first in range(_AT_ONCE, len(periods), _AT_ONCE):
+        some = periods[first : first + _AT_ONCE]
+        keys = [f"{_subject(one)}:overage" for one in some]
+        made = Invoice.objects.filter(source_key__in=keys, pk__gt=newest)
+        drafted = set(made.values_list("source_key", flat=True))
+        yield from (one for one, key in zip(some, keys, strict=True) if key not in drafted)
 
 
 def is_overage(invoice: Invoice) -> bool:
@@ -110,13 +132,19 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         Invalid: the amount is larger than an invoice may claim.
     """
     waiting = uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
-    has_items = plan_version_of(billing_period).items.exists()
+    has_items = plan_version_of(billing_period, invoice.subscription).items.exists()
     if invoice.lines.exists() and not waiting and not has_items:
         return  # Nothing was rated since.
     clear_lines(invoice)
+    fill(invoice, billing_period, overage_state(billing_period))
+
+
+def fill(invoice: Invoice, billing_period: BillingPeriod, state: OverageState) -> None:
+    """Give a draft without lines what its period claims; see `rebuild`."""
     try:
         claims = _claims(
             billing_period,
+            state,
             is_again=invoice.replaces is not None,
             is_over=_is_over(invoice, billing_period),
         )
@@ -128,8 +156,8 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
     statement = credits_used_lines(
         plan_version_of(billing_period).rate_card.pricing_unit.code, shares
     )
-    write_lines(invoice, [*claims, *statement], billing_period)
-    _link_usage(invoice, billing_period)
+    lines = write_lines(invoice, [*claims, *statement], billing_period)
+    _link_usage(invoice, billing_period, {line.kind for line in lines})
 
 
 def _is_over(invoice: Invoice, billing_period: BillingPeriod) -> bool:
@@ -138,10 +166,14 @@ def _is_over(invoice: Invoice, billing_period: BillingPeriod) -> bool:
 
 
 def _claims(
-    billing_period: BillingPeriod, *, is_again: bool = False, is_over: bool = True
+    billing_period: BillingPeriod,
+    state: OverageState,
+    *,
+    is_again: bool = False,
+    is_over: bool = True,
 ) -> list[Line]:
     """Return what is claimed of a period now: overage, and at its end what items claim, too."""
-    claim = overage_state(billing_period).next_line()
+    claim = state.next_line()
     owed = arrears_lines(billing_period, claim) if is_over else []
     if claim is None:
         return owed
@@ -164,30 +196,33 @@ def _draft_or_hold(billing_period: BillingPeriod, by: User, at: datetime) -> int
 @transaction.atomic
 def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     lock_customer(billing_period.customer_id)
-    invoice = _open_draft(billing_period)
-    if not (_waits(billing_period) or (invoice is None and _owes(billing_period))):
+    invoice, state = _open_draft(billing_period), overage_state(billing_period)
+    if not (_waits(billing_period, state) or (invoice is None and _owes(billing_period, state))):
         return 0  # Another worker drafted it meanwhile, or there is nothing to claim.
-    if invoice is None and _is_held_as_too_often(billing_period, by, at):
-        return 0
-    invoice = invoice or _new_draft(billing_period, at)
-    rebuild(invoice, billing_period)
+    if invoice is not None:
+        rebuild(invoice, billing_period)
+    else:
+        count = _invoices_of(billing_period).count()
+        if _is_held_as_too_often(billing_period, count, by, at):
+            return 0
+        invoice = _new_draft(billing_period, count, at)
+        fill(invoice, billing_period, state)
     audit.record(
         by=by, at=at, action="draft_overage", subject=invoice, total_minor=invoice.total_minor
     )
     return 1
 
 
-def _waits(billing_period: BillingPeriod) -> bool:
+def _waits(billing_period: BillingPeriod, state: OverageState) -> bool:
     """Tell whether overage on no line outweighs later corrections."""
-    rows = uninvoiced(billing_period, LineKind.OVERAGE)
-    return rows.exists() and overage_state(billing_period).unbilled > 0
+    return state.unbilled > 0 and uninvoiced(billing_period, LineKind.OVERAGE).exists()
 
 
-def _owes(billing_period: BillingPeriod) -> bool:
+def _owes(billing_period: BillingPeriod, state: OverageState) -> bool:
     """Tell whether items claim anything: outcomes at any time, others while the period is open."""
     if billable_outcomes().filter(billing_period=billing_period).exists():
         return True
-    return not is_usage_closed(billing_period) and bool(_claims(billing_period))
+    return not is_usage_closed(billing_period) and bool(_claims(billing_period, state))
 
 
 def _waiting(billing_period: BillingPeriod) -> Decimal:
@@ -205,7 +240,7 @@ def draft_again(void: Invoice, at: datetime) -> Invoice:
     period = billing_period_of(void)
     draft = _open_draft(period)
     if draft is None:
-        draft = _new_draft(period, at)
+        draft = _new_draft(period, _invoices_of(period).count(), at)
     if draft.replaces is None:
         draft.replaces = void
         draft.save(update_fields=["replaces"])
@@ -230,21 +265,25 @@ def draft_at_threshold(billing_period: BillingPeriod, at: datetime) -> Invoice |
     is_running = billing_period.start_at <= at < billing_period.end_at
     if threshold is None or not is_running or _open_draft(billing_period) is not None:
         return None
-    if overage_state(billing_period).unbilled_minor < threshold or not _waits(billing_period):
+    state = overage_state(billing_period)
+    if state.unbilled_minor < threshold or not _waits(billing_period, state):
         return None
-    draft = _new_draft(billing_period, at, ready_at=at)
-    rebuild(draft, billing_period)
+    draft = _new_draft(billing_period, _invoices_of(billing_period).count(), at, ready_at=at)
+    fill(draft, billing_period, state)
     return draft
 
 
 def _new_draft(
-    billing_period: BillingPeriod, at: datetime, ready_at: datetime | None = None
+    billing_period: BillingPeriod, count: int, at: datetime, ready_at: datetime | None = None
 ) -> Invoice:
-    """Add the period's first overage draft, or a further one; each waits out its own grace."""
+    """Add the period's first overage draft, or a further one; each waits out its own grace.
+
+    Args:
+        count: Of its drafts and invoices so far.
+    """
     subscription = subscription_of(billing_period)
-    version = plan_version_of(billing_period)
+    version = plan_version_of(billing_period, subscription)
     grace = timedelta(hours=version.grace_hours)
-    count = _invoices_of(billing_period).count()
     key = f"billing_period:{billing_period.pk}:overage"
     draft = Draft(
         customer=subscription.customer,
@@ -257,9 +296,11 @@ def _new_draft(
     return create_draft(draft, at)
 
 
-def _is_held_as_too_often(billing_period: BillingPeriod, by: User, at: datetime) -> bool:
+def _is_held_as_too_often(
+    billing_period: BillingPeriod, count: int, by: User, at: datetime
+) -> bool:
     """Stop a period that is invoiced again and again, until a person looked at it."""
-    count, subject = _invoices_of(billing_period).count(), _subject(billing_period)
+    subject = _subject(billing_period)
     why = is_too_often(count, limits_at(at)) if count else ""
     if not why or was_released(subject, HoldCause.BOUNDS, why):
         return False
@@ -281,7 +322,7 @@ def _invoices_of(billing_period: BillingPeriod) -> QuerySet[Invoice]:
     )
 
 
-def _link_usage(invoice: Invoice, billing_period: BillingPeriod) -> None:
+def _link_usage(invoice: Invoice, billing_period: BillingPeriod, kinds: set[str]) -> None:
     """Put rated usage and accepted outcomes that stand behind no line behind this invoice's."""
     params: dict[str, int | str] = {
         "invoice": invoice.pk, "key": invoice.source_key, "period": billing_period.pk,
@@ -289,4 +330,5 @@ def _link_usage(invoice: Invoice, billing_period: BillingPeriod) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_LINK_OVERAGE, params)
         cursor.execute(_LINK_CREDITS_USED, params)
-        cursor.execute(_LINK_OUTCOMES, params)
+        if LineKind.OUTCOME in kinds:
+            cursor.execute(_LINK_OUTCOMES, params)

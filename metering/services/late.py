@@ -21,22 +21,17 @@ from metering.selectors.late import content_of_late_policy, late_policy_subject
 
 def record_invoiced_usage(
     *, customer_id: int, period: Period, source_key: str, at: datetime
-) -> InvoicedUsage:
+) -> None:
     """Keep that a customer's usage of a period is invoiced; said again, it changes nothing.
 
     Call it in the transaction that invoices, under the customer's lock. A period counts the whole
     UTC hour that it begins in (decision 6).
     """
-    row, _ = InvoicedUsage.objects.get_or_create(
-        source_key=source_key,
-        defaults={
-            "customer_id": customer_id,
-            "start_at": hour_of(period.start),
-            "end_at": period.end,
-            "recorded_at": at,
-        },
-    )
-    return row
+    row = InvoicedUsage(
+        customer_id=customer_id, start_at=hour_of(period.start), end_at=period.end,
+        source_key=source_key, recorded_at=at,
+    )  # fmt: skip
+    InvoicedUsage.objects.bulk_create([row], ignore_conflicts=True)
 
 
 @transaction.atomic

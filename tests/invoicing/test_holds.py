@@ -190,14 +190,14 @@ def test_a_fault_parks_its_account_and_the_run_goes_on(
     first, second = subscribed(shop), subscribed(shop, "globex")
     for name in ("acme", "globex"):
         use(shop, 150, START + DAY, customer=name)
-    real = overage.rebuild
+    real = overage.fill
 
-    def faulty(invoice: Invoice, period: Any) -> None:
+    def faulty(invoice: Invoice, period: Any, state: Any) -> None:
         if invoice.customer_id == first.customer_id:
             raise Invalid("the amount is larger than an invoice may claim")
-        real(invoice, period)
+        real(invoice, period, state)
 
-    monkeypatch.setattr(overage, "rebuild", faulty)
+    monkeypatch.setattr(overage, "fill", faulty)
     assert draft_overage_invoices(by=shop.worker, at=END) == 1
 
     hold = BillingHold.objects.get()

@@ -216,7 +216,7 @@ def test_a_notes_document_is_set_once(shop: Shop) -> None:
 @pytest.fixture
 def gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between judging a void, or a refund, and writing it."""
-    judge, look = note_voids.refuse_standing, refunds.refund_left
+    judge, look = note_voids.refuse_standing, refund_left
 
     def slowly(note: CreditNote) -> None:
         judge(note)
