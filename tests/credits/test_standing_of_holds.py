@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.users import worker_user
@@ -173,3 +173,23 @@ def test_a_customer_of_the_longest_name_has_rules_and_exceptions(shop: Shop) -> 
     shop.approve(policy.policy_change)
     shop.approve(exception.policy_change)
     assert policy.policy_change.subject.endswith(":1")
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "credits = 0", "parts = '{}'", "expires_at = expires_at - interval '1 minute'",
+        "state = 'settled', ended_at = now(), identifier = 'b'",
+    ],
+)  # fmt: skip
+def test_postgresql_lets_nobody_free_what_is_held(granted: Shop, moved: str) -> None:
+    hold = ask(granted, "60").hold
+    assert hold is not None
+    settle_hold(hold=hold, identifier="a", at=NOON)  # Its event is not here yet.
+
+    with (
+        pytest.raises(DatabaseError, match="only its settlement says what it holds"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"UPDATE hold SET {moved}")

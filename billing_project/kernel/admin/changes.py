@@ -126,8 +126,10 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
         if _is_draft(change):
             return f"{change.proposed_by} submits it; until then nobody decides on it."
         if _is_submitted(change):
-            wanted = " and ".join(waiting_for(change))
-            return f"{wanted.capitalize()} approves; {change.proposed_by} proposed it and cannot."
+            wanted = waiting_for(change)
+            verb = "approves" if len(wanted) == 1 else "approve"
+            names = " and ".join(wanted).capitalize()
+            return f"{names} {verb}; {change.proposed_by} proposed it and cannot."
         return "Nothing: it is decided."
 
     @admin.display(description="Simulated effect")
