@@ -15,6 +15,7 @@ from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
+from invoicing.admin.sold_forms import CouponForm, SeatsForm
 from invoicing.admin.subscription_forms import (
     CancelForm,
     ChangeForm,
@@ -24,6 +25,7 @@ from invoicing.admin.subscription_forms import (
 )
 from invoicing.models import Invoice, Subscription, SubscriptionChange
 from invoicing.phases import Standing
+from invoicing.selectors import items_of, plan_version_at
 from invoicing.selectors.changes import phase_of
 from invoicing.services.changes import change_subscription, undo_change
 from metering.models import Customer
@@ -33,6 +35,12 @@ _KINDS = {"plan": "info", "trial": "wait", "pause": "wait", "resume": "good", "c
 
 def _is_going_on(subscription: Subscription) -> bool:
     return subscription.ends_at is None
+
+
+def _sells_seats(subscription: Subscription) -> bool:
+    at = now()
+    is_over = subscription.ends_at is not None and subscription.ends_at <= at
+    return not is_over and bool(items_of(plan_version_at(subscription, at), "seat"))
 
 
 def _is_active(subscription: Subscription) -> bool:
@@ -99,7 +107,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         "created_at",
     )
     inlines = (ChangeInline,)
-    actions_detail = ("change_plan", "pause", "resume", "cancel")
+    actions_detail = ("change_plan", "change_seats", "redeem", "pause", "resume", "cancel")
 
     @form_action(
         "Change plan",
@@ -113,6 +121,34 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def change_plan(self, by: User, subscription: Subscription, form: PlanForm) -> str:
         """Upgrade or downgrade."""
         return _made(by, subscription, form)
+
+    @form_action(
+        "Change seats",
+        permission="invoicing.manage_subscription",
+        form=SeatsForm,
+        icon="event_seat",
+        offered=_sells_seats,
+        explanation="Seats that are added are charged for the days that are left of the period, at"
+        " once; what removed ones leave unused is credited.",
+    )
+    def change_seats(self, by: User, subscription: Subscription, form: SeatsForm) -> str:
+        """Add seats, or remove some."""
+        change = form.change(by)
+        return f"{change.seats:+d} seats from {moment_text(change.effective_at)} on."
+
+    @form_action(
+        "Redeem coupon",
+        permission="invoicing.manage_subscription",
+        form=CouponForm,
+        icon="local_offer",
+        offered=_is_going_on,
+        is_final=True,
+        explanation="It lowers what the periods claim that begin from now on, as its terms say.",
+    )
+    def redeem(self, by: User, subscription: Subscription, form: CouponForm) -> str:
+        """Put a coupon on the subscription."""
+        redemption = form.redeem(by)
+        return f"{redemption.coupon} lowers claims from {moment_text(redemption.from_at)} on."
 
     @form_action(
         "Pause",
