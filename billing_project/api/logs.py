@@ -1,11 +1,17 @@
-"""Logs as JSON, one line for an event, each with the request's id; never payloads.
+"""Logs as JSON, one line for an event, each with the request's id; never payloads or signed links.
 
 Code logs with `logging`: the event as message, facts as `extra`. structlog renders both.
 """
 
+import re
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+# What opens an invoice to whoever has it, in a path or in the words of an error about one.
+_SIGNED = re.compile(r"/invoice/[^/\s'\"\\]+")
+_as_json = structlog.processors.JSONRenderer(default=str)
 
 
 def logging_config(level: str) -> dict[str, Any]:
@@ -38,6 +44,11 @@ def _json_formatter() -> structlog.stdlib.ProcessorFormatter:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(default=str),
+            _rendered,
         ],
     )
+
+
+def _rendered(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    """Render an event, with every link to an invoice cut off."""
+    return _SIGNED.sub("/invoice/-", str(_as_json(logger, name, event)))

@@ -1,5 +1,7 @@
 """A customer sees an invoice under a signed link: what is owed now, its documents, nothing else."""
 
+import json
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from django.db import DatabaseError, connection
 from django.test import Client
 
+from billing_project.api.logs import logging_config
 from billing_project.kernel.errors import Conflict, NotAllowed
 from invoicing.models import HostedLink, Invoice
 from invoicing.services.endings import void_invoice, write_off_invoice
@@ -193,3 +196,16 @@ def test_the_api_gives_a_link_and_lists_mails(shop: Shop) -> None:
     assert (sent.status_code, sent.json()) == (201, again.json())
     [row] = admin_api.get(f"invoices/{invoice.number}/mails").json()["data"]
     assert (row["address"], row["state"]) == ("billing@acme.example", "waits")
+
+
+def test_no_log_line_opens_an_invoice() -> None:
+    config = logging_config("INFO")["formatters"]["json"]
+    token = "12:qbEap57CgYgduXhDGsYP7DdAT3dqDXWfxnshg8HxrMg"
+    record = logging.makeLogRecord(
+        {"msg": f"Forbidden: /invoice/{token}/card", "request": f"<POST '/invoice/{token}/card'>"}
+    )
+
+    line = config["()"]().format(record)
+
+    assert "qbEap57" not in line
+    assert json.loads(line)["event"] == "Forbidden: /invoice/-/card"
