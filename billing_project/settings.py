@@ -254,6 +254,8 @@ ARCHIVE_DIR = env.path("ARCHIVE_DIR", default=str(LOCAL_DIR / "archive"))
 # the database and its backups: they are what a restored or rewritten database is held against.
 SEALING_KEY_FILE = env.path("SEALING_KEY_FILE", default=str(LOCAL_DIR / "sealing_key.pem"))
 SEALS_DIR = env.path("SEALS_DIR", default=str(LOCAL_DIR / "seals"))
+# Audit packs, for people to fetch; shared between web and worker. They may be removed at any time.
+PACKS_DIR = env.path("PACKS_DIR", default=str(LOCAL_DIR / "packs"))
 # Uploaded files of events, for the worker to read; shared between web and worker.
 IMPORT_DIR = env.path("IMPORT_DIR", default=str(LOCAL_DIR / "imports"))
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=2 * 1024**3)

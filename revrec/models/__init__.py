@@ -17,6 +17,7 @@ from revrec.models.obligation import (
     RevenueSchedule,
     RevenueScheduleLine,
 )
+from revrec.models.pack import AuditPack, PackState
 from revrec.models.progress import BooksMark, UsedCredits
 from revrec.models.seal import LedgerSeal
 
@@ -24,6 +25,7 @@ __all__ = [
     "AccountCode",
     "AccountMap",
     "AccountingPeriod",
+    "AuditPack",
     "BooksMark",
     "BreakageEstimate",
     "CloseException",
@@ -33,6 +35,7 @@ __all__ = [
     "LedgerAccount",
     "LedgerSeal",
     "ObligationKind",
+    "PackState",
     "PerformanceObligation",
     "PeriodStatus",
     "Posting",
