@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections import defaultdict
 from decimal import Context, Decimal, localcontext
+from typing import TextIO
 
 ZERO = Decimal(0)
 MOST_SHOWN = 20  # Faults of one check that are written out.
@@ -24,7 +25,8 @@ class Pack:
     def __init__(self, archive):
         self.archive = archive
         self.manifest = json.loads(archive.read("manifest.json"))
-        self.results = []  # (what was looked at, how many, faults, what was left aside)
+        # (what was looked at, how many, faults, what was left aside)
+        self.results = []
 
     def rows(self, name):
         """Read a file of rows, one at a time."""
@@ -309,7 +311,7 @@ def check_policies(pack):
     pack.note("policies are approved by others, and as they were", count, faults)
 
 
-def verify(path, out=sys.stdout):
+def verify(path: str, out: TextIO = sys.stdout) -> int:
     """Check a pack, write what was found, and return the number of faults."""
     csv.field_size_limit(1 << 30)
     with zipfile.ZipFile(path) as archive, localcontext(Context(prec=100)):
@@ -329,7 +331,7 @@ def verify(path, out=sys.stdout):
         return report(pack, out)
 
 
-def report(pack, out):
+def report(pack: Pack, out: TextIO) -> int:
     """Write the results and return the number of faults."""
     out.write(f"Audit pack of {pack.manifest['scope_in_words']}, made {pack.manifest['made_at']}\n")
     found = 0

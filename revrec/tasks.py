@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from billing_project.kernel.clock import now
 from billing_project.kernel.users import worker_user
+from revrec.services.packs import make_waiting_packs
 from revrec.services.recognise import recognise_pending
 
 REST = timedelta(seconds=30)  # Under steady use each customer's books move twice a minute.
@@ -17,3 +18,8 @@ def recognise() -> int:
 def recognise_gathered() -> int:
     """Bring the books up to date with what has gathered; return the number of entries posted."""
     return recognise_pending(by=worker_user(), at=now(), rest=REST)
+
+
+def make_packs() -> int:
+    """Make the audit packs that wait; return how many are done now."""
+    return make_waiting_packs(now=now)

@@ -150,6 +150,7 @@ _ICONS = {
     "variableestimate": "query_stats",
     "accountmap": "swap_horiz",
     "journalexport": "ios_share",
+    "auditpack": "folder_zip",
     "performanceobligation": "handshake",
     "revenueschedule": "timeline",
     "entrysource": "link",

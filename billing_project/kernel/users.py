@@ -7,6 +7,7 @@ from billing_project.kernel.models import User
 WORKER = "worker"
 
 # Every role reads everything that has a page; these are the writes each may do, as permissions.
+# What an auditor asks for changes nothing but the list of what was asked for.
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (
         "credits.grant_credits",
@@ -42,6 +43,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.void_invoice",
         "revrec.propose_close",
         "revrec.export_journal",
+        "revrec.make_auditpack",
         "revrec.map_accounts",
         "invoicing.record_customertaxid",
         "invoicing.assign_legalentity",
@@ -61,6 +63,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "revrec.propose_close",
         "revrec.close_accountingperiod",
         "revrec.export_journal",
+        "revrec.make_auditpack",
         "revrec.map_accounts",
         "revrec.sign_closeexception",
     ),
@@ -89,7 +92,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "credits.acknowledge_alert",
         "revrec.sign_closeexception",
     ),
-    "auditor": (),
+    "auditor": ("revrec.make_auditpack",),
 }
 
 

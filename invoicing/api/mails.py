@@ -39,6 +39,10 @@ class MailOutput(serializers.Serializer[Any]):
     failure = serializers.CharField(allow_blank=True)
 
 
+class LinkInput(serializers.Serializer[Any]):
+    """Nothing: the invoice is in the address."""
+
+
 class LinkOutput(serializers.Serializer[Any]):
     """An address for the customer. Whoever has it can read the invoice until it expires."""
 
@@ -85,6 +89,7 @@ class InvoiceLinkView(ApiView):
     @extend_schema(request=None, responses=LinkOutput)
     def post(self, request: Request, number: str) -> Response:
         """Return a link to the invoice's page."""
+        self.valid(LinkInput, request.data)
         by = cast(User, request.user)
         link = link_to(invoice=find_invoice(number), by=by, at=clock.now())
         return Response(LinkOutput({"url": url_of(link), "expires_at": link.expires_at}).data)

@@ -1,5 +1,5 @@
 """The back office's pages of obligations, schedules and the general ledger: owned by finance."""
 
-from revrec.admin import estimates, exports, journal, obligations, periods, seals
+from revrec.admin import estimates, exports, journal, obligations, packs, periods, seals
 
-__all__ = ["estimates", "exports", "journal", "obligations", "periods", "seals"]
+__all__ = ["estimates", "exports", "journal", "obligations", "packs", "periods", "seals"]

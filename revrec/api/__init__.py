@@ -8,6 +8,7 @@ from revrec.api.exports import (
     JournalExportView,
 )
 from revrec.api.journal import JournalEntriesView
+from revrec.api.packs import AuditPackFileView, AuditPacksView, AuditPackView
 from revrec.api.reports import ReportPostingsView, ReportView
 
 urlpatterns = [
@@ -15,6 +16,9 @@ urlpatterns = [
     path("journal_exports", JournalExportsView.as_view()),
     path("journal_exports/<int:export_id>", JournalExportView.as_view()),
     path("journal_exports/<int:export_id>/file", JournalExportFileView.as_view()),
+    path("audit_packs", AuditPacksView.as_view()),
+    path("audit_packs/<int:pack_id>", AuditPackView.as_view()),
+    path("audit_packs/<int:pack_id>/file", AuditPackFileView.as_view()),
     path("reports/<str:name>", ReportView.as_view()),
     path("reports/<str:name>/postings", ReportPostingsView.as_view()),
 ]

@@ -1,0 +1,140 @@
+"""Audit packs over HTTP: ask for one, see how far it is, fetch its file."""
+
+from typing import Any, ClassVar, cast
+
+from django.http import FileResponse
+from django_q.tasks import async_task
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing_project.kernel import clock
+from billing_project.kernel.errors import Conflict, NotFound
+from billing_project.kernel.models import User
+from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
+from billing_project.kernel.rest.idempotency import read_key
+from billing_project.kernel.rest.views import ApiView
+from metering.selectors.customers import customer_named
+from revrec.models import AuditPack, PackState
+from revrec.services.packs import MOST_INVOICES, Wish, ask_for_pack, note_download, path_of
+
+_READ: dict[str, str] = {"GET": "admin"}  # A pack holds everything.
+
+
+class AuditPackInput(serializers.Serializer[Any]):
+    """A span, of one customer or of all; or invoices by their numbers."""
+
+    customer = ExternalIdField(required=False, help_text="All customers where it is left out.")
+    start = UtcDateTimeField(required=False)
+    end = UtcDateTimeField(required=False, help_text="Exclusive.")
+    invoices = serializers.ListField(
+        child=serializers.CharField(max_length=32), required=False, max_length=MOST_INVOICES
+    )
+    reason = serializers.CharField(max_length=500)
+
+
+class AuditPackOutput(serializers.ModelSerializer[AuditPack]):
+    """A pack: its file is there once it is done, under this sha256 for ever."""
+
+    customer = serializers.CharField(source="customer.external_id", default=None)
+    start = UtcDateTimeField(source="start_at")
+    end = UtcDateTimeField(source="end_at")
+    asked_by = serializers.CharField(source="asked_by.username")
+    asked_at = UtcDateTimeField()
+    finished_at = UtcDateTimeField()
+
+    class Meta:
+        model = AuditPack
+        fields = (
+            "id", "customer", "start", "end", "invoices", "reason", "state", "files_done",
+            "file_count", "row_count", "byte_count", "content_sha256", "fault", "asked_by",
+            "asked_at", "finished_at",
+        )  # fmt: skip
+
+
+class AuditPacksView(ApiView):
+    """Packs that were asked for."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "admin", "POST": "admin"}
+    requires_idempotency_key = True
+
+    @extend_schema(
+        operation_id="audit_packs_list",
+        parameters=[OpenApiParameter("limit", int), OpenApiParameter("cursor", str)],
+        responses=AuditPackOutput(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """List packs, newest first."""
+        packs = AuditPack.objects.select_related("customer", "asked_by")
+        return self.page(request, packs, AuditPackOutput)
+
+    @extend_schema(request=AuditPackInput, responses={202: AuditPackOutput})
+    def post(self, request: Request) -> Response:
+        """Ask for a pack; the worker makes it."""
+        wanted = self.valid(AuditPackInput, request.data)
+        customer = customer_named(wanted["customer"]) if "customer" in wanted else None
+        wish = Wish(
+            wanted.get("start"), wanted.get("end"), customer, tuple(wanted.get("invoices", ()))
+        )
+        assert request.auth is not None
+        key = f"api:{request.auth.pk}:{read_key(request.META.get('HTTP_IDEMPOTENCY_KEY'))}"
+        pack = ask_for_pack(
+            wish=wish, reason=wanted["reason"], key=key, by=cast(User, request.user),
+            at=clock.now(),
+        )  # fmt: skip
+        async_task("revrec.tasks.make_packs")  # If the ring is lost, the schedule finds it.
+        return Response(AuditPackOutput(pack).data, status=202)
+
+
+class AuditPackView(ApiView):
+    """One pack."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(responses=AuditPackOutput)
+    def get(self, request: Request, pack_id: int) -> Response:
+        """Say how far it is."""
+        return Response(AuditPackOutput(_find(pack_id)).data)
+
+
+class AuditPackFileView(ApiView):
+    """The file of one pack."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pack_id: int) -> FileResponse:
+        """Stream the file; who took it is recorded."""
+        pack = _find(pack_id)
+        response = file_response(pack)
+        note_download(pack=pack, by=cast(User, request.user), at=clock.now())
+        return response
+
+
+def file_response(pack: AuditPack) -> FileResponse:
+    """Answer with a pack's file.
+
+    Raises:
+        Conflict: it is not made yet, could not be made, or its file was removed.
+    """
+    if pack.state != PackState.DONE:
+        raise Conflict(f"this pack is {pack.state}", code="pack_not_done")
+    try:
+        stream = path_of(pack).open("rb")
+    except FileNotFoundError as error:
+        raise Conflict(
+            "the pack's file was removed here; ask for a new one", code="pack_removed"
+        ) from error
+    return FileResponse(
+        stream, as_attachment=True, filename=pack.file_name, content_type="application/zip",
+        headers={"ETag": f'"{pack.content_sha256}"'},
+    )  # fmt: skip
+
+
+def _find(pack_id: int) -> AuditPack:
+    pack = AuditPack.objects.select_related("customer", "asked_by").filter(pk=pack_id).first()
+    if pack is None:
+        raise NotFound(f"there is no audit pack {pack_id}")
+    return pack
