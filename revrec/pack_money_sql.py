@@ -92,15 +92,17 @@ INVOICES = PackFile(
     "invoices",
     "claims, with what became of them until the pack was made",
     """
-SELECT i.number, c.external_id, i.status, i.currency, i.total_minor, i.tax_minor, i.paid_minor,
-       i.applied_minor, i.credited_minor, i.open_minor, i.written_off_minor,
+SELECT i.number, y.code, c.external_id, i.status, i.currency, i.total_minor, i.tax_minor,
+       i.paid_minor, i.applied_minor, i.credited_minor, i.open_minor, i.written_off_minor,
        coalesce(o.number, ''), i.finalized_at, i.due_on::text, i.service_start_at,
        i.service_end_at, i.source_key
   FROM invoice i JOIN pack_invoice p ON p.id = i.id JOIN customer c ON c.id = i.customer_id
-  LEFT JOIN invoice o ON o.id = i.replaces_id ORDER BY i.sequence, i.id
+  JOIN legal_entity y ON y.id = i.entity_id LEFT JOIN invoice o ON o.id = i.replaces_id
+ ORDER BY i.id
 """,
     (
         ("invoice", "number of the invoice"),
+        ("entity", "code of the legal entity that claims"),
         ("customer", "the sender's id of the customer"),
         ("status", "finalized, paid, void or uncollectible"),
         ("currency", "of all amounts"),
@@ -171,10 +173,11 @@ NOTES = PackFile(
     """
 SELECT n.number, i.number, l.position, n.reason, n.memo, x.amount_minor, x.tax_minor, n.currency,
        n.total_minor, n.open_minor, n.balance_minor, n.refund_minor, n.out_of_band_minor,
-       b.username, n.issued_at, n.source_key
+       b.username, n.issued_at, n.source_key, v.voided_at
   FROM credit_note n JOIN pack_invoice p ON p.id = n.invoice_id
   JOIN invoice i ON i.id = n.invoice_id JOIN credit_note_line x ON x.credit_note_id = n.id
   JOIN invoice_line l ON l.id = x.invoice_line_id JOIN kernel_user b ON b.id = n.issued_by_id
+  LEFT JOIN credit_note_void v ON v.credit_note_id = n.id
  ORDER BY n.id, l.position
 """,
     (
@@ -194,6 +197,7 @@ SELECT n.number, i.number, l.position, n.reason, n.memo, x.amount_minor, x.tax_m
         ("by", "who issued it"),
         ("at", "when"),
         ("source_key", "our name of the fact: issued once"),
+        ("voided_at", "when it was taken back, or nothing"),
     ),
 )
 PAYMENTS = PackFile(

@@ -223,7 +223,8 @@ def check_invoices(pack, charged):
                 f" its usage comes to {behind[row['id']]}"
             )
     for row in notes(pack):
-        open_off[row["invoice"]] += int(row["open_minor"])
+        if not row["voided_at"]:
+            open_off[row["invoice"]] += int(row["open_minor"])
     for row in pack.rows("invoices"):
         name, claimed = row["invoice"], int(row["total_minor"])
         if sums[name] != claimed:

@@ -26,10 +26,9 @@ from billing_project.kernel.errors import BillingError, Conflict, Invalid, NotAl
 from billing_project.kernel.exporting import Column, pieces
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import held
-from invoicing.documents import credit_note_pdf
-from invoicing.models import CreditNote, Invoice
+from invoicing.models import CreditNote, CreditNoteDocument, Invoice
 from invoicing.selectors import find_invoice, is_issued
-from invoicing.services.documents import keep_invoice_document
+from invoicing.services.documents import keep_invoice_document, keep_note_document
 from metering.models import Customer
 from metering.reading_sql import IS_AGGREGATED, select_rows
 from metering.selectors.archive import refuse_archived
@@ -164,17 +163,16 @@ def note_download(*, pack: AuditPack, by: User, at: datetime) -> None:
 
 
 def _keep_documents(pack: AuditPack, at: datetime) -> None:
-    """Have each invoice of the pack set, where nobody asked for its document before."""
+    """Have each invoice and note of the pack set, where nobody asked for its document before."""
     with transaction.atomic(), connection.cursor() as cursor:
         _choose(cursor, pack)
-        cursor.execute(
-            "SELECT p.id FROM pack_invoice p WHERE NOT EXISTS"
-            " (SELECT FROM invoice_document d WHERE d.invoice_id = p.id)"
-        )
+        cursor.execute("SELECT id FROM pack_invoice")
         ids = [pk for (pk,) in cursor.fetchall()]
         transaction.set_rollback(True)
-    for invoice in Invoice.objects.filter(pk__in=ids).select_related("customer"):
+    for invoice in Invoice.objects.filter(pk__in=ids, document=None).select_related("customer"):
         keep_invoice_document(invoice=invoice, at=at)
+    for note in CreditNote.objects.filter(invoice__in=ids, document=None).select_related():
+        keep_note_document(credit_note=note, at=at)
 
 
 def _choose(cursor: Any, pack: AuditPack) -> None:
@@ -304,9 +302,10 @@ def _add_documents(archive: _Archive) -> None:
         about = f"invoice {number} as its customer has it; kept under {sha256}"
         archive.add(f"documents/{number}.pdf", [bytes(content)], about)
     ids = [pk for (pk,) in _read(pack_money_sql.NOTES_OF_PACK, {})]
-    for note in CreditNote.objects.filter(pk__in=ids).select_related("invoice__customer"):
-        about = f"credit note {note.number} as its customer has it"
-        archive.add(f"documents/{note.number}.pdf", [credit_note_pdf(note)], about)
+    for row in CreditNoteDocument.objects.filter(credit_note__in=ids).select_related():
+        number = row.credit_note.number
+        about = f"credit note {number} as its customer has it; kept under {row.sha256}"
+        archive.add(f"documents/{number}.pdf", [bytes(row.content)], about)
 
 
 def _add_words(archive: _Archive, pack: AuditPack) -> None:
