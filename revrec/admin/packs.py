@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.html import format_html
 from django_q.tasks import async_task
@@ -26,9 +26,8 @@ from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from billing_project.kernel.period import DAY, midnight
 from metering.selectors.customers import customer_named
-from revrec.api.packs import file_response
 from revrec.models import AuditPack
-from revrec.services.packs import Wish, ask_for_pack, note_download, scope_of
+from revrec.services.packs import Wish, ask_for_pack, scope_of, take_file
 
 _STATES = {"waiting": "wait", "running": "info", "done": "good", "failed": "bad"}
 _REFRESH_SECONDS = 3
@@ -153,12 +152,11 @@ class AuditPackAdmin(ReadOnlyAdmin):
         if not request.user.has_perm("revrec.make_auditpack"):
             raise PermissionDenied
         try:
-            response = file_response(pack)
+            stream = take_file(pack=pack, by=request.user, at=now())
         except BillingError as error:
             messages.error(request, error.message)
             return HttpResponseRedirect(object_url(pack))
-        note_download(pack=pack, by=request.user, at=now())
-        return response
+        return FileResponse(stream, as_attachment=True, filename=pack.file_name)
 
     def change_view(
         self,

@@ -11,14 +11,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.errors import Conflict, NotFound
+from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.idempotency import read_key
 from billing_project.kernel.rest.views import ApiView
 from metering.selectors.customers import customer_named
-from revrec.models import AuditPack, PackState
-from revrec.services.packs import MOST_INVOICES, Wish, ask_for_pack, note_download, path_of
+from revrec.models import AuditPack
+from revrec.services.packs import MOST_INVOICES, Wish, ask_for_pack, take_file
 
 _READ: dict[str, str] = {"GET": "admin"}  # A pack holds everything.
 
@@ -108,29 +108,9 @@ class AuditPackFileView(ApiView):
     def get(self, request: Request, pack_id: int) -> FileResponse:
         """Stream the file; who took it is recorded."""
         pack = _find(pack_id)
-        response = file_response(pack)
-        note_download(pack=pack, by=cast(User, request.user), at=clock.now())
-        return response
-
-
-def file_response(pack: AuditPack) -> FileResponse:
-    """Answer with a pack's file.
-
-    Raises:
-        Conflict: it is not made yet, could not be made, or its file was removed.
-    """
-    if pack.state != PackState.DONE:
-        raise Conflict(f"this pack is {pack.state}", code="pack_not_done")
-    try:
-        stream = path_of(pack).open("rb")
-    except FileNotFoundError as error:
-        raise Conflict(
-            "the pack's file was removed here; ask for a new one", code="pack_removed"
-        ) from error
-    return FileResponse(
-        stream, as_attachment=True, filename=pack.file_name, content_type="application/zip",
-        headers={"ETag": f'"{pack.content_sha256}"'},
-    )  # fmt: skip
+        stream = take_file(pack=pack, by=cast(User, request.user), at=clock.now())
+        headers = {"ETag": f'"{pack.content_sha256}"'}
+        return FileResponse(stream, True, pack.file_name, headers=headers)
 
 
 def _find(pack_id: int) -> AuditPack:

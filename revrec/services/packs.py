@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from django.conf import settings
@@ -157,9 +157,22 @@ def scope_of(pack: AuditPack) -> str:
     return f"{whom} from {_instant(pack.start_at)} to {_instant(pack.end_at)}"
 
 
-def note_download(*, pack: AuditPack, by: User, at: datetime) -> None:
-    """Record who took a pack out."""
+def take_file(*, pack: AuditPack, by: User, at: datetime) -> BinaryIO:
+    """Open a pack's file, and record who took it out.
+
+    Raises:
+        Conflict: it is not made yet, could not be made, or its file was removed.
+    """
+    if pack.state != PackState.DONE:
+        raise Conflict(f"this pack is {pack.state}", code="pack_not_done")
+    try:
+        stream = path_of(pack).open("rb")
+    except FileNotFoundError as error:
+        raise Conflict(
+            "the pack's file was removed here; ask for a new one", code="pack_removed"
+        ) from error
     audit.record(by=by, at=at, action="download_audit_pack", subject=pack)
+    return stream
 
 
 def _keep_documents(pack: AuditPack, at: datetime) -> None:
