@@ -110,7 +110,7 @@ class AuditPackFileView(ApiView):
         pack = _find(pack_id)
         stream = take_file(pack=pack, by=cast(User, request.user), at=clock.now())
         headers = {"ETag": f'"{pack.content_sha256}"'}
-        return FileResponse(stream, True, pack.file_name, headers=headers)
+        return FileResponse(stream, as_attachment=True, filename=pack.file_name, headers=headers)
 
 
 def _find(pack_id: int) -> AuditPack:
