@@ -13,6 +13,7 @@ from billing_project.kernel.backoffice.policies import why_not
 from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.models import OutboxMessage, User
 from billing_project.kernel.quantity import how_many
+from credits.services.rating import BLOCKED
 from invoicing.selectors import refunds_due
 
 _REFUNDS = 6  # Shown at most, as of drafts.
@@ -52,6 +53,10 @@ def age_text(since: datetime, at: datetime) -> str:
 
 def _stuck(at: datetime) -> Iterator[Item]:
     for note in figures.stuck_notes(at):
+        if note.topic == BLOCKED:  # Nothing fails: a rate or a period lacks.
+            detail = f"the oldest for {age_text(note.since, at)}: see what it waits for"
+            yield Item("Usage waits that cannot be rated", detail, reverse("console:unrated"))
+            continue
         yield Item(
             f"{how_many(note.count, 'note')} of {note.topic.replace('_', ' ')} stuck",
             f"the oldest for {age_text(note.since, at)}: see the worker's log",

@@ -181,6 +181,17 @@ def test_notes_that_nobody_takes_up_are_named_by_topic(chain: Chain, auditor: Us
     assert stuck == {"Rate and draw down": "3 waiting, oldest 16 min: stuck"}
 
 
+def test_usage_without_a_rate_is_not_called_stuck(chain: Chain, auditor: User) -> None:
+    outbox.publish("rating_blocked", [1, 2], NOW - timedelta(minutes=16))
+
+    queue = home(auditor).context["queue"]
+
+    (item,) = [i for i in queue if "rated" in i.title]
+    assert item.title == "Usage waits that cannot be rated"
+    assert item.url == reverse("console:unrated")
+    assert not [i for i in queue if "stuck" in i.title]
+
+
 def test_usage_and_charges_are_summed_by_day(chain: Chain) -> None:
     start, end = START, START + timedelta(days=DAYS)
     day = (START + timedelta(days=2)).date()

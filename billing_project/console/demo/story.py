@@ -100,7 +100,7 @@ def tell(
         send_events(url, key, embedding_events(setting.period), progress)  # Counted apart.
         last = max((r for r in requests if r.customer == HEAVY), key=lambda r: r.row)
         story.traced = f"{HEAVY}/{last.identifier}"
-        _map_unknown_customer(setting, at, story)
+        _map_unknown_customer(setting, story)
     with story.stage(STAGES[1]):
         _drain(progress)
     with story.stage(STAGES[2]):
@@ -117,8 +117,8 @@ def tell(
         _drain(progress)
 
 
-def _map_unknown_customer(setting: Setting, at: datetime, story: Story) -> None:
-    engineer = setting.cast.engineer
+def _map_unknown_customer(setting: Setting, story: Story) -> None:
+    engineer, at = setting.cast.engineer, clock.now()  # After the events came in.
     add_alias(
         external_id=UNKNOWN_NAME, customer=Customer.objects.get(external_id="cust-07"),
         reason="the same customer's deployment in Europe", by=engineer, at=at,
