@@ -17,6 +17,9 @@ class AmbiguousRate(ValueError):
     """Two equally specific rates match the same usage."""
 
 
+WORKSPACE = "workspace"  # What a rate calls the workspace that used, by its external id.
+
+
 @dataclass(frozen=True)
 class RatedSoFar:
     """What was rated at one rate in one billing period until now.
@@ -67,6 +70,11 @@ def advance(so_far: RatedSoFar, quantity: Decimal, tariff: Tariff) -> tuple[Char
     after = tariff.charge(so_far.quantity + quantity)
     charge = Charge(after.total - so_far.charge, change_of_tiers(before, after.tiers))
     return charge, RatedSoFar(so_far.quantity + quantity, after.total, after.tiers)
+
+
+def asked_of(dimensions: Mapping[str, str], workspace: str) -> Mapping[str, str]:
+    """Return what rates may ask for: the dimensions, and the workspace where none is called so."""
+    return {WORKSPACE: workspace, **dimensions} if workspace else dimensions
 
 
 def match_rate(rates: Iterable[RateOption], dimensions: Mapping[str, str]) -> RateOption | None:

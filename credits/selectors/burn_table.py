@@ -18,7 +18,7 @@ from credits.models import (
     RateCard,
     RateCardVersion,
 )
-from credits.rating import AmbiguousRate, RateOption, match_rate
+from credits.rating import WORKSPACE, AmbiguousRate, RateOption, asked_of, match_rate
 from credits.selectors.governing import governing_rate_card_version
 from credits.selectors.supplier_rates import dearest_at
 from credits.selectors.tariffs import tariff_of_rate
@@ -91,7 +91,7 @@ def burn_table(
     """
     by_version = [_rates_by_meter(version) for version in versions]
     inherited = _inherited(card, at)
-    used = _traffic(card, since, at)
+    used = _traffic(card, since, at, _by_workspace((*by_version, inherited)))
     keys = {key for rates in (*by_version, inherited) for key in _keys(rates)} | set(used)
     meters = {meter.code: meter for meter in Meter.objects.all()}
     prices = dearest_at(at, currency)
@@ -156,18 +156,35 @@ def _place(key: tuple[str, str]) -> tuple[str, str, str]:
     return _read(text).get("model", ""), code, text
 
 
-def _traffic(card: RateCard, since: datetime, at: datetime) -> dict[tuple[str, str], Decimal]:
-    """Sum what customers of the card used, by meter and dimensions."""
+def _by_workspace(versions: Iterable[Mapping[str, Sequence[Rate]]]) -> set[str]:
+    """List the meters of which some version has a rate of some workspace."""
+    return {
+        code
+        for rates in versions
+        for code, of in rates.items()
+        if any(WORKSPACE in rate.dimensions for rate in of)
+    }
+
+
+def _traffic(
+    card: RateCard, since: datetime, at: datetime, by_workspace: set[str]
+) -> dict[tuple[str, str], Decimal]:
+    """Sum what customers of the card used, by meter and dimensions.
+
+    Args:
+        by_workspace: Meters whose usage is split by workspace, too.
+    """
     on_card = BillingPeriod.objects.filter(
         customer_id=OuterRef("customer_id"), rate_card_id=card.base_id or card.pk, end_at__gt=since
     )
     windows = UsageWindow.objects.filter(Exists(on_card), start_at__gte=since, start_at__lt=at)
     if card.customer_id is not None:
         windows = windows.filter(customer_id=card.customer_id)
-    rows = windows.values_list("meter__code", "dimensions").annotate(Sum("quantity")).order_by()
+    rows = windows.values_list("meter__code", "workspace__external_id", "dimensions").order_by()
     found: dict[tuple[str, str], Decimal] = {}
-    for code, dimensions, quantity in rows:
-        key = (code, canonical_json(dimensions))
+    for code, workspace, dimensions, quantity in rows.annotate(Sum("quantity")):
+        place = (workspace or "") if code in by_workspace else ""
+        key = (code, canonical_json(dict(asked_of(dimensions, place))))
         found[key] = found.get(key, Decimal(0)) + quantity
     return found
 

@@ -1,12 +1,12 @@
 """The approved rates, read once for many customers, and which of them price whose usage."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 
 from credits.models import CreditPolicy, Rate, RateCard, RateCardVersion, RatePin
-from credits.rating import AmbiguousRate, RateOption, match_rate
+from credits.rating import WORKSPACE, AmbiguousRate, RateOption, asked_of, match_rate
 from credits.selectors.governing import (
     approved_pins,
     approved_policies,
@@ -15,7 +15,7 @@ from credits.selectors.governing import (
 )
 from credits.selectors.tariffs import tariff_of_rate
 from credits.tariff import Tariff
-from metering.models import Meter, UsageWindow
+from metering.models import Meter, UsageWindow, Workspace
 
 _MOST_MATCHES = 100_000
 _UNKNOWN = -1
@@ -27,7 +27,8 @@ class Prices:
     def __init__(self, rate_card_ids: Collection[int], customer_ids: Collection[int]) -> None:
         """Take up rate cards with the overrides and pins that customers have of them."""
         self._rate_card_ids, self._customer_ids = set(rate_card_ids), set(customer_ids)
-        self._matches: dict[tuple[int, str, str], int | None] = {}
+        self._matches: dict[tuple[int, str, str, int | None], int | None] = {}
+        self._names: dict[int, str] = {}  # Of workspaces, by id.
         self._tariffs: dict[int, Tariff] = {}
 
     @classmethod
@@ -123,11 +124,13 @@ class Prices:
     def match(self, version: RateCardVersion, window: UsageWindow) -> Rate | None:
         """Find the rate of a version that fits a window's meter and dimensions."""
         code = self.meters[window.meter_id].code
-        key = (version.pk, code, window.dimensions_key)
+        is_asked = (version.pk, code) in self._by_workspace
+        place = window.workspace_id if is_asked else None
+        key = (version.pk, code, window.dimensions_key, place)
         if (rate_id := self._matches.get(key, _UNKNOWN)) == _UNKNOWN:
             if len(self._matches) >= _MOST_MATCHES:  # Callers name the dimensions: no end of them.
                 self._matches.clear()  # Other threads read it: nothing stays until the next line.
-            rate_id = self._match(version.pk, code, window.dimensions)
+            rate_id = self._match(version.pk, code, asked_of(window.dimensions, self._name(place)))
             self._matches[key] = rate_id
         return None if rate_id is None else self.rates[rate_id]
 
@@ -148,7 +151,22 @@ class Prices:
             options[rate.version_id, rate.meter_code].append(RateOption(rate.pk, rate.dimensions))
         return options
 
-    def _match(self, version_id: int, meter_code: str, dimensions: dict[str, str]) -> int | None:
+    @cached_property
+    def _by_workspace(self) -> set[tuple[int, str]]:
+        """Versions and meters that have a rate of some workspace."""
+        rates = self.rates.values()
+        return {
+            (rate.version_id, rate.meter_code) for rate in rates if WORKSPACE in rate.dimensions
+        }
+
+    def _name(self, workspace_id: int | None) -> str:
+        if workspace_id is None:
+            return ""
+        if workspace_id not in self._names:
+            self._names[workspace_id] = Workspace.objects.get(pk=workspace_id).external_id
+        return self._names[workspace_id]
+
+    def _match(self, version_id: int, meter_code: str, dimensions: Mapping[str, str]) -> int | None:
         try:
             match = match_rate(self._options.get((version_id, meter_code), ()), dimensions)
         except AmbiguousRate:  # Proposals refuse this; what slipped through waits, visible.

@@ -15,7 +15,7 @@ from django.db import connection
 
 from billing_project.kernel.period import Period, hour_of
 from credits.models import Pools, Rate, RateCardVersion
-from credits.rating import RateOption, match_rate
+from credits.rating import WORKSPACE, RateOption, asked_of, match_rate
 from credits.selectors.contents import content_of_rate
 from credits.selectors.facts import rulebooks
 from credits.selectors.tariffs import tariff_of_content
@@ -27,13 +27,15 @@ WITHOUT_PERIOD = timedelta(days=30)
 # Meters that add up are summed over the hours of each customer's span. The others have one quantity
 # a billing period: what was rated of it.
 _USED = """
-SELECT w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key, min(w.dimensions::text),
+SELECT w.customer_id, w.meter_id, w.workspace_id, coalesce(min(p.external_id), ''),
+       w.dimensions_key, min(w.dimensions::text),
        sum(CASE WHEN m.aggregation = ANY(%(additive)s) THEN w.quantity ELSE t.quantity END)
   FROM unnest(%(customers)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
        AS s (customer_id, start_at, end_at)
   JOIN usage_window w ON w.customer_id = s.customer_id
        AND w.start_at >= s.start_at AND w.start_at < s.end_at
   JOIN meter m ON m.id = w.meter_id
+  LEFT JOIN workspace p ON p.id = w.workspace_id
   LEFT JOIN window_rating t ON t.window_id = w.id AND m.aggregation <> ALL(%(additive)s)
  GROUP BY w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key
 """
@@ -45,6 +47,7 @@ class Used:
 
     meter_code: str
     workspace_id: int | None
+    workspace: str
     dimensions_key: str
     dimensions: Mapping[str, str]
     quantity: Decimal
@@ -75,20 +78,25 @@ class Layer:
 
     def __init__(self, rates: Sequence[Mapping[str, Any]]) -> None:
         self._rules: dict[str, list[_Rule]] = defaultdict(list)
-        self._matches: dict[tuple[str, str], _Rule | None] = {}
+        self._matches: dict[tuple[str, str, str], _Rule | None] = {}
         for number, rate in enumerate(rates):
             code, pools = rate["meter_code"], rate.get("pools", Pools.WORKSPACE)
             rule = _Rule(number, code, rate["dimensions"], tariff_of_content(rate), pools)
             self._rules[code].append(rule)
+        self._by_workspace = {
+            code for code, rules in self._rules.items()
+            if any(WORKSPACE in rule.dimensions for rule in rules)
+        }  # fmt: skip
 
     def match(self, used: Used) -> _Rule | None:
         """Find the rate that fits best; None if none does."""
-        key = used.meter_code, used.dimensions_key
+        place = used.workspace if used.meter_code in self._by_workspace else ""
+        key = used.meter_code, used.dimensions_key, place
         if key not in self._matches:
             rules = self._rules.get(used.meter_code, [])
             by_number = {rule.number: rule for rule in rules}
             options = [RateOption(rule.number, rule.dimensions) for rule in rules]
-            found = match_rate(options, used.dimensions)
+            found = match_rate(options, asked_of(used.dimensions, place))
             self._matches[key] = by_number[found.id] if found else None
         return self._matches[key]
 
@@ -120,9 +128,10 @@ def used_in(spans: Mapping[int, Period]) -> dict[int, list[Used]]:
     }
     with connection.cursor() as cursor:
         cursor.execute(_USED, params)
-        for customer_id, meter_id, workspace_id, key, dimensions, quantity in cursor.fetchall():
+        for customer_id, meter_id, workspace_id, name, key, text, quantity in cursor.fetchall():
             if quantity:
-                used = Used(codes[meter_id], workspace_id, key, json.loads(dimensions), quantity)
+                code, dimensions = codes[meter_id], json.loads(text)
+                used = Used(code, workspace_id, name, key, dimensions, quantity)
                 found[customer_id].append(used)
     return found
 

@@ -26,7 +26,7 @@ from credits.models import (
     RateCardVersion,
     RatePin,
 )
-from credits.rating import ambiguous_pair
+from credits.rating import WORKSPACE, ambiguous_pair
 from credits.selectors.contents import content_of_rates
 from credits.selectors.prices import Prices
 from credits.selectors.tariffs import tariff_of_rate
@@ -274,7 +274,7 @@ def _refuse_unknown(path: str, rate: RateInput, meters: Mapping[str, set[str]]) 
         raise Invalid(
             f"no meter in force has the code {rate.meter_code}", field=f"{path}.meter_code"
         )
-    if unknown := sorted(rate.dimensions.keys() - meters[rate.meter_code]):
+    if unknown := sorted(rate.dimensions.keys() - meters[rate.meter_code] - {WORKSPACE}):
         raise Invalid(
             f"meter {rate.meter_code} has no dimension {', '.join(unknown)}",
             field=f"{path}.dimensions.{unknown[0]}",

@@ -6,11 +6,16 @@ from decimal import Decimal
 import pytest
 
 from billing_project.kernel.books import run_checks
+from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import OutboxMessage
-from credits.models import LedgerTransaction, RatedUsage, RateTotal
+from billing_project.kernel.period import Period
+from credits.models import BillingPeriod, LedgerTransaction, RatedUsage, RateTotal
 from credits.selectors import unrated_windows, why_unrated
+from credits.selectors.burn_table import burn_table
+from credits.selectors.repricing import layer_of, priced, used_in
 from credits.services.rates import RateInput
 from credits.services.rating import rate_pending
+from credits.services.replaying import replay_credits
 from metering.services.adjust import cancel_event
 from metering.services.aggregate import aggregate_batches
 from tests.credits.builders import NOVEMBER, Shop, figures, rate, tiered
@@ -181,3 +186,37 @@ def test_a_charge_that_is_too_large_waits_with_a_note_and_is_tried_again(shop: S
     rate_pending(by=shop.maker, at=shop.at + timedelta(minutes=5))
     assert _charges() == "450000000000"
     assert OutboxMessage.objects.count() == 1  # The balance moved.
+
+
+def test_a_workspace_has_a_rate_of_its_own(shop: Shop) -> None:
+    shop.workspace("prod")
+    shop.workspace("lab")
+    version = shop.version([
+        rate("input", "0.5"), rate("input", "0.1", workspace="lab"),
+        rate("input", "0.3", workspace="lab", model="large"), rate("output", "2"),
+    ])  # fmt: skip
+    for workspace, model in (("", "small"), ("prod", "small"), ("lab", "small"), ("lab", "large")):
+        shop.use(input="10", workspace=workspace, model=model)
+        shop.rate()
+
+    assert _charges() == "5 5 1 3"
+    [period] = BillingPeriod.objects.filter(customer=shop.customer)
+    used = used_in({shop.customer.pk: Period(period.start_at, period.end_at)})[shop.customer.pk]
+    assert sum(one.charge.total for one in priced(used, [layer_of(version)])) == D(14)
+    table = burn_table(shop.card, [version], currency="USD", since=period.start_at, at=shop.at)
+    used_rows = {
+        (row.dimensions.get("workspace"), row.model): row.found[0]
+        for row in table.rows
+        if row.is_used
+    }
+    assert {key: found and found.credits_a_unit for key, found in used_rows.items()} == {
+        (None, "small"): D("0.5"), ("prod", "small"): D("0.5"), ("lab", "small"): D("0.1"),
+        ("lab", "large"): D("0.3"),
+    }  # fmt: skip
+    _is_proven()
+    assert replay_credits(shop.customer.pk).differences == ()
+
+
+def test_a_workspace_and_a_model_that_could_both_match_are_refused(shop: Shop) -> None:
+    with pytest.raises(Invalid, match="can match the same usage"):
+        shop.version([rate("input", "1", workspace="lab"), rate("input", "2", model="small")])
