@@ -15,6 +15,7 @@ NAMES = (
     "rating",
     "rerate",
     "balance",
+    "authorizations",
     "verify",
     "backfill",
     "invoices",
