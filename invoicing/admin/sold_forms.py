@@ -157,8 +157,7 @@ class CouponForm(SoldForm):
         """List what the next period would claim, line by line."""
         currency = self.subject.plan_version.currency
         return [
-            ("Will be charged", "next period",
-             f"{line.description}; {money_text(line.discount_minor, currency)} off",
+            ("Will be charged", "next period", line.description,
              money_text(line.amount_minor, currency))
             for line in self.after
         ]  # fmt: skip

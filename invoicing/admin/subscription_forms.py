@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanWidget
 
-from billing_project.kernel.backoffice.display import moment_text, money_text
+from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import Money
-from billing_project.kernel.quantity import plain
 from billing_project.kernel.users import worker_user
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from invoicing.phases import Moment
@@ -113,7 +112,7 @@ class ChangeForm(ActionForm):
             ("Takes effect", moment_text(seen.effective_at)),
             ("Plan then", seen.plan if seen.begins_at else "none: the subscription ends"),
             ("Customer owes", _signed(seen.net_minor, seen.currency)),
-            ("Credits", f"{plain(seen.credits)} granted; what was granted before stays"),
+            ("Credits", f"{number_text(seen.credits)} granted; what was granted before stays"),
             ("Revenue", _revenue(seen)),
         ]
 

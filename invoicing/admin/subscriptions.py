@@ -23,7 +23,7 @@ from invoicing.admin.subscription_forms import (
     PlanForm,
     ResumeForm,
 )
-from invoicing.models import Invoice, Subscription, SubscriptionChange
+from invoicing.models import CouponRedemption, Invoice, Subscription, SubscriptionChange
 from invoicing.phases import Standing
 from invoicing.selectors import items_of, plan_version_at
 from invoicing.selectors.changes import phase_of
@@ -79,6 +79,16 @@ class ChangeInline(ReadOnlyInline):
     tab = False
 
 
+class RedemptionInline(ReadOnlyInline):
+    """Coupons that lower what it claims."""
+
+    model = CouponRedemption
+    fields = (link("coupon"), "from_at", "redeemed_at", link("redeemed_by", "by"))
+    list_select_related = ("coupon", "redeemed_by")
+    verbose_name_plural = "coupons"
+    tab = False
+
+
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
     """Who bought what from when."""
@@ -106,7 +116,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         link("created_by"),
         "created_at",
     )
-    inlines = (ChangeInline,)
+    inlines = (ChangeInline, RedemptionInline)
     actions_detail = ("change_plan", "change_seats", "redeem", "pause", "resume", "cancel")
 
     @form_action(

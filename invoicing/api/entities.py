@@ -55,7 +55,7 @@ class EntitiesView(ApiView):
 
     @extend_schema(responses=EntityOutput(many=True))
     def get(self, request: Request) -> Response:
-        """List them, the main one first."""
+        """List them, the newest first; the one called `main` bills whoever has no other."""
         return self.page(request, LegalEntity.objects.order_by("id"), EntityOutput)
 
 

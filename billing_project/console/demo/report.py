@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Count, Sum
 from rich.console import Console
 from rich.table import Table
 
@@ -37,6 +37,7 @@ _SECTIONS = (
     ),
     "seconds",
 )
+CURRENCY = "USD"  # Of nearly all that the demo sells.
 EVENT_COUNTS = ("sent", "accepted", "duplicates", "conflicts", "quarantined", "replayed")
 
 
@@ -86,17 +87,24 @@ def _credits() -> dict[str, str]:
 
 
 def _invoices() -> dict[str, object]:
-    issued = Invoice.objects.exclude(status=InvoiceStatus.DRAFT)
-    total = issued.aggregate(total=Sum("total_minor"))["total"] or 0
-    return {"count": issued.count(), "total": _money(total), "currency": "USD"}
+    """Count and sum what was issued, each currency apart."""
+    issued = Invoice.objects.exclude(status=InvoiceStatus.DRAFT).order_by()
+    sums = issued.values_list("currency").annotate(count=Count("pk"), total=Sum("total_minor"))
+    found = {code: (count, total) for code, count, total in sums}
+    count, total = found.pop(CURRENCY, (0, 0))
+    report: dict[str, object] = {"count": count, "total": _money(total), "currency": CURRENCY}
+    for code, (count, total) in sorted(found.items()):
+        report |= {f"count in {code}": count, f"total in {code}": _money(total, code)}
+    return report
 
 
 def _credit_notes() -> dict[str, object]:
     """Sum the notes, and how what was paid goes back."""
     names = ("total", "refund", "balance", "out_of_band")
-    sums = CreditNote.objects.aggregate(**{name: Sum(f"{name}_minor") for name in names})
+    notes = CreditNote.objects.filter(currency=CURRENCY)
+    sums = notes.aggregate(**{name: Sum(f"{name}_minor") for name in names})
     return {
-        "count": CreditNote.objects.count(),
+        "count": notes.count(),
         **{name: _money(sums[name] or 0) for name in names},
     }
 
@@ -116,16 +124,23 @@ def _stripe(collected: Collected | None) -> dict[str, object]:
 
 
 def _revenue(at: datetime) -> dict[str, str]:
-    totals = revenue_totals(at.date())[0]  # The demo sells in one currency.
-    return {
-        "recognised": _money(totals.recognised_minor),
-        "deferred": _money(totals.deferred_minor),
-        "unbilled": _money(totals.unbilled_minor),
-    }
+    """Tell what was earned, each currency apart; the demo's own first."""
+    found = sorted(
+        revenue_totals(at.date()), key=lambda one: (one.currency != CURRENCY, one.currency)
+    )
+    report: dict[str, str] = {}
+    for one in found:
+        where = "" if one.currency == CURRENCY else f" in {one.currency}"
+        report |= {
+            f"recognised{where}": _money(one.recognised_minor, one.currency),
+            f"deferred{where}": _money(one.deferred_minor, one.currency),
+            f"unbilled{where}": _money(one.unbilled_minor, one.currency),
+        }
+    return report
 
 
-def _money(minor: int) -> str:
-    return f"{Money(minor, 'USD').decimal:f}"
+def _money(minor: int, currency: str = CURRENCY) -> str:
+    return f"{Money(minor, currency).decimal:f}"
 
 
 def _step(node: Node, owners: Owners) -> dict[str, str]:
