@@ -11,6 +11,7 @@ from credits.services.grants import expire_due_grants
 from credits.services.holds import lapse_due_holds
 from credits.services.rating import rate_pending
 from credits.services.recurring import give_recurring_grants
+from credits.services.telling import tell_alerts as mail_alerts
 
 # So long what is left of a grant is not entered as expired: most late usage comes within it.
 EXPIRY_GRACE = timedelta(hours=24)
@@ -49,3 +50,8 @@ def watch_limits() -> int:
 def forecast() -> int:
     """Warn of balances that run out before their period ends; return how many new ones."""
     return forecast_balances(at=clock.now())
+
+
+def tell_alerts() -> int:
+    """Mail the alerts that nobody was told yet; return how many."""
+    return mail_alerts(at=clock.now())

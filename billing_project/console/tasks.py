@@ -42,6 +42,7 @@ SCHEDULES = (
     ("holds", "credits.tasks.lapse_holds", 1),
     ("limits", "credits.tasks.watch_limits", 1),
     ("forecast", "credits.tasks.forecast", 15),
+    ("alerts", "credits.tasks.tell_alerts", 1),
     ("collecting", "invoicing.tasks.collect", 1),
     ("invoice mails", "invoicing.tasks.send_mails", 1),
     ("reconciliation", "invoicing.tasks.reconcile_days", 1440),

@@ -282,6 +282,7 @@ class AlertAdmin(ReadOnlyAdmin):
         "kind",
         pairs("facts"),
         moment("raised_at", "raised"),
+        moment("told_at", "mailed"),
         link("acknowledged_by", "acknowledged by"),
         moment("acknowledged_at", "acknowledged"),
         "note",

@@ -26,11 +26,13 @@ class Alert(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
     )
     note = models.TextField(blank=True)
+    told_at = models.DateTimeField(null=True, blank=True)  # By mail, to whoever looks after alerts.
 
     class Meta:
         db_table = "alert"
         ordering = ["-id"]
         permissions = [("acknowledge_alert", "Can acknowledge an alert")]
+        indexes = [models.Index(fields=["id"], condition=Q(told_at=None), name="alert_untold")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(acknowledged_at__isnull=True, acknowledged_by__isnull=True)

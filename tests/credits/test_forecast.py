@@ -2,16 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_project.kernel.period import Period
 from credits.forecast import Pace, is_said_again, runs_out_before
 from credits.models import Alert, AlertKind, LimitWindow
+from credits.services.controls import acknowledge_alert
 from credits.services.counting import watch_limits
 from credits.services.forecasting import forecast_balances
+from credits.services.telling import tell_alerts
 from tests.credits.builders import NOVEMBER, Shop
 from tests.credits.test_services_authorizing import NOON, ask, limit
 
@@ -176,3 +181,39 @@ def test_a_limit_that_lasts_is_not_told(busy: Shop) -> None:
     watch_limits(customer=busy.customer, at=NOON)
 
     assert _told() == []
+
+
+@pytest.mark.django_db
+def test_alerts_are_mailed_once_and_what_failed_is_mailed_by_the_next_look(
+    busy: Shop, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALERT_EMAILS = ["oncall@example.com"]
+    forecast_balances(at=NOON)
+
+    def refuse(*_: object) -> int:
+        raise ConnectionRefusedError("no mail server")
+
+    with monkeypatch.context() as away:
+        away.setattr(EmailBackend, "send_messages", refuse)
+        tell_alerts(at=NOON)
+    for _ in range(2):
+        tell_alerts(at=NOON)
+
+    (message,) = mail.outbox
+    assert (message.subject, message.to) == ("Billing: 1 new alert", ["oncall@example.com"])
+    assert "acme: Credits (credit) run out on 2026-11-23 at this pace" in message.body
+    assert Alert.objects.get().told_at == NOON
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("people", [[], ["oncall@example.com"]])
+def test_what_nobody_wants_by_mail_or_somebody_looks_after_is_not_mailed(
+    busy: Shop, settings: Any, people: list[str]
+) -> None:
+    settings.ALERT_EMAILS = people
+    forecast_balances(at=NOON)
+    if people:
+        acknowledge_alert(alert=Alert.objects.get(), note="mine", by=busy.maker, at=NOON)
+
+    assert tell_alerts(at=NOON) == 0
+    assert mail.outbox == []

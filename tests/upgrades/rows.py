@@ -203,6 +203,7 @@ def fill_the_limits() -> None:
         f" decided_at = '{AT}', decision_reason = 'fits' WHERE id = {limit}"
     )
     row("spend_counter", limit_id=1, credits="7", through_id=3, warned_percent=50)
+    row("alert", kind="spend_limit", title="cap is used up to 50 %", source_key="a")
 
 
 @transaction.atomic

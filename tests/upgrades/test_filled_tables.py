@@ -150,6 +150,10 @@ def test_counters_without_a_span_are_folded_again() -> None:
     assert value("SELECT count(*) FROM spend_limit") == 1
 
 
+def test_what_was_raised_before_alerts_were_mailed_is_not_mailed_now() -> None:
+    assert value("SELECT told_at = raised_at FROM alert") is True
+
+
 def test_what_was_issued_keeps_who_bought_and_who_sold() -> None:
     kept = values(
         "SELECT status, customer_name, seller_name > '', entity_id, written_off_minor, tax_minor,"
