@@ -297,6 +297,16 @@ def test_a_pack_sold_before_the_closing_is_granted_once_it_is_paid(shop: Shop) -
     assert CreditGrant.objects.get().price_minor == 1_000
 
 
+def test_a_purchase_never_resets_what_the_plan_includes(shop: Shop) -> None:
+    subscription = subscribed(shop)  # 100 credits are included.
+    use(shop, 30, START + DAY)
+
+    paid(shop, sold_pack(shop, subscription.customer, 1_000))
+
+    grants = CreditGrant.objects.order_by("pk").values_list("category", "amount", "remaining")
+    assert list(grants) == [("included", 100, 70), ("paid", 100, 100)]
+
+
 def bound_after(subscription: Subscription, periods: int) -> datetime:
     """Return the end of a subscription's n-th period."""
     terms = subscription.plan_version
