@@ -11,6 +11,8 @@ from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, NotAllowed
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import wait_for
+from invoicing.models import MAIN_ENTITY
+from invoicing.selectors.entities import seller_at
 from revrec.links import Head
 from revrec.models import AccountingPeriod, LedgerSeal, PeriodStatus
 from revrec.sealing import (
@@ -48,8 +50,9 @@ def seal_period(
     if LedgerSeal.objects.filter(period=period).exists():
         raise Conflict(f"{period} is sealed already", code="period_sealed")
     key, head = sealing_key(), Head(*chain_head())
+    entity = seller_at(MAIN_ENTITY, at).name
     text = manifest_text(
-        entity=settings.SELLER["name"],
+        entity=entity,
         period=(period.start_on, period.end_on),
         trial_balance_sha256=period.trial_balance_sha256,
         contents=chain_contents(head),
@@ -57,7 +60,7 @@ def seal_period(
     )
     seal = LedgerSeal.objects.create(
         period=period,
-        entity=settings.SELLER["name"],
+        entity=entity,
         head_position=head.position,
         head_sha256=head.sha256,
         manifest=text,
