@@ -27,9 +27,9 @@ from billing_project.kernel.models import User
 from credits.admin.grant_forms import CreditForm, GrantForm, PaidGrantForm
 from credits.admin.recurring_forms import RecurringForm
 from credits.models import LedgerTransaction, RatedUsage
-from invoicing.admin.entities import EntityForm, is_entity_open
+from invoicing.admin.entities import AddressForm, EntityForm, is_entity_open
 from invoicing.models import CreditNote, Invoice, InvoiceLine
-from invoicing.services.entities import assign_entity
+from invoicing.services.entities import assign_entity, record_address
 from invoicing.services.packs import sell_credit_pack
 from metering.admin.customers import CustomerAdmin
 from metering.models import Customer, MeterEvent, QuarantinedEvent
@@ -60,6 +60,7 @@ class CustomerPage(CustomerAdmin):
         "sell_pack",
         "grant_paid",
         "bill_by",
+        "set_address",
         *CustomerAdmin.actions_detail,
     )
     change_form_outer_before_template = "console/customer.html"
@@ -151,6 +152,19 @@ class CustomerPage(CustomerAdmin):
         entity = form.cleaned_data["entity"]
         assign_entity(customer=customer, entity=entity, by=by, at=now())
         return format_html("{} is billed by {}.", customer.external_id, object_link(entity))
+
+    @form_action(
+        "Address",
+        permission="invoicing.record_customeraddress",
+        form=AddressForm,
+        icon="home_pin",
+        explanation="It stands on invoices that are issued from now on; those issued before keep"
+        " the address that they have.",
+    )
+    def set_address(self, by: User, customer: Customer, form: AddressForm) -> str:
+        """Keep where the customer gets invoices by post."""
+        record_address(customer=customer, address=form.cleaned_data["address"], by=by, at=now())
+        return f"Kept the address of {customer}."
 
 
 def _granted(form: GrantForm, by: User) -> str:

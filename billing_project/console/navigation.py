@@ -136,6 +136,7 @@ _ICONS = {
     "legalentity": "domain",
     "legalentityversion": "history_edu",
     "customerentity": "link",
+    "customeraddress": "home_pin",
     "marketgate": "public",
     "taxrate": "percent",
     "customertaxid": "badge",

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge_html, link, moment, moment_text
@@ -16,6 +16,7 @@ from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import in_force
 from invoicing.models import (
+    CustomerAddress,
     CustomerEntity,
     Invoice,
     LegalEntity,
@@ -23,6 +24,7 @@ from invoicing.models import (
     NumberSeries,
     Subscription,
 )
+from invoicing.selectors.entities import address_of
 from metering.models import Customer
 
 
@@ -37,6 +39,22 @@ class EntityForm(ActionForm):
     def facts(self) -> list[tuple[str, Any]]:
         """Say whom it is about."""
         return [("Customer", self.subject.name), ("Country", self.subject.country or "none")]
+
+
+class AddressForm(ActionForm):
+    """A customer's postal address."""
+
+    subject: Customer
+    address = forms.CharField(
+        required=False,
+        strip=True,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
+        help_text="One to six lines, as on an envelope; none ends it.",
+    )
+
+    def __init__(self, *args: Any, subject: Customer, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        self.fields["address"].initial = address_of(subject)
 
 
 def is_entity_open(customer: Customer) -> bool:
@@ -173,6 +191,17 @@ class LegalEntityVersionAdmin(ReadOnlyAdmin):
         return moment_text(version.policy_change.effective_at)
 
 
+@admin.register(CustomerAddress)
+class CustomerAddressAdmin(ReadOnlyAdmin):
+    """Customers' postal addresses; the newest of a customer stands on their next invoices."""
+
+    list_display = ("__str__", link("customer"), moment("recorded_at"), link("recorded_by"))
+    list_select_related = ("customer", "recorded_by")
+    search_fields = ("address", "customer__external_id", "customer__name")
+    search_help_text = "Address or customer"
+    fields = (link("customer"), "address", "recorded_at", link("recorded_by"))
+
+
 @admin.register(CustomerEntity)
 class CustomerEntityAdmin(ReadOnlyAdmin):
     """Customers whom another entity than the main one bills."""
@@ -185,5 +214,6 @@ class CustomerEntityAdmin(ReadOnlyAdmin):
     fields = (link("customer"), link("entity"), "recorded_at", link("recorded_by"))
 
 
+offer_list(Customer, CustomerAddress, lambda c: {"customer__id__exact": c.pk}, icon="home_pin")
 offer_list(Customer, CustomerEntity, lambda c: {"customer__id__exact": c.pk}, icon="domain")
 offer_list(LegalEntity, CustomerEntity, lambda e: {"entity__id__exact": e.pk}, icon="groups")

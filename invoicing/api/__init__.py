@@ -31,7 +31,7 @@ from invoicing.api.credit_notes import (
     CreditNoteVoidView,
 )
 from invoicing.api.endings import InvoiceVoidView, InvoiceWriteOffView
-from invoicing.api.entities import CustomerEntityView, EntitiesView
+from invoicing.api.entities import CustomerAddressView, CustomerEntityView, EntitiesView
 from invoicing.api.invoices import (
     InvoicePdfView,
     InvoicePreviewView,
@@ -80,6 +80,7 @@ urlpatterns = [
     path("invoices/<str:number>/link", InvoiceLinkView.as_view()),
     path("invoices/<str:number>/lines/<int:position>/events", LineEventsView.as_view()),
     path("entities", EntitiesView.as_view()),
+    path("customers/<path:external_id>/address", CustomerAddressView.as_view()),
     path("customers/<path:external_id>/entity", CustomerEntityView.as_view()),
     path("tax_ids", TaxIdsView.as_view()),
     path("backfills", BackfillsView.as_view()),

@@ -12,8 +12,8 @@ from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from billing_project.kernel.rest.views import ApiView
 from invoicing.models import LegalEntity
-from invoicing.selectors.entities import entity_id_of, entity_named, seller_at
-from invoicing.services.entities import assign_entity
+from invoicing.selectors.entities import address_of, entity_id_of, entity_named, seller_at
+from invoicing.services.entities import assign_entity, record_address
 from metering.selectors.customers import customer_named
 
 
@@ -46,6 +46,39 @@ class EntityOutput(serializers.Serializer[Any]):
             "tax_number": seller.tax_number,
             "country": seller.country,
         }
+
+
+class AddressInput(serializers.Serializer[Any]):
+    """A postal address in lines, or none to end it."""
+
+    lines = serializers.ListField(child=serializers.CharField(max_length=200), max_length=6)
+
+
+class AddressOutput(serializers.Serializer[Any]):
+    """The postal address that stands on the customer's next invoices."""
+
+    lines = serializers.ListField(child=serializers.CharField())
+
+
+class CustomerAddressView(ApiView):
+    """Where a customer gets invoices by post."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read", "POST": "admin"}
+
+    @extend_schema(responses=AddressOutput)
+    def get(self, request: Request, external_id: str) -> Response:
+        """Return the address that the next invoice says; no lines where none was told."""
+        return Response({"lines": address_of(customer_named(external_id)).splitlines()})
+
+    @extend_schema(request=AddressInput, responses=AddressOutput)
+    def post(self, request: Request, external_id: str) -> Response:
+        """Keep an address from now on; what is issued already keeps the one it has."""
+        wanted, customer = self.valid(AddressInput, request.data), customer_named(external_id)
+        record_address(
+            customer=customer, address="\n".join(wanted["lines"]),
+            by=cast(User, request.user), at=clock.now(),
+        )  # fmt: skip
+        return Response({"lines": address_of(customer).splitlines()})
 
 
 class EntitiesView(ApiView):

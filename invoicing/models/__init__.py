@@ -13,6 +13,7 @@ from invoicing.models.document import CreditNoteDocument, InvoiceDocument
 from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.entity import (
     MAIN_ENTITY,
+    CustomerAddress,
     CustomerEntity,
     LegalEntity,
     LegalEntityVersion,
@@ -75,6 +76,7 @@ __all__ = [
     "CreditNoteLine",
     "CreditNoteReason",
     "CreditNoteVoid",
+    "CustomerAddress",
     "CustomerBalance",
     "CustomerEntity",
     "CustomerTaxId",

@@ -76,3 +76,23 @@ class CustomerEntity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.customer} by {self.entity}"
+
+
+class CustomerAddress(models.Model):
+    """Where a customer gets their invoices by post; the newest counts, and an empty one ends it."""
+
+    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    address = models.TextField(blank=True)  # In lines.
+    recorded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "customer_address"
+        verbose_name_plural = "customer addresses"
+        ordering = ["-id"]
+        permissions = [("record_customeraddress", "Can record a customer's postal address")]
+
+    def __str__(self) -> str:
+        return self.address.replace("\n", ", ") or "none any more"

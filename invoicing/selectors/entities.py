@@ -8,7 +8,13 @@ from django.conf import settings
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.errors import Conflict, NotFound
 from billing_project.kernel.models import PolicyChange, in_force
-from invoicing.models import MAIN_ENTITY, CustomerEntity, LegalEntity, LegalEntityVersion
+from invoicing.models import (
+    MAIN_ENTITY,
+    CustomerAddress,
+    CustomerEntity,
+    LegalEntity,
+    LegalEntityVersion,
+)
 from metering.models import Customer
 
 
@@ -43,6 +49,12 @@ def entity_id_of(customer: Customer) -> int:
     """Return the id of the entity that bills a customer."""
     told = CustomerEntity.objects.filter(customer=customer).values_list("entity_id", flat=True)
     return told.first() or MAIN_ENTITY
+
+
+def address_of(customer: Customer) -> str:
+    """Return the postal address that a customer has now, in lines; "" where none was told."""
+    told = CustomerAddress.objects.filter(customer=customer).order_by("-id")
+    return told.values_list("address", flat=True).first() or ""
 
 
 def governing_entity_version(entity_id: int, at: datetime) -> LegalEntityVersion | None:

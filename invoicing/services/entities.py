@@ -17,6 +17,7 @@ from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
 from invoicing.models import (
+    CustomerAddress,
     CustomerEntity,
     Invoice,
     LegalEntity,
@@ -122,6 +123,36 @@ def assign_entity(
         customer=locked, entity=entity, recorded_by=by, recorded_at=at
     )
     audit.record(by=by, at=at, action="assign_entity", subject=row, customer=locked.external_id)
+    return row
+
+
+@transaction.atomic
+def record_address(
+    *, customer: Customer, address: str, by: User, at: datetime
+) -> CustomerAddress | None:
+    """Keep a customer's postal address from now on; an empty one ends it.
+
+    What is issued already keeps the address that it was issued with. The same again adds nothing.
+
+    Returns:
+        The newest row; None where there is none and none was told.
+
+    Raises:
+        NotAllowed: a person without the permission.
+        Invalid: too long, or too many lines.
+    """
+    require_permission(by, "invoicing.record_customeraddress", "record addresses")
+    lines = _address(address)
+    if len(lines) > _LONGEST_ADDRESS or lines.count("\n") >= _MOST_LINES:
+        raise Invalid(f"an address has up to {_MOST_LINES} lines", field="address")
+    locked = lock_customer(customer.pk)
+    newest = CustomerAddress.objects.filter(customer=locked).order_by("-id").first()
+    if (newest.address if newest else "") == lines:
+        return newest
+    row = CustomerAddress.objects.create(
+        customer=locked, address=lines, recorded_by=by, recorded_at=at
+    )
+    audit.record(by=by, at=at, action="record_address", subject=row, address=lines)
     return row
 
 

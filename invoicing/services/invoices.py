@@ -15,7 +15,7 @@ from billing_project.kernel.models import User
 from credits.services.rating import rate_customer
 from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus, PlanVersion
 from invoicing.selectors import is_issued, plan_version_at, plan_version_of
-from invoicing.selectors.entities import seller_at
+from invoicing.selectors.entities import address_of, seller_at
 from invoicing.selectors.holds import hold_of, open_holds
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
@@ -170,7 +170,8 @@ def _keep_names(invoice: Invoice, at: datetime) -> None:
     invoice.seller_name, invoice.seller_address = seller.name, seller.address
     invoice.seller_tax_number = seller.tax_number
     invoice.customer_name = customer.name
-    invoice.customer_address = "\n".join(filter(None, (customer.email, customer.country)))
+    shown = (address_of(customer), customer.email, customer.country)
+    invoice.customer_address = "\n".join(filter(None, shown))
 
 
 def _due_on(invoice: Invoice, version: PlanVersion | None, at: datetime) -> date:

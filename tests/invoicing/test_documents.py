@@ -133,6 +133,7 @@ def test_a_document_stays_as_it_was_issued(shop: Shop) -> None:
         {"label": "Was paid: already given back to you", "amount": "$0.50"},
     ]
     assert credit_note_pdf(note) == credit_note_pdf(note)
+    assert all(b"/StructTreeRoot" in pdf for pdf in (credit_note_pdf(note), invoice_pdf(invoice)))
 
     pack = sell_credit_pack(
         customer=invoice.customer, pricing_unit=shop.unit, amount=Decimal(1), price_minor=200,

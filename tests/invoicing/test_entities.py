@@ -15,11 +15,16 @@ from billing_project.kernel.period import Period
 from invoicing import checks
 from invoicing.documents import credit_note_data, invoice_data
 from invoicing.lines import Kind, Line
-from invoicing.models import CustomerEntity, Invoice, LegalEntity, NumberSeries
+from invoicing.models import CustomerAddress, CustomerEntity, Invoice, LegalEntity, NumberSeries
 from invoicing.selectors.entities import entity_named
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
-from invoicing.services.entities import EntityTerms, assign_entity, propose_legal_entity
+from invoicing.services.entities import (
+    EntityTerms,
+    assign_entity,
+    propose_legal_entity,
+    record_address,
+)
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.markets import record_tax_id
 from metering.models import Customer
@@ -113,6 +118,24 @@ def test_an_invoice_keeps_who_sold_and_who_bought_as_they_were(shop: Shop) -> No
     assert later["seller"] == {
         "name": "Beispiel SE", "details": ["Am Wall 2", "Tax id DE811128135"],
     }  # fmt: skip
+
+
+def test_an_invoice_keeps_the_postal_address_that_it_was_issued_with(shop: Shop) -> None:
+    customer = customer_of(shop, "acme", email="ap@acme.example")
+    first, many = issued(shop, customer, 1_000), "\n".join("1234567")
+    for address in (" Hafenstr. 9 \n\n20457 Hamburg ", "Hafenstr. 9\n20457 Hamburg"):
+        record_address(customer=customer, address=address, by=shop.maker, at=START)
+    second = issued(shop, customer, 1_000)
+    record_address(customer=customer, address="", by=shop.maker, at=START)
+
+    assert CustomerAddress.objects.count() == 2  # The same again adds nothing.
+    assert first.customer_address == "ap@acme.example"
+    assert second.customer_address == "Hafenstr. 9\n20457 Hamburg\nap@acme.example"
+    assert issued(shop, customer, 1_000).customer_address == "ap@acme.example"
+    with pytest.raises(Invalid, match="6 lines"):
+        record_address(customer=customer, address=many, by=shop.maker, at=START)
+    with pytest.raises(NotAllowed):
+        record_address(customer=customer, address="x", by=User.objects.create_user("pat"), at=START)
 
 
 def test_the_main_entity_is_called_by_the_settings_until_it_has_a_version(

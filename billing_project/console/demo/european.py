@@ -12,7 +12,12 @@ from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.period import Period
 from credits.models import PricingUnit, RateCard
 from invoicing.models import Invoice
-from invoicing.services.entities import EntityTerms, assign_entity, propose_legal_entity
+from invoicing.services.entities import (
+    EntityTerms,
+    assign_entity,
+    propose_legal_entity,
+    record_address,
+)
 from invoicing.services.holds import propose_invoice_policy
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.markets import (
@@ -57,6 +62,9 @@ def add_european_customer(
         time_zone="Europe/Berlin", email="rechnung@cust-23.example", by=cast.support, at=at,
     )  # fmt: skip
     assign_entity(customer=customer, entity=entity.entity, by=cast.maker, at=start_at)
+    record_address(
+        customer=customer, address="Deichstraße 9\n20459 Hamburg", by=cast.maker, at=start_at
+    )
     record_tax_id(customer=customer, kind="eu_vat", value="DE136695976", by=cast.maker, at=at)
     _sell_plan(cast, customer, card, start_at, at)
     _limit_runs(cast, start_at, at)
