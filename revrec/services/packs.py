@@ -26,8 +26,9 @@ from billing_project.kernel.errors import BillingError, Conflict, Invalid, NotAl
 from billing_project.kernel.exporting import Column, pieces
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import held
-from invoicing.models import CreditNote, CreditNoteDocument, Invoice
+from invoicing.models import MAIN_ENTITY, CreditNote, CreditNoteDocument, Invoice
 from invoicing.selectors import find_invoice, is_issued
+from invoicing.selectors.entities import entity_id_of, seller_at
 from invoicing.services.documents import keep_invoice_document, keep_note_document
 from metering.models import Customer
 from metering.reading_sql import IS_AGGREGATED, select_rows
@@ -337,6 +338,11 @@ def _add_words(archive: _Archive, pack: AuditPack) -> None:
     archive.add("verify.py", [_VERIFIER.read_bytes()], "adds everything up again")
 
 
+def _seller_of(pack: AuditPack) -> int:
+    """Return the legal entity whose books a pack is out of: its customer's, or the main one."""
+    return entity_id_of(pack.customer) if pack.customer else MAIN_ENTITY
+
+
 def _manifest(archive: _Archive, pack: AuditPack, at: datetime) -> str:
     position, sha256 = chain_head()
     said = {
@@ -347,7 +353,7 @@ def _manifest(archive: _Archive, pack: AuditPack, at: datetime) -> str:
             "invoices": list(pack.invoices),
         },
         "scope_in_words": scope_of(pack),
-        "entity": settings.SELLER["name"],
+        "entity": seller_at(_seller_of(pack), at).name,
         "asked_by": pack.asked_by.username,
         "reason": pack.reason,
         "made_at": _instant(at),
