@@ -16,6 +16,13 @@ _LARGEST = 2**31 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may have halves of characters; UTF-8 has none.
 
 
+def refuse_missing(content: Content, *names: str) -> None:
+    """Refuse content that leaves out what it has to say; with the first field that lacks."""
+    if missing := [name for name in names if name not in content]:
+        words = " and ".join(name.replace("_", " ") for name in missing)
+        raise Invalid(f"it does not say its {words}", field=missing[0])
+
+
 def text_in(content: Content, name: str, default: str | None = None) -> str:
     """Return a text."""
     value = content.get(name, default)

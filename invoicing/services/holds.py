@@ -8,6 +8,7 @@ from django.db import DataError, IntegrityError, transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose_version
+from billing_project.kernel.content import refuse_missing
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import BillingError, Conflict, Invalid
 from billing_project.kernel.models import User
@@ -140,6 +141,9 @@ def propose_invoice_policy(
 
 @materialise("invoice_policy")
 def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
+    refuse_missing(
+        content, "approval_above", "approves_first", "notes_above", "most_lines", "most_drafts"
+    )
     try:
         propose_invoice_policy(
             approval_above={str(k): int(v) for k, v in content["approval_above"].items()},
@@ -148,5 +152,5 @@ def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: da
             most_lines=int(content["most_lines"]), most_drafts=int(content["most_drafts"]),
             proposal=proposal, by=by, at=at,
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise Invalid(f"the limits cannot be read: {error}") from error

@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose_version
+from billing_project.kernel.content import refuse_missing
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
@@ -144,6 +145,10 @@ def record_tax_id(
 def _gate_from_draft(
     content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime
 ) -> None:
+    refuse_missing(
+        content, "country", "currency", "tax_registration", "settlement_currency",
+        "bank_country", "payout_days",
+    )  # fmt: skip
     on = content.get("registered_on")
     try:
         checklist = Checklist(
@@ -155,7 +160,7 @@ def _gate_from_draft(
             tax_number=str(content.get("tax_number", "")),
             registered_on=date.fromisoformat(on) if on else None,
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise Invalid(f"the checklist cannot be read: {error}") from error
     propose_market_gate(checklist=checklist, proposal=proposal, by=by, at=at)
 
@@ -164,6 +169,7 @@ def _gate_from_draft(
 def _rate_from_draft(
     content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime
 ) -> None:
+    refuse_missing(content, "country", "name", "rate", "is_inclusive", "has_reverse_charge")
     try:
         rate = Decimal(str(content["rate"]))
         propose_tax_rate(
@@ -172,8 +178,8 @@ def _rate_from_draft(
             has_reverse_charge=content["has_reverse_charge"] is True,
             proposal=proposal, by=by, at=at,
         )  # fmt: skip
-    except (KeyError, InvalidOperation) as error:
-        raise Invalid(f"the rate cannot be read: {error}") from error
+    except InvalidOperation as error:
+        raise Invalid(f"{content['rate']} is no rate", field="rate") from error
 
 
 def _compact(kind: str, value: str) -> str:

@@ -9,6 +9,7 @@ from django.db import DatabaseError, connection, transaction
 
 from billing_project.kernel.approvals import approve
 from billing_project.kernel.checks import guards_stand
+from billing_project.kernel.drafts import draft, submit
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.period import Period
 from invoicing.checks import settlements_add_up, totals_are_lines
@@ -256,3 +257,22 @@ def test_a_tax_id_of_another_country_is_refused(shop: Shop) -> None:
 
 def test_the_guard_of_markets_is_the_one_of_its_migration(shop: Shop) -> None:
     assert [finding for finding in guards_stand() if finding.subject == "table:invoice"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "field"),
+    [
+        ("tax_rate", {"country": "DE", "rate": "0.19", "name": "VAT"}, "is_inclusive"),
+        ("market_gate", {"country": "DE"}, "currency"),
+        ("invoice_policy", {}, "approval_above"),
+    ],
+)
+def test_a_draft_that_leaves_something_out_names_it(
+    shop: Shop, kind: str, content: dict[str, str], field: str
+) -> None:
+    kept = draft(kind=kind, content=content, proposal=words(START), by=shop.maker, at=START)
+
+    with pytest.raises(Invalid, match="does not say its") as refused:
+        submit(change=kept, by=shop.maker, at=START)
+
+    assert refused.value.field == field
