@@ -247,7 +247,8 @@ def test_a_credit_note_is_issued_once_for_its_key(month: Subscription) -> None:
     assert answer.json() == {
         "number": "CN-000001", "invoice": "INV-000001", "customer": "acme",
         "reason": "service_failure", "memo": "Slow", "currency": "USD", "total": "12.00",
-        "tax": "0.00", "open": "12.00", "issued_at": "2026-11-22T00:00:00Z", "refunds": [],
+        "tax": "0.00", "open": "12.00", "issued_at": "2026-11-22T00:00:00Z",
+        "voided_at": None, "refunds": [],
         "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
         "lines": [{"line": 1, "amount": "12.00", "tax": "0.00", "evened": "0.00"}],
     }  # fmt: skip
