@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -25,6 +25,7 @@ from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import BillingError, Conflict, Invalid, NotAllowed
 from billing_project.kernel.exporting import Column, pieces
 from billing_project.kernel.models import User
+from billing_project.kernel.period import DAY
 from billing_project.kernel.sessions import held
 from invoicing.models import MAIN_ENTITY, CreditNote, CreditNoteDocument, Invoice
 from invoicing.selectors import find_invoice, is_issued
@@ -155,7 +156,12 @@ def scope_of(pack: AuditPack) -> str:
     if pack.invoices:
         return f"invoices {', '.join(pack.invoices)}"
     whom = pack.customer.external_id if pack.customer else "all customers"
-    return f"{whom} from {_instant(pack.start_at)} to {_instant(pack.end_at)}"
+    assert pack.start_at is not None
+    assert pack.end_at is not None
+    first, over = pack.start_at.astimezone(UTC), pack.end_at.astimezone(UTC)
+    if first.time() == over.time() == time.min:
+        return f"{whom}, {first:%Y-%m-%d} to {over - DAY:%Y-%m-%d}"
+    return f"{whom} from {_instant(first)} to {_instant(over)}"
 
 
 def take_file(*, pack: AuditPack, by: User, at: datetime) -> BinaryIO:
