@@ -1,4 +1,4 @@
-"""The audit pack's files of credits, money and revenue; see `pack_sql`, whose choice they join."""
+"""The audit pack's files of credits and money; see `pack_sql`, whose choice they join."""
 
 from revrec.pack_sql import PackFile
 
@@ -171,9 +171,9 @@ NOTES = PackFile(
     "credit_notes",
     "what reduces invoices, by line",
     """
-SELECT n.number, i.number, l.position, n.reason, n.memo, x.amount_minor, x.tax_minor, n.currency,
-       n.total_minor, n.open_minor, n.balance_minor, n.refund_minor, n.out_of_band_minor,
-       b.username, n.issued_at, n.source_key, v.voided_at
+SELECT n.id, n.number, i.number, l.position, n.reason, n.memo, x.amount_minor, x.tax_minor,
+       n.currency, n.total_minor, n.open_minor, n.balance_minor, n.refund_minor,
+       n.out_of_band_minor, b.username, n.issued_at, n.source_key, v.voided_at
   FROM credit_note n JOIN pack_invoice p ON p.id = n.invoice_id
   JOIN invoice i ON i.id = n.invoice_id JOIN credit_note_line x ON x.credit_note_id = n.id
   JOIN invoice_line l ON l.id = x.invoice_line_id JOIN kernel_user b ON b.id = n.issued_by_id
@@ -181,6 +181,7 @@ SELECT n.number, i.number, l.position, n.reason, n.memo, x.amount_minor, x.tax_m
  ORDER BY n.id, l.position
 """,
     (
+        ("id", "by which the journal's sources name it"),
         ("note", "number of the credit note"),
         ("invoice", "number of the invoice that it reduces"),
         ("position", "which line"),
@@ -204,12 +205,13 @@ PAYMENTS = PackFile(
     "payments",
     "money that came for these invoices",
     """
-SELECT i.number, y.amount_minor, y.currency, y.method, y.reference, y.paid_at, y.is_recovery,
+SELECT y.id, i.number, y.amount_minor, y.currency, y.method, y.reference, y.paid_at, y.is_recovery,
        b.username, y.recorded_at
   FROM payment y JOIN pack_invoice p ON p.id = y.invoice_id JOIN invoice i ON i.id = y.invoice_id
   JOIN kernel_user b ON b.id = y.recorded_by_id ORDER BY y.id
 """,
     (
+        ("id", "by which the journal's sources name it"),
         ("invoice", "number of the invoice"),
         ("amount_minor", "in minor units"),
         ("currency", "of the amount"),
@@ -221,145 +223,48 @@ SELECT i.number, y.amount_minor, y.currency, y.method, y.reference, y.paid_at, y
         ("recorded_at", "when it was known"),
     ),
 )
-POSTINGS = PackFile(
-    "journal",
-    "postings of the general ledger: debit positive",
+SETTLEMENTS = PackFile(
+    "settlements",
+    "what else became of these invoices: balance, refunds, disputes, write-offs, voids",
     """
-SELECT e.id, e.chain_position, e.effective_on::text, d.start_on::text, d.status, e.kind,
-       e.description, x.position, x.account_id, a.name, x.amount_minor, x.currency,
-       coalesce(c.external_id, ''), coalesce(o.source_key, ''), coalesce(i.number, ''),
-       x.service_start_on::text, x.service_end_on::text, e.recorded_at, b.username, e.source_key
-  FROM posting x JOIN pack_entry p ON p.id = x.entry_id JOIN journal_entry e ON e.id = x.entry_id
-  JOIN accounting_period d ON d.id = e.period_id JOIN ledger_account a ON a.code = x.account_id
-  JOIN kernel_user b ON b.id = e.recorded_by_id LEFT JOIN customer c ON c.id = x.customer_id
-  LEFT JOIN performance_obligation o ON o.id = x.obligation_id
-  LEFT JOIN invoice_line l ON l.id = x.invoice_line_id LEFT JOIN invoice i ON i.id = l.invoice_id
- ORDER BY e.chain_position, x.position
+SELECT s.kind, s.id, i.number, x.amount_minor, x.currency, x.at, b.username, x.why
+  FROM pack_settlement s JOIN LATERAL (
+    SELECT a.invoice_id, a.amount_minor, a.currency, a.applied_at AS at, a.applied_by_id AS by_id,
+           '' AS why FROM balance_application a
+     WHERE s.kind = 'balance_application' AND a.id = s.id
+    UNION ALL
+    SELECT n.invoice_id, r.amount_minor, r.currency, r.refunded_at, r.recorded_by_id,
+           r.method || ' ' || r.reference || coalesce(': failed, ' || f.reason, '')
+      FROM refund r JOIN credit_note n ON n.id = r.credit_note_id
+      LEFT JOIN refund_failure f ON f.refund_id = r.id WHERE s.kind = 'refund' AND r.id = s.id
+    UNION ALL
+    SELECT d.invoice_id, d.amount_minor, d.currency, d.opened_at, d.recorded_by_id,
+           d.reason || coalesce(': ' || o.verdict, '')
+      FROM dispute d LEFT JOIN dispute_outcome o ON o.dispute_id = d.id
+     WHERE s.kind = 'dispute' AND d.id = s.id
+    UNION ALL
+    SELECT o.invoice_id, o.amount_minor, o.currency, o.written_off_at, o.written_off_by_id, o.reason
+      FROM write_off o WHERE s.kind = 'write_off' AND o.id = s.id
+    UNION ALL
+    SELECT v.invoice_id, j.total_minor, j.currency, v.voided_at, v.voided_by_id, v.reason
+      FROM invoice_void v JOIN invoice j ON j.id = v.invoice_id
+     WHERE s.kind = 'invoice_void' AND v.id = s.id
+  ) x ON true
+  JOIN invoice i ON i.id = x.invoice_id JOIN kernel_user b ON b.id = x.by_id
+ ORDER BY i.id, x.at, s.id
 """,
     (
-        ("entry", "number of the entry: JE-7 is 7"),
-        ("chain_position", "its place in the hash chain"),
-        ("effective_on", "date in the books"),
-        ("period", "first day of its month"),
-        ("period_status", "open, soft or closed"),
-        ("kind", "what happened"),
-        ("description", "the same in words"),
-        ("position", "place of the posting in the entry"),
-        ("account", "code of the account"),
-        ("account_name", "its name"),
-        ("amount_minor", "debit positive, credit negative, in minor units"),
+        ("kind", "balance_application, refund, dispute, write_off or invoice_void"),
+        ("id", "by which the journal's sources name it"),
+        ("invoice", "number of the invoice"),
+        ("amount_minor", "in minor units"),
         ("currency", "of the amount"),
-        ("customer", "the sender's id of the customer, or nothing"),
-        ("promise", "our name of the performance obligation, or nothing"),
-        ("invoice", "number of the invoice, or nothing"),
-        ("service_start_on", "first day of the service, or nothing"),
-        ("service_end_on", "first day after the service, or nothing"),
-        ("recorded_at", "when it was posted"),
-        ("by", "who posted it"),
-        ("source_key", "our name of the state that the entry brings about"),
+        ("at", "when it was"),
+        ("by", "who recorded it"),
+        ("why", "in words"),
     ),
 )
-SOURCES = PackFile(
-    "journal_sources",
-    "which fact each entry accounts for",
-    """
-SELECT o.entry_id, o.source_type, o.source_id, o.role
-  FROM entry_source o JOIN pack_entry p ON p.id = o.entry_id ORDER BY o.entry_id, o.id
-""",
-    (
-        ("entry", "number of the entry"),
-        ("source_type", "kind of fact: ledger_transaction, rated_usage, invoice_line ..."),
-        ("source", "its number, as in the other files"),
-        ("role", "as what it is accounted for"),
-    ),
-)
-POLICIES = PackFile(
-    "policies",
-    "rules that were submitted until the pack's end, who approved them, and their exact content",
-    """
-SELECT g.id, g.kind, g.subject, g.title, g.product_requirement, g.engineering_note, g.reason_code,
-       g.effective_at, g.expires_at, g.status, g.needs::text, b.username, g.proposed_at,
-       coalesce(d.username, ''), g.decided_at, g.decision_reason, g.content, g.content_sha256
-  FROM policy_change g JOIN kernel_user b ON b.id = g.proposed_by_id
-  LEFT JOIN kernel_user d ON d.id = g.decided_by_id
- WHERE g.subject <> '' AND (%(end)s::timestamptz IS NULL OR g.effective_at < %(end)s) ORDER BY g.id
-""",
-    (
-        ("id", "number of the policy change"),
-        ("kind", "which rule"),
-        ("subject", "which version of it"),
-        ("title", "in words"),
-        ("product_requirement", "what product wants"),
-        ("engineering_note", "what engineering says"),
-        ("reason_code", "why"),
-        ("effective_at", "from when on it governs"),
-        ("expires_at", "until when, or nothing"),
-        ("status", "submitted, approved, rejected or withdrawn"),
-        ("needs", "functions that must approve, as JSON"),
-        ("proposed_by", "who proposed it"),
-        ("proposed_at", "when"),
-        ("decided_by", "who decided last"),
-        ("decided_at", "when"),
-        ("decision_reason", "why so"),
-        ("content", "the whole version, as canonical JSON"),
-        ("content_sha256", "hash of the content"),
-    ),
-)
-APPROVALS = PackFile(
-    "approvals",
-    "who approved which policy change, and the hash of what they saw",
-    """
-SELECT a.change_id, a.function, b.username, a.at, a.sha256, a.reason
-  FROM policy_approval a JOIN policy_change g ON g.id = a.change_id
-  JOIN kernel_user b ON b.id = a.by_id
- WHERE g.subject <> '' AND (%(end)s::timestamptz IS NULL OR g.effective_at < %(end)s) ORDER BY a.id
-""",
-    (
-        ("policy", "number of the policy change"),
-        ("function", "for whom they approved: finance or legal"),
-        ("by", "who"),
-        ("at", "when"),
-        ("sha256", "hash over content, words and dates"),
-        ("reason", "why"),
-    ),
-)
-OWNERS = PackFile(
-    "owners",
-    "who answers for each step of the chain, since when",
-    """
-SELECT o.step, o.function, p.username, o.since_at, o.reason, n.username, o.named_at
-  FROM step_owner o JOIN kernel_user p ON p.id = o.person_id
-  JOIN kernel_user n ON n.id = o.named_by_id
- ORDER BY o.step, o.function, o.since_at
-""",
-    (
-        ("step", "of the chain"),
-        ("function", "product, engineering or finance"),
-        ("person", "who answers"),
-        ("since_at", "since when"),
-        ("reason", "why they were named"),
-        ("named_by", "by whom"),
-        ("named_at", "when"),
-    ),
-)
-FILES = (
-    *(RATINGS, GRANTS, LEDGER, INVOICES, LINES, LINE_USAGE, NOTES, PAYMENTS),
-    *(POSTINGS, SOURCES, POLICIES, APPROVALS, OWNERS),
-)
-# What an entry's hash covers, in its order: texts, and null where there is nothing (`chain`).
-SEALED = """
-SELECT e.id, e.chain_position, e.entry_sha256, e.previous_sha256, jsonb_build_array(
-       e.chain_position::text, d.start_on::text, e.effective_on::text, e.kind, e.description,
-       e.customer_id::text, e.posting_count::text, e.reverses_id::text, e.source_key,
-       to_char(e.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
-       e.recorded_by_id::text)::text,
-       (SELECT jsonb_agg(jsonb_build_array(x.position::text, x.account_id, x.amount_minor::text,
-               x.currency, x.customer_id::text, x.obligation_id::text, x.invoice_line_id::text,
-               x.service_start_on::text, x.service_end_on::text) ORDER BY x.position)
-          FROM posting x WHERE x.entry_id = e.id)::text
-  FROM journal_entry e JOIN pack_entry p ON p.id = e.id
-  JOIN accounting_period d ON d.id = e.period_id ORDER BY e.chain_position
-"""
+FILES = (RATINGS, GRANTS, LEDGER, INVOICES, LINES, LINE_USAGE, NOTES, PAYMENTS, SETTLEMENTS)
 DOCUMENTS = """
 SELECT i.number, d.content, encode(d.content_sha256, 'hex')
   FROM invoice_document d JOIN pack_invoice p ON p.id = d.invoice_id

@@ -58,11 +58,30 @@ UNION
 SELECT t.grant_id FROM ledger_transaction t JOIN pack_span s ON s.customer_id = t.customer_id
  WHERE t.effective_at >= s.start_at AND t.effective_at < s.end_at
 """
+# What settled the pack's invoices: by kind of fact, as the journal names its sources.
+_CHOOSE_SETTLEMENTS = """
+CREATE TEMPORARY TABLE pack_settlement ON COMMIT DROP AS
+SELECT 'payment' AS kind, y.id FROM payment y JOIN pack_invoice p ON p.id = y.invoice_id
+UNION SELECT 'credit_note', n.id FROM credit_note n JOIN pack_invoice p ON p.id = n.invoice_id
+UNION SELECT 'balance_application', a.id FROM balance_application a
+  JOIN pack_invoice p ON p.id = a.invoice_id
+UNION SELECT 'refund', r.id FROM refund r JOIN credit_note n ON n.id = r.credit_note_id
+  JOIN pack_invoice p ON p.id = n.invoice_id
+UNION SELECT 'dispute', d.id FROM dispute d JOIN pack_invoice p ON p.id = d.invoice_id
+UNION SELECT 'write_off', o.id FROM write_off o JOIN pack_invoice p ON p.id = o.invoice_id
+UNION SELECT 'invoice_void', v.id FROM invoice_void v JOIN pack_invoice p ON p.id = v.invoice_id
+"""
+# A span's entries go by their date; of all customers also those that are nobody's.
 _CHOOSE_ENTRIES = """
 CREATE TEMPORARY TABLE pack_entry ON COMMIT DROP AS
-SELECT e.id FROM journal_entry e JOIN pack_span s ON s.customer_id = e.customer_id
- WHERE e.effective_on >= (s.start_at AT TIME ZONE 'UTC')::date
-   AND e.effective_on < (s.end_at AT TIME ZONE 'UTC')::date
+SELECT e.id FROM journal_entry e
+ WHERE e.effective_on >= (%(start)s::timestamptz AT TIME ZONE 'UTC')::date
+   AND e.effective_on < (%(end)s::timestamptz AT TIME ZONE 'UTC')::date
+   AND (%(customer)s::bigint IS NULL OR e.customer_id = %(customer)s)
+UNION
+SELECT o.entry_id FROM entry_source o
+  JOIN pack_settlement s ON s.kind = o.source_type AND s.id = o.source_id
+ WHERE o.entry_id IS NOT NULL
 UNION
 SELECT p.entry_id FROM posting p JOIN invoice_line l ON l.id = p.invoice_line_id
   JOIN pack_invoice i ON i.id = l.invoice_id
@@ -79,6 +98,32 @@ CREATE TEMPORARY TABLE pack_customer ON COMMIT DROP AS
 SELECT customer_id AS id FROM pack_span
 UNION SELECT i.customer_id FROM invoice i JOIN pack_invoice p ON p.id = i.id
 """
+# Every event that counts, once; the meters read from here, where PostgreSQL knows how many.
+_CHOOSE_USED = """
+CREATE TEMPORARY TABLE pack_used ON COMMIT DROP AS
+SELECT e.*, 1 AS sign FROM pack_range g JOIN used_meter_event e
+    ON e.customer_id = g.customer_id
+   AND e."timestamp" >= g.start_at AND e."timestamp" < g.end_at
+"""
+# All rules of a pack of all customers; else those that its facts refer to, and the house's own.
+_CHOOSE_POLICIES = """
+CREATE TEMPORARY TABLE pack_policy ON COMMIT DROP AS
+SELECT g.id FROM policy_change g WHERE %(start)s::timestamptz IS NOT NULL
+   AND %(customer)s::bigint IS NULL AND g.effective_at < %(end)s
+UNION SELECT v.policy_change_id FROM rated_usage r JOIN pack_rated p ON p.id = r.id
+  JOIN rate_card_version v ON v.id = r.rate_card_version_id
+UNION SELECT y.policy_change_id FROM credit_policy y
+UNION SELECT v.policy_change_id FROM subscription s JOIN pack_customer p ON p.id = s.customer_id
+  JOIN plan_version v ON v.id = s.plan_version_id
+UNION SELECT v.policy_change_id FROM subscription s JOIN pack_customer p ON p.id = s.customer_id
+  JOIN subscription_change x ON x.subscription_id = s.id
+  JOIN plan_version v ON v.id = x.plan_version_id
+UNION SELECT policy_change_id FROM late_event_policy
+UNION SELECT policy_change_id FROM market_gate
+UNION SELECT policy_change_id FROM tax_rate
+UNION SELECT policy_change_id FROM invoice_policy
+UNION SELECT policy_change_id FROM legal_entity_version
+"""
 CHOICE = (
     _CHOOSE_SPAN,
     _CHOOSE_INVOICES,
@@ -86,23 +131,29 @@ CHOICE = (
     _CHOOSE_RATED,
     _CHOOSE_RANGES,
     _CHOOSE_GRANTS,
+    _CHOOSE_SETTLEMENTS,
     _CHOOSE_ENTRIES,
     _CHOOSE_CUSTOMERS,
+    _CHOOSE_POLICIES,
+    _CHOOSE_USED,
     "ANALYZE pack_span; ANALYZE pack_invoice; ANALYZE pack_window; ANALYZE pack_rated;"
-    " ANALYZE pack_range; ANALYZE pack_grant; ANALYZE pack_entry; ANALYZE pack_customer",
+    " ANALYZE pack_range; ANALYZE pack_grant; ANALYZE pack_settlement; ANALYZE pack_entry;"
+    " ANALYZE pack_customer; ANALYZE pack_policy; ANALYZE pack_used",
 )
-# What the meters read, as `reading_sql` defines it: the events that count, of the pack's stretches.
-READ_EVENTS = """
-(SELECT e.*, 1 AS sign FROM pack_range g JOIN used_meter_event e
-    ON e.customer_id = g.customer_id
-   AND e."timestamp" >= g.start_at AND e."timestamp" < g.end_at
- WHERE {is_aggregated})
+# What the meters read, as `reading_sql` defines it, kept before it is joined: its size is not
+# known to PostgreSQL until it is counted.
+READ_EVENTS = "(SELECT * FROM pack_used e WHERE {is_aggregated})"
+KEEP_READINGS = """
+CREATE TEMPORARY TABLE pack_reading ON COMMIT DROP AS
+SELECT *, encode(sha256(convert_to(dimensions, 'UTF8')), 'hex') AS dimensions_key
+  FROM ({readings}) r;
+ANALYZE pack_reading
 """
 READINGS = """
-SELECT w.id, c.external_id, r.identifier, r.value FROM ({readings}) r
+SELECT w.id, c.external_id, r.identifier, r.value FROM pack_reading r
   JOIN usage_window w ON w.customer_id = r.customer_id AND w.meter_id = r.meter_id
    AND w.start_at = r.start_at AND w.workspace_id IS NOT DISTINCT FROM r.workspace_id
-   AND w.dimensions_key = encode(sha256(convert_to(r.dimensions, 'UTF8')), 'hex')
+   AND w.dimensions_key = r.dimensions_key
   JOIN pack_window p ON p.id = w.id JOIN customer c ON c.id = w.customer_id
 """
 # A meter's values as text, whatever they are, so that those of all meters stand in one file.
@@ -228,6 +279,9 @@ SELECT q.id, q.customer_external_id, q.event_name, q.identifier, q."timestamp",
  WHERE EXISTS (SELECT FROM pack_range g
                 WHERE g.customer_id = coalesce(c.id, l.customer_id)
                   AND q."timestamp" >= g.start_at AND q."timestamp" < g.end_at)
+    OR EXISTS (SELECT FROM invoice i JOIN pack_invoice p ON p.id = i.id
+                WHERE i.customer_id = coalesce(c.id, l.customer_id)
+                  AND q."timestamp" >= i.service_start_at AND q."timestamp" < i.service_end_at)
     OR (%(is_of_all)s AND q."timestamp" >= %(start)s AND q."timestamp" < %(end)s)
  ORDER BY q.id
 """,

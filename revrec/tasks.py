@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from billing_project.kernel.clock import now
 from billing_project.kernel.users import worker_user
-from revrec.services.packs import make_waiting_packs
+from revrec.services.packs import make_waiting_packs, ring_worker, waiting_packs
 from revrec.services.recognise import recognise_pending
 
 REST = timedelta(seconds=30)  # Under steady use each customer's books move twice a minute.
@@ -23,3 +23,14 @@ def recognise_gathered() -> int:
 def make_packs() -> int:
     """Make the audit packs that wait; return how many are done now."""
     return make_waiting_packs(now=now)
+
+
+def ring_packs() -> int:
+    """Find audit packs that wait and whose ring was lost; return how many wait.
+
+    A ring may take an hour. It may be rung again meanwhile: a pack is made by one at a time.
+    """
+    waiting = waiting_packs().count()
+    if waiting:
+        ring_worker()
+    return waiting

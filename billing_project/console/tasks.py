@@ -46,7 +46,7 @@ SCHEDULES = (
     ("collecting", "invoicing.tasks.collect", 1),
     ("invoice mails", "invoicing.tasks.send_mails", 1),
     ("reconciliation", "invoicing.tasks.reconcile_days", 1440),
-    ("audit packs", "revrec.tasks.make_packs", 1),
+    ("audit packs", "revrec.tasks.ring_packs", 1),
     ("billing", "billing_project.console.tasks.run_billing", 5),
 )
 _GONE = ("chain",)  # Schedules of earlier releases.

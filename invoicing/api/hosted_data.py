@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Sum
 
 from invoicing.documents import MINUS, Data, invoice_data, local_day, money
-from invoicing.models import Invoice, InvoiceStatus
+from invoicing.models import Dispute, Invoice, InvoiceStatus, Refund
 
 _TABLES = ("lines", "statement", "subtotals", "total", "number", "issued", "seller", "customer")
 
@@ -90,7 +90,7 @@ def _settled(invoice: Invoice) -> Iterator[Data]:
 
 
 def _happened(invoice: Invoice) -> Iterator[Row]:
-    """List payments, uses of the balance and credit notes."""
+    """List payments, uses of the balance, what went back, and credit notes."""
     zone = invoice.customer.time_zone
 
     def row(label: str, minor: int, at: datetime, note: str = "") -> Row:
@@ -101,6 +101,10 @@ def _happened(invoice: Invoice) -> Iterator[Row]:
         yield row(f"Paid by {way}", payment.amount_minor, payment.paid_at)
     for applied in invoice.balance_applications.all():
         yield row("Paid from your balance", applied.amount_minor, applied.applied_at)
+    for refund in Refund.objects.filter(credit_note__invoice=invoice):
+        yield row("Refunded to you", refund.amount_minor, refund.refunded_at)
+    for dispute in Dispute.objects.filter(invoice=invoice):
+        yield row("Payment disputed at your bank", dispute.amount_minor, dispute.opened_at)
     for note in invoice.credit_notes.select_related("void"):
         yield row(f"Credit note {note.number}", note.total_minor, note.issued_at, note.number)
         if hasattr(note, "void"):

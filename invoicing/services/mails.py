@@ -7,7 +7,7 @@ it is sent again under the same Message-ID, which mail programs show once.
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parseaddr
 from smtplib import SMTPRecipientsRefused
 from typing import TypeGuard
@@ -27,7 +27,6 @@ from billing_project.kernel.models import User
 from invoicing.documents import invoice_data, money
 from invoicing.mailing import (
     MOST_TRIES,
-    WAITS,
     Said,
     is_refused_for_good,
     next_try,
@@ -43,6 +42,7 @@ from invoicing.services.locks import require_permission
 log = logging.getLogger(__name__)
 _CUT_OFF = "the last try ended without an answer: see the worker's log"
 _LONGEST_FAILURE = 300
+_LEASE = timedelta(minutes=15)  # No send lasts as long; a worker that died in one is found then.
 
 
 def mail_issued(invoice: Invoice, by: User, at: datetime) -> None:
@@ -110,38 +110,48 @@ def send_due_mails(
     ids = list(due.values_list("pk", flat=True))
     if not ids:
         return 0
+    lost: list[int] = []  # The mail that found our own server gone; those behind it wait.
     try:
         with get_connection() as server:
-            tries = (pk for pk in ids if not is_over())
-            return each_apart(tries, lambda pk: _try(pk, server, by, now()), step="mail")
+            tries = (pk for pk in ids if not lost and not is_over())
+            return each_apart(tries, lambda pk: _try(pk, server, by, now(), lost), step="mail")
     except OSError as error:  # smtplib's errors are OSErrors.
         log.error("mail_server_away", extra={"reason": str(error), "waiting": len(ids)})
         return 0
 
 
-def _try(pk: int, server: BaseEmailBackend, by: User, at: datetime) -> int:
-    """Try one mail if nobody else does; return 1 if it went out."""
+def _try(pk: int, server: BaseEmailBackend, by: User, at: datetime, lost: list[int]) -> int:
+    """Try one mail if nobody else does; return 1 if it went out.
+
+    It is written before the try is claimed: what cannot be written uses no try up.
+    """
     mail = InvoiceMail.objects.select_related("invoice__customer").get(pk=pk)
+    if mail.next_try_at is None or mail.next_try_at > at:
+        return 0  # Somebody else has it.
     if mail.invoice.status == InvoiceStatus.VOID:
         return _give_up(mail, "the invoice became void before it was sent", at)
     if mail.attempts >= MOST_TRIES:
         return _give_up(mail, mail.failure or _CUT_OFF, at)
+    message = _message(mail, server, by, at)
     if not _claim(mail, at):
         return 0
     try:
-        server.send_messages([_message(mail, server, by, at)])
+        server.send_messages([message])
     except OSError as error:
-        server.close()  # The next one opens it anew.
+        server.close()
+        if not _is_there(server):
+            lost.append(pk)
+            _open(mail).update(attempts=mail.attempts, next_try_at=at, failure=_cut(error))
+            return 0
         return _failed(mail, error, at)
     _open(mail).update(sent_at=at, next_try_at=None, failure="")
     return 1
 
 
 def _claim(mail: InvoiceMail, at: datetime) -> bool:
-    """Take the next try of a mail, if it is still as it was read."""
-    again = next_try(mail.attempts + 1, at) or at + WAITS[-1]
+    """Take the next try of a mail for longer than a send can last, if it is as it was read."""
     as_read = _open(mail).filter(attempts=mail.attempts, next_try_at=mail.next_try_at)
-    return as_read.update(attempts=F("attempts") + 1, next_try_at=again) == 1
+    return as_read.update(attempts=F("attempts") + 1, next_try_at=at + _LEASE) == 1
 
 
 def _open(mail: InvoiceMail) -> QuerySet[InvoiceMail]:
@@ -152,10 +162,24 @@ def _failed(mail: InvoiceMail, error: OSError, at: datetime) -> int:
     """Keep why a try failed; give up after the last one, or where the address is refused."""
     replies = [code for code, _ in error.recipients.values()] if _is_refusal(error) else []
     log.error("invoice_mail_not_sent", extra={"mail": mail.pk, "reason": str(error)})
-    if is_refused_for_good(replies) or mail.attempts + 1 >= MOST_TRIES:
+    again = next_try(mail.attempts + 1, at)
+    if again is None or is_refused_for_good(replies):
         return _give_up(mail, str(error), at)
-    _open(mail).update(failure=str(error)[:_LONGEST_FAILURE])
+    _open(mail).update(next_try_at=again, failure=_cut(error))
     return 0
+
+
+def _is_there(server: BaseEmailBackend) -> bool:
+    """Tell whether our own mail server can be reached."""
+    try:
+        server.open()
+    except OSError:
+        return False
+    return True
+
+
+def _cut(error: OSError) -> str:
+    return str(error)[:_LONGEST_FAILURE]
 
 
 def _is_refusal(error: OSError) -> TypeGuard[SMTPRecipientsRefused]:

@@ -10,7 +10,6 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.html import format_html
-from django_q.tasks import async_task
 from unfold.widgets import (
     UnfoldAdminSingleDateWidget,
     UnfoldAdminTextareaWidget,
@@ -27,7 +26,8 @@ from billing_project.kernel.models import User
 from billing_project.kernel.period import DAY, midnight
 from metering.selectors.customers import customer_named
 from revrec.models import AuditPack
-from revrec.services.packs import Wish, ask_for_pack, scope_of, take_file
+from revrec.services.pack_files import scope_of
+from revrec.services.packs import Wish, ask_for_pack, ring_worker, take_file
 
 _STATES = {"waiting": "wait", "running": "info", "done": "good", "failed": "bad"}
 _REFRESH_SECONDS = 3
@@ -140,7 +140,7 @@ class AuditPackAdmin(ReadOnlyAdmin):
         """Queue a pack."""
         reason = form.cleaned_data["reason"]
         pack = ask_for_pack(wish=form.wish(), reason=reason, key=form.key, by=by, at=now())
-        async_task("revrec.tasks.make_packs")  # If the ring is lost, the schedule finds it.
+        ring_worker()
         return pack, "The pack is being made; this page shows how far it is."
 
     @page_action("Download", icon="download")

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar, cast
 
 from django.http import FileResponse
-from django_q.tasks import async_task
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -18,7 +17,7 @@ from billing_project.kernel.rest.idempotency import read_key
 from billing_project.kernel.rest.views import ApiView
 from metering.selectors.customers import customer_named
 from revrec.models import AuditPack
-from revrec.services.packs import MOST_INVOICES, Wish, ask_for_pack, take_file
+from revrec.services.packs import MOST_INVOICES, Wish, ask_for_pack, ring_worker, take_file
 
 _READ: dict[str, str] = {"GET": "admin"}  # A pack holds everything.
 
@@ -84,7 +83,7 @@ class AuditPacksView(ApiView):
             wish=wish, reason=wanted["reason"], key=key, by=cast(User, request.user),
             at=clock.now(),
         )  # fmt: skip
-        async_task("revrec.tasks.make_packs")  # If the ring is lost, the schedule finds it.
+        ring_worker()
         return Response(AuditPackOutput(pack).data, status=202)
 
 

@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
                 ('source_key', models.CharField(max_length=120, unique=True)),
                 ('asked_at', models.DateTimeField()),
                 ('state', models.CharField(choices=[('waiting', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed')], default='waiting', max_length=8)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('files_done', models.PositiveSmallIntegerField(default=0)),
                 ('file_count', models.PositiveSmallIntegerField(default=0)),
                 ('row_count', models.BigIntegerField(default=0)),
@@ -44,7 +45,7 @@ class Migration(migrations.Migration):
             },
         ),
         facts_with_state(
-            "audit_pack", "state", "files_done", "file_count", "row_count", "byte_count",
+            "audit_pack", "state", "attempts", "files_done", "file_count", "row_count", "byte_count",
             "content_sha256", "fault", "finished_at",
         ),
     ]

@@ -32,6 +32,7 @@ class AuditPack(models.Model):
     )
     asked_at = models.DateTimeField()
     state = models.CharField(max_length=8, choices=PackState.choices, default=PackState.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)  # How often it was begun.
     files_done = models.PositiveSmallIntegerField(default=0)
     file_count = models.PositiveSmallIntegerField(default=0)
     row_count = models.BigIntegerField(default=0)

@@ -204,10 +204,7 @@ def test_no_try_is_used_up_while_the_server_is_away(
 ) -> None:
     _issued(shop_that_mails)
 
-    def away(self: EmailBackend) -> None:
-        raise ConnectionRefusedError("nobody listens")
-
-    monkeypatch.setattr(EmailBackend, "open", away)
+    monkeypatch.setattr(EmailBackend, "open", _refuse)
 
     assert (_send(shop_that_mails), _one().attempts, _one().state) == (0, 0, "waits")
 
@@ -257,6 +254,45 @@ def test_support_sends_an_invoice_to_another_address(shop: Shop) -> None:
 
     assert _one().address == "other@acme.example"
     assert _one().source_key.startswith(f"invoice:{invoice.pk}:asked:console:")
+
+
+@pytest.mark.django_db
+def test_who_listed_a_mail_before_another_took_it_leaves_it(
+    shop_that_mails: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _issued(shop_that_mails)
+
+    def slowly(self: EmailBackend, messages: list[Any]) -> int:
+        mail.outbox.extend(messages)
+        if len(mail.outbox) == 1:  # While it is sent, the other worker comes to it, minutes later.
+            row = _one()
+            assert mails._try(row.pk, self, shop_that_mails.worker, START + 5 * MINUTE, []) == 0
+        return 1
+
+    monkeypatch.setattr(EmailBackend, "send_messages", slowly)
+
+    assert (_send(shop_that_mails), len(mail.outbox)) == (1, 1)
+
+
+@pytest.mark.django_db
+def test_a_server_that_is_lost_in_the_middle_uses_up_no_try(
+    shop_that_mails: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        _issued(shop_that_mails, external_id=name)
+
+    def lose(self: EmailBackend, *_: object) -> None:
+        monkeypatch.setattr(EmailBackend, "open", _refuse)
+        raise SMTPServerDisconnected("gone away")
+
+    monkeypatch.setattr(EmailBackend, "send_messages", lose)
+
+    assert _send(shop_that_mails) == 0
+    assert set(InvoiceMail.objects.values_list("attempts", flat=True)) == {0}
+
+
+def _refuse(self: EmailBackend) -> None:
+    raise ConnectionRefusedError("nobody listens")
 
 
 def _race(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> int:

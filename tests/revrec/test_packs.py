@@ -9,7 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,15 @@ from billing_project.kernel.errors import Conflict, Invalid, NotAllowed, NotFoun
 from billing_project.kernel.models import AuditEntry, User
 from revrec import pack_verifier
 from revrec.models import AuditPack, PackState
-from revrec.services import packs
-from revrec.services.packs import Wish, ask_for_pack, make_pack, make_waiting_packs, path_of
+from revrec.services import pack_files, packs
+from revrec.services.packs import (
+    Wish,
+    ask_for_pack,
+    make_pack,
+    make_waiting_packs,
+    path_of,
+    take_file,
+)
 from tests.console.backoffice import (
     action_url,
     client_of,
@@ -105,18 +112,15 @@ def test_a_pack_adds_up_from_events_to_the_journal(whole: Path) -> None:
 
     assert (faults, "Everything adds up." in said) == (0, True), said
     counts = {
-        line[6:].rsplit(": ", 1)[0]: line.rsplit(": ", 1)[1] for line in said.splitlines()[1:-1]
+        line[6:].rsplit(": ", 1)[0]: line.rsplit(": ", 1)[1] for line in said.splitlines()[2:-1]
     }
     assert min(int(count.split(";")[0]) for count in counts.values()) > 0, counts
     assert {row["customer"] for row in _rows(whole, "events")} == {"acme", "beta"}
 
 
 def test_the_verifier_in_the_pack_needs_nothing_but_python(whole: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(whole) as zipped:
-        zipped.extract("verify.py", tmp_path)
-
     run = subprocess.run(
-        [sys.executable, "-I", "-S", "verify.py", str(whole)],
+        [sys.executable, "-S", "-E", str(whole)],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -181,14 +185,26 @@ def _set(
 @pytest.mark.parametrize(
     ("name", "edit", "says"),
     [
-        ("events", _set("counted_properties", '{"tokens": 61}'), "which the event does not say"),
-        ("events", _set("is_cancelled", "true"), "no such event that counts"),
+        ("events", _set("counted_properties", '{"tokens": 61}'), "than its corrections say"),
+        ("events", _set("properties", '{"tokens": 61}'), "than its corrections say"),
+        ("events", _set("is_cancelled", "true"), "against what its corrections say"),
+        ("events", _set("event_name", "other"), "which the event does not say"),
+        ("events", _set("timestamp", "2026-01-09T00:00:00Z"), "which the event does not say"),
+        ("events", _set("workspace", "other"), "which the event does not say"),
+        ("events", lambda rows: rows.append({**rows[0], "identifier": "x"}), "is not read"),
+        ("meters", _set("value_property", "other"), "which the event does not say"),
+        ("readings", lambda rows: rows.append(dict(rows[0])), "is read twice"),
         ("events", lambda rows: rows.append(dict(rows[0])), "is there twice"),
         ("events", lambda rows: rows.pop(0), "no such event that counts"),
         ("readings", lambda rows: rows.pop(0), "events, not"),
         ("windows", _set("quantity", "61"), "comes to"),
         ("ratings", lambda rows: rows.pop(0), "is not in the pack"),
         ("ratings", _set("overage", "7"), "is not"),
+        ("ratings", _set("tiers", '[{"quantity": "1"}]'), "parts come to"),
+        ("line_usage", lambda rows: rows.append(dict(rows[0])), "is claimed twice"),
+        ("line_usage", lambda rows: rows.pop(0), "its usage comes to"),
+        ("payments", _set("amount_minor", "1"), "payments come to"),
+        ("payments", _set("invoice", "INV-000002"), "payments come to"),
         ("ledger", lambda rows: rows.pop(), "its ledger"),
         ("grants", _set("remaining", "1"), "its ledger"),
         ("invoices", _set("total_minor", "1"), "its lines come to"),
@@ -197,7 +213,13 @@ def _set(
         ("invoice_lines", _set("quantity", "1", lambda row: row["kind"] == "overage"), "its usage"),
         ("credit_notes", _set("amount_minor", "1"), "settled"),
         ("journal", _set("amount_minor", "1"), "is off by"),
+        ("journal", _set("account", "9999"), "otherwise than it was sealed"),
+        ("journal", _set("effective_on", "2026-01-01"), "otherwise than it was sealed"),
+        ("journal", lambda rows: rows.append({**rows[0], "entry": "99"}), "was never sealed"),
         ("policies", _set("content", "{}"), "another content than its hash"),
+        ("policies", _set("title", "x"), "is not what ann.shop approved"),
+        ("approvals", _set("sha256", "0"), "is not what ann.shop approved"),
+        ("approvals", _set("by", "mia.shop"), "approved by who proposed it"),
         ("approvals", lambda rows: rows.pop(), "lacks an approval of finance"),
     ],
 )  # fmt: skip
@@ -248,6 +270,20 @@ def test_a_pack_of_one_customer_holds_no_other(chain: Chain) -> None:
     assert (pack.state, pack.files_done) == (PackState.DONE, pack.file_count)
 
 
+def test_a_paid_invoice_comes_with_its_cash(chain: Chain) -> None:
+    fee = chain.payment.invoice
+    pack = _ask(chain, Wish(invoices=(str(fee.number),)))
+    make_pack(pack=pack, now=_now)
+
+    path = path_of(pack)
+    assert _verified(path)[0] == 0, _verified(path)[1]
+    kinds = {row["kind"] for row in _rows(path, "journal")}
+    assert {"payment_recorded", "credit_note_issued", "refund_recorded"} <= kinds, kinds
+    assert {row["kind"] for row in _rows(path, "settlements")} == {"refund"}
+    told = {(row["source_type"], row["source"]) for row in _rows(path, "journal_sources")}
+    assert ("payment", _rows(path, "payments")[0]["id"]) in told
+
+
 def test_a_pack_of_an_invoice_goes_down_to_its_events_and_up_to_the_journal(chain: Chain) -> None:
     pack = _ask(chain, Wish(invoices=(str(chain.overage.number),)))
     make_pack(pack=pack, now=_now)
@@ -258,6 +294,7 @@ def test_a_pack_of_an_invoice_goes_down_to_its_events_and_up_to_the_journal(chai
     assert {row["identifier"] for row in _rows(path, "events")} == {"req-1", "req-2"}
     kinds = {row["kind"] for row in _rows(path, "journal")}
     assert {"invoice_finalized", "overage_used"} <= kinds, kinds
+    assert {row["kind"] for row in _rows(path, "policies")} >= {"rate_card", "plan"}
     assert _rows(path, "credit_notes")[0]["note"] == chain.note.number
 
 
@@ -267,6 +304,7 @@ def test_a_pack_of_an_invoice_goes_down_to_its_events_and_up_to_the_journal(chai
         (Wish(), Invalid),
         (Wish(start=START), Invalid),
         (Wish(END, START), Invalid),
+        (Wish(START, END + timedelta(minutes=1)), Invalid),
         (Wish(START, END, None, ("INV-000001",)), Invalid),
         (Wish(invoices=("INV-999999",)), NotFound),
         (Wish(invoices=("INV-000001",) * 1_001), Invalid),
@@ -292,7 +330,7 @@ def test_the_worker_makes_what_waits_and_what_was_left_half_made(
 ) -> None:
     pack = _ask(chain, MONTH)
     with monkeypatch.context() as broken:
-        broken.setattr(packs, "_add_words", _die)
+        broken.setattr(pack_files, "_add_words", _die)
         assert make_waiting_packs(now=_now) == 0
     pack.refresh_from_db()
     assert (pack.state, path_of(pack).exists()) == (PackState.RUNNING, False)
@@ -301,15 +339,49 @@ def test_the_worker_makes_what_waits_and_what_was_left_half_made(
     assert _verified(path_of(pack))[0] == 0
 
 
+def test_what_never_gets_done_is_given_up(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = _ask(chain, MONTH)
+    monkeypatch.setattr(packs, "write_pack", _die)
+    for _ in range(packs.MOST_ATTEMPTS + 1):
+        make_waiting_packs(now=_now)
+
+    pack.refresh_from_db()
+    assert (pack.state, "never finished" in pack.fault) == (PackState.FAILED, True)
+
+
+def test_a_pack_that_somebody_makes_is_left_to_them(chain: Chain) -> None:
+    pack = _ask(chain, MONTH)
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"audit_pack:{pack.pk}"]
+            )
+        assert make_waiting_packs(now=_now) == 0
+    finally:
+        other.close()
+    assert make_waiting_packs(now=_now) == 1
+
+
+def test_a_file_that_was_exchanged_is_not_handed_out(chain: Chain) -> None:
+    pack = _ask(chain, MONTH)
+    make_waiting_packs(now=_now)
+    path_of(pack).write_bytes(b"other")
+
+    pack.refresh_from_db()
+    with pytest.raises(Conflict, match="not the one that was made"):
+        take_file(pack=pack, by=chain.shop.worker, at=CLOSED_AT)
+
+
 def _die(*_: object) -> None:
-    raise OSError("no space left on device")
+    raise RuntimeError("killed")
 
 
 def test_what_cannot_be_made_says_why(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise Conflict("2026-01 is archived: restore it first")
 
-    monkeypatch.setattr(packs, "_add_words", refuse)
+    monkeypatch.setattr(pack_files, "_add_words", refuse)
     pack = _ask(chain, MONTH)
 
     assert make_waiting_packs(now=_now) == 0

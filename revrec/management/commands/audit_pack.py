@@ -48,7 +48,7 @@ class Command(BaseCommand):
             path = Path(shutil.copyfile(path, output))
         self.stdout.write(f"{path}: {pack.row_count:,} rows, {pack.byte_count:,} bytes")
         self.stdout.write(f"sha256 {pack.content_sha256}")
-        self.stdout.write(f"to verify it anywhere: unzip it, then python verify.py {path.name}")
+        self.stdout.write(f"to verify it anywhere: python {path.name}")
 
 
 def _wish(options: dict[str, Any]) -> Wish:
