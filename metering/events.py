@@ -66,6 +66,9 @@ class EventInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     properties: Mapping[str, Value] = {}
 
 
+_ABSENT: dict[str, str] = {}  # The properties of an event that sent none; never written to.
+
+
 class TextEvent(EventInput, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
     """The usual report, as decoded in one step: its properties are text.
 
@@ -73,7 +76,7 @@ class TextEvent(EventInput, frozen=True, kw_only=True, gc=False, forbid_unknown_
     """
 
     timestamp: _Instant | None = None
-    properties: _Texts = {}
+    properties: _Texts = msgspec.field(default_factory=lambda: _ABSENT)
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,10 @@ def _read_at_once(body: bytes) -> tuple[EventInput, ...] | None:
 
 
 def _texts_at_once(body: bytes, strings_sent: int) -> tuple[EventInput, ...] | None:
-    """Read a batch of the usual events; whatever else it is, None."""
+    """Read a batch of the usual events; whatever else it is, None.
+
+    Its strings are counted as `_string_count` does, and never one too many.
+    """
     try:
         events = _decode_texts(body).events
     except msgspec.DecodeError:
@@ -216,6 +222,8 @@ def _texts_at_once(body: bytes, strings_sent: int) -> tuple[EventInput, ...] | N
     strings = _BATCH_STRINGS
     for event in events:
         strings += 2 * len(event.properties) + _TEXT_EVENT_STRINGS
+        if event.properties is _ABSENT:
+            strings -= 1  # One too many would hide a string that the decoder dropped.
         if event.timestamp is None:
             strings -= 2
         elif event.timestamp.tzinfo is not UTC:
@@ -223,7 +231,7 @@ def _texts_at_once(body: bytes, strings_sent: int) -> tuple[EventInput, ...] | N
         if event.workspace:
             strings += 2
     if not 1 <= len(events) <= MAX_EVENTS or strings != strings_sent or not _are_named(events):
-        return None  # Or a null, an empty workspace, no properties: a closer look tells.
+        return None  # Or a null, an empty workspace: a closer look tells.
     return tuple(events)
 
 
@@ -272,7 +280,7 @@ def _in_words(detail: str, path: str) -> str:
 def _typed(raw: bytes) -> EventInput:
     wire = _decode_wire(raw)
     if _SUSPECT_ESCAPE.search(raw):
-        _refuse_unstorable(wire.properties or {})
+        refuse_unstorable(wire.properties or {})
     event = _event_of(wire)
     if _string_count(wire) != _strings_in(raw):
         raise BadValue("a key comes twice", "$")
@@ -331,7 +339,12 @@ def _refuse_repeated_envelope(body: bytes, raws: Sequence[msgspec.Raw]) -> None:
         raise MalformedBody("events comes twice")
 
 
-def _refuse_unstorable(properties: Mapping[str, Any]) -> None:
+def refuse_unstorable(properties: Mapping[str, Any]) -> None:
+    """Refuse what PostgreSQL's text does not take.
+
+    Raises:
+        BadValue: a NUL character or a lone surrogate in a name or a text.
+    """
     for key, value in properties.items():
         if any(isinstance(text, str) and UNSTORABLE.search(text) for text in (key, value)):
             raise BadValue("holds a NUL character or a lone surrogate", "$.properties")

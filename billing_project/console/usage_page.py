@@ -23,12 +23,15 @@ from billing_project.console.navigation import may_read
 from billing_project.kernel.backoffice.display import moment_text, number_text
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
-from billing_project.kernel.period import DAY, HOUR, Period, midnight
+from billing_project.kernel.period import DAY, HOUR, Period, hour_of, midnight
 from metering.models import Customer, Meter
 from metering.selectors.lag import aggregation_state
 from metering.selectors.usage import Granularity, UsageRow, usage
 
 _MOST_DAYS = {Granularity.HOUR: 31, Granularity.DAY: 366, Granularity.MONTH: 3660}
+_BOUNDS = ("first_on", "last_on")
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = date(2000, 1, 1), date(2100, 12, 31)
 _CHOICES = (("day", "day"), ("month", "month"), ("hour", "hour"))
 
 
@@ -62,6 +65,8 @@ class UsageForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Bound the span, so that a page stays one."""
         data = super().clean() or {}
+        if any(not _FIRST <= data[name] <= _LAST for name in _BOUNDS if name in data):
+            raise ValidationError(f"Days lie between {_FIRST} and {_LAST}.")
         if data.keys() >= {"first_on", "last_on", "by"}:
             most = _MOST_DAYS[Granularity(data["by"])]
             if not timedelta(0) <= data["last_on"] - data["first_on"] < most * DAY:
@@ -107,6 +112,8 @@ def _found(asked: dict[str, Any]) -> dict[str, Any]:
     customer, meter, by = asked["customer"], asked["meter"], Granularity(asked["by"])
     start = midnight(asked["first_on"], customer.time_zone)
     end = midnight(asked["last_on"] + DAY, customer.time_zone)
+    if by == Granularity.HOUR:  # Hours are UTC's; where days begin inside one, it is shown whole.
+        start, end = hour_of(start), -(-(end - _EPOCH) // HOUR) * HOUR + _EPOCH
     try:
         rows = usage(customer, meter, start, end, by, asked["split"])
     except BillingError as error:

@@ -9,10 +9,12 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing_project.kernel.backoffice.display import moment_text
 from billing_project.kernel.backoffice.forms import ReasonForm
+from billing_project.kernel.errors import BillingError
+from billing_project.kernel.rest.parsing import parse_json
 from metering.aggregation import Properties, text_of
-from metering.exact import ExactDecoder, to_json, write_json
+from metering.exact import to_json, write_json
 from metering.models import MeterEvent
-from metering.selectors.events import effective_properties
+from metering.selectors.events import effective_properties, newest_adjustment
 
 
 class CancelEventForm(ReasonForm):
@@ -40,18 +42,21 @@ class AmendEventForm(CancelEventForm):
         help_text="All of them, as a JSON object; numbers are kept as they are written.",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "class": "bo-sheet"}),
     )
+    based_on = forms.IntegerField(widget=forms.HiddenInput)  # The adjustment that is shown.
     field_order = ("properties", "reason")
 
     def __init__(self, *args: Any, subject: MeterEvent, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
+        newest = newest_adjustment(subject)
+        self.fields["based_on"].initial = newest.pk if newest else 0
         self.fields["properties"].initial = msgspec.json.format(to_json(_said(subject))).decode()
 
     def clean_properties(self) -> dict[str, Any]:
         """Read the object; the service judges its values."""
         try:
-            said = ExactDecoder().decode(self.cleaned_data["properties"])
-        except (ValueError, RecursionError) as error:
-            raise ValidationError(f"This is no JSON: {error}.") from error
+            said = parse_json(self.cleaned_data["properties"].encode(errors="surrogatepass"))
+        except (BillingError, ArithmeticError) as error:
+            raise ValidationError(f"This cannot be read: {error}.") from error
         if not isinstance(said, dict):
             raise ValidationError('Properties are an object: {"model": "x", "tokens": "5"}.')
         if _is_same(said, _said(self.subject)):

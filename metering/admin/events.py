@@ -146,6 +146,7 @@ class MeterEventAdmin(LargeTableAdmin):
     def amend(self, by: User, event: MeterEvent, form: AmendEventForm) -> str:
         """Let the event count with other properties."""
         amend_event(
+            based_on=form.cleaned_data["based_on"],
             customer=event.customer,
             identifier=event.identifier,
             properties=form.cleaned_data["properties"],

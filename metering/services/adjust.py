@@ -16,7 +16,7 @@ from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
 from metering.aggregation import Properties
-from metering.events import EventInput
+from metering.events import EventInput, refuse_unstorable
 from metering.exact import write_json
 from metering.judging import judge_values
 from metering.models import Customer, EventBatch, MeterEvent, MeterEventAdjustment
@@ -65,15 +65,17 @@ def amend_event(
     reason: str,
     by: User,
     at: datetime,
+    based_on: int | None = None,
 ) -> MeterEventAdjustment:
     """Let an event count with other properties; the same amendment again returns the same row.
 
     Args:
         properties: All of them, not only those that differ.
+        based_on: The adjustment that the caller saw, 0 for none; None: whatever stands.
 
     Raises:
         NotFound: no such event is stored.
-        Conflict: the event was cancelled.
+        Conflict: the event was cancelled, or adjusted since the caller looked.
         Invalid: no reason; a property out of bounds; a meter's value missing or no quantity.
     """
     checked = _checked(properties)
@@ -83,6 +85,8 @@ def amend_event(
         raise Conflict(f"event {identifier} was cancelled; send the use under a new identifier")
     if newest is not None and write_json(newest.properties) == write_json(checked):
         return newest
+    if based_on is not None and based_on != (newest.pk if newest else 0):
+        raise Conflict(f"event {identifier} was adjusted meanwhile: look at it again")
     _check_values(event, checked)
     return _adjust(event, AdjustmentType.AMEND, newest, checked, reason, by, at)
 
@@ -109,7 +113,9 @@ def _said(event: MeterEvent, newest: MeterEventAdjustment | None) -> Properties:
 
 def _checked(properties: Mapping[str, Any]) -> Properties:
     try:
-        return check_properties(properties)
+        checked = check_properties(properties)
+        refuse_unstorable(checked)
+        return checked
     except BadValue as error:
         raise Invalid(f"{error.path} {error.detail}") from error
 

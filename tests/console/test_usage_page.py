@@ -84,3 +84,25 @@ def test_a_customers_page_leads_to_it(berlin: Customer, auditor: User) -> None:
 
     assert url in client.get(page_of(berlin)).content.decode()
     assert 'value="acme"' in client.get(url).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("zone", "first"), [("Asia/Kolkata", "23:30"), ("Asia/Kathmandu", "23:45")]
+)
+def test_hours_of_a_zone_that_begins_inside_one_are_shown_whole(
+    berlin: Customer, auditor: User, zone: str, first: str
+) -> None:
+    Customer.objects.filter(pk=berlin.pk).update(time_zone=zone)
+
+    page = _asked(auditor, by="hour", first_on="2026-10-25", last_on="2026-10-25")
+
+    assert f"2026-10-24 {first} (UTC+05" in page
+    assert "whole hours" not in page
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "1999-12-31"])
+@pytest.mark.parametrize("by", ["day", "month", "hour"])
+def test_days_beyond_any_calendar_of_ours_are_refused(
+    berlin: Customer, auditor: User, day: str, by: str
+) -> None:
+    assert "Days lie between" in _asked(auditor, by=by, first_on=day, last_on=day)

@@ -18,6 +18,7 @@ from metering.models import (
     QuarantinedEvent,
     UsageWindow,
 )
+from metering.services.adjust import amend_event
 from metering.services.aggregate import aggregate_batches
 from metering.services.customers import add_alias
 from tests.console.backoffice import action_url, client_of, list_of, page_of, send, told
@@ -91,6 +92,10 @@ def test_an_event_is_amended_from_what_it_says(engineer: User, at: datetime) -> 
         '{"model": "haiku"}',
         '{"model": "haiku", "tokens": NaN}',
         '{"model": "haiku", "tokens": {"a": 1}}',
+        '{"model": "haiku", "tokens": 1e99999999999999999999}',
+        '{"model": "\\u0000", "tokens": 5}',
+        '{"model": "\\ud800", "tokens": 5}',
+        '{"model": "haiku", "tokens": "5", "tokens": "50000"}',
     ],
 )
 def test_an_event_is_not_amended_to_what_cannot_count(
@@ -103,6 +108,24 @@ def test_an_event_is_not_amended_to_what_cannot_count(
 
     assert response.status_code == 422
     assert not MeterEventAdjustment.objects.exists()
+
+
+def test_an_amendment_of_somebody_else_meanwhile_is_not_lost(
+    engineer: User, acme: Customer, at: datetime
+) -> None:
+    report(at, an_event("e1"))
+    client, url = client_of(engineer), action_url(MeterEvent.objects.get(), "amend")
+    nonce = client.get(url).context["form"]["nonce"].value()
+    amend_event(
+        customer=acme, identifier="e1", properties={"model": "haiku", "tokens": "5"},
+        reason="too many", by=engineer, at=at,
+    )  # fmt: skip
+
+    sent = {"nonce": nonce, "based_on": "0", "reason": "another model"}
+    response = client.post(url, {**sent, "properties": '{"model": "opus", "tokens": "100"}'})
+
+    assert "adjusted meanwhile" in told(response)
+    assert MeterEventAdjustment.objects.count() == 1
 
 
 def test_a_mapped_event_is_replayed(support: User, acme: Customer, at: datetime) -> None:

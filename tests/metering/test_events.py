@@ -143,6 +143,62 @@ def test_a_key_that_comes_twice_is_refused(raw: bytes) -> None:
     assert _refused(raw).detail == "a key comes twice"
 
 
+_PLAIN = b'{"event_name":"x","identifier":"e%d","customer":"acme"}'
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        b'{"customer":"acme","customer":"globex","event_name":"x","identifier":"e","properties":{"a":"1"}}',
+        b'{"customer":"acme","event_name":"x","identifier":"e","properties":{"a":"1","a":"2"}}',
+        b'{"customer":"acme","event_name":"x","event_name":"y","identifier":"e"}',
+    ],
+)
+@pytest.mark.parametrize("others", range(1, 6))
+def test_events_without_properties_hide_no_key_that_comes_twice(twice: bytes, others: int) -> None:
+    plain = [_PLAIN % number for number in range(others)]
+
+    items = decode_body(b'{"events":[%s]}' % b",".join([twice, *plain])).items
+
+    assert [isinstance(item, BadItem) for item in items] == [True, *[False] * others]
+
+
+@pytest.mark.parametrize("hidden", [1, 2])
+def test_events_without_properties_hide_no_second_list_of_events(hidden: int) -> None:
+    first = b",".join(_PLAIN % number for number in range(100, 100 + hidden))
+    for others in range(1, 40):
+        second = b",".join(_PLAIN % number for number in range(others))
+        with pytest.raises(MalformedBody, match="events comes twice"):
+            decode_body(b'{"events":[%s],"events":[%s]}' % (first, second))
+
+
+_WHOLE = st.fixed_dictionaries(
+    {
+        "event_name": st.just("x"),
+        "identifier": st.from_regex(r"[a-z]{1,4}", fullmatch=True),
+        "customer": st.just("acme"),
+    },
+    optional={
+        "workspace": st.just("w"),
+        "timestamp": st.just("2026-11-20T10:15:30Z"),
+        "properties": st.dictionaries(st.sampled_from("abc"), st.sampled_from(["1", "2"])),
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(_WHOLE, min_size=1, max_size=12), st.data())
+def test_no_batch_hides_a_key_that_comes_twice(events: list[dict[str, Any]], data: Any) -> None:
+    place = data.draw(st.integers(0, len(events) - 1))
+    key = data.draw(st.sampled_from(sorted(events[place])))
+    texts = [json.dumps(event) for event in events]
+    texts[place] = f"{{{json.dumps(key)}: {json.dumps(events[place][key])}, {texts[place][1:]}"
+
+    items = decode_body(f'{{"events": [{", ".join(texts)}]}}'.encode()).items
+
+    assert [isinstance(item, BadItem) for item in items] == [n == place for n in range(len(items))]
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(
