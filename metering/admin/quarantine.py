@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
@@ -15,9 +15,16 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.exporting import FORMATS, pieces
 from billing_project.kernel.models import User
 from metering.admin.quarantine_forms import ConflictForm, MapForm, ReplayForm, SelectionForm
-from metering.models import QuarantinedEvent
+from metering.models import QuarantinedEvent, QuarantineGroup
 from metering.models.event import QuarantineReason, QuarantineState
+from metering.selectors.quarantine import Chosen
 from metering.selectors.unmatched import COLUMNS, unmatched_rows
+from metering.services.deciding import (
+    MAY_DECIDE_LATE,
+    MAY_REPLAY,
+    refusal_of_reason,
+    refusal_of_rows,
+)
 from metering.services.mapping import map_customer_id
 from metering.services.quarantine import (
     AT_ONCE,
@@ -27,11 +34,11 @@ from metering.services.quarantine import (
 )
 from metering.services.workbench import amend_stored_event, keep_stored_event
 
-MAY_REPLAY = "metering.replay_quarantinedevent"
+MAY_DECIDE = (MAY_REPLAY, MAY_DECIDE_LATE)
 _MAY_ADJUST = "metering.adjust_meterevent"
 DISMISS_SELECTED = FormAction(
     "Dismiss selected",
-    MAY_REPLAY,
+    MAY_DECIDE,
     SelectionForm,
     offered=lambda subject: True,
     refusal=lambda user, subject: "",
@@ -52,6 +59,11 @@ def _is_conflict(event: QuarantinedEvent) -> bool:
 
 def _has_unknown_customer(event: QuarantinedEvent) -> bool:
     return _is_open(event) and event.reason == QuarantineReason.UNKNOWN_CUSTOMER
+
+
+def refused_for(user: User, waiting: QuarantinedEvent | QuarantineGroup) -> str:
+    """Say why a person may not decide on a row or a group, or return ""."""
+    return refusal_of_reason(user, waiting.reason)
 
 
 @admin.register(QuarantinedEvent)
@@ -101,8 +113,8 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
     actions_detail = ("map_customer", "keep_stored", "amend_stored", "replay", "dismiss")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the person may act on what is selected."""
-        return bool(request.user.has_perm(MAY_REPLAY))
+        """Tell whether the person may act on some of what may be selected."""
+        return any(request.user.has_perm(permission) for permission in MAY_DECIDE)
 
     @admin.action(description="Download as CSV", permissions=["view"])
     def download_selected(
@@ -117,8 +129,11 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
     @admin.action(description="Replay selected", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[QuarantinedEvent]) -> None:
         """Send what is selected through the door again, at most a thousand events."""
-        ids = _first_open(queryset)
-        done = replay_quarantine(by=cast(User, request.user), at=now(), ids=ids)
+        ids, user = _first_open(queryset), cast(User, request.user)
+        if refusal := refusal_of_rows(user, Chosen(ids=ids).open_rows()):
+            self.message_user(request, refusal, messages.ERROR)
+            return
+        done = replay_quarantine(by=user, at=now(), ids=ids)
         self.message_user(request, f"{told(done)}{_capped(ids)}")
 
     @admin.action(description="Dismiss selected", permissions=["replay"])
@@ -129,7 +144,8 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
         ids, user = _first_open(queryset), cast(User, request.user)
         form = SelectionForm(request.POST if "apply" in request.POST else None, subject=user)
         form.ids = ids
-        if form.is_bound and form.is_valid():
+        refusal = refusal_of_rows(user, Chosen(ids=ids).open_rows())
+        if not refusal and form.is_bound and form.is_valid():
             reason = form.cleaned_data["reason"]
             count = dismiss_quarantined(ids=ids, reason=reason, by=user, at=now())
             self.message_user(request, f"Dismissed {count:,}.{_capped(ids)}")
@@ -141,7 +157,7 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
             "subject_url": request.get_full_path(),
             "form": form,
             "action": DISMISS_SELECTED,
-            "refusal": "",
+            "refusal": refusal,
             "media": self.media + form.media,
         }
         status = 422 if form.is_bound else 200
@@ -202,10 +218,12 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Replay",
-        permission=MAY_REPLAY,
+        permission=MAY_DECIDE,
         form=ReplayForm,
         icon="replay",
         offered=_is_open,
+        refusal=refused_for,
+        hides_refused=True,
         explanation="What can be billed by now is stored and counted; the rest keeps waiting."
         " Map an unknown customer first.",
     )
@@ -215,9 +233,11 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Dismiss",
-        permission=MAY_REPLAY,
+        permission=MAY_DECIDE,
         icon="delete_sweep",
         offered=_is_open,
+        refusal=refused_for,
+        hides_refused=True,
         is_final=True,
         takes_away=True,
         explanation="The event is kept, but will never be billed.",

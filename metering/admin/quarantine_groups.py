@@ -25,7 +25,7 @@ from billing_project.kernel.backoffice.display import (
 from billing_project.kernel.backoffice.related import Link, list_url, offer, offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from metering.admin.quarantine import MAY_REPLAY, told
+from metering.admin.quarantine import MAY_DECIDE, refused_for, told
 from metering.admin.quarantine_forms import (
     AssignForm,
     GroupForm,
@@ -42,12 +42,12 @@ from metering.models import (
 )
 from metering.models.event import QuarantineReason
 from metering.selectors.quarantine import chosen_of
+from metering.services.deciding import MAY_REPLAY
 from metering.services.mapping import map_customer_part, map_event_name
 from metering.services.quarantine import ReplayedPart
 from metering.services.quarantine_runs import advance_run, start_run
 from metering.services.workbench import assign_group
 
-_MAY_DECIDE = (MAY_REPLAY, "metering.decide_lateevent")
 _SHORT = 30
 _NAMED = 12  # Senders and event names that a group's page lists.
 _REMEDIES: dict[str, str] = {
@@ -69,13 +69,6 @@ _KINDS = {"replay": "info", "dismiss": ""}
 
 def _waits_for(reason: QuarantineReason) -> Any:
     return lambda group: group.reason == reason
-
-
-def _not_finances(user: User, group: QuarantineGroup) -> str:
-    """Say that finance decides on late events alone, or return ""."""
-    if user.has_perm(MAY_REPLAY) or group.reason == QuarantineReason.PERIOD_CLOSED:
-        return ""
-    return "Finance decides on events of closed periods; these wait for another reason."
 
 
 @admin.register(QuarantineGroup)
@@ -242,10 +235,11 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Replay all",
-        permission=_MAY_DECIDE,
+        permission=MAY_DECIDE,
         form=GroupForm,
         icon="replay",
-        refusal=_not_finances,
+        refusal=refused_for,
+        hides_refused=True,
         explanation="What can be billed by now is stored and counted once; the rest keeps waiting."
         " A large group is replayed in chunks by the worker: its run shows how many are left.",
     )
@@ -255,10 +249,11 @@ class QuarantineGroupAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Dismiss all",
-        permission=_MAY_DECIDE,
+        permission=MAY_DECIDE,
         form=GroupReasonForm,
         icon="delete_sweep",
-        refusal=_not_finances,
+        refusal=refused_for,
+        hides_refused=True,
         is_final=True,
         takes_away=True,
         explanation="The events are kept, but will never be billed.",

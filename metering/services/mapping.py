@@ -10,6 +10,7 @@ from metering.models import Customer, Meter
 from metering.models.event import QuarantineReason
 from metering.selectors.quarantine import Chosen
 from metering.services.customers import add_alias
+from metering.services.deciding import ensure_may_decide_reason
 from metering.services.meters import create_meter
 from metering.services.quarantine import ReplayedPart, ReplayResult, replay_part, replay_quarantine
 
@@ -24,7 +25,9 @@ def map_customer_id(
     Raises:
         Invalid: no reason, or the id cannot be an alias.
         Conflict: the id names another customer already.
+        NotAllowed: this person may replay nothing that is not late.
     """
+    ensure_may_decide_reason(by, QuarantineReason.UNKNOWN_CUSTOMER)
     add_alias(external_id=external_id, customer=customer, reason=reason, by=by, at=at)
     return replay_quarantine(by=by, at=at, customer_external_id=external_id)
 
@@ -33,6 +36,7 @@ def map_customer_part(
     *, external_id: str, customer: Customer, reason: str, by: User, at: datetime
 ) -> ReplayedPart:
     """Do the same for at most a thousand rows; `left` says how many are still to be replayed."""
+    ensure_may_decide_reason(by, QuarantineReason.UNKNOWN_CUSTOMER)
     add_alias(external_id=external_id, customer=customer, reason=reason, by=by, at=at)
     return replay_part(chosen=Chosen(customer_external_id=external_id), by=by, at=at)
 
@@ -47,10 +51,12 @@ def map_event_name(
 
     Raises:
         Invalid: no reason, or a rule that no event could be read by.
+        NotAllowed: this person may replay nothing that is not late.
         Conflict: the meter's code has another rule.
     """
     if not reason.strip():
         raise Invalid("a mapping needs its reason")
+    ensure_may_decide_reason(by, QuarantineReason.UNKNOWN_EVENT_NAME)
     made = create_meter(**{**meter, "event_name": event_name, "reason": reason}, by=by, at=at)
     waiting = Chosen(reason=QuarantineReason.UNKNOWN_EVENT_NAME, event_name=event_name)
     return made, replay_part(chosen=waiting, by=by, at=at)

@@ -18,6 +18,7 @@ from metering.selectors.customers import customer_ids
 from metering.selectors.quarantine import Chosen, sent_of
 from metering.selectors.standing import standing
 from metering.services.capture import Candidate, settle_candidates
+from metering.services.deciding import ensure_may_decide
 from metering.services.retrying import atomic_with_retries
 from metering.services.superseding import SUPERSEDED
 
@@ -87,8 +88,12 @@ def replay_quarantine(
     Args:
         customer_external_id, reason, ids: Which rows; all given ones must match.
         chosen: The same said at once.
+
+    Raises:
+        NotAllowed: some of the rows are not this person's to decide on.
     """
     chosen = chosen or Chosen(customer_external_id=customer_external_id, reason=reason, ids=ids)
+    ensure_may_decide(by, _to_replay(chosen))
     result = ReplayResult()
     wanted = list(_to_replay(chosen).order_by("id").values_list("id", flat=True))
     for start in range(0, len(wanted), AT_ONCE):
@@ -103,7 +108,11 @@ def replay_part(
 
     Args:
         after_id: `last_id` of the part before; 0 begins.
+
+    Raises:
+        NotAllowed: some of the chosen rows are not this person's to decide on.
     """
+    ensure_may_decide(by, _to_replay(chosen))
     rows = _to_replay(chosen).filter(pk__gt=after_id).order_by("id")
     ids = list(rows.values_list("id", flat=True)[:limit])
     last_id = ids[-1] if ids else after_id
@@ -112,15 +121,22 @@ def replay_part(
     return ReplayedPart(result, last_id, left)
 
 
-@atomic_with_retries
 def dismiss_quarantined(*, ids: Collection[int], reason: str, by: User, at: datetime) -> int:
     """Close open rows without billing them; return how many were open.
 
     Raises:
         Invalid: no reason.
+        NotAllowed: some of the rows are not this person's to decide on.
     """
     if not reason.strip():
         raise Invalid("a dismissal needs its reason")
+    ensure_may_decide(by, Chosen(ids=ids).open_rows())
+    return dismiss_rows(ids, reason, by, at)
+
+
+@atomic_with_retries
+def dismiss_rows(ids: Collection[int], reason: str, by: User, at: datetime) -> int:
+    """Close rows that are still open, in one transaction; whoever asked for it was allowed to."""
     rows = locked_rows(ids)
     audit.record_each(by=by, at=at, action="dismiss_quarantined", subjects=rows, reason=reason)
     return resolve_rows(rows, QuarantineState.DISMISSED, reason, by, at)
@@ -128,7 +144,10 @@ def dismiss_quarantined(*, ids: Collection[int], reason: str, by: User, at: date
 
 @atomic_with_retries
 def replay_rows(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
-    """Send rows that are still open through the door again, in one transaction."""
+    """Send rows that are still open through the door again, in one transaction.
+
+    Whoever asked for it was allowed to.
+    """
     rows = locked_rows(ids)
     verdicts = settle_candidates(_candidates(rows), standing(at), None, at)
     stored = [row for i, row in enumerate(rows) if i not in verdicts]

@@ -16,7 +16,8 @@ from billing_project.kernel.errors import Conflict, Invalid, NotFound
 from billing_project.kernel.models import User
 from metering.models import QuarantineRun, RunKind
 from metering.selectors.quarantine import Chosen
-from metering.services.quarantine import AT_ONCE, dismiss_quarantined, replay_rows
+from metering.services.deciding import ensure_may_decide_reason
+from metering.services.quarantine import AT_ONCE, dismiss_rows, replay_rows
 from metering.services.retrying import atomic_with_retries
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,13 @@ def start_run(
 
     Raises:
         Invalid: a dismissal without its reason.
+        NotAllowed: what waits for this is not this person's to decide on.
         NotFound: nothing of this group is open.
         Conflict: other work on the group is not finished.
     """
     if kind == RunKind.DISMISS and not words.strip():
         raise Invalid("a dismissal needs its reason")
+    ensure_may_decide_reason(by, reason)
     running = QuarantineRun.objects.filter(reason=reason, missing=missing, finished_at=None).first()
     if running is not None:
         return _same(running, kind, words)
@@ -131,7 +134,7 @@ def _next_ids(run: QuarantineRun) -> list[int]:
 
 def _work(run: QuarantineRun, ids: list[int], at: datetime) -> int:
     if run.kind == RunKind.DISMISS:
-        return dismiss_quarantined(ids=ids, reason=run.words, by=run.requested_by, at=at)
+        return dismiss_rows(ids, run.words, run.requested_by, at)
     return replay_rows(ids, run.requested_by, at).closed
 
 

@@ -45,10 +45,12 @@ class FormAction:
     explanation: str
     is_final: bool  # Cannot be undone.
     takes_away: bool  # Ends or refuses something: red.
+    hides_refused: bool = False  # No button for whom it refuses.
 
     def is_shown(self, user: User, subject: Model) -> bool:
         """Tell whether the button stands on the object's page."""
-        return self.admits(user) and self.offered(subject)
+        is_hidden = self.hides_refused and bool(self.refusal(user, subject))
+        return self.admits(user) and self.offered(subject) and not is_hidden
 
     def admits(self, user: User) -> bool:
         """Tell whether a person has the permission, or any one of several."""
@@ -67,6 +69,7 @@ def form_action(
     explanation: str = "",
     is_final: bool = False,
     takes_away: bool = False,
+    hides_refused: bool = False,
 ) -> Callable[[Run], Any]:
     """Make an admin method into an action with a form; name it in `actions_detail`.
 
@@ -78,8 +81,11 @@ def form_action(
         refusal: Says why this person may not; shown in place of the button to submit.
         is_final: What cannot be undone is said with a warning.
         takes_away: What ends or refuses something gets a red button.
+        hides_refused: Whom it refuses sees no button, for theirs is another's work.
     """
-    spec = FormAction(title, permission, form, offered, refusal, explanation, is_final, takes_away)
+    spec = FormAction(
+        title, permission, form, offered, refusal, explanation, is_final, takes_away, hides_refused
+    )
 
     def decorate(run: Run) -> Any:
         variant = ActionVariant.DANGER if takes_away else ActionVariant.DEFAULT
