@@ -38,6 +38,7 @@ from metering.services.keeping import (
     Kept,
     Refused,
     count_rejections,
+    dismissed_verdicts,
     keep_in_quarantine,
     kept_verdicts,
 )
@@ -121,7 +122,8 @@ def capture_events(
     window = TimeWindow.around(at, settings.EVENT_DAYS_BACK, settings.EVENT_MINUTES_AHEAD)
     window = window if since is None else replace(window, first=min(since, window.first))
     now = standing(at)
-    verdicts.update(settle_candidates(candidates, now, window, at))
+    dismissed = _dismissed(candidates) if now.was_dismissed else {}
+    verdicts.update(settle_candidates(candidates, now, window, at, dismissed))
     verdicts.update(_known_verdicts(candidates, verdicts))
     is_kept = _keep(candidates, verdicts, at)
     if is_kept or now.waits_for_better:
@@ -132,14 +134,21 @@ def capture_events(
 
 
 def settle_candidates(
-    candidates: Sequence[Candidate], now: Standing, window: TimeWindow | None, at: datetime
+    candidates: Sequence[Candidate],
+    now: Standing,
+    window: TimeWindow | None,
+    at: datetime,
+    dismissed: Mapping[int, Verdict] | None = None,
 ) -> dict[int, Verdict]:
     """Store what can be stored and say why for the rest, by index.
 
     What was stored before is found first: its retry is a duplicate for ever. Of several reports
     under one identifier the first that can be stored is, in the sender's order.
+
+    Args:
+        dismissed: Verdicts of what somebody dismissed: it is not stored, however good it is by now.
     """
-    reasons = _reasons(candidates, now, window, at)
+    reasons = {**_reasons(candidates, now, window, at), **(dismissed or {})}
     if not reasons and _store_all(candidates, at):
         return {}
     known = stored_hashes({one.key for one in candidates if one.key is not None})
@@ -189,6 +198,12 @@ def _candidates(events: Sequence[tuple[int, EventInput]], at: datetime) -> list[
         sha256 = content_sha256(event, properties)
         found.append(Candidate(i, event, event.timestamp or at, sha256, properties, key))
     return found
+
+
+def _dismissed(candidates: Sequence[Candidate]) -> dict[int, Verdict]:
+    return dismissed_verdicts(
+        [(one.index, one.sent.customer, one.sent.identifier, one.sha256) for one in candidates]
+    )
 
 
 def _reasons(

@@ -10,6 +10,7 @@ from metering.events import EventInput
 from metering.exact import write_json
 from metering.judging import Status, Verdict
 from metering.models.event import QuarantineState
+from metering.services.superseding import SUPERSEDED
 
 _KEEP = """
 INSERT INTO quarantined_event (
@@ -28,6 +29,15 @@ SELECT r.n, q.state, q.reason, q.detail, q.resolved_at
 FROM jsonb_to_recordset(%s::jsonb) AS r(n integer, customer text, identifier text, sha256 text)
 JOIN quarantined_event q ON q.customer_external_id = r.customer
  AND q.identifier = r.identifier AND q.content_sha256 = decode(r.sha256, 'hex')
+"""
+# What was superseded is not meant: its sender's better report is stored.
+_FIND_DISMISSED = """
+SELECT r.n, q.state, q.reason, q.detail, q.resolved_at
+FROM unnest(%s::integer[], %s::text[], %s::text[], %s::bytea[])
+     AS r(n, customer, identifier, sha256)
+JOIN quarantined_event q ON q.customer_external_id = r.customer
+ AND q.identifier = r.identifier AND q.content_sha256 = r.sha256
+WHERE q.state = 'dismissed' AND q.resolution <> %s
 """
 _COUNT = """
 INSERT INTO event_rejection (api_key_name, code, day, count, sample, last_at)
@@ -80,6 +90,22 @@ def kept_verdicts(items: Mapping[int, Kept]) -> dict[int, Verdict]:
     rows = [{"n": n, **_row(kept)} for n, kept in items.items()]
     with connection.cursor() as cursor:
         cursor.execute(_FIND_KEPT, [write_json(rows)])
+        return {n: _kept_verdict(*facts) for n, *facts in cursor.fetchall()}
+
+
+def dismissed_verdicts(reports: Sequence[tuple[int, str, str, bytes]]) -> dict[int, Verdict]:
+    """Return the verdicts of reports that somebody dismissed before, by index.
+
+    We said that they are not billed: that holds when they would be good by now, too.
+
+    Args:
+        reports: (index, customer's external id as it was sent, identifier, hash of the content).
+    """
+    if not reports:
+        return {}
+    with connection.cursor() as cursor:
+        columns = [list(column) for column in zip(*reports, strict=True)]
+        cursor.execute(_FIND_DISMISSED, [*columns, SUPERSEDED])
         return {n: _kept_verdict(*facts) for n, *facts in cursor.fetchall()}
 
 

@@ -20,12 +20,28 @@ from metering.models.event import MENDABLE
 from metering.selectors.archive import first_open
 from metering.selectors.screens import remembered_screens
 from metering.services.capture import ASK_FEW
+from metering.services.keeping import dismissed_verdicts
 from metering.services.retrying import AGAIN, CAUTION, ClaimedMeanwhile
 from metering.services.storing import NewEvent, copy_events, ensure_workspaces, is_month_known
 
-_STORE = "SELECT * FROM meter_event_store_plain(%s, %s, %s, %s, %s)"
+# What was dismissed is left to capture, which says so; where nothing was, nothing is looked up.
+_STORE = """
+SELECT stored.n FROM (SELECT %s::jsonb AS rows) AS sent CROSS JOIN LATERAL meter_event_store_plain(
+    CASE WHEN (SELECT true FROM quarantined_event WHERE state = 'dismissed' ORDER BY reason LIMIT 1)
+    IS NOT NULL THEN (
+        SELECT coalesce(jsonb_agg(r.one), '[]') FROM jsonb_array_elements(sent.rows) AS r(one)
+        WHERE NOT EXISTS (
+            SELECT FROM quarantined_event q
+            WHERE q.customer_external_id = r.one ->> 'customer'
+              AND q.identifier = r.one ->> 'identifier'
+              AND q.content_sha256 = decode(r.one ->> 'sha256', 'hex') AND q.state = 'dismissed'))
+    ELSE sent.rows END, %s, %s, %s, %s) AS stored(n)
+"""
 _OPEN = """
-SELECT batch_id, event_ids, customer_ids FROM meter_event_open_plain_batch(
+SELECT batch_id, event_ids, customer_ids,
+       (SELECT true FROM quarantined_event WHERE state = 'dismissed' ORDER BY reason LIMIT 1)
+           IS NOT NULL
+FROM meter_event_open_plain_batch(
     %(key)s, %(names)s, %(count)s, %(first)s, %(last)s, %(at)s, %(versions)s, %(version_sum)s,
     %(mendable)s)
 """
@@ -128,25 +144,37 @@ def _store_batch(
 ) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_OPEN, asked)
-        batch_id, ids, customers = cursor.fetchone()
+        batch_id, ids, customers, was_dismissed = cursor.fetchone()
     if batch_id is None:
+        return False
+    properties = [to_json(event.properties) for event in events]
+    hashes = content_hashes(events, properties)
+    if was_dismissed and _is_any_dismissed(events, hashes):
+        transaction.set_rollback(True)
         return False
     at = asked["at"]
     known = dict(zip(asked["names"], customers, strict=True))
     places = [(known[event.customer], event.workspace) for event in events]
     workspaces = ensure_workspaces([place for place in places if place[1]], at)
-    properties = [to_json(event.properties) for event in events]
     columns = (
         [customer_id for customer_id, _ in places],
         [event.identifier for event in events],
         [workspaces.get(place) for place in places],
         [event.event_name for event in events],
         moments,
-        content_hashes(events, properties),
+        hashes,
         properties,
     )
     copy_events(list(map(NewEvent._make, zip(*columns, strict=True))), batch_id, ids, at)
     return True
+
+
+def _is_any_dismissed(events: Sequence[EventInput], hashes: Sequence[bytes]) -> bool:
+    named = ((event.customer, event.identifier) for event in events)
+    reports = [
+        (n, *names, sha256) for n, (names, sha256) in enumerate(zip(named, hashes, strict=True))
+    ]
+    return bool(dismissed_verdicts(reports))
 
 
 def _rows(

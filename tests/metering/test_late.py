@@ -142,6 +142,21 @@ def test_a_replay_by_reason_or_id_stores_what_was_kept_and_no_other_does(
     assert b.timestamp == MeterEvent.objects.get(identifier="b").timestamp
 
 
+def test_a_late_event_that_was_dismissed_stays_so_under_another_rule(
+    acme: Customer, at: datetime
+) -> None:
+    a_late_policy("quarantine", at - 30 * DAY, acme)
+    send(at, late(at))
+    row = QuarantinedEvent.objects.get()
+    dismiss_quarantined(ids=[row.pk], reason="we bear it", by=worker_user(), at=at)
+    a_late_policy("next_invoice", at - DAY, acme)
+
+    result = send(at, late(at), late(at, "e2"))
+
+    assert statuses(result, 2) == ["duplicate", "accepted"]
+    assert result.results[0].code == "dismissed"
+
+
 @pytest.mark.parametrize("days", [1, 36, 400])
 def test_a_stale_retry_is_a_duplicate_for_ever(acme: Customer, at: datetime, days: int) -> None:
     sent = an_event(timestamp=at - DAY)

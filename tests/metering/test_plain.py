@@ -15,6 +15,7 @@ from metering.services import plain
 from metering.services.capture import capture_events
 from metering.services.customers import add_alias
 from metering.services.plain import store_plain_events
+from metering.services.quarantine import dismiss_quarantined
 from tests.metering.builders import a_customer, a_meter, an_event
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +109,20 @@ def test_nothing_is_stored_for_a_key_that_was_revoked(key: ApiKey) -> None:
 
     assert _plain(key, an_event("new")) == []
     assert _stored() == []
+
+
+def test_what_was_dismissed_is_left_and_all_else_is_stored(key: ApiKey) -> None:
+    lost = an_event("e", customer="nobody", timestamp=AT)
+    _capture(lost)
+    dismiss_quarantined(
+        ids=[QuarantinedEvent.objects.get().pk], reason="a test", by=worker_user(), at=AT
+    )
+    a_customer(AT, "nobody")
+    changed = an_event("e", customer="nobody", timestamp=AT, properties={"tokens": "7"})
+
+    assert _plain(key, lost) == []
+    assert _plain(key, lost, an_event("e"), changed) == [1, 2]
+    assert len(_stored()) == 2
 
 
 def test_nothing_is_stored_once_a_version_changed(key: ApiKey) -> None:

@@ -16,6 +16,7 @@ from metering.services import plain
 from metering.services.capture import capture_events
 from metering.services.customers import add_alias
 from metering.services.plain import store_plain_batch
+from metering.services.quarantine import dismiss_quarantined
 from metering.services.retrying import CAUTION
 from tests.metering.builders import a_customer, a_meter, an_event
 
@@ -73,6 +74,20 @@ _GOOD = [
     an_event("placed", workspace="prod"),
     an_event("elsewhere", workspace="unheard-of"),
 ]
+
+
+def test_a_batch_with_what_was_dismissed_is_left(key: ApiKey) -> None:
+    lost = an_event("lost", customer="nobody", timestamp=AT)
+    capture_events(items=[lost], sender="app", at=AT)
+    row = QuarantinedEvent.objects.get()
+    dismiss_quarantined(ids=[row.pk], reason="a test", by=worker_user(), at=AT)
+    a_customer(AT, "nobody")
+    batches = EventBatch.objects.count()
+
+    assert not _plain(key, *_GOOD, lost)
+    assert EventBatch.objects.count() == batches
+    assert not _stored()
+    assert _plain(key, *_GOOD)
 
 
 def test_capture_stores_the_same_rows(key: ApiKey) -> None:

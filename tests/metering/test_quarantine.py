@@ -202,7 +202,7 @@ def test_dismissed_rows_are_closed_with_a_reason(engineer: User, at: datetime) -
 def test_a_repeat_of_what_was_dismissed_is_a_duplicate_that_says_so(
     customer: Customer, engineer: User, at: datetime, days: int
 ) -> None:
-    """It waits for nobody, however late it comes; another report, or a billable one, is new."""
+    """It waits for nobody, however late it comes and good it is by now; another report is new."""
     lost = an_event(customer="nobody", timestamp=at)
     assert send(at, lost, lost).quarantined == 2
     dismiss_quarantined(
@@ -219,7 +219,28 @@ def test_a_repeat_of_what_was_dismissed_is_a_duplicate_that_says_so(
     changed = an_event(customer="nobody", timestamp=at, properties={"tokens": "5"})
     assert send(at, changed).quarantined == 1
     add_alias(external_id="nobody", customer=customer, reason="theirs", by=engineer, at=at)
-    assert send(at, lost).accepted == 1
+    again = send(at, lost, lost, an_event("new"))
+    assert [(one.status, one.code) for one in again.results] == [("duplicate", "dismissed")] * 2
+    assert [event.identifier for event in MeterEvent.objects.all()] == ["new"]
+
+
+def test_what_was_dismissed_is_not_billed_once_its_customer_is_made(
+    engineer: User, at: datetime
+) -> None:
+    lost = an_event(customer="nobody", timestamp=at)
+    send(at, lost)
+    row = QuarantinedEvent.objects.get()
+    dismiss_quarantined(ids=[row.pk], reason="a test", by=engineer, at=at)
+    a_customer(at, "nobody")
+
+    again = send(at, lost)
+    changed = send(at, an_event(customer="nobody", timestamp=at, properties={"tokens": "5"}))
+    after = send(at, lost)
+
+    assert [(one.status, one.code) for one in again.results] == [("duplicate", "dismissed")]
+    assert (again.accepted, changed.accepted) == (0, 1)
+    assert after.conflicts == 1
+    assert MeterEvent.objects.get().properties == {"tokens": "5"}
 
 
 def test_a_repeat_of_what_still_waits_goes_on_waiting(at: datetime) -> None:
