@@ -58,8 +58,8 @@ class BurnRow:
 
     @property
     def model(self) -> str:
-        """The model, "" where the row is of any model."""
-        return self.dimensions.get("model", "")
+        """The model, "" where the row is of any model or its usage says none."""
+        return self.dimensions.get("model") or ""
 
     @property
     def is_used(self) -> bool:
@@ -153,7 +153,7 @@ def _keys(rates: Mapping[str, Sequence[Rate]]) -> Iterable[tuple[str, str]]:
 def _place(key: tuple[str, str]) -> tuple[str, str, str]:
     """Sort by model, then by meter; rows of any model come first."""
     code, text = key
-    return _read(text).get("model", ""), code, text
+    return _read(text).get("model") or "", code, text  # Usage may say no model: null.
 
 
 def _by_workspace(versions: Iterable[Mapping[str, Sequence[Rate]]]) -> set[str]:

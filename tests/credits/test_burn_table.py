@@ -10,7 +10,16 @@ from credits.selectors.burn_table import BurnRow, burn_table
 from credits.services.overrides import propose_rate_override
 from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
-from tests.credits.builders import NOVEMBER, Shop, make_customer, rate, tiered, words
+from metering.models import UsageWindow
+from tests.credits.builders import (
+    DAY_10,
+    NOVEMBER,
+    Shop,
+    make_customer,
+    rate,
+    tiered,
+    words,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +86,17 @@ def test_usage_of_others_and_of_longer_ago_is_not_traffic(shop: Shop) -> None:
     beta.use(input="3", model="unsubscribed")
 
     assert set(rows(shop, version, at=shop.at)) == {("input", "x")}
+
+
+def test_usage_that_says_no_model_stands_beside_usage_that_does(shop: Shop) -> None:
+    version = shop.version([rate("input", "1")], NOVEMBER.start + timedelta(days=1))
+    shop.use(input="3", model="small")
+    shop.use(DAY_10 + timedelta(hours=1), input="4", model="other")
+    UsageWindow.objects.filter(dimensions={"model": "other"}).update(dimensions={"model": None})
+
+    found = rows(shop, version, at=shop.at)
+
+    assert {("input", ""), ("input", "small")} <= set(found)
 
 
 def test_the_supplier_s_price_stands_beside_its_model_and_kind(shop: Shop) -> None:
