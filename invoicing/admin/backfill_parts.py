@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.template.loader import render_to_string
-from django.utils.html import format_html
 
 from billing_project.kernel.backoffice.base import (
     LargeTableAdmin,
@@ -16,6 +15,7 @@ from billing_project.kernel.backoffice.display import (
     moment_text,
     object_url,
     pairs,
+    progress_html,
 )
 from billing_project.kernel.backoffice.related import Link, offer
 from billing_project.kernel.models import PolicyChange
@@ -79,20 +79,12 @@ class RunInline(ReadOnlyInline):
     @admin.display(description="Progress")
     def progress(self, run: BackfillRun) -> str:
         """Draw how much is done."""
-        return progress_bar(run)
+        return progress_html(run.percent)
 
     @admin.display(description="Says")
     def said(self, run: BackfillRun) -> str:
         """Tell what it does, did, or why it stopped."""
         return run_words(run)
-
-
-def progress_bar(run: BackfillRun) -> str:
-    """Draw how much of a run is done."""
-    return format_html(
-        '<span class="bo-figure"><progress class="bo-progress" max="100" value="{}">{}%</progress>'
-        " {}%</span>", run.percent, run.percent, run.percent,
-    )  # fmt: skip
 
 
 def run_words(run: BackfillRun) -> str:

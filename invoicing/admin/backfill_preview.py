@@ -6,12 +6,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import object_url
+from billing_project.kernel.backoffice.display import object_url, progress_html
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from invoicing.admin.backfill_effect import shown_effect
-from invoicing.admin.backfill_parts import progress_bar, run_words
+from invoicing.admin.backfill_parts import run_words
 from invoicing.services.backfill_work import ring_worker
 from invoicing.services.backfills import preview_backfill
 from metering.models import Backfill, BackfillWork
@@ -60,7 +60,7 @@ def _by_worker(backfill: Backfill) -> dict[str, Any]:
     """Return how far the worker is with what was asked last, or what its last preview found."""
     run = open_run(backfill)
     if run is not None:
-        return {"bar": progress_bar(run), "words": f"{run.kind}: {run_words(run)}"}
+        return {"bar": progress_html(run.percent), "words": f"{run.kind}: {run_words(run)}"}
     last = backfill.runs.filter(kind=BackfillWork.PREVIEW).first()
     shown: dict[str, Any] = {"refusal": last.fault} if last and last.fault else {}
     done = newest_preview(backfill)

@@ -21,6 +21,7 @@ from billing_project.kernel.backoffice.display import (
     moment,
     moment_text,
     pairs,
+    progress_html,
 )
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
@@ -28,7 +29,7 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.quantity import how_many
 from invoicing.admin.backfill_effect import shown_effect
-from invoicing.admin.backfill_parts import RunInline, progress_bar, run_words
+from invoicing.admin.backfill_parts import RunInline, run_words
 from invoicing.admin.backfill_preview import REFRESH_SECONDS, preview_page
 from invoicing.services.backfill_work import ring_worker
 from metering.models import (
@@ -217,7 +218,7 @@ class BackfillAdmin(ReadOnlyAdmin):
         run = backfill.runs.first()
         if run is None:
             return ""
-        return format_html("{} {}: {}", progress_bar(run), run.kind, run_words(run))
+        return format_html("{} {}: {}", progress_html(run.percent), run.kind, run_words(run))
 
     @admin.display(description="Next step")
     def next_step(self, backfill: Backfill) -> str:

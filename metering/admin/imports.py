@@ -7,13 +7,18 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.utils.html import format_html
 from django_q.tasks import async_task
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSingleDateWidget
 
 from billing_project.kernel.backoffice.actions import list_action, page_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge, link, moment, number
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    number,
+    progress_html,
+)
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonField
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
@@ -111,10 +116,7 @@ class ImportRunAdmin(ReadOnlyAdmin):
         total = max(run.size_bytes, 1)
         is_read = run.state == ImportState.FINISHED
         share = 100 if is_read else min(100, run.read_bytes * 100 // total)
-        return format_html(
-            '<span class="bo-figure"><progress class="bo-progress" max="100" value="{}">'
-            "{}%</progress> {}%</span>", share, share, share,
-        )  # fmt: skip
+        return progress_html(share)
 
     @admin.display(description="Refused")
     def refused_count(self, run: ImportRun) -> str:

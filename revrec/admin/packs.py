@@ -9,7 +9,6 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminSingleDateWidget,
     UnfoldAdminTextareaWidget,
@@ -18,7 +17,14 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.actions import list_action, page_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge, link, moment, number, object_url
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    number,
+    object_url,
+    progress_html,
+)
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
@@ -121,11 +127,7 @@ class AuditPackAdmin(ReadOnlyAdmin):
     @admin.display(description="Progress")
     def progress(self, pack: AuditPack) -> str:
         """Draw how many of its files are written."""
-        share = pack.files_done * 100 // max(pack.file_count, 1)
-        return format_html(
-            '<span class="bo-figure"><progress class="bo-progress" max="100" value="{}">'
-            "{}%</progress> {}%</span>", share, share, share,
-        )  # fmt: skip
+        return progress_html(pack.files_done * 100 // max(pack.file_count, 1))
 
     @list_action(
         "New audit pack",

@@ -82,6 +82,14 @@ def badge_html(text: str, tone: str = "") -> SafeString:
     return format_html('<span class="{}">{}</span>', _BADGE + _TONES[tone], text)
 
 
+def progress_html(percent: int) -> SafeString:
+    """Draw how much of something long is done, with the figure beside it."""
+    return format_html(
+        '<span class="bo-figure"><progress class="bo-progress" max="100" value="{}">'
+        "{}%</progress> {}%</span>", percent, percent, percent,
+    )  # fmt: skip
+
+
 def money(field: str, title: str = "", *, currency: str = "currency") -> Display:
     """Show a column of minor units as money.
 
