@@ -52,6 +52,14 @@ def whole_in(content: Content, name: str, default: int) -> int:
     return value
 
 
+def minor_in(content: Content, name: str, default: int | None = None) -> int:
+    """Return an amount in minor units, which may be more than a small whole number."""
+    value = content.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Invalid(f"{name.replace('_', ' ')} is a whole number of minor units", field=name)
+    return value
+
+
 def whole_or_none_in(content: Content, name: str) -> int | None:
     """Return a whole number, None where nothing is said."""
     return None if content.get(name) is None else whole_in(content, name, 0)

@@ -22,10 +22,14 @@ from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 
 Materialise = Callable[[Mapping[str, Any], Proposal, User, datetime], object]
 _makers: dict[str, Materialise] = {}
+_examples: dict[str, Mapping[str, Any]] = {}
 
 
-def materialise(kind: str) -> Callable[[Materialise], Materialise]:
+def materialise(kind: str, example: Mapping[str, Any]) -> Callable[[Materialise], Materialise]:
     """Register how a draft's content becomes a version of a kind.
+
+    Args:
+        example: Content that says everything a version can say: what a person begins with.
 
     The function takes (content, proposal, by, at) and calls the kind's service, which calls
     `propose` with that proposal. Content is the kind's own form; its `number` is taken anew.
@@ -35,6 +39,7 @@ def materialise(kind: str) -> Callable[[Materialise], Materialise]:
 
     def register(function: Materialise) -> Materialise:
         _makers[kind] = function
+        _examples[kind] = example
         return function
 
     return register
@@ -43,6 +48,11 @@ def materialise(kind: str) -> Callable[[Materialise], Materialise]:
 def draftable() -> list[str]:
     """List the kinds that can be drafted."""
     return sorted(_makers)
+
+
+def example_of(kind: str) -> Mapping[str, Any]:
+    """Return content as a version of a kind has it; empty for a kind that nobody drafts."""
+    return _examples.get(kind, {})
 
 
 @transaction.atomic
@@ -93,7 +103,8 @@ def submit(*, change: PolicyChange, by: User, at: datetime) -> PolicyChange:
     Raises:
         NotAllowed: somebody else's.
         Conflict: it is no draft.
-        Invalid: its content is no version of its kind; with the `field`.
+        Invalid: its content is no version of its kind, or says what no version says; with the
+            `field`.
     """
     locked = _own_draft(change, by)
     words = replace(words_of(locked), draft=locked)
@@ -103,6 +114,7 @@ def submit(*, change: PolicyChange, by: User, at: datetime) -> PolicyChange:
     _makers[locked.kind](content, words, by, at)
     locked.refresh_from_db()
     assert locked.status == PolicyStatus.SUBMITTED, f"{locked.kind} was not proposed"
+    _refuse_unread(locked, content)
     return locked
 
 
@@ -138,6 +150,14 @@ def words_of(change: PolicyChange) -> Proposal:
         effective_at=change.effective_at,
         expires_at=change.expires_at,
     )
+
+
+def _refuse_unread(submitted: PolicyChange, said: Mapping[str, Any]) -> None:
+    """Refuse a draft whose version left out what it says: a misspelt name would be lost."""
+    known = {*json.loads(submitted.content), *example_of(submitted.kind), "number"}
+    if unread := sorted(name for name, value in said.items() if value and name not in known):
+        names = ", ".join(sorted(known - {"number"}))
+        raise Invalid(f"nobody reads {unread[0]}: a version says {names}", field=unread[0])
 
 
 def _own_draft(change: PolicyChange, by: User) -> PolicyChange:

@@ -17,7 +17,14 @@ from credits.services.controls import (
 )
 
 
-@materialise("spend_limit")
+@materialise(
+    "spend_limit",
+    {
+        "code": "daily", "customer": "cust-01", "workspace": None, "model": "", "job": "",
+        "api_key": None, "window": "day", "mode": "hard", "pricing_unit": "credit",
+        "credits": "500",
+    },
+)  # fmt: skip
 def spend_limit_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Propose a version of a spend limit."""
     said = limit_in(content)
@@ -29,7 +36,14 @@ def spend_limit_of_draft(content: Content, proposal: Proposal, by: User, at: dat
     propose_spend_limit(code=said.code, terms=terms, proposal=proposal, by=by, at=at)
 
 
-@materialise("control_policy")
+@materialise(
+    "control_policy",
+    {
+        "customer": None, "overdraft": "capped", "overdraft_credits": "100", "retry_max": 3,
+        "retry_seconds": 60, "premium_models": ["large"], "instead": {"large": "small"},
+        "premium_workspaces": [], "premium_jobs": [], "premium_ceiling": "0.5",
+    },
+)  # fmt: skip
 def controls_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Propose a version of the rules of the request path."""
     said = controls_in(content)
@@ -43,7 +57,10 @@ def controls_of_draft(content: Content, proposal: Proposal, by: User, at: dateti
     propose_controls(terms=terms, proposal=proposal, by=by, at=at)
 
 
-@materialise("model_exception")
+@materialise(
+    "model_exception",
+    {"customer": "cust-01", "workspace": None, "model": "large", "job": "nightly-report"},
+)
 def exception_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Ask for leave to use a premium model."""
     said = exception_in(content)

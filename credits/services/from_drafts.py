@@ -29,8 +29,16 @@ from credits.services.terms import TermsInput, propose_grant_terms
 from metering.models import Customer
 from metering.selectors.customers import customer_named
 
+_RATES = [
+    {"meter_code": "input_tokens", "dimensions": {"model": "small"}, "unit_price": "0.0005"},
+    {
+        "meter_code": "output_tokens", "dimensions": {}, "model": "graduated", "included": "1000",
+        "terms": {"tiers": [{"up_to": "1000000", "unit_price": "0.002"}, {"unit_price": "0.001"}]},
+    },
+]  # fmt: skip
 
-@materialise("rate_card")
+
+@materialise("rate_card", {"rate_card": "standard", "rates": _RATES, "stays": []})
 def rate_card_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Propose a version of a rate card."""
     stays = content.get("stays", [])
@@ -42,7 +50,7 @@ def rate_card_of_draft(content: Content, proposal: Proposal, by: User, at: datet
     )  # fmt: skip
 
 
-@materialise("rate_override")
+@materialise("rate_override", {"customer": "cust-01", "base": "standard", "rates": _RATES})
 def rate_override_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Propose a customer's own rates."""
     propose_rate_override(
@@ -51,7 +59,9 @@ def rate_override_of_draft(content: Content, proposal: Proposal, by: User, at: d
     )  # fmt: skip
 
 
-@materialise(MIGRATION)
+@materialise(
+    MIGRATION, {"rate_card": "standard", "version": None, "customers": ["cust-01", "cust-02"]}
+)
 def rate_migration_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Propose that customers move to a version of a rate card."""
     card = _card(content, "rate_card")
@@ -65,7 +75,7 @@ def rate_migration_of_draft(content: Content, proposal: Proposal, by: User, at: 
     )  # fmt: skip
 
 
-@materialise("credit_policy")
+@materialise("credit_policy", {"code": BURN_ORDER, "burn_order": ["priority", "expiry", "created"]})
 def credit_policy_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Propose a burn order."""
     if content.get("code", BURN_ORDER) != BURN_ORDER:
@@ -74,7 +84,14 @@ def credit_policy_of_draft(content: Content, proposal: Proposal, by: User, at: d
     propose_credit_policy(burn_order=order, proposal=proposal, by=by, at=at)
 
 
-@materialise("grant_terms")
+@materialise(
+    "grant_terms",
+    {
+        "code": "monthly", "category": "included", "priority": 10, "life_days": 31,
+        "is_pooled": True, "meter_codes": [], "rollover": "fraction", "rollover_value": "0.5",
+        "return_days": 7, "refund_rule": "unused",
+    },
+)  # fmt: skip
 def grant_terms_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     """Propose a version of the terms of grants."""
     said = TermsInput(

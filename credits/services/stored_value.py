@@ -62,7 +62,7 @@ def _content_of_change(change: PolicyChange) -> object:
     return json.loads(change.content)
 
 
-@materialise(KIND)
+@materialise(KIND, {"verbs": ["transfer"]})
 def _of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     propose_stored_value(verbs=texts_in(content, "verbs"), proposal=proposal, by=by, at=at)
 

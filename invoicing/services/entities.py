@@ -1,15 +1,14 @@
 """Propose what legal entities are called, and say which of them bills a customer."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose_version
+from billing_project.kernel.content import Content, refuse_missing, text_in
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
@@ -196,15 +195,20 @@ def _address(text: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-@materialise("legal_entity")
-def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
-    try:
-        terms = EntityTerms(
-            code=str(content["code"]), series_prefix=str(content.get("series_prefix", "")),
-            legal_name=str(content["legal_name"]), address=str(content["address"]),
-            country=str(content["country"]), currency=str(content["currency"]),
-            tax_number=str(content.get("tax_number", "")),
-        )  # fmt: skip
-    except KeyError as error:
-        raise Invalid(f"the entity cannot be read: {error} is missing") from error
+@materialise(
+    "legal_entity",
+    {
+        "code": "de", "series_prefix": "DE", "legal_name": "Beispiel KI GmbH",
+        "address": "Hafenstraße 1\n20457 Hamburg", "country": "DE", "currency": "EUR",
+        "tax_number": "DE811128135",
+    },
+)  # fmt: skip
+def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
+    refuse_missing(content, "code", "legal_name", "address", "country", "currency")
+    terms = EntityTerms(
+        code=text_in(content, "code"), series_prefix=text_in(content, "series_prefix", ""),
+        legal_name=text_in(content, "legal_name"), address=text_in(content, "address"),
+        country=text_in(content, "country"), currency=text_in(content, "currency"),
+        tax_number=text_in(content, "tax_number", ""),
+    )  # fmt: skip
     propose_legal_entity(terms=terms, proposal=proposal, by=by, at=at)

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose_version
-from billing_project.kernel.content import refuse_missing
+from billing_project.kernel.content import (
+    Content,
+    minor_in,
+    refuse_missing,
+    whole_in,
+    yes_or_no_in,
+)
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import BillingError, Conflict, Invalid
 from billing_project.kernel.models import User
@@ -139,18 +144,33 @@ def propose_invoice_policy(
     )
 
 
-@materialise("invoice_policy")
-def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
+@materialise(
+    "invoice_policy",
+    {
+        "approval_above": {"EUR": 40000}, "approves_first": False, "notes_above": {"EUR": 5000},
+        "most_lines": 1000, "most_drafts": 100,
+    },
+)  # fmt: skip
+def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     refuse_missing(
         content, "approval_above", "approves_first", "notes_above", "most_lines", "most_drafts"
     )
+    propose_invoice_policy(
+        approval_above=_limits_in(content, "approval_above"),
+        approves_first=yes_or_no_in(content, "approves_first"),
+        notes_above=_limits_in(content, "notes_above"),
+        most_lines=whole_in(content, "most_lines", 0),
+        most_drafts=whole_in(content, "most_drafts", 0),
+        proposal=proposal, by=by, at=at,
+    )  # fmt: skip
+
+
+def _limits_in(content: Content, name: str) -> dict[str, int]:
+    """Read minor units by currency."""
+    limits = content[name]
+    if not isinstance(limits, Mapping):
+        raise Invalid(f"{name.replace('_', ' ')} are minor units by currency", field=name)
     try:
-        propose_invoice_policy(
-            approval_above={str(k): int(v) for k, v in content["approval_above"].items()},
-            approves_first=content["approves_first"] is True,
-            notes_above={str(k): int(v) for k, v in content["notes_above"].items()},
-            most_lines=int(content["most_lines"]), most_drafts=int(content["most_drafts"]),
-            proposal=proposal, by=by, at=at,
-        )  # fmt: skip
-    except (TypeError, ValueError, AttributeError) as error:
-        raise Invalid(f"the limits cannot be read: {error}") from error
+        return {currency: minor_in(limits, currency) for currency in limits}
+    except Invalid as error:
+        raise Invalid(str(error), field=name) from error

@@ -1,10 +1,8 @@
 """Open markets and set tax rates by approved versions; keep customers' tax ids."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal
 
 from babel import Locale
 from django.db import transaction
@@ -12,7 +10,15 @@ from django.db.models import Model
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose_version
-from billing_project.kernel.content import refuse_missing
+from billing_project.kernel.content import (
+    Content,
+    decimal_or_none_in,
+    minor_in,
+    refuse_missing,
+    text_in,
+    whole_in,
+    yes_or_no_in,
+)
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
@@ -141,45 +147,59 @@ def record_tax_id(
     return row
 
 
-@materialise("market_gate")
-def _gate_from_draft(
-    content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime
-) -> None:
+@materialise(
+    "market_gate",
+    {
+        "country": "DE", "currency": "EUR", "tax_registration": "registered",
+        "tax_number": "DE811128135", "registered_on": "2025-01-02", "threshold_minor": 1000000,
+        "settlement_currency": "EUR", "bank_country": "DE", "payout_days": 3,
+    },
+)  # fmt: skip
+def _gate_from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
     refuse_missing(
         content, "country", "currency", "tax_registration", "settlement_currency",
         "bank_country", "payout_days",
     )  # fmt: skip
-    on = content.get("registered_on")
-    try:
-        checklist = Checklist(
-            country=str(content["country"]), currency=str(content["currency"]),
-            tax_registration=str(content["tax_registration"]),
-            settlement_currency=str(content["settlement_currency"]),
-            bank_country=str(content["bank_country"]), payout_days=int(content["payout_days"]),
-            threshold_minor=int(content.get("threshold_minor", 0)),
-            tax_number=str(content.get("tax_number", "")),
-            registered_on=date.fromisoformat(on) if on else None,
-        )  # fmt: skip
-    except (TypeError, ValueError) as error:
-        raise Invalid(f"the checklist cannot be read: {error}") from error
+    checklist = Checklist(
+        country=text_in(content, "country"), currency=text_in(content, "currency"),
+        tax_registration=text_in(content, "tax_registration"),
+        settlement_currency=text_in(content, "settlement_currency"),
+        bank_country=text_in(content, "bank_country"),
+        payout_days=whole_in(content, "payout_days", 0),
+        threshold_minor=minor_in(content, "threshold_minor", 0),
+        tax_number=text_in(content, "tax_number", ""),
+        registered_on=_day_or_none(content, "registered_on"),
+    )  # fmt: skip
     propose_market_gate(checklist=checklist, proposal=proposal, by=by, at=at)
 
 
-@materialise("tax_rate")
-def _rate_from_draft(
-    content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime
-) -> None:
-    refuse_missing(content, "country", "name", "rate", "is_inclusive", "has_reverse_charge")
+def _day_or_none(content: Content, name: str) -> date | None:
+    if not content.get(name):
+        return None
     try:
-        rate = Decimal(str(content["rate"]))
-        propose_tax_rate(
-            country=str(content["country"]), name=str(content["name"]), rate=rate,
-            is_inclusive=content["is_inclusive"] is True,
-            has_reverse_charge=content["has_reverse_charge"] is True,
-            proposal=proposal, by=by, at=at,
-        )  # fmt: skip
-    except InvalidOperation as error:
-        raise Invalid(f"{content['rate']} is no rate", field="rate") from error
+        return date.fromisoformat(text_in(content, name))
+    except ValueError as error:
+        raise Invalid(f"{content[name]} is no day: write 2026-01-31", field=name) from error
+
+
+@materialise(
+    "tax_rate",
+    {
+        "country": "DE", "name": "VAT", "rate": "0.19", "is_inclusive": False,
+        "has_reverse_charge": True,
+    },
+)  # fmt: skip
+def _rate_from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
+    refuse_missing(content, "country", "name", "rate", "is_inclusive", "has_reverse_charge")
+    rate = decimal_or_none_in(content, "rate")
+    if rate is None:
+        raise Invalid("a tax has a rate: 0.19 is 19 %", field="rate")
+    propose_tax_rate(
+        country=text_in(content, "country"), name=text_in(content, "name"), rate=rate,
+        is_inclusive=yes_or_no_in(content, "is_inclusive"),
+        has_reverse_charge=yes_or_no_in(content, "has_reverse_charge"),
+        proposal=proposal, by=by, at=at,
+    )  # fmt: skip
 
 
 def _compact(kind: str, value: str) -> str:

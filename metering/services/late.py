@@ -1,12 +1,11 @@
 """Say which usage is invoiced, and propose what becomes of events that come later."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
 from billing_project.kernel.approvals import Proposal, propose_version
+from billing_project.kernel.content import Content, text_in
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
@@ -66,14 +65,12 @@ def propose_late_event_policy(
     )
 
 
-@materialise("late_events")
-def _from_draft(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
-    name = content.get("customer")
-    if name is not None and (not isinstance(name, str) or "\0" in name):
-        raise Invalid("a customer is named by its external id, a text", field="customer")
+@materialise("late_events", {"customer": None, "treatment": "next_invoice"})
+def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
+    is_default = content.get("customer") is None
     propose_late_event_policy(
-        treatment=str(content.get("treatment")), proposal=proposal, by=by, at=at,
-        customer=None if name is None else customer_named(name),
+        treatment=text_in(content, "treatment"), proposal=proposal, by=by, at=at,
+        customer=None if is_default else customer_named(text_in(content, "customer")),
     )  # fmt: skip
 
 

@@ -35,13 +35,14 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(approvals._contents, "limit", lambda change: json.loads(change.content))
     register_kind(Kind("limit", "Limit", needs=BOTH))
 
-    @materialise("limit")
+    @materialise("limit", {"most": 3, "note": None})
     def _make(content: Mapping[str, Any], proposal: Proposal, by: User, at: datetime) -> None:
         if not isinstance(content.get("most"), int):
             raise Invalid("a limit is a whole number", field="most")
         number = PolicyChange.objects.filter(kind="limit").exclude(subject="").count() + 1
         propose(
-            kind="limit", subject=f"limit:x:{number}", content={**content, "number": number},
+            kind="limit", subject=f"limit:x:{number}",
+            content={"most": content["most"], "number": number},
             proposal=proposal, by=by, at=at,
         )  # fmt: skip
 
@@ -170,3 +171,20 @@ def test_an_approval_of_a_draft_is_refused_by_postgresql(
         PolicyApproval.objects.create(
             change=change, function="finance", by=approver, at=at, sha256="0" * 64, reason="x"
         )
+
+
+def test_a_name_that_nobody_reads_is_refused_and_nothing_is_submitted(
+    maker: User, at: datetime
+) -> None:
+    said = {"most": 5, "note": "", "number": 9, "custmer": None}
+    change = draft(kind="limit", content=said, proposal=words(at), by=maker, at=at)
+    assert submit(change=change, by=maker, at=at).status == PolicyStatus.SUBMITTED
+
+    said = {"most": 6, "custmer": "acme"}
+    change = draft(kind="limit", content=said, proposal=words(at), by=maker, at=at)
+    with pytest.raises(Invalid, match="nobody reads custmer: a version says most, note") as refused:
+        submit(change=change, by=maker, at=at)
+
+    assert refused.value.field == "custmer"
+    change.refresh_from_db()
+    assert (change.status, change.subject) == (PolicyStatus.DRAFT, "")

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
@@ -140,6 +140,16 @@ class NewDraftForm(ContentForm):
             ("", "Choose"), *((code, label) for label, code in kinds),
         ]  # fmt: skip
         self.order_fields(["kind"])
+        if kind := self.initial.get("kind"):
+            self.fields["content"].initial = _text_of(drafts.example_of(kind))
+        self.fields["content"].help_text = format_html(
+            "Named values as JSON. What each kind says, as examples: {}",
+            format_html_join(
+                "",
+                '<details class="bo-example"><summary>{}</summary><pre>{}</pre></details>',
+                ((label, _text_of(drafts.example_of(code))) for label, code in kinds),
+            ),
+        )
 
     def save(self, *, by: User, at: datetime) -> PolicyChange:
         """Keep the draft."""
