@@ -192,11 +192,9 @@ def _admitted(request: HttpRequest, spec: FormAction) -> User:
 def _form_of(request: HttpRequest, spec: FormAction, subject: Model | None) -> ActionForm:
     if request.method == "POST":
         return spec.form(request.POST, request.FILES, subject=subject)
-    form = spec.form(subject=subject)
-    for name in form.from_address:
-        if name in request.GET:
-            form.fields[name].initial = request.GET[name]
-    return form
+    names = spec.form.from_address
+    said = {name: request.GET[name] for name in names if name in request.GET}
+    return spec.form(subject=subject, initial=said)
 
 
 def _done(request: HttpRequest, form: ActionForm, do: Callable[[], Done]) -> Done | None:
