@@ -11,7 +11,13 @@ class InvoicingConfig(AppConfig):
     def ready(self) -> None:
         """Register this app's checks of the books, and what its versions consist of."""
         from invoicing import checks, item_checks  # noqa: F401
-        from invoicing.selectors import backfill_effect, coupon_effects, plan_effects, proposals  # noqa: F401
+        from invoicing.selectors import (  # noqa: F401
+            backfill_effect,
+            coupon_effects,
+            market_effects,
+            plan_effects,
+            proposals,
+        )
         from invoicing.services import (  # noqa: F401
             coupons,
             entities,

@@ -9,8 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from billing_project.kernel.money import prorate
+from invoicing.lines import Kind
 
 NO_RATE = Decimal(0)
+_LISTED = {Kind.RECURRING.value, Kind.CREDIT_PACK.value}  # What has a list price.
 
 
 class Treatment(StrEnum):
@@ -86,6 +88,11 @@ def taxed(price_minor: int, rate: Decimal, *, is_inclusive: bool) -> Taxed:
         tax = prorate(price_minor, rate, 1 + rate)
         return Taxed(price_minor - tax, tax)
     return Taxed(price_minor, prorate(price_minor, rate, Decimal(1)))
+
+
+def is_in_price(kind: str, tax: Tax) -> bool:
+    """Tell whether a line's price has the tax in it; usage is priced by the credit, without."""
+    return tax.is_inclusive and kind in _LISTED
 
 
 def tax_credited(

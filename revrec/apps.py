@@ -11,3 +11,4 @@ class RevrecConfig(AppConfig):
     def ready(self) -> None:
         """Register this app's checks of the books."""
         from revrec import checks  # noqa: F401
+        from revrec.selectors import estimate_effects  # noqa: F401

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import PolicyChange, in_force
@@ -14,15 +16,18 @@ from invoicing.tax_ids import country_of
 from metering.models import Customer
 
 
+def is_open(country: str, currency: str, at: datetime) -> bool:
+    """Tell whether a market's checklist is approved and in force."""
+    return _gates(country, currency, at).exists()
+
+
 def open_gate(customer: Customer, currency: str, at: datetime) -> MarketGate:
     """Return the approved checklist under which a customer is sold to.
 
     Raises:
         Conflict: the market is not open; the message says what is missing.
     """
-    gates = MarketGate.objects.filter(
-        in_force(at, "policy_change__"), country=customer.country, currency=currency
-    )
+    gates = _gates(customer.country, currency, at)
     gate = gates.order_by("-policy_change__effective_at", "-number").first()
     if gate is None:
         where = customer.country or "customers without a country"
@@ -32,6 +37,11 @@ def open_gate(customer: Customer, currency: str, at: datetime) -> MarketGate:
             code="market_closed",
         )
     return gate
+
+
+def _gates(country: str, currency: str, at: datetime) -> QuerySet[MarketGate]:
+    in_effect = in_force(at, "policy_change__")
+    return MarketGate.objects.filter(in_effect, country=country, currency=currency)
 
 
 def tax_of_sale(customer: Customer, currency: str, at: datetime, entity_id: int) -> Tax:

@@ -2,13 +2,10 @@
 
 from datetime import datetime
 
-from invoicing.lines import Kind, Line
+from invoicing.lines import Line
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.selectors.markets import known_tax, tax_id_of, tax_of_sale
-from invoicing.tax import Tax, Taxed, taxed
-
-# What has a list price that may have the tax in it; usage is priced by the credit, without.
-_LISTED = {Kind.RECURRING.value, Kind.CREDIT_PACK.value}
+from invoicing.tax import Tax, Taxed, is_in_price, taxed
 
 
 def tax_of_draft(invoice: Invoice) -> Tax:
@@ -18,13 +15,13 @@ def tax_of_draft(invoice: Invoice) -> Tax:
 
 def divided(line: Line, tax: Tax) -> Taxed:
     """Divide a new line's price into net and tax."""
-    return taxed(line.amount_minor, tax.rate, is_inclusive=_is_inclusive(line.kind.value, tax))
+    return taxed(line.amount_minor, tax.rate, is_inclusive=is_in_price(line.kind.value, tax))
 
 
 def mark(row: InvoiceLine, parts: Taxed, tax: Tax) -> None:
     """Write net, tax and rate on a line that is not stored yet, or will be."""
     row.amount_minor, row.tax_minor, row.tax_rate = parts.net_minor, parts.tax_minor, tax.rate
-    row.is_tax_inclusive = _is_inclusive(row.kind, tax)
+    row.is_tax_inclusive = is_in_price(row.kind, tax)
 
 
 def tax_for_issue(invoice: Invoice, at: datetime) -> None:
@@ -55,9 +52,5 @@ def total_again(invoice: Invoice) -> None:
 def _tax_again(row: InvoiceLine, tax: Tax) -> bool:
     price = row.amount_minor + (row.tax_minor if row.is_tax_inclusive else 0)
     before = (row.amount_minor, row.tax_minor, row.tax_rate)
-    mark(row, taxed(price, tax.rate, is_inclusive=_is_inclusive(row.kind, tax)), tax)
+    mark(row, taxed(price, tax.rate, is_inclusive=is_in_price(row.kind, tax)), tax)
     return before != (row.amount_minor, row.tax_minor, row.tax_rate)
-
-
-def _is_inclusive(kind: str, tax: Tax) -> bool:
-    return tax.is_inclusive and kind in _LISTED

@@ -105,9 +105,17 @@ def close_targets(period: AccountingPeriod) -> list[Target]:
     ]
 
 
-def breakage_targets(period: AccountingPeriod) -> list[Target]:
-    """Work out each cohort of paid credits: by currency and month of sale."""
+def breakage_targets(
+    period: AccountingPeriod, proposed: BreakageEstimate | None = None
+) -> list[Target]:
+    """Work out each cohort of paid credits: by currency and month of sale.
+
+    Args:
+        proposed: Governs before those that are approved, as if it were the newest.
+    """
     estimates = list(_in_force(BreakageEstimate.objects.all(), period))
+    if proposed is not None:
+        estimates.insert(0, proposed)
     held = _held(period, EntryKind.BREAKAGE_TRUED_UP)
     cohorts: dict[tuple[str, date], list[PromiseState]] = defaultdict(list)
     for promise in promise_states(period):
@@ -128,10 +136,16 @@ def breakage_targets(period: AccountingPeriod) -> list[Target]:
     return targets
 
 
-def variable_targets(period: AccountingPeriod) -> list[Target]:
-    """List what is expected to be given back, by estimate; a later version replaces."""
+def variable_targets(
+    period: AccountingPeriod, proposed: VariableEstimate | None = None
+) -> list[Target]:
+    """List what is expected to be given back, by estimate; a later version replaces.
+
+    Args:
+        proposed: Replaces the approved versions of its code.
+    """
     held = _held(period, EntryKind.REFUNDS_ESTIMATED)
-    governing: dict[str, VariableEstimate] = {}
+    governing = {} if proposed is None else {proposed.code: proposed}
     for estimate in _in_force(VariableEstimate.objects.all(), period):
         governing.setdefault(estimate.code, estimate)
     targets = []

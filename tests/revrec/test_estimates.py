@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from django.urls import reverse
 
 from billing_project.kernel.approvals import Proposal, approve, is_as_proposed
+from billing_project.kernel.effects import simulate
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from credits.models import CreditGrant
@@ -99,6 +100,36 @@ def test_breakage_is_earned_with_use_caught_up_and_unwound_at_expiry(
     assert in_march["4030"] == -4_000
     assert report.figures["breakage"].amount_minor == -(1_059 - 333)
     assert report.figures["other"].amount_minor == 0
+
+
+def test_a_proposed_estimate_says_what_the_next_close_would_hold(
+    shop: Shop, cohort: Customer
+) -> None:
+    recognise(cohort, "2026-01-31")
+    estimate = propose_breakage(
+        terms=TERMS, proposal=_words("2026-01-02"), by=shop.maker, at=on("2026-01-02")
+    )
+    rebate = propose_variable(
+        terms=_rebate(cohort, ("31", "0.2"), ("25", "0.8")), proposal=_words("2026-01-02"),
+        by=shop.maker, at=on("2026-01-02"),
+    )  # fmt: skip
+
+    breakage, variable = simulate(estimate.policy_change), simulate(rebate.policy_change)
+
+    assert breakage is not None
+    assert variable is not None
+    # 10.00 unused x 30.00 / (30.00 + 60.00) = 3.33, as the close posts it below.
+    assert [(row.before, row.after, row.unit) for row in breakage.rows] == [
+        (Decimal("0.00"), Decimal("3.33"), "USD")
+    ]
+    assert [(row.before, row.after, row.customer_id) for row in variable.rows] == [
+        (Decimal("0.00"), Decimal("-6.00"), cohort.pk)
+    ]
+    for change in (estimate.policy_change, rebate.policy_change):
+        approve(change=change, by=shop.approver, reason="agreed", at=on("2026-01-03"))
+    close_month("2026-01-01", "2026-02-01")
+    found = balances(until=date(2026, 2, 1))
+    assert (found["2190"], found["2210"]) == (333, -600)
 
 
 def test_what_the_law_claims_is_no_revenue(shop: Shop, cohort: Customer, books_hold: None) -> None:
