@@ -96,7 +96,7 @@ def _of_policy(change: PolicyChange) -> Effect:
     figures = [
         Figures(
             Money(row.total_minor, row.currency),
-            row.line_count,  # type: ignore[attr-defined]
+            row.line_count,
             row.pk in firsts,
         )
         for row in sold

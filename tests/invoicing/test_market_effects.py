@@ -1,6 +1,7 @@
 """Who approves a market, a tax rate or a policy of invoices sees what it makes of last month."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -116,22 +117,17 @@ def test_a_policy_of_invoices_counts_what_would_have_waited(shop: Shop) -> None:
     big, _small = issued(shop, one, 50_000, "EUR"), issued(shop, one, 5_000, "EUR")
     note_on(shop, big, 2_000)
 
-    def effect(**limits: object) -> list[tuple[str, str, str, str]]:
-        said = {
+    def effect(**limits: Any) -> list[tuple[str, str, str, str]]:
+        said: dict[str, Any] = {
             "approval_above": {}, "approves_first": False, "notes_above": {}, "most_lines": 1000,
-            "most_drafts": 50,
+            "most_drafts": 50, **limits,
         }  # fmt: skip
-        policy = propose_invoice_policy(
-            **{**said, **limits},
-            proposal=words(LATER),
-            by=shop.maker,
-            at=LATER,  # type: ignore[arg-type]
-        )
+        policy = propose_invoice_policy(**said, proposal=words(LATER), by=shop.maker, at=LATER)
         return _figures(_stored(policy.policy_change))
 
     assert [row[1:3] for row in effect()] == [("0", "0"), ("0", "0"), ("0", "0")]
     # 595.00 is above 500.00 and 59.50 is not; the note is over 20.00 and its tax of 3.80.
-    limits = {"approval_above": {"EUR": 50_000}, "notes_above": {"EUR": 2_379}}
+    limits: dict[str, Any] = {"approval_above": {"EUR": 50_000}, "notes_above": {"EUR": 2_379}}
     assert [row[1:3] for row in effect(**limits)] == [("0", "1"), ("0", "0"), ("0", "1")]
     assert effect(approves_first=True)[0][1:3] == ("0", "1")
     assert [row[1:3] for row in effect(notes_above={"EUR": 2_380})][2] == ("0", "0")
