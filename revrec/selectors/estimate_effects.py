@@ -65,13 +65,13 @@ def _compared(
     rows = []
     for key in sorted(old.keys() | new.keys(), key=lambda key: (key[0], key[1].value)):
         shown = new.get(key) or old[key]
-        before, after = (
+        was, becomes = (
             Money(found.target_minor if found else 0, shown.currency).decimal
             for found in (old.get(key), new.get(key))
         )
-        if before or after:
+        if was or becomes:
             subject = f"Account {shown.account.value}: {shown.says}"
-            rows.append(EffectRow(subject, shown.customer_id, before, after, shown.currency))
+            rows.append(EffectRow(subject, shown.customer_id, was, becomes, shown.currency))
     basis = (
         f"What accounts would hold at the end of {period.start_on:%Y-%m}, the next month to close,"
         " on what is in the books today; debit above zero, credit below. Revenue is the difference"
