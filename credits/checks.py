@@ -119,13 +119,14 @@ def charges_follow_rates() -> Iterator[Finding]:
             yield Finding(f"billing_period:{period}", what)
 
 
-@check("Rated charges are drawn or overage, to the last digit")
+@check("Rated charges are drawn, overage or forgiven, to the last digit")
 def charges_are_paid() -> Iterator[Finding]:
     """Compare each row's charge with its parts."""
     yield from findings(
         "rated_usage",
-        "charge {}, drawn {}, overage {}",
-        "SELECT id, charge, drawn, overage FROM rated_usage WHERE charge <> drawn + overage",
+        "charge {}, drawn {}, overage {}, forgiven {}",
+        "SELECT id, charge, drawn, overage, forgiven FROM rated_usage"
+        " WHERE charge <> drawn + overage + forgiven",
     )
 
 
@@ -142,14 +143,14 @@ def drawn_is_in_the_ledger() -> Iterator[Finding]:
     )
 
 
-@check("Billing periods owe no negative overage")
+@check("Billing periods owe no negative overage, and forgive none")
 def overage_is_never_negative() -> Iterator[Finding]:
-    """Sum each period's overage; corrections reverse no more than there was."""
+    """Sum what each period owes and forgives; corrections reverse no more than there was."""
     yield from findings(
         "billing_period",
-        "overage {}",
-        "SELECT billing_period_id, sum(overage) FROM rated_usage"
-        " GROUP BY billing_period_id HAVING sum(overage) < 0",
+        "overage {}, forgiven {}",
+        "SELECT billing_period_id, sum(overage), sum(forgiven) FROM rated_usage"
+        " GROUP BY billing_period_id HAVING sum(overage) < 0 OR sum(forgiven) < 0",
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "draw_down",
     "give_back",
     "in_burn_order",
+    "newest_first",
     "spend",
 ]
 _ZERO = Decimal(0)
@@ -53,10 +54,14 @@ class Drawdown:
 
 @dataclass(frozen=True)
 class GiveBack:
-    """How much overage is reversed, and which grants get credits back, newest draw first."""
+    """How much overage is reversed, and which grants get credits back, newest draw first.
+
+    What was forgiven before is forgiven no more: nobody gets it back twice.
+    """
 
     overage: Decimal
     parts: tuple[Part, ...]
+    forgiven: Decimal = _ZERO
 
     @property
     def returned(self) -> Decimal:
@@ -92,19 +97,35 @@ def draw_down(
     return Drawdown(tuple(parts), overage=left)
 
 
-def give_back(charge: Decimal, overage: Decimal, draws: Iterable[Part]) -> GiveBack:
+def give_back(
+    charge: Decimal, overage: Decimal, draws: Iterable[Part], forgiven: Decimal = _ZERO
+) -> GiveBack:
     """Undo the newest use first: overage was used last, then drawn credits, newest first.
 
+    Between them comes what credit notes gave back already.
+
     Args:
-        charge: Credits to undo, > 0; no more than overage and draws together.
+        charge: Credits to undo, > 0; no more than all of it together.
         overage: What is open of the overage of the same workspace and meter in the period.
         draws: What is open of its draws, newest first; read only as far as needed.
+        forgiven: What credit notes gave back of them, and no correction undid since.
 
     Returns:
-        Overage and parts, one for each grant; overage + parts == charge exactly.
+        Overage, forgiven and parts, one for each grant; together the charge exactly.
     """
     reversed_overage = min(charge, overage)
-    left = charge - reversed_overage
+    unforgiven = min(charge - reversed_overage, forgiven)
+    parts = newest_first(charge - reversed_overage - unforgiven, draws)
+    return GiveBack(reversed_overage, parts, unforgiven)
+
+
+def newest_first(amount: Decimal, draws: Iterable[Part]) -> tuple[Part, ...]:
+    """Take credits off draws in their order; return one part for each grant.
+
+    Args:
+        amount: No more than the draws together.
+    """
+    left = amount
     parts: dict[int, Decimal] = {}
     for draw in draws:
         if not left:
@@ -113,7 +134,7 @@ def give_back(charge: Decimal, overage: Decimal, draws: Iterable[Part]) -> GiveB
         parts[draw.grant_id] = parts.get(draw.grant_id, _ZERO) + part
         left -= part
     assert not left, "nobody is given back more than was charged"
-    return GiveBack(reversed_overage, tuple(Part(*item) for item in parts.items()))
+    return tuple(Part(*item) for item in parts.items())
 
 
 def cover_overage(

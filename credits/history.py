@@ -6,7 +6,7 @@ back more than the rows of its stack came to.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -43,7 +43,11 @@ class Unpaid:
 
 
 @dataclass
-class _Drawn:
+class Drawn:
+    """What one draw took of a grant; `credits` sinks as it is returned."""
+
+    sequence: int
+    stack: Stack
     grant_id: int
     credits: Decimal
 
@@ -53,7 +57,8 @@ class PeriodHistory:
 
     def __init__(self) -> None:
         self._overage: dict[Stack, list[Unpaid]] = defaultdict(list)
-        self._draws: dict[Stack, list[_Drawn]] = defaultdict(list)
+        self._draws: dict[Stack, list[Drawn]] = defaultdict(list)
+        self._forgiven: dict[Stack, Decimal] = defaultdict(Decimal)
         self._sequence = 0
 
     def add_overage(
@@ -85,10 +90,20 @@ class PeriodHistory:
         """Take up a ledger transaction: drawn (negative) adds, returned (positive) undoes."""
         draws = self._draws[stack]
         if amount < 0:
-            draws.append(_Drawn(grant_id, -amount))
+            self._sequence += 1
+            draws.append(Drawn(self._sequence, stack, grant_id, -amount))
         else:
             _sink([draw for draw in draws if draw.grant_id == grant_id], amount)
         _drop_empty(draws)
+
+    def add_forgiven(self, stack: Stack, amount: Decimal) -> None:
+        """Take up what a credit note gave back (positive), or a correction or void undid."""
+        self._forgiven[stack] += amount
+        assert self._forgiven[stack] >= 0, "nothing is forgiven less than not at all"
+
+    def forgiven_at(self, stack: Stack) -> Decimal:
+        """Return what of a stack is forgiven."""
+        return self._forgiven[stack]
 
     def overage_at(self, stack: Stack) -> Decimal:
         """Sum the open overage of a stack."""
@@ -100,6 +115,13 @@ class PeriodHistory:
             if draw.credits:
                 yield Part(draw.grant_id, draw.credits)
 
+    def draws_of(self, stacks: Iterable[Stack]) -> Iterator[Drawn]:
+        """Yield the open draws of several stacks together, newest first."""
+        draws = [reversed(self._draws[stack]) for stack in stacks]
+        for draw in merge(*draws, key=attrgetter("sequence"), reverse=True):
+            if draw.credits:
+                yield draw
+
     def open_overage(self) -> Iterator[Unpaid]:
         """Yield all open overage of the period, newest first."""
         stacks = [reversed(stack) for stack in self._overage.values()]
@@ -108,7 +130,7 @@ class PeriodHistory:
                 yield row
 
 
-def _sink(rows: Sequence[Unpaid | _Drawn], amount: Decimal) -> None:
+def _sink(rows: Sequence[Unpaid | Drawn], amount: Decimal) -> None:
     left = amount
     for row in reversed(rows):
         if not left:
@@ -119,6 +141,6 @@ def _sink(rows: Sequence[Unpaid | _Drawn], amount: Decimal) -> None:
     assert not left, "nothing is undone twice"
 
 
-def _drop_empty(stack: list[Unpaid] | list[_Drawn]) -> None:
+def _drop_empty(stack: list[Unpaid] | list[Drawn]) -> None:
     while stack and not stack[-1].credits:
         stack.pop()

@@ -6,7 +6,7 @@ and the pinned burn order, remaining credits from every step. Knows no tables.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,96 +14,27 @@ from itertools import chain
 from operator import attrgetter
 
 from credits.costing import cost_of
-from credits.drawdown import Drawdown, GrantState, Part, Use, cover_overage, draw_down, give_back
-from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
+from credits.drawdown import (
+    Drawdown,
+    GrantState,
+    Part,
+    Use,
+    cover_overage,
+    draw_down,
+    give_back,
+    newest_first,
+)
+from credits.history import PeriodHistory, Unpaid
 from credits.rating import RatedSoFar, advance
+from credits.replay_facts import ClawBackFact, EntryFact, GrantFact, RatedFact, Told
 from credits.rollover import Ending, end_of
-from credits.tariff import Tariff, Tier
+from credits.tariff import Tier
 
 _ZERO = Decimal(0)
 _BURNS = ("drawn", "returned")
 _BY_TIME = ("due", "returned_after_end")  # Reasons: usage from before may still burn these.
 _TAKEN = ("voided", "expired", "reinstated")  # A person can give back what these sum to.
 _AT_END = ("due", "rolled_over")
-Told = tuple[tuple[int, Decimal], ...]  # Grants and credits, in order.
-
-
-@dataclass(frozen=True)
-class GrantFact:
-    """A grant as it was given: what of it never changes."""
-
-    state: GrantState
-    unit_id: int
-    amount: Decimal
-    origin_id: int | None
-    root_id: int  # The grant that its credits were in first.
-    rollover: str  # What becomes of the rest at the end: "none", "fraction" or "cap",
-    rollover_value: Decimal | None  # and of how much.
-    basis_amount: Decimal  # Credits that the price was paid for.
-    price_minor: int
-    currency: str
-
-    @property
-    def basis(self) -> str:
-        """Return what its credits cost: so much for so many."""
-        return f"{self.price_minor} {self.currency} for {_text(self.basis_amount)}"
-
-
-@dataclass(frozen=True)
-class EntryFact:
-    """One ledger transaction as it was stored."""
-
-    key: str
-    position: int
-    grant_id: int
-    kind: str
-    credits: Decimal
-    cost: Decimal
-    effective_at: datetime
-    reason_code: str = ""
-
-
-@dataclass(frozen=True)
-class ClawBackFact:
-    """The first reason to take a purchase back, with what it took."""
-
-    key: str
-    position: int
-    grant_id: int
-    credits: Decimal
-    recorded_at: datetime
-
-
-@dataclass(frozen=True)
-class RatedFact:
-    """One row of rated usage as it was stored, with what was written because of it."""
-
-    key: str
-    position: int
-    period_id: int
-    window: RatedWindow
-    use: Use
-    unit_id: int
-    stack: Stack
-    scope: tuple[int, int, int | None]
-    tariff: Tariff
-    order: Sequence[str]
-    quantity: Decimal
-    charge: Decimal
-    drawn: Decimal
-    overage: Decimal
-    tiers: tuple[Tier, ...]
-    rated_at: datetime
-    entries: tuple[EntryFact, ...]
-    covers: tuple["RatedFact", ...] = ()
-
-    def moved(self, kind: str) -> Told:
-        """Return what entries of a kind moved, in their order, without signs."""
-        return tuple((e.grant_id, abs(e.credits)) for e in self.entries if e.kind == kind)
-
-    def entries_of(self, kind: str, grant_id: int) -> list[EntryFact]:
-        """Return the entries of one kind and grant."""
-        return [e for e in self.entries if (e.kind, e.grant_id) == (kind, grant_id)]
 
 
 @dataclass(frozen=True)
@@ -195,7 +126,9 @@ class Replay:
             yield from self._cost(entry)
         yield from _compare(fact.key, "charge", fact.charge, charge.total)
         yield from _compare(fact.key, "tiers", _tiers(fact.tiers), _tiers(charge.tiers))
-        if charge.total >= 0:
+        if fact.is_of_note:
+            yield from self._forgive(fact) if fact.forgiven > 0 else self._take_again(fact)
+        elif charge.total >= 0:
             yield from self._pay(fact, charge.total)
         else:
             yield from self._undo(fact, -charge.total)
@@ -221,12 +154,17 @@ class Replay:
 
     def _undo(self, fact: RatedFact, charge: Decimal) -> Iterator[Difference]:
         history = self._histories[fact.period_id]
-        given = give_back(charge, history.overage_at(fact.stack), history.draws_at(fact.stack))
+        given = give_back(
+            charge, history.overage_at(fact.stack), history.draws_at(fact.stack),
+            history.forgiven_at(fact.stack),
+        )  # fmt: skip
         yield from _compare(fact.key, "drawn", fact.drawn, -given.returned)
         yield from _compare(fact.key, "overage", fact.overage, -given.overage)
         yield from _compare_parts(fact, "returned", given.parts)
         yield from self._dates(fact)
+        yield from _compare(fact.key, "forgiven", fact.forgiven, -given.forgiven)
         history.add_overage(fact.stack, fact.window, fact.use, -given.overage)
+        history.add_forgiven(fact.stack, -given.forgiven)
         freed = []
         for part in given.parts:
             history.add_draw(fact.stack, part.grant_id, part.credits)
@@ -235,6 +173,35 @@ class Replay:
             yield from differences
             freed += [state] if state else []
         yield from self._cover(fact, freed)
+
+    # What credit notes did.
+
+    def _forgive(self, fact: RatedFact) -> Iterator[Difference]:
+        """Give so much back, newest draw first; it stays charged."""
+        history = self._histories[fact.period_id]
+        parts = newest_first(fact.forgiven, history.draws_at(fact.stack))
+        yield from _compare(fact.key, "drawn", fact.drawn, -fact.forgiven)
+        yield from _compare_parts(fact, "returned", parts)
+        yield from self._dates(fact)
+        history.add_forgiven(fact.stack, fact.forgiven)
+        for part in parts:
+            history.add_draw(fact.stack, part.grant_id, part.credits)
+            self._left[part.grant_id] += part.credits
+            _, differences = self._return(fact, part)
+            yield from differences
+
+    def _take_again(self, fact: RatedFact) -> Iterator[Difference]:
+        """Burn what was forgiven from grants that have it; which those are was decided then."""
+        history = self._histories[fact.period_id]
+        drawn = fact.moved("drawn")
+        total = sum((amount for _, amount in drawn), _ZERO)
+        yield from _compare(fact.key, "drawn", fact.drawn, total)
+        yield from _compare(fact.key, "forgiven", fact.forgiven, -total)
+        yield from self._dates(fact)
+        history.add_forgiven(fact.stack, -total)
+        for grant_id, amount in drawn:
+            yield from self._draw(fact, Part(grant_id, amount))
+            history.add_draw(fact.stack, grant_id, -amount)
 
     def _usable(self, unit_id: int) -> Iterator[GrantState]:
         """Yield grants with what may be burned: usage from before an end burns what lapsed, too."""
@@ -337,10 +304,14 @@ class Replay:
         yield from _compare(entry.key, "cost", entry.cost, cost)
 
     def _dates(self, fact: RatedFact) -> Iterator[Difference]:
-        """Credits move within the hour of use, but not before their grant was in force."""
+        """Credits move within the hour of use, but not before their grant was in force.
+
+        What a credit note moves, it moves when it is issued.
+        """
         for entry in fact.entries:
             if entry.kind in _BURNS:
-                at = max(fact.use.period.start, self._facts[entry.grant_id].state.effective_at)
+                moved_at = fact.rated_at if fact.is_of_note else fact.use.period.start
+                at = max(moved_at, self._facts[entry.grant_id].state.effective_at)
                 yield from _compare(entry.key, "effective at", entry.effective_at, at)
 
 

@@ -1,6 +1,7 @@
 """Usage that was given a price in credits, and how it was paid for."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import models
 from django.db.models import F, Q
@@ -48,9 +49,10 @@ class BillingPeriod(models.Model):
 
 
 class RatedUsage(models.Model):
-    """The charge for one change of one usage window: append-only; charge = drawn + overage.
+    """The charge for one change of one usage window: append-only; charge = drawn + overage + forgiven.
 
-    Quantity and charge are differences and may be negative after an adjustment.
+    Quantity and charge are differences and may be negative after an adjustment. What a credit note
+    forgives moves from drawn to forgiven, in a row whose charge is zero.
     """
 
     # Indexes below begin with these three.
@@ -73,6 +75,7 @@ class RatedUsage(models.Model):
     charge = models.DecimalField(max_digits=38, decimal_places=12)
     drawn = models.DecimalField(max_digits=38, decimal_places=12)
     overage = models.DecimalField(max_digits=38, decimal_places=12)
+    forgiven = models.DecimalField(max_digits=38, decimal_places=12, default=Decimal(0), db_default=0)
     tiers = models.JSONField(default=list)  # [{"quantity", "unit_price", "charge"}]
     rated_at = models.DateTimeField()
     source_key = models.CharField(max_length=80, unique=True)  # "window:9:r2"
@@ -83,7 +86,12 @@ class RatedUsage(models.Model):
         verbose_name_plural = "rated usage"
         constraints = [
             models.CheckConstraint(
-                condition=Q(charge=F("drawn") + F("overage")), name="rated_usage_parts_sum"
+                condition=Q(charge=F("drawn") + F("overage") + F("forgiven")),
+                name="rated_usage_parts_sum",
+            ),
+            models.CheckConstraint(
+                condition=Q(forgiven__gt=-(10**26), forgiven__lt=10**26),
+                name="rated_usage_forgiven_bounds",
             ),
             models.CheckConstraint(
                 condition=Q(charge__gt=-(10**26), charge__lt=10**26),

@@ -24,6 +24,7 @@ from credits.models import (
 )
 from credits.rating import RatedSoFar
 from credits.selectors.governing import is_in_force
+from credits.selectors.lapsed import OF_NOTES
 from credits.selectors.prices import Prices
 from metering.models import Meter, UsageWindow
 from metering.selectors.windows import windows_in
@@ -192,15 +193,19 @@ def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
     stacks: dict[int, Stack] = {}
     rated = RatedUsage.objects.filter(billing_period=period).order_by("pk")
     columns = ("window_id", "service_at", "window_revision", "rate_id", "rate_card_version_id")
-    for pk, charge, overage, *window in rated.values_list("pk", "charge", "overage", *columns):
+    sums = ("charge", "overage", "forgiven")
+    for pk, charge, overage, forgiven, *window in rated.values_list("pk", *sums, *columns):
         rated_window = RatedWindow(*window)
         use = use_of(rated_window.start_at, period, places[rated_window.id])
         stacks[pk] = stack_of(rules.rates[rated_window.rate_id], use)
         history.add_overage(stacks[pk], rated_window, use, overage, is_cover=not charge)
+        history.add_forgiven(stacks[pk], forgiven)
     # What a linked grant paid is effective from when the grant was, however old the usage.
     linked = CreditGrant.objects.filter(customer_id=period.customer_id, origin__isnull=False)
     burned = LedgerTransaction.objects.filter(
-        Q(effective_at__lt=period.full_end_at) | Q(grant__in=linked.values("pk")),
+        Q(effective_at__lt=period.full_end_at)
+        | Q(grant__in=linked.values("pk"))
+        | Q(reason_code__in=OF_NOTES),
         customer_id=period.customer_id,
         effective_at__gte=period.start_at,
         rated_usage__isnull=False,

@@ -10,6 +10,8 @@ from credits.models import LedgerKind, LedgerTransaction
 
 DUE, LATE_USAGE, ROLLED_OVER = "due", "late_usage", "rolled_over"
 RETURNED_AFTER_END = "returned_after_end"
+CREDIT_NOTE, NOTE_VOIDED = "credit_note", "credit_note_voided"
+OF_NOTES = (CREDIT_NOTE, NOTE_VOIDED)  # Moved without usage: forgiven, and taken again.
 OF_USAGE = (LATE_USAGE, RETURNED_AFTER_END)  # What follows from usage; nobody decided it.
 # Time took these, not a person: a grant that somebody ended keeps nothing for late usage.
 _BY_TIME = (DUE, RETURNED_AFTER_END)

@@ -18,7 +18,7 @@ from credits.models import (
     LedgerTransaction,
     RatedUsage,
 )
-from credits.replay import ClawBackFact, EntryFact, GrantFact, RatedFact
+from credits.replay_facts import ClawBackFact, EntryFact, GrantFact, RatedFact
 from credits.selectors.facts import Rulebook, scope_of, stack_of, use_of
 from credits.selectors.states import state_of_grant
 from credits.tariff import Tier
@@ -140,6 +140,7 @@ def _rated_fact(
         charge=row.charge,
         drawn=row.drawn,
         overage=row.overage,
+        forgiven=row.forgiven,
         tiers=tuple(_tier(tier) for tier in row.tiers),
         rated_at=row.rated_at,
         entries=tuple(_entry(entry) for entry in entries),

@@ -5,7 +5,7 @@ database moves the grants when their ledger transactions arrive.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -30,8 +30,8 @@ from credits.models import (
     RatedUsage,
 )
 from credits.selectors.facts import Rulebook, history_of
-from credits.selectors.lapsed import LATE_USAGE, OF_USAGE, RETURNED_AFTER_END
-from credits.selectors.taken import clawed_at, voided_at
+from credits.selectors.lapsed import LATE_USAGE, RETURNED_AFTER_END
+from credits.selectors.returning import fate_of
 from credits.services.entries import (
     cost_of_credits,
     life_after_return,
@@ -40,12 +40,6 @@ from credits.services.entries import (
 from credits.services.wallets import Wallet
 
 _ZERO = Decimal(0)
-_ENDINGS = (
-    LedgerKind.VOIDED,
-    LedgerKind.EXPIRED,
-    LedgerKind.ROLLED_OVER,
-    LedgerKind.REINSTATED,
-)
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,7 @@ class Bill:
     stack: Stack  # Where the charge is found again.
     period: BillingPeriod
     policy: CreditPolicy
+    reason_code: str = ""  # What a credit note moves, it moves when it is issued.
 
 
 class Pages:
@@ -103,13 +98,32 @@ class Burner:
         """
         history = self._history(bill.period)
         given = give_back(
-            -bill.row.charge, history.overage_at(bill.stack), history.draws_at(bill.stack)
+            -bill.row.charge,
+            history.overage_at(bill.stack),
+            history.draws_at(bill.stack),
+            history.forgiven_at(bill.stack),
         )
         bill.row.drawn, bill.row.overage = -given.returned, -given.overage
+        bill.row.forgiven = -given.forgiven
         self._pages.usage.append(bill.row)
         history.add_overage(bill.stack, _window(bill.row), bill.use, -given.overage)
+        history.add_forgiven(bill.stack, -given.forgiven)
         freed = [self._return(bill, part) for part in given.parts]
         self._cover(bill, [grant for grant in freed if grant is not None])
+
+    def forgive(self, bill: Bill, parts: Sequence[Part]) -> None:
+        """Give credits back that stay charged: drawn becomes forgiven, and nothing else moves."""
+        self._history(bill.period).add_forgiven(bill.stack, bill.row.forgiven)
+        self._pages.usage.append(bill.row)
+        for part in parts:
+            self._return(bill, part)
+
+    def take_again(self, bill: Bill, parts: Iterable[Part]) -> None:
+        """Burn again what was forgiven, from the grants that have it."""
+        self._history(bill.period).add_forgiven(bill.stack, bill.row.forgiven)
+        self._pages.usage.append(bill.row)
+        for part in parts:
+            self._enter_burn(bill, LedgerKind.DRAWN, part.grant_id, -part.credits)
 
     def _write(self, bill: Bill, result: Drawdown) -> None:
         bill.row.drawn, bill.row.overage = result.drawn, result.overage
@@ -120,38 +134,14 @@ class Burner:
             history.add_overage(bill.stack, _window(bill.row), bill.use, result.overage)
 
     def _return(self, bill: Bill, part: Part) -> GrantState | None:
-        """Give credits back: to their grant, or to a linked one if time or a person ended it.
-
-        A voided grant keeps none of them, nor does one whose price went back. Nor do they go to a
-        linked grant where the void of another one of the chain stands.
-        """
+        """Give credits back: to their grant, to a linked one, or to nobody; see `fate_of`."""
         self._enter_burn(bill, LedgerKind.RETURNED, part.grant_id, part.credits)
         grant = self._wallet.grant(part.grant_id)
-        ending = self._ending(part.grant_id)
-        is_over = grant.expires_at is not None and grant.expires_at <= self._at
-        is_ended = is_over or (ending is not None and ending.kind != LedgerKind.REINSTATED)
-        void_at = self._void_at(grant, ending, is_ended=is_ended)
-        if void_at is not None:
-            self._end_again(bill, part, LedgerKind.VOIDED, void_at)
+        fate = fate_of(grant, self._at)
+        if fate.void_at is not None:
+            self._end_again(bill, part, LedgerKind.VOIDED, fate.void_at)
             return None
-        return self._link(bill, part, grant) if is_ended else self._wallet.put_back(part)
-
-    def _ending(self, grant_id: int) -> LedgerTransaction | None:
-        """Find what a person or time did last to a grant as a whole."""
-        endings = LedgerTransaction.objects.filter(grant_id=grant_id, kind__in=_ENDINGS)
-        return endings.exclude(reason_code__in=OF_USAGE).order_by("-position").first()
-
-    def _void_at(
-        self, grant: CreditGrant, ending: LedgerTransaction | None, *, is_ended: bool
-    ) -> datetime | None:
-        """Return since when credits that come back to a grant are void; None where they are not."""
-        if ending is not None and ending.kind == LedgerKind.VOIDED:
-            return ending.effective_at
-        root = grant.root or grant
-        void_at = clawed_at(root)
-        if void_at is None and is_ended:
-            void_at = voided_at([root.pk]).get(root.pk)
-        return max(void_at, grant.effective_at) if void_at else None
+        return self._link(bill, part, grant) if fate.is_ended else self._wallet.put_back(part)
 
     def _end_again(
         self, bill: Bill, part: Part, kind: LedgerKind, effective_at: datetime
@@ -230,7 +220,9 @@ class Burner:
         entry.rated_usage, entry.credit_policy_id = bill.row, bill.policy.pk
         # Within the hour, but not before the grant: no balance of the past falls below zero.
         grant = self._wallet.grant(grant_id)
-        entry.effective_at = max(bill.use.period.start, grant.effective_at)
+        entry.reason_code = bill.reason_code
+        moved_at = self._at if bill.reason_code else bill.use.period.start
+        entry.effective_at = max(moved_at, grant.effective_at)
         self._pages.entries.append(entry)
         if history := self._histories.get(bill.period.pk):
             history.add_draw(bill.stack, grant_id, amount)

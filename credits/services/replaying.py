@@ -16,7 +16,8 @@ from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.sessions import one_state
 from credits.models import CreditGrant
-from credits.replay import ClawBackFact, Difference, EntryFact, RatedFact, Replay
+from credits.replay import Difference, Replay
+from credits.replay_facts import ClawBackFact, EntryFact, RatedFact
 from credits.selectors.facts import Rulebook
 from credits.selectors.recorded import Recorded, facts_of_before, recorded_of
 from metering.aggregation import ADDITIVE
