@@ -23,6 +23,7 @@ from billing_project.kernel.period import Period
 from invoicing.models import (
     BalanceApplication,
     CreditNote,
+    CreditNoteLine,
     CreditNoteReason,
     Invoice,
     InvoiceLine,
@@ -98,16 +99,34 @@ def credit_note_data(note: CreditNote) -> Data:
                 "position": str(row.invoice_line.position),
                 "description": row.invoice_line.description,
                 "service": _line_span(row.invoice_line, customer),
-                "claimed": money(row.invoice_line.amount_minor, note.currency),
-                "amount": money(row.amount_minor, note.currency),
+                **_taken_off(row, note.currency),
             }
             for row in rows
         ],
+        "restored": _restored(note),
         "subtotals": _note_subtotals(note),
         "total": money(note.total_minor, note.currency),
         "off_open": money(note.open_minor, note.currency) if note.open_minor else None,
         "settlement": _settlement(note),
     }
+
+
+def _taken_off(row: CreditNoteLine, currency: str) -> Data:
+    """Write what a line claimed and what the note takes off it, in money or in credits."""
+    line = row.invoice_line
+    if row.restored_credits:
+        credits_ = counted(row.restored_credits, line.unit)
+        return {"claimed": counted(line.quantity, line.unit), "amount": credits_}
+    return {
+        "claimed": money(line.amount_minor, currency),
+        "amount": money(row.amount_minor, currency),
+    }
+
+
+def _restored(note: CreditNote) -> str | None:
+    """Write how many credits go back to the grants that paid."""
+    row = note.lines.filter(restored_credits__gt=0).select_related("invoice_line").first()
+    return counted(note.restored_credits, row.invoice_line.unit) if row else None
 
 
 def money(amount_minor: int, currency: str) -> str:

@@ -8,7 +8,8 @@ RATINGS = PackFile(
     """
 SELECT r.id, r.window_id, r.window_revision, r.service_at, c.code, v.number,
        trim_scale(r.quantity)::text, trim_scale(r.charge)::text, trim_scale(r.drawn)::text,
-       trim_scale(r.overage)::text, r.tiers::text, r.rated_at, r.source_key
+       trim_scale(r.overage)::text, trim_scale(r.forgiven)::text, r.tiers::text, r.rated_at,
+       r.source_key
   FROM rated_usage r JOIN pack_rated p ON p.id = r.id
   JOIN rate_card_version v ON v.id = r.rate_card_version_id
   JOIN rate_card c ON c.id = v.rate_card_id
@@ -21,9 +22,10 @@ SELECT r.id, r.window_id, r.window_revision, r.service_at, c.code, v.number,
         ("rate_card", "code of the rate card"),
         ("version", "number of its version"),
         ("quantity", "change of the window's quantity"),
-        ("charge", "in credits: drawn + overage"),
+        ("charge", "in credits: drawn + overage + forgiven"),
         ("drawn", "credits that grants paid"),
         ("overage", "credits beyond the grants"),
+        ("forgiven", "credits that notes gave back; less what corrections undid since"),
         ("tiers", "each part with its quantity, price and charge, as JSON"),
         ("rated_at", "when"),
         ("source_key", "our name of the fact: rated once"),
@@ -173,7 +175,8 @@ NOTES = PackFile(
     """
 SELECT n.id, n.number, i.number, l.position, n.reason, n.memo, x.amount_minor, x.tax_minor,
        n.currency, n.total_minor, n.open_minor, n.balance_minor, n.refund_minor,
-       n.out_of_band_minor, b.username, n.issued_at, n.source_key, v.voided_at
+       n.out_of_band_minor, trim_scale(x.restored_credits)::text, b.username, n.issued_at,
+       n.source_key, v.voided_at
   FROM credit_note n JOIN pack_invoice p ON p.id = n.invoice_id
   JOIN invoice i ON i.id = n.invoice_id JOIN credit_note_line x ON x.credit_note_id = n.id
   JOIN invoice_line l ON l.id = x.invoice_line_id JOIN kernel_user b ON b.id = n.issued_by_id
@@ -195,6 +198,7 @@ SELECT n.id, n.number, i.number, l.position, n.reason, n.memo, x.amount_minor, x
         ("balance_minor", "part that became the customer's balance"),
         ("refund_minor", "part to be refunded"),
         ("out_of_band_minor", "part that was given back elsewhere"),
+        ("restored_credits", "credits of the line that went back to the grants that paid"),
         ("by", "who issued it"),
         ("at", "when"),
         ("source_key", "our name of the fact: issued once"),

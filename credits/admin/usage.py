@@ -88,7 +88,7 @@ class BillingPeriodAdmin(ReadOnlyAdmin):
 
 @admin.register(RatedUsage)
 class RatedUsageAdmin(LargeTableAdmin):
-    """Charges for changes of usage windows: charge = drawn + overage."""
+    """Charges for changes of usage windows: charge = drawn + overage + forgiven."""
 
     list_display = (
         "source_key",
@@ -120,7 +120,7 @@ class RatedUsageAdmin(LargeTableAdmin):
             {
                 "fields": (
                     (number("quantity", unit="window.meter.unit"), number("charge")),
-                    (number("drawn"), number("overage")),
+                    (number("drawn"), number("overage"), number("forgiven")),
                 )
             },
         ),

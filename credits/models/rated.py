@@ -49,10 +49,11 @@ class BillingPeriod(models.Model):
 
 
 class RatedUsage(models.Model):
-    """The charge for one change of one usage window: append-only; charge = drawn + overage + forgiven.
+    """The charge for one change of one usage window: append-only.
 
-    Quantity and charge are differences and may be negative after an adjustment. What a credit note
-    forgives moves from drawn to forgiven, in a row whose charge is zero.
+    charge = drawn + overage + forgiven. Quantity and charge are differences and may be negative
+    after an adjustment. What a credit note forgives moves from drawn to forgiven, in a row whose
+    charge is zero.
     """
 
     # Indexes below begin with these three.
@@ -75,7 +76,9 @@ class RatedUsage(models.Model):
     charge = models.DecimalField(max_digits=38, decimal_places=12)
     drawn = models.DecimalField(max_digits=38, decimal_places=12)
     overage = models.DecimalField(max_digits=38, decimal_places=12)
-    forgiven = models.DecimalField(max_digits=38, decimal_places=12, default=Decimal(0), db_default=0)
+    forgiven = models.DecimalField(
+        max_digits=38, decimal_places=12, default=Decimal(0), db_default=0
+    )
     tiers = models.JSONField(default=list)  # [{"quantity", "unit_price", "charge"}]
     rated_at = models.DateTimeField()
     source_key = models.CharField(max_length=80, unique=True)  # "window:9:r2"

@@ -1,9 +1,10 @@
 """What of rated usage could be given back to grants, and where it would go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 
 from django.db.models import Max, QuerySet, Sum
 
@@ -66,7 +67,9 @@ class GivenBack:
     fate: Fate
 
 
-def forgivable(period: BillingPeriod, rules: Rulebook, rated: QuerySet[RatedUsage]) -> Forgivable:
+def forgivable(
+    period: BillingPeriod, history: PeriodHistory, rated: QuerySet[RatedUsage]
+) -> Forgivable:
     """Find what grants paid of some rated usage of a period, corrections since then included.
 
     Args:
@@ -81,24 +84,42 @@ def forgivable(period: BillingPeriod, rules: Rulebook, rated: QuerySet[RatedUsag
     for row in found.select_related("window__meter", "rate").order_by("pk"):
         place = (row.window.workspace_id, row.window.meter.code)
         newest[stack_of(row.rate, use_of(row.service_at, period, place))] = row
-    history = history_of(period, rules)
     open_draws = sum((draw.credits for draw in history.draws_of(newest)), _ZERO)
     return Forgivable(history, newest, max(min(drawn, open_draws), _ZERO))
 
 
 def credits_to_give_back(
-    *, period: BillingPeriod, rated: QuerySet[RatedUsage], amount: Decimal, at: datetime
-) -> list[GivenBack]:
-    """Show which grants would get so many credits back; nothing is stored.
+    period: BillingPeriod, wanted: Sequence[tuple[QuerySet[RatedUsage], Decimal]], at: datetime
+) -> list[list[GivenBack]]:
+    """Show which grants would get so many credits back, one request after the other.
 
     Raises:
         Insufficient: grants paid less than that; the message says how much.
     """
-    found = forgivable(period, Rulebook(period.customer_id), rated).parts_of(amount)
+    history = history_of(period, Rulebook(period.customer_id))
+    shown = []
+    for rated, amount in wanted:
+        found = forgivable(period, history, rated).parts_of(amount)
+        for stack, parts in found:
+            for part in parts:
+                history.add_draw(stack, part.grant_id, part.credits)
+        shown.append(_by_grant(found, at))
+    return shown
+
+
+def credits_that_may_come_back(
+    period: BillingPeriod, rated: Sequence[QuerySet[RatedUsage]], at: datetime
+) -> list[list[GivenBack]]:
+    """Show for each which grants would get how much if all that they paid went back."""
+    history = history_of(period, Rulebook(period.customer_id))
+    found = [forgivable(period, history, rows) for rows in rated]
+    return [_by_grant(some.parts_of(some.most), at) for some in found]
+
+
+def _by_grant(found: Iterable[tuple[Stack, Sequence[Part]]], at: datetime) -> list[GivenBack]:
     by_grant: dict[int, Decimal] = {}
-    for _, parts in found:
-        for part in parts:
-            by_grant[part.grant_id] = by_grant.get(part.grant_id, _ZERO) + part.credits
+    for part in chain.from_iterable(parts for _, parts in found):
+        by_grant[part.grant_id] = by_grant.get(part.grant_id, _ZERO) + part.credits
     grants = CreditGrant.objects.select_related("root", "pricing_unit").in_bulk(by_grant)
     return [
         GivenBack(grants[pk], credits_, fate_of(grants[pk], at))

@@ -45,7 +45,7 @@ def forgive_usage(
     lock_customer(period.customer_id)
     rate_customer(customer_id=period.customer_id, by=by, at=at)
     rules = Rulebook(period.customer_id)
-    found = forgivable(period, rules, rated)
+    found = forgivable(period, history_of(period, rules), rated)
     pages = Pages()
     burner = _burner(rules, period, pages, by, at)
     for stack, parts in found.parts_of(amount):
@@ -111,30 +111,21 @@ def _given(period: BillingPeriod, key: str) -> list[RatedUsage]:
 
 def _held(given: RatedUsage) -> list[Part]:
     """Say which grants the credits of a row went to, and how many: linked ones, too."""
-    returned = LedgerTransaction.objects.filter(rated_usage=given, kind=LedgerKind.RETURNED)
-    moved = {
-        key: pk
-        for key, pk in CreditGrant.objects.filter(
-            customer_id=given.customer_id, source_key__startswith=f"{given.source_key}:grant:"
-        ).values_list("source_key", "pk")
-    }
-    ended = set(
-        LedgerTransaction.objects.filter(
-            customer_id=given.customer_id, kind=LedgerKind.VOIDED,
-            source_key__startswith=f"{given.source_key}:grant:",
-        ).values_list("grant_id", flat=True)
-    )  # fmt: skip
-    rows = returned.order_by("pk").values_list("grant_id", "credits")
-    return [
-        Part(moved.get(f"{given.source_key}:grant:{pk}:returned", pk), credits_)
-        for pk, credits_ in rows
-        if pk not in ended
-    ]
+    of_row = f"{given.source_key}:grant:"
+    entries = LedgerTransaction.objects.filter(customer_id=given.customer_id)
+    void = entries.filter(kind=LedgerKind.VOIDED, source_key__startswith=of_row)
+    kept = entries.filter(rated_usage=given, kind=LedgerKind.RETURNED).exclude(
+        grant_id__in=void.values("grant_id")
+    )
+    linked = CreditGrant.objects.filter(
+        customer_id=given.customer_id, source_key__startswith=of_row
+    )
+    moved = dict(linked.values_list("origin_id", "pk"))
+    rows = kept.order_by("pk").values_list("grant_id", "credits")
+    return [Part(moved.get(pk, pk), credits_) for pk, credits_ in rows]
 
 
-def _burner(
-    rules: Rulebook, period: BillingPeriod, pages: Pages, by: User, at: datetime
-) -> Burner:
+def _burner(rules: Rulebook, period: BillingPeriod, pages: Pages, by: User, at: datetime) -> Burner:
     wallet = wallets_of([rules.customer_id], period.start_at)[rules.customer_id]
     return Burner(rules, wallet, pages, by=by, at=at)
 

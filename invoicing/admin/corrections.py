@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action, page_action
@@ -18,6 +18,8 @@ from billing_project.kernel.backoffice.display import (
     moment,
     money,
     money_text,
+    number,
+    number_text,
     object_link,
     pairs,
     sentence,
@@ -27,6 +29,7 @@ from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
+from invoicing.admin.forms import GOES_TO
 from invoicing.admin.invoices import pdf_response
 from invoicing.admin.refund_forms import RefundForm
 from invoicing.models import (
@@ -38,6 +41,7 @@ from invoicing.models import (
     Refund,
 )
 from invoicing.selectors import refund_left
+from invoicing.selectors.restoring import credits_restored
 from invoicing.services.documents import keep_note_document
 from invoicing.services.note_voids import preview_note_void, void_credit_note
 from invoicing.services.refunds import record_refund
@@ -91,6 +95,7 @@ class NoteLineInline(ReadOnlyInline):
         link("invoice_line", text="invoice_line.description"),
         money("amount_minor", "amount", currency="credit_note.currency"),
         money("evened_minor", "of it overcharge", currency="credit_note.currency"),
+        number("restored_credits", "credits given back", unit="invoice_line.unit"),
     )
     list_select_related = ("invoice_line", "credit_note")
     verbose_name_plural = "lines"
@@ -126,7 +131,7 @@ class NoteVoidForm(ReasonForm):
         note = self.subject
         shown = [("Note", str(note)), ("Invoice", str(note.invoice))]
         try:
-            seen = preview_note_void(note)
+            seen = preview_note_void(note, now())
         except BillingError as error:
             return [*shown, ("Cannot be voided", str(error))]
         return [
@@ -134,6 +139,7 @@ class NoteVoidForm(ReasonForm):
             ("Owed again", str(seen.claimed)),
             ("Leaves the customer's balance", str(seen.from_balance)),
             ("Not refunded any more", str(seen.refund_dropped)),
+            ("Credits taken again", number_text(seen.taken_again)),
         ]
 
 
@@ -174,6 +180,7 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         "left_to_refund",
         money("balance_minor", "to the customer's balance"),
         money("out_of_band_minor", "given back already"),
+        "restored",
         link("issued_by"),
         "issued_at",
         "voided",
@@ -192,6 +199,21 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         )
         parts = [f"{way} {money_text(minor, note.currency)}" for way, minor in ways if minor]
         return ", ".join(parts) or EMPTY
+
+    @admin.display(description="Credits given back")
+    def restored(self, note: CreditNote) -> str:
+        """Link to the grants that got credits back, the newest burn first."""
+        return (
+            format_html_join(
+                ", ",
+                "{} to {}{}",
+                (
+                    (number_text(part.credits), object_link(part.grant), GOES_TO[part.goes_to])
+                    for part in credits_restored(note)
+                ),
+            )
+            or EMPTY
+        )
 
     @admin.display(description="Void")
     def voided(self, note: CreditNote) -> str:

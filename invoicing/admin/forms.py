@@ -1,5 +1,6 @@
 """Forms of what is done to invoices."""
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -11,14 +12,15 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, money_text
+from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
 from billing_project.kernel.backoffice.forms import ActionForm, AmountField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import Money, exponent
 from invoicing.crediting import Settlement, pays
-from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
+from invoicing.models import CreditNoteReason, Invoice, InvoiceLine, LineKind
 from invoicing.selectors import balance_of, find_note_of, paid_of
+from invoicing.selectors.restoring import restorable
 from invoicing.services.credit_notes import preview_credit_note
 
 METHODS = (
@@ -119,12 +121,21 @@ class ApplyBalanceForm(InvoiceForm):
         ]
 
 
+GOES_TO = {
+    "grant": "",
+    "linked_grant": ", which is over: to a new grant linked to it",
+    "nobody": ", which was taken back: they stay void",
+}
+
+
 class CreditNoteForm(InvoiceForm):
     """What to take off each line of an invoice, and how what was paid goes back.
 
-    Without a settlement it goes to the customer's balance.
+    Without a settlement it goes to the customer's balance. Of lines that state credits used,
+    credits go back to the grants that paid.
     """
 
+    gives_credits = True
     before_template = "backoffice/credit_note_lines.html"
     reason = forms.ChoiceField(
         choices=[("", "Choose"), *_REASONS.items()],
@@ -145,11 +156,20 @@ class CreditNoteForm(InvoiceForm):
             self.fields[_field_of(line)] = AmountField(
                 currency=subject.currency, required=False, min_value=0, label=line.description
             )
+        stated = subject.lines.filter(kind=LineKind.CREDITS_USED).order_by("position")
+        self.stated = list(stated.select_related("billing_period")) if self.gives_credits else []
+        for line in self.stated:
+            self.fields[_field_of(line)] = forms.DecimalField(
+                max_digits=38, decimal_places=12, required=False, min_value=0,
+                label=line.description,
+                widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
+            )  # fmt: skip
         for name, label in _WAYS.items():
             self.fields[name] = AmountField(
                 currency=subject.currency, required=False, min_value=0, label=label
             )
-        self.table_fields = (*(_field_of(line) for line in self.lines), *_WAYS)
+        lines = (*self.lines, *self.stated)
+        self.table_fields = (*(_field_of(line) for line in lines), *_WAYS)
 
     def clean(self) -> dict[str, Any]:
         """Refuse a note over nothing, more than is left of a line, and a wrong settlement."""
@@ -162,7 +182,7 @@ class CreditNoteForm(InvoiceForm):
                 self.add_error(
                     _field_of(line), f"Only {money_text(left, self.subject.currency)} is left."
                 )
-        if not self.errors and not self.amounts():
+        if not self.errors and not self.amounts() and not self.credits():
             raise ValidationError("Enter an amount for at least one line.")
         if not self.errors:
             self._refuse_unsettled()
@@ -172,8 +192,9 @@ class CreditNoteForm(InvoiceForm):
         """Let the rule judge the settlement, before anything is written."""
         try:
             preview_credit_note(
-                invoice=self.subject, lines=self.amounts(), settlement=self.settlement()
-            )
+                invoice=self.subject, lines=self.amounts(), restored=self.credits(),
+                settlement=self.settlement(), at=now(),
+            )  # fmt: skip
         except BillingError as error:
             if error.field != "settlement":
                 raise ValidationError(error.message) from error
@@ -182,6 +203,11 @@ class CreditNoteForm(InvoiceForm):
     def amounts(self) -> list[tuple[InvoiceLine, int]]:
         """List the lines to credit with their minor units."""
         chosen = ((line, self.cleaned_data.get(_field_of(line)) or 0) for line in self.lines)
+        return [(line, amount) for line, amount in chosen if amount]
+
+    def credits(self) -> list[tuple[InvoiceLine, Decimal]]:
+        """List the lines that state credits with those that go back."""
+        chosen = ((line, self.cleaned_data.get(_field_of(line))) for line in self.stated)
         return [(line, amount) for line, amount in chosen if amount]
 
     def settlement(self) -> Settlement | None:
@@ -225,6 +251,29 @@ class CreditNoteForm(InvoiceForm):
             }
             for line in self.lines
         ]
+
+    def stated_rows(self) -> list[dict[str, Any]]:
+        """List each line of credits used with its field, and who would get them, in this order."""
+        parts = restorable(self.stated, now())
+        return [
+            {
+                "line": line,
+                "used": f"{number_text(line.quantity)} {line.unit}",
+                "back": [
+                    f"{number_text(part.credits)} to {part.grant}{GOES_TO[part.goes_to]}"
+                    for part in parts
+                    if part.line.pk == line.pk
+                ],
+                "field": self[_field_of(line)],
+            }
+            for line in self.stated
+        ]
+
+
+class ProposedNoteForm(CreditNoteForm):
+    """What finance is asked to take off; credits are given back by who may decide it."""
+
+    gives_credits = False
 
 
 def _field_of(line: InvoiceLine) -> str:

@@ -16,6 +16,7 @@ from billing_project.kernel.backoffice.display import (
     money,
     money_text,
     number,
+    number_text,
     object_link,
     object_url,
 )
@@ -29,6 +30,7 @@ from invoicing.admin.forms import (
     CreditNoteForm,
     FinalizeForm,
     PaymentForm,
+    ProposedNoteForm,
 )
 from invoicing.admin.mails import SendingActions
 from invoicing.models import (
@@ -275,6 +277,7 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         note = issue_credit_note(
             invoice=invoice,
             lines=form.amounts(),
+            restored=form.credits(),
             reason=form.cleaned_data["reason"],
             memo=form.cleaned_data["memo"],
             settlement=form.settlement(),
@@ -283,19 +286,21 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
             at=now(),
         )
         total = money_text(note.total_minor, note.currency)
+        if note.restored_credits:
+            total = f"{total} and {number_text(note.restored_credits)} credits"
         return format_html("Issued {} over {}.", object_link(note), total)
 
     @form_action(
         "Propose credit note",
         permission="invoicing.issue_creditnote",
-        form=CreditNoteForm,
+        form=ProposedNoteForm,
         icon="approval",
         offered=_is_creditable,
         explanation="For what is above the limit of support: a finance approver decides on each"
         " line, and the worker issues what is approved, to the customer's balance where it was"
         " paid.",
     )
-    def propose_credit(self, by: User, invoice: Invoice, form: CreditNoteForm) -> str:
+    def propose_credit(self, by: User, invoice: Invoice, form: ProposedNoteForm) -> str:
         """Ask finance to take amounts off the invoice's lines."""
         said = form.cleaned_data
         rows = request_credit_notes(

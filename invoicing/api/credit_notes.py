@@ -5,14 +5,15 @@ from typing import Any, ClassVar, cast
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.errors import Insufficient
+from billing_project.kernel.errors import Insufficient, Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.quantity import round_unrounded
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
     IntegerField,
@@ -23,8 +24,9 @@ from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField, caller_key, minor_units
 from invoicing.api.invoices import pdf_response
 from invoicing.crediting import CreditRefused, Settlement, part_of
-from invoicing.models import CreditNoteReason, Invoice, InvoiceLine
+from invoicing.models import CreditNote, CreditNoteReason, Invoice, InvoiceLine, LineKind
 from invoicing.selectors import credit_notes, find_credit_note, find_invoice, find_line
+from invoicing.selectors.restoring import credits_restored
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
 from invoicing.services.documents import keep_note_document
 from invoicing.services.note_voids import void_credit_note
@@ -35,7 +37,10 @@ _READ: dict[str, str] = {"GET": "invoices:read"}
 
 
 class LineInput(serializers.Serializer[Any]):
-    """What to take off one line: an amount net of tax, a quantity of it, or a percentage."""
+    """What to take off one line: an amount net of tax, a quantity of it, or a percentage.
+
+    Of a line that states credits used, a quantity or percentage goes back to the grants that paid.
+    """
 
     line = IntegerField(min_value=1, max_value=2**31 - 1)
     amount = QuantityField(positive=True, required=False, help_text="Net, in major units.")
@@ -79,6 +84,17 @@ class CreditedLineOutput(serializers.Serializer[Any]):
     amount = AmountField("amount_minor", currency="credit_note.currency")
     tax = AmountField("tax_minor", currency="credit_note.currency")
     evened = AmountField("evened_minor", currency="credit_note.currency")
+    credits = QuantityField(source="restored_credits")
+
+
+class RestoredOutput(serializers.Serializer[Any]):
+    """Credits that go back to one grant, or to one linked to it where it is over."""
+
+    line = IntegerField(source="line.position")
+    grant = serializers.CharField(source="grant.pk")
+    credits = QuantityField()
+    unit = serializers.CharField(source="grant.pricing_unit.code")
+    goes_to = serializers.ChoiceField(choices=["grant", "linked_grant", "nobody"])
 
 
 class SettlementOutput(serializers.Serializer[Any]):
@@ -116,6 +132,12 @@ class CreditNoteOutput(serializers.Serializer[Any]):
     issued_at = UtcDateTimeField()
     voided_at = UtcDateTimeField(source="void.voided_at", allow_null=True, default=None)
     lines = CreditedLineOutput(many=True)
+    restored = serializers.SerializerMethodField()
+
+    @extend_schema_field(RestoredOutput(many=True))
+    def get_restored(self, note: CreditNote) -> Any:
+        """List the grants that got credits back, the newest burn first."""
+        return RestoredOutput(credits_restored(note), many=True).data
 
 
 class NoteVoidInput(serializers.Serializer[Any]):
@@ -143,6 +165,7 @@ class CreditNotePreviewOutput(serializers.Serializer[Any]):
     settlement = PreviewedSettlementOutput(source="*")
     returnable = AmountField("returnable_minor", currency="invoice.currency")
     evened = AmountField("evened_minor", currency="invoice.currency")
+    restored = RestoredOutput(many=True)
 
 
 class CreditNoteQuery(serializers.Serializer[Any]):
@@ -166,9 +189,11 @@ class CreditNotesView(ApiView):
         """
         wanted = self.valid(CreditNoteInput, request.data)
         invoice = find_invoice(wanted["invoice"])
+        lines, restored = _asked(invoice, wanted["lines"])
         note = issue_credit_note(
             invoice=invoice,
-            lines=_asked(invoice, wanted["lines"]),
+            lines=lines,
+            restored=restored,
             reason=wanted["reason"],
             memo=wanted["memo"],
             settlement=_settlement(invoice, wanted),
@@ -200,10 +225,13 @@ class CreditNotePreviewView(ApiView):
         """Check and split a note without issuing it."""
         wanted = self.valid(CreditNotePreviewInput, request.data)
         invoice = find_invoice(wanted["invoice"])
+        lines, restored = _asked(invoice, wanted["lines"])
         seen = preview_credit_note(
             invoice=invoice,
-            lines=_asked(invoice, wanted["lines"]),
+            lines=lines,
+            restored=restored,
             settlement=_settlement(invoice, wanted),
+            at=clock.now(),
         )
         return Response(CreditNotePreviewOutput(seen).data)
 
@@ -250,9 +278,30 @@ class CreditNoteVoidView(ApiView):
         return Response(CreditNoteOutput(find_credit_note(number)).data)
 
 
-def _asked(invoice: Invoice, lines: list[dict[str, Any]]) -> list[tuple[InvoiceLine, int]]:
+def _asked(
+    invoice: Invoice, lines: list[dict[str, Any]]
+) -> tuple[list[tuple[InvoiceLine, int]], list[tuple[InvoiceLine, Decimal]]]:
+    """Tell apart what is taken off in money and what goes back in credits."""
     found = [(find_line(invoice, wanted["line"]), wanted) for wanted in lines]
-    return [(line, _minor(line, wanted, invoice.currency)) for line, wanted in found]
+    money = [(line, wanted) for line, wanted in found if line.kind != LineKind.CREDITS_USED]
+    credits_ = [(line, wanted) for line, wanted in found if line.kind == LineKind.CREDITS_USED]
+    return (
+        [(line, _minor(line, wanted, invoice.currency)) for line, wanted in money],
+        [(line, _credits(line, wanted)) for line, wanted in credits_],
+    )
+
+
+def _credits(line: InvoiceLine, wanted: dict[str, Any]) -> Decimal:
+    if "amount" in wanted:
+        raise Invalid(
+            f"line {line.position} states credits and claims no money: say a quantity",
+            field="lines",
+        )
+    if "quantity" in wanted:
+        return Decimal(wanted["quantity"])
+    if wanted["percent"] > 100:
+        raise Insufficient(f"line {line.position} has 100 %", field="lines")
+    return round_unrounded(line.quantity * wanted["percent"] / 100)
 
 
 def _minor(line: InvoiceLine, wanted: dict[str, Any], currency: str) -> int:

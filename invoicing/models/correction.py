@@ -1,5 +1,7 @@
 """What reduces a claim: payments and credit notes; both append-only."""
 
+from decimal import Decimal
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
@@ -71,6 +73,9 @@ class CreditNote(models.Model):
     balance_minor = models.BigIntegerField()  # Was paid: pays the customer's next invoices.
     refund_minor = models.BigIntegerField(default=0, db_default=0)  # Was paid: to be refunded.
     out_of_band_minor = models.BigIntegerField(default=0, db_default=0)  # Was paid: is back.
+    restored_credits = models.DecimalField(  # Go back to the grants that paid.
+        max_digits=38, decimal_places=12, default=Decimal(0), db_default=0
+    )
     issued_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
@@ -90,7 +95,7 @@ class CreditNote(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(
-                    total_minor__gt=0, open_minor__gte=0, balance_minor__gte=0,
+                    total_minor__gte=0, open_minor__gte=0, balance_minor__gte=0,
                     refund_minor__gte=0, out_of_band_minor__gte=0,
                 )
                 & Q(
@@ -98,6 +103,11 @@ class CreditNote(models.Model):
                     + F("out_of_band_minor"),
                 ),
                 name="credit_note_settlement_sums",
+            ),
+            models.CheckConstraint(
+                condition=Q(restored_credits=0, total_minor__gt=0)
+                | Q(restored_credits__gt=0, restored_credits__lt=10**24),
+                name="credit_note_gives_something",
             ),
         ]  # fmt: skip
 
@@ -133,7 +143,7 @@ class CreditNoteLine(models.Model):
 
     On overage, the part that takes back what was claimed beyond the usage is evened out: from then
     on it does not count as claimed. It is decided when the note is issued, and stored here for all
-    who ask; the rest is a concession.
+    who ask; the rest is a concession. On a line that states credits, the note gives credits back.
     """
 
     credit_note = models.ForeignKey(CreditNote, on_delete=models.PROTECT, related_name="lines")
@@ -144,6 +154,9 @@ class CreditNoteLine(models.Model):
     tax_minor = models.BigIntegerField(default=0, db_default=0)
     evened_minor = models.BigIntegerField(default=0)
     evened_credits = models.DecimalField(max_digits=38, decimal_places=12, default=0)
+    restored_credits = models.DecimalField(
+        max_digits=38, decimal_places=12, default=Decimal(0), db_default=0
+    )
 
     class Meta:
         db_table = "credit_note_line"
@@ -152,7 +165,9 @@ class CreditNoteLine(models.Model):
                 fields=["credit_note", "invoice_line"], name="credit_note_line_once"
             ),
             models.CheckConstraint(
-                condition=Q(amount_minor__gt=0), name="credit_note_line_amount_positive"
+                condition=Q(amount_minor__gt=0, restored_credits=0)
+                | Q(amount_minor=0, restored_credits__gt=0, restored_credits__lt=10**24),
+                name="credit_note_line_money_or_credits",
             ),
             models.CheckConstraint(
                 condition=Q(tax_minor__gte=0), name="credit_note_line_tax_not_negative"

@@ -1,6 +1,6 @@
 """Credit finalized invoices: what is still owed first; what was paid goes back as it is wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,11 +17,19 @@ from billing_project.kernel.errors import (
 )
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
+from billing_project.kernel.quantity import plain
 from credits.selectors.taken import why_not_taken_back
 from credits.services.rating import rate_customer
 from invoicing.approval import above_note_limit
 from invoicing.claims import Evened
-from invoicing.crediting import CreditRefused, Settlement, SettlementRefused, Split, credit
+from invoicing.crediting import (
+    CreditRefused,
+    Settlement,
+    SettlementRefused,
+    Split,
+    credit,
+    settled,
+)
 from invoicing.models import (
     CreditNote,
     CreditNoteLine,
@@ -41,6 +49,14 @@ from invoicing.selectors import (
     refuse_ended,
 )
 from invoicing.selectors.holds import limits_at
+from invoicing.selectors.restoring import (
+    Restored,
+    RestoredTo,
+    as_money,
+    credits_to_restore,
+    total_of,
+    worth_of,
+)
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import (
     CREDIT_NOTE_SERIES,
@@ -48,6 +64,7 @@ from invoicing.services.locks import (
     require_permission,
     take_number,
 )
+from invoicing.services.restoring import restore_credits
 
 _LONGEST_KEY = 120
 Asked = Sequence[tuple[InvoiceLine, int]]
@@ -60,11 +77,22 @@ class CreditNotePreview:
     invoice: Invoice
     split: Split
     evened_minor: int  # Takes back an overcharge, by what is rated so far.
+    restored: tuple[RestoredTo, ...] = ()
 
     @property
     def returnable_minor(self) -> int:
         """What of it may go back as money, refunded or out of band."""
         return min(self.split.back.total_minor, paid_of(self.invoice).left_minor)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What stands on a note besides its amounts."""
+
+    reason: str
+    memo: str
+    key: str
+    restored_credits: Decimal
 
 
 @transaction.atomic
@@ -78,44 +106,56 @@ def issue_credit_note(
     by: User,
     at: datetime,
     settlement: Settlement | None = None,
+    restored: Restored = (),
 ) -> CreditNote:
     """Take amounts off the lines of a finalized invoice, by a numbered document.
 
     Off overage, a note first takes back what was claimed beyond the usage, corrections that wait
-    included; the rest is a concession. Where a note takes the rest off a pack that was paid in
-    part, the pack's credits are granted.
+    included; the rest is a concession. A pack whose rest is taken off is granted. Credits that are
+    stated as used go back to the grants that paid, the newest burn first.
 
     Args:
         lines: Invoice lines with minor units > 0, net of tax, each line once; the tax goes along.
         reason: One of CreditNoteReason; it decides how revenue follows.
         key: The caller's idempotency key; the same again returns the same note.
         settlement: How what was paid goes back, all of it; None: to the customer's balance.
+        restored: Lines of credits used, each once, with credits > 0 to give back.
 
     Raises:
         NotAllowed: a person without the permission, or beyond the limit of theirs: it is proposed.
         Invalid: an unknown reason, a line of another invoice, a bad key.
         IdempotencyConflict: the key credited something else before.
         Conflict: the invoice is a draft or has ended, or a pack's credits were granted already.
-        Insufficient: more than is left on a line, or a settlement of another amount than was paid;
-            the message says how much is.
+        Insufficient: more than is left of a line, or than grants paid, or another settlement than
+            was paid; the message says how much is.
     """
     require_permission(by, "invoicing.issue_creditnote", "issue credit notes")
     _refuse_unreadable(reason, key)
     locked = lock_invoice(invoice)
     before = find_note_of(key)
     if before is not None:
-        return _same_note(before, locked, lines, reason, settlement)
-    split = _split(locked, lines, settlement)
-    refuse_above_limit(Money(split.total_minor, locked.currency), by, at)
-    if any(line.kind == LineKind.OVERAGE for line, _ in lines):
-        rate_customer(customer_id=locked.customer_id, by=by, at=at)
-    evened = _evened(lines)
-    note = _write(locked, split, reason=reason, memo=memo, key=key, by=by, at=at)
-    _write_lines(note, lines, evened)
+        return _same_note(before, locked, (lines, restored), reason, settlement)
+    split = _split(locked, lines, settlement, restored)
+    _refuse_above_limits(split, credits_to_restore(restored, at), locked.currency, by, at)
+    evened = _evened_by_now(lines, by, at)
+    said = Said(reason, memo, key, total_of(restored))
+    note = _write(locked, split, said, by, at)
+    _write_lines(note, lines, restored, evened)
+    restore_credits(note, by, at)
     locked.refresh_from_db(fields=["status", "open_minor", "credited_minor"])
     issue_pack_grants(invoice=locked, effective_at=at, by=by, at=at)
     _tell(note, evened, at)
     return note
+
+
+def _refuse_above_limits(
+    split: Split, restored: Iterable[RestoredTo], currency: str, by: User, at: datetime
+) -> None:
+    """Judge money and what was paid for credits together, currency by currency."""
+    worth = worth_of(restored)
+    worth[currency] = worth.get(currency, 0) + split.total_minor
+    for total in as_money(worth):
+        refuse_above_limit(total, by, at)
 
 
 def refuse_above_limit(total: Money, by: User, at: datetime) -> None:
@@ -131,30 +171,50 @@ def refuse_above_limit(total: Money, by: User, at: datetime) -> None:
 
 
 def preview_credit_note(
-    *, invoice: Invoice, lines: Asked, settlement: Settlement | None = None
+    *,
+    invoice: Invoice,
+    lines: Asked,
+    at: datetime,
+    settlement: Settlement | None = None,
+    restored: Restored = (),
 ) -> CreditNotePreview:
     """Show what a note would take off and how it would settle; raises what issuing would."""
-    split = _split(invoice, lines, settlement)
-    return CreditNotePreview(invoice, split, sum(part.minor for part in _evened(lines).values()))
+    split = _split(invoice, lines, settlement, restored)
+    evened_minor = sum(part.minor for part in _evened(lines).values())
+    return CreditNotePreview(invoice, split, evened_minor, tuple(credits_to_restore(restored, at)))
 
 
-def _split(invoice: Invoice, lines: Asked, settlement: Settlement | None) -> Split:
+def _split(
+    invoice: Invoice, lines: Asked, settlement: Settlement | None, restored: Restored
+) -> Split:
     """Check what is asked against what is left, and split it: what is open first."""
     if not is_issued(invoice):
         raise Conflict("a draft is not credited: it can still change")
     refuse_ended(invoice)
-    if any(line.invoice_id != invoice.pk for line, _ in lines):
+    if any(line.invoice_id != invoice.pk for line, _ in [*lines, *restored]):
         raise Invalid(f"a credit note takes off lines of {invoice.number} only")
     _refuse_granted_packs(lines)
     _refuse_disputed(invoice, sum(amount_minor for _, amount_minor in lines))
     asked = [(line.position, amount_minor) for line, amount_minor in lines]
     try:
+        if restored and not lines:
+            nothing = Money(0, invoice.currency)
+            return Split(0, settled(nothing, paid_of(invoice), settlement))
         still = Money(invoice.open_minor, invoice.currency)
         return credit(lines_left(invoice), asked, still, paid_of(invoice), settlement)
     except SettlementRefused as error:
         raise Insufficient(str(error), field="settlement") from error
     except CreditRefused as error:
         raise Insufficient(str(error)) from error
+
+
+def _evened_by_now(lines: Asked, by: User, at: datetime) -> dict[int, Evened]:
+    """Rate the corrections that wait before it is decided what takes back an overcharge."""
+    for customer_id in {
+        line.invoice.customer_id for line, _ in lines if line.kind == LineKind.OVERAGE
+    }:
+        rate_customer(customer_id=customer_id, by=by, at=at)
+    return _evened(lines)
 
 
 def _evened(lines: Asked) -> dict[int, Evened]:
@@ -194,10 +254,15 @@ def _refuse_unreadable(reason: str, key: str) -> None:
 
 
 def _same_note(
-    note: CreditNote, invoice: Invoice, lines: Asked, reason: str, settlement: Settlement | None
+    note: CreditNote,
+    invoice: Invoice,
+    asked: tuple[Asked, Restored],
+    reason: str,
+    settlement: Settlement | None,
 ) -> CreditNote:
-    wanted = {(line.pk, amount_minor) for line, amount_minor in lines}
-    before = set(note.lines.values_list("invoice_line_id", "amount_minor"))
+    wanted = {(line.pk, amount) for lines in asked for line, amount in lines}
+    rows = note.lines.values_list("invoice_line_id", "amount_minor", "restored_credits")
+    before = {(pk, minor or credits_) for pk, minor, credits_ in rows}
     back = Settlement(note.refund_minor, note.balance_minor, note.out_of_band_minor)
     same_way = back == (settlement or Settlement(balance_minor=back.total_minor))
     if not same_way or (note.invoice_id, note.reason, before) != (invoice.pk, reason, wanted):
@@ -205,17 +270,15 @@ def _same_note(
     return note
 
 
-def _write(
-    invoice: Invoice, split: Split, *, reason: str, memo: str, key: str, by: User, at: datetime
-) -> CreditNote:
+def _write(invoice: Invoice, split: Split, said: Said, by: User, at: datetime) -> CreditNote:
     sequence, number = take_number(CREDIT_NOTE_SERIES, invoice.entity_id)
     return CreditNote.objects.create(
         invoice=invoice,
         entity_id=invoice.entity_id,
         number=number,
         sequence=sequence,
-        reason=reason,
-        memo=memo,
+        reason=said.reason,
+        memo=said.memo,
         currency=invoice.currency,
         total_minor=split.total_minor,
         tax_minor=split.tax_minor,
@@ -225,7 +288,8 @@ def _write(
         out_of_band_minor=split.back.out_of_band_minor,
         issued_by=by,
         issued_at=at,
-        source_key=key,
+        restored_credits=said.restored_credits,
+        source_key=said.key,
     )
 
 
@@ -237,11 +301,13 @@ def _tell(note: CreditNote, evened: dict[int, Evened], at: datetime) -> None:
         memo=note.memo, number=note.number, invoice=note.invoice.number,
         total_minor=note.total_minor, evened_minor=sum(part.minor for part in evened.values()),
         refund_minor=note.refund_minor, balance_minor=note.balance_minor,
-        out_of_band_minor=note.out_of_band_minor,
+        out_of_band_minor=note.out_of_band_minor, restored_credits=plain(note.restored_credits),
     )  # fmt: skip
 
 
-def _write_lines(note: CreditNote, lines: Asked, evened: dict[int, Evened]) -> None:
+def _write_lines(
+    note: CreditNote, lines: Asked, restored: Restored, evened: dict[int, Evened]
+) -> None:
     nothing = Evened(0, Decimal(0))
     left = {line.position: line for line in lines_left(note.invoice)}
     CreditNoteLine.objects.bulk_create(
@@ -254,4 +320,8 @@ def _write_lines(note: CreditNote, lines: Asked, evened: dict[int, Evened]) -> N
             evened_credits=evened.get(line.pk, nothing).credits,
         )
         for line, amount_minor in lines
+    )
+    CreditNoteLine.objects.bulk_create(
+        CreditNoteLine(credit_note=note, invoice_line=line, amount_minor=0, restored_credits=amount)
+        for line, amount in restored
     )

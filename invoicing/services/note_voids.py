@@ -6,6 +6,7 @@ balance is still there. A note that a change of the subscription issued is undon
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 
@@ -24,6 +25,7 @@ from invoicing.models import CreditNote, CreditNoteVoid, InvoiceStatus, LineKind
 from invoicing.selectors import balance_in, grants_of_line
 from invoicing.selectors.holds import limits_at
 from invoicing.services.locks import lock_invoice, require_permission
+from invoicing.services.restoring import refuse_used, take_credits_again
 
 _LONGEST_REASON = 500
 _BY_CHANGES = (":unused:", ":made_up:")
@@ -37,6 +39,7 @@ class NoteVoidPreview:
     claimed: Money
     from_balance: Money
     refund_dropped: Money  # Was promised and not made.
+    taken_again: Decimal  # Credits that it gave back.
 
 
 @transaction.atomic
@@ -53,7 +56,8 @@ def void_credit_note(
         Invalid: no reason, or one that is too long.
         IdempotencyConflict: it was voided for another reason.
         Conflict: money went back for it, its invoice has ended, a change of the subscription
-            issued it, or credits were granted as it left them; the message says what to do.
+            issued it, credits were granted as it left them, or what it gave back was used since;
+            the message says what to do.
         Insufficient: the balance has less than the note left there; the message says how much.
     """
     require_permission(by, "invoicing.void_creditnote", "void credit notes")
@@ -67,7 +71,8 @@ def void_credit_note(
         return before
     _refuse_one_pair_of_eyes(credit_note, by, at)
     note = CreditNote.objects.select_related("invoice").get(pk=credit_note.pk)
-    refuse_standing(note)
+    refuse_standing(note, at)
+    take_credits_again(note, by, at)
     row = CreditNoteVoid.objects.create(credit_note=note, reason=reason, voided_by=by, voided_at=at)
     outbox.publish("money_changed", [note.invoice.customer_id], at)
     audit.record(
@@ -77,17 +82,18 @@ def void_credit_note(
     return row
 
 
-def preview_note_void(note: CreditNote) -> NoteVoidPreview:
+def preview_note_void(note: CreditNote, at: datetime) -> NoteVoidPreview:
     """Show what a void would do; raises what voiding would."""
-    refuse_standing(note)
+    refuse_standing(note, at)
     return NoteVoidPreview(
         Money(note.open_minor, note.currency),
         Money(note.balance_minor, note.currency),
         Money(note.refund_minor, note.currency),
+        note.restored_credits,
     )
 
 
-def refuse_standing(note: CreditNote) -> None:
+def refuse_standing(note: CreditNote, at: datetime) -> None:
     """Refuse a note that has to stand, and say what to do in its place.
 
     Raises:
@@ -101,6 +107,7 @@ def refuse_standing(note: CreditNote) -> None:
     if note.invoice.status not in (InvoiceStatus.FINALIZED, InvoiceStatus.PAID):
         raise Conflict(f"{note.invoice} is {note.invoice.status}: it claims nothing again")
     _refuse_granted(note)
+    refuse_used(note, at)
     has = balance_in(note.invoice.customer_id, note.currency)
     if note.balance_minor > has:
         left, wanted = Money(has, note.currency), Money(note.balance_minor, note.currency)

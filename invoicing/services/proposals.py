@@ -95,7 +95,7 @@ def request_credit_notes(
         raise Invalid("each line is named once", field="lines")
     lock_customer(lines[0][0].invoice.customer_id)
     invoice = Invoice.objects.select_related("customer").get(pk=lines[0][0].invoice_id)
-    preview_credit_note(invoice=invoice, lines=lines)
+    preview_credit_note(invoice=invoice, lines=lines, at=at)
     waiting = open_proposals().filter(
         invoice_line__in=[line for line, _ in lines], cause=ProposalCause.REQUESTED
     )

@@ -7,14 +7,15 @@ from .pack import ZERO, number, read_json
 
 
 def check_ratings(pack, windows):
-    """Ratings come to their windows; each charge to its tiers, and to drawn and overage."""
+    """Ratings come to their windows; each charge to its tiers, and to its parts."""
     faults, rated, charged = [], defaultdict(Decimal), {}
     for row in pack.rows("ratings"):
         rated[row["window"]] += number(row["quantity"])
         charge, drawn, over = (number(row[name]) for name in ("charge", "drawn", "overage"))
+        forgiven = number(row.get("forgiven") or "0")  # Packs of before have no such column.
         charged[row["id"]] = (charge, drawn, over)
-        if charge != drawn + over:
-            faults.append(f"rating {row['id']}: {charge} is not {drawn} + {over}")
+        if charge != drawn + over + forgiven:
+            faults.append(f"rating {row['id']}: {charge} is not {drawn} + {over} + {forgiven}")
         tiers = read_json(row["tiers"])
         for name, whole in (("charge", charge), ("quantity", number(row["quantity"]))):
             parts = [number(str(tier[name])) for tier in tiers if name in tier]

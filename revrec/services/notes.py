@@ -7,7 +7,7 @@ was decided when the note was issued; only what it conceded touches revenue.
 from datetime import UTC, datetime, time
 from decimal import Decimal
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from billing_project.kernel.period import DAY
 from invoicing.models import (
@@ -40,7 +40,7 @@ from revrec.posting import (
 from revrec.schedule import day_of, service_days, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
 from revrec.services.drafts import Run
-from revrec.services.journal import EntryDraft, post_entries
+from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.services.outcomes import outcome_key_of
 from revrec.services.overage import concede
 from revrec.sources import Source, SourceType
@@ -60,7 +60,9 @@ def account_note(run: Run, note: CreditNote) -> int:
 
     What was earned up to the note must have been accounted for before.
     """
-    lines = note.lines.select_related("invoice_line__invoice").order_by("invoice_line__position")
+    if not note.total_minor:  # Credits given back are movements of the ledger of credits.
+        return _nothing_to_post(SourceType.CREDIT_NOTE, note.pk)
+    lines = _claiming_lines(note)
     parts = [_take_off(run, line, Reason(note.reason)) for line in lines]
     parts += [_tax_off(line.invoice_line, line.tax_minor) for line in lines]
     owed = note.balance_minor + note.refund_minor
@@ -83,7 +85,9 @@ def account_note_void(run: Run, void: CreditNoteVoid) -> int:
     Rule 13 with the sign turned; what is earned by the day follows its days, whatever the reason.
     """
     note = void.credit_note
-    lines = note.lines.select_related("invoice_line__invoice").order_by("invoice_line__position")
+    if not note.total_minor:
+        return _nothing_to_post(SourceType.CREDIT_NOTE_VOID, void.pk)
+    lines = _claiming_lines(note)
     parts = [part for line in lines for part in _put_back(run, line)]
     parts += [_tax_off(line.invoice_line, -line.tax_minor) for line in lines]
     settled = Settled(-note.open_minor, -(note.balance_minor + note.refund_minor))
@@ -115,6 +119,16 @@ def account_void(run: Run, void: InvoiceVoid) -> int:
         sources=(Source(SourceType.INVOICE_VOID, void.pk),),
     )
     return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
+def _claiming_lines(note: CreditNote) -> QuerySet[CreditNoteLine]:
+    lines = note.lines.filter(amount_minor__gt=0).select_related("invoice_line__invoice")
+    return lines.order_by("invoice_line__position")
+
+
+def _nothing_to_post(kind: SourceType, pk: int) -> int:
+    note_nothing_to_post(sources=(Source(kind, pk),))
+    return 0
 
 
 def _tax_off(line: InvoiceLine, tax_minor: int) -> CreditedPart:

@@ -250,7 +250,10 @@ def test_a_credit_note_is_issued_once_for_its_key(month: Subscription) -> None:
         "tax": "0.00", "open": "12.00", "issued_at": "2026-11-22T00:00:00Z",
         "voided_at": None, "refunds": [],
         "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
-        "lines": [{"line": 1, "amount": "12.00", "tax": "0.00", "evened": "0.00"}],
+        "lines": [
+            {"line": 1, "amount": "12.00", "tax": "0.00", "evened": "0.00", "credits": "0"},
+        ],
+        "restored": [],
     }  # fmt: skip
     again = api.post("credit_notes", NOTE, "note-1")
     assert (again.json(), again["Idempotency-Replayed"]) == (answer.json(), "true")
@@ -364,7 +367,7 @@ def test_a_preview_of_a_note_stores_nothing(month: Subscription, reader: Api) ->
     assert answer.json() == {
         "invoice": "INV-000001", "currency": "USD", "total": "12.00", "tax": "0.00",
         "open": "12.00", "settlement": {"refund": "0.00", "balance": "0.00", "out_of_band": "0.00"},
-        "returnable": "0.00", "evened": "0.00",
+        "returnable": "0.00", "evened": "0.00", "restored": [],
     }  # fmt: skip
     assert not CreditNote.objects.exists()
 

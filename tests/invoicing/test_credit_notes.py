@@ -138,7 +138,7 @@ def test_a_preview_stores_nothing(shop: Shop) -> None:
     _pay(shop, invoice, 4000)
     invoice.refresh_from_db()
 
-    seen = preview_credit_note(invoice=invoice, lines=[(invoice.lines.get(), 1500)])
+    seen = preview_credit_note(invoice=invoice, lines=[(invoice.lines.get(), 1500)], at=START)
 
     assert seen.split == Split(900, Settlement(balance_minor=600))
     assert not CreditNote.objects.exists()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -82,7 +82,7 @@ def test_a_void_opens_what_the_note_took_off(shop: Shop) -> None:
     note = note_on(shop, invoice, 10_000)
     assert _state(invoice) == ("paid", 0, 11_900, 0)
 
-    seen = preview_note_void(note)
+    seen = preview_note_void(note, START)
     row = _void(shop, note)
 
     assert (str(seen.claimed), str(seen.from_balance)) == ("119.00 USD", "0.00 USD")
@@ -174,7 +174,7 @@ def test_a_note_of_a_change_is_undone_with_the_change(shop: Shop, key: str) -> N
     note.source_key = key
 
     with pytest.raises(Conflict, match="undo the change"):
-        note_voids.refuse_standing(note)
+        note_voids.refuse_standing(note, START)
 
 
 def test_above_the_limit_somebody_else_who_approves_voids(shop: Shop, support: User) -> None:
@@ -218,8 +218,8 @@ def gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between judging a void, or a refund, and writing it."""
     judge, look = note_voids.refuse_standing, refund_left
 
-    def slowly(note: CreditNote) -> None:
-        judge(note)
+    def slowly(note: CreditNote, at: datetime) -> None:
+        judge(note, at)
         time.sleep(0.25)
 
     def slow_look(note: CreditNote) -> int:

@@ -164,7 +164,8 @@ def test_a_preview_of_a_note_tells_what_takes_back_an_overcharge(
 ) -> None:
     cancel(shop, "req-2", LATE)
 
-    seen = preview_credit_note(invoice=invoice, lines=[(invoice.lines.get(position=1), 1300)])
+    lines = [(invoice.lines.get(position=1), 1300)]
+    seen = preview_credit_note(invoice=invoice, lines=lines, at=LATE)
 
     assert seen.evened_minor == 1000
 

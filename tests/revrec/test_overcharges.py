@@ -13,9 +13,11 @@ from credits.models import CreditGrant
 from credits.services.grants import void_grant
 from invoicing.models import Invoice
 from invoicing.selectors import overcharged_periods
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.note_voids import void_credit_note
 from metering.models import Customer
 from metering.services.adjust import cancel_event
-from revrec.models import PerformanceObligation
+from revrec.models import JournalEntry, PerformanceObligation
 from tests.revrec.builders import Shop, balances, on, recognise
 
 pytestmark = pytest.mark.django_db
@@ -170,3 +172,31 @@ def _credit_overcharges(story: Story) -> None:
     """Take back what is claimed too much, from the invoices that have something left."""
     while states := overcharged_periods(story.customer):
         story.note(states[0].overcharged_minor)
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_credits_that_a_note_gives_back_are_promised_again(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01", overage="0.01")
+    shop.pay(shop.pack(customer, "1000", 9_000, "2026-01-02"), "2026-01-02")
+    shop.use(customer, "1200", "2026-01-10T09")  # 1,000 of the pack, 200 beyond.
+    shop.renew("2026-02-03")
+    invoice = Invoice.objects.get(lines__kind="overage")
+    recognise(customer, "2026-02-03T01")
+    assert balances(customer) == {"1000": 9_000, "1100": 200, "4010": -9_000, "4020": -200}
+
+    note = issue_credit_note(
+        invoice=invoice, lines=[], reason="service_failure", memo="", key="back", by=shop.maker,
+        restored=[(invoice.lines.get(kind="credits_used"), Decimal(300))], at=on("2026-02-06"),
+    )  # fmt: skip
+    recognise(customer, "2026-02-06T01")
+
+    # 300 of 1,000 credits at 90.00 are 27.00, on the note's day.
+    assert balances(customer) == {
+        "1000": 9_000, "1100": 200, "2100": -2_700, "4010": -6_300, "4020": -200,
+    }  # fmt: skip
+    entry = JournalEntry.objects.latest("id")
+    assert (entry.kind, str(entry.effective_on)) == ("credits_used", "2026-02-06")
+
+    void_credit_note(credit_note=note, reason="a mistake", by=shop.maker, at=on("2026-02-07"))
+    recognise(customer, "2026-02-07T01")
+    assert balances(customer)["4010"] == -9_000

@@ -45,7 +45,7 @@ def build_report(story: Story, checks: list[Result], at: datetime) -> dict[str, 
     """Collect the figures of the whole job.
 
     Raises:
-        DemoRefused: rated usage is not drawn plus overage to the last digit.
+        DemoRefused: rated usage is not its parts to the last digit.
     """
     owners = owners_known()
     findings = [finding for result in checks for finding in result.findings]
@@ -79,10 +79,13 @@ def _usage() -> dict[str, str]:
 def _credits() -> dict[str, str]:
     """Sum what the trace came to; embeddings stand apart."""
     sums = RatedUsage.objects.filter(rate__meter_code__in=METERS).aggregate(
-        rated=Sum("charge"), drawn=Sum("drawn"), overage=Sum("overage")
+        rated=Sum("charge"),
+        drawn=Sum("drawn"),
+        overage=Sum("overage"),
+        forgiven=Sum("forgiven"),
     )
-    if sums["rated"] != sums["drawn"] + sums["overage"]:
-        raise DemoRefused("rated usage is not drawn plus overage")
+    if sums["rated"] != sums["drawn"] + sums["overage"] + sums.pop("forgiven"):
+        raise DemoRefused("rated usage is not drawn, overage and forgiven")
     return {name: plain(value) for name, value in sums.items()}
 
 
