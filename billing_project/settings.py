@@ -122,6 +122,8 @@ DATABASES = {
         },
     }
 }
+# Needs sessions of its own, or a pooler that knows prepared statements (PgBouncer 1.21 does).
+PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "kernel.User"
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,4 +1,4 @@
-"""The short way for events and balances, past what Django does for pages and the rest of the API.
+"""The short way for events, balances and authorizations, past what Django does for the rest.
 
 Apps that cannot batch send one event a request, and some ask for a balance before each of their
 own; most of such a request's time would go into layers that it does not need. Only the plainest
@@ -25,9 +25,12 @@ from billing_project.kernel.models import ApiKey
 from billing_project.kernel.rest.auth import ADMIN
 from billing_project.kernel.rest.connections import CONNECTION
 from billing_project.kernel.rest.errors import problem_response
+from billing_project.kernel.rest.idempotency import KEY
 from billing_project.kernel.rest.rates import RATES
 from billing_project.kernel.rest.rendering import to_json
 from billing_project.kernel.rest.room import ROOM, leave_room, weigh
+from credits.api.plain_authorizations import ROUTE as AUTHORIZATIONS_ROUTE
+from credits.api.plain_authorizations import authorization_answer
 from metering.api.events import batch_answer, single_answer
 from metering.api.gathering import GATHERER
 from metering.events import Body, EventInput, decode_body
@@ -36,6 +39,8 @@ Environ = dict[str, Any]
 Answer = tuple[int, object, dict[str, str]]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _EVENTS = "/v1/events"
+_AUTHORIZATIONS = f"/{AUTHORIZATIONS_ROUTE}"
+_HEAVY = 64 * 1024  # Of an estimate; what is larger waits for its room by the long way.
 _BALANCE = re.compile(r"/v1/customers/([A-Za-z0-9._:@+-]{1,128})/balance", re.ASCII)
 _MAX_BYTES = 1024 * 1024  # Larger ones are read piece by piece, so that many at once are bearable.
 _MOST_HOSTS = 100
@@ -62,6 +67,8 @@ class Door:
         path = environ.get("PATH_INFO", "")
         if path == _EVENTS:
             way = self._events(environ)
+        elif path == _AUTHORIZATIONS:
+            way = self._authorizations(environ)
         else:
             asked = _BALANCE.fullmatch(path)
             way = self._balance(environ, asked[1]) if asked else None
@@ -88,6 +95,18 @@ class Door:
         if key is None or sent is None:
             return None
         return Way("v1/events", partial(_answer, sent, key))
+
+    def _authorizations(self, environ: Environ) -> Way | None:
+        if environ["REQUEST_METHOD"] != "POST" or environ.get("CONTENT_TYPE") != "application/json":
+            return None
+        name = environ.get("HTTP_IDEMPOTENCY_KEY")
+        if name is not None and not KEY.fullmatch(name):
+            return None
+        key = self._key_of(environ, "authorize")
+        sent = _read(environ) if key else None
+        if key is None or sent is None or len(sent) >= _HEAVY:
+            return None
+        return Way(AUTHORIZATIONS_ROUTE, partial(_authorization_answer, sent, key, name))
 
     def _balance(self, environ: Environ, name: str) -> Way | None:
         if environ["REQUEST_METHOD"] != "GET" or environ.get("CONTENT_LENGTH"):
@@ -200,6 +219,24 @@ def _balance_answer(external_id: str, key: ApiKey) -> Answer | None:
         CONNECTION.doubt()
         return None
     return None if _is_too_fast(key) else (200, content, _headers("application/json"))
+
+
+def _authorization_answer(sent: bytes, key: ApiKey, name: str | None) -> Answer | None:
+    """Decide on work; what is refused as a request has no effect here, and the long way says it.
+
+    Such a request is counted twice against its key's rate.
+    """
+    if _is_too_fast(key):
+        return None
+    try:
+        CONNECTION.check()
+        content = authorization_answer(sent, key, name)
+    except BillingError:
+        return None
+    except Exception:  # noqa: BLE001 - the long way meets it too, and has the problem for it
+        CONNECTION.doubt()
+        return None
+    return None if content is None else (200, content, _headers("application/json"))
 
 
 def _problem(error: Exception) -> Answer:

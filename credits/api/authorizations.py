@@ -1,5 +1,6 @@
 """Ask before work begins, and say afterwards what it was: the request path over REST."""
 
+import re
 from typing import Any, ClassVar, cast
 
 from django.urls import path
@@ -30,6 +31,7 @@ from metering.aggregation import Value
 from metering.selectors.customers import customer_named, workspace_named
 
 _NAME = r"[A-Za-z0-9._:@+/-]{1,128}"
+NAME = re.compile(_NAME)
 _MOST_PROPERTIES = 50
 
 
@@ -174,7 +176,7 @@ class AuthorizationsView(_RequestPathView):
             api_key=cast(ApiKey, request.auth),
             at=clock.now(),
         )
-        return Response(_document(answer))
+        return Response(document_of(answer))
 
 
 class HoldView(_RequestPathView):
@@ -207,7 +209,7 @@ class ReleaseView(_RequestPathView):
         return Response(HoldSerializer(release_hold(hold=hold_called(hold), at=clock.now())).data)
 
 
-def _document(answer: Answer) -> dict[str, Any]:
+def document_of(answer: Answer) -> dict[str, Any]:
     """Return the document that `AuthorizationSerializer` describes."""
     decision, hold = answer.decision, answer.hold
     available = decision.available

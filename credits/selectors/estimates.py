@@ -12,6 +12,7 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.period import HOUR, hour_of
 from credits.models import BillingPeriod, Rate
 from credits.rating import RatedSoFar, charge_difference
+from credits.selectors.desk_facts import DeskFacts
 from credits.selectors.facts import Rulebook, rated_in_scopes, scope_of
 from credits.selectors.remembered import approved_rules
 from credits.tariff import ChargeOutOfBounds
@@ -44,14 +45,16 @@ class Estimate:
 class Estimator:
     """Prices work of one customer at one instant; reads the rules once."""
 
-    def __init__(self, customer: Customer, at: datetime) -> None:
-        self._customer, self._at = customer, at
-        self.approved = approved_rules()
+    def __init__(self, customer: Customer, at: datetime, facts: DeskFacts | None = None) -> None:
+        """Take up a customer.
+
+        Args:
+            facts: What was read of the customer at that instant, where the caller has it.
+        """
+        self._customer, self._at, self._facts = customer, at, facts
+        self.approved = approved_rules(facts.stamp if facts else None)
         hour = hour_of(at)
-        near = BillingPeriod.objects.filter(
-            customer=customer, start_at__lt=hour + HOUR, end_at__gt=hour
-        )
-        periods = list(near.select_related("rate_card").order_by("start_at"))
+        periods = facts.periods if facts else _periods_near(customer, hour)
         self._rules = Rulebook(customer.pk, periods, self.approved.prices)
         self.period = self._rules.period_of(hour)
 
@@ -93,7 +96,7 @@ class Estimator:
         if self.period is None:
             return Estimate(None, {}, f"{self._customer} has no billing period now")
         unit_id = self.period.rate_card.pricing_unit_id
-        totals = rated_in_scopes([self.period.pk])
+        totals = self._facts.totals if self._facts else rated_in_scopes([self.period.pk])
         parts: dict[str, Decimal] = {}
         for rule, quantity in readers:
             dimensions = dimensions_of(rule.dimensions, properties)
@@ -169,6 +172,14 @@ class Estimator:
             and rule.admits(properties)
             and (quantity := rule.quantity_of(properties)) is not None
         ]
+
+
+def _periods_near(customer: Customer, hour: datetime) -> list[BillingPeriod]:
+    """Return the billing periods that touch an hour."""
+    near = BillingPeriod.objects.filter(
+        customer=customer, start_at__lt=hour + HOUR, end_at__gt=hour
+    )
+    return list(near.select_related("rate_card").order_by("start_at"))
 
 
 def unit_of(period: BillingPeriod | None, unit_ids: set[int]) -> int | None:

@@ -12,7 +12,6 @@ from django.db.models import Q, QuerySet, Sum
 
 from billing_project.kernel.period import HOUR, Period, hour_of, midnight, month_of
 from billing_project.kernel.quantity import plain
-from credits.drawdown import Use
 from credits.models import (
     ControlPolicy,
     Hold,
@@ -56,14 +55,6 @@ SELECT floor(extract(epoch FROM r.service_at - %(start)s) / %(seconds)s)::int, s
   AND r.customer_id = %(customer)s
 GROUP BY 1
 """  # noqa: S608 - texts of this module
-_HELD = """
-SELECT h.workspace_id, p.key, sum(p.value::numeric)
-FROM hold h, jsonb_each_text(h.parts) p
-WHERE h.customer_id = %(customer)s AND h.pricing_unit_id = %(unit)s
-  AND ((h.state = 'open' AND h.expires_at > %(at)s)
-       OR (h.state = 'settled' AND h.counted_at IS NULL))
-GROUP BY 1, 2 ORDER BY min(h.id), 2
-"""
 
 
 @dataclass(frozen=True)
@@ -216,18 +207,6 @@ def _scope(limit: SpendLimit, span: Period) -> dict[str, Any]:
         "start": span.start,
         "end": span.end,
     }
-
-
-def held_uses(
-    customer_id: int, unit_id: int, period: Period, at: datetime
-) -> list[tuple[Use, Decimal]]:
-    """Return what is held for work that goes on, by workspace and meter; the oldest first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_HELD, {"customer": customer_id, "unit": unit_id, "at": at})
-        return [
-            (Use(period, workspace_id, meter_code), amount)
-            for workspace_id, meter_code, amount in cursor.fetchall()
-        ]
 
 
 def outstanding(at: datetime) -> Q:

@@ -29,6 +29,8 @@ def bring_up_to_date(
 ) -> dict[tuple[int, datetime], SpendCounter]:
     """Add to each limit's counter what was rated since; return them by limit and window."""
     pairs = counted_limits(limits, customer.time_zone, at)
+    if not pairs:
+        return {}
     rows = SpendCounter.objects.filter(
         limit_id__in=[limit.pk for limit, _ in pairs],
         start_at__in={window.start for _, window in pairs},

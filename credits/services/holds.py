@@ -125,18 +125,16 @@ def count_settled(customer: Customer, at: datetime) -> None:
     )
     if not waiting:
         return
-    for hold in waiting:
-        if hold.state == HoldState.OPEN:
-            _settle_by_event(customer, hold, at)
+    is_open = {hold.identifier: hold for hold in waiting if hold.state == HoldState.OPEN}
+    known = EventIdentity.objects.filter(customer=customer, identifier__in=is_open)
+    for identity in known if is_open else ():
+        _settle_by_event(customer, is_open[identity.identifier], identity, at)
     with connection.cursor() as cursor:
         cursor.execute(_COUNTED, {"customer": customer.pk, "at": at})
 
 
-def _settle_by_event(customer: Customer, hold: Hold, at: datetime) -> None:
-    """Settle a hold at what its event costs; one whose event is not stored stays open."""
-    identity = EventIdentity.objects.filter(customer=customer, identifier=hold.identifier).first()
-    if identity is None:
-        return
+def _settle_by_event(customer: Customer, hold: Hold, identity: EventIdentity, at: datetime) -> None:
+    """Settle a hold at what its event costs."""
     event = MeterEvent.objects.filter(
         pk=identity.event_id, customer=customer, timestamp=identity.timestamp
     ).first()

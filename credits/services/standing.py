@@ -11,7 +11,7 @@ from decimal import Decimal
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import ApiKey
 from billing_project.kernel.period import HOUR, Period, hour_of
-from credits.drawdown import STRIPE_ORDER, GrantState, Use
+from credits.drawdown import STRIPE_ORDER, Use
 from credits.models import (
     Authorization,
     ControlPolicy,
@@ -20,16 +20,15 @@ from credits.models import (
     PricingUnit,
     RatedUsage,
 )
+from credits.selectors.desk_facts import DeskFacts
 from credits.selectors.estimates import Estimate, Estimator, unit_of
 from credits.selectors.spending import (
     LimitUse,
     Place,
     applies,
     controls_of,
-    held_uses,
     limit_uses,
 )
-from credits.selectors.states import state_of_grant
 from credits.selectors.units import pricing_unit_named
 from credits.services.counting import bring_up_to_date
 from credits.spend import Ask, Controls, Overdraft, Standing
@@ -102,13 +101,18 @@ class Desk:
     """One request of one customer, and where to look for what decides on it."""
 
     def __init__(
-        self, customer: Customer, request: Request, api_key: ApiKey | None, at: datetime
+        self,
+        customer: Customer,
+        request: Request,
+        api_key: ApiKey | None,
+        at: datetime,
+        facts: DeskFacts,
     ) -> None:
-        self._customer, self._request, self._at = customer, request, at
+        self._customer, self._request, self._at, self._facts = customer, request, at, facts
         workspace_id = request.workspace.pk if request.workspace else None
         api_key_id = api_key.pk if api_key else None
         self._place = Place(workspace_id, request.model, request.job, api_key_id)
-        self._estimator = Estimator(customer, at)
+        self._estimator = Estimator(customer, at, facts)
 
     def read(self) -> Known:
         """Read all of it.
@@ -117,7 +121,7 @@ class Desk:
             Invalid: nothing counts what the estimate says, or no unit fits the credits.
         """
         estimate = self._estimate()
-        unit = PricingUnit.objects.get(pk=estimate.unit_id) if estimate.unit_id else None
+        unit = self._facts.units[estimate.unit_id] if estimate.unit_id else None
         ask = self._ask(estimate)
         policy = self._estimator.approved.controls_of(self._customer.pk, self._at)
         controls = controls_of(policy)
@@ -127,8 +131,8 @@ class Desk:
             attempts=self._attempts(policy),
             has_exception=exception is not None,
             limits=[use.state for use in limits],
-            held=self._held(unit, ask),
-            grants=self._grants(unit),
+            held=self._facts.held.get(unit.pk, []) if unit else [],
+            grants=self._facts.grants.get(unit.pk, []) if unit else [],
             order=self._order(),
             overdrawn=self._overdrawn(controls),
         )
@@ -143,8 +147,10 @@ class Desk:
         return self._estimator.price(properties, self._place.workspace_id, request.event_name)
 
     def _unit_id(self) -> int:
-        if self._request.unit:
-            return pricing_unit_named(self._request.unit).pk
+        if code := self._request.unit:
+            named = (pk for pk, unit in self._facts.units.items() if unit.code == code)
+            found = next(named, None)
+            return pricing_unit_named(code).pk if found is None else found
         granted = CreditGrant.objects.filter(customer=self._customer).order_by()
         units = set(granted.values_list("pricing_unit_id", flat=True).distinct())
         unit_id = unit_of(self._estimator.period, units)
@@ -190,19 +196,6 @@ class Desk:
         return Authorization.objects.filter(
             customer=self._customer, job=request.job, request=request.request, decided_at__gt=since
         ).count()
-
-    def _held(self, unit: PricingUnit | None, ask: Ask) -> list[tuple[Use, Decimal]]:
-        if unit is None:
-            return []
-        return held_uses(self._customer.pk, unit.pk, ask.place.period, self._at)
-
-    def _grants(self, unit: PricingUnit | None) -> list[GrantState]:
-        if unit is None:
-            return []
-        rows = CreditGrant.objects.filter(
-            customer=self._customer, pricing_unit=unit, remaining__gt=0
-        )
-        return [state_of_grant(row, row.remaining) for row in rows.select_related("origin")]
 
     def _order(self) -> list[str]:
         rules = self._estimator.rules

@@ -16,6 +16,12 @@ from metering.models import Customer, CustomerAlias, Workspace
 
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
 _COUNTRY = re.compile(r"[A-Z]{2}|", re.ASCII)
+_LOCK_NAMED = """
+SELECT c.* FROM customer c WHERE c.id = coalesce(
+    (SELECT id FROM customer WHERE external_id = %(name)s),
+    (SELECT customer_id FROM customer_alias WHERE external_id = %(name)s))
+FOR NO KEY UPDATE OF c
+"""
 _CHANGEABLE = ("name", "time_zone", "country", "email")  # The database refuses the rest.
 
 
@@ -25,6 +31,13 @@ def lock_customer(customer_id: int) -> Customer:
     Facts that refer to the customer can still be inserted meanwhile: the key is not locked.
     """
     return Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
+
+
+def lock_customer_named(external_id: str) -> Customer | None:
+    """Lock the customer of an external id or alias as `lock_customer` does; None: nobody's."""
+    for customer in Customer.objects.raw(_LOCK_NAMED, {"name": external_id}):
+        return customer
+    return None
 
 
 def lock_free_customers(customer_ids: Collection[int]) -> list[int]:

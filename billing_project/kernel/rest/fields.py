@@ -12,7 +12,7 @@ from rest_framework import serializers
 from billing_project.kernel.money import Money, exponent, is_currency
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity, plain
 
-_EXTERNAL_ID = re.compile(r"[A-Za-z0-9._:@+-]{1,128}", re.ASCII)
+EXTERNAL_ID = re.compile(r"[A-Za-z0-9._:@+-]{1,128}", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII
@@ -118,7 +118,7 @@ class ExternalIdField(serializers.CharField):
 
     def to_internal_value(self, data: object) -> str:
         """Refuse ids that could be confused."""
-        if not isinstance(data, str) or not _EXTERNAL_ID.fullmatch(data):
+        if not isinstance(data, str) or not EXTERNAL_ID.fullmatch(data):
             self.fail("invalid_id")
         return data
 
