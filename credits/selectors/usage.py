@@ -4,6 +4,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import cast
 
+from django.db import connection
 from django.db.models import (
     DateTimeField,
     Exists,
@@ -18,6 +19,27 @@ from django.db.models.functions import Coalesce
 from billing_project.kernel.period import HOUR
 from credits.models import BillingPeriod, RatedUsage, WindowRating
 from metering.models import UsageWindow
+
+# The lines of `windows_to_rate`, once more as text: each invoice asks it.
+_HAS_USAGE_TO_RATE = """
+SELECT EXISTS (SELECT FROM outbox_message
+                WHERE topic IN ('usage_changed', 'rating_blocked') AND object_id = %(customer)s)
+    OR EXISTS (SELECT FROM usage_window w
+                WHERE w.customer_id = %(customer)s
+                  AND NOT EXISTS (SELECT FROM window_rating r
+                                   WHERE r.window_id = w.id AND r.revision >= w.revision)
+                  AND EXISTS (SELECT FROM billing_period b
+                               WHERE b.customer_id = w.customer_id
+                                 AND b.start_at < w.start_at + interval '1 hour'
+                                 AND b.end_at > w.start_at))
+"""
+
+
+def has_usage_to_rate(customer_id: int) -> bool:
+    """Tell whether rating would find anything of a customer: a note, or a window that changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HAS_USAGE_TO_RATE, {"customer": customer_id})
+        return bool(cursor.fetchone()[0])
 
 
 def unrated_windows(customer_id: int | None = None) -> QuerySet[UsageWindow]:

@@ -46,9 +46,11 @@ from invoicing.selectors.settlement import (
     refunds_due,
 )
 from invoicing.selectors.usage import (
+    OnNoLine,
     OverageState,
     Preview,
     credits_used,
+    overage_on_no_line,
     overage_state,
     overcharged_periods,
     periods_to_invoice,
@@ -59,6 +61,7 @@ from invoicing.selectors.usage import (
 
 __all__ = [
     "EventBehind",
+    "OnNoLine",
     "OverageState",
     "OwedBack",
     "Place",
@@ -84,6 +87,7 @@ __all__ = [
     "items_of",
     "lines_left",
     "next_terms_at",
+    "overage_on_no_line",
     "overage_price",
     "overage_state",
     "overcharged_periods",

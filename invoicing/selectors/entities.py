@@ -8,6 +8,7 @@ from django.conf import settings
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.errors import Conflict, NotFound
 from billing_project.kernel.models import PolicyChange, in_force
+from billing_project.kernel.remembering import remembered
 from invoicing.models import (
     MAIN_ENTITY,
     CustomerAddress,
@@ -62,7 +63,8 @@ def governing_entity_version(entity_id: int, at: datetime) -> LegalEntityVersion
     versions = LegalEntityVersion.objects.filter(
         in_force(at, "policy_change__"), entity_id=entity_id
     )
-    return versions.order_by("-policy_change__effective_at", "-number").first()
+    governing = versions.order_by("-policy_change__effective_at", "-number")
+    return remembered(("governing_entity_version", entity_id, at), governing.first)
 
 
 def seller_at(entity_id: int, at: datetime) -> Seller:

@@ -8,6 +8,7 @@ from billing_project.kernel.approvals import content_of
 from billing_project.kernel.models import PolicyChange, in_force
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import hour_of
+from billing_project.kernel.remembering import remembered
 from credits.models import BillingPeriod
 from credits.selectors.usage import windows_to_rate
 from credits.selectors.waiting import is_without_rate, why_unrated
@@ -25,6 +26,10 @@ _MOST_LOOKED_AT = 200
 
 def limits_at(at: datetime) -> Limits:
     """Return the limits of the policy in force, or the built-in ones."""
+    return remembered(("limits_at", at), lambda: _limits_at(at))
+
+
+def _limits_at(at: datetime) -> Limits:
     rows = InvoicePolicy.objects.filter(in_force(at, "policy_change__"))
     policy = rows.order_by("-policy_change__effective_at", "-number").first()
     if policy is None:

@@ -8,6 +8,7 @@ from billing_project.kernel.approvals import content_of
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import PolicyChange, in_force
 from billing_project.kernel.quantity import plain
+from billing_project.kernel.remembering import remembered
 from invoicing.models import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.market import TaxRegistration
 from invoicing.selectors.entities import seller_at
@@ -27,8 +28,10 @@ def open_gate(customer: Customer, currency: str, at: datetime) -> MarketGate:
     Raises:
         Conflict: the market is not open; the message says what is missing.
     """
+    asked = ("open_gate", customer.country, currency, at)
     gates = _gates(customer.country, currency, at)
-    gate = gates.order_by("-policy_change__effective_at", "-number").first()
+    newest_first = gates.order_by("-policy_change__effective_at", "-number")
+    gate = remembered(asked, newest_first.first)
     if gate is None:
         where = customer.country or "customers without a country"
         raise Conflict(
@@ -78,7 +81,8 @@ def known_tax(customer: Customer, currency: str, at: datetime, entity_id: int) -
 def governing_rate(country: str, at: datetime) -> TaxRate | None:
     """Return the approved rate of a country with the latest effective date until `at`."""
     rates = TaxRate.objects.filter(in_force(at, "policy_change__"), country=country)
-    return rates.order_by("-policy_change__effective_at", "-number").first()
+    governing = rates.order_by("-policy_change__effective_at", "-number")
+    return remembered(("governing_rate", country, at), governing.first)
 
 
 def tax_id_of(customer: Customer) -> CustomerTaxId | None:

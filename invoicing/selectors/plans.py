@@ -7,6 +7,7 @@ from django.db.models import F, Min, Q, QuerySet
 
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import PolicyStatus, in_force
+from billing_project.kernel.remembering import remembered
 from credits.models import BillingPeriod
 from invoicing.items import Item
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
@@ -130,9 +131,7 @@ def subscription_of(billing_period: BillingPeriod) -> Subscription:
     number = rest.partition(":")[0]
     if origin != "subscription" or not number.isdecimal():
         raise NotFound(f"billing period {billing_period.pk} belongs to no subscription")
-    return Subscription.objects.select_related(
-        "customer", "plan_version__plan", "plan_version__rate_card__pricing_unit"
-    ).get(pk=int(number))
+    return Subscription.objects.select_related("customer").get(pk=int(number))
 
 
 def plan_version_of(
@@ -160,12 +159,15 @@ def plan_version_at(subscription: Subscription, at: datetime) -> PlanVersion:
     """Return the plan that a subscription has at an instant: the one sold, or the last change."""
     changes = subscription.changes.filter(
         kind=ChangeKind.PLAN, undone_at=None, effective_at__lte=at
-    ).select_related("plan_version__plan", "plan_version__rate_card__pricing_unit")
-    change = changes.order_by("effective_at").last()
-    if change is None:
-        return subscription.plan_version
-    assert change.plan_version is not None, "subscription_change_of_plan_names_it"
-    return change.plan_version
+    )
+    latest = changes.order_by("-effective_at").values_list("plan_version_id", flat=True).first()
+    return _version(subscription.plan_version_id if latest is None else latest)
+
+
+def _version(pk: int) -> PlanVersion:
+    """Return the terms that somebody bought: they were approved, and never change again."""
+    versions = PlanVersion.objects.select_related("plan", "rate_card__pricing_unit")
+    return remembered(("plan_version", pk), lambda: versions.get(pk=pk))
 
 
 def overage_price(billing_period: BillingPeriod) -> tuple[Decimal, str]:
@@ -175,15 +177,20 @@ def overage_price(billing_period: BillingPeriod) -> tuple[Decimal, str]:
 
 
 def items_of(version: PlanVersion, *kinds: str) -> list[Item]:
-    """Return what a version sells beside its base terms, in its order; of some kinds if named."""
-    rows = version.items.order_by("position")
-    if kinds:
-        rows = rows.filter(kind__in=kinds)
+    """Return what a version sells beside its base terms, in its order; of some kinds if named.
+
+    A run remembers the items: none is added to a version, or taken off, once it was decided.
+    """
+    items = remembered(("items_of", version.pk), lambda: _items_of(version))
+    return [item for item in items if not kinds or item.kind in kinds]
+
+
+def _items_of(version: PlanVersion) -> list[Item]:
     return [
         Item(
             kind=row.kind, code=row.code, name=row.name, amount_minor=row.amount_minor,
             percent=row.percent, credits=row.credits, timing=row.timing, periods=row.periods,
             kinds=tuple(row.kinds),
         )
-        for row in rows
+        for row in version.items.order_by("position")
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db import connection
 from django.db.models import DecimalField, Exists, F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
@@ -32,6 +33,37 @@ from metering.models import Customer
 
 NOT_CLAIMING = (InvoiceStatus.DRAFT, InvoiceStatus.VOID)  # Not yet, and not any more.
 _CREDITS: "DecimalField[Decimal, Decimal]" = DecimalField(max_digits=38, decimal_places=12)
+
+# What `_issued_lines` and the notes on them come to, as text: each invoice asks it.
+_SUMS = """
+SELECT (SELECT coalesce(sum(overage), 0) FROM rated_usage WHERE billing_period_id = %(period)s),
+       coalesce(sum(l.quantity), 0) - coalesce(sum(n.credits), 0),
+       coalesce(sum(l.amount_minor), 0), coalesce(sum(n.evened), 0), coalesce(sum(n.minor), 0)
+  FROM invoice_line l
+  JOIN invoice i ON i.id = l.invoice_id AND i.status NOT IN ('draft', 'void')
+  LEFT JOIN LATERAL (
+       SELECT sum(t.evened_credits) AS credits, sum(t.evened_minor) AS evened,
+              sum(t.amount_minor) AS minor
+         FROM credit_note_line t
+        WHERE t.invoice_line_id = l.id
+          AND NOT EXISTS (SELECT FROM credit_note_void v WHERE v.credit_note_id = t.credit_note_id)
+       ) n ON true
+ WHERE l.billing_period_id = %(period)s AND l.kind = 'overage'
+"""
+_ON_NO_LINE = """
+SELECT count(*), coalesce(sum(r.overage), 0) FROM rated_usage r
+ WHERE r.billing_period_id = %s AND r.overage <> 0
+   AND NOT EXISTS (SELECT FROM line_usage u
+                    WHERE u.rated_usage_id = r.id AND u.kind = 'overage' AND NOT u.is_void)
+"""
+
+
+@dataclass(frozen=True)
+class OnNoLine:
+    """Overage of a period that stands behind no line, drafts included."""
+
+    count: int  # Rows of rated usage.
+    credits: Decimal
 
 
 @dataclass(frozen=True)
@@ -98,17 +130,21 @@ class Preview:
 
 def overage_state(billing_period: BillingPeriod) -> OverageState:
     """Sum a period's overage, what issued invoices claimed of it and what notes took back."""
-    rated = RatedUsage.objects.filter(billing_period=billing_period).aggregate(
-        credits=Sum("overage")
-    )
     version = plan_version_of(billing_period)
     unit = version.rate_card.pricing_unit.code
-    return OverageState(
-        billing_period,
-        OveragePrice(unit, version.overage_price_unrounded, version.currency),
-        rated["credits"] or Decimal(0),
-        _claim(billing_period),
-    )
+    price = OveragePrice(unit, version.overage_price_unrounded, version.currency)
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS, {"period": billing_period.pk})
+        rated, credits_, claimed, evened, taken = cursor.fetchone()
+    claim = Claim(credits_, minor=int(claimed - evened), conceded_minor=int(taken - evened))
+    return OverageState(billing_period, price, rated, claim)
+
+
+def overage_on_no_line(billing_period: BillingPeriod) -> OnNoLine:
+    """Count and sum what `uninvoiced` lists of a period's overage."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ON_NO_LINE, [billing_period.pk])
+        return OnNoLine(*cursor.fetchone())
 
 
 def uninvoiced(billing_period: BillingPeriod, kind: LineKind) -> QuerySet[RatedUsage]:
@@ -168,20 +204,6 @@ def preview(billing_period: BillingPeriod) -> Preview:
     total = sum(line.amount_minor for line in lines) + tax
     coming = coming_lines(billing_period, subscription_of(billing_period))
     return Preview(billing_period, currency, tuple(lines), total, tax, tuple(coming))
-
-
-def _claim(billing_period: BillingPeriod) -> Claim:
-    lines = _issued_lines().filter(billing_period=billing_period)
-    claimed = lines.aggregate(credits=Sum("quantity"), minor=Sum("amount_minor"))
-    taken = CreditNoteLine.objects.filter(invoice_line__in=lines, credit_note__void=None).aggregate(
-        credits=Sum("evened_credits"), evened=Sum("evened_minor"), minor=Sum("amount_minor")
-    )
-    evened_minor = taken["evened"] or 0
-    return Claim(
-        credits=(claimed["credits"] or Decimal(0)) - (taken["credits"] or Decimal(0)),
-        minor=(claimed["minor"] or 0) - evened_minor,
-        conceded_minor=(taken["minor"] or 0) - evened_minor,
-    )
 
 
 def _issued_lines() -> QuerySet[InvoiceLine]:

@@ -26,9 +26,13 @@ def is_usage_closed(billing_period: BillingPeriod) -> bool:
     return InvoicedUsage.objects.filter(source_key=_key(billing_period)).exists()
 
 
-def close_usage(billing_period: BillingPeriod, at: datetime) -> None:
-    """Keep that a period's usage is invoiced; call it under the customer's lock."""
-    record_invoiced_usage(
+def close_usage(billing_period: BillingPeriod, at: datetime) -> bool:
+    """Keep that a period's usage is invoiced; call it under the customer's lock.
+
+    Returns:
+        Whether it was open until now.
+    """
+    return record_invoiced_usage(
         customer_id=billing_period.customer_id,
         period=Period(billing_period.start_at, billing_period.end_at),
         source_key=_key(billing_period),

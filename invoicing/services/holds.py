@@ -44,7 +44,7 @@ def hold_if_in_doubt(
     What a person released in the same words is not held for it again.
 
     Args:
-        period: Whose usage the draft claims, if it does.
+        period: Whose usage the draft claims, unless all of the customer's is known to be rated.
     """
     subject = f"invoice:{invoice.pk}"
     for cause, detail in doubts_about(invoice, period, at).items():

@@ -12,6 +12,8 @@ from billing_project.kernel import audit, outbox
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
+from billing_project.kernel.remembering import look_again, remembering
+from credits.selectors.usage import has_usage_to_rate
 from credits.services.rating import rate_customer
 from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus, PlanVersion
 from invoicing.selectors import is_issued, plan_version_at, plan_version_of
@@ -84,7 +86,8 @@ def finalize_due(*, by: User, at: datetime, backwards: bool = False) -> int:
     require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
     finalize = partial(_is_finalized, by=by, at=at)
     order = ("-ready_at", "-id") if backwards else ("ready_at", "id")
-    return each_apart(_in_turn(due.order_by(*order)), finalize, step="finalize")
+    with remembering():
+        return each_apart(_in_turn(due.order_by(*order)), finalize, step="finalize")
 
 
 def _in_turn(due: QuerySet[Invoice]) -> Iterator[Invoice]:
@@ -110,6 +113,7 @@ def _is_finalized(invoice: Invoice, by: User, at: datetime) -> bool:
 def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     """Issue a draft unless nothing is left on it, or somebody has to look at it first."""
     locked = lock_invoice(invoice)
+    look_again()
     if is_issued(locked) or hold_of(f"invoice:{locked.pk}") is not None:
         return locked
     if not is_overage(locked):
@@ -117,14 +121,17 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
             return locked
         return _issue(locked, by, at)
     period = billing_period_of(locked)
-    rate_customer(customer_id=locked.customer_id, by=by, at=at)
+    in_doubt = period if has_usage_to_rate(locked.customer_id) else None
+    if in_doubt is not None:
+        rate_customer(customer_id=locked.customer_id, by=by, at=at)
     rebuild(locked, period)
     prefetch_related_objects([locked], "lines")  # Asked for by each of the next steps.
-    if not locked.lines.all() or hold_if_in_doubt(locked, period, by, at):
+    if not locked.lines.all() or hold_if_in_doubt(locked, in_doubt, by, at):
         return locked
-    is_late = is_usage_closed(period)
-    if locked.ready_at >= period.end_at:  # Else its threshold was reached, and it goes on.
-        close_usage(period, at)
+    if locked.ready_at >= period.end_at:
+        is_late = not close_usage(period, at)
+    else:  # Its threshold was reached, and it goes on.
+        is_late = is_usage_closed(period)
     issued = _issue(locked, by, at, plan_version_of(period, locked.subscription))
     if is_late:
         give_back_shortfall(period, at)

@@ -3,14 +3,20 @@
 Lock order of the house: customer, subscription, grants, invoice, number series.
 """
 
-from typing import cast
+from django.db import connection
 
 from billing_project.kernel.errors import NotAllowed
 from billing_project.kernel.models import User
-from invoicing.models import Invoice, LegalEntity, NumberSeries
+from invoicing.models import Invoice
 from metering.services.customers import lock_customer
 
 INVOICE_SERIES, CREDIT_NOTE_SERIES = "INV", "CN"
+
+_TAKE = """
+UPDATE number_series n SET last_number = n.last_number + 1 FROM legal_entity e
+ WHERE e.id = n.entity_id AND n.entity_id = %s AND n.code = %s
+RETURNING n.last_number, e.series_prefix
+"""
 
 
 def lock_invoice(invoice: Invoice) -> Invoice:
@@ -18,7 +24,7 @@ def lock_invoice(invoice: Invoice) -> Invoice:
     lock_customer(invoice.customer_id)
     return (
         Invoice.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("customer", "subscription__plan_version")
+        .select_related("customer", "subscription")
         .get(pk=invoice.pk)
     )
 
@@ -41,9 +47,7 @@ def take_number(series: str, entity_id: int) -> tuple[int, str]:
     Returns:
         The sequence and its text: (7, "INV-000007"), or (7, "DE-INV-000007").
     """
-    rows = NumberSeries.objects.select_for_update(of=("self",)).select_related("entity")
-    row = rows.get(entity_id=entity_id, code=series)
-    row.last_number += 1
-    row.save(update_fields=["last_number"])
-    prefix = cast(LegalEntity, row.entity).series_prefix
-    return row.last_number, f"{prefix}{'-' if prefix else ''}{series}-{row.last_number:06d}"
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, [entity_id, series])
+        number, prefix = cursor.fetchone()
+    return number, f"{prefix}{'-' if prefix else ''}{series}-{number:06d}"

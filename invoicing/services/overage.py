@@ -6,17 +6,17 @@ with the period's own service dates.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 
 from django.db import connection, transaction
-from django.db.models import Max, QuerySet, Sum
+from django.db.models import Max, QuerySet, prefetch_related_objects
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
+from billing_project.kernel.remembering import look_again, remembering
 from credits.models import BillingPeriod
 from invoicing.approval import is_too_often
 from invoicing.lines import (
@@ -26,11 +26,14 @@ from invoicing.lines import (
     claimed_again,
     credits_used_lines,
 )
-from invoicing.models import HoldCause, Invoice, InvoiceStatus, LineKind
+from invoicing.models import HoldCause, Invoice, InvoiceStatus, LineKind, Subscription
 from invoicing.selectors import (
+    OnNoLine,
     OverageState,
     arrears_lines,
     credits_used,
+    items_of,
+    overage_on_no_line,
     overage_state,
     periods_to_invoice,
     plan_version_of,
@@ -46,17 +49,15 @@ from metering.services.customers import lock_customer
 
 _AT_ONCE = 200  # Between two looks at what another worker has drafted.
 
-_LINK_OVERAGE = """
+# A statement line's source key names the meter and dimensions that it is about.
+_LINK_USAGE = """
 INSERT INTO line_usage (line_id, rated_usage_id, kind)
 SELECT l.id, r.id, l.kind
   FROM rated_usage r JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'overage'
  WHERE r.billing_period_id = %(period)s AND r.overage <> 0
    AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind
                       AND NOT u.is_void)
-"""
-# A statement line's source key names the meter and dimensions that it is about.
-_LINK_CREDITS_USED = """
-INSERT INTO line_usage (line_id, rated_usage_id, kind)
+UNION ALL
 SELECT l.id, r.id, l.kind
   FROM rated_usage r
   JOIN usage_window w ON w.id = r.window_id
@@ -96,7 +97,8 @@ def draft_overage_invoices(*, by: User, at: datetime, backwards: bool = False) -
     if backwards:
         periods.reverse()
     draft = partial(_draft_or_hold, by=by, at=at)
-    return each_apart(_not_drafted_meanwhile(periods), draft, step="draft_overage")
+    with remembering():
+        return each_apart(_not_drafted_meanwhile(periods), draft, step="draft_overage")
 
 
 def _not_drafted_meanwhile(periods: Sequence[BillingPeriod]) -> Iterator[BillingPeriod]:
@@ -131,22 +133,36 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
     Raises:
         Invalid: the amount is larger than an invoice may claim.
     """
-    waiting = uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
-    has_items = plan_version_of(billing_period, invoice.subscription).items.exists()
-    if invoice.lines.exists() and not waiting and not has_items:
+    prefetch_related_objects([invoice], "lines")  # Whoever issues it asks for them again.
+    if (
+        invoice.lines.all()
+        and not items_of(plan_version_of(billing_period, invoice.subscription))
+        and not uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
+    ):
         return  # Nothing was rated since.
+    vars(invoice).pop("_prefetched_objects_cache")
     clear_lines(invoice)
     fill(invoice, billing_period, overage_state(billing_period))
 
 
-def fill(invoice: Invoice, billing_period: BillingPeriod, state: OverageState) -> None:
-    """Give a draft without lines what its period claims; see `rebuild`."""
+def fill(
+    invoice: Invoice,
+    billing_period: BillingPeriod,
+    state: OverageState,
+    on_no_line: OnNoLine | None = None,
+) -> None:
+    """Give a draft without lines what its period claims; see `rebuild`.
+
+    Args:
+        on_no_line: What waits to be claimed, where that is known already.
+    """
     try:
         claims = _claims(
             billing_period,
             state,
             is_again=invoice.replaces is not None,
             is_over=_is_over(invoice, billing_period),
+            on_no_line=on_no_line,
         )
     except AmountOutOfBounds as error:
         raise Invalid(str(error)) from error
@@ -171,6 +187,7 @@ def _claims(
     *,
     is_again: bool = False,
     is_over: bool = True,
+    on_no_line: OnNoLine | None = None,
 ) -> list[Line]:
     """Return what is claimed of a period now: overage, and at its end what items claim, too."""
     claim = state.next_line()
@@ -179,7 +196,8 @@ def _claims(
         return owed
     if is_usage_closed(billing_period) and not is_again:
         claim = added_later(claim)
-    return [claimed_again(claim, claim.quantity - _waiting(billing_period)), *owed]
+    on_no_line = on_no_line or overage_on_no_line(billing_period)
+    return [claimed_again(claim, claim.quantity - on_no_line.credits), *owed]
 
 
 def _draft_or_hold(billing_period: BillingPeriod, by: User, at: datetime) -> int:
@@ -196,26 +214,26 @@ def _draft_or_hold(billing_period: BillingPeriod, by: User, at: datetime) -> int
 @transaction.atomic
 def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     lock_customer(billing_period.customer_id)
-    invoice, state = _open_draft(billing_period), overage_state(billing_period)
-    if not (_waits(billing_period, state) or (invoice is None and _owes(billing_period, state))):
+    look_again()
+    subscription = subscription_of(billing_period)
+    plan_version_of(billing_period, subscription)  # The period keeps it for all that ask.
+    made = list(_invoices_of(billing_period))
+    invoice = next((one for one in made if one.status == InvoiceStatus.DRAFT), None)
+    state, on_no_line = overage_state(billing_period), overage_on_no_line(billing_period)
+    waits = state.unbilled > 0 and on_no_line.count > 0
+    if not (waits or (invoice is None and _owes(billing_period, state))):
         return 0  # Another worker drafted it meanwhile, or there is nothing to claim.
     if invoice is not None:
         rebuild(invoice, billing_period)
     else:
-        count = _invoices_of(billing_period).count()
-        if _is_held_as_too_often(billing_period, count, by, at):
+        if _is_held_as_too_often(billing_period, len(made), by, at):
             return 0
-        invoice = _new_draft(billing_period, count, at)
-        fill(invoice, billing_period, state)
+        invoice = _new_draft(billing_period, subscription, len(made), at)
+        fill(invoice, billing_period, state, on_no_line)
     audit.record(
         by=by, at=at, action="draft_overage", subject=invoice, total_minor=invoice.total_minor
     )
     return 1
-
-
-def _waits(billing_period: BillingPeriod, state: OverageState) -> bool:
-    """Tell whether overage on no line outweighs later corrections."""
-    return state.unbilled > 0 and uninvoiced(billing_period, LineKind.OVERAGE).exists()
 
 
 def _owes(billing_period: BillingPeriod, state: OverageState) -> bool:
@@ -223,12 +241,6 @@ def _owes(billing_period: BillingPeriod, state: OverageState) -> bool:
     if billable_outcomes().filter(billing_period=billing_period).exists():
         return True
     return not is_usage_closed(billing_period) and bool(_claims(billing_period, state))
-
-
-def _waiting(billing_period: BillingPeriod) -> Decimal:
-    """Sum the overage that stands behind no line."""
-    rows = uninvoiced(billing_period, LineKind.OVERAGE)
-    return rows.aggregate(credits=Sum("overage"))["credits"] or Decimal(0)
 
 
 def draft_again(void: Invoice, at: datetime) -> Invoice:
@@ -240,7 +252,7 @@ def draft_again(void: Invoice, at: datetime) -> Invoice:
     period = billing_period_of(void)
     draft = _open_draft(period)
     if draft is None:
-        draft = _new_draft(period, _invoices_of(period).count(), at)
+        draft = _new_draft(period, subscription_of(period), _invoices_of(period).count(), at)
     if draft.replaces is None:
         draft.replaces = void
         draft.save(update_fields=["replaces"])
@@ -261,27 +273,33 @@ def draft_at_threshold(billing_period: BillingPeriod, at: datetime) -> Invoice |
     Returns:
         None while less is unbilled, or where the plan has no threshold.
     """
-    threshold = plan_version_of(billing_period).threshold_minor
+    subscription = subscription_of(billing_period)
+    threshold = plan_version_of(billing_period, subscription).threshold_minor
     is_running = billing_period.start_at <= at < billing_period.end_at
     if threshold is None or not is_running or _open_draft(billing_period) is not None:
         return None
     state = overage_state(billing_period)
-    if state.unbilled_minor < threshold or not _waits(billing_period, state):
+    on_no_line = overage_on_no_line(billing_period)
+    if state.unbilled_minor < threshold or state.unbilled <= 0 or not on_no_line.count:
         return None
-    draft = _new_draft(billing_period, _invoices_of(billing_period).count(), at, ready_at=at)
-    fill(draft, billing_period, state)
+    count = _invoices_of(billing_period).count()
+    draft = _new_draft(billing_period, subscription, count, at, ready_at=at)
+    fill(draft, billing_period, state, on_no_line)
     return draft
 
 
 def _new_draft(
-    billing_period: BillingPeriod, count: int, at: datetime, ready_at: datetime | None = None
+    billing_period: BillingPeriod,
+    subscription: Subscription,
+    count: int,
+    at: datetime,
+    ready_at: datetime | None = None,
 ) -> Invoice:
     """Add the period's first overage draft, or a further one; each waits out its own grace.
 
     Args:
         count: Of its drafts and invoices so far.
     """
-    subscription = subscription_of(billing_period)
     version = plan_version_of(billing_period, subscription)
     grace = timedelta(hours=version.grace_hours)
     key = f"billing_period:{billing_period.pk}:overage"
@@ -328,7 +346,6 @@ def _link_usage(invoice: Invoice, billing_period: BillingPeriod, kinds: set[str]
         "invoice": invoice.pk, "key": invoice.source_key, "period": billing_period.pk,
     }  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(_LINK_OVERAGE, params)
-        cursor.execute(_LINK_CREDITS_USED, params)
+        cursor.execute(_LINK_USAGE, params)
         if LineKind.OUTCOME in kinds:
             cursor.execute(_LINK_OUTCOMES, params)

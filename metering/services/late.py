@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.content import Content, text_in
@@ -12,25 +12,31 @@ from billing_project.kernel.models import User
 from billing_project.kernel.period import Period, hour_of
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
-from metering.models import Customer, InvoicedUsage, LateEventPolicy
+from metering.models import Customer, LateEventPolicy
 from metering.models.late import LateTreatment
 from metering.selectors.customers import customer_named
 from metering.selectors.late import content_of_late_policy, late_policy_subject
 
+_RECORD = """
+INSERT INTO invoiced_usage (customer_id, start_at, end_at, source_key, recorded_at)
+VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+
 
 def record_invoiced_usage(
     *, customer_id: int, period: Period, source_key: str, at: datetime
-) -> None:
+) -> bool:
     """Keep that a customer's usage of a period is invoiced; said again, it changes nothing.
 
     Call it in the transaction that invoices, under the customer's lock. A period counts the whole
     UTC hour that it begins in (decision 6).
+
+    Returns:
+        Whether nobody had said so before.
     """
-    row = InvoicedUsage(
-        customer_id=customer_id, start_at=hour_of(period.start), end_at=period.end,
-        source_key=source_key, recorded_at=at,
-    )  # fmt: skip
-    InvoicedUsage.objects.bulk_create([row], ignore_conflicts=True)
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, (customer_id, hour_of(period.start), period.end, source_key, at))
+        return bool(cursor.rowcount)
 
 
 @transaction.atomic

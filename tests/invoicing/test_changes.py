@@ -548,7 +548,7 @@ def test_a_period_asks_once_for_the_plan_that_it_keeps(
     _change(shop, subscription, "plan", plan=_larger(shop))
     first, second = billing_periods_of(subscription)
 
-    with django_assert_num_queries(4):  # Of each period its subscription, and its plan.
+    with django_assert_num_queries(6):  # Of each its subscription, the changes, and the plan.
         plans = [plan_version_of(period) for period in (first, second, first, second)]
 
     assert [plan == began for plan in plans] == [True, False, True, False]

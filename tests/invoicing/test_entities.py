@@ -1,6 +1,5 @@
 """Legal entities: named by approved versions, each with gapless numbers, kept on what is issued."""
 
-import time
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -17,6 +16,7 @@ from invoicing.documents import credit_note_data, invoice_data
 from invoicing.lines import Kind, Line
 from invoicing.models import CustomerAddress, CustomerEntity, Invoice, LegalEntity, NumberSeries
 from invoicing.selectors.entities import entity_named
+from invoicing.services import locks
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.entities import (
@@ -266,14 +266,10 @@ def test_an_entity_is_drafted_and_submitted_as_a_policy_change(shop: Shop) -> No
 
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait between reading a series and moving it."""
-    move = NumberSeries.save
-
-    def slowly(row: NumberSeries, **kwargs: object) -> None:
-        time.sleep(0.2)
-        move(row, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(NumberSeries, "save", slowly)
+    """Wait between reading a series and moving it: what is set is worked out before the lock."""
+    slowly = locks._TAKE.replace("+ 1", "+ 1 + length(pg_sleep(0.2)::text)")
+    assert slowly != locks._TAKE
+    monkeypatch.setattr(locks, "_TAKE", slowly)
 
 
 def _drafts(shop: Shop) -> list[Invoice]:
@@ -311,15 +307,23 @@ def test_invoices_issued_at_once_by_one_entity_have_numbers_without_a_gap() -> N
     assert list(checks.numbers_gapless()) == []
 
 
-@pytest.mark.usefixtures("waiting")
+# Nobody reads again what was read before the lock.
+_READ_FIRST = """
+WITH seen AS MATERIALIZED (
+     SELECT n.id, n.last_number, e.series_prefix, pg_sleep(0.2)
+       FROM number_series n JOIN legal_entity e ON e.id = n.entity_id
+      WHERE n.entity_id = %s AND n.code = %s)
+UPDATE number_series n SET last_number = seen.last_number + 1 FROM seen WHERE n.id = seen.id
+RETURNING n.last_number, seen.series_prefix
+"""
+
+
 @pytest.mark.django_db(transaction=True)
 def test_canary_without_the_lock_two_take_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
     # It shows that the gap is wide enough for the test above to mean something.
     shop = open_shop()
     drafts = _drafts(shop)
-    monkeypatch.setattr(
-        NumberSeries.objects, "select_for_update", lambda **_: NumberSeries.objects.all()
-    )
+    monkeypatch.setattr(locks, "_TAKE", _READ_FIRST)
     results = _finalized_at_once(shop, drafts)
 
     # Both read the same number: the database's own rule is the net below.

@@ -192,10 +192,10 @@ def test_a_fault_parks_its_account_and_the_run_goes_on(
         use(shop, 150, START + DAY, customer=name)
     real = overage.fill
 
-    def faulty(invoice: Invoice, period: Any, state: Any) -> None:
+    def faulty(invoice: Invoice, period: Any, *known: Any) -> None:
         if invoice.customer_id == first.customer_id:
             raise Invalid("the amount is larger than an invoice may claim")
-        real(invoice, period, state)
+        real(invoice, period, *known)
 
     monkeypatch.setattr(overage, "fill", faulty)
     assert draft_overage_invoices(by=shop.worker, at=END) == 1
