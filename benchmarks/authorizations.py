@@ -21,6 +21,7 @@ from credits.models import Authorization
 
 CUSTOMERS = int(os.environ.get("AUTHORIZATION_CUSTOMERS", "5000"))
 RATE = int(os.environ.get("AUTHORIZATION_RATE", "300"))  # Requests a second.
+HOT_RATE = int(os.environ.get("AUTHORIZATION_HOT_RATE", "50"))  # All of one customer.
 SECONDS = int(os.environ.get("AUTHORIZATION_SECONDS", "20"))
 WARM_SECONDS = int(os.environ.get("AUTHORIZATION_WARM_SECONDS", "5"))
 GOAL_MILLISECONDS = 25
@@ -51,12 +52,14 @@ def run() -> None:
         before, started = seconds_of(roles), time.perf_counter()
         ours = ask(asked, RATE, SECONDS)
         elapsed, after = time.perf_counter() - started, seconds_of(roles)
+        hot = ask(asked[:1], HOT_RATE, SECONDS)
         nothing = ask([request("GET", "/healthz", key)], RATE, SECONDS)
     allowed = Authorization.objects.filter(is_allowed=True).count()
     if allowed != Authorization.objects.count():
         raise SystemExit("some were refused: a refusal holds nothing, and is cheaper")
     print(f"authorizations asked for at {RATE}/s over {CUSTOMERS:,} customers: {words(ours)}")
     print(f"  answered: {len(ours) / elapsed:,.0f}/s")
+    print(f"  of one customer at {HOT_RATE}/s: {words(hot)}")
     print(f"  /healthz of the same server at that rate: {words(nothing)}")
     ratio = quantile(ours, 99) * 1000 / GOAL_MILLISECONDS
     print(f"  ratio to the goal of {GOAL_MILLISECONDS} ms: {ratio:.0%}")

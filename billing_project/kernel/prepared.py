@@ -21,7 +21,13 @@ def run_prepared(sql: str, words: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         DatabaseError: as Django raises it.
     """
     connection.ensure_connection()
+    raw = connection.connection
     values = {name: Int8(value) if type(value) is int else value for name, value in words.items()}
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql, values, prepare=settings.PREPARED_STATEMENTS)
+    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+        # Django's own statements carry their values and are never the same twice: not prepared.
+        raw.prepare_threshold = 0 if settings.PREPARED_STATEMENTS else None
+        try:
+            cursor.execute(sql, values)
+        finally:
+            raw.prepare_threshold = None
         return cursor.fetchall() if cursor.description else []
