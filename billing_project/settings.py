@@ -7,6 +7,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from billing_project.api.logs import logging_config
+from billing_project.kernel.locales import canonical_locale
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = BASE_DIR / ".local"
@@ -241,6 +242,8 @@ UNFOLD = {
     },
 }
 
+# How figures and days are written for customers who have no locale of their own.
+DEFAULT_LOCALE = canonical_locale(env.str("DEFAULT_LOCALE", default="en-US"))
 # Who sells: the head of every invoice and credit note.
 SELLER = {
     "name": env.str("SELLER_NAME", default="Example AI, Inc."),

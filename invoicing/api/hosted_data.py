@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Sum
 
-from invoicing.documents import MINUS, Data, invoice_data, local_day, money
+from invoicing.documents import Data, invoice_data
 from invoicing.models import Dispute, Invoice, InvoiceStatus, Refund
+from invoicing.selectors.writing import writer_of
 
 _TABLES = ("lines", "statement", "subtotals", "total", "number", "issued", "seller", "customer")
 
@@ -40,7 +41,7 @@ def page_data(invoice: Invoice, at: datetime) -> Data:
         **{name: data[name] for name in _TABLES},
         "state": state_of(invoice, str(data["due"]), at),
         "due_label": "Amount due",
-        "amount_due": money(due_minor(invoice), invoice.currency),
+        "amount_due": writer_of(invoice).money(due_minor(invoice)),
         "settled": list(_settled(invoice)),
         "happened": sorted(_happened(invoice), key=lambda row: row.at),
     }
@@ -73,6 +74,7 @@ def _open(due: str) -> State:
 
 def _settled(invoice: Invoice) -> Iterator[Data]:
     """List what lies between the total and what is due."""
+    writer = writer_of(invoice)
     if invoice.status == InvoiceStatus.VOID:
         parts = [("Void", invoice.total_minor)]
     else:
@@ -86,15 +88,15 @@ def _settled(invoice: Invoice) -> Iterator[Data]:
         ]
     for label, minor in parts:
         if minor:
-            yield {"label": label, "amount": _less(minor, invoice)}
+            yield {"label": label, "amount": writer.less(minor)}
 
 
 def _happened(invoice: Invoice) -> Iterator[Row]:
     """List payments, uses of the balance, what went back, and credit notes."""
-    zone = invoice.customer.time_zone
+    writer = writer_of(invoice)
 
     def row(label: str, minor: int, at: datetime, note: str = "") -> Row:
-        return Row(label, money(minor, invoice.currency), at, local_day(at, zone), note)
+        return Row(label, writer.money(minor), at, writer.local_day(at), note)
 
     for payment in invoice.payments.all():
         way = payment.method.replace("_", " ")
@@ -110,7 +112,3 @@ def _happened(invoice: Invoice) -> Iterator[Row]:
         if hasattr(note, "void"):
             label = f"Credit note {note.number} taken back"
             yield row(label, note.total_minor, note.void.voided_at)
-
-
-def _less(minor: int, invoice: Invoice) -> str:
-    return f"{MINUS}{money(minor, invoice.currency)}"

@@ -74,6 +74,7 @@ class Invoice(models.Model):
     customer_tax_id = models.CharField(max_length=30, blank=True)  # As it was when issued,
     customer_name = models.CharField(max_length=200, blank=True, db_default="")  # as all of these.
     customer_address = models.TextField(blank=True, db_default="")  # In lines.
+    locale = models.CharField(max_length=35, blank=True, db_default="")  # "de-DE"
     seller_name = models.CharField(max_length=200, blank=True, db_default="")
     seller_address = models.TextField(blank=True, db_default="")
     seller_tax_number = models.CharField(max_length=40, blank=True, db_default="")

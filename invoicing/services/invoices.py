@@ -19,6 +19,7 @@ from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus, Pla
 from invoicing.selectors import is_issued, plan_version_at, plan_version_of
 from invoicing.selectors.entities import address_of, seller_at
 from invoicing.selectors.holds import hold_of, open_holds
+from invoicing.selectors.writing import locale_of
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
 from invoicing.services.commits import give_back_shortfall
@@ -176,7 +177,7 @@ def _keep_names(invoice: Invoice, at: datetime) -> None:
     seller, customer = seller_at(invoice.entity_id, at), invoice.customer
     invoice.seller_name, invoice.seller_address = seller.name, seller.address
     invoice.seller_tax_number = seller.tax_number
-    invoice.customer_name = customer.name
+    invoice.customer_name, invoice.locale = customer.name, locale_of(customer)
     shown = (address_of(customer), customer.email, customer.country)
     invoice.customer_address = "\n".join(filter(None, shown))
 

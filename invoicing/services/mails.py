@@ -24,7 +24,7 @@ from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
-from invoicing.documents import invoice_data, money
+from invoicing.documents import invoice_data
 from invoicing.mailing import (
     MOST_TRIES,
     Said,
@@ -35,6 +35,7 @@ from invoicing.mailing import (
 )
 from invoicing.models import Invoice, InvoiceMail, InvoiceStatus
 from invoicing.selectors import is_issued
+from invoicing.selectors.writing import writer_of
 from invoicing.services.documents import keep_invoice_document
 from invoicing.services.links import link_to, url_of
 from invoicing.services.locks import require_permission
@@ -198,7 +199,7 @@ def _message(mail: InvoiceMail, server: BaseEmailBackend, by: User, at: datetime
     said = Said(
         customer=invoice.customer.name, seller=invoice.seller_name,
         url=url_of(link_to(invoice=invoice, by=by, at=at)),
-        is_paid=invoice.open_minor == 0, open=money(invoice.open_minor, invoice.currency),
+        is_paid=invoice.open_minor == 0, open=writer_of(invoice).money(invoice.open_minor),
         **{name: str(shown[name]) for name in ("number", "issued", "total", "due")},
     )  # fmt: skip
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]

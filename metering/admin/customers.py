@@ -60,8 +60,8 @@ class CustomerAdmin(HistoryAdmin):
     search_fields = ("external_id", "name", "email", "aliases__external_id")
     search_help_text = "External id, alias, name or email"
     fields = (
-        "external_id", "name", "currency", "time_zone", "country", "email", "created_at",
-        "closed_at",
+        "external_id", "name", "currency", "time_zone", "country", "email", "locale",
+        "created_at", "closed_at",
     )  # fmt: skip
     inlines = (WorkspaceInline, AliasInline)
     actions_detail: tuple[str, ...] = (

@@ -12,6 +12,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import (
     CurrencyField,
     ExternalIdField,
+    LocaleField,
     TimeZoneField,
     UtcDateTimeField,
 )
@@ -30,6 +31,7 @@ class CustomerSerializer(serializers.Serializer[Any]):
     time_zone = TimeZoneField(default="UTC")
     country = serializers.RegexField(r"^([A-Z]{2})?\Z", default="", allow_blank=True)
     email = serializers.EmailField(default="", allow_blank=True)
+    locale = LocaleField(default="", allow_blank=True)
     created_at = UtcDateTimeField(read_only=True)
 
 
@@ -40,6 +42,7 @@ class CustomerChangeSerializer(serializers.Serializer[Any]):
     time_zone = TimeZoneField(required=False)
     country = serializers.RegexField(r"^([A-Z]{2})?\Z", required=False, allow_blank=True)
     email = serializers.EmailField(required=False, allow_blank=True)
+    locale = LocaleField(required=False, allow_blank=True)
     reason = serializers.CharField(max_length=500, default="changed over the API")
 
 
@@ -82,7 +85,7 @@ class CustomerView(ApiView):
 
     @extend_schema(request=CustomerChangeSerializer, responses=CustomerSerializer)
     def patch(self, request: Request, external_id: str) -> Response:
-        """Change a customer's name, time zone, country or e-mail address."""
+        """Change a customer's name, time zone, country, e-mail address or locale."""
         values = self.valid(CustomerChangeSerializer, request.data)
         customer = update_customer(
             customer=customer_named(external_id),

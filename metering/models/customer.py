@@ -14,6 +14,7 @@ class Customer(models.Model):
     time_zone = models.CharField(max_length=64, default="UTC")
     country = models.CharField(max_length=2, blank=True)
     email = models.EmailField(blank=True)
+    locale = models.CharField(max_length=35, blank=True, db_default="")  # "de-DE"; or the default.
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)  # No credits are given from then on.
     history = HistoricalRecords(table_name="customer_history")

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.locales import UnknownLocale, canonical_locale
 from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
@@ -22,7 +23,7 @@ SELECT c.* FROM customer c WHERE c.id = coalesce(
     (SELECT customer_id FROM customer_alias WHERE external_id = %(name)s))
 FOR NO KEY UPDATE OF c
 """
-_CHANGEABLE = ("name", "time_zone", "country", "email")  # The database refuses the rest.
+_CHANGEABLE = ("name", "time_zone", "country", "email", "locale")  # The database refuses the rest.
 
 
 def lock_customer(customer_id: int) -> Customer:
@@ -58,6 +59,7 @@ def create_customer(
     time_zone: str = "UTC",
     country: str = "",
     email: str = "",
+    locale: str = "",
 ) -> Customer:
     """Make a customer; the same content again returns the same row.
 
@@ -65,7 +67,10 @@ def create_customer(
         Invalid: a field is out of its bounds.
         Conflict: the id names a customer with other content, or is an alias.
     """
-    words = {"name": name, "time_zone": time_zone, "country": country, "email": email}
+    words = {
+        "name": name, "time_zone": time_zone, "country": country, "email": email,
+        "locale": locale and _locale(locale),
+    }  # fmt: skip
     _check(external_id, currency, words)
     _claim_external_id(external_id)
     existing = Customer.objects.filter(external_id=external_id).first()
@@ -90,7 +95,7 @@ def update_customer(
     """Change what may change of a customer; the history keeps the old values and the reason.
 
     Args:
-        changes: name, time_zone, country, email. Periods that were made keep their bounds.
+        changes: name, time_zone, country, email, locale. Periods that were made keep their bounds.
 
     Raises:
         Invalid: another field, a value out of its bounds, or no reason.
@@ -99,6 +104,8 @@ def update_customer(
         raise Invalid("a change needs its reason")
     if unknown := sorted(set(changes) - set(_CHANGEABLE)):
         raise Invalid(f"{', '.join(unknown)} of a customer cannot change")
+    if changes.get("locale"):
+        changes["locale"] = _locale(changes["locale"])
     locked = lock_customer(customer.pk)
     old = {field: getattr(locked, field) for field in changes}
     if old == changes:
@@ -242,6 +249,13 @@ def _check(external_id: str, currency: str, words: dict[str, str]) -> None:
         raise Invalid("country is an ISO 3166 code of two capitals, or empty")
     if words["email"]:
         _check_text("email", words["email"], 254)
+
+
+def _locale(tag: str) -> str:
+    try:
+        return canonical_locale(tag)
+    except UnknownLocale as error:
+        raise Invalid(str(error), field="locale") from error
 
 
 def _check_external_id(external_id: str) -> None:

@@ -150,7 +150,8 @@ def _rule_modules() -> Iterator[Path]:
             if path.stem not in doors:
                 yield path
     yield from (
-        ROOT / "billing_project/kernel" / f"{n}.py" for n in ("money", "quantity", "period")
+        ROOT / "billing_project/kernel" / f"{n}.py"
+        for n in ("money", "quantity", "period", "locales")
     )
 
 

@@ -8,16 +8,14 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from billing_project.kernel.errors import Conflict
+from billing_project.kernel.locales import Formats
+from invoicing.api.hosted_data import page_data
 from invoicing.crediting import Settlement
 from invoicing.documents import (
-    counted,
     credit_note_data,
     credit_note_pdf,
     invoice_data,
     invoice_pdf,
-    money,
-    number,
-    unit_price,
 )
 from invoicing.models import CreditNote, Invoice, InvoiceDocument
 from invoicing.services import documents
@@ -27,6 +25,8 @@ from invoicing.services.invoices import draft_overage_invoices, finalize_due, fi
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.subscriptions import subscribe
+from invoicing.writing import Writer
+from metering.services.customers import update_customer
 from tests.invoicing.builders import (
     DAY,
     END,
@@ -46,29 +46,6 @@ pytestmark = pytest.mark.django_db
 HOSTILE = '#read("/etc/passwd") *b* $x$ <a> "\\ #image("x.png") [c]  \n' + "W" * 120
 
 
-@pytest.mark.parametrize(
-    ("minor", "currency", "expected"),
-    [
-        (124000, "USD", "$1,240.00"),
-        (1240, "JPY", "¥1,240"),
-        (1240, "KWD", "KWD\N{NO-BREAK SPACE}1.240"),
-        (5, "EUR", "€0.05"),
-        (0, "USD", "$0.00"),
-    ],
-)
-def test_amounts_have_their_currencys_decimals(minor: int, currency: str, expected: str) -> None:
-    assert money(minor, currency) == expected
-
-
-def test_prices_and_quantities_are_as_fine_as_they_are() -> None:
-    assert unit_price(Decimal("0.012000000000"), "USD") == "$0.012"
-    assert unit_price(Decimal(49), "USD") == "$49.00"
-    assert unit_price(Decimal("1.5"), "JPY") == "¥1.5"
-    assert number(Decimal("1204331.250000000000")) == "1,204,331.25"
-    assert number(Decimal("123456789012345678901234.000000000001")).endswith(".000000000001")
-    assert [counted(Decimal(n), "token") for n in (0, 1, 2)] == ["0 tokens", "1 token", "2 tokens"]
-
-
 def _overage(shop: Shop) -> Invoice:
     subscription = subscribed(shop)
     use(shop, 150, START + DAY, "req-1", model="small")
@@ -83,12 +60,12 @@ def test_an_invoice_shows_money_above_and_credits_apart(shop: Shop) -> None:
     data = invoice_data(_overage(shop))
 
     assert (data["number"], data["total"], data["open"]) == ("INV-000002", "$0.96", "$0.96")
-    assert (data["issued"], data["due"]) == ("21 November 2026", "21 December 2026")
-    assert data["period"] == "21 Oct 2026 \N{EN DASH} 19 Nov 2026"
+    assert (data["issued"], data["due"]) == ("November 21, 2026", "December 21, 2026")
+    assert data["period"] == "Oct 21, 2026 \N{EN DASH} Nov 19, 2026"
     assert data["lines"] == [
         {
             "description": "Credits used beyond those granted",
-            "service": "21 Oct 2026 \N{EN DASH} 19 Nov 2026",
+            "service": "Oct 21, 2026 \N{EN DASH} Nov 19, 2026",
             "quantity": "80 credits",
             "unit_price": "$0.012",
             "amount": "$0.96",
@@ -140,7 +117,7 @@ def test_a_document_stays_as_it_was_issued(shop: Shop) -> None:
         key="pack", by=shop.maker, at=START + 3 * DAY,
     )  # fmt: skip
     assert invoice_data(pack)["settlements"] == [
-        {"label": "Your balance, applied 24 October 2026", "amount": "\N{MINUS SIGN}$1.50"}
+        {"label": "Your balance, applied October 24, 2026", "amount": "\N{MINUS SIGN}$1.50"}
     ]
     assert invoice_data(pack)["open"] == "$0.50"
 
@@ -251,3 +228,31 @@ def test_every_kind_of_document_is_set_whenever_it_was_issued(shop: Shop) -> Non
 
     assert len(pdfs) == 4 + 3
     assert all(pdf.startswith(b"%PDF-") for pdf in pdfs)
+
+
+def test_figures_are_written_as_the_customer_does_and_stay_so(shop: Shop) -> None:
+    subscription = subscribed(shop, currency="EUR", fee_minor=1_234_500)
+    customer = update_customer(
+        customer=subscription.customer, locale="de-de", by=shop.maker, at=START, reason="asked"
+    )
+    invoice = fee_invoice(subscription)
+    assert customer.locale == "de-DE"
+    invoice = finalize_invoice(invoice=invoice, by=shop.maker, at=START)
+    update_customer(
+        customer=customer, locale="fr-FR", by=shop.maker, at=START + DAY, reason="asked"
+    )
+
+    data = invoice_data(Invoice.objects.get(pk=invoice.pk))
+
+    assert (data["issued"], data["total"]) == (
+        "21. Oktober 2026", "12.345,00\N{NO-BREAK SPACE}€",
+    )  # fmt: skip
+    assert page_data(invoice, START)["amount_due"] == data["total"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "words"),
+    [(0, "token", "0 tokens"), (1, "token", "1 token"), (2, "token", "2 tokens")],
+)
+def test_units_are_counted_in_words(amount: int, unit: str, words: str) -> None:
+    assert Writer(Formats("en-US"), "USD", "UTC").counted(Decimal(amount), unit) == words

@@ -129,7 +129,7 @@ def test_tax_comes_on_top_of_the_price(shop: Shop) -> None:
     line = invoice.lines.get()
     assert (line.amount_minor, line.tax_minor, line.tax_rate) == (10_000, 1_900, Decimal("0.19"))
     rows = {str(row["label"]): row["amount"] for row in invoice_data(invoice)["subtotals"]}  # type: ignore[attr-defined]
-    assert rows == {"Net": "€100.00", "VAT 19 %": "€19.00"}
+    assert rows == {"Net": "€100.00", "VAT 19%": "€19.00"}
     check_what_is_deferred()
     assert [*totals_are_lines()] == []
 

@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from billing_project.kernel.locales import UnknownLocale, canonical_locale
 from billing_project.kernel.money import Money, exponent, is_currency
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity, plain
 
@@ -95,6 +96,22 @@ class CurrencyField(serializers.CharField):
         if not is_currency(code):
             self.fail("unknown_currency")
         return code
+
+
+class LocaleField(serializers.CharField):
+    """How figures and days are written: a BCP 47 tag; empty for the installation's own."""
+
+    default_error_messages = {"unknown_locale": "is not a locale (de-DE)"}
+
+    def to_internal_value(self, data: object) -> str:
+        """Return the tag as it is kept; refuse what CLDR does not know."""
+        tag: str = super().to_internal_value(data)  # type: ignore[arg-type]
+        if not tag:
+            return tag
+        try:
+            return canonical_locale(tag)
+        except UnknownLocale:
+            self.fail("unknown_locale")
 
 
 class TimeZoneField(serializers.CharField):
