@@ -29,8 +29,8 @@ from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
+from billing_project.kernel.pdf import pdf_response
 from invoicing.admin.forms import GOES_TO
-from invoicing.admin.invoices import pdf_response
 from invoicing.admin.refund_forms import RefundForm
 from invoicing.models import (
     CreditNote,
@@ -42,7 +42,7 @@ from invoicing.models import (
 )
 from invoicing.selectors import refund_left
 from invoicing.selectors.restoring import credits_restored
-from invoicing.services.documents import keep_note_document
+from invoicing.services.documents import keep_document
 from invoicing.services.note_voids import preview_note_void, void_credit_note
 from invoicing.services.refunds import record_refund
 
@@ -266,8 +266,8 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         note = self.get_object(request, unquote(object_id))
         if note is None or not self.has_view_permission(request, note):
             raise PermissionDenied
-        kept = keep_note_document(credit_note=note, at=now())
-        return pdf_response(bytes(kept.content), note.number)
+        kept = keep_document(subject=note, at=now())
+        return pdf_response(kept, note.number)
 
 
 @admin.register(CreditNoteVoid)

@@ -24,6 +24,7 @@ from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
+from billing_project.kernel.pdf import pdf_response
 from invoicing.admin.endings import EndingForm
 from invoicing.admin.forms import (
     ApplyBalanceForm,
@@ -43,7 +44,7 @@ from invoicing.models import (
 from invoicing.selectors import balance_of, is_claimed
 from invoicing.services.balances import pay_from_balance
 from invoicing.services.credit_notes import issue_credit_note
-from invoicing.services.documents import keep_invoice_document
+from invoicing.services.documents import keep_document
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.payments import record_payment
@@ -205,11 +206,11 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         if invoice is None or not self.has_view_permission(request, invoice):
             raise PermissionDenied
         try:
-            kept = keep_invoice_document(invoice=invoice, at=now())
+            kept = keep_document(subject=invoice, at=now())
         except BillingError as error:
             messages.error(request, error.message)
             return HttpResponseRedirect(object_url(invoice))
-        return pdf_response(bytes(kept.content), invoice.number)
+        return pdf_response(kept, str(invoice.number))
 
     @form_action(
         "Finalize",
@@ -355,14 +356,6 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
             invoice=invoice, reason=form.cleaned_data["reason"], by=by, at=now()
         )
         return f"Wrote off {money_text(row.amount_minor, row.currency)} of {invoice}."
-
-
-def pdf_response(content: bytes, name: str | None) -> HttpResponse:
-    """Answer with a document that the browser shows in its own viewer."""
-    response = HttpResponse(content, content_type="application/pdf")
-    response["Content-Disposition"] = f'inline; filename="{name}.pdf"'
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
 
 
 def _of_customer(customer: Customer) -> dict[str, object]:

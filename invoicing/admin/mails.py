@@ -3,25 +3,23 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
-from billing_project.kernel.backoffice.actions import form_action, page_action
+from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge_html, link, moment, object_url
+from billing_project.kernel.backoffice.display import badge_html, link, moment, moment_text
 from billing_project.kernel.backoffice.forms import ReasonField, ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
-from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from invoicing.admin.forms import InvoiceForm
 from invoicing.models import HostedLink, Invoice, InvoiceMail, InvoiceStatus
 from invoicing.selectors import is_issued
-from invoicing.services.links import link_to, revoke_link, token_of
+from invoicing.services.links import link_to, revoke_links, token_of
 from invoicing.services.mails import ask_for_mail
 
 _TONES = {"waits": "wait", "sent": "good", "given up": "bad"}
@@ -48,18 +46,22 @@ def _is_sendable(invoice: Invoice) -> bool:
 class SendingActions:
     """Buttons on an invoice: its customer's page, and a mail."""
 
-    @page_action("Customer's page", icon="open_in_new")
-    def customer_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Open the page that the customer sees, under a link like theirs."""
-        invoice = self.get_object(request, unquote(object_id))  # type: ignore[attr-defined]
-        if not isinstance(request.user, User) or invoice is None:
-            raise PermissionDenied
-        try:
-            made = link_to(invoice=invoice, by=request.user, at=now())
-        except BillingError as error:
-            messages.error(request, error.message)
-            return HttpResponseRedirect(object_url(invoice))
-        return HttpResponseRedirect(reverse("hosted_invoice", args=[token_of(made)]))
+    @form_action(
+        "Customer's page",
+        permission="invoicing.send_invoicemail",
+        form=InvoiceForm,
+        icon="open_in_new",
+        offered=is_issued,
+        explanation="Makes a link like the one that the customer gets by mail, or takes one that"
+        " still lasts. Whoever has it reads the invoice.",
+    )
+    def customer_page(self, by: User, invoice: Invoice, form: InvoiceForm) -> str:
+        """Make a link to the page that the customer sees."""
+        made = link_to(invoice=invoice, by=by, at=now())
+        address = reverse("hosted_invoice", args=[token_of(made)])
+        until = moment_text(made.expires_at)
+        words = '<a href="{}" target="_blank" rel="noopener">{}</a>, until {}'
+        return format_html(words, address, f"The customer's page of {invoice}", until)
 
     @form_action(
         "Send by mail",
@@ -177,13 +179,14 @@ class HostedLinkAdmin(ReadOnlyAdmin):
         offered=_is_standing,
         is_final=True,
         takes_away=True,
-        explanation="For a link that came into wrong hands: the page says that it is not valid any"
-        " more. The invoice can be sent again, under a new link.",
+        explanation="For a link that came into wrong hands: all links to the invoice end, and its"
+        " page says that they are not valid any more. It can be sent again, under a new link.",
     )
     def revoke(self, by: User, link: HostedLink, form: RevokeForm) -> str:
-        """End the link."""
-        revoke_link(link=link, reason=form.cleaned_data["reason"], by=by, at=now())
-        return "The link is not valid any more."
+        """End all links to the link's invoice."""
+        reason = form.cleaned_data["reason"]
+        count = revoke_links(invoice=link.invoice, reason=reason, by=by, at=now())
+        return f"No link to {link.invoice} is valid any more; ended: {count}."
 
 
 offer_list(Invoice, InvoiceMail, lambda i: {"invoice__id__exact": i.pk}, icon="mail")

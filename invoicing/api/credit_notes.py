@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from billing_project.kernel import clock
 from billing_project.kernel.errors import Insufficient, Invalid
 from billing_project.kernel.models import User
+from billing_project.kernel.pdf import pdf_response
 from billing_project.kernel.quantity import round_unrounded
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
@@ -22,13 +23,12 @@ from billing_project.kernel.rest.fields import (
 )
 from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField, caller_key, minor_units
-from invoicing.api.invoices import pdf_response
 from invoicing.crediting import CreditRefused, Settlement, part_of
 from invoicing.models import CreditNote, CreditNoteReason, Invoice, InvoiceLine, LineKind
 from invoicing.selectors import credit_notes, find_credit_note, find_invoice, find_line
 from invoicing.selectors.restoring import credits_restored
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
-from invoicing.services.documents import keep_note_document
+from invoicing.services.documents import keep_document
 from invoicing.services.note_voids import void_credit_note
 
 _MOST_LINES = 1000
@@ -255,10 +255,8 @@ class CreditNotePdfView(ApiView):
     @extend_schema(responses={(200, "application/pdf"): OpenApiTypes.BINARY})
     def get(self, request: Request, number: str) -> HttpResponse:
         """Answer the note's PDF: the same bytes each time, under their sha256 as ETag."""
-        kept = keep_note_document(credit_note=find_credit_note(number), at=clock.now())
-        response = pdf_response(bytes(kept.content), number)
-        response["ETag"] = f'"{kept.sha256}"'
-        return response
+        kept = keep_document(subject=find_credit_note(number), at=clock.now())
+        return pdf_response(kept, number)
 
 
 class CreditNoteVoidView(ApiView):

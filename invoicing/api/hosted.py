@@ -17,12 +17,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError, Conflict, NotFound
+from billing_project.kernel.pdf import pdf_response
 from billing_project.kernel.users import worker_user
 from invoicing.api.hosted_data import page_data
-from invoicing.api.invoices import pdf_response
 from invoicing.models import HostedLink, InvoiceStatus
 from invoicing.selectors import find_credit_note
-from invoicing.services.documents import keep_invoice_document, keep_note_document
+from invoicing.services.documents import keep_document
 from invoicing.services.links import find_link, token_of
 from invoicing.stripe_sync.gateway import is_on
 from invoicing.stripe_sync.pages import card_page
@@ -64,10 +64,8 @@ def invoice_page(request: HttpRequest, link: HostedLink) -> HttpResponse:
 @_by_link
 def invoice_document(request: HttpRequest, link: HostedLink) -> HttpResponse:
     """Give the invoice's document: the bytes that were kept when it was first asked for."""
-    kept = keep_invoice_document(invoice=link.invoice, at=clock.now())
-    response = pdf_response(bytes(kept.content), str(link.invoice.number))
-    response["ETag"] = f'"{kept.sha256}"'
-    return response
+    kept = keep_document(subject=link.invoice, at=clock.now())
+    return pdf_response(kept, str(link.invoice.number))
 
 
 @require_safe
@@ -80,10 +78,8 @@ def note_document(request: HttpRequest, link: HostedLink, number: str) -> HttpRe
         return _ended(request, 404)
     if note.invoice_id != link.invoice_id:
         return _ended(request, 404)
-    kept = keep_note_document(credit_note=note, at=clock.now())
-    response = pdf_response(bytes(kept.content), note.number)
-    response["ETag"] = f'"{kept.sha256}"'
-    return response
+    kept = keep_document(subject=note, at=clock.now())
+    return pdf_response(kept, note.number)
 
 
 @csrf_exempt

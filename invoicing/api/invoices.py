@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
+from billing_project.kernel.pdf import pdf_response
 from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
 from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.views import ApiView
@@ -31,7 +32,7 @@ from invoicing.selectors import (
     preview,
     running_period,
 )
-from invoicing.services.documents import keep_invoice_document
+from invoicing.services.documents import keep_document
 from metering.selectors.customers import customer_named
 from metering.selectors.lag import AggregationState, aggregation_state
 
@@ -201,10 +202,8 @@ class InvoicePdfView(ApiView):
     @extend_schema(responses={(200, "application/pdf"): OpenApiTypes.BINARY})
     def get(self, request: Request, number: str) -> HttpResponse:
         """Answer the invoice's PDF: the same bytes each time, under their sha256 as ETag."""
-        kept = keep_invoice_document(invoice=find_invoice(number), at=clock.now())
-        response = pdf_response(bytes(kept.content), number)
-        response["ETag"] = f'"{kept.sha256}"'
-        return response
+        kept = keep_document(subject=find_invoice(number), at=clock.now())
+        return pdf_response(kept, number)
 
 
 class InvoicePreviewView(ApiView):
@@ -245,13 +244,6 @@ class LineEventsView(ApiView):
         rows, following = events_behind(line, _place(page.before_id), page.limit)
         cursor = following and str(following.window_id * _EVENTS_OF_A_WINDOW + following.skipped)
         return Response({"data": EventOutput(rows, many=True).data, "next_cursor": cursor})
-
-
-def pdf_response(pdf: bytes, number: str) -> HttpResponse:
-    """Answer a document under its number."""
-    response = HttpResponse(pdf, content_type="application/pdf")
-    response["Content-Disposition"] = f'inline; filename="{number}.pdf"'
-    return response
 
 
 def _place(cursor: int | None) -> Place:

@@ -8,40 +8,43 @@ from django.db import transaction
 from invoicing.documents import credit_note_pdf, invoice_pdf
 from invoicing.models import CreditNote, CreditNoteDocument, Invoice, InvoiceDocument
 
+Document = InvoiceDocument | CreditNoteDocument
 
-def keep_invoice_document(*, invoice: Invoice, at: datetime) -> InvoiceDocument:
-    """Return the document of an issued invoice; the first to ask has it set.
+
+def keep_document(*, subject: Invoice | CreditNote, at: datetime) -> Document:
+    """Return the document of an issued invoice or note; the first to ask has it set.
 
     Of two who ask first at once, both get what one of them kept.
 
     Raises:
         Conflict: a draft is no document.
     """
-    kept = InvoiceDocument.objects.filter(invoice=invoice).first()
+    kept = _find(subject)
     if kept is not None:
         return kept
-    content = invoice_pdf(invoice)
-    row = InvoiceDocument(
-        invoice=invoice, content=content, content_sha256=_sha256(content), set_at=at
-    )
-    with transaction.atomic():
-        InvoiceDocument.objects.bulk_create([row], ignore_conflicts=True)
-    return InvoiceDocument.objects.get(invoice=invoice)
+    _set(subject, at)
+    kept = _find(subject)
+    assert kept is not None, "it was kept just now"
+    return kept
 
 
-def keep_note_document(*, credit_note: CreditNote, at: datetime) -> CreditNoteDocument:
-    """Return the document of a credit note, as `keep_invoice_document` does of an invoice."""
-    kept = CreditNoteDocument.objects.filter(credit_note=credit_note).first()
-    if kept is not None:
-        return kept
-    content = credit_note_pdf(credit_note)
-    row = CreditNoteDocument(
-        credit_note=credit_note, content=content, content_sha256=_sha256(content), set_at=at
-    )
-    with transaction.atomic():
-        CreditNoteDocument.objects.bulk_create([row], ignore_conflicts=True)
-    return CreditNoteDocument.objects.get(credit_note=credit_note)
+def _find(subject: Invoice | CreditNote) -> Document | None:
+    if isinstance(subject, Invoice):
+        return InvoiceDocument.objects.filter(invoice=subject).first()
+    return CreditNoteDocument.objects.filter(credit_note=subject).first()
 
 
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
+@transaction.atomic
+def _set(subject: Invoice | CreditNote, at: datetime) -> None:
+    if isinstance(subject, Invoice):
+        made = InvoiceDocument(invoice=subject, set_at=at, **_columns(invoice_pdf(subject)))
+        InvoiceDocument.objects.bulk_create([made], ignore_conflicts=True)
+    else:
+        note = CreditNoteDocument(
+            credit_note=subject, set_at=at, **_columns(credit_note_pdf(subject))
+        )
+        CreditNoteDocument.objects.bulk_create([note], ignore_conflicts=True)
+
+
+def _columns(content: bytes) -> dict[str, bytes]:
+    return {"content": content, "content_sha256": hashlib.sha256(content).digest()}

@@ -11,7 +11,7 @@ from billing_project.kernel.errors import Conflict, NotFound
 from billing_project.kernel.models import User
 from invoicing.models import HostedLink, Invoice
 from invoicing.selectors import is_issued
-from invoicing.services.locks import require_permission
+from invoicing.services.locks import lock_invoice, require_permission
 
 _SALT = "invoicing.hosted_link"
 
@@ -27,6 +27,7 @@ def link_to(*, invoice: Invoice, by: User, at: datetime) -> HostedLink:
     require_permission(by, "invoicing.send_invoicemail", "send invoices")
     if not is_issued(invoice):
         raise Conflict("a draft has no page for its customer: finalize it first")
+    lock_invoice(invoice)  # Neither two at once, nor one while all are revoked.
     days = timedelta(days=settings.HOSTED_LINK_DAYS)
     standing = HostedLink.objects.filter(
         invoice=invoice, revoked_at=None, expires_at__gte=at + days / 2
@@ -68,18 +69,24 @@ def find_link(token: str, at: datetime) -> HostedLink:
 
 
 @transaction.atomic
-def revoke_link(*, link: HostedLink, reason: str, by: User, at: datetime) -> HostedLink:
-    """End a link before its time; a mail that is sent later carries a new one.
+def revoke_links(*, invoice: Invoice, reason: str, by: User, at: datetime) -> int:
+    """End all links to an invoice before their time; a mail that is sent later carries a new one.
+
+    Returns:
+        Links ended.
 
     Raises:
         NotAllowed: a person without the permission.
-        Conflict: it was revoked before.
+        Conflict: none stands.
     """
     require_permission(by, "invoicing.revoke_hostedlink", "revoke links to invoices")
-    locked = HostedLink.objects.select_for_update(of=("self",)).get(pk=link.pk)
-    if locked.revoked_at is not None:
-        raise Conflict("this link was revoked before")
-    locked.revoked_at, locked.revoked_by, locked.revoke_reason = at, by, reason
-    locked.save(update_fields=["revoked_at", "revoked_by", "revoke_reason"])
-    audit.record(by=by, at=at, action="revoke_link", subject=locked, reason=reason)
-    return locked
+    lock_invoice(invoice)  # No link is made meanwhile.
+    links = HostedLink.objects.filter(invoice=invoice, revoked_at=None, expires_at__gt=at)
+    standing = list(links.order_by("pk"))
+    if not standing:
+        raise Conflict(f"no link to {invoice} stands")
+    for link in standing:
+        link.revoked_at, link.revoked_by, link.revoke_reason = at, by, reason
+        link.save(update_fields=["revoked_at", "revoked_by", "revoke_reason"])
+        audit.record(by=by, at=at, action="revoke_link", subject=link, reason=reason)
+    return len(standing)

@@ -36,7 +36,7 @@ from invoicing.mailing import (
 from invoicing.models import Invoice, InvoiceMail, InvoiceStatus
 from invoicing.selectors import is_issued
 from invoicing.selectors.writing import writer_of
-from invoicing.services.documents import keep_invoice_document
+from invoicing.services.documents import keep_document
 from invoicing.services.links import link_to, url_of
 from invoicing.services.locks import require_permission
 
@@ -207,6 +207,6 @@ def _message(mail: InvoiceMail, server: BaseEmailBackend, by: User, at: datetime
         subject(said), text(said), to=[mail.address], connection=server,
         headers={"Message-ID": f"<invoice-mail-{mail.pk}@{domain}>"},
     )  # fmt: skip
-    document = keep_invoice_document(invoice=invoice, at=at)
+    document = keep_document(subject=invoice, at=at)
     message.attach(f"{invoice.number}.pdf", bytes(document.content), "application/pdf")
     return message

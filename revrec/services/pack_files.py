@@ -21,7 +21,7 @@ from billing_project.kernel.exporting import Column, pieces
 from billing_project.kernel.period import DAY
 from invoicing.models import MAIN_ENTITY, CreditNote, CreditNoteDocument, Invoice
 from invoicing.selectors.entities import entity_id_of, seller_at
-from invoicing.services.documents import keep_invoice_document, keep_note_document
+from invoicing.services.documents import keep_document
 from metering.reading_sql import IS_AGGREGATED, select_rows
 from metering.selectors.archive import refuse_archived
 from metering.selectors.meters import meter_rules
@@ -59,9 +59,9 @@ def keep_documents(pack: AuditPack, at: datetime) -> None:
         ids = [pk for (pk,) in cursor.fetchall()]
         transaction.set_rollback(True)
     for invoice in Invoice.objects.filter(pk__in=ids, document=None).select_related("customer"):
-        keep_invoice_document(invoice=invoice, at=at)
+        keep_document(subject=invoice, at=at)
     for note in CreditNote.objects.filter(invoice__in=ids, document=None).select_related():
-        keep_note_document(credit_note=note, at=at)
+        keep_document(subject=note, at=at)
 
 
 def _choose(cursor: Any, pack: AuditPack) -> None:

@@ -20,7 +20,7 @@ from invoicing.documents import (
 from invoicing.models import CreditNote, Invoice, InvoiceDocument
 from invoicing.services import documents
 from invoicing.services.credit_notes import issue_credit_note
-from invoicing.services.documents import keep_invoice_document
+from invoicing.services.documents import keep_document
 from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
@@ -135,10 +135,10 @@ def test_a_document_is_set_once_and_kept_byte_for_byte(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invoice = _overage(shop)
-    kept = keep_invoice_document(invoice=invoice, at=END + DAY)
+    kept = keep_document(subject=invoice, at=END + DAY)
 
     monkeypatch.setattr(documents, "invoice_pdf", lambda _: b"%PDF- set anew")
-    again = keep_invoice_document(invoice=invoice, at=END + 2 * DAY)
+    again = keep_document(subject=invoice, at=END + 2 * DAY)
 
     assert (again.pk, bytes(again.content)) == (kept.pk, invoice_pdf(invoice))
     assert again.sha256 == hashlib.sha256(again.content).hexdigest()
@@ -151,17 +151,17 @@ def test_who_sets_a_document_second_gets_the_first(
 
     def overtaken(_: Invoice) -> bytes:
         monkeypatch.setattr(documents, "invoice_pdf", lambda _: b"%PDF- first")
-        keep_invoice_document(invoice=invoice, at=END)
+        keep_document(subject=invoice, at=END)
         return b"%PDF- second"
 
     monkeypatch.setattr(documents, "invoice_pdf", overtaken)
 
-    assert bytes(keep_invoice_document(invoice=invoice, at=END).content) == b"%PDF- first"
+    assert bytes(keep_document(subject=invoice, at=END).content) == b"%PDF- first"
 
 
 def test_the_database_refuses_a_document_that_is_not_its_hash(shop: Shop) -> None:
     invoice = _overage(shop)
-    keep_invoice_document(invoice=invoice, at=END)
+    keep_document(subject=invoice, at=END)
     [other] = Invoice.objects.exclude(pk=invoice.pk)
 
     for broken in ("content_sha256 = ''", "content = ''", "set_at = now()"):

@@ -15,7 +15,7 @@ from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from invoicing.mailing import MOST_TRIES, WAITS, Said, is_refused_for_good, next_try, subject, text
 from invoicing.models import Invoice, InvoiceMail
 from invoicing.services import mails
-from invoicing.services.documents import keep_invoice_document
+from invoicing.services.documents import keep_document
 from invoicing.services.endings import void_invoice
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.mails import ask_for_mail, send_due_mails
@@ -88,7 +88,7 @@ def test_an_issued_invoice_is_mailed_once_with_its_document_and_a_link(
     assert sent.subject == f"Invoice {invoice.number} from Example AI, Inc."
     assert "$100.00 is due by" in sent.body
     assert "https://billing.example/invoice/" in sent.body
-    document = keep_invoice_document(invoice=invoice, at=START)
+    document = keep_document(subject=invoice, at=START)
     assert sent.attachments[0].content == bytes(document.content)
     row = _one()
     assert (row.state, row.sent_at, row.attempts) == ("sent", START, 1)

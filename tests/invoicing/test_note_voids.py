@@ -29,7 +29,7 @@ from invoicing.models import (
 from invoicing.selectors import refund_left, refunds_due
 from invoicing.services import note_voids, refunds
 from invoicing.services.balances import pay_from_balance
-from invoicing.services.documents import keep_note_document
+from invoicing.services.documents import keep_document
 from invoicing.services.endings import write_off_invoice
 from invoicing.services.holds import propose_invoice_policy
 from invoicing.services.note_voids import preview_note_void, void_credit_note
@@ -199,11 +199,11 @@ def test_above_the_limit_somebody_else_who_approves_voids(shop: Shop, support: U
 
 def test_a_notes_document_is_set_once(shop: Shop) -> None:
     note = note_on(shop, issued(shop, customer_of(shop), 10_000), 1_000)
-    first = keep_note_document(credit_note=note, at=START)
+    first = keep_document(subject=note, at=START)
     CreditNote.objects.get()
     _void(shop, note)
 
-    again = keep_note_document(credit_note=note, at=LATER)
+    again = keep_document(subject=note, at=LATER)
     assert (again.pk, bytes(again.content)) == (first.pk, bytes(first.content))
     assert bytes(again.content).startswith(b"%PDF-")
     with pytest.raises(DatabaseError), transaction.atomic():
