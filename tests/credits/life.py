@@ -60,6 +60,7 @@ from tests.credits.plain_model import (
     Version,
     Window,
     exact,
+    is_ambiguous,
 )
 
 NOW = datetime(2026, 12, 3, 12, tzinfo=UTC)
@@ -114,9 +115,14 @@ AGREED = {
     ),
 }  # fmt: skip
 Said = dict[str, Any]
-Prices = dict[tuple[str, str | None], Said]
+# By meter, model and workspace; None is any. Some lists price the same usage twice: refused.
+Prices = dict[tuple[str, str | None, str | None], Said]
 PRICE_LISTS = st.dictionaries(
-    st.tuples(st.sampled_from(METERS), st.sampled_from([None, "small", "large"])),
+    st.tuples(
+        st.sampled_from(METERS),
+        st.sampled_from([None, "small", "large"]),
+        st.sampled_from([None, None, "a", "b", "*"]),
+    ),
     st.sampled_from([*({"model": "per_unit", "unit_price": p} for p in PRICES), *TERMS]),
     min_size=1,
 )
@@ -151,7 +157,7 @@ class LifeOfCredits(RuleBasedStateMachine):
             self.workspaces[name] = self.shop.workspace(name)
         flat = [{"model": "per_unit", "unit_price": price} for price in ("0.5", "2")]
         meters = zip(METERS, flat * 2, strict=True)
-        self.price(NOVEMBER.start, {(meter, None): said for meter, said in meters})
+        self.price(NOVEMBER.start, {(meter, None, None): said for meter, said in meters})
         self.order(STRIPE_ORDER, NOVEMBER.start)
 
     # What happens.
@@ -378,10 +384,16 @@ class LifeOfCredits(RuleBasedStateMachine):
         """Propose another version of the rate card; some models may have no price."""
         effective_at = self._apart(effective_at)
         kept = self.model.chosen(effective_at) if stays else None
-        version = propose_rate_card_version(
-            rate_card=self.shop.card, rates=_rates(prices), proposal=_words(effective_at, length),
-            stays=[self.shop.customer] if kept else [], by=self.shop.maker, at=self.shop.at,
-        )  # fmt: skip
+        try:
+            version = propose_rate_card_version(
+                rate_card=self.shop.card, rates=_rates(prices),
+                proposal=_words(effective_at, length),
+                stays=[self.shop.customer] if kept else [], by=self.shop.maker, at=self.shop.at,
+            )  # fmt: skip
+        except Invalid:
+            assert is_ambiguous(prices)
+            return
+        assert not is_ambiguous(prices)
         held = _version(version.number, effective_at, length, prices)
         pin = Pin(next(self.numbers), effective_at, kept, held.expires_at)
 
@@ -401,10 +413,15 @@ class LifeOfCredits(RuleBasedStateMachine):
     ) -> None:
         """Propose prices of the customer's own, before those of the card; or none any more."""
         effective_at = self._apart(effective_at)
-        version = propose_rate_override(
-            customer=self.shop.customer, base=self.shop.card, rates=_rates(prices),
-            proposal=_words(effective_at, length), by=self.shop.maker, at=self.shop.at,
-        )  # fmt: skip
+        try:
+            version = propose_rate_override(
+                customer=self.shop.customer, base=self.shop.card, rates=_rates(prices),
+                proposal=_words(effective_at, length), by=self.shop.maker, at=self.shop.at,
+            )  # fmt: skip
+        except Invalid:
+            assert is_ambiguous(prices)
+            return
+        assert not is_ambiguous(prices)
         held = _version(version.number, effective_at, length, prices, is_own=True)
         self._decide(version.policy_change, lambda: self.model.overrides.append(held), fate)
 
@@ -573,7 +590,7 @@ def _words(effective_at: datetime, length: timedelta | None) -> Proposal:
 
 
 def _rates(prices: Prices) -> list[RateInput]:
-    return [_rate(meter, model, price) for (meter, model), price in prices.items()]
+    return [_rate(*place, price) for place, price in prices.items()]
 
 
 def _version(
@@ -582,12 +599,12 @@ def _version(
     return Version(
         number,
         start,
-        tuple(_price(number, m, d, price, is_own=is_own) for (m, d), price in prices.items()),
+        tuple(_price(number, *place, said, is_own=is_own) for place, said in prices.items()),
         start + length if length else None,
     )
 
 
-def _rate(meter: str, model: str | None, said: Said) -> RateInput:
+def _rate(meter: str, model: str | None, workspace: str | None, said: Said) -> RateInput:
     """Write a price as the product takes it."""
     terms: dict[str, object] = {}
     match said["model"]:
@@ -602,19 +619,27 @@ def _rate(meter: str, model: str | None, said: Said) -> RateInput:
     bounds = {
         name: Decimal(said[name]) for name in ("included", "minimum", "maximum") if name in said
     }
+    named = {"model": model, "workspace": workspace}
     return RateInput(
-        meter, {"model": model} if model else {}, Decimal(said.get("unit_price", "0")),
-        said["model"], terms, pools=said.get("pools", "workspace"), **bounds,
+        meter, {name: value for name, value in named.items() if value},
+        Decimal(said.get("unit_price", "0")), said["model"], terms,
+        pools=said.get("pools", "workspace"), **bounds,
     )  # fmt: skip
 
 
 def _price(
-    version: int, meter: str, model: str | None, said: Said, *, is_own: bool = False
+    version: int,
+    meter: str,
+    model: str | None,
+    workspace: str | None,
+    said: Said,
+    *,
+    is_own: bool = False,
 ) -> Price:
     """Write a price as the plain model takes it."""
     names = ("unit_price", "fee", "percent", "included", "minimum", "maximum")
     return Price(
-        version, meter, model, said["model"],
+        version, meter, model, said["model"], workspace=workspace,
         steps=tuple(
             (None if upper is None else Fraction(upper), Fraction(price), Fraction(fee))
             for upper, price, fee in said.get("steps", ())

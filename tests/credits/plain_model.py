@@ -6,6 +6,7 @@ is slow and small on purpose, so that it can be read against `docs/credits.md`.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -33,7 +34,7 @@ def exact(value: Fraction) -> Decimal:
 
 @dataclass(frozen=True)
 class Price:
-    """What a meter costs by one version, for one model or (None) for all.
+    """What a meter costs by one version, for one model or (None) for all, and so the workspace.
 
     `steps` are (up to, unit price, fee): all units cost the price of the step that the last one is
     in ("volume"), or each that of its own ("graduated"). A package is (size, price).
@@ -53,6 +54,20 @@ class Price:
     maximum: Fraction | None = None
     is_pooled: bool = False  # Over all workspaces.
     is_own: bool = False  # Of the customer's override.
+    workspace: str | None = None
+
+    def fits(self, window: "Window") -> bool:
+        """Tell whether it may price a window."""
+        return (
+            self.meter == window.meter
+            and self.model in (None, window.model)
+            and self.workspace in (None, window.workspace)
+        )
+
+    @property
+    def wide(self) -> int:
+        """Count what it leaves open: the closest price leaves least."""
+        return [self.model, self.workspace].count(None)
 
     def of(self, quantity: Fraction) -> Fraction:
         """Return what a billing period's quantity costs."""
@@ -100,13 +115,8 @@ class Version:
         return self.effective_at <= at < (self.expires_at or FOREVER)
 
     def price_of(self, window: "Window") -> Price | None:
-        """Find the price of the window's own model, or else that of any."""
-        prices = [p for p in self.prices if p.meter == window.meter]
-        for model in (window.model, None):
-            for price in prices:
-                if price.model == model:
-                    return price
-        return None
+        """Find the price of the window's own model and workspace, of one of them, or of any."""
+        return min((p for p in self.prices if p.fits(window)), key=lambda p: p.wide, default=None)
 
 
 @dataclass(frozen=True)
@@ -661,6 +671,16 @@ class Life:
             if version is not None and (price := version.price_of(window)):
                 return price
         return None
+
+
+def is_ambiguous(places: Iterable[tuple[str, str | None, str | None]]) -> bool:
+    """Tell whether a meter has a price of some model, and one of some workspace: which is closer?
+
+    Both fit what that workspace uses of that model.
+    """
+    of_models = {meter for meter, model, workspace in places if model and not workspace}
+    of_workspaces = {meter for meter, model, workspace in places if workspace and not model}
+    return bool(of_models & of_workspaces)
 
 
 def _governing(versions: list[Version], at: datetime) -> Version | None:

@@ -74,13 +74,14 @@ def _live(shop: Shop) -> None:
         life.give("10", "paid", 100, 50, STARTS[0], ENDS[-1], "", ())
         life.give("1", "goodwill", 1, 50, STARTS[0], HOURS[3], "", ())
         flat = [{"model": "per_unit", "unit_price": p} for p in ("0.3333333333334", "2")]
-        life.price(STARTS[1], {("input", None): flat[0], ("output", None): flat[1]})
+        life.price(STARTS[1], {("input", None, None): flat[0], ("output", None, None): flat[1]})
         for hour, quantity in ((eight, "1"), (eight, "7"), (nine, "1"), (nine, "33.333333333333")):
             life.use("input", "a", "small", hour, quantity, True)
         life.use("output", "b", "large", nine, "7", True)
         life.amend(_Scripted(3), "0.5", True)
         life.cancel(_Scripted(0), True)
-        life.override(STARTS[1], {("input", "small"): flat[1]}, None, "approved")
+        life.override(STARTS[1], {("input", "small", None): flat[1]}, None, "approved")
+        life.override(HOURS[2], {("output", None, "a"): flat[0]}, None, "approved")
         life.move(_Scripted(1), HOURS[2] - timedelta(minutes=20), "approved")
         life.recur("third", "100", STARTS[0], "day", 9)
         life.give_due()
@@ -103,7 +104,7 @@ def test_who_stays_for_a_version_that_expires_stays_no_longer(market: Shop) -> N
     life = type("Life", (LifeOfCredits,), {"shop": market})()
     try:
         life.begin()
-        one, two = ({("input", None): {"model": "per_unit", "unit_price": p}} for p in "12")
+        one, two = ({("input", None, None): {"model": "per_unit", "unit_price": p}} for p in "12")
         ten_days = timedelta(days=10)
         life.price(HOURS[0], one, ten_days, stays=True)
         life.price(HOURS[0] + ten_days, two)
@@ -143,6 +144,7 @@ _MUTANTS = {
     ),
     "freed credits cover nothing": (burning, "cover_overage", lambda *_: []),
     "differences are rounded, not totals": (pricing, "advance", _rounded_apart),
+    "no workspace has a price of its own": (Prices, "_by_workspace", frozenset()),
     "overrides price nothing": (Prices, "overrides", {}),
     "nobody stays at a version": (Prices, "pins", {}),
     "nothing rolls over": (grants, "end_of", lambda left, *_: Ending(Decimal(0), left)),
