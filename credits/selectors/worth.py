@@ -1,6 +1,7 @@
 """What a quantity would be charged by the rates that govern; nothing is rated by asking."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,6 +10,7 @@ from billing_project.kernel.period import hour_of
 from credits.models import Rate
 from credits.selectors.facts import Rulebook
 from credits.selectors.tariffs import tariff_of_rate
+from credits.tariff import ChargeOutOfBounds
 from metering.aggregation import dimensions_key
 from metering.models import UsageWindow
 
@@ -19,13 +21,17 @@ class Reading:
 
     customer_id: int
     meter_id: int
+    workspace_id: int | None
     dimensions: Mapping[str, str | None]
     at: datetime
     quantity: Decimal
 
 
 def worth_of(groups: Iterable[list[Reading]]) -> list[dict[str, Decimal]]:
-    """Return what each group would be charged, by pricing unit; what has no rate adds nothing."""
+    """Return what each group would be charged, by pricing unit.
+
+    What has no rate, or is more than can be charged, adds nothing: its usage waits.
+    """
     rules: dict[int, Rulebook] = {}
     found = [[(one, _rate(one, rules)) for one in group] for group in groups]
     units = _units({rate.pk for group in found for _, rate in group if rate})
@@ -42,7 +48,9 @@ def _rate(reading: Reading, rules: dict[int, Rulebook]) -> Rate | None:
 def _charged(group: list[tuple[Reading, Rate | None]], units: dict[int, str]) -> dict[str, Decimal]:
     charges: dict[str, Decimal] = {}
     for reading, rate in group:
-        if rate is not None:
+        if rate is None:
+            continue
+        with suppress(ChargeOutOfBounds):
             unit, charge = units[rate.pk], tariff_of_rate(rate).charge(reading.quantity).total
             charges[unit] = charges.get(unit, Decimal(0)) + charge
     return charges
@@ -58,6 +66,7 @@ def _window(reading: Reading) -> UsageWindow:
     return UsageWindow(
         customer_id=reading.customer_id,
         meter_id=reading.meter_id,
+        workspace_id=reading.workspace_id,
         dimensions=dict(reading.dimensions),
         dimensions_key=dimensions_key(reading.dimensions),
         start_at=hour_of(reading.at),

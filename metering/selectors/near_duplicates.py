@@ -72,6 +72,7 @@ class Cluster:
 
     customer: str
     customer_id: int
+    workspace_id: int | None
     event_name: str
     properties: Properties
     first_at: datetime
@@ -148,6 +149,7 @@ def _cluster(row: _Row, customer: str, rules: Sequence[MeterRule]) -> Cluster:
     return Cluster(
         customer=customer,
         customer_id=row.customer_id,
+        workspace_id=row.workspace_id,
         event_name=row.event_name,
         properties=properties,
         first_at=row.first_at,

@@ -7,11 +7,17 @@ import pytest
 from django.urls import reverse
 
 from billing_project.console.near_duplicates import near_duplicate_report
+from billing_project.kernel.approvals import approve
 from billing_project.kernel.models import User
-from metering.models import MeterEvent
+from credits.services.rates import RateInput, propose_rate_card_version
+from metering.events import EventInput
+from metering.models import Customer, MeterEvent
+from metering.services.capture import capture_events
+from metering.services.customers import create_workspace
 from tests.console.backoffice import action_url, client_of
 from tests.console.chain import USED_AT
-from tests.invoicing.builders import END, START, Shop, open_shop, subscribed, use
+from tests.credits.builders import rate
+from tests.invoicing.builders import END, START, Shop, open_shop, subscribed, use, words
 from tests.metering.test_api import Caller
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +43,45 @@ def test_the_cost_is_that_of_the_reports_after_the_first(shop: Shop) -> None:
     assert (report.extra, report.quantities) == (1, {"output_tokens": Decimal(60)})
     assert rate == 60  # One credit each.
     assert report.clusters[0].cost == report.cost
+
+
+def _price(shop: Shop, rates: list[RateInput]) -> None:
+    """Approve a next version of the card."""
+    version = propose_rate_card_version(
+        rate_card=shop.rate_card, rates=rates, proposal=words(START), by=shop.maker, at=START
+    )
+    approve(change=version.policy_change, by=shop.approver, reason="fits", at=START)
+
+
+def test_a_workspace_costs_what_its_own_rate_says(shop: Shop) -> None:
+    customer = Customer.objects.get(external_id="acme")
+    create_workspace(customer=customer, external_id="lab", name="lab", by=shop.maker, at=USED_AT)
+    place = {"output_tokens": "10", "model": "small"}
+    events = [
+        EventInput(
+            event_name="llm_request", identifier=f"{workspace}-{number}", customer="acme",
+            timestamp=USED_AT, properties=place, workspace=workspace,
+        )
+        for workspace in ("lab", "") for number in "ab"
+    ]  # fmt: skip
+    capture_events(items=events, sender="test", at=USED_AT)
+    _price(shop, [rate("output_tokens", "1"), rate("output_tokens", "7", workspace="lab")])
+
+    found = near_duplicate_report(customer, START, END)
+
+    costs = {one.cluster.identifiers[0]: one.cost["credit"] for one in found.clusters[1:]}
+    assert costs == {"lab-a": 70, "-a": 10}
+
+
+def test_what_is_more_than_can_be_charged_costs_nothing_yet(shop: Shop) -> None:
+    customer = Customer.objects.get(external_id="acme")
+    _price(shop, [rate("output_tokens", "1000")])
+    use(shop, "9" * 24, USED_AT, "huge-1")
+    use(shop, "9" * 24, USED_AT, "huge-2")
+
+    report = near_duplicate_report(customer, START, END)
+
+    assert sorted(one.cost.get("credit", 0) for one in report.clusters) == [0, 60_000]
 
 
 def test_usage_without_a_rate_costs_nothing_yet(shop: Shop) -> None:
