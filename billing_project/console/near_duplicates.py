@@ -57,9 +57,13 @@ def _costs(clusters: Iterable[Cluster]) -> list[dict[str, Decimal]]:
 def _readings(cluster: Cluster) -> list[Reading]:
     return [
         Reading(
-            cluster.customer_id, one.meter_id, cluster.workspace_id, one.dimensions,
-            cluster.first_at, one.quantity,
-        )  # fmt: skip
+            cluster.customer_id,
+            one.meter_id,
+            cluster.workspace_id,
+            one.dimensions,
+            cluster.first_at,
+            one.quantity,
+        )
         for one in cluster.added
     ]
 
