@@ -174,9 +174,10 @@ def is_running(rule: RecurringGrant) -> bool:
 
 def _starts(rule: RecurringGrant) -> Iterator[datetime]:
     """Yield when a rule's periods begin, the first of all first."""
-    zone = rule.customer.time_zone
     for index in count():
-        start = nth_start(rule.start_at, rule.interval_unit, rule.interval_count, index, zone)
+        start = nth_start(
+            rule.start_at, rule.interval_unit, rule.interval_count, index, rule.time_zone
+        )
         if rule.until_at is not None and start >= rule.until_at:
             return
         yield start
@@ -188,6 +189,6 @@ def _next(rule: RecurringGrant) -> str:
 
 
 def _turn(rule: RecurringGrant, begins: datetime, at: datetime) -> Turn:
-    life, zone = rule.terms.life_days, rule.customer.time_zone
-    expires = moment_text(days_after(begins, life, zone)) if life else "never"
+    life = rule.terms.life_days
+    expires = moment_text(days_after(begins, life, rule.time_zone)) if life else "never"
     return Turn(moment_text(begins), expires, begins <= at)

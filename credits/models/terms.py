@@ -92,6 +92,9 @@ class RecurringGrant(models.Model):
     interval_count = models.PositiveSmallIntegerField(default=1)
     start_at = models.DateTimeField()  # The anchor: the 31st stays the 31st where there is one.
     until_at = models.DateTimeField(null=True, blank=True)  # No period begins at or after it.
+    # The customer's when the rule was made: in another one its periods would begin otherwise, and
+    # those that were given be given again.
+    time_zone = models.CharField(max_length=64)
     reason_code = models.CharField(max_length=40)
     source_key = models.CharField(max_length=120, unique=True)
     created_by = models.ForeignKey(

@@ -67,16 +67,14 @@ def resume_recurring_grant(
         amount=ended.amount, interval_unit=ended.interval_unit,
         interval_count=ended.interval_count, start_at=next_start(ended, from_at),
         until_at=until_at, workspace=ended.workspace, reason_code=ended.reason_code,
-        source_key=continuation_key(ended), by=by, at=at,
+        source_key=continuation_key(ended), by=by, at=at, time_zone=ended.time_zone,
     )  # fmt: skip
 
 
 def next_start(rule: RecurringGrant, at: datetime) -> datetime:
     """Return when the first period of a rule's rhythm at or after an instant begins."""
     starts = (
-        nth_start(
-            rule.start_at, rule.interval_unit, rule.interval_count, index, rule.customer.time_zone
-        )
+        nth_start(rule.start_at, rule.interval_unit, rule.interval_count, index, rule.time_zone)
         for index in count()
     )
     return next(start for start in starts if start >= at)

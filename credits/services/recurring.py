@@ -47,15 +47,18 @@ def create_recurring_grant(
     source_key: str,
     by: User,
     at: datetime,
+    time_zone: str = "",
 ) -> RecurringGrant:
     """Let a customer have credits every period from an anchor on, in the customer's time zone.
 
-    The same source key and inputs again return the same row.
+    The same source key and inputs again return the same row. The rule keeps its time zone, wherever
+    the customer moves.
 
     Args:
         amount: Credits a period, > 0.
         interval_unit: "day", "week" or "month"; months keep the anchor's day where there is one.
         until_at: No period begins at or after it; None: until somebody ends the rule.
+        time_zone: Of the rule that this one goes on with; "": the customer's.
 
     Raises:
         Invalid: a value out of its bounds; the error names the field.
@@ -70,6 +73,7 @@ def create_recurring_grant(
     )  # fmt: skip
     _refuse_bad_rule(wanted)
     locked = lock_customer(customer.pk)
+    wanted.time_zone = time_zone or locked.time_zone
     if earlier := RecurringGrant.objects.filter(source_key=source_key).first():
         if _inputs(earlier) != _inputs(wanted):
             raise IdempotencyConflict(f"{source_key} made another recurring grant")
@@ -162,11 +166,11 @@ def _waiting(rule: RecurringGrant, at: datetime) -> list[Period]:
 
 
 def periods_of(rule: RecurringGrant, at: datetime) -> list[Period]:
-    """List the periods of a rule that have begun, by its customer's time zone."""
-    zone = rule.customer.time_zone
+    """List the periods of a rule that have begun, by its time zone."""
     return due_periods(
-        rule.start_at, rule.interval_unit, rule.interval_count, zone, until=rule.until_at, at=at
-    )
+        rule.start_at, rule.interval_unit, rule.interval_count, rule.time_zone,
+        until=rule.until_at, at=at,
+    )  # fmt: skip
 
 
 def _refuse_bad_rule(rule: RecurringGrant) -> None:

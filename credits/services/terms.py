@@ -108,7 +108,7 @@ def issue_under_terms(
     change = GrantTerms.objects.select_related("policy_change").get(pk=terms.pk).policy_change
     if change.status != PolicyStatus.APPROVED or not is_in_force(change, effective_at):
         raise Conflict(f"{terms} does not govern at {effective_at.isoformat()}", field="terms")
-    zone = customer.time_zone
+    zone = rule.time_zone if rule else customer.time_zone
     expires_at = days_after(effective_at, terms.life_days, zone) if terms.life_days else None
     return issue_grant(
         customer=customer, category=terms.category, amount=amount, pricing_unit=pricing_unit,

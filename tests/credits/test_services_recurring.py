@@ -7,13 +7,14 @@ import pytest
 
 from billing_project.kernel.errors import Conflict
 from credits.models import CreditGrant, RecurringGrant
+from credits.services.pausing import pause_recurring_grant
 from credits.services.recurring import (
     create_recurring_grant,
     end_recurring_grant,
     give_recurring_grants,
 )
 from credits.services.terms import TermsInput, issue_under_terms, propose_grant_terms
-from metering.services.customers import close_customer, reopen_customer
+from metering.services.customers import close_customer, reopen_customer, update_customer
 from tests.credits.builders import Shop, words
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +27,7 @@ def weekly(shop: Shop) -> RecurringGrant:
     """Return a rule of 10 credits a week, counted from the first Monday in November."""
     terms = propose_grant_terms(
         code="weekly", terms=TermsInput(category="included", life_days=7),
-        proposal=words(MONDAY - WEEK), by=shop.maker, at=shop.at,
+        proposal=words(MONDAY - 4 * WEEK), by=shop.maker, at=shop.at,
     )  # fmt: skip
     shop.approve(terms.policy_change)
     terms.refresh_from_db()
@@ -35,6 +36,13 @@ def weekly(shop: Shop) -> RecurringGrant:
         interval_unit="week", start_at=MONDAY, reason_code="plan", source_key="test:weekly",
         by=shop.maker, at=shop.at,
     )  # fmt: skip
+
+
+def _move(shop: Shop, time_zone: str) -> None:
+    update_customer(
+        customer=shop.customer, by=shop.maker, at=shop.at, reason="moved", time_zone=time_zone
+    )
+    shop.customer.refresh_from_db()
 
 
 def _give(shop: Shop, at: datetime) -> list[datetime]:
@@ -47,6 +55,33 @@ def test_periods_that_were_missed_are_given_once(shop: Shop, weekly: RecurringGr
     twice = [_give(shop, MONDAY + 2 * WEEK) for _ in range(2)]
 
     assert twice == [[MONDAY, MONDAY + WEEK, MONDAY + 2 * WEEK]] * 2
+
+
+def test_a_customer_who_moves_is_not_given_the_same_periods_again(
+    shop: Shop, weekly: RecurringGrant
+) -> None:
+    """Since summer time ended on 25 October, midnight in Vienna is an hour later in UTC."""
+    summer = weekly.start_at - 2 * WEEK + timedelta(hours=-2)
+    _move(shop, "Europe/Vienna")
+    in_vienna = create_recurring_grant(
+        customer=shop.customer, terms=weekly.terms, pricing_unit=shop.unit, amount=Decimal(1),
+        interval_unit="week", start_at=summer, reason_code="plan", source_key="test:vienna",
+        by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    end_recurring_grant(rule=weekly, until_at=MONDAY, reason="x", by=shop.maker, at=shop.at)
+    before = _give(shop, MONDAY + 2 * WEEK)
+    _move(shop, "UTC")
+
+    after = _give(shop, MONDAY + 2 * WEEK)
+    paused = pause_recurring_grant(
+        rule=in_vienna, from_at=MONDAY + 2 * WEEK, resume_at=MONDAY + 3 * WEEK, reason="x",
+        by=shop.maker, at=shop.at,
+    )  # fmt: skip
+
+    assert after == before
+    assert [at.hour for at in after] == [22, 23, 23, 23, 23]
+    assert paused.start_at == MONDAY + 4 * WEEK - timedelta(hours=1)
+    assert paused.time_zone == "Europe/Vienna"
 
 
 def test_a_reopened_customer_gets_nothing_for_the_time_in_between(
