@@ -26,6 +26,7 @@ from credits.rating import RatedSoFar
 from credits.selectors.governing import is_in_force
 from credits.selectors.lapsed import OF_NOTES
 from credits.selectors.prices import Prices
+from metering.aggregation import ADDITIVE
 from metering.models import Meter, UsageWindow
 from metering.selectors.windows import windows_in
 
@@ -170,6 +171,19 @@ def rated_of_groups(period_ids: Iterable[int], meter_ids: Iterable[int]) -> dict
     )
     sums = rows.annotate(Sum("quantity"), Min("rate_id")).order_by()
     return {(p, m, w, d): Earlier(quantity, rate_id) for p, m, w, d, quantity, rate_id in sums}
+
+
+def is_group_rated(window: UsageWindow, rules: Rulebook) -> bool:
+    """Tell whether other hours were rated of what has one quantity over a window's period."""
+    period = rules.period_of(window.start_at)
+    if period is None or rules.meters[window.meter_id].aggregation in ADDITIVE:
+        return False
+    same = WindowRating.objects.filter(
+        billing_period_id=period.pk,
+        window__meter_id=window.meter_id,
+        window__dimensions_key=window.dimensions_key,
+    )
+    return same.filter(Q(window__workspace_id=window.workspace_id)).exists()
 
 
 def rated_in_scopes(period_ids: Iterable[int]) -> dict[Scope, RatedSoFar]:

@@ -11,7 +11,7 @@ from django.db.models.expressions import RawSQL
 
 from billing_project.kernel.period import hour_of
 from credits.models import UnratedEpisode, WindowRating
-from credits.selectors.facts import Rulebook, rulebooks
+from credits.selectors.facts import Rulebook, is_group_rated, rulebooks
 from credits.selectors.usage import unrated_windows, windows_to_rate
 from metering.models import Meter, UsageWindow
 
@@ -75,8 +75,8 @@ def unrated_usage(most: int = MOST_WINDOWS) -> Unrated:
 def usage_without_rate(customer_ids: Collection[int]) -> list[UnratedGroup]:
     """Group the usage of customers that lies in a billing period and matches no rate in force.
 
-    PostgreSQL adds up what has one answer: windows of one customer, meter and dimensions between
-    two instants at which a period, a version or a pin begins or ends.
+    PostgreSQL adds up what has one answer: windows of one customer, workspace, meter and dimensions
+    between two instants at which a period, a version or a pin begins or ends.
     """
     groups: _Groups = {}
     known = sorted(customer_ids)
@@ -101,13 +101,13 @@ def _summed(rules: Mapping[int, Rulebook]) -> Iterator[tuple[UsageWindow, int]]:
         # A window whose hour a period begins in is judged by that beginning, not by the hour's.
         bounds |= ends | {hour_of(instant) for instant in ends}
     span = RawSQL("width_bucket(usage_window.start_at, %s::timestamptz[])", [sorted(bounds)])
-    same = ("customer_id", "meter_id", "dimensions_key", "dimensions", "span")
+    same = ("customer_id", "workspace_id", "meter_id", "dimensions_key", "dimensions", "span")
     rows = windows_to_rate(list(rules)).exclude(_WAS_RATED).order_by().annotate(span=span)
     sums = rows.values_list(*same).annotate(Min("start_at"), Sum("quantity"), Count("pk"))
-    for customer_id, meter_id, key, dimensions, _, start_at, quantity, count in sums:
+    for customer_id, workspace_id, meter_id, key, dimensions, _, start_at, quantity, count in sums:
         window = UsageWindow(
-            customer_id=customer_id, meter_id=meter_id, dimensions_key=key, dimensions=dimensions,
-            start_at=start_at, quantity=quantity,
+            customer_id=customer_id, workspace_id=workspace_id, meter_id=meter_id,
+            dimensions_key=key, dimensions=dimensions, start_at=start_at, quantity=quantity,
         )  # fmt: skip
         window.was_rated = False  # type: ignore[attr-defined]
         yield window, count
@@ -149,7 +149,7 @@ def _reason(window: UsageWindow, rules: Rulebook) -> Reason:
         return Reason.NO_PERIOD
     if window.was_rated:  # type: ignore[attr-defined]  # Its first rate prices it again.
         return Reason.IS_NEXT
-    if rules.rate_of(window) is None:
+    if rules.rate_of(window) is None and not is_group_rated(window, rules):
         return Reason.NO_RATE
     return Reason.IS_NEXT if rules.policy_of(window.start_at) else Reason.NO_BURN_ORDER
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from credits.models import Rate, RatedUsage
-from credits.selectors.facts import Rulebook
+from credits.selectors.facts import Rulebook, is_group_rated
 from credits.tariff import ChargeOutOfBounds
 from metering.models import UsageWindow
 
@@ -38,6 +38,8 @@ def _why(window: UsageWindow, rules: Rulebook) -> str:
     if rules.period_of(window.start_at) is None:
         return NO_PERIOD
     rate = rules.rate_of(window)
+    if rate is None and is_group_rated(window, rules):
+        return IS_NEXT
     if rate is None:
         return f"{_NO_RATE}{', '.join(_names(window, rules))}"
     if rules.policy_of(window.start_at) is None:

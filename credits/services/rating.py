@@ -18,7 +18,7 @@ from billing_project.kernel import outbox
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import OutboxMessage, PolicyChange, PolicyStatus, User
-from credits.selectors.facts import Rulebook, rulebooks
+from credits.selectors.facts import Rulebook, is_group_rated, rulebooks
 from credits.selectors.usage import windows_to_rate
 from credits.services.burning import Burner, Pages
 from credits.services.pricing import Pricer, rated_before
@@ -174,10 +174,13 @@ def _sort_out(customer_id: int, rules: Rulebook) -> tuple[list[UsageWindow], lis
 def _is_ready(window: UsageWindow, rules: Rulebook) -> bool:
     """Tell whether a window of `windows_to_rate` has its rate and burn order.
 
+    What has one quantity a period has one rate, too: the first.
+
     Raises:
         Conflict: no burn order is approved at all.
     """
-    if not (window.was_rated or rules.rate_of(window)):  # type: ignore[attr-defined]
+    was_rated: bool = window.was_rated  # type: ignore[attr-defined]
+    if not (was_rated or rules.rate_of(window) or is_group_rated(window, rules)):
         return False
     if not rules.policies:
         raise Conflict("no burn order is approved yet: usage waits", code="no_credit_policy")

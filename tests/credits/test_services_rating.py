@@ -13,9 +13,11 @@ from billing_project.kernel.period import Period
 from credits import checks
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors import drawn_of_period, overage_of_period, unrated_windows
+from credits.selectors.waiting import IS_NEXT, why_unrated
 from credits.services.grants import void_grant
 from credits.services.periods import open_billing_period
 from credits.services.rating import rate_pending
+from metering.models import UsageWindow
 from metering.services.adjust import amend_event, cancel_event
 from metering.services.aggregate import carry_idle_hours
 from metering.services.meters import create_meter
@@ -422,3 +424,23 @@ def test_levels_are_charged_by_the_time_that_they_last(shop: Shop) -> None:
     apps = ("metering.", "credits.")
     results = [result for result in run_checks() if result.name.startswith(apps)]
     assert [finding for result in results for finding in result.findings] == []
+
+
+def test_a_quantity_of_the_whole_period_has_one_rate_for_all_its_hours(shop: Shop) -> None:
+    """From 11 November on the card prices no peaks; this one was priced before, at 2 each."""
+    create_meter(
+        code="peak", name="peak", event_name="peak", aggregation="max", unit="token",
+        value_property="peak", dimensions=("model",), by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    shop.version([rate("peak", "2")], NOVEMBER.start + timedelta(days=1))
+    shop.version([rate("input", "1")], DAY_10 + timedelta(days=1))
+    shop.use(peak="5")
+    shop.rate()
+
+    shop.use(DAY_10 + timedelta(days=2), peak="9")
+    shop.use(DAY_10 + timedelta(days=2), peak="3", model="large")
+    named = UsageWindow.objects.get(quantity=9)
+    assert why_unrated(shop.customer.pk, [named]) == [IS_NEXT]
+    shop.rate()
+
+    assert [row.charge for row in RatedUsage.objects.order_by("pk")] == [10, 8]

@@ -75,6 +75,19 @@ def test_a_model_in_traffic_without_a_rate_is_told_and_waits(
     assert RatedUsage.objects.count() == 1  # What has a rate does not wait for what has none.
 
 
+def test_the_rate_of_a_workspace_prices_its_own_usage_only(shop: Shop) -> None:
+    for name in ("lab", "other"):
+        shop.workspace(name)
+    shop.version([rate("input", "1", workspace="lab")], NOVEMBER.start + timedelta(days=1))
+    shop.use(input="3", workspace="lab")
+    assert usage_without_rate([shop.customer.pk]) == []
+
+    shop.use(input="4", workspace="other")
+
+    (group,) = usage_without_rate([shop.customer.pk])
+    assert (group.window_count, group.quantity) == (1, Decimal(4))
+
+
 def test_an_approved_rate_takes_up_what_waited_and_closes_the_episode(
     priced: Shop, settings: Any
 ) -> None:
