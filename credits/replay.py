@@ -35,6 +35,7 @@ _BURNS = ("drawn", "returned")
 _BY_TIME = ("due", "returned_after_end")  # Reasons: usage from before may still burn these.
 _TAKEN = ("voided", "expired", "reinstated")  # A person can give back what these sum to.
 _AT_END = ("due", "rolled_over")
+_FROZEN, _THAWED = "disputed", "dispute_closed"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Replay:
         self._endings: dict[int, EntryFact] = {}
         self._clawed: dict[int, datetime] = {}
         self._voids: dict[int, EntryFact] = {}  # By grant, those that stand.
+        self._frozen: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
+        self._frozen_at: dict[int, datetime] = {}  # By first grant, while a dispute goes on.
         self._splits: dict[int, Ending] = {}
         self._so_far: dict[tuple[int, int, int | None], RatedSoFar] = {}
         self._histories: dict[int, PeriodHistory] = defaultdict(PeriodHistory)
@@ -82,6 +85,9 @@ class Replay:
         yield from self._cost(entry)
         yield from _compare(entry.key, "credits", entry.credits, amount)
         self._left[entry.grant_id] += amount
+        if entry.reason_code in (_FROZEN, _THAWED):
+            self._freeze(entry, amount)
+            return
         if entry.kind == "expired" and entry.reason_code in _BY_TIME:
             self._lapsed[entry.grant_id] -= amount
         if entry.kind in _TAKEN:
@@ -92,6 +98,15 @@ class Replay:
             self._voids[entry.grant_id] = entry
         elif entry.kind == "reinstated":
             self._voids.pop(entry.grant_id, None)
+
+    def _freeze(self, entry: EntryFact, amount: Decimal) -> None:
+        """Follow the start or the end of a dispute: it ends no grant and makes none void."""
+        self._frozen[entry.grant_id] -= amount
+        root_id = self._facts[entry.grant_id].root_id
+        if entry.reason_code == _FROZEN:
+            self._frozen_at[root_id] = entry.effective_at
+        else:
+            self._frozen_at.pop(root_id, None)
 
     def _claw_back(self, fact: ClawBackFact) -> Iterator[Difference]:
         """Remember that a price went back; entries of what was unused come next."""
@@ -106,7 +121,8 @@ class Replay:
         if entry.kind == "granted":
             return grant.amount
         if entry.kind == "reinstated":
-            return self._taken[entry.grant_id]
+            kept = self._frozen if entry.reason_code == _THAWED else self._taken
+            return kept[entry.grant_id]
         if entry.reason_code not in _AT_END:
             return -left
         split = self._splits.pop(entry.grant_id, None)
@@ -212,9 +228,8 @@ class Replay:
     def _late(self, pk: int, grant: GrantFact) -> Decimal:
         """Return what time took that late usage may burn: nothing of what was taken back since."""
         lapsed = self._lapsed[pk]
-        if lapsed and (grant.root_id in self._clawed or self._voids_of(grant)):
-            return _ZERO
-        return lapsed
+        is_out = grant.root_id in self._clawed or grant.root_id in self._frozen_at
+        return _ZERO if lapsed and (is_out or self._voids_of(grant)) else lapsed
 
     def _draw(self, fact: RatedFact, part: Part) -> Iterator[Difference]:
         """Burn credits of a grant; those that had lapsed come back first."""
@@ -225,10 +240,26 @@ class Replay:
         yield from _compare(fact.key, f"reclaimed of grant {part.grant_id}", stored, lapsed)
 
     def _return(self, fact: RatedFact, part: Part) -> tuple[GrantState | None, list[Difference]]:
-        """Settle credits that came back; return the grant that has them, with only those."""
+        """Settle credits that came back; return the grant that has them and may use them."""
+        state, differences = self._settle(fact, part)
+        since = self._frozen_at.get(self._facts[part.grant_id].root_id)
+        if state is None or since is None:
+            return state, differences
+        entries = fact.entries_of("voided", state.id, _FROZEN)
+        name = f"frozen of grant {state.id}"
+        differences += _compare(fact.key, name, _sum(entries), -part.credits)
+        for entry in entries:
+            at = max(since, state.effective_at)
+            differences += _compare(entry.key, "effective at", entry.effective_at, at)
+        self._left[state.id] -= part.credits
+        self._frozen[state.id] += part.credits
+        return None, differences
+
+    def _settle(self, fact: RatedFact, part: Part) -> tuple[GrantState | None, list[Difference]]:
+        """Find where credits that came back belong; return that grant, with only those."""
         grant, ending = self._facts[part.grant_id], self._endings.get(part.grant_id)
         name = f"ended again of grant {part.grant_id}"
-        ended = fact.entries_of("voided", part.grant_id)
+        ended = fact.entries_of("voided", part.grant_id, "returned_after_end")
         moved = fact.entries_of("rolled_over", part.grant_id)
         expires_at = grant.state.expires_at
         is_over = expires_at is not None and expires_at <= fact.rated_at

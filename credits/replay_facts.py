@@ -93,6 +93,7 @@ class RatedFact:
         """Return what entries of a kind moved, in their order, without signs."""
         return tuple((e.grant_id, abs(e.credits)) for e in self.entries if e.kind == kind)
 
-    def entries_of(self, kind: str, grant_id: int) -> list[EntryFact]:
-        """Return the entries of one kind and grant."""
-        return [e for e in self.entries if (e.kind, e.grant_id) == (kind, grant_id)]
+    def entries_of(self, kind: str, grant_id: int, reason: str | None = None) -> list[EntryFact]:
+        """Return the entries of one kind and grant, of any reason where it is None."""
+        found = [e for e in self.entries if (e.kind, e.grant_id) == (kind, grant_id)]
+        return [e for e in found if reason in (None, e.reason_code)]

@@ -4,9 +4,10 @@ A freeze takes what remains of a purchase out by ledger entries of its own reaso
 exactly that back. Neither is an end of the grant: what was promised for them stays promised.
 """
 
+from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Q, Sum
+from django.db.models import Max, Q, Sum
 
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
 
@@ -23,14 +24,30 @@ def frozen_credits(grant: CreditGrant) -> Decimal:
     return -(moves.aggregate(total=Sum("credits"))["total"] or Decimal(0))
 
 
+def thawed_at(grant: CreditGrant) -> datetime | None:
+    """Return when what was frozen of one grant came free last; None if never."""
+    entries = grant.transactions.filter(kind=LedgerKind.REINSTATED, reason_code=THAWED)
+    last: datetime | None = entries.aggregate(last=Max("effective_at"))["last"]
+    return last
+
+
 def is_frozen(grant: CreditGrant) -> bool:
     """Tell whether a purchase is frozen; all of a chain of linked grants is, or none."""
+    return frozen_at(grant) is not None
+
+
+def frozen_at(grant: CreditGrant) -> datetime | None:
+    """Return since when a purchase is frozen; None where it is not.
+
+    What usage gave back meanwhile is frozen, too, and changes nothing of that.
+    """
     root_id = grant.root_id or grant.pk
     last = (
         LedgerTransaction.objects.filter(
             Q(grant=root_id) | Q(grant__root=root_id), reason_code__in=OF_DISPUTES
         )
+        .exclude(source_key__startswith="window:")
         .order_by("position")
         .last()
     )
-    return last is not None and last.reason_code == FROZEN
+    return last.effective_at if last is not None and last.reason_code == FROZEN else None

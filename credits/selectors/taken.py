@@ -20,15 +20,20 @@ def clawed_at(root: CreditGrant) -> datetime | None:
     return row.recorded_at if row else None
 
 
-def voided_at(root_ids: Collection[int]) -> dict[int, datetime]:
+def voided_at(
+    root_ids: Collection[int], but_for: Collection[str] = OF_USAGE
+) -> dict[int, datetime]:
     """Return since when credits of a chain of linked grants are void, by its first grant.
 
     A chain is void while a person's void of any of its grants stands: what comes back to the
     others, or lapsed in them, is of the same purchase. The newest void says since when.
+
+    Args:
+        but_for: Reasons of voids and their ends that are not looked at.
     """
     standing: dict[int, dict[int, datetime]] = defaultdict(dict)
     root = Coalesce("grant__root_id", F("grant_id"))
-    moves = LedgerTransaction.objects.filter(kind__in=_VOIDS).exclude(reason_code__in=OF_USAGE)
+    moves = LedgerTransaction.objects.filter(kind__in=_VOIDS).exclude(reason_code__in=but_for)
     rows = moves.annotate(first=root).filter(first__in=root_ids).order_by("position")
     for first, grant_id, kind, effective_at in rows.values_list(
         "first", "grant_id", "kind", "effective_at"

@@ -30,6 +30,7 @@ from credits.models import (
     RatedUsage,
 )
 from credits.selectors.facts import Rulebook, history_of
+from credits.selectors.frozen import FROZEN
 from credits.selectors.lapsed import LATE_USAGE, RETURNED_AFTER_END
 from credits.selectors.returning import fate_of
 from credits.services.entries import (
@@ -141,7 +142,12 @@ class Burner:
         if fate.void_at is not None:
             self._end_again(bill, part, LedgerKind.VOIDED, fate.void_at)
             return None
-        return self._link(bill, part, grant) if fate.is_ended else self._wallet.put_back(part)
+        holder = self._link(bill, part, grant) if fate.is_ended else grant
+        settled = Part(holder.pk, part.credits)
+        if fate.frozen_at is not None:
+            self._freeze(bill, settled, max(fate.frozen_at, holder.effective_at))
+            return None
+        return self._wallet.put_back(settled)
 
     def _end_again(
         self, bill: Bill, part: Part, kind: LedgerKind, effective_at: datetime
@@ -152,7 +158,14 @@ class Burner:
         self._pages.entries.append(entry)
         return entry
 
-    def _link(self, bill: Bill, part: Part, grant: CreditGrant) -> GrantState:
+    def _freeze(self, bill: Bill, part: Part, effective_at: datetime) -> None:
+        """Take what came back out of use until the dispute ends, as what remained was taken."""
+        source_key = f"{bill.row.source_key}:grant:{part.grant_id}:frozen"
+        entry = self._entry(LedgerKind.VOIDED, part.grant_id, -part.credits, source_key)
+        entry.reason_code, entry.effective_at = FROZEN, effective_at
+        self._pages.entries.append(entry)
+
+    def _link(self, bill: Bill, part: Part, grant: CreditGrant) -> CreditGrant:
         """Move credits that came back too late to a linked grant with a life of its own."""
         at = max(self._at, grant.created_at)
         linked = linked_grant(
@@ -171,7 +184,7 @@ class Burner:
         filled = self._entry(LedgerKind.GRANTED, linked.pk, part.credits, source_key)
         filled.reason_code, filled.effective_at = linked.reason_code, linked.effective_at
         self._pages.entries.append(filled)
-        return self._wallet.put_back(Part(linked.pk, part.credits))
+        return linked
 
     def _cover(self, bill: Bill, freed: list[GrantState]) -> None:
         if not freed:

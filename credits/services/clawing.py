@@ -18,6 +18,7 @@ from credits.models import (
     LedgerKind,
     RefundRule,
 )
+from credits.selectors.frozen import is_frozen
 from credits.selectors.used import used_of
 from credits.services.entries import enter
 from metering.services.customers import lock_customer
@@ -41,7 +42,8 @@ def claw_back(
 
     Raises:
         Invalid: an unknown reason, or no reference.
-        Conflict: the grant was not sold, or its terms take nothing back.
+        Conflict: the grant was not sold, its terms take nothing back, or its payment is disputed:
+            the end of the dispute decides.
         IdempotencyConflict: the reference named another purchase's claw back.
     """
     if reason not in ClawBackReason.values:
@@ -56,6 +58,8 @@ def claw_back(
         if same.purchase_key != sold.source_key:
             raise IdempotencyConflict(f"{reason} {reference} was of another purchase")
         return same
+    if is_frozen(sold):
+        raise Conflict(f"grant {sold.pk} is frozen: its payment is disputed", code="frozen")
     return _take_unused(sold, ClawBack(reason=reason, reference=reference), by, at)
 
 

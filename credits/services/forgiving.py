@@ -18,6 +18,7 @@ from credits.history import Stack
 from credits.models import BillingPeriod, CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors.facts import Rulebook, history_of, stack_of, use_of
 from credits.selectors.forgiving import forgivable
+from credits.selectors.frozen import FROZEN
 from credits.selectors.lapsed import CREDIT_NOTE, NOTE_VOIDED
 from credits.services.burning import Bill, Burner, Pages
 from credits.services.rating import rate_customer
@@ -114,6 +115,7 @@ def _held(given: RatedUsage) -> list[Part]:
     of_row = f"{given.source_key}:grant:"
     entries = LedgerTransaction.objects.filter(customer_id=given.customer_id)
     void = entries.filter(kind=LedgerKind.VOIDED, source_key__startswith=of_row)
+    void = void.exclude(reason_code=FROZEN)  # It is there once the dispute ends.
     kept = entries.filter(rated_usage=given, kind=LedgerKind.RETURNED).exclude(
         grant_id__in=void.values("grant_id")
     )

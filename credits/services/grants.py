@@ -24,7 +24,7 @@ from credits.models import (
     RecurringGrant,
 )
 from credits.rollover import end_of
-from credits.selectors.frozen import OF_DISPUTES, is_frozen
+from credits.selectors.frozen import OF_DISPUTES, is_frozen, thawed_at
 from credits.selectors.lapsed import DUE, OF_USAGE, ROLLED_OVER
 from credits.services.entries import enter, linked_grant
 from metering.models import Customer, Meter, Workspace
@@ -253,25 +253,31 @@ def _expire_due(grant: CreditGrant, by: User, at: datetime) -> int:
 
 
 def _end_by_time(grant: CreditGrant, by: User, at: datetime) -> None:
-    assert grant.expires_at is not None, "selected by its expiry"
     ending = end_of(grant.remaining, "none", None)
     if grant.terms is not None and grant.origin_id is None:
         ending = end_of(grant.remaining, grant.terms.rollover, grant.terms.rollover_value)
     if ending.rolled:
         roll_over(grant, ending.rolled, by, at)
     if ending.expired:
-        _take(grant, LedgerKind.EXPIRED, ending.expired, DUE, by, at, grant.expires_at)
+        _take(grant, LedgerKind.EXPIRED, ending.expired, DUE, by, at, _ended_at(grant))
+
+
+def _ended_at(grant: CreditGrant) -> datetime:
+    """Return when time ended a grant: at its end, or as it was free again after a dispute."""
+    assert grant.expires_at is not None, "selected by its expiry"
+    return max(grant.expires_at, thawed_at(grant) or grant.expires_at)
 
 
 def roll_over(grant: CreditGrant, credits_: Decimal, by: User, at: datetime) -> CreditGrant:
     """Move credits of a grant that ends to a linked one, which lives as long from there on."""
     assert grant.expires_at is not None, "what rolls over ends"
-    entry = _take(grant, LedgerKind.ROLLED_OVER, credits_, ROLLED_OVER, by, at, grant.expires_at)
+    ended_at = _ended_at(grant)
+    entry = _take(grant, LedgerKind.ROLLED_OVER, credits_, ROLLED_OVER, by, at, ended_at)
     linked = linked_grant(
         grant,
         credits_,
-        effective_at=grant.expires_at,
-        expires_at=grant.expires_at + (grant.expires_at - grant.effective_at),
+        effective_at=ended_at,
+        expires_at=ended_at + (grant.expires_at - grant.effective_at),
         reason_code=ROLLED_OVER,
         source_key=f"{entry.source_key}:linked",
         by=by,

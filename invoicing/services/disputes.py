@@ -102,6 +102,10 @@ def record_dispute_outcome(
 
 
 def _let_go(dispute: Dispute, verdict: str, by: User, at: datetime) -> None:
+    """Free what is frozen, unless another dispute of the same invoice goes on; lost, take it."""
+    others = Dispute.objects.filter(invoice=dispute.invoice).exclude(pk=dispute.pk)
+    if verdict != Verdict.LOST and others.filter(outcome=None).exists():
+        return
     for grant in _sold_by(dispute.invoice):
         thaw_grant(grant=grant, reference=dispute.reference, by=by, at=at)
         if verdict == Verdict.LOST:

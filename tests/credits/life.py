@@ -31,6 +31,7 @@ from credits.models import (
 from credits.selectors import balance
 from credits.selectors.taken import why_not_taken_back
 from credits.services.clawing import claw_back
+from credits.services.freezing import freeze_grant, thaw_grant
 from credits.services.grants import expire_due_grants, expire_grant, void_grant
 from credits.services.overrides import propose_rate_migration, propose_rate_override
 from credits.services.policies import propose_credit_policy
@@ -142,6 +143,7 @@ class LifeOfCredits(RuleBasedStateMachine):
         self.model = Life()
         self.events: dict[str, Window] = {}
         self.workspaces: dict[str, Workspace] = {}
+        self.disputes: dict[int, str] = {}  # Names of the last ones, by purchase.
         self.waiting: list[tuple[PolicyChange, Callable[[], None]]] = []
         self.numbers = count()
         self.steps = 0
@@ -279,6 +281,13 @@ class LifeOfCredits(RuleBasedStateMachine):
         if is_rated:
             self.rate()
 
+    @precondition(lambda self: self.events)
+    @rule(data=st.data(), hour=st.sampled_from(HOURS), quantity=st.sampled_from(QUANTITIES))
+    def use_again(self, data: st.DataObject, hour: datetime, quantity: str) -> None:
+        """Report more of what was used before, in the same hour or another one."""
+        used = self.events[data.draw(st.sampled_from(list(self.events)))]
+        self.use(used.meter, used.workspace or "", used.model, hour, quantity, True)
+
     @rule()
     def rate(self) -> None:
         """Rate what waits."""
@@ -362,6 +371,21 @@ class LifeOfCredits(RuleBasedStateMachine):
             assert not self.model.claw_back(held)
             return
         assert self.model.claw_back(held)
+
+    @precondition(lambda self: self.model.grants)
+    @rule(data=st.data())
+    def dispute(self, data: st.DataObject) -> None:
+        """Let the payment of a purchase be disputed, or its dispute end."""
+        number = data.draw(st.integers(0, len(self.model.grants) - 1))
+        grant, held = CreditGrant.objects.order_by("pk")[number], self.model.grants[number]
+        words = {"grant": grant, "by": self.shop.maker, "at": self.shop.at}
+        if held.root.number in self.model.frozen:
+            thaw_grant(reference=self.disputes[held.root.number], **words)
+            self.model.thaw(held)
+        else:
+            self.disputes[held.root.number] = f"dispute {next(self.numbers)}"
+            freeze_grant(reference=self.disputes[held.root.number], **words)
+            self.model.freeze(held)
 
     @rule()
     def expire_due(self) -> None:

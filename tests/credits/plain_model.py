@@ -204,6 +204,8 @@ class Grant:
     lapsed: Fraction = ZERO  # Taken by time; usage from before the end may still burn it.
     ended: tuple[str, datetime] | None = None  # How it ended last, and when that took effect.
     taken: Fraction = ZERO  # By voids and expiries, less what was given back.
+    frozen: Fraction = ZERO  # While its payment is disputed.
+    thawed_at: datetime | None = None
     terms: Terms = Terms()
     is_rolled: bool = False  # Its credits came here when their time was over.
 
@@ -326,6 +328,7 @@ class Life:
         self.ledger: list[Entry] = []
         self.rated: list[Rated] = []
         self.clawed: dict[int, datetime] = {}  # Purchases whose price went back, and since when.
+        self.frozen: dict[int, datetime] = {}  # Disputed purchases, and since when.
         self.voids: dict[int, datetime] = {}  # Grants that are void, the newest void last.
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -351,7 +354,8 @@ class Life:
     def reinstate(self, grant: Grant) -> bool:
         """Give back what voids and early ends took; tell whether that could be."""
         is_over = (grant.expires_at or FOREVER) <= self.now
-        if is_over or grant.root.number in self.clawed or not grant.taken:
+        is_out = grant.root.number in self.clawed or grant.root.number in self.frozen
+        if is_over or is_out or not grant.taken:
             return False
         grant.ended = None
         self.voids.pop(grant.number, None)
@@ -363,11 +367,27 @@ class Life:
         """Take back what is unused of a purchase, once; tell whether it was one."""
         if not grant.root.is_paid or not grant.root.terms.is_refundable:
             return False
+        if grant.root.number in self.frozen:
+            return False
         if grant.root.number not in self.clawed:
             for member in [g for g in self.grants if g.root is grant.root]:
                 self.end(member, "voided", self.now)
             self.clawed[grant.root.number] = self.now
         return True
+
+    def freeze(self, grant: Grant) -> None:
+        """Take what is left of a purchase out of use for a time."""
+        for member in [g for g in self.grants if g.root is grant.root and g.left]:
+            self._freeze(member, member.left, max(self.now, member.effective_at))
+            self.frozen[grant.root.number] = max(self.now, member.effective_at)
+
+    def thaw(self, grant: Grant) -> None:
+        """Put back what was frozen of a purchase."""
+        self.frozen.pop(grant.root.number, None)
+        for member in [g for g in self.grants if g.root is grant.root and g.frozen]:
+            member.thawed_at = max(self.now, member.effective_at)
+            self._enter(member, "reinstated", member.frozen, member.thawed_at)
+            member.frozen = ZERO
 
     def expire_due(self, grace: timedelta) -> int:
         """Let every grant lapse whose time and grace are over."""
@@ -382,14 +402,15 @@ class Life:
         Usage from before its end may still come for the rest.
         """
         assert grant.expires_at is not None
+        over_at = max(grant.expires_at, grant.thawed_at or grant.expires_at)
         rolled = grant.terms.rolls(grant.left) if grant.origin is None else ZERO
         if rolled:
-            grant.ended = ("rolled_over", grant.expires_at)
-            self._enter(grant, "rolled_over", -rolled, grant.expires_at)
+            grant.ended = ("rolled_over", over_at)
+            self._enter(grant, "rolled_over", -rolled, over_at)
             life = grant.expires_at - grant.effective_at
-            self._link(grant, rolled, grant.expires_at, grant.expires_at + life, is_rolled=True)
+            self._link(grant, rolled, over_at, over_at + life, is_rolled=True)
         grant.lapsed += grant.left
-        self.end(grant, "expired", grant.expires_at)
+        self.end(grant, "expired", over_at)
 
     def give_due(self) -> int:
         """Give what recurs and has begun; return how many grants that were."""
@@ -449,7 +470,8 @@ class Life:
     def is_taken_back(self, grant: Grant) -> bool:
         """Tell whether nothing is left of a purchase or gift because somebody took it back."""
         is_left = any(g.left for g in self.grants if g.root is grant)
-        return not is_left and (grant.number in self.clawed or bool(self._voids_of(grant)))
+        is_out = grant.number in self.clawed or grant.number in self.frozen
+        return not is_left and (is_out or bool(self._voids_of(grant)))
 
     def chosen(self, at: datetime) -> Version | None:
         """Return the version of the rate card that the customer has at an instant."""
@@ -540,7 +562,9 @@ class Life:
         freed = {}
         for number, part in back.items():
             holder = self._return(window, span, order, self.grants[number], part)
-            if holder is not None:
+            if holder is not None and (since := self.frozen.get(holder.root.number)):
+                self._freeze(holder, part, max(since, holder.effective_at))
+            elif holder is not None:
                 freed[holder.number] = part
         self._cover(span, order, freed)
 
@@ -582,12 +606,18 @@ class Life:
         """Fill a grant with credits of another one."""
         linked = replace(
             grant, number=len(self.grants), amount=part, left=ZERO, lapsed=ZERO, ended=None,
-            taken=ZERO, origin=grant, basis_amount=grant.basis_amount or grant.amount,
+            taken=ZERO, frozen=ZERO, thawed_at=None, origin=grant,
+            basis_amount=grant.basis_amount or grant.amount,
             effective_at=start, expires_at=end, created_at=max(self.now, grant.created_at),
             is_rolled=is_rolled,
         )  # fmt: skip
         self.give(linked)
         return linked
+
+    def _freeze(self, grant: Grant, part: Fraction, at: datetime) -> None:
+        self._enter(grant, "voided", -part, at)
+        grant.taken -= part
+        grant.frozen += part
 
     def _voids_of(self, grant: Grant) -> list[datetime]:
         """List since when grants of the same purchase or gift are void, the newest last."""
@@ -595,8 +625,8 @@ class Life:
 
     def _lapsed(self, grant: Grant) -> Fraction:
         """Return what time took that usage may still burn: nothing of what was taken back."""
-        is_taken = grant.root.number in self.clawed or self._voids_of(grant)
-        return ZERO if is_taken else grant.lapsed
+        is_out = grant.root.number in self.clawed or grant.root.number in self.frozen
+        return ZERO if is_out or self._voids_of(grant) else grant.lapsed
 
     def _cover(self, span: Span, order: Order, freed: dict[int, Fraction]) -> None:
         """Let freed credits pay for the newest overage that their grant serves."""
@@ -637,7 +667,7 @@ class Life:
     ) -> None:
         grant.left += part
         if kind in ("voided", "expired"):
-            grant.taken -= part
+            grant.taken -= part  # A freeze is no end: it takes that back.
         assert 0 <= grant.left <= grant.amount
         self.ledger.append(
             Entry(

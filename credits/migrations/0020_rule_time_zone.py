@@ -14,7 +14,7 @@ _FILL = [
 class Migration(migrations.Migration):
     """The time zone in which the periods of a recurring grant begin, kept for good."""
 
-    dependencies = [("credits", "0018_alert_told"), ("metering", "0001_initial")]
+    dependencies = [("credits", "0019_forgiven_usage"), ("metering", "0001_initial")]
     operations = [
         migrations.AddField(
             model_name="recurringgrant",
