@@ -378,7 +378,7 @@ class LifeOfCredits(RuleBasedStateMachine):
         """Let the payment of a purchase be disputed, or its dispute end."""
         number = data.draw(st.integers(0, len(self.model.grants) - 1))
         grant, held = CreditGrant.objects.order_by("pk")[number], self.model.grants[number]
-        words = {"grant": grant, "by": self.shop.maker, "at": self.shop.at}
+        words: dict[str, Any] = {"grant": grant, "by": self.shop.maker, "at": self.shop.at}
         if held.root.number in self.model.frozen:
             thaw_grant(reference=self.disputes[held.root.number], **words)
             self.model.thaw(held)
