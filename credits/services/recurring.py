@@ -69,22 +69,10 @@ def create_recurring_grant(
         customer=customer, terms=terms, pricing_unit=pricing_unit, amount=amount,
         interval_unit=interval_unit, interval_count=interval_count, start_at=start_at,
         until_at=until_at, workspace=workspace, reason_code=reason_code, source_key=source_key,
-        created_by=by, created_at=at,
+        created_by=by, created_at=at, time_zone=time_zone,
     )  # fmt: skip
     _refuse_bad_rule(wanted)
-    locked = lock_customer(customer.pk)
-    wanted.time_zone = time_zone or locked.time_zone
-    if earlier := RecurringGrant.objects.filter(source_key=source_key).first():
-        if _inputs(earlier) != _inputs(wanted):
-            raise IdempotencyConflict(f"{source_key} made another recurring grant")
-        return earlier
-    refuse_closed(locked)
-    wanted.save(force_insert=True)
-    audit.record(
-        by=by, at=at, action="create_recurring_grant", subject=wanted, reason=reason_code,
-        amount=plain(amount), terms=str(terms),
-    )  # fmt: skip
-    return wanted
+    return _write_rule(wanted)
 
 
 @transaction.atomic
@@ -163,6 +151,23 @@ def _waiting(rule: RecurringGrant, at: datetime) -> list[Period]:
         and is_in_force(rule.terms.policy_change, period.start)
         and not was_closed_at(period.start, closed)
     ]
+
+
+def _write_rule(wanted: RecurringGrant) -> RecurringGrant:
+    locked = lock_customer(wanted.customer_id)
+    wanted.time_zone = wanted.time_zone or locked.time_zone
+    if earlier := RecurringGrant.objects.filter(source_key=wanted.source_key).first():
+        if _inputs(earlier) != _inputs(wanted):
+            raise IdempotencyConflict(f"{wanted.source_key} made another recurring grant")
+        return earlier
+    refuse_closed(locked)
+    wanted.save(force_insert=True)
+    audit.record(
+        by=wanted.created_by, at=wanted.created_at, action="create_recurring_grant",
+        subject=wanted, reason=wanted.reason_code, amount=plain(wanted.amount),
+        terms=str(wanted.terms),
+    )  # fmt: skip
+    return wanted
 
 
 def periods_of(rule: RecurringGrant, at: datetime) -> list[Period]:
