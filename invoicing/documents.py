@@ -136,6 +136,7 @@ def _compile(template: str, data: Data, at: datetime) -> bytes:
         font_paths=[_TEMPLATES / "fonts"],  # For scripts that the embedded fonts lack.
         sys_inputs={"data": json.dumps(data, ensure_ascii=False, sort_keys=True)},
         timestamp=at.replace(microsecond=0),
+        pdf_standards="ua-1",  # For who has it read aloud: headings, tables, order.
     )
     return pdf
 

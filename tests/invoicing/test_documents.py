@@ -1,6 +1,7 @@
 """The documents: right words and numbers, inert names, the same bytes for the same rows."""
 
 import hashlib
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -110,7 +111,6 @@ def test_a_document_stays_as_it_was_issued(shop: Shop) -> None:
         {"label": "Was paid: already given back to you", "amount": "$0.50"},
     ]
     assert credit_note_pdf(note) == credit_note_pdf(note)
-    assert all(b"/StructTreeRoot" in pdf for pdf in (credit_note_pdf(note), invoice_pdf(invoice)))
 
     pack = sell_credit_pack(
         customer=invoice.customer, pricing_unit=shop.unit, amount=Decimal(1), price_minor=200,
@@ -120,6 +120,15 @@ def test_a_document_stays_as_it_was_issued(shop: Shop) -> None:
         {"label": "Your balance, applied October 24, 2026", "amount": "\N{MINUS SIGN}$1.50"}
     ]
     assert invoice_data(pack)["open"] == "$0.50"
+
+
+def test_a_document_is_tagged_so_that_it_can_be_read_aloud(shop: Shop) -> None:
+    pdf = invoice_pdf(_overage(shop))
+
+    tags = re.findall(rb"/S ?/(H1|H2|Table|TR|TH|TD)\b", pdf)
+    # A table of claims with four heads and one of credits with three; the facts stand in a third.
+    assert [tags.count(tag) for tag in (b"H1", b"H2", b"Table", b"TH")] == [1, 1, 4, 7]
+    assert all(word in pdf for word in (b"/StructTreeRoot", b"pdfuaid:part", b"/Lang"))
 
 
 def test_the_same_rows_give_the_same_bytes(shop: Shop) -> None:
