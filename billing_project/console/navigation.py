@@ -43,6 +43,7 @@ _ABOVE = {
         ("Burn table", "local_fire_department", "console:burn_table"),
         ("Unrated usage", "money_off", "console:unrated"),
     ),
+    "invoicing": (("Completeness", "done_all", "console:completeness"),),
     "revrec": (("Reports", "bar_chart", "console:reports"),),
     "kernel": (("Owners of the steps", "assignment_ind", "console:owners"),),
 }

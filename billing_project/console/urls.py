@@ -5,6 +5,7 @@ from django.urls import path
 
 from billing_project.console.books import books_page
 from billing_project.console.burn_table_page import burn_table_page
+from billing_project.console.completeness_page import completeness_page
 from billing_project.console.explaining_page import explaining_page
 from billing_project.console.lineage_page import lineage_page
 from billing_project.console.near_duplicates_page import near_duplicates_page
@@ -22,6 +23,7 @@ urlpatterns = [
     path("near-duplicates/", admin.site.admin_view(near_duplicates_page), name="near_duplicates"),
     path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),
     path("unrated/", admin.site.admin_view(unrated_page), name="unrated"),
+    path("completeness/", admin.site.admin_view(completeness_page), name="completeness"),
     path("policies/", admin.site.admin_view(policies_page), name="policies"),
     path("owners/", admin.site.admin_view(owners_page), name="owners"),
     path("owners/name/", admin.site.admin_view(name_owner_page), name="name_owner"),

@@ -1,5 +1,6 @@
 """Usage that waits unrated: by reason, meter and model, with how much and whose it is."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,6 +86,17 @@ def usage_without_rate(customer_ids: Collection[int]) -> list[UnratedGroup]:
         for window, count in _summed(rules):
             _put(groups, window, rules[window.customer_id], count)
     return [group for group in _sorted(groups.values()) if group.reason == Reason.NO_RATE]
+
+
+def never_rated_in(customer_ids: Collection[int]) -> dict[int, Counter[Reason]]:
+    """Count the windows in billing periods of customers that were never rated, by period."""
+    found: dict[int, Counter[Reason]] = defaultdict(Counter)
+    known = rulebooks(sorted(customer_ids))
+    for window, count in _summed(known):
+        rules = known[window.customer_id]
+        if (period := rules.period_of(window.start_at)) is not None:
+            found[period.pk][_reason(window, rules)] += count
+    return found
 
 
 def open_unrated_episodes() -> QuerySet[UnratedEpisode]:

@@ -70,7 +70,7 @@ def own_pages() -> list[str]:
     names = (
         *("admin:index", "console:lineage", "console:books"),
         *("console:why", "console:near_duplicates", "console:unrated", "console:burn_table"),
-        *("console:policies", "console:owners", "console:usage"),
+        *("console:policies", "console:owners", "console:usage", "console:completeness"),
     )
     return [*(reverse(name) for name in names), *(list_of(model) for model, _ in pages())]
 
