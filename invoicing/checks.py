@@ -39,6 +39,16 @@ SELECT DISTINCT l.billing_period_id, i.number
                     WHERE u.source_key = 'billing_period:' || l.billing_period_id)
 """
 
+_MIXED = """
+SELECT i.id, i.number, sum(r.overage)
+  FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.kind = 'overage'
+  JOIN line_usage u ON u.line_id = l.id JOIN rated_usage r ON r.id = u.rated_usage_id
+  JOIN usage_window w ON w.id = r.window_id
+ WHERE i.workspace_id IS NOT NULL AND i.status <> 'draft'
+   AND w.workspace_id IS DISTINCT FROM i.workspace_id
+ GROUP BY i.id, i.number, w.workspace_id HAVING sum(r.overage) <> 0
+"""
+
 _PROPOSALS = """
 SELECT p.id, p.amount_minor, l.amount_minor
   FROM proposed_credit_note p
@@ -337,3 +347,10 @@ def voids_free_their_usage() -> Iterator[Finding]:
     """Compare each line's usage with the state of its invoice."""
     for invoice, number, rows in _rows(_VOID_USAGE):
         yield Finding(f"invoice:{invoice}", f"{number}: {rows} rows of usage are of another state")
+
+
+@check("An invoice of one workspace claims the usage of no other")
+def workspaces_are_invoiced_apart() -> Iterator[Finding]:
+    """Look behind the overage of invoices that were cut by workspace."""
+    for invoice, number, credits_ in _rows(_MIXED):
+        yield Finding(f"invoice:{invoice}", f"{number}: {plain(credits_)} credits of others")

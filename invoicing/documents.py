@@ -64,6 +64,7 @@ def invoice_data(invoice: Invoice) -> Data:
         "customer": _buyer(invoice),
         "issued": writer.local_day(cast(datetime, invoice.finalized_at)),
         "due": writer.day(cast(date, invoice.due_on)),
+        "workspace": invoice.workspace.name if invoice.workspace else None,
         "period": writer.span(invoice.service_start_at, invoice.service_end_at),
         "lines": [_line(line, writer) for line in lines if _claims(line)],
         "statement": _statement([line for line in lines if not _claims(line)], writer),

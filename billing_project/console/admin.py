@@ -27,10 +27,11 @@ from billing_project.kernel.models import User
 from credits.admin.grant_forms import CreditForm, GrantForm, PaidGrantForm
 from credits.admin.recurring_forms import RecurringForm
 from credits.models import LedgerTransaction, RatedUsage
-from invoicing.admin.entities import AddressForm, EntityForm, is_entity_open
-from invoicing.models import CreditNote, Invoice, InvoiceLine
+from invoicing.admin.entities import AddressForm, EntityForm, SplitForm, is_entity_open
+from invoicing.models import CreditNote, Invoice, InvoiceLine, SplitBy
 from invoicing.services.entities import assign_entity, record_address
 from invoicing.services.packs import sell_credit_pack
+from invoicing.services.splitting import split_invoices
 from metering.admin.customers import CustomerAdmin
 from metering.models import Customer, MeterEvent, QuarantinedEvent
 from revrec.models import JournalEntry
@@ -61,6 +62,7 @@ class CustomerPage(CustomerAdmin):
         "grant_paid",
         "bill_by",
         "set_address",
+        "split_invoices",
         *CustomerAdmin.actions_detail,
     )
     change_form_outer_before_template = "console/customer.html"
@@ -165,6 +167,23 @@ class CustomerPage(CustomerAdmin):
         """Keep where the customer gets invoices by post."""
         record_address(customer=customer, address=form.cleaned_data["address"], by=by, at=now())
         return f"Kept the address of {customer}."
+
+    @form_action(
+        "Invoices by workspace",
+        permission="invoicing.record_invoicesplit",
+        form=SplitForm,
+        icon="call_split",
+        explanation="For usage that is invoiced from now on: all of it on one invoice, or on one"
+        " for each workspace, and one for what is the account's: fees, commits, outcomes, and usage"
+        " of no workspace. Limits and approvals are about all of them together.",
+    )
+    def split_invoices(self, by: User, customer: Customer, form: SplitForm) -> str:
+        """Say how usage is invoiced."""
+        said = form.cleaned_data
+        split_invoices(
+            customer=customer, split_by=said["split_by"], reason=said["reason"], by=by, at=now()
+        )
+        return f"Usage of {customer} is invoiced so: {SplitBy(said['split_by']).label}."
 
 
 def _granted(form: GrantForm, by: User) -> str:

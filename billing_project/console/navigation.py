@@ -138,6 +138,7 @@ _ICONS = {
     "legalentityversion": "history_edu",
     "customerentity": "link",
     "customeraddress": "home_pin",
+    "invoicesplit": "call_split",
     "marketgate": "public",
     "taxrate": "percent",
     "customertaxid": "badge",

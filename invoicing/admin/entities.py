@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge_html, link, moment, moment_text
-from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.forms import ActionForm, ReasonField, ReasonForm
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
@@ -19,12 +19,15 @@ from invoicing.models import (
     CustomerAddress,
     CustomerEntity,
     Invoice,
+    InvoiceSplit,
     LegalEntity,
     LegalEntityVersion,
     NumberSeries,
+    SplitBy,
     Subscription,
 )
 from invoicing.selectors.entities import address_of
+from invoicing.selectors.splitting import split_of
 from metering.models import Customer
 
 
@@ -55,6 +58,19 @@ class AddressForm(ActionForm):
     def __init__(self, *args: Any, subject: Customer, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         self.fields["address"].initial = address_of(subject)
+
+
+class SplitForm(ReasonForm):
+    """How a customer's usage is invoiced."""
+
+    subject: Customer
+    split_by = forms.ChoiceField(choices=SplitBy.choices, widget=UnfoldAdminSelectWidget)
+    reason = ReasonField(max_length=500)
+
+    def __init__(self, *args: Any, subject: Customer, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        self.fields["split_by"].initial = split_of(subject)
+        self.order_fields(["split_by", "reason"])
 
 
 def is_entity_open(customer: Customer) -> bool:
@@ -202,6 +218,20 @@ class CustomerAddressAdmin(ReadOnlyAdmin):
     fields = (link("customer"), "address", "recorded_at", link("recorded_by"))
 
 
+@admin.register(InvoiceSplit)
+class InvoiceSplitAdmin(ReadOnlyAdmin):
+    """How customers' usage is invoiced; the newest of a customer counts."""
+
+    list_display = (
+        link("customer"), "split_by", "reason", moment("recorded_at"), link("recorded_by"),
+    )  # fmt: skip
+    list_filter = ("split_by",)
+    list_select_related = ("customer", "recorded_by")
+    search_fields = ("customer__external_id", "customer__name")
+    search_help_text = "Customer"
+    fields = (link("customer"), "split_by", "reason", "recorded_at", link("recorded_by"))
+
+
 @admin.register(CustomerEntity)
 class CustomerEntityAdmin(ReadOnlyAdmin):
     """Customers whom another entity than the main one bills."""
@@ -215,5 +245,6 @@ class CustomerEntityAdmin(ReadOnlyAdmin):
 
 
 offer_list(Customer, CustomerAddress, lambda c: {"customer__id__exact": c.pk}, icon="home_pin")
+offer_list(Customer, InvoiceSplit, lambda c: {"customer__id__exact": c.pk}, icon="call_split")
 offer_list(Customer, CustomerEntity, lambda c: {"customer__id__exact": c.pk}, icon="domain")
 offer_list(LegalEntity, CustomerEntity, lambda e: {"entity__id__exact": e.pk}, icon="groups")

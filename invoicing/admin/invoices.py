@@ -156,7 +156,7 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         "due_on",
     )
     list_filter = (("customer", AutocompleteSelectFilter), "status", "currency")
-    list_select_related = ("customer", "entity")
+    list_select_related = ("customer", "entity", "workspace")
     search_fields = ("number", "customer__external_id", "customer__name", "source_key")
     search_help_text = "Number, customer or source key"
     date_hierarchy = "finalized_at"
@@ -167,7 +167,8 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
                 "fields": (
                     ("number", badge("status", _STATUSES)),
                     (link("customer", text="customer.name"), link("subscription")),
-                    (link("entity", "billed by"), link("replaces")),
+                    (link("entity", "billed by"), link("workspace")),
+                    link("replaces"),
                 )
             },
         ),

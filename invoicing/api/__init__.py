@@ -31,7 +31,12 @@ from invoicing.api.credit_notes import (
     CreditNoteVoidView,
 )
 from invoicing.api.endings import InvoiceVoidView, InvoiceWriteOffView
-from invoicing.api.entities import CustomerAddressView, CustomerEntityView, EntitiesView
+from invoicing.api.entities import (
+    CustomerAddressView,
+    CustomerEntityView,
+    CustomerSplitView,
+    EntitiesView,
+)
 from invoicing.api.invoices import (
     InvoicePdfView,
     InvoicePreviewView,
@@ -82,6 +87,7 @@ urlpatterns = [
     path("entities", EntitiesView.as_view()),
     path("customers/<path:external_id>/address", CustomerAddressView.as_view()),
     path("customers/<path:external_id>/entity", CustomerEntityView.as_view()),
+    path("customers/<path:external_id>/invoice_split", CustomerSplitView.as_view()),
     path("tax_ids", TaxIdsView.as_view()),
     path("backfills", BackfillsView.as_view()),
     path("backfills/<int:backfill_id>", BackfillView.as_view()),

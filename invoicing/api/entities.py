@@ -11,9 +11,11 @@ from billing_project.kernel import clock
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from billing_project.kernel.rest.views import ApiView
-from invoicing.models import LegalEntity
+from invoicing.models import LegalEntity, SplitBy
 from invoicing.selectors.entities import address_of, entity_id_of, entity_named, seller_at
+from invoicing.selectors.splitting import split_of
 from invoicing.services.entities import assign_entity, record_address
+from invoicing.services.splitting import split_invoices
 from metering.selectors.customers import customer_named
 
 
@@ -79,6 +81,37 @@ class CustomerAddressView(ApiView):
             by=cast(User, request.user), at=clock.now(),
         )  # fmt: skip
         return Response({"lines": address_of(customer).splitlines()})
+
+
+class SplitInput(serializers.Serializer[Any]):
+    """How usage is invoiced from now on, and why."""
+
+    split_by = serializers.ChoiceField(choices=SplitBy.choices)
+    reason = serializers.CharField(max_length=500)
+
+
+class SplitOutput(serializers.Serializer[Any]):
+    """How usage is invoiced."""
+
+    split_by = serializers.ChoiceField(choices=SplitBy.choices)
+
+
+class CustomerSplitView(ApiView):
+    """Whether usage stands on one invoice, or on one for each workspace."""
+
+    scopes: ClassVar[dict[str, str]] = {"GET": "invoices:read", "POST": "admin"}
+
+    @extend_schema(responses=SplitOutput)
+    def get(self, request: Request, external_id: str) -> Response:
+        """Return how the customer's usage is invoiced."""
+        return Response({"split_by": split_of(customer_named(external_id))})
+
+    @extend_schema(request=SplitInput, responses=SplitOutput)
+    def post(self, request: Request, external_id: str) -> Response:
+        """Say how it is invoiced from now on; what is issued stays as it is."""
+        wanted, customer = self.valid(SplitInput, request.data), customer_named(external_id)
+        split_invoices(customer=customer, by=cast(User, request.user), at=clock.now(), **wanted)
+        return Response({"split_by": split_of(customer)})
 
 
 class EntitiesView(ApiView):

@@ -11,7 +11,17 @@ from invoicing.documents import Data, invoice_data
 from invoicing.models import Dispute, Invoice, InvoiceStatus, Refund
 from invoicing.selectors.writing import writer_of
 
-_TABLES = ("lines", "statement", "subtotals", "total", "number", "issued", "seller", "customer")
+_TABLES = (
+    "lines",
+    "statement",
+    "subtotals",
+    "total",
+    "number",
+    "issued",
+    "seller",
+    "customer",
+    "workspace",
+)
 
 
 @dataclass(frozen=True)

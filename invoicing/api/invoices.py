@@ -32,6 +32,7 @@ from invoicing.selectors import (
     preview,
     running_period,
 )
+from invoicing.selectors.splitting import Part, parts_of
 from invoicing.services.documents import keep_document
 from metering.selectors.customers import customer_named
 from metering.selectors.lag import AggregationState, aggregation_state
@@ -47,6 +48,10 @@ class InvoiceOutput(serializers.Serializer[Any]):
     status = serializers.CharField()
     customer = serializers.CharField(source="customer.external_id")
     entity = serializers.CharField(source="entity.code", help_text="The legal entity that claims.")
+    workspace = serializers.CharField(
+        source="workspace.external_id", allow_null=True, default=None,
+        help_text="Whose usage alone it is over; nothing where it is the account's.",
+    )  # fmt: skip
     currency = serializers.CharField()
     total = AmountField("total_minor")
     tax = AmountField("tax_minor")
@@ -131,6 +136,14 @@ class OverchargeOutput(serializers.Serializer[Any]):
     amount = AmountField("overcharged_minor", currency="price.currency")
 
 
+class PartOutput(serializers.Serializer[Any]):
+    """One invoice of those that a period's usage would be cut into; net of tax."""
+
+    workspace = serializers.CharField(allow_null=True, source="part.workspace")
+    overage = QuantityField(source="part.credits")
+    amount = AmountField("part.amount_minor")
+
+
 class PreviewOutput(serializers.Serializer[Any]):
     """What would be claimed; usage that arrived after `as_of` is not in it yet.
 
@@ -146,6 +159,7 @@ class PreviewOutput(serializers.Serializer[Any]):
     balance_applied = AmountField("balance_minor", currency="preview.currency")
     amount_due = AmountField("due_minor", currency="preview.currency")
     lines = PreviewLineOutput(many=True)
+    invoices = PartOutput(many=True)
     coming_total = AmountField("preview.coming_minor", currency="preview.currency")
     coming_lines = PreviewLineOutput(many=True)
     overcharged = OverchargeOutput(many=True)
@@ -257,6 +271,12 @@ class _PreviewLine:
 
 
 @dataclass(frozen=True)
+class _PreviewPart:
+    part: Part
+    currency: str
+
+
+@dataclass(frozen=True)
 class _PreviewAnswer:
     """A preview beside how complete the usage in it is."""
 
@@ -273,6 +293,11 @@ class _PreviewAnswer:
     @property
     def lines(self) -> list[_PreviewLine]:
         return [_PreviewLine(line, self.preview.currency) for line in self.preview.lines]
+
+    @property
+    def invoices(self) -> list["_PreviewPart"]:
+        parts = parts_of(self.preview.billing_period, self.preview.lines)
+        return [_PreviewPart(part, self.preview.currency) for part in parts]
 
     @property
     def coming_lines(self) -> list[_PreviewLine]:

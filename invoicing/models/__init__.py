@@ -49,6 +49,7 @@ from invoicing.models.settlement import (
     Refund,
     RefundFailure,
 )
+from invoicing.models.split import InvoiceSplit, SplitBy
 from invoicing.models.stripe import (
     AttemptState,
     CallKind,
@@ -90,6 +91,7 @@ __all__ = [
     "InvoiceLine",
     "InvoiceMail",
     "InvoicePolicy",
+    "InvoiceSplit",
     "InvoiceStatus",
     "InvoiceVoid",
     "ItemKind",
@@ -116,6 +118,7 @@ __all__ = [
     "Refund",
     "RefundFailure",
     "SeatChange",
+    "SplitBy",
     "StripeCall",
     "StripeCustomer",
     "StripeDifference",

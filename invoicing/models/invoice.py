@@ -59,6 +59,10 @@ class Invoice(models.Model):
     entity = models.ForeignKey(  # Who bills the customer.
         LegalEntity, on_delete=models.PROTECT, related_name="+", db_default=MAIN_ENTITY
     )
+    workspace = models.ForeignKey(  # Whose usage alone it is over; None: the account's.
+        "metering.Workspace", on_delete=models.PROTECT, related_name="+", null=True, blank=True,
+        db_index=False,
+    )  # fmt: skip
     number = models.CharField(max_length=32, unique=True, null=True, blank=True)
     sequence = models.BigIntegerField(null=True, blank=True)
     status = models.CharField(

@@ -25,7 +25,7 @@ def invoices(
 ) -> QuerySet[Invoice]:
     """List invoices, newest first; drafts among them."""
     found = Invoice.objects.select_related(
-        "customer", "entity", "subscription__plan_version__plan", "replaces"
+        "customer", "entity", "subscription__plan_version__plan", "replaces", "workspace"
     )
     if customer_external_id is not None:
         found = found.filter(customer__external_id=customer_external_id)

@@ -38,6 +38,7 @@ from invoicing.services.overage import (
     rebuild,
 )
 from invoicing.services.proposals import propose_for_late_usage
+from invoicing.services.splitting import cut_by_workspace
 from invoicing.services.taxing import tax_for_issue
 
 _AT_ONCE = 200  # Between two looks at what another worker has issued.
@@ -129,15 +130,18 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     prefetch_related_objects([locked], "lines")  # Asked for by each of the next steps.
     if not locked.lines.all() or hold_if_in_doubt(locked, in_doubt, by, at):
         return locked
+    drafts = cut_by_workspace(locked, period, at)
     if locked.ready_at >= period.end_at:
         is_late = not close_usage(period, at)
     else:  # Its threshold was reached, and it goes on.
         is_late = is_usage_closed(period)
-    issued = _issue(locked, by, at, plan_version_of(period, locked.subscription))
+    version = plan_version_of(period, locked.subscription)
+    issued = [_issue(draft, by, at, version) for draft in drafts]
     if is_late:
         give_back_shortfall(period, at)
-        propose_for_late_usage(issued, at)
-    return issued
+        for invoice in issued:
+            propose_for_late_usage(invoice, at)
+    return issued[0]
 
 
 def _issue(invoice: Invoice, by: User, at: datetime, version: PlanVersion | None = None) -> Invoice:

@@ -68,6 +68,12 @@ SELECT l.id, r.id, l.kind
                       AND NOT u.is_void)
 """
 
+_LINK_USAGE_OF_WORKSPACE = _LINK_USAGE.replace(
+    "WHERE r.billing_period_id = %(period)s",
+    "WHERE r.billing_period_id = %(period)s AND EXISTS (SELECT FROM usage_window o"
+    " WHERE o.id = r.window_id AND o.workspace_id = %(workspace)s)",
+)
+
 # An outcome line's source key names its item.
 _LINK_OUTCOMES = """
 INSERT INTO line_outcome (line_id, outcome_id)
@@ -156,8 +162,23 @@ def fill(
     Args:
         on_no_line: What waits to be claimed, where that is known already.
     """
+    if claims := claims_of(invoice, billing_period, state, on_no_line):
+        write_claims(invoice, billing_period, claims)
+
+
+def claims_of(
+    invoice: Invoice,
+    billing_period: BillingPeriod,
+    state: OverageState,
+    on_no_line: OnNoLine | None = None,
+) -> list[Line]:
+    """Return what a draft without lines claims of its period.
+
+    Raises:
+        Invalid: the amount is larger than an invoice may claim.
+    """
     try:
-        claims = _claims(
+        return _claims(
             billing_period,
             state,
             is_again=invoice.replaces is not None,
@@ -166,14 +187,26 @@ def fill(
         )
     except AmountOutOfBounds as error:
         raise Invalid(str(error)) from error
-    if not claims:
-        return
-    shares = credits_used(uninvoiced(billing_period, LineKind.CREDITS_USED))
-    statement = credits_used_lines(
-        plan_version_of(billing_period).rate_card.pricing_unit.code, shares
-    )
+
+
+def write_claims(
+    invoice: Invoice,
+    billing_period: BillingPeriod,
+    claims: Sequence[Line],
+    workspace_id: int | None = None,
+) -> None:
+    """Put claims on a draft, with a statement of the usage that stands on no line yet.
+
+    Args:
+        workspace_id: Whose usage alone; None for all that is left.
+    """
+    rows = uninvoiced(billing_period, LineKind.CREDITS_USED)
+    if workspace_id is not None:
+        rows = rows.filter(window__workspace=workspace_id)
+    unit = plan_version_of(billing_period).rate_card.pricing_unit.code
+    statement = credits_used_lines(unit, credits_used(rows))
     lines = write_lines(invoice, [*claims, *statement], billing_period)
-    _link_usage(invoice, billing_period, {line.kind for line in lines})
+    _link_usage(invoice, billing_period, {line.kind for line in lines}, workspace_id)
 
 
 def _is_over(invoice: Invoice, billing_period: BillingPeriod) -> bool:
@@ -334,18 +367,24 @@ def _subject(billing_period: BillingPeriod) -> str:
 
 
 def _invoices_of(billing_period: BillingPeriod) -> QuerySet[Invoice]:
+    """List a period's drafts and invoices; parts that were cut off for a workspace are none."""
+    key = f"billing_period:{billing_period.pk}:overage"
     return Invoice.objects.filter(
-        customer_id=billing_period.customer_id,
-        source_key__startswith=f"billing_period:{billing_period.pk}:overage",
-    )
+        customer_id=billing_period.customer_id, source_key__startswith=key
+    ).exclude(source_key__startswith=key, source_key__contains=":w")
 
 
-def _link_usage(invoice: Invoice, billing_period: BillingPeriod, kinds: set[str]) -> None:
+def _link_usage(
+    invoice: Invoice, billing_period: BillingPeriod, kinds: set[str], workspace_id: int | None
+) -> None:
     """Put rated usage and accepted outcomes that stand behind no line behind this invoice's."""
     params: dict[str, int | str] = {
         "invoice": invoice.pk, "key": invoice.source_key, "period": billing_period.pk,
     }  # fmt: skip
+    link = _LINK_USAGE
+    if workspace_id is not None:
+        link, params["workspace"] = _LINK_USAGE_OF_WORKSPACE, workspace_id
     with connection.cursor() as cursor:
-        cursor.execute(_LINK_USAGE, params)
+        cursor.execute(link, params)
         if LineKind.OUTCOME in kinds:
             cursor.execute(_LINK_OUTCOMES, params)

@@ -139,7 +139,7 @@ def test_invoices_are_listed_with_amounts_as_text(month: Subscription, reader: A
     assert data["data"] == [
         {
             "number": "INV-000002", "status": "finalized", "customer": "acme",
-            "entity": "main", "currency": "USD",
+            "entity": "main", "workspace": None, "currency": "USD",
             "total": "0.96", "tax": "0.00", "tax_treatment": "outside",
             "paid": "0.00", "balance_applied": "0.00", "credited": "0.00",
             "open": "0.96", "written_off": "0.00", "replaces": None,
@@ -225,6 +225,7 @@ def test_a_preview_shows_the_running_period_and_how_complete_it_is(
                 "discount": "0.00",
             },
         ],
+        "invoices": [{"workspace": None, "overage": "50", "amount": "0.60"}],
         "as_of": "2026-10-23T00:00:00Z", "lag_seconds": "0", "overcharged": [],
     }  # fmt: skip
     settings.BILLING_CLOCK = datetime(2030, 1, 1, tzinfo=UTC).isoformat()
