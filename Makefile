@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 READY := $(VENV)/.ready
 FAKE_STRIPE = STRIPE_API_KEY=sk_test_fake STRIPE_WEBHOOK_SECRETS=whsec_fake \
-	STRIPE_API_BASE=http://127.0.0.1:$(STRIPE_PORT)
+	STRIPE_API_BASE=http://127.0.0.1:$(STRIPE_PORT) STRIPE_MIRROR=1
 # Workers of the test run; the default is one per core.
 JOBS ?= auto
 

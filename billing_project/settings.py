@@ -289,6 +289,7 @@ if MAIL_INVOICES and not DEBUG and not PUBLIC_URL.startswith("https://"):
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")  # Elsewhere than Stripe: a fake of it.
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # Two while one rotates.
+STRIPE_MIRROR = env.bool("STRIPE_MIRROR", default=False)  # Tell it of usage, grants and invoices.
 STRIPE_TIMEOUT_SECONDS = env.int("STRIPE_TIMEOUT_SECONDS", default=20)
 # Begins every idempotency key; two installations with one Stripe account need two of them.
 STRIPE_NAMESPACE = env.str("STRIPE_NAMESPACE", default="billing")

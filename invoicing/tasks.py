@@ -2,10 +2,14 @@
 
 import logging
 import time
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 
 from billing_project.kernel import clock
+from billing_project.kernel.sessions import held
 from billing_project.kernel.users import worker_user
+from invoicing.models import MIRRORED
 from invoicing.services.backfill_work import ring_worker, work_on_backfills
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.deciding import settle_proposals
@@ -15,9 +19,10 @@ from invoicing.services.proposals import follow_overcharges
 from invoicing.services.seats import settle_due_seats
 from invoicing.services.subscriptions import renew_due
 from invoicing.services.thresholds import invoice_reached
-from invoicing.stripe_sync import gateway
+from invoicing.stripe_sync import gateway, mirroring
 from invoicing.stripe_sync.collecting import open_attempts
 from invoicing.stripe_sync.dunning import mail_declines
+from invoicing.stripe_sync.mirroring import ask_for_mirror
 from invoicing.stripe_sync.reconciling import SETTLING, reconcile
 from invoicing.stripe_sync.refunding import open_refunds
 from invoicing.stripe_sync.sending import send_due
@@ -25,6 +30,7 @@ from metering.services.backfill_runs import open_run_ids
 
 log = logging.getLogger(__name__)
 _RECONCILED = timedelta(days=35)
+_MIRRORED, _MIRRORED_A_SECOND = 10_000, 500  # Calls in a run; Stripe takes 1,000 a second.
 _MAIL_SECONDS = 45  # Of sending in a run.
 _BACKFILL_SECONDS = 45  # Of reading files in a run; what changes usage is one transaction.
 
@@ -82,6 +88,37 @@ def collect() -> int:
     settled = send_due(by=by, now=clock.now)
     mail_declines(by=by, at=clock.now())
     return settled
+
+
+def mirror() -> int:
+    """Tell Stripe what was used, granted and invoiced, where that is on; return the calls settled.
+
+    One worker at a time: the pace is the account's, and nobody tells of one meter beside another.
+    """
+    if not mirroring.is_on():
+        return 0
+    by = worker_user()
+    with held("stripe_mirror") as is_ours:
+        if not is_ours:
+            return 0
+        ask_for_mirror(by=by, at=clock.now())
+        return send_due(
+            by=by, now=clock.now, kinds=MIRRORED, limit=_MIRRORED, pace=pace(_MIRRORED_A_SECOND)
+        )
+
+
+def pace(most: int) -> Callable[[], None]:
+    """Return what waits before a call, so that no second sees more of them than that."""
+    sent: Counter[int] = Counter()
+
+    def wait() -> None:
+        second = int(time.monotonic())
+        while sent[second] >= most:
+            time.sleep(1)
+            second = int(time.monotonic())
+        sent[second] += 1
+
+    return wait
 
 
 def send_mails() -> int:

@@ -121,6 +121,8 @@ _ICONS = {
     "stripedifference": "compare_arrows",
     "stripecall": "outgoing_mail",
     "stripeevent": "webhook",
+    "mirroredusage": "screen_share",
+    "stripemeter": "speed",
     "customerbalance": "account_balance_wallet",
     "balanceapplication": "price_check",
     "subscription": "autorenew",

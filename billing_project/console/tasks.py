@@ -44,6 +44,7 @@ SCHEDULES = (
     ("forecast", "credits.tasks.forecast", 15),
     ("alerts", "credits.tasks.tell_alerts", 1),
     ("collecting", "invoicing.tasks.collect", 1),
+    ("mirror", "invoicing.tasks.mirror", 5),
     ("invoice mails", "invoicing.tasks.send_mails", 1),
     ("reconciliation", "invoicing.tasks.reconcile_days", 1440),
     ("audit packs", "revrec.tasks.ring_packs", 1),

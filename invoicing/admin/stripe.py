@@ -8,18 +8,20 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge, link, moment, money
+from billing_project.kernel.backoffice.display import badge, link, moment, money, number
 from billing_project.kernel.backoffice.forms import ActionForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from invoicing.models import (
     Invoice,
+    MirroredUsage,
     PaymentAttempt,
     StripeCall,
     StripeCustomer,
     StripeDifference,
     StripeEvent,
+    StripeMeter,
 )
 from invoicing.stripe_sync.pages import card_page
 from metering.models import Customer
@@ -169,6 +171,47 @@ class StripeCallAdmin(LargeTableAdmin):
         "error",
         "created_at",
     )
+
+
+@admin.register(MirroredUsage)
+class MirroredUsageAdmin(LargeTableAdmin):
+    """Usage that Stripe was told of: what waits, what it has, and what it refused, with why."""
+
+    list_display = (
+        "__str__",
+        link("window.customer", "customer"),
+        link("window.meter", "meter"),
+        moment("window.start_at", "hour"),
+        number("quantity"),
+        badge("call.state", _CALLS, "at Stripe"),
+        "refused",
+    )
+    list_filter = ("call__state",)
+    list_select_related = ("window__customer", "window__meter", "call")
+    fields = (
+        link("window"),
+        "revision",
+        number("quantity"),
+        link("call"),
+        badge("call.state", _CALLS, "at Stripe"),
+        "refused",
+    )
+
+    @admin.display(description="refused, or lost for now")
+    def refused(self, row: MirroredUsage) -> str:
+        """Say in Stripe's words why it was not taken."""
+        return row.call.error or row.call.error_code or "-"
+
+
+@admin.register(StripeMeter)
+class StripeMeterAdmin(ReadOnlyAdmin):
+    """Meters by their names at Stripe."""
+
+    list_display = ("stripe_id", link("meter"), moment("created_at"))
+    list_select_related = ("meter",)
+    search_fields = ("stripe_id", "meter__code")
+    search_help_text = "Meter, or Stripe's id of it"
+    fields = (link("meter"), "stripe_id", "created_at")
 
 
 @admin.register(StripeEvent)

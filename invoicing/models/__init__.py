@@ -31,6 +31,7 @@ from invoicing.models.invoice import (
 from invoicing.models.item import ItemKind, ItemTiming, PlanItem
 from invoicing.models.mail import HostedLink, InvoiceMail
 from invoicing.models.market import CustomerTaxId, MarketGate, TaxRate
+from invoicing.models.mirror import MirroredUsage, StripeMeter
 from invoicing.models.outcome import LineOutcome, Outcome, OutcomeDecision, OutcomeState
 from invoicing.models.plan import Anchor, Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
@@ -51,6 +52,7 @@ from invoicing.models.settlement import (
 )
 from invoicing.models.split import InvoiceSplit, SplitBy
 from invoicing.models.stripe import (
+    MIRRORED,
     AttemptState,
     CallKind,
     CallState,
@@ -63,6 +65,7 @@ from invoicing.models.stripe import (
 
 __all__ = [
     "MAIN_ENTITY",
+    "MIRRORED",
     "Anchor",
     "AttemptState",
     "BalanceApplication",
@@ -103,6 +106,7 @@ __all__ = [
     "LineOutcome",
     "LineUsage",
     "MarketGate",
+    "MirroredUsage",
     "NumberSeries",
     "Outcome",
     "OutcomeDecision",
@@ -123,6 +127,7 @@ __all__ = [
     "StripeCustomer",
     "StripeDifference",
     "StripeEvent",
+    "StripeMeter",
     "Subscription",
     "SubscriptionChange",
     "TaxRate",

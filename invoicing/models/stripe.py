@@ -28,6 +28,16 @@ class CallKind(models.TextChoices):
     SETUP = "setup"  # A hosted page where the customer types their card.
     PAYMENT = "payment"
     REFUND = "refund"
+    METER = "meter"  # The rest is the mirror, which moves no money.
+    USAGE = "usage"
+    GRANT = "grant"
+    COPY = "copy"  # Of an invoice: a draft that Stripe never collects.
+    COPY_LINES = "copy_lines"
+
+
+MIRRORED = (
+    CallKind.METER, CallKind.USAGE, CallKind.GRANT, CallKind.COPY, CallKind.COPY_LINES,
+)  # fmt: skip
 
 
 class CallState(models.TextChoices):
@@ -47,7 +57,9 @@ class StripeCall(models.Model):
     kind = models.CharField(max_length=10, choices=CallKind.choices)
     subject = models.CharField(max_length=60)  # "invoice:42"
     generation = models.PositiveIntegerField()
-    customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    customer = models.ForeignKey(  # None: about nobody, such as a meter.
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
     idempotency_key = models.CharField(max_length=200, unique=True)
     params = models.JSONField()
     state = models.CharField(max_length=7, choices=CallState.choices, default=CallState.PENDING)
@@ -81,6 +93,10 @@ class StripeCall(models.Model):
                 condition=Q(state="pending", first_sent_at__isnull=True)
                 | Q(state__in=["unknown", "done", "failed"], first_sent_at__isnull=False),
                 name="stripe_call_sent",
+            ),
+            models.CheckConstraint(
+                condition=Q(customer__isnull=False) | Q(kind="meter"),
+                name="stripe_call_has_customer",
             ),
         ]
         indexes = [

@@ -4,17 +4,18 @@ from datetime import datetime
 
 from django.conf import settings
 
-from invoicing.models import CallState, StripeCall
+from invoicing.models import CallKind, CallState, StripeCall
 from invoicing.stripe_sync.gateway import Json
 
 OPEN = (CallState.PENDING, CallState.UNKNOWN)
+WITHOUT_METADATA = (CallKind.METER, CallKind.USAGE, CallKind.COPY_LINES)
 
 
 def write_call(
     *,
     kind: str,
     subject: str,
-    customer_id: int,
+    customer_id: int | None,
     params: Json,
     at: datetime,
     next_at: datetime | None = None,
@@ -30,17 +31,35 @@ def write_call(
     """
     before = StripeCall.objects.filter(kind=kind, subject=subject)
     newest = before.order_by("-generation").values_list("generation", flat=True).first() or 0
-    generation = newest + 1
+    call = new_call(
+        kind=kind, subject=subject, generation=newest + 1, customer_id=customer_id, params=params,
+        at=at,
+    )  # fmt: skip
+    call.next_at = next_at or at
+    call.save()
+    return call
+
+
+def new_call(
+    *, kind: str, subject: str, generation: int, customer_id: int | None, params: Json, at: datetime
+) -> StripeCall:
+    """Return a call that is not stored yet; its key stands in its metadata, where Stripe takes any.
+
+    Args:
+        generation: One more than the subject's newest.
+    """
     key = f"{settings.STRIPE_NAMESPACE}:{subject}:{kind}:g{generation}"
-    metadata = {**params.get("metadata", {}), "billing_call": key}
-    return StripeCall.objects.create(
+    words = dict(params)
+    if kind not in WITHOUT_METADATA:
+        words["metadata"] = {**params.get("metadata", {}), "billing_call": key}
+    return StripeCall(
         kind=kind,
         subject=subject,
         generation=generation,
         customer_id=customer_id,
         idempotency_key=key,
-        params={**params, "metadata": metadata},
-        next_at=next_at or at,
+        params=words,
+        next_at=at,
         created_at=at,
     )
 

@@ -8,7 +8,14 @@ from django.db.models import Q, Sum
 from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
 from billing_project.kernel.money import Money
-from invoicing.models import AttemptState, Overpayment, Payment, PaymentAttempt, StripeCall
+from invoicing.models import (
+    MIRRORED,
+    AttemptState,
+    Overpayment,
+    Payment,
+    PaymentAttempt,
+    StripeCall,
+)
 from invoicing.stripe_sync.calls import OPEN
 from invoicing.stripe_sync.collecting import METHOD
 
@@ -19,6 +26,7 @@ _PATIENCE = timedelta(days=2)  # A key lives for one; then what it made is looke
 def calls_are_settled() -> Iterator[Finding]:
     """Find calls of which nobody knows yet whether they were done."""
     late = StripeCall.objects.filter(state__in=OPEN, created_at__lt=clock.now() - _PATIENCE)
+    late = late.exclude(kind__in=MIRRORED)  # It moves no money, and may be switched off.
     for call in late.order_by("id"):
         yield Finding(f"stripe_call:{call.pk}", f"{call} is {call.state}: {call.error_code}")
 

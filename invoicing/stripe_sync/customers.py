@@ -37,6 +37,7 @@ def ask_for_customer(*, customer: Customer, by: User, at: datetime) -> StripeCal
 
 def take_customer(call: StripeCall, found: Json, by: User, at: datetime) -> None:
     """Keep the name that Stripe gave a customer."""
+    assert call.customer_id is not None, "stripe_call_has_customer"
     row = StripeCustomer.objects.create(
         customer_id=call.customer_id, stripe_id=found["id"], created_at=at
     )

@@ -5,7 +5,7 @@ Nothing here retries: whether a call may be sent again is decided where its row 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeAlias
@@ -18,6 +18,7 @@ from invoicing.models import CallKind
 
 Json: TypeAlias = dict[str, Any]
 _PAGE = 100
+_KNOWN_ALREADY = "already exists with identifier"  # The event was delivered before.
 _EXPAND = {
     "payment_intents": ["latest_charge.balance_transaction"],
     "checkout/sessions": ["setup_intent"],
@@ -63,18 +64,40 @@ def post(kind: str, params: Json, key: str) -> Answer:
     A declined card is DONE: the intent that it leaves behind says so.
     """
     try:
-        made = _service(kind).create(params, {"idempotency_key": key})
+        made = _ask(kind, params, {"idempotency_key": key})
     except stripe.CardError as error:
         return _declined(error)
     except stripe.IdempotencyError as error:
         return _failed(Outcome.LOOK_UP, error)
     except stripe.InvalidRequestError as error:
-        return _failed(Outcome.REFUSED, error)
+        return _refused(kind, params, error)
     except stripe.APIConnectionError as error:
         return _failed(Outcome.AGAIN, error)
     except stripe.StripeError as error:
         return _failed(Outcome.LOOK_UP if _is_replayed(error) else Outcome.AGAIN, error)
-    return Answer(Outcome.DONE, made.to_dict())
+    return Answer(Outcome.DONE, _named(kind, params, made.to_dict()))
+
+
+def _ask(kind: str, params: Json, options: Any) -> Any:
+    if kind == CallKind.COPY_LINES:
+        words: Any = dict(params)
+        return _client().v1.invoices.add_lines(words.pop("invoice"), words, options)
+    return _service(kind).create(params, options)
+
+
+def _named(kind: str, params: Json, made: Json) -> Json:
+    """Give an event of a meter, which has no id at Stripe, the identifier that we gave it."""
+    return {**made, "id": params["identifier"]} if kind == CallKind.USAGE else made
+
+
+def _refused(kind: str, params: Json, error: stripe.InvalidRequestError) -> Answer:
+    """Tell a refusal from what was done before: an event that is there, a name that is taken."""
+    message = str(error.user_message or "")
+    if kind == CallKind.USAGE and _KNOWN_ALREADY in message:
+        return Answer(Outcome.DONE, _named(kind, params, {}))
+    if kind == CallKind.METER and "already an active meter" in message:
+        return _failed(Outcome.LOOK_UP, error)
+    return _failed(Outcome.REFUSED, error)
 
 
 def find_made(kind: str, params: Json, key: str, since: datetime) -> Json | None:
@@ -85,9 +108,49 @@ def find_made(kind: str, params: Json, key: str, since: datetime) -> Json | None
     """
     with _asking():
         for found in _candidates(kind, params, key, int(since.timestamp())):
-            if found.get("metadata", {}).get("billing_call") == key and _is_as_asked(found, params):
+            if _is_made_by(kind, found, params, key):
                 return found
     return None
+
+
+def _is_made_by(kind: str, found: Json, params: Json, key: str) -> bool:
+    if kind == CallKind.METER:
+        return bool(found["event_name"] == params["event_name"])
+    if kind == CallKind.COPY_LINES:
+        lines = found.get("lines", {}).get("data", [])
+        return any(line.get("metadata", {}).get("billing_call") == key for line in lines)
+    return found.get("metadata", {}).get("billing_call") == key and _is_as_asked(found, params)
+
+
+def usage_by_day(meter: str, customer: str, since: datetime, until: datetime) -> dict[str, str]:
+    """Return what Stripe counts of a meter for a customer, by UTC day ("2026-11-01"), as it says.
+
+    Args:
+        since, until: Midnights, UTC.
+
+    Raises:
+        Unreachable: Stripe does not answer.
+    """
+    words: Any = {
+        "customer": customer, "start_time": int(since.timestamp()), "limit": _PAGE,
+        "end_time": int(until.timestamp()), "value_grouping_window": "day",
+    }  # fmt: skip
+    with _asking():
+        pages = _client().v1.billing.meters.event_summaries.list(meter, words)
+        return {
+            f"{datetime.fromtimestamp(one.start_time, UTC):%Y-%m-%d}": str(one.aggregated_value)
+            for one in pages.auto_paging_iter()
+        }
+
+
+def of_customer(name: str, customer: str) -> Iterator[Json]:
+    """Yield all objects of a customer ("billing/credit_grants").
+
+    Raises:
+        Unreachable: Stripe does not answer.
+    """
+    with _asking():
+        yield from _pages(name, {"customer": customer, "limit": _PAGE})
 
 
 def fetch(name: str, stripe_id: str) -> Json:
@@ -126,12 +189,22 @@ def _candidates(kind: str, params: Json, key: str, since: int) -> Iterator[Json]
         query = f"metadata['billing_call']:'{key}'"
         for found in _client().v1.customers.search({"query": query}).auto_paging_iter():
             yield found.to_dict()
+    elif kind == CallKind.METER:
+        yield from _pages("billing/meters", {"status": "active", "limit": _PAGE})
+    elif kind == CallKind.GRANT:
+        yield from _pages("billing/credit_grants", {"customer": params["customer"], "limit": _PAGE})
+    elif kind == CallKind.COPY:
+        words = {"customer": params["customer"], "created": created, "limit": _PAGE}
+        yield from _pages("invoices", words)
+    elif kind == CallKind.COPY_LINES:
+        yield _client().v1.invoices.retrieve(params["invoice"]).to_dict()
 
 
 def _is_as_asked(found: Json, params: Json) -> bool:
     """Tell whether an object is of this call: a restored database may use a key's name again."""
     names = ("amount", "currency", "customer", "payment_intent")
-    return all(found.get(name) == params[name] for name in names if name in params)
+    told = {name: params[name] for name in names if isinstance(params.get(name), int | str)}
+    return all(found.get(name) == value for name, value in told.items())
 
 
 def _pages(name: str, params: Json) -> Iterator[Json]:
@@ -146,12 +219,17 @@ def _service(kind: str) -> Any:
         CallKind.SETUP: v1.checkout.sessions,
         CallKind.PAYMENT: v1.payment_intents,
         CallKind.REFUND: v1.refunds,
+        CallKind.METER: v1.billing.meters,
+        CallKind.USAGE: v1.billing.meter_events,
+        CallKind.GRANT: v1.billing.credit_grants,
+        CallKind.COPY: v1.invoices,
     }[CallKind(kind)]
 
 
 def _list(name: str) -> Any:
     v1 = _client().v1
-    return v1.checkout.sessions if name == "checkout/sessions" else getattr(v1, name)
+    group, _, rest = name.partition("/")
+    return getattr(getattr(v1, group), rest) if rest else getattr(v1, group)
 
 
 def _client() -> stripe.StripeClient:

@@ -25,9 +25,11 @@ from invoicing.models import (
     StripeCustomer,
     StripeDifference,
 )
+from invoicing.stripe_sync import mirroring
 from invoicing.stripe_sync.collecting import METHOD, is_beyond_stripe
 from invoicing.stripe_sync.comparing import FINANCE, Found, Thing, compare, unexplained
 from invoicing.stripe_sync.gateway import Json, list_all
+from invoicing.stripe_sync.mirrored import mirror_differences
 from invoicing.stripe_sync.policy import from_stripe
 
 SETTLING = timedelta(hours=1)  # What is younger may still be on its way.
@@ -87,6 +89,8 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
     found += _movements(moves, {one["id"] for one in charges} | {*refunds, *disputes})
     found += _failed_payouts(told["payouts"])
     found += _beyond_stripe()
+    if mirroring.is_on():
+        found += mirror_differences(since, span.until)
     _keep(found, at)
     compared = {name: len({*here, *there}) for name, (here, there) in sides.items()}
     return Reconciled(compared, tuple(found), _paid_out(told["payouts"]))

@@ -127,6 +127,7 @@ def take_refund(*, made: Json, by: User, at: datetime) -> str:
     call = StripeCall.objects.filter(idempotency_key=key, kind=CallKind.REFUND).first()
     if call is None:
         return "of no refund here"
+    assert call.customer_id is not None, "stripe_call_has_customer"
     lock_customer(call.customer_id)
     call = StripeCall.objects.select_for_update(no_key=True).get(pk=call.pk)
     if call.state in (CallState.PENDING, CallState.UNKNOWN):

@@ -6,14 +6,14 @@ where Stripe replays an error, the object is looked for. Nothing is ever sent bl
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from django.db import transaction
 
 from billing_project.kernel.models import User
-from invoicing.models import CallKind, CallState, StripeCall
-from invoicing.stripe_sync import collecting, customers, refunding
+from invoicing.models import MIRRORED, CallKind, CallState, StripeCall
+from invoicing.stripe_sync import collecting, customers, mirroring, refunding
 from invoicing.stripe_sync.calls import OPEN, finish
 from invoicing.stripe_sync.gateway import Answer, Json, Outcome, Unreachable, find_made, post
 from invoicing.stripe_sync.policy import is_key_alive, wait
@@ -21,32 +21,43 @@ from metering.services.customers import lock_customer
 
 log = logging.getLogger(__name__)
 NOT_MADE = "not_made"
+MONEY = tuple(kind for kind in CallKind if kind not in MIRRORED)
 _PATIENCE = 5  # Calls without any answer, one after the other: Stripe is down, try later.
 
 Settle = Callable[[StripeCall, Json, User, datetime], None]
 Refuse = Callable[[StripeCall, str, User, datetime], None]
 _DONE: dict[str, Settle] = {
     CallKind.CUSTOMER: customers.take_customer,
-    CallKind.SETUP: lambda call, found, by, at: None,
     CallKind.PAYMENT: collecting.take_answer,
     CallKind.REFUND: refunding.take_answer,
+    CallKind.METER: mirroring.take_meter,
+    CallKind.COPY: mirroring.take_copy,
 }
 _REFUSED: dict[str, Refuse] = {
-    CallKind.CUSTOMER: lambda call, code, by, at: None,
-    CallKind.SETUP: lambda call, code, by, at: None,
     CallKind.PAYMENT: collecting.refuse,
     CallKind.REFUND: refunding.refuse,
 }
 
 
-def send_due(*, by: User, now: Callable[[], datetime], limit: int = 500) -> int:
+def send_due(
+    *,
+    by: User,
+    now: Callable[[], datetime],
+    limit: int = 500,
+    kinds: Collection[str] = MONEY,
+    pace: Callable[[], None] = lambda: None,
+) -> int:
     """Send what is due, the oldest first; return how many calls were settled.
 
     When Stripe does not answer several times in a row the rest waits: each knows when it is next.
+
+    Args:
+        pace: Called before each call; waits where it would come too soon.
     """
-    due = StripeCall.objects.filter(state__in=OPEN, next_at__lte=now()).order_by("id")
+    due = StripeCall.objects.filter(state__in=OPEN, next_at__lte=now(), kind__in=kinds)
     settled = silent = 0
-    for pk in list(due.values_list("pk", flat=True)[:limit]):
+    for pk in list(due.order_by("id").values_list("pk", flat=True)[:limit]):
+        pace()
         answer = send(pk, by=by, at=now())
         if answer is None:
             continue
@@ -90,6 +101,9 @@ def _ask(call: StripeCall, at: datetime) -> Answer:
     assert call.first_sent_at is not None, "a call that is sent was claimed"
     if is_key_alive(call.first_sent_at, at):
         answer = post(call.kind, call.params, call.idempotency_key)
+        if answer.outcome is Outcome.LOOK_UP and call.kind == CallKind.USAGE:
+            # Usage cannot be looked up; its identifier is taken once a day, under any key.
+            answer = post(call.kind, call.params, f"{call.idempotency_key}:again")
         if answer.outcome is not Outcome.LOOK_UP:
             return answer
     try:
@@ -102,7 +116,8 @@ def _ask(call: StripeCall, at: datetime) -> Answer:
 @transaction.atomic
 def _settle(call: StripeCall, answer: Answer, by: User, at: datetime) -> None:
     """Let the answer take effect, once, and close the call with it."""
-    lock_customer(call.customer_id)
+    if call.customer_id is not None:
+        lock_customer(call.customer_id)
     locked = StripeCall.objects.select_for_update(no_key=True).get(pk=call.pk)
     if locked.state not in OPEN:
         return  # A webhook was faster.
@@ -112,7 +127,9 @@ def _settle(call: StripeCall, answer: Answer, by: User, at: datetime) -> None:
         return
     if answer.outcome is Outcome.DONE:
         finish(locked, CallState.DONE, at, str(answer.object["id"]))
-        _DONE[locked.kind](locked, answer.object, by, at)
+        if take := _DONE.get(locked.kind):
+            take(locked, answer.object, by, at)
     else:
         finish(locked, CallState.FAILED, at)
-        _REFUSED[locked.kind](locked, answer.code, by, at)
+        if refuse := _REFUSED.get(locked.kind):  # Of the others the row says why.
+            refuse(locked, answer.code, by, at)

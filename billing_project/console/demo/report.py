@@ -112,6 +112,15 @@ def _credit_notes() -> dict[str, object]:
     }
 
 
+_TOLD = {
+    "copy": "copies of invoices",
+    "copy_lines": "lists of their lines",
+    "grant": "grants",
+    "meter": "meters",
+    "usage": "hours of usage",
+}
+
+
 def _stripe(collected: Collected | None) -> dict[str, object]:
     """Tell what went through Stripe; nothing where the demo has none."""
     if collected is None:
@@ -123,6 +132,9 @@ def _stripe(collected: Collected | None) -> dict[str, object]:
         "refunded": _money(collected.refunded_minor),
         "disputes lost": collected.disputes_lost,
         "differences": collected.differences,
+        "mirrored": " and ".join(
+            f"{count} {_TOLD.get(kind, kind)}" for kind, count in sorted(collected.mirrored.items())
+        ),
     }
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
 from invoicing.crediting import Settlement
 from invoicing.models import (
+    MIRRORED,
     AttemptState,
+    CallKind,
+    CallState,
     CreditNoteReason,
     Dispute,
     DisputeOutcome,
@@ -34,10 +38,12 @@ from invoicing.models import (
     PaymentAttempt,
     ProcessorFee,
     Refund,
+    StripeCall,
     StripeCustomer,
 )
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.packs import sell_credit_pack
+from invoicing.stripe_sync import mirroring
 from invoicing.stripe_sync.collecting import METHOD, open_attempts
 from invoicing.stripe_sync.pages import card_page
 from invoicing.stripe_sync.reconciling import SETTLING, reconcile
@@ -49,6 +55,7 @@ GOOD, WITHOUT_MONEY = "4242424242424242", "4000000000009995"
 REFUNDED, RECOVERS, DISPUTES = "cust-08", "cust-09", "cust-10"
 PACK_PRICE_MINOR, REFUND_MINOR = 12_000, 1_500
 _PATIENCE_SECONDS = 30
+_MIRRORED_AT_ONCE = 60
 
 
 @contextmanager
@@ -87,6 +94,7 @@ class Collected:
     refunded_minor: int
     disputes_lost: int
     differences: int
+    mirrored: Counter[str]  # Calls of the mirror, by kind; "waiting" and "refused" beside them.
 
 
 def collect_through_stripe(setting: Setting) -> Collected:
@@ -107,7 +115,23 @@ def collect_through_stripe(setting: Setting) -> Collected:
     found = reconcile(since=at - timedelta(days=1), until=at + SETTLING, at=at).found
     for one in found:
         raise DemoRefused(f"Stripe and the books differ: {one}")
+    _mirror()
     return _collected(len(found))
+
+
+def _mirror() -> None:
+    """Tell the fake of usage, grants and invoices of those it knows; some, as each call takes time.
+
+    What is left waits on its page, and is told by the worker where STRIPE_MIRROR stays on.
+    """
+    if not mirroring.is_on():
+        return
+    by = worker_user()
+    for _ in range(3):  # Meters first, then what is about them and others, then lines of copies.
+        mirroring.ask_for_mirror(by=by, at=clock.now())
+        for kinds in ((CallKind.METER, CallKind.GRANT, CallKind.COPY_LINES), (CallKind.USAGE,)):
+            send_due(by=by, now=clock.now, kinds=kinds, limit=_MIRRORED_AT_ONCE)
+        send_due(by=by, now=clock.now, kinds=(CallKind.COPY,), limit=_MIRRORED_AT_ONCE)
 
 
 def _type_card(setting: Setting, name: str, number: str) -> None:
@@ -191,4 +215,14 @@ def _collected(differences: int) -> Collected:
         refunded_minor=sum(one.amount_minor for one in Refund.objects.filter(method=METHOD)),
         disputes_lost=DisputeOutcome.objects.filter(verdict="lost").count(),
         differences=differences,
+        mirrored=_mirrored(),
     )
+
+
+def _mirrored() -> Counter[str]:
+    told: Counter[str] = Counter()
+    calls = StripeCall.objects.filter(kind__in=MIRRORED)
+    for kind, state in calls.values_list("kind", "state"):
+        said = {CallState.DONE: kind, CallState.FAILED: "refused"}
+        told[said.get(CallState(state), "waiting")] += 1
+    return told

@@ -11,6 +11,7 @@ IDENTIFIER_SECONDS = 24 * 3600  # Duplicates are known for at least so long.
 
 def create_meter(state: State, given: Object) -> Object:
     """POST /v1/billing/meters."""
+    _refuse_unknown(given, "metadata")
     for meter in state.all("billing.meter"):
         if meter["event_name"] == given["event_name"] and meter["status"] == "active":
             raise Refusal(400, "There is already an active meter with this event name.")
@@ -31,6 +32,7 @@ def create_meter_event(state: State, given: Object) -> Object:
     for name in ("event_name", "payload"):
         if name not in given:
             raise required(name)
+    _refuse_unknown(given, "metadata")
     names = {m["event_name"] for m in state.all("billing.meter") if m["status"] == "active"}
     if given["event_name"] not in names:
         raise Refusal(400, f"No active meter found for event name {given['event_name']}.")
@@ -55,6 +57,80 @@ def create_meter_event(state: State, given: Object) -> Object:
     }  # fmt: skip
     state.objects[f"meter_event:{identifier}"] = made
     return made
+
+
+def summaries(state: State, pk: str, query: Object) -> list[Object]:
+    """GET /v1/billing/meters/{id}/event_summaries: by day or hour, or all in one."""
+    meter = state.get(pk, "billing.meter")
+    since, until = int(query["start_time"]), int(query["end_time"])
+    if since % 60 or until % 60:
+        raise Refusal(400, "start_time and end_time must align with minute boundaries.")
+    grouping = query.get("value_grouping_window")
+    step = {"day": 86400, "hour": 3600, None: until - since}[grouping]
+    if grouping and (since % step or until % step):
+        raise Refusal(400, f"start_time and end_time must align with {grouping} boundaries.")
+    sums: dict[int, Decimal] = {}
+    for event in state.all("billing.meter_event"):
+        if (
+            event["event_name"] == meter["event_name"]
+            and event["payload"].get("stripe_customer_id") == query["customer"]
+            and since <= event["timestamp"] < until
+        ):
+            start = since + (event["timestamp"] - since) // step * step
+            sums[start] = sums.get(start, Decimal(0)) + Decimal(event["payload"]["value"])
+    return [
+        {
+            "id": f"mes_{pk}_{query['customer']}_{start}", "object": "billing.meter_event_summary",
+            "aggregated_value": as_json_number(sums[start]), "end_time": start + step,
+            "livemode": False, "meter": pk, "start_time": start,
+        }
+        for start in sorted(sums, reverse=True)
+    ]  # fmt: skip
+
+
+def as_json_number(value: Decimal) -> int | float:
+    """Return a sum as JSON carries it: as a double, where it is not whole."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def create_invoice(state: State, given: Object) -> Object:
+    """POST /v1/invoices: an empty draft."""
+    state.get(given.get("customer", ""), "customer", "customer")
+    return state.add({
+        "id": state.new_id("in"), "object": "invoice", "amount_due": 0, "amount_paid": 0,
+        "amount_remaining": 0, "auto_advance": given.get("auto_advance") == "true",
+        "collection_method": given.get("collection_method", "charge_automatically"),
+        "created": state.now(), "currency": given["currency"], "customer": given["customer"],
+        "description": given.get("description"), "due_date": None, "lines": {
+            "object": "list", "data": [], "has_more": False, "url": "/v1/invoices/lines"},
+        "livemode": False, "metadata": given.get("metadata", {}), "number": None,
+        "status": "draft", "subtotal": 0, "total": 0,
+    })  # fmt: skip
+
+
+def add_lines(state: State, pk: str, given: Object) -> Object:
+    """POST /v1/invoices/{id}/add_lines."""
+    invoice = state.get(pk, "invoice")
+    if invoice["status"] != "draft":
+        raise Refusal(400, "Only draft invoices take lines.", code="invoice_not_editable")
+    if len(given["lines"]) > 250:
+        raise Refusal(400, "An invoice takes 250 lines at once.", param="lines")
+    for line in given["lines"]:
+        amount = int(line["amount"])
+        invoice["lines"]["data"].append({
+            "id": state.new_id("il"), "object": "line_item", "amount": amount,
+            "currency": invoice["currency"], "description": line.get("description"),
+            "invoice": pk, "livemode": False, "metadata": line.get("metadata", {}),
+            "period": {name: int(at) for name, at in line.get("period", {}).items()},
+        })  # fmt: skip
+        for total in ("subtotal", "total", "amount_due", "amount_remaining"):
+            invoice[total] += amount
+    return invoice
+
+
+def _refuse_unknown(given: Object, name: str) -> None:
+    if name in given:
+        raise Refusal(400, f"Received unknown parameter: {name}", code="parameter_unknown")
 
 
 def _refuse_bad_value(text: str) -> None:

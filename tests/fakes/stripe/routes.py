@@ -13,7 +13,7 @@ _LISTS = {
     "payment_intents": "payment_intent", "setup_intents": "setup_intent", "refunds": "refund",
     "disputes": "dispute", "balance_transactions": "balance_transaction", "payouts": "payout",
     "events": "event", "checkout/sessions": "checkout.session", "billing/meters": "billing.meter",
-    "billing/credit_grants": "billing.credit_grant",
+    "billing/credit_grants": "billing.credit_grant", "invoices": "invoice",
 }  # fmt: skip
 _FILTERS = ("customer", "payment_intent", "charge", "status", "type", "source", "event_name")
 _SEARCH = re.compile(r"metadata\['([^']+)'\]:'([^']*)'")
@@ -44,6 +44,10 @@ _POSTS: dict[str, Posting] = {
         state, given
     ),
     r"billing/credit_grants": lambda state, given, ids, base: billing.create_grant(state, given),
+    r"invoices": lambda state, given, ids, base: billing.create_invoice(state, given),
+    r"invoices/(\w+)/add_lines": lambda state, given, ids, base: billing.add_lines(
+        state, ids[0], given
+    ),
     r"billing/credit_grants/(\w+)/(void|expire)": lambda state, given, ids, base: billing.end_grant(
         state, ids[0], ids[1]
     ),
@@ -63,6 +67,8 @@ def get(state: State, path: str, query: Object) -> Object:
     if path in _LISTS:
         return _page(state, path, query, _matching(state, path, query))
     head, _, last = path.rpartition("/")
+    if match := re.fullmatch(r"billing/meters/(\w+)/event_summaries", path):
+        return _page(state, path, query, billing.summaries(state, match.group(1), query))
     if last == "search" and head in _LISTS:
         match = _SEARCH.search(query.get("query", ""))
         wanted = match.groups() if match else ("", "")
