@@ -27,6 +27,7 @@ class Cause(StrEnum):
     RUNNING = "its period goes on"
     PARKED = "parked, for somebody to release"
     TOO_SMALL = "worth less than the smallest amount"
+    GIVEN_BACK = "given back to its grants by credit notes"
     OVERCHARGED = "claimed beyond what was used; a credit note evens it out"
     NO_PLAN = "no plan bills the period"
     NEXT_RUN = "the next run drafts it"
@@ -41,6 +42,7 @@ class Figures:
         rated: Windows that rating knows of the period.
         unrated: Windows that were never rated, by cause.
         charged, covered, overage: Credits of rated usage; what grants paid; what they did not.
+        forgiven: Credits that notes gave back, while the usage stays charged.
         billed: Credits of issued overage lines, less what notes evened out.
         drafted: Credits of overage lines of drafts.
         price: What a credit of overage costs; None where no plan bills the period.
@@ -61,6 +63,7 @@ class Figures:
     price: OveragePrice | None
     claimed_minor: int = 0
     is_parked: bool = False
+    forgiven: Decimal = _ZERO
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def account_of(period: Figures, at: datetime, drafts_after: datetime) -> Account
     left = []
     if period.drafted:
         left.append(Left(Cause.ON_DRAFT, period.drafted))
+    if period.forgiven:
+        left.append(Left(Cause.GIVEN_BACK, period.forgiven))
     rest = period.overage - period.billed - period.drafted
     if rest and (cause := _cause(period, rest, at, drafts_after)):
         left.append(Left(cause, rest))
@@ -101,7 +106,7 @@ def account_of(period: Figures, at: datetime, drafts_after: datetime) -> Account
     return Account(
         tuple(left),
         period.recorded - period.rated - sum(period.unrated.values()),
-        rest + (period.charged - period.covered - period.overage),
+        rest + (period.charged - period.covered - period.overage - period.forgiven),
     )
 
 

@@ -108,6 +108,7 @@ class RatedUsage(models.Model):
             models.Index(
                 fields=["billing_period", "id"], condition=~Q(overage=0), name="rated_usage_overage"
             ),
+            models.Index(fields=["id"], condition=Q(forgiven__gt=0), name="rated_usage_forgiven"),
         ]
 
     def __str__(self) -> str:

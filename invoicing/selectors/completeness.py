@@ -33,14 +33,15 @@ _FIGURES = f"""
 SELECT p.id,
   (SELECT count(*) FROM usage_window w WHERE {_BELONGS}),
   (SELECT count(*) FROM window_rating g WHERE g.billing_period_id = p.id),
-  coalesce(r.charged, 0), coalesce(r.covered, 0), coalesce(r.overage, 0),
+  coalesce(r.charged, 0), coalesce(r.covered, 0), coalesce(r.overage, 0), coalesce(r.forgiven, 0),
   coalesce(l.billed, 0), coalesce(l.drafted, 0), coalesce(l.minor, 0),
   EXISTS (SELECT FROM billing_hold h WHERE h.released_at IS NULL AND (
       h.subject = 'billing_period:' || p.id OR h.invoice_id IN (
           SELECT x.invoice_id FROM invoice_line x WHERE x.billing_period_id = p.id)))
 FROM billing_period p
 LEFT JOIN LATERAL (
-    SELECT sum(charge) AS charged, sum(drawn) AS covered, sum(overage) AS overage
+    SELECT sum(charge) AS charged, sum(drawn) AS covered, sum(overage) AS overage,
+           sum(forgiven) AS forgiven
       FROM rated_usage WHERE billing_period_id = p.id) r ON true
 LEFT JOIN LATERAL (
     SELECT sum(x.quantity - coalesce(n.credits, 0)) FILTER (WHERE i.status <> 'draft') AS billed,
@@ -111,14 +112,15 @@ def windows_outside(customer_ids: Sequence[int], start: datetime, end: datetime)
 
 def _figures(
     period: BillingPeriod, unrated: Mapping[Reason, int], recorded: int, rated: int,
-    charged: Decimal, covered: Decimal, overage: Decimal, billed: Decimal, drafted: Decimal,
-    minor: Decimal, is_parked: bool,
+    charged: Decimal, covered: Decimal, overage: Decimal, forgiven: Decimal, billed: Decimal,
+    drafted: Decimal, minor: Decimal, is_parked: bool,
 ) -> Figures:  # fmt: skip
     return Figures(
         start_at=period.start_at, end_at=period.end_at, recorded=recorded, rated=rated,
         unrated={_CAUSES[reason]: count for reason, count in unrated.items()},
         charged=charged, covered=covered, overage=overage, billed=billed, drafted=drafted,
         price=_price(period), claimed_minor=int(minor), is_parked=is_parked,
+        forgiven=forgiven,
     )  # fmt: skip
 
 

@@ -38,6 +38,8 @@ def test_what_is_covered_and_billed_leaves_nothing() -> None:
         ({"billed": Decimal(0), "claimed_minor": 0, "price": None}, "NO_PLAN", 50),
         # 50.4 credits are worth 0.504, which is 0.50: the 0.4 will never be worth a cent.
         ({"overage": Decimal("50.4"), "charged": Decimal("150.4")}, "TOO_SMALL", "0.4"),
+        # 40 of the 100 came back by a note, and stay charged.
+        ({"covered": Decimal(60), "forgiven": Decimal(40)}, "GIVEN_BACK", 40),
         # 30 credits came back after 50 were billed.
         ({"overage": Decimal(20), "charged": Decimal(120)}, "OVERCHARGED", -30),
     ],

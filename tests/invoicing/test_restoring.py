@@ -7,6 +7,7 @@ import pytest
 from django.db import DatabaseError, transaction
 from django.test import override_settings
 
+from billing_project.console.lineage import NodeType, Ref, trace
 from billing_project.kernel.approvals import approve
 from billing_project.kernel.backoffice.display import object_url
 from billing_project.kernel.errors import (
@@ -19,8 +20,10 @@ from billing_project.kernel.errors import (
 from billing_project.kernel.models import User
 from credits.models import CreditGrant, RatedUsage
 from credits.services.grants import issue_grant, void_grant
+from invoicing.completeness import account_of
 from invoicing.documents import credit_note_data
 from invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
+from invoicing.selectors.completeness import figures_of
 from invoicing.selectors.restoring import credits_restored, restorable
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
 from invoicing.services.holds import propose_invoice_policy
@@ -94,6 +97,14 @@ def test_credits_go_back_to_the_grants_that_paid_the_newest_burn_first(shop: Sho
     assert (note.total_minor, note.restored_credits, note.number) == (0, Decimal(60), "CN-000001")
     invoice.refresh_from_db()
     assert (invoice.credited_minor, invoice.status) == (0, "finalized")
+    period = invoice.lines.get(kind="overage").billing_period
+    assert period is not None
+    [seen_period] = figures_of([period])
+    assert account_of(seen_period.figures, LATER, LATER).is_complete
+    edges = trace([Ref(NodeType.CREDIT_NOTE, note.pk)]).edges
+    assert [edge.label for edge in edges if edge.source.type == NodeType.CREDIT_NOTE] == [
+        "gave back", "gave back",
+    ]  # fmt: skip
 
 
 def test_a_note_may_take_money_off_and_give_credits_back(shop: Shop) -> None:

@@ -196,6 +196,14 @@ LINKS = (
         "SELECT o.invoice_line_id AS source, s.id AS target, 'scheduled' AS label"
         " FROM performance_obligation o JOIN revenue_schedule s ON s.obligation_id = o.id",
     ),
+    _relation(
+        NodeType.CREDIT_NOTE,
+        NodeType.LEDGER_TRANSACTION,
+        "SELECT split_part(split_part(r.source_key, ':forgiven:credit_note:', 2), ':', 1)::bigint"
+        " AS source, t.id AS target, 'gave back' AS label FROM rated_usage r"
+        " JOIN ledger_transaction t ON t.rated_usage_id = r.id AND t.kind = 'returned'"
+        " WHERE r.forgiven > 0 AND r.source_key LIKE 'window:%%:forgiven:credit\\_note:%%'",
+    ),
     _entries(NodeType.LEDGER_TRANSACTION, "ledger_transaction"),
     _entries(NodeType.OVERAGE, "rated_usage"),
     _relation(
