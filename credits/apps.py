@@ -10,7 +10,7 @@ class CreditsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register this app's checks of the books, and what its versions consist of and do."""
-        from credits import checks, grants_checks, spend_checks  # noqa: F401
+        from credits import checks, facts_checks, grants_checks, spend_checks  # noqa: F401
         from credits.selectors import (  # noqa: F401
             archive,
             burn_effects,

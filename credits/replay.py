@@ -62,6 +62,7 @@ class Replay:
         self._voids: dict[int, EntryFact] = {}  # By grant, those that stand.
         self._frozen: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
         self._frozen_at: dict[int, datetime] = {}  # By first grant, while a dispute goes on.
+        self._thawed_at: dict[int, datetime] = {}
         self._splits: dict[int, Ending] = {}
         self._so_far: dict[tuple[int, int, int | None], RatedSoFar] = {}
         self._histories: dict[int, PeriodHistory] = defaultdict(PeriodHistory)
@@ -84,6 +85,7 @@ class Replay:
         amount = self._amount(entry)
         yield from self._cost(entry)
         yield from _compare(entry.key, "credits", entry.credits, amount)
+        yield from _compare(entry.key, "effective at", entry.effective_at, self._at(entry))
         self._left[entry.grant_id] += amount
         if entry.reason_code in (_FROZEN, _THAWED):
             self._freeze(entry, amount)
@@ -99,6 +101,18 @@ class Replay:
         elif entry.kind == "reinstated":
             self._voids.pop(entry.grant_id, None)
 
+    def _at(self, entry: EntryFact) -> datetime:
+        """Return when an entry took effect: when it was written, or when time ended its grant."""
+        grant = self._facts[entry.grant_id].state
+        at = entry.recorded_at
+        if at == grant.created_at:  # By a clock behind the one that the grant was made by.
+            at = min(at, entry.effective_at)
+        if entry.kind == "granted":
+            at = grant.effective_at
+        elif entry.reason_code in _AT_END and grant.expires_at is not None:
+            at = max(grant.expires_at, self._thawed_at.get(grant.id, grant.expires_at))
+        return max(at, grant.effective_at)
+
     def _freeze(self, entry: EntryFact, amount: Decimal) -> None:
         """Follow the start or the end of a dispute: it ends no grant and makes none void."""
         self._frozen[entry.grant_id] -= amount
@@ -107,6 +121,7 @@ class Replay:
             self._frozen_at[root_id] = entry.effective_at
         else:
             self._frozen_at.pop(root_id, None)
+            self._thawed_at[entry.grant_id] = entry.effective_at
 
     def _claw_back(self, fact: ClawBackFact) -> Iterator[Difference]:
         """Remember that a price went back; entries of what was unused come next."""

@@ -46,6 +46,7 @@ class EntryFact:
     credits: Decimal
     cost: Decimal
     effective_at: datetime
+    recorded_at: datetime
     reason_code: str = ""
 
 

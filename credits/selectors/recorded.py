@@ -156,6 +156,7 @@ def _entry(entry: LedgerTransaction) -> EntryFact:
         credits=entry.credits,
         cost=entry.cost_unrounded,
         effective_at=entry.effective_at,
+        recorded_at=entry.recorded_at,
         reason_code=entry.reason_code,
     )
 

@@ -183,6 +183,7 @@ class Burner:
         source_key = f"grant:{linked.pk}:granted"
         filled = self._entry(LedgerKind.GRANTED, linked.pk, part.credits, source_key)
         filled.reason_code, filled.effective_at = linked.reason_code, linked.effective_at
+        filled.recorded_at = at
         self._pages.entries.append(filled)
         return linked
 
