@@ -7,7 +7,6 @@ approved is compared to the last character.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import cast
 
 from billing_project.kernel.quantity import plain
 from credits.tariff import (
@@ -197,7 +196,7 @@ def _refuse_bad(
     least = "more than 0" if above_zero else "0 or more"
     if not value.is_finite() or not 0 <= value < limit or (above_zero and not value):
         raise BadTerms(field, f"is {least}, and below 10^{limit.adjusted()}")
-    if value and cast(int, value.normalize().as_tuple().exponent) < -decimals:
+    if value != value.quantize(Decimal(1).scaleb(-decimals)):
         raise BadTerms(field, f"has at most {decimals} decimals")
 
 

@@ -101,15 +101,17 @@ def _rate_card(change: PolicyChange) -> dict[str, object]:
         "rate_card__pricing_unit", "rate_card__customer", "rate_card__base"
     )
     version = versions.get(policy_change=change)
-    rates = version.rates.all()
-    return content_of_rates(version.rate_card, version.number, rates, _pins(change))
+    pins = list(_pins(change))
+    if any(pin.rate_card_id != version.rate_card_id for pin in pins):
+        raise RatePin.DoesNotExist  # Nobody stays at a version of another card.
+    return content_of_rates(version.rate_card, version.number, version.rates.all(), pins)
 
 
 @content_of("rate_migration")
 def _rate_migration(change: PolicyChange) -> dict[str, object]:
     pins = list(_pins(change))
-    if not pins:
-        raise RatePin.DoesNotExist
+    if len({(pin.rate_card_id, pin.version_id) for pin in pins}) != 1:
+        raise RatePin.DoesNotExist  # All of them move to the same version, or to the card.
     customers = [pin.customer.external_id for pin in pins]
     return content_of_pins(pins[0].rate_card, pins[0].version, customers)
 

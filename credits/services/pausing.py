@@ -11,8 +11,9 @@ from django.db import transaction
 
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
-from credits.models import RecurringGrant
+from credits.models import CreditGrant, RecurringGrant
 from credits.recurrence import nth_start
+from credits.services.grants import FARTHEST
 from credits.services.recurring import create_recurring_grant, end_recurring_grant
 
 
@@ -49,7 +50,7 @@ def resume_recurring_grant(
     where it goes on.
 
     Raises:
-        Invalid: no reason, or before the rule ended.
+        Invalid: no reason, before the rule ended, with a period that it gave, or too far ahead.
         Conflict: the rule has no end, its customer is closed, or its terms do not govern then.
         IdempotencyConflict: it went on from another period.
     """
@@ -62,10 +63,18 @@ def resume_recurring_grant(
         raise Conflict(f"{ended} has no end: there is nothing to resume")
     if from_at < ended.until_at:
         raise Invalid(f"it runs until {ended.until_at.isoformat()}", field="from_at")
+    if from_at > at + FARTHEST:
+        raise Invalid("a rule goes on within ten years", field="from_at")
+    start_at = next_start(ended, from_at)
+    given = CreditGrant.objects.filter(rule=ended, rule_period_at__gte=start_at)
+    if last := given.order_by("rule_period_at").last():
+        assert last.rule_period_at is not None, "selected by it"
+        said = last.rule_period_at.isoformat()
+        raise Invalid(f"its period from {said} was given before it ended", field="from_at")
     return create_recurring_grant(
         customer=ended.customer, terms=ended.terms, pricing_unit=ended.pricing_unit,
         amount=ended.amount, interval_unit=ended.interval_unit,
-        interval_count=ended.interval_count, start_at=next_start(ended, from_at),
+        interval_count=ended.interval_count, start_at=start_at,
         until_at=until_at, workspace=ended.workspace, reason_code=ended.reason_code,
         source_key=continuation_key(ended), by=by, at=at, time_zone=ended.time_zone,
     )  # fmt: skip

@@ -25,6 +25,7 @@ from credits.models import (
 )
 from credits.recurrence import due_periods
 from credits.selectors.governing import is_in_force
+from credits.services.grants import FARTHEST
 from credits.services.terms import issue_under_terms
 from metering.models import Customer, Workspace
 from metering.selectors.customers import closed_times, was_closed_at
@@ -183,10 +184,7 @@ def _refuse_bad_rule(rule: RecurringGrant) -> None:
         raise Invalid("an amount is more than 0 and below 10^24 credits", field="amount")
     if round_unrounded(rule.amount) != rule.amount:
         raise Invalid("an amount has at most 12 decimals", field="amount")
-    if rule.interval_unit not in RecurringUnit.values or not 0 < rule.interval_count <= 366:
-        raise Invalid("a period is 1 to 366 days, weeks or months", field="interval_unit")
-    if rule.until_at is not None and rule.until_at <= rule.start_at:
-        raise Invalid("a rule ends after it starts", field="until_at")
+    _refuse_bad_rhythm(rule)
     if rule.terms.category == GrantCategory.PAID:
         raise Invalid("paid credits are sold by an invoice, not given by a rule", field="terms")
     if rule.workspace is not None and rule.workspace.customer_id != rule.customer_id:
@@ -198,6 +196,15 @@ def _refuse_bad_rule(rule: RecurringGrant) -> None:
     change = rule.terms.policy_change
     if change.status != PolicyStatus.APPROVED or not is_in_force(change, rule.start_at):
         raise Conflict(f"{rule.terms} does not govern at the rule's start", field="terms")
+
+
+def _refuse_bad_rhythm(rule: RecurringGrant) -> None:
+    if rule.interval_unit not in RecurringUnit.values or not 0 < rule.interval_count <= 366:
+        raise Invalid("a period is 1 to 366 days, weeks or months", field="interval_unit")
+    if abs(rule.start_at - rule.created_at) > FARTHEST:
+        raise Invalid("a rule starts within ten years of now", field="start_at")
+    if rule.until_at is not None and rule.until_at <= rule.start_at:
+        raise Invalid("a rule ends after it starts", field="until_at")
 
 
 def _inputs(rule: RecurringGrant) -> tuple[object, ...]:

@@ -6,9 +6,12 @@ import pytest
 from django.db import DatabaseError, transaction
 
 from billing_project.kernel.approvals import propose
+from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import PolicyChange
 from credits.models import CreditPolicy, GrantTerms, RateCardVersion, RatePin
-from tests.credits.builders import NOVEMBER, Shop, rate, words
+from credits.selectors.contents import content_of_pins, content_of_rates
+from credits.services.rates import create_rate_card, propose_rate_card_version
+from tests.credits.builders import NOVEMBER, Shop, make_customer, rate, words
 
 pytestmark = pytest.mark.django_db
 Insert = Callable[[Shop, PolicyChange], object]
@@ -54,3 +57,46 @@ def test_a_version_joins_no_change_that_was_decided(shop: Shop) -> None:
     for insert, decided in ((_rates, rates), (_order, order)):
         with pytest.raises(DatabaseError, match="its own kind"), transaction.atomic():
             insert(shop, decided)
+
+
+def _pinned(shop: Shop, change: PolicyChange, **words: object) -> RatePin:
+    wanted = {"customer": shop.customer, "rate_card": shop.card, "policy_change": change, **words}
+    return RatePin.objects.create(**wanted)
+
+
+def test_nobody_is_moved_to_another_version_than_was_read(shop: Shop) -> None:
+    """Its content says one version for all: a row of another one is not what was proposed."""
+    read, hidden = shop.card.versions.get(), shop.version([rate("input", "0.01")])
+    beta = make_customer("beta", shop.maker, shop.at)
+    change = propose(
+        kind="rate_migration", subject="rate_migration:x:1", proposal=words(NOVEMBER.start),
+        content=content_of_pins(shop.card, read, ["acme", "beta"]), by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    _pinned(shop, change, version=hidden, customer=beta)
+    _pinned(shop, change, version=read)
+
+    with pytest.raises(Conflict, match="not what was proposed"):
+        shop.approve(change)
+
+
+def test_nobody_stays_at_a_version_of_another_card_than_was_read(shop: Shop) -> None:
+    """What is read of who stays is the number of a version: that of the card itself."""
+    other = create_rate_card(
+        code="cheap", name="Cheap", pricing_unit=shop.unit, by=shop.maker, at=shop.at
+    )
+    hidden = propose_rate_card_version(
+        rate_card=other, rates=[rate("input", "0.01")], proposal=words(NOVEMBER.start),
+        by=shop.maker, at=shop.at,
+    )  # fmt: skip
+    shop.approve(hidden.policy_change)
+    read = RatePin(customer=shop.customer, version=shop.card.versions.get())
+    change = propose(
+        kind="rate_card", subject="rate_card:x:9", by=shop.maker, at=shop.at,
+        content=content_of_rates(shop.card, 9, [], [read]),
+        proposal=words(NOVEMBER.start),
+    )  # fmt: skip
+    RateCardVersion.objects.create(rate_card=shop.card, number=9, policy_change=change)
+    _pinned(shop, change, rate_card=other, version=hidden)
+
+    with pytest.raises(Conflict, match="not what was proposed"):
+        shop.approve(change)

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from billing_project.kernel.errors import Conflict
+from billing_project.kernel.errors import Conflict, Invalid
 from credits.models import CreditGrant, RecurringGrant
-from credits.services.pausing import pause_recurring_grant
+from credits.services.pausing import pause_recurring_grant, resume_recurring_grant
 from credits.services.recurring import (
     create_recurring_grant,
     end_recurring_grant,
@@ -19,7 +19,7 @@ from tests.credits.builders import Shop, words
 
 pytestmark = pytest.mark.django_db
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
-WEEK = timedelta(days=7)
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 
 @pytest.fixture
@@ -82,6 +82,24 @@ def test_a_customer_who_moves_is_not_given_the_same_periods_again(
     assert [at.hour for at in after] == [22, 23, 23, 23, 23]
     assert paused.start_at == MONDAY + 4 * WEEK - timedelta(hours=1)
     assert paused.time_zone == "Europe/Vienna"
+
+
+def test_a_rule_that_was_ended_in_the_past_gives_nothing_twice_when_it_goes_on(
+    shop: Shop, weekly: RecurringGrant
+) -> None:
+    """Three weeks were given; then it ends as of the first, and goes on after the second."""
+    words = {"reason": "x", "by": shop.maker, "at": MONDAY + 2 * WEEK}
+    given = _give(shop, MONDAY + 2 * WEEK)
+    ended = end_recurring_grant(rule=weekly, until_at=MONDAY + DAY, **words)  # type: ignore[arg-type]
+
+    for from_at in (MONDAY + DAY, MONDAY + WEEK + DAY):
+        with pytest.raises(Invalid, match="was given before it ended"):
+            resume_recurring_grant(rule=ended, from_at=from_at, **words)  # type: ignore[arg-type]
+    with pytest.raises(Invalid, match="within ten years"):
+        resume_recurring_grant(rule=ended, from_at=MONDAY.replace(year=9999), **words)  # type: ignore[arg-type]
+    resume_recurring_grant(rule=ended, from_at=MONDAY + 2 * WEEK + DAY, **words)  # type: ignore[arg-type]
+
+    assert _give(shop, MONDAY + 3 * WEEK) == [*given, MONDAY + 3 * WEEK]
 
 
 def test_a_reopened_customer_gets_nothing_for_the_time_in_between(

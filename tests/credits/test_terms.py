@@ -53,6 +53,8 @@ def _tiers(*ends: str | None) -> dict[str, object]:
         (_terms("per_unit", unit_price=D("NaN")), "unit_price"),
         (_terms("per_unit", unit_price=D("1e15")), "unit_price"),
         (_terms("per_unit", unit_price=D("1e-19")), "unit_price"),
+        (_terms("per_unit", unit_price=D("1." + "0" * 70 + "1")), "unit_price"),
+        (_terms("flat_fee", {"fee": "1." + "0" * 70 + "1"}), "terms.fee"),
         (_terms("flat_fee", {"fee": "1"}, unit_price=D(1)), "unit_price"),
         (_terms("per_unit", {"size": "1"}), "terms.size"),
         (_terms("package", {"price": "1"}), "terms.size"),
