@@ -43,20 +43,21 @@ class MarketGateAdmin(_VersionAdmin):
 
     list_display = (
         "__str__",
+        link("entity", "sold by"),
         "country",
         "currency",
         "tax_registration",
-        "settlement_currency",
         "status",
         "governs_from",
         link("policy_change"),
     )
-    list_filter = ("country", "currency", "tax_registration", "policy_change__status")
-    list_select_related = ("policy_change",)
+    list_filter = ("entity", "country", "currency", "tax_registration", "policy_change__status")
+    list_select_related = ("policy_change", "entity")
     search_fields = ("country", "currency", "policy_change__subject")
     search_help_text = "Country, currency or the policy change's subject"
     ordering = ("-id",)
     fields = (
+        link("entity", "sold by"),
         "country",
         "currency",
         "number",

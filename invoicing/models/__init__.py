@@ -12,6 +12,7 @@ from invoicing.models.coupon import Coupon, CouponRedemption, LineDiscount
 from invoicing.models.document import CreditNoteDocument, InvoiceDocument
 from invoicing.models.ending import InvoiceVoid, WriteOff
 from invoicing.models.entity import (
+    MAIN_CODE,
     MAIN_ENTITY,
     CustomerAddress,
     CustomerEntity,
@@ -64,6 +65,7 @@ from invoicing.models.stripe import (
 )
 
 __all__ = [
+    "MAIN_CODE",
     "MAIN_ENTITY",
     "MIRRORED",
     "Anchor",

@@ -6,7 +6,7 @@ from django.db.models import Q
 
 from billing_project.kernel.models import PolicyChange
 
-MAIN_ENTITY = 1  # It bills whoever is assigned to no other; migrations make it.
+MAIN_ENTITY, MAIN_CODE = 1, "main"  # It bills whoever has no other; migrations make it.
 
 
 class LegalEntity(models.Model):

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing_project.kernel.models import PolicyChange
+from invoicing.models.entity import MAIN_ENTITY, LegalEntity
 
 
 class TaxRegistration(models.TextChoices):
@@ -12,12 +13,25 @@ class TaxRegistration(models.TextChoices):
     NOT_REQUIRED = "not_required", "no registration is required"
 
 
+class MarketGateQuerySet(models.QuerySet["MarketGate"]):
+    """Gates by whom they are opened to."""
+
+    def of_entity(self, entity_id: int) -> "MarketGateQuerySet":
+        """Keep an entity's own."""
+        unnamed = Q(entity=None) if entity_id == MAIN_ENTITY else Q(pk__in=[])
+        return self.filter(Q(entity=entity_id) | unnamed)
+
+
 class MarketGate(models.Model):
     """One version of the checklist that opens a market: a country, and a currency to sell in.
 
-    Without an approved version in force nothing is sold there and nothing is issued.
+    Each legal entity has its own: its registration, its bank, its payouts. Without an approved
+    version in force an entity sells nothing there and issues nothing.
     """
 
+    entity = models.ForeignKey(  # Who sells there; None: the main one, signed before it was named.
+        LegalEntity, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
     country = models.CharField(max_length=2, blank=True)  # "": customers without a country.
     currency = models.CharField(max_length=3)
     number = models.PositiveIntegerField()
@@ -30,12 +44,15 @@ class MarketGate(models.Model):
     payout_days = models.PositiveSmallIntegerField()  # From a payment to our bank.
     policy_change = models.OneToOneField(PolicyChange, on_delete=models.PROTECT, related_name="+")
 
+    objects = MarketGateQuerySet.as_manager()
+
     class Meta:
         db_table = "market_gate"
         ordering = ["country", "currency", "-number"]
         constraints = [
             models.UniqueConstraint(
-                fields=["country", "currency", "number"], name="market_gate_once"
+                fields=["entity", "country", "currency", "number"], nulls_distinct=False,
+                name="market_gate_once",
             ),
             models.CheckConstraint(
                 condition=Q(
@@ -52,7 +69,8 @@ class MarketGate(models.Model):
         ]  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.country or 'no country'} {self.currency} v{self.number}"
+        of = f" by {self.entity}" if (self.entity_id or MAIN_ENTITY) != MAIN_ENTITY else ""
+        return f"{self.country or 'no country'} {self.currency}{of} v{self.number}"
 
 
 class TaxRate(models.Model):

@@ -5,7 +5,8 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Count, QuerySet
+from django.db.models import BigIntegerField, Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.models import PolicyChange
@@ -17,8 +18,15 @@ from invoicing.approval import (
     is_out_of_bounds,
     needs_approval,
 )
-from invoicing.models import CreditNote, Invoice, InvoiceStatus
-from invoicing.selectors.entities import seller_at
+from invoicing.models import (
+    MAIN_CODE,
+    MAIN_ENTITY,
+    CreditNote,
+    CustomerEntity,
+    Invoice,
+    InvoiceStatus,
+)
+from invoicing.selectors.entities import entity_named, seller_at
 from invoicing.selectors.holds import limits_at
 from invoicing.selectors.markets import is_open, tax_id_of
 from invoicing.tax import Tax, Terms, Treatment, is_in_price, tax_for, taxed
@@ -62,10 +70,14 @@ def _of_gate(change: PolicyChange) -> Effect:
     content = json.loads(change.content)
     country, currency = content["country"], content["currency"]
     where = f"{country or 'customers without a country'} in {currency}"
-    was_open = is_open(country, currency, change.effective_at)
-    customers = Customer.objects.filter(country=country, currency=currency).count()
+    entity = entity_named(content.get("entity", MAIN_CODE))
+    was_open = is_open(country, currency, change.effective_at, entity.pk)
+    told = CustomerEntity.objects.filter(customer=OuterRef("pk")).values("entity_id")
+    billed_by = Coalesce(Subquery(told), MAIN_ENTITY, output_field=BigIntegerField())
+    theirs = Customer.objects.alias(billed_by=billed_by).filter(billed_by=entity.pk)
+    customers = theirs.filter(country=country, currency=currency).count()
     drafts = Invoice.objects.filter(
-        customer__country=country, currency=currency, status=InvoiceStatus.DRAFT
+        entity=entity, customer__country=country, currency=currency, status=InvoiceStatus.DRAFT
     )
     waiting = 0 if was_open else drafts.count()
     sellable = customers if was_open else 0

@@ -9,7 +9,7 @@ from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import PolicyChange, in_force
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.remembering import remembered
-from invoicing.models import CustomerTaxId, MarketGate, TaxRate
+from invoicing.models import MAIN_ENTITY, CustomerTaxId, LegalEntity, MarketGate, TaxRate
 from invoicing.models.market import TaxRegistration
 from invoicing.selectors.entities import seller_at
 from invoicing.tax import NO_TAX, Tax, Terms, tax_for
@@ -17,34 +17,35 @@ from invoicing.tax_ids import country_of
 from metering.models import Customer
 
 
-def is_open(country: str, currency: str, at: datetime) -> bool:
-    """Tell whether a market's checklist is approved and in force."""
-    return _gates(country, currency, at).exists()
+def is_open(country: str, currency: str, at: datetime, entity_id: int) -> bool:
+    """Tell whether an entity's checklist for a market is approved and in force."""
+    return _gates(country, currency, at, entity_id).exists()
 
 
-def open_gate(customer: Customer, currency: str, at: datetime) -> MarketGate:
-    """Return the approved checklist under which a customer is sold to.
+def open_gate(customer: Customer, currency: str, at: datetime, entity_id: int) -> MarketGate:
+    """Return the approved checklist under which an entity sells to a customer.
 
     Raises:
-        Conflict: the market is not open; the message says what is missing.
+        Conflict: the market is not open to the entity; the message says what is missing.
     """
-    asked = ("open_gate", customer.country, currency, at)
-    gates = _gates(customer.country, currency, at)
+    asked = ("open_gate", customer.country, currency, at, entity_id)
+    gates = _gates(customer.country, currency, at, entity_id)
     newest_first = gates.order_by("-policy_change__effective_at", "-number")
     gate = remembered(asked, newest_first.first)
     if gate is None:
         where = customer.country or "customers without a country"
+        of = "" if entity_id == MAIN_ENTITY else f" to {LegalEntity.objects.get(pk=entity_id)}"
         raise Conflict(
-            f"the market of {where} in {currency} is not open at {at.isoformat()}: finance approves"
-            " its checklist first (tax registration, settlement, payouts)",
+            f"the market of {where} in {currency} is not open{of} at {at.isoformat()}: finance"
+            " approves its checklist first (tax registration, settlement, payouts)",
             code="market_closed",
         )
     return gate
 
 
-def _gates(country: str, currency: str, at: datetime) -> QuerySet[MarketGate]:
-    in_effect = in_force(at, "policy_change__")
-    return MarketGate.objects.filter(in_effect, country=country, currency=currency)
+def _gates(country: str, currency: str, at: datetime, entity_id: int) -> QuerySet[MarketGate]:
+    gates = MarketGate.objects.of_entity(entity_id)
+    return gates.filter(in_force(at, "policy_change__"), country=country, currency=currency)
 
 
 def tax_of_sale(customer: Customer, currency: str, at: datetime, entity_id: int) -> Tax:
@@ -54,7 +55,7 @@ def tax_of_sale(customer: Customer, currency: str, at: datetime, entity_id: int)
         Conflict: the market is not open, or we are registered there and no rate is approved, or the
             entity has no approved version.
     """
-    gate = open_gate(customer, currency, at)
+    gate = open_gate(customer, currency, at, entity_id)
     if gate.tax_registration == TaxRegistration.NOT_REQUIRED:
         return NO_TAX
     rate = governing_rate(customer.country, at)
@@ -94,6 +95,7 @@ def tax_id_of(customer: Customer) -> CustomerTaxId | None:
 def content_of_gate(gate: MarketGate) -> dict[str, object]:
     """Return the whole checklist as plain values: what the approver signs."""
     return {
+        **({"entity": str(gate.entity)} if gate.entity else {}),  # Once it was not said.
         "country": gate.country,
         "currency": gate.currency,
         "number": gate.number,

@@ -25,8 +25,9 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
-from invoicing.models import CustomerTaxId, MarketGate, TaxRate
+from invoicing.models import MAIN_CODE, MAIN_ENTITY, CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.market import TaxIdKind, TaxRegistration
+from invoicing.selectors.entities import entity_named
 from invoicing.selectors.markets import content_of_gate, content_of_rate
 from invoicing.services.locks import require_permission
 from invoicing.tax_ids import BadTaxId, country_of, normalized
@@ -51,6 +52,7 @@ class Checklist:
     threshold_minor: int = 0
     tax_number: str = ""
     registered_on: date | None = None
+    entity: str = MAIN_CODE  # The code of the legal entity that sells there.
 
 
 @transaction.atomic
@@ -61,14 +63,20 @@ def propose_market_gate(
 
     Raises:
         Invalid: a country, currency or term that does not exist, or a part that is missing.
+        NotFound: no legal entity of that code.
     """
     _refuse_incomplete(checklist)
-    gate = MarketGate(**vars(checklist))
-    gate.number = _next_number(MarketGate, country=gate.country, currency=gate.currency)
+    entity = entity_named(checklist.entity)
+    gate = MarketGate(**{**vars(checklist), "entity": entity})
+    of = "" if entity.pk == MAIN_ENTITY else f"{entity.code}."
+    where = f"{of}{gate.country or 'none'}.{gate.currency}"
+    wait_for(f"market_gate:{where}")
+    known = MarketGate.objects.of_entity(entity.pk)
+    gate.number = next_number(known.filter(country=gate.country, currency=gate.currency))
     return propose_version(
         gate,
         kind="market_gate",
-        subject=f"market_gate:{gate.country or 'none'}.{gate.currency}:{gate.number}",
+        subject=f"market_gate:{where}:{gate.number}",
         content=content_of_gate(gate),
         proposal=proposal,
         by=by,
@@ -152,7 +160,7 @@ def record_tax_id(
     {
         "country": "DE", "currency": "EUR", "tax_registration": "registered",
         "tax_number": "DE811128135", "registered_on": "2025-01-02", "threshold_minor": 1000000,
-        "settlement_currency": "EUR", "bank_country": "DE", "payout_days": 3,
+        "settlement_currency": "EUR", "bank_country": "DE", "payout_days": 3, "entity": "main",
     },
 )  # fmt: skip
 def _gate_from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
@@ -169,6 +177,7 @@ def _gate_from_draft(content: Content, proposal: Proposal, by: User, at: datetim
         threshold_minor=minor_in(content, "threshold_minor", 0),
         tax_number=text_in(content, "tax_number", ""),
         registered_on=_day_or_none(content, "registered_on"),
+        entity=text_in(content, "entity", MAIN_CODE),
     )  # fmt: skip
     propose_market_gate(checklist=checklist, proposal=proposal, by=by, at=at)
 

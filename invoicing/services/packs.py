@@ -16,6 +16,7 @@ from credits.models import PricingUnit
 from invoicing.lines import AmountOutOfBounds, Line, pack_line
 from invoicing.models import Invoice, Subscription
 from invoicing.selectors import items_of
+from invoicing.selectors.entities import entity_id_of
 from invoicing.selectors.markets import open_gate
 from invoicing.selectors.plans import plan_version_at
 from invoicing.services.drafts import Draft, create_draft, write_lines
@@ -61,7 +62,7 @@ def sell_credit_pack(
     if before is not None:
         return _same_sale(before, locked, line)
     refuse_closed(locked)
-    open_gate(locked, locked.currency, at)
+    open_gate(locked, locked.currency, at, entity_id_of(locked))
     service = _local_day(locked, at)
     draft = create_draft(Draft(locked, None, locked.currency, service, at, source_key), at)
     write_lines(draft, [line])

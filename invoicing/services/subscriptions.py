@@ -21,6 +21,7 @@ from invoicing.models import (
 )
 from invoicing.selectors import items_of
 from invoicing.selectors.changes import coming, steps_of
+from invoicing.selectors.entities import entity_id_of
 from invoicing.selectors.markets import open_gate
 from invoicing.services.changes import FARTHEST, end_subscription, governing
 from invoicing.services.coupons import redeem_coupon
@@ -67,7 +68,7 @@ def subscribe(
         return same
     refuse_closed(locked)
     version = governing(plan_version, locked, start_at)
-    open_gate(locked, version.currency, at)
+    open_gate(locked, version.currency, at, entity_id_of(locked))
     if sold.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=start_at)).exists():
         raise Conflict(f"{locked} has a subscription already; end it first")
     for earlier in sold.order_by("id"):  # Their last hour is theirs before it can be ours.

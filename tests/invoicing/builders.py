@@ -111,17 +111,20 @@ def open_market(shop: Pair, country: str = "", currency: str = "USD", **terms: A
     return gate
 
 
-def ensure_market(shop: Shop, country: str, currency: str) -> None:
-    """Open a market unless it is open."""
-    if not MarketGate.objects.filter(country=country, currency=currency).exists():
-        open_market(shop, country, currency)
+def ensure_market(shop: Shop, country: str, currency: str, entity: str = "main") -> None:
+    """Open a market to an entity unless it is open."""
+    gates = MarketGate.objects.filter(country=country, currency=currency)
+    if not gates.filter(entity__code=entity).exists():
+        open_market(shop, country, currency, entity=entity)
 
 
-def registered_in(shop: Shop, country: str, rate: str, currency: str = "EUR", **terms: Any) -> None:
+def registered_in(
+    shop: Shop, country: str, rate: str, currency: str = "EUR", entity: str = "main", **terms: Any
+) -> None:
     """Open a market where we are registered and charge a tax."""
     open_market(
-        shop, country, currency, tax_registration="registered", tax_number=f"{country}999",
-        registered_on=LAUNCH.date(), threshold_minor=1_000_000,
+        shop, country, currency, entity=entity, tax_registration="registered",
+        tax_number=f"{country}999", registered_on=LAUNCH.date(), threshold_minor=1_000_000,
     )  # fmt: skip
     standard = {"name": "VAT", "is_inclusive": False, "has_reverse_charge": True}
     row = propose_tax_rate(

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing_project.kernel.approvals import approve
+from billing_project.kernel.approvals import approve, propose_version
 from billing_project.kernel.drafts import draft, submit
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
@@ -14,8 +14,16 @@ from billing_project.kernel.period import Period
 from invoicing import checks
 from invoicing.documents import credit_note_data, invoice_data
 from invoicing.lines import Kind, Line
-from invoicing.models import CustomerAddress, CustomerEntity, Invoice, LegalEntity, NumberSeries
+from invoicing.models import (
+    CustomerAddress,
+    CustomerEntity,
+    Invoice,
+    LegalEntity,
+    MarketGate,
+    NumberSeries,
+)
 from invoicing.selectors.entities import entity_named
+from invoicing.selectors.markets import content_of_gate, is_open
 from invoicing.services import locks
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
@@ -27,6 +35,7 @@ from invoicing.services.entities import (
 )
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.markets import record_tax_id
+from invoicing.services.subscriptions import subscribe
 from metering.models import Customer
 from tests.invoicing.builders import (
     END,
@@ -35,9 +44,12 @@ from tests.invoicing.builders import (
     Shop,
     at_once,
     customer_of,
+    ensure_market,
     issued,
+    open_market,
     open_shop,
     registered_in,
+    sell_plan,
     words,
 )
 
@@ -65,6 +77,7 @@ def founded(shop: Shop, **changes: str) -> LegalEntity:
 def _billed_by(shop: Shop, entity: LegalEntity, name: str, **changes: str) -> Customer:
     customer = customer_of(shop, name, **changes)
     assign_entity(customer=customer, entity=entity, by=shop.maker, at=LAUNCH)
+    ensure_market(shop, customer.country, customer.currency, entity.code)
     return customer
 
 
@@ -150,8 +163,10 @@ def test_the_main_entity_is_called_by_the_settings_until_it_has_a_version(
 
 
 def test_reverse_charge_is_told_by_the_entitys_country(shop: Shop) -> None:
-    registered_in(shop, "DE", "0.19")
-    at_home = _billed_by(shop, founded(shop), "hafen", country="DE", currency="EUR")
+    entity = founded(shop)
+    for code in ("main", "de"):
+        registered_in(shop, "DE", "0.19", entity=code)
+    at_home = _billed_by(shop, entity, "hafen", country="DE", currency="EUR")
     abroad = customer_of(shop, "ausland", country="DE", currency="EUR")
     for customer in (at_home, abroad):
         record_tax_id(
@@ -160,6 +175,64 @@ def test_reverse_charge_is_told_by_the_entitys_country(shop: Shop) -> None:
 
     assert issued(shop, at_home, 1_000, "EUR").tax_treatment == "standard"
     assert issued(shop, abroad, 1_000, "EUR").tax_treatment == "reverse_charge"  # By the main one.
+
+
+def test_a_market_is_open_to_the_entity_whose_checklist_was_approved(shop: Shop) -> None:
+    entity = founded(shop)
+    customer = customer_of(shop, "hafen", country="FR", currency="EUR")  # Open to the main one.
+    assign_entity(customer=customer, entity=entity, by=shop.maker, at=LAUNCH)
+    plan = sell_plan(shop, currency="EUR")
+    draft = create_draft(Draft(customer, None, "EUR", Period(START, END), START, "x"), START)
+    write_lines(draft, [Line(Kind.RECURRING, "Fee", Decimal(1), "", Decimal(100), 100, "fee")])
+
+    with pytest.raises(Conflict, match="FR in EUR is not open to de at") as refused:
+        subscribe(customer=customer, plan_version=plan, start_at=START, by=shop.maker, at=START)
+    assert refused.value.code == "market_closed"
+    with pytest.raises(Conflict, match="not open to de"):
+        finalize_invoice(invoice=draft, by=shop.maker, at=START)
+    with pytest.raises(DatabaseError, match="is not open"), transaction.atomic():
+        _issue_by_hand(draft)
+
+    gate = open_market(shop, "FR", "EUR", entity="de")
+
+    assert (str(gate), gate.number) == ("FR EUR by de v1", 1)
+    assert content_of_gate(gate)["entity"] == "de"
+    assert content_of_gate(MarketGate.objects.get(entity=1, country="FR"))["entity"] == "main"
+    assert finalize_invoice(invoice=draft, by=shop.maker, at=START).number == "DE-INV-000001"
+    assert subscribe(
+        customer=customer, plan_version=plan, start_at=START, by=shop.maker, at=START
+    ).pk
+
+
+def test_a_checklist_that_names_no_entity_is_the_main_ones(shop: Shop) -> None:
+    entity = founded(shop)
+    gate = MarketGate(  # As it was signed before entities were named.
+        country="FR", currency="EUR", number=1, tax_registration="not_required",
+        threshold_minor=0, settlement_currency="EUR", bank_country="FR", payout_days=2,
+    )  # fmt: skip
+    propose_version(
+        gate, kind="market_gate", subject="market_gate:FR.EUR:1", content=content_of_gate(gate),
+        proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
+    )  # fmt: skip
+    approve(change=gate.policy_change, by=shop.approver, reason="ready", at=LAUNCH)
+
+    assert "entity" not in content_of_gate(gate)
+    assert [is_open("FR", "EUR", START, pk) for pk in (1, entity.pk)] == [True, False]
+    assert open_market(shop, "FR", "EUR").number == 2
+
+
+def _issue_by_hand(draft: Invoice) -> None:
+    """Write what issuing writes, past the services."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE number_series SET last_number = 1 WHERE code = 'INV' AND entity_id = %s",
+            [draft.entity_id],
+        )
+        cursor.execute(
+            "UPDATE invoice SET status = 'finalized', finalized_at = %s, due_on = %s, sequence = 1,"
+            " number = 'DE-INV-000001', open_minor = total_minor WHERE id = %s",
+            [START, START, draft.pk],
+        )
 
 
 def test_who_bills_a_customer_is_said_before_anything_is_sold_and_stays(shop: Shop) -> None:

@@ -40,7 +40,7 @@ _ENTITY = EntityTerms(
 _MARKET = Checklist(
     country="DE", currency="EUR", tax_registration="registered", tax_number="DE811128135",
     settlement_currency="EUR", bank_country="DE", payout_days=3,
-    threshold_minor=10_000_00, registered_on=date(2025, 1, 2),
+    threshold_minor=10_000_00, registered_on=date(2025, 1, 2), entity=_ENTITY.code,
 )  # fmt: skip
 _APPROVED_ABOVE = 400_00
 _PACK = (Decimal(5_000), 500_00)
@@ -51,12 +51,12 @@ def add_european_customer(
 ) -> None:
     """Found the entity, open its market, and sell a plan that is paid and a pack that waits."""
     start_at = period.start
-    _open_market(cast, start_at, at)
     entity = propose_legal_entity(
         terms=_ENTITY, proposal=_words("Sell in Germany by our own company", start_at),
         by=cast.maker, at=at,
     )  # fmt: skip
     _approve(cast, entity.policy_change, "entered in the commercial register", at)
+    _open_market(cast, start_at, at)
     customer = create_customer(
         external_id="cust-23", name="Kunde 23 AG", currency="EUR", country="DE",
         time_zone="Europe/Berlin", email="rechnung@cust-23.example", by=cast.support, at=at,
