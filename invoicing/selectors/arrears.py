@@ -12,8 +12,9 @@ from fractions import Fraction
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, QuerySet, Sum
+from django.db.models import CharField, F, Q, QuerySet, Sum, Value
 from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast, Concat
 
 from billing_project.kernel.money import Money, prorate
 from billing_project.kernel.period import Period
@@ -26,7 +27,7 @@ from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKin
 from invoicing.phases import Standing
 from invoicing.proration import Part, part_of
 from invoicing.selectors.advance import recurring_line
-from invoicing.selectors.changes import opening_of, plan_began_at
+from invoicing.selectors.changes import SEAT_NOTES, opening_of, plan_began_at
 from invoicing.selectors.offers import offers_for
 from invoicing.selectors.outcomes import outcome_lines
 from invoicing.selectors.plans import (
@@ -173,7 +174,7 @@ def _term(
         + sum(
             line.amount_minor + line.discount_minor for line in beside if line.kind in item.kinds
         ),
-        claimed_minor=_sum(claimed, F("amount_minor") - F("credited_minor")),
+        claimed_minor=_sum(claimed, F("amount_minor")) - _made_up(claimed),
     )
     return _Term(commit, Period(periods[0].start_at, billing_period.end_at), claimed)
 
@@ -229,12 +230,41 @@ def _minimum(item: Item, owed: Fraction, currency: str) -> Money:
 def _counted(item: Item, term: list[BillingPeriod]) -> int:
     """Sum what lines of a term claim of the kinds that count, before discounts.
 
-    What notes evened out of overage does not count.
+    What notes evened out of overage does not count, nor what they gave back of a service that ended
+    before it was delivered. Concessions lower no count.
     """
     lines = _standing(term).filter(kind__in=item.kinds)
-    evened = CreditNoteLine.objects.filter(invoice_line__in=lines, credit_note__void=None)
     claimed = _sum(lines, F("amount_minor") + F("discount_minor"))
-    return claimed - _sum(evened, F("evened_minor"))
+    notes = _notes_on(lines)
+    return claimed - _sum(notes, F("evened_minor")) - _not_delivered(notes)
+
+
+def _not_delivered(notes: QuerySet[CreditNoteLine]) -> int:
+    """Sum what notes on seats and fees gave back for days after a change, before discounts."""
+    by_changes = Q(credit_note__source_key__startswith=SEAT_NOTES) | Q(
+        credit_note__source_key__startswith=Concat(
+            Value("billing_period:"),
+            Cast("invoice_line__billing_period", CharField()),
+            Value(":unused:"),
+        )
+    )
+    net, off = F("invoice_line__amount_minor"), F("invoice_line__discount_minor")
+    rows = notes.filter(by_changes).values_list("amount_minor", net, net + off)
+    return sum(prorate(minor, Decimal(gross), Decimal(net)) for minor, net, gross in rows)
+
+
+def _made_up(claimed: QuerySet[InvoiceLine]) -> int:
+    """Sum what notes gave back of a shortfall because usage made up for it.
+
+    All other notes on it are concessions: what they took off is not claimed again.
+    """
+    of_usage = Concat(Value("invoice_line:"), Cast("invoice_line", CharField()), Value(":made_up:"))
+    notes = _notes_on(claimed).filter(credit_note__source_key__startswith=of_usage)
+    return _sum(notes, F("amount_minor"))
+
+
+def _notes_on(lines: QuerySet[InvoiceLine]) -> QuerySet[CreditNoteLine]:
+    return CreditNoteLine.objects.filter(invoice_line__in=lines, credit_note__void=None)
 
 
 def _standing(term: list[BillingPeriod]) -> QuerySet[InvoiceLine]:

@@ -27,6 +27,7 @@ from invoicing.selectors.plans import billing_periods_of, subscription_of
 from metering.models import Customer
 
 PLAN_INCLUDED = "plan_included"  # The reason code of credits that come with a period.
+SEAT_NOTES = "seat_change:"  # What the keys of notes for fewer seats begin with.
 _INSTANT = timedelta(microseconds=1)
 # Lines that claim a service ahead of it; what is not delivered of it may be given back.
 _IN_ADVANCE = (LineKind.RECURRING,)

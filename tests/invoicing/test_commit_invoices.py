@@ -10,13 +10,17 @@ from django.db import DatabaseError, connection, transaction
 from billing_project.kernel.approvals import Proposal, approve, is_as_proposed
 from billing_project.kernel.errors import Invalid
 from invoicing.items import Item
-from invoicing.models import CreditNote, InvoiceLine, LineKind, Subscription
+from invoicing.models import ChangeKind, CreditNote, InvoiceLine, LineKind, Subscription
+from invoicing.phases import Moment
 from invoicing.selectors import preview
+from invoicing.services.changes import Asked, change_subscription
 from invoicing.services.closing import close_quiet_periods
+from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.packages import propose_packages
 from invoicing.services.plans import propose_plan_version
-from invoicing.services.subscriptions import end_subscription, renew_due
+from invoicing.services.seats import change_seats
+from invoicing.services.subscriptions import end_subscription, renew_due, subscribe
 from tests.invoicing.builders import (
     DAY,
     END,
@@ -24,9 +28,11 @@ from tests.invoicing.builders import (
     START,
     Shop,
     check_what_is_deferred,
+    customer_of,
     first_period,
     overage_invoices,
     propose,
+    sell_plan,
     subscribed,
     terms,
     use,
@@ -215,3 +221,67 @@ def test_both_packages_are_proposed_once(shop: Shop) -> None:
     commits = [version.items.get().amount_minor for version in first]
     assert commits == [87_500, 112_500]
     assert all(version.included_credits > 0 for version in first)
+
+
+def _charged(subscription: Subscription, *kinds: str) -> int:
+    """Sum what the first period's lines of these kinds claim in the end."""
+    period = first_period(subscription)
+    lines = InvoiceLine.objects.filter(billing_period=period, kind__in=kinds)
+    return sum(line.amount_minor - line.credited_minor for line in lines)
+
+
+def test_a_concession_on_a_shortfall_is_not_claimed_again(shop: Shop) -> None:
+    subscription = _committed(shop)
+    use(shop, 140, START + DAY)
+    _close(shop)
+    line = InvoiceLine.objects.get(kind=LineKind.COMMIT_SHORTFALL)
+    issue_credit_note(
+        invoice=line.invoice, lines=[(line, 1_000)], reason="goodwill", memo="", key="favour",
+        by=shop.worker, at=END + 2 * DAY,
+    )  # fmt: skip
+
+    late = END + 3 * DAY
+    use(shop, 10, END - DAY, "late", known_at=late)
+    draft_overage_invoices(by=shop.worker, at=late)
+    finalize_due(by=shop.worker, at=late + DAY)
+
+    # max(50.00, 25.00) - 10.00: the late 5.00 came off the shortfall by a note of its own.
+    assert _charged(subscription, "overage", "commit_shortfall") == 4_000
+    assert CreditNote.objects.get(reason="billing_error").total_minor == 500
+
+
+def test_seats_that_were_given_back_do_not_count(shop: Shop) -> None:
+    seats = Item("seat", "seats", "Seats", 2_000)
+    commit = Item("commit", "minimum", "Minimum", 22_000, kinds=("seat",))
+    version = sell_plan(shop, "team", items=(seats, commit))
+    sold = subscribe(
+        customer=customer_of(shop), plan_version=version, start_at=START, by=shop.maker,
+        at=START, seats=10,
+    )  # fmt: skip
+    finalize_due(by=shop.worker, at=START)
+    half = START + 15 * DAY
+    change_seats(
+        subscription=sold, seats=-5, effective_at=half, reason="left", key="left", by=shop.maker,
+        at=half,
+    )  # fmt: skip
+
+    _close(shop)
+
+    # 200.00 were claimed, 50.00 of it went back: 70.00 are missing.
+    assert _charged(sold, "seat") == 15_000
+    assert _charged(sold, "seat", "commit_shortfall") == 22_000
+
+
+def test_a_fee_that_a_cancellation_gives_back_does_not_count(shop: Shop) -> None:
+    commit = Item("commit", "minimum", "Minimum", 4_900, kinds=("recurring",))
+    sold = subscribed(shop, items=(commit,))
+    finalize_due(by=shop.worker, at=START)
+    half = START + 15 * DAY
+    asked = Asked(ChangeKind.CANCEL, Moment.NOW, "moved", "cancel")
+    change_subscription(subscription=sold, asked=asked, by=shop.worker, at=half)
+
+    draft_overage_invoices(by=shop.worker, at=half)
+    finalize_due(by=shop.worker, at=half + DAY)
+
+    assert _charged(sold, "recurring") == 2_450
+    assert _charged(sold, "recurring", "commit_shortfall") == 4_900
