@@ -105,7 +105,10 @@ def tax_credited(
         amount_minor: Net, > 0, at most what is left.
 
     Returns:
-        The difference of cumulative shares: credits that sum to the line take exactly its tax.
+        The difference of cumulative shares, >= 0: credits that sum to the line take exactly its
+        tax. It is nothing while notes that stand took more than their share, because those between
+        them that rounding had favoured less were voided.
     """
     done = credited_minor + amount_minor
-    return prorate(line.tax_minor, Decimal(done), Decimal(line.net_minor)) - tax_credited_minor
+    share = prorate(line.tax_minor, Decimal(done), Decimal(line.net_minor))
+    return max(0, share - tax_credited_minor)

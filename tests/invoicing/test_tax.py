@@ -104,3 +104,11 @@ def test_tax_ids_are_compacted_and_of_a_country(
 def test_a_wrong_form_or_check_digit_is_refused(kind: str, written: str) -> None:
     with pytest.raises(BadTaxId):
         normalized(kind, written)
+
+
+def test_a_note_takes_no_tax_back_where_those_that_stand_took_more_than_their_share() -> None:
+    line = Taxed(100, 10)
+
+    # Of notes over 5, 5, 5 and 5 with 1, 0, 1 and 0 of tax, those without any were voided.
+    assert tax_credited(line, 10, 2, 1) == 0  # And not 1.1 - 2.
+    assert tax_credited(line, 10, 2, 90) == 8
