@@ -48,6 +48,7 @@ from invoicing.services.holds import FAULTS, hold, words_of_fault
 from metering.services.customers import lock_customer
 
 _AT_ONCE = 200  # Between two looks at what another worker has drafted.
+_INSTANT = timedelta(microseconds=1)
 
 # A statement line's source key names the meter and dimensions that it is about.
 _LINK_USAGE = """
@@ -280,12 +281,17 @@ def draft_again(void: Invoice, at: datetime) -> Invoice:
     """Draft anew what a void invoice claimed of its period, under the customer's lock.
 
     A draft of the period that was open already claims it; else there is a new one, which refers to
-    the void invoice.
+    the void invoice. While the period runs its grace ends with it at the latest: it is of a
+    threshold, which claims nothing in arrears and closes no usage.
     """
     period = billing_period_of(void)
     draft = _open_draft(period)
     if draft is None:
-        draft = _new_draft(period, subscription_of(period), _invoices_of(period).count(), at)
+        subscription, count = subscription_of(period), _invoices_of(period).count()
+        grace = timedelta(hours=plan_version_of(period, subscription).grace_hours)
+        is_running = at < period.end_at
+        ready_at = min(at + grace, period.end_at - _INSTANT) if is_running else None
+        draft = _new_draft(period, subscription, count, at, ready_at=ready_at)
     if draft.replaces is None:
         draft.replaces = void
         draft.save(update_fields=["replaces"])

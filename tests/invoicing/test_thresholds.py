@@ -9,7 +9,8 @@ from billing_project.kernel.errors import Invalid
 from invoicing.items import Item
 from invoicing.models import Invoice, LineKind, Subscription
 from invoicing.services.closing import close_quiet_periods, is_usage_closed
-from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.endings import void_and_regenerate
+from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
 from invoicing.services.thresholds import invoice_reached
 from tests.invoicing.builders import (
     DAY,
@@ -104,3 +105,21 @@ def test_plans_without_a_threshold_wait_for_the_end(shop: Shop) -> None:
     assert not Invoice.objects.filter(source_key__contains="overage").exists()
     with pytest.raises(Invalid, match="threshold is at least 1"):
         propose(shop, "other", threshold_minor=0)
+
+
+def test_what_is_regenerated_while_the_period_runs_leaves_its_end_open(shop: Shop) -> None:
+    sold = _sold(shop, COMMIT)
+    last_hours = END - timedelta(hours=5)  # The grace would reach beyond the end.
+    use(shop, 150, last_hours, "r1")
+    invoice_reached(by=shop.worker, at=last_hours)
+    (wrong,) = overage_invoices(sold)
+
+    again = void_and_regenerate(
+        invoice=wrong, reason="wrong address", by=shop.worker, at=last_hours
+    )
+    again = finalize_invoice(invoice=again, by=shop.worker, at=last_hours)
+
+    assert (again.total_minor, is_usage_closed(first_period(sold))) == (2_500, False)
+    draft_overage_invoices(by=shop.worker, at=END)
+    finalize_due(by=shop.worker, at=END + GRACE)
+    assert _totals(sold) == [2_500, 2_500, 2_500]  # Void, again, and what the commit lacks.
