@@ -65,9 +65,16 @@ def is_too_often(draft_count: int, limits: Limits) -> str:
     return ""
 
 
-def above_note_limit(total: Money, limits: Limits) -> str:
-    """Say why a note is for finance to issue; "" if support may."""
+def above_note_limit(total: Money, limits: Limits, before_minor: int = 0) -> str:
+    """Say why a note is for finance to issue; "" if support may.
+
+    Args:
+        before_minor: What support took off the same invoice before: many small are a large one.
+    """
     limit = limits.notes_above.get(total.currency)
-    if limit is None or total.amount_minor <= limit:
+    if limit is None or total.amount_minor + before_minor <= limit:
         return ""
-    return f"{total} is above {Money(limit, total.currency)}: propose it, and finance approves"
+    before = f" with {Money(before_minor, total.currency)} before" if before_minor else ""
+    return (
+        f"{total}{before} is above {Money(limit, total.currency)}: propose it, and finance approves"
+    )

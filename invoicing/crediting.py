@@ -201,6 +201,30 @@ def credit(
     return Split(off_open, settled(back, paid, wanted), tax_minor)
 
 
+def up_to(
+    lines: Iterable[LineLeft], asked: Iterable[tuple[int, int]], most_minor: int
+) -> list[tuple[int, int]]:
+    """Shorten what is asked so that with its tax it is at most so much; the first goes first.
+
+    Args:
+        asked: As for `credit`.
+
+    Returns:
+        What is left of each, without what comes to nothing.
+    """
+    known, kept = {line.position: line for line in lines}, []
+    for position, amount_minor in asked:
+        line = known[position]
+        fits = most_minor * line.amount_minor // (line.amount_minor + line.tax_minor)
+        part = min(amount_minor, fits + 1)
+        while part > 0 and part + line.tax_of(part) > most_minor:
+            part -= 1
+        if part > 0:
+            kept.append((position, part))
+            most_minor -= part + line.tax_of(part)
+    return kept
+
+
 def settled(back: Money, paid: Paid, wanted: Settlement | None) -> Settlement:
     """Divide what goes back as wanted; it has to be all of it, exactly.
 

@@ -44,6 +44,7 @@ from invoicing.selectors.settlement import (
     paid_of,
     refund_left,
     refunds_due,
+    undisputed_minor,
 )
 from invoicing.selectors.usage import (
     OnNoLine,
@@ -109,5 +110,6 @@ __all__ = [
     "subscriptions",
     "terms_end_before",
     "unbilled_overage",
+    "undisputed_minor",
     "uninvoiced",
 ]

@@ -45,6 +45,12 @@ def disputed_minor(invoice: Invoice) -> int:
     return standing.aggregate(total=Sum("amount_minor"))["total"] or 0
 
 
+def undisputed_minor(invoice: Invoice) -> int:
+    """Return what notes may still take off an invoice, with tax, beside what banks took."""
+    left = invoice.total_minor - invoice.credited_minor - disputed_minor(invoice)
+    return max(0, left)
+
+
 def balance_of(invoice: Invoice) -> int:
     """Return what an invoice's customer has in its currency, in minor units."""
     return balance_in(invoice.customer_id, invoice.currency)

@@ -6,7 +6,7 @@ from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod
 from invoicing.models import CreditNote, CreditNoteReason
 from invoicing.selectors import is_claimed, shortfall_overclaimed
-from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.credit_notes import issue_credit_note, undisputed
 
 
 def give_back_shortfall(billing_period: BillingPeriod, at: datetime) -> list[CreditNote]:
@@ -23,9 +23,12 @@ def give_back_shortfall(billing_period: BillingPeriod, at: datetime) -> list[Cre
         if amount_minor <= 0 or not is_claimed(line.invoice):
             continue
         left -= amount_minor
+        lines_back = undisputed(line.invoice, [(line, amount_minor)])
+        if not lines_back:
+            continue
         note = issue_credit_note(
             invoice=line.invoice,
-            lines=[(line, amount_minor)],
+            lines=lines_back,
             reason=CreditNoteReason.BILLING_ERROR,
             memo="usage that was known later counts toward the commit",
             key=f"invoice_line:{line.pk}:made_up:{line.credited_minor + amount_minor}",

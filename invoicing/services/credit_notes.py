@@ -1,5 +1,6 @@
 """Credit finalized invoices: what is still owed first; what was paid goes back as it is wanted."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,7 @@ from invoicing.crediting import (
     Split,
     credit,
     settled,
+    up_to,
 )
 from invoicing.models import (
     CreditNote,
@@ -47,12 +49,14 @@ from invoicing.selectors import (
     overage_state,
     paid_of,
     refuse_ended,
+    undisputed_minor,
 )
 from invoicing.selectors.holds import limits_at
 from invoicing.selectors.restoring import (
     Restored,
     RestoredTo,
     as_money,
+    credits_restored,
     credits_to_restore,
     total_of,
     worth_of,
@@ -136,7 +140,7 @@ def issue_credit_note(
     if before is not None:
         return _same_note(before, locked, (lines, restored), reason, settlement)
     split = _split(locked, lines, settlement, restored)
-    _refuse_above_limits(split, credits_to_restore(restored, at), locked.currency, by, at)
+    _refuse_above_limits(locked, split, credits_to_restore(restored, at), by, at)
     evened = _evened_by_now(lines, by, at)
     said = Said(reason, memo, key, total_of(restored))
     note = _write(locked, split, said, by, at)
@@ -149,25 +153,43 @@ def issue_credit_note(
 
 
 def _refuse_above_limits(
-    split: Split, restored: Iterable[RestoredTo], currency: str, by: User, at: datetime
+    invoice: Invoice, split: Split, restored: Iterable[RestoredTo], by: User, at: datetime
 ) -> None:
-    """Judge money and what was paid for credits together, currency by currency."""
-    worth = worth_of(restored)
-    worth[currency] = worth.get(currency, 0) + split.total_minor
-    for total in as_money(worth):
-        refuse_above_limit(total, by, at)
-
-
-def refuse_above_limit(total: Money, by: User, at: datetime) -> None:
     """Refuse a person a note above the limit that the policy sets for support.
+
+    Money and what was paid for credits are judged together, currency by currency, and with what
+    support took off the same invoice before.
 
     Raises:
         NotAllowed: the message says to propose it.
     """
-    if by.is_service or by.has_perm("invoicing.issue_large_creditnote"):
+    if _may_issue_large(by):
         return
-    if why := above_note_limit(total, limits_at(at)):
-        raise NotAllowed(why)
+    limits, before = limits_at(at), _taken_by_support(invoice)
+    for total in as_money(_worth(invoice.currency, split.total_minor, restored)):
+        if total.amount_minor and (
+            why := above_note_limit(total, limits, before.get(total.currency, 0))
+        ):
+            raise NotAllowed(why)
+
+
+def _may_issue_large(by: User) -> bool:
+    return by.is_service or by.has_perm("invoicing.issue_large_creditnote")
+
+
+def _taken_by_support(invoice: Invoice) -> dict[str, int]:
+    """Sum what standing notes of those whom the limit binds took off an invoice, by currency."""
+    sums: Counter[str] = Counter()
+    for note in invoice.credit_notes.filter(void=None).select_related("issued_by"):
+        if not _may_issue_large(note.issued_by):
+            sums.update(_worth(note.currency, note.total_minor, credits_restored(note)))
+    return sums
+
+
+def _worth(currency: str, minor: int, restored: Iterable[RestoredTo]) -> dict[str, int]:
+    worth = worth_of(restored)
+    worth[currency] = worth.get(currency, 0) + minor
+    return worth
 
 
 def preview_credit_note(
@@ -194,18 +216,31 @@ def _split(
     if any(line.invoice_id != invoice.pk for line, _ in [*lines, *restored]):
         raise Invalid(f"a credit note takes off lines of {invoice.number} only")
     _refuse_granted_packs(lines)
-    _refuse_disputed(invoice, sum(amount_minor for _, amount_minor in lines))
     asked = [(line.position, amount_minor) for line, amount_minor in lines]
     try:
         if restored and not lines:
             nothing = Money(0, invoice.currency)
             return Split(0, settled(nothing, paid_of(invoice), settlement))
         still = Money(invoice.open_minor, invoice.currency)
-        return credit(lines_left(invoice), asked, still, paid_of(invoice), settlement)
+        split = credit(lines_left(invoice), asked, still, paid_of(invoice), settlement)
     except SettlementRefused as error:
         raise Insufficient(str(error), field="settlement") from error
     except CreditRefused as error:
         raise Insufficient(str(error)) from error
+    _refuse_disputed(invoice, split)
+    return split
+
+
+def undisputed(invoice: Invoice, lines: Asked) -> list[tuple[InvoiceLine, int]]:
+    """Shorten what goes back by itself to what no bank took back: that waits for its verdict.
+
+    A change of what a customer has is not held up by a dispute over what they paid.
+    """
+    if not disputed_minor(invoice):
+        return list(lines)
+    asked = [(line.position, amount_minor) for line, amount_minor in lines]
+    kept = dict(up_to(lines_left(invoice), asked, undisputed_minor(invoice)))
+    return [(line, kept[line.position]) for line, _ in lines if line.position in kept]
 
 
 def _evened_by_now(lines: Asked, by: User, at: datetime) -> dict[int, Evened]:
@@ -237,11 +272,10 @@ def _refuse_granted_packs(lines: Asked) -> None:
             raise Conflict(f"line {line.position} sold credits that were granted already: {why}")
 
 
-def _refuse_disputed(invoice: Invoice, amount_minor: int) -> None:
-    """Refuse to give back what a bank took back already, or may yet."""
-    disputed = disputed_minor(invoice)
-    left = max(0, invoice.total_minor - invoice.credited_minor - disputed)
-    if disputed and amount_minor > left:
+def _refuse_disputed(invoice: Invoice, split: Split) -> None:
+    """Refuse to give back what a bank took back already, or may yet; taxes included."""
+    disputed, left = disputed_minor(invoice), undisputed_minor(invoice)
+    if disputed and split.total_minor > left:
         still, taken = (Money(minor, invoice.currency) for minor in (left, disputed))
         raise Insufficient(f"{taken} of {invoice.number} are disputed: {still} is left to credit")
 

@@ -18,6 +18,7 @@ from invoicing.models import Invoice, InvoiceStatus, InvoiceVoid, WriteOff
 from invoicing.selectors import is_issued, plan_version_at, refuse_ended
 from invoicing.services.drafts import Draft, copy_lines, create_draft
 from invoicing.services.locks import lock_invoice, require_permission
+from invoicing.services.openings import claim_served
 from invoicing.services.overage import draft_again, is_overage
 
 _LONGEST_REASON = 500
@@ -110,7 +111,7 @@ def write_off_invoice(*, invoice: Invoice, reason: str, by: User, at: datetime) 
 
 
 def _copy(void: Invoice, at: datetime) -> Invoice:
-    """Draft the same lines again, under a key of their own."""
+    """Draft the same lines again, under a key of their own, for the days that were served."""
     sold = void.subscription
     terms = plan_version_at(sold, void.service_start_at) if sold else None
     grace = timedelta(hours=terms.grace_hours if terms else _GRACE_HOURS)
@@ -127,6 +128,8 @@ def _copy(void: Invoice, at: datetime) -> Invoice:
         at,
     )
     copy_lines(void, draft)
+    claim_served(draft, at)
+    draft.refresh_from_db()
     return draft
 
 

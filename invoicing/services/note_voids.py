@@ -23,13 +23,13 @@ from billing_project.kernel.money import Money
 from invoicing.approval import above_note_limit
 from invoicing.models import CreditNote, CreditNoteVoid, InvoiceStatus, LineKind
 from invoicing.selectors import balance_in, grants_of_line
+from invoicing.selectors.changes import SEAT_NOTES
 from invoicing.selectors.holds import limits_at
 from invoicing.services.locks import lock_invoice, require_permission
 from invoicing.services.restoring import refuse_used, take_credits_again
 
 _LONGEST_REASON = 500
 _BY_CHANGES = (":unused:", ":made_up:")
-_BY_SEATS = "seat_change:"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def refuse_standing(note: CreditNote, at: datetime) -> None:
     Raises:
         Conflict, Insufficient: as for `void_credit_note`.
     """
-    if note.source_key.startswith(_BY_SEATS) or any(
+    if note.source_key.startswith(SEAT_NOTES) or any(
         part in note.source_key for part in _BY_CHANGES
     ):
         raise Conflict(f"a change of the subscription issued {note}: undo the change, not the note")

@@ -33,7 +33,7 @@ from invoicing.selectors.changes import (
     unused_key,
     unused_of,
 )
-from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.credit_notes import issue_credit_note, undisputed
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.seats import give_back_unused_seats
@@ -96,19 +96,26 @@ def open_period(
 
 
 def credit_unused(
-    subscription: Subscription, billing_period: BillingPeriod, *, at: datetime
+    subscription: Subscription,
+    billing_period: BillingPeriod,
+    *,
+    at: datetime,
+    of: Invoice | None = None,
 ) -> None:
     """Give back what was claimed ahead for days after a period was cut; again, it does nothing.
 
     A draft claims less; an issued invoice is credited by a note, and what was paid of it becomes
     the customer's balance, which pays for what begins.
+
+    Args:
+        of: Only what this invoice claims; None: all that do.
     """
     cut = standing_changes(subscription).filter(effective_at=billing_period.end_at)
     if cut.filter(credits_unused=False).exists():
         return
-    found = unused_of(billing_period, billing_period.end_at)
+    found = _unused(billing_period, of)
     if _issue_discounted(found, at):
-        found = unused_of(billing_period, billing_period.end_at)
+        found = _unused(billing_period, of)
     for invoice, of_invoice in groupby(found, key=attrgetter("line.invoice")):
         parts = list(of_invoice)
         if invoice.status == InvoiceStatus.DRAFT:
@@ -116,6 +123,21 @@ def credit_unused(
         elif invoice.status in (InvoiceStatus.FINALIZED, InvoiceStatus.PAID):
             _credit(invoice, parts, billing_period, at)
     give_back_unused_seats(subscription, billing_period, at)
+
+
+def claim_served(draft: Invoice, at: datetime) -> None:
+    """Let a draft that claims a void invoice again claim no days after its periods were cut."""
+    periods = BillingPeriod.objects.filter(
+        pk__in=draft.lines.values("billing_period"), uncut_end_at__isnull=False, end_at__lte=at
+    )
+    for period in periods.order_by("id"):
+        assert draft.subscription is not None, "what has a period has its subscription"
+        credit_unused(draft.subscription, period, at=at, of=draft)
+
+
+def _unused(billing_period: BillingPeriod, of: Invoice | None) -> list[Unused]:
+    found = unused_of(billing_period, billing_period.end_at)
+    return [one for one in found if of is None or one.line.invoice == of]
 
 
 def _version(opening: Opening) -> PlanVersion:
@@ -223,10 +245,16 @@ def _claim_less(invoice: Invoice, parts: list[Unused], ends_at: datetime) -> Non
 def _credit(
     invoice: Invoice, parts: list[Unused], billing_period: BillingPeriod, at: datetime
 ) -> None:
+    asked = [(part.line, part.amount.amount_minor) for part in parts]
+    lines = undisputed(invoice, asked)
+    if not lines:
+        return
     said = "; ".join(part.arithmetic for part in parts)
+    if lines != asked:
+        said += "; as far as it is not disputed"
     issue_credit_note(
         invoice=invoice,
-        lines=[(part.line, part.amount.amount_minor) for part in parts],
+        lines=lines,
         reason=_UNUSED,
         memo=f"Not used from {billing_period.end_at:%Y-%m-%d} on. {said}",
         key=unused_key(billing_period, invoice),

@@ -41,16 +41,15 @@ from invoicing.seats import (
 )
 from invoicing.selectors import billing_periods_of, plan_version_of
 from invoicing.selectors.advance import changes_of, seat_pricing
-from invoicing.selectors.changes import opening_of, unused_prefix
+from invoicing.selectors.changes import SEAT_NOTES, opening_of, unused_prefix
 from invoicing.selectors.offers import offers_for
-from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.credit_notes import issue_credit_note, undisputed
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice, issue_unless_held
 from invoicing.services.locks import require_permission
 from metering.services.customers import lock_customer, refuse_closed
 
 _LONGEST_KEY = 80
-_NOTE_KEY = "seat_change:"
 
 
 @transaction.atomic
@@ -136,7 +135,7 @@ def _settle(subscription: Subscription, billing_period: BillingPeriod, at: datet
         if more_minor > 0:
             _charge(subscription, billing_period, pricing, rows, more_minor, at)
         elif more_minor < 0:
-            words, key = change_words(changes_of(rows), pricing), f"{_NOTE_KEY}{rows[-1].pk}:"
+            words, key = change_words(changes_of(rows), pricing), f"{SEAT_NOTES}{rows[-1].pk}:"
             _credit(billing_period, -more_minor, words, key, at)
     fresh.update(settled_at=at)
 
@@ -170,7 +169,7 @@ def unused_seats(subscription: Subscription, billing_period: BillingPeriod, unti
 def claimed_for_seats(billing_period: BillingPeriod) -> int:
     """Sum what lines claim for a period's seats before discounts, less what fewer gave back."""
     lines = _seat_lines(billing_period)
-    ours = Q(credit_note__source_key__startswith=_NOTE_KEY) | Q(
+    ours = Q(credit_note__source_key__startswith=SEAT_NOTES) | Q(
         credit_note__source_key__startswith=unused_prefix(billing_period)
     )
     notes = CreditNoteLine.objects.filter(ours, invoice_line__in=lines)
@@ -203,7 +202,7 @@ def _charge(
             currency=pricing.price.currency,
             service=Period(start, pricing.period.end),
             ready_at=at,
-            source_key=f"{_NOTE_KEY}{rows[-1].pk}",
+            source_key=f"{SEAT_NOTES}{rows[-1].pk}",
         ),
         at,
     )
@@ -237,11 +236,16 @@ def _credit(
         if off <= 0:
             continue
         left -= off
+        if line.invoice.status == InvoiceStatus.UNCOLLECTIBLE:
+            continue  # Nobody paid for them, and nothing is claimed any more.
         if line.invoice.status == InvoiceStatus.DRAFT:
             finalize_invoice(invoice=line.invoice, by=worker_user(), at=at)
+        undisputed_part = undisputed(line.invoice, [(line, off)])
+        if not undisputed_part:
+            continue
         issue_credit_note(
             invoice=line.invoice,
-            lines=[(line, off)],
+            lines=undisputed_part,
             reason="cancel_future",
             memo=memo,
             key=f"{key}{line.pk}:{line.credited_minor + off}",

@@ -20,6 +20,7 @@ from invoicing.crediting import (
     pack_left,
     part_of,
     pays,
+    up_to,
 )
 
 ALL_PAID = Paid(10**9, 0)
@@ -165,3 +166,26 @@ def test_a_quantity_or_a_percentage_of_a_line_is_settled_once() -> None:
     for wrong in ({"of": Decimal(8)}, {"of": Decimal(0)}, {"percent": Decimal(101)}):
         with pytest.raises(CreditRefused, match="a line has 7 and 100 %"):
             part_of(99, Decimal(7), **wrong)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 50)), min_size=1, max_size=4),
+    st.integers(0, 3 * 10**6),
+)
+def test_what_is_shortened_fits_with_its_tax_and_wastes_nothing(
+    lines: list[tuple[int, int]], most: int
+) -> None:
+    known = [
+        LineLeft(position, net, 0, net * percent // 100)
+        for position, (net, percent) in enumerate(lines, start=1)
+    ]
+    asked = [(line.position, line.left_minor) for line in known]
+
+    kept = dict(up_to(known, asked, most))
+
+    taken = sum(part + known[at - 1].tax_of(part) for at, part in kept.items())
+    assert taken <= most
+    for line in known:
+        part = kept.get(line.position, 0)
+        one_more = 1 + line.tax_of(part + 1) - (line.tax_of(part) if part else 0)
+        assert part == line.left_minor or taken + one_more > most
