@@ -11,6 +11,7 @@ from django.db import transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
+from billing_project.kernel.errors import Conflict, Insufficient
 from billing_project.kernel.models import PolicyStatus, User
 from credits.services.rating import rate_customer
 from invoicing.models import CreditNoteReason, ProposedCreditNote
@@ -41,14 +42,22 @@ def _settle(proposal: ProposedCreditNote, by: User, at: datetime) -> int:
     if row is None or row.policy_change.status == PolicyStatus.SUBMITTED:
         return 0  # Another worker settled it meanwhile.
     if row.policy_change.status != PolicyStatus.APPROVED or not _still_owed(row, by, at):
-        close_proposal(row, at)
-        audit.record(
-            by=by, at=at, action="close_proposed_credit_note", subject=row,
-            reason=f"{row.policy_change.status}, and not issued",
-        )  # fmt: skip
+        _close(row, "", by, at)
         return 1
-    _issue(row, by, at)
+    try:
+        with transaction.atomic():
+            _issue(row, by, at)
+    except (Conflict, Insufficient) as error:  # Granted, disputed, ended: asking again is no use.
+        _close(row, str(error), by, at)
     return 1
+
+
+def _close(row: ProposedCreditNote, why: str, by: User, at: datetime) -> None:
+    close_proposal(row, at)
+    audit.record(
+        by=by, at=at, action="close_proposed_credit_note", subject=row,
+        reason=f"{row.policy_change.status}, and not issued{': ' if why else ''}{why}"[:500],
+    )  # fmt: skip
 
 
 def _still_owed(row: ProposedCreditNote, by: User, at: datetime) -> bool:

@@ -6,14 +6,23 @@ import pytest
 
 from billing_project.kernel.approvals import approve
 from billing_project.kernel.errors import Conflict, Insufficient, Invalid, NotAllowed
-from billing_project.kernel.models import User
+from billing_project.kernel.models import AuditEntry, User
 from invoicing.models import CreditNote, Invoice, ProposedCreditNote
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.deciding import settle_proposals
 from invoicing.services.holds import propose_invoice_policy
 from invoicing.services.proposals import request_credit_notes
 from tests.console.backoffice import action_url, client_of, send, told
-from tests.invoicing.builders import LAUNCH, START, Shop, customer_of, issued, words
+from tests.invoicing.builders import (
+    LAUNCH,
+    START,
+    Shop,
+    customer_of,
+    issued,
+    paid,
+    sold_pack,
+    words,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -47,9 +56,9 @@ def _request(invoice: Invoice, minor: int, by: User, memo: str = "broken") -> Pr
 def test_support_credits_up_to_the_limit_and_finance_beyond_it(
     invoice: Invoice, shop: Shop, support: User
 ) -> None:
-    assert _credit(invoice, 500, support).number == "CN-000001"
     with pytest.raises(NotAllowed, match=r"5\.01 USD is above 5\.00 USD: propose it"):
         _credit(invoice, 501, support)
+    assert _credit(invoice, 500, support).number == "CN-000001"
     assert _credit(invoice, 501, shop.maker).number == "CN-000002"
 
 
@@ -102,3 +111,33 @@ def test_support_proposes_from_the_invoice_page(
     assert "finance decides" in told(done)
     proposal = ProposedCreditNote.objects.get()
     assert (proposal.amount_minor, proposal.policy_change.proposed_by) == (3000, support)
+
+
+def test_many_small_notes_on_one_invoice_are_a_large_one(
+    invoice: Invoice, shop: Shop, support: User
+) -> None:
+    _credit(invoice, 300, support)
+    _credit(invoice, 1000, shop.maker)  # Of finance: it uses nothing up.
+
+    with pytest.raises(NotAllowed, match=r"2\.01 USD with 3\.00 USD before is above 5\.00"):
+        _credit(invoice, 201, support)
+    _credit(invoice, 200, support)
+    with pytest.raises(NotAllowed, match=r"0\.01 USD with 5\.00 USD before"):
+        _credit(invoice, 1, support)
+
+
+def test_an_approved_note_that_was_overtaken_is_closed_and_not_tried_for_ever(
+    invoice: Invoice, shop: Shop, support: User
+) -> None:
+    pack = sold_pack(shop, invoice.customer, 5000)
+    request = _request(pack, 1000, support)
+    approve(change=request.policy_change, by=shop.approver, reason="yes", at=START)
+    paid(shop, pack)  # Its credits are granted.
+
+    assert settle_proposals(by=shop.worker, at=START) == 1
+
+    request.refresh_from_db()
+    assert (request.state, request.credit_note) == ("closed", None)
+    closed = AuditEntry.objects.get(action="close_proposed_credit_note")
+    assert "sold credits that were granted already" in closed.reason
+    assert settle_proposals(by=shop.worker, at=START) == 0
