@@ -36,7 +36,7 @@ from invoicing.selectors.changes import (
 from invoicing.services.credit_notes import issue_credit_note, undisputed
 from invoicing.services.drafts import Draft, create_draft, write_lines
 from invoicing.services.invoices import finalize_invoice
-from invoicing.services.seats import give_back_unused_seats
+from invoicing.services.seats import give_back_removed_seats, give_back_unused_seats
 from invoicing.services.taxing import mark, tax_of_draft, total_again
 from invoicing.tax import taxed
 from metering.selectors.customers import closed_times, was_closed_at
@@ -126,13 +126,14 @@ def credit_unused(
 
 
 def claim_served(draft: Invoice, at: datetime) -> None:
-    """Let a draft that claims a void invoice again claim no days after its periods were cut."""
-    periods = BillingPeriod.objects.filter(
-        pk__in=draft.lines.values("billing_period"), uncut_end_at__isnull=False, end_at__lte=at
-    )
-    for period in periods.order_by("id"):
-        assert draft.subscription is not None, "what has a period has its subscription"
-        credit_unused(draft.subscription, period, at=at, of=draft)
+    """Let a draft that claims a void invoice again claim what was served, and no seats too many."""
+    sold = draft.subscription
+    for period in BillingPeriod.objects.filter(pk__in=draft.lines.values("billing_period")):
+        assert sold is not None, "what has a period has its subscription"
+        if period.uncut_end_at is not None and period.end_at <= at:
+            credit_unused(sold, period, at=at, of=draft)
+        else:
+            give_back_removed_seats(sold, period, at)
 
 
 def _unused(billing_period: BillingPeriod, of: Invoice | None) -> list[Unused]:

@@ -155,6 +155,27 @@ def give_back_unused_seats(
         _credit(billing_period, left, memo, f"{unused_prefix(billing_period)}seats:", at)
 
 
+def give_back_removed_seats(
+    subscription: Subscription, billing_period: BillingPeriod, at: datetime
+) -> None:
+    """Give back what lines claim for a period's seats that were removed while nothing claimed them.
+
+    Call it under the customer's lock once a void claim is made again; again, it does nothing.
+    """
+    pricing = seat_pricing(
+        subscription, plan_version_of(billing_period), opening_of(billing_period)
+    )
+    settled = subscription.seats.filter(
+        settled_at__isnull=False, effective_at__lt=billing_period.end_at
+    )
+    if pricing is None:
+        return
+    left = claimed_for_seats(billing_period) - worth(changes_of(settled), pricing)
+    if left > 0:
+        key = f"{unused_prefix(billing_period)}removed:"
+        _credit(billing_period, left, "Seats that were removed before", key, at)
+
+
 def unused_seats(subscription: Subscription, billing_period: BillingPeriod, until: datetime) -> int:
     """Return what is claimed for a period's seats beyond their worth until an instant."""
     opening = opening_of(billing_period)
@@ -229,6 +250,8 @@ def _credit(
     What they were discounted by is not given back.
     """
     net, gross = _net_and_gross(_seat_lines(billing_period))
+    if not gross:
+        return  # What claimed them is void: claimed again, they are fewer.
     left = prorate(amount_minor, net, gross)
     lines = _seat_lines(billing_period).select_related("invoice").order_by("-id")
     for line in lines:

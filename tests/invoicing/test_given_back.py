@@ -1,15 +1,18 @@
 """What goes back by itself when a change cuts a period, whatever became of its invoice."""
 
+from decimal import Decimal
+
 import pytest
 
 from billing_project.kernel.errors import Insufficient
 from invoicing.items import Item
-from invoicing.models import ChangeKind, CreditNote, Invoice, Subscription
+from invoicing.models import ChangeKind, CreditNote, Invoice, InvoiceLine, Subscription
 from invoicing.phases import Moment
 from invoicing.services.changes import Asked, change_subscription
 from invoicing.services.disputes import record_dispute
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_due
+from invoicing.services.seats import change_seats, settle_due_seats
 from invoicing.services.subscriptions import subscribe
 from tests.invoicing.builders import (
     DAY,
@@ -34,7 +37,23 @@ HALF = START + 15 * DAY  # Of the 30 days that the first period has.
 def _cancel(shop: Shop, subscription: Subscription) -> None:
     asked = Asked(ChangeKind.CANCEL, Moment.NOW, "they asked", f"cancel:{subscription.pk}")
     change_subscription(subscription=subscription, asked=asked, by=shop.worker, at=HALF)
-    check_what_is_deferred()
+
+
+def _team(shop: Shop) -> Subscription:
+    """Sell three seats of USD 20.00."""
+    version = sell_plan(shop, "team", items=(Item("seat", "seats", "Seats", 2_000),))
+    sold = subscribe(
+        customer=customer_of(shop), plan_version=version, start_at=START, by=shop.maker,
+        at=START, seats=3,
+    )  # fmt: skip
+    finalize_due(by=shop.worker, at=START)
+    return sold
+
+
+def _charged_for_seats(sold: Subscription) -> int:
+    lines = InvoiceLine.objects.filter(invoice__subscription=sold, kind="seat")
+    standing = lines.exclude(invoice__status="void")
+    return sum(line.amount_minor - line.credited_minor for line in standing)
 
 
 def _dispute(shop: Shop, invoice: Invoice, minor: int) -> None:
@@ -58,6 +77,7 @@ def test_a_dispute_holds_up_no_cancellation_and_gives_nothing_back_twice(
     assert sold.ends_at == HALF
     # 24.50 is not used; the bank took the rest, and its verdict is waited for.
     assert list(CreditNote.objects.values_list("total_minor", flat=True)) == given_back
+    check_what_is_deferred()
 
 
 def test_what_is_left_beside_a_dispute_is_counted_with_tax(shop: Shop) -> None:
@@ -72,12 +92,7 @@ def test_what_is_left_beside_a_dispute_is_counted_with_tax(shop: Shop) -> None:
 
 
 def test_seats_that_were_written_off_hold_up_no_cancellation(shop: Shop) -> None:
-    version = sell_plan(shop, "team", items=(Item("seat", "seats", "Seats", 2_000),))
-    sold = subscribe(
-        customer=customer_of(shop), plan_version=version, start_at=START, by=shop.maker,
-        at=START, seats=3,
-    )  # fmt: skip
-    finalize_due(by=shop.worker, at=START)
+    sold = _team(shop)
     write_off_invoice(invoice=fee_invoice(sold), reason="gone", by=shop.worker, at=START + DAY)
 
     _cancel(shop, sold)
@@ -97,3 +112,43 @@ def test_what_is_claimed_again_after_a_cut_claims_the_days_that_were_served(shop
 
     assert again.total_minor == 2_450
     assert again.lines.get().description.endswith("15 of 30 days x 49.00")
+
+
+def test_seats_that_were_removed_while_their_claim_was_void_are_not_claimed_again(
+    shop: Shop,
+) -> None:
+    sold = _team(shop)
+    wrong = fee_invoice(sold)
+    void_invoice(invoice=wrong, reason="wrong name", by=shop.worker, at=START + DAY)
+    for seats, key in ((-1, "left"), (1, "came")):
+        change_seats(
+            subscription=sold, seats=seats, effective_at=HALF, reason=key, key=key,
+            by=shop.worker, at=HALF,
+        )  # fmt: skip
+    change_seats(
+        subscription=sold, seats=-1, effective_at=HALF + 10 * DAY, reason="leaves", key="leaves",
+        by=shop.worker, at=HALF,
+    )  # fmt: skip
+
+    void_and_regenerate(invoice=wrong, reason="wrong name", by=shop.worker, at=HALF + DAY)
+    assert _charged_for_seats(sold) == 6_000
+    settle_due_seats(at=HALF + 10 * DAY)
+
+    assert _charged_for_seats(sold) == 6_000 - 333  # 5 of 30 days x 20.00
+    check_what_is_deferred()
+
+
+def test_a_discounted_fee_that_is_claimed_again_after_a_cut_is_given_back_in_part(
+    shop: Shop,
+) -> None:
+    off = Item("discount", "launch", "Launch", percent=Decimal(50), kinds=("recurring",))
+    sold = subscribed(shop, items=(off,))
+    finalize_due(by=shop.worker, at=START)
+    wrong = fee_invoice(sold)
+    void_invoice(invoice=wrong, reason="wrong name", by=shop.worker, at=START + DAY)
+    _cancel(shop, sold)
+
+    again = void_and_regenerate(invoice=wrong, reason="wrong name", by=shop.worker, at=HALF + DAY)
+
+    assert (again.total_minor, again.credited_minor) == (2_450, 1_225)
+    check_what_is_deferred()
