@@ -148,9 +148,10 @@ def link(field: str, title: str = "", *, text: str = "") -> Display:
 
 def badge(field: str, tones: Mapping[str, str], title: str = "") -> Display:
     """Show a choice as a coloured badge."""
+    choice = attrgetter(field)
 
     def show(row: Any) -> str:
-        value = str(getattr(row, field))
+        value = str(choice(row))
         return badge_html(value.replace("_", " "), tones.get(value, ""))
 
     return _named(show, field, title or field, order=field)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.test import Client
 
+from billing_project.kernel.models import User
 from invoicing import tasks
 from invoicing.models import (
     MIRRORED,
@@ -245,6 +247,26 @@ def test_no_second_sees_more_calls_than_allowed(monkeypatch: pytest.MonkeyPatch)
         wait()
 
     assert (slept, seconds) == ([1, 1], [])
+
+
+def test_the_page_says_what_stripe_has_and_what_it_refused(mirror: Till, client: Client) -> None:
+    _customer(mirror)
+    _use(mirror, "5", _noon(2))
+    _run(mirror)
+    _use(mirror, "1", _noon(2), "req-2")
+    mirror.fake.faults({"fault": "too_many", "calls": "POST /v1/billing/meter_events"})
+    _run(mirror)
+    mirror.fake.faults()
+    client.force_login(User.objects.create_superuser("root"))
+
+    page = client.get("/admin/invoicing/mirroredusage/").content.decode()
+
+    assert page.count(">done</span>") == 1
+    assert page.count(">unknown</span>") == 1
+    assert "Too many requests" in page
+    row = MirroredUsage.objects.latest("pk")
+    for url in (f"mirroredusage/{row.pk}/change/", "stripemeter/", "stripecall/"):
+        assert client.get(f"/admin/invoicing/{url}").status_code == 200
 
 
 def test_what_was_told_is_never_edited(mirror: Till) -> None:
