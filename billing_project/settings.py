@@ -293,7 +293,7 @@ STRIPE_MIRROR = env.bool("STRIPE_MIRROR", default=False)  # Tell it of usage, gr
 STRIPE_TIMEOUT_SECONDS = env.int("STRIPE_TIMEOUT_SECONDS", default=20)
 # Begins every idempotency key; two installations with one Stripe account need two of them.
 STRIPE_NAMESPACE = env.str("STRIPE_NAMESPACE", default="billing")
-STRIPE_RETURN_URL = env.str("STRIPE_RETURN_URL", default="http://localhost:8000/")
+STRIPE_RETURN_URL = env.str("STRIPE_RETURN_URL", default=f"{PUBLIC_URL.rstrip('/')}/invoice/back")
 # Days to wait after the first declined payment, the second one, and so on; then people decide.
 DUNNING_DAYS = [int(days) for days in env.list("DUNNING_DAYS", default=["1", "3", "5", "7"])]
 

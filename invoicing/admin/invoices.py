@@ -271,8 +271,8 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         icon="assignment_return",
         offered=_is_creditable,
         is_final=True,
-        explanation="A credit note is a numbered document and cannot be taken back. What is still"
-        " open is reduced first; what was paid already goes back as you settle it.",
+        explanation="A credit note is a numbered document, which can only be voided whole. What is"
+        " still open is reduced first; what was paid already goes back as you settle it.",
     )
     def credit(self, by: User, invoice: Invoice, form: CreditNoteForm) -> str:
         """Take amounts off the invoice's lines."""

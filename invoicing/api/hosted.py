@@ -44,13 +44,17 @@ def _by_link(answer: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
             response = _ended(request, 410)
         else:
             response = answer(request, link, **named)
-        response["Cache-Control"] = "private, no-store"
-        response["Referrer-Policy"] = "no-referrer"
-        response["X-Robots-Tag"] = "noindex, nofollow"
-        response["Content-Security-Policy"] = _POLICY
-        return response
+        return _guarded(response)
 
     return view
+
+
+def _guarded(response: HttpResponse) -> HttpResponse:
+    response["Cache-Control"] = "private, no-store"
+    response["Referrer-Policy"] = "no-referrer"
+    response["X-Robots-Tag"] = "noindex, nofollow"
+    response["Content-Security-Policy"] = _POLICY
+    return response
 
 
 @require_safe
@@ -114,7 +118,15 @@ def _ended(request: HttpRequest, status: int) -> HttpResponse:
     return render(request, "hosted/ended.html", context, status=status)
 
 
+@require_safe
+def back_from_card(request: HttpRequest) -> HttpResponse:
+    """Thank whoever comes back from Stripe's page; it names no invoice, for no link went there."""
+    response = render(request, "hosted/back.html", {"seller": settings.SELLER})
+    return _guarded(response)
+
+
 urlpatterns = [
+    path("back", back_from_card, name="hosted_back"),
     path("<str:token>", invoice_page, name="hosted_invoice"),
     path("<str:token>/document.pdf", invoice_document, name="hosted_document"),
     path("<str:token>/notes/<str:number>.pdf", note_document, name="hosted_note"),

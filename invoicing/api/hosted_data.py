@@ -8,7 +8,14 @@ from zoneinfo import ZoneInfo
 from django.db.models import Sum
 
 from invoicing.documents import Data, invoice_data
-from invoicing.models import Dispute, Invoice, InvoiceStatus, Refund
+from invoicing.models import (
+    AttemptState,
+    Dispute,
+    Invoice,
+    InvoiceStatus,
+    PaymentAttempt,
+    Refund,
+)
 from invoicing.selectors.writing import writer_of
 
 _TABLES = (
@@ -22,6 +29,8 @@ _TABLES = (
     "customer",
     "workspace",
 )
+
+_WAYS = {"stripe": "card"}  # As customers call them.
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,20 @@ def page_data(invoice: Invoice, at: datetime) -> Data:
         **{name: data[name] for name in _TABLES},
         "state": state_of(invoice, str(data["due"]), at),
         "due_label": "Amount due",
+        "declined": _declined(invoice),
         "amount_due": writer_of(invoice).money(due_minor(invoice)),
         "settled": list(_settled(invoice)),
         "happened": sorted(_happened(invoice), key=lambda row: row.at),
     }
+
+
+def _declined(invoice: Invoice) -> str:
+    """Return the day of the last try to charge a card, if it was declined; "" otherwise."""
+    last = PaymentAttempt.objects.filter(invoice=invoice).order_by("-number").first()
+    if last is None or last.state != AttemptState.DECLINED or not due_minor(invoice):
+        return ""
+    assert last.closed_at is not None, "payment_attempt_closed"
+    return writer_of(invoice).local_day(last.closed_at)
 
 
 def due_minor(invoice: Invoice) -> int:
@@ -109,7 +128,7 @@ def _happened(invoice: Invoice) -> Iterator[Row]:
         return Row(label, writer.money(minor), at, writer.local_day(at), note)
 
     for payment in invoice.payments.all():
-        way = payment.method.replace("_", " ")
+        way = _WAYS.get(payment.method) or payment.method.replace("_", " ")
         yield row(f"Paid by {way}", payment.amount_minor, payment.paid_at)
     for applied in invoice.balance_applications.all():
         yield row("Paid from your balance", applied.amount_minor, applied.applied_at)

@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
-from billing_project.kernel.money import Money
 from billing_project.kernel.sessions import held
 from invoicing.models import AttemptState, InvoiceStatus, PaymentAttempt
+from invoicing.selectors.writing import writer_of
 from invoicing.stripe_sync.pages import card_page
 
 log = logging.getLogger(__name__)
@@ -70,9 +70,10 @@ def _is_sent(attempt: PaymentAttempt, page: str) -> bool:
 def mail_text(attempt: PaymentAttempt, page: str) -> str:
     """Write the mail of one decline."""
     invoice = attempt.invoice
-    amount = Money(attempt.amount_minor, attempt.currency)
+    writer = writer_of(invoice)
+    amount = writer.money(attempt.amount_minor)
     then = (
-        f"We will try again on {attempt.retry_at:%Y-%m-%d}."
+        f"We will try again on {writer.local_day(attempt.retry_at)}."
         if attempt.retry_at
         else "We will not try this card again; the invoice stays open until it is paid."
     )

@@ -215,3 +215,10 @@ def test_no_log_line_opens_an_invoice() -> None:
 
     assert "qbEap57" not in line
     assert json.loads(line)["event"] == "Forbidden: /invoice/-/card"
+
+
+def test_who_comes_back_from_the_card_page_is_thanked_and_told_nothing() -> None:
+    answer = Client().get("/invoice/back")
+
+    assert (answer.status_code, answer["Referrer-Policy"]) == (200, "no-referrer")
+    assert "INV-" not in answer.content.decode()

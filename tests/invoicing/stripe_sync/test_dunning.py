@@ -8,6 +8,7 @@ from django.core import mail
 from django.test import Client
 
 from billing_project.kernel.keys import create_api_key
+from invoicing.api.hosted_data import page_data
 from invoicing.models import Invoice, PaymentAttempt
 from invoicing.stripe_sync.dunning import mail_declines
 from invoicing.stripe_sync.policy import NotChargeable, from_stripe, next_try, to_stripe, wait
@@ -36,7 +37,9 @@ def test_a_decline_is_told_once_with_the_next_try_and_a_page(till: Till) -> None
     assert sent.to == ["pay@acme.example"]
     assert sent.subject == f"Payment of invoice {invoice.number} failed"
     again = till.at + timedelta(days=1)
-    assert f"We will try again on {again:%Y-%m-%d}" in sent.body
+    assert f"$100.00 for invoice {invoice.number}" in sent.body
+    assert f"We will try again on {again:%B} {again.day}, {again.year}." in sent.body
+    assert page_data(invoice, till.at)["declined"] == f"{till.at:%B} {till.at.day}, {till.at.year}"
     assert f"{till.fake.url}/c/pay/cs_fake" in sent.body
 
 

@@ -1,5 +1,6 @@
 """Serve the back office and the API, with a worker beside them, until Ctrl-C."""
 
+import os
 import signal
 import threading
 from argparse import ArgumentParser
@@ -36,6 +37,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         processes.ensure_port_is_free(port)
+        os.environ.setdefault("PUBLIC_URL", f"http://localhost:{port}/")
         with (
             processes.running(
                 processes.server_command(port), "server", processes.server_environment(port)
