@@ -172,7 +172,7 @@ def give_back_removed_seats(
         return
     left = claimed_for_seats(billing_period) - worth(changes_of(settled), pricing)
     if left > 0:
-        key = f"{unused_prefix(billing_period)}removed:"
+        key = f"{SEAT_NOTES}of_period:{billing_period.pk}:"
         _credit(billing_period, left, "Seats that were removed before", key, at)
 
 
