@@ -12,16 +12,18 @@ from itertools import count
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from billing_project.kernel.approvals import Proposal, reject, withdraw
 from billing_project.kernel.books import run_checks
-from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.errors import Conflict, Insufficient, Invalid
 from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.period import Period
 from credits.drawdown import BURN_KEYS, STRIPE_ORDER
 from credits.models import (
+    BillingPeriod,
     CreditGrant,
     GrantTerms,
     LedgerTransaction,
@@ -31,6 +33,7 @@ from credits.models import (
 from credits.selectors import balance
 from credits.selectors.taken import why_not_taken_back
 from credits.services.clawing import claw_back
+from credits.services.forgiving import forgive_usage, take_again
 from credits.services.freezing import freeze_grant, thaw_grant
 from credits.services.grants import expire_due_grants, expire_grant, void_grant
 from credits.services.overrides import propose_rate_migration, propose_rate_override
@@ -387,6 +390,47 @@ class LifeOfCredits(RuleBasedStateMachine):
             freeze_grant(reference=self.disputes[held.root.number], **words)
             self.model.freeze(held)
 
+    @precondition(lambda self: any(w.price for w in self.model.windows))
+    @rule(data=st.data(), much=st.sampled_from(["0.000000000001", "1", "7", "all", "more"]))
+    def forgive(self, data: st.DataObject, much: str) -> None:
+        """Give credits back for usage that stays charged, as a credit note does."""
+        self.model.rate()
+        priced = [w for w in self.model.windows if w.price]
+        window = priced[data.draw(st.integers(0, len(priced) - 1))]
+        most, number = self.model.forgivable(window), next(self.numbers)
+        amount = {"all": most, "more": most + 1}.get(much) or Fraction(
+            "1" if much == "all" else much
+        )
+        try:
+            forgive_usage(
+                period=self._period(window), rated=_rows_of(window), amount=exact(amount),
+                key=f"note:{number}", by=self.shop.maker, at=self.shop.at,
+            )  # fmt: skip
+        except Insufficient:
+            assert amount > most
+            return
+        assert amount <= most
+        self.model.forgive(number, window, amount)
+
+    @precondition(lambda self: self.model.notes)
+    @rule(data=st.data())
+    def unforgive(self, data: st.DataObject) -> None:
+        """Void a credit note that gave credits back."""
+        self.model.rate()
+        notes = self.model.notes
+        note = notes[data.draw(st.integers(0, len(notes) - 1))]
+        try:
+            with transaction.atomic():
+                take_again(
+                    period=self._period(note.window), key=f"note:{note.number}",
+                    by=self.shop.maker, at=self.shop.at,
+                )  # fmt: skip
+        except Conflict:
+            self.shop.rate()  # As the model has; the refusal took it back.
+            assert not self.model.unforgive(note)
+            return
+        assert self.model.unforgive(note)
+
     @rule()
     def expire_due(self) -> None:
         """Let lapse what is due."""
@@ -527,7 +571,7 @@ class LifeOfCredits(RuleBasedStateMachine):
     # How the two are compared.
 
     def _rated(self) -> list[tuple[object, ...]]:
-        rows = RatedUsage.objects.order_by("pk").exclude(quantity=0, drawn=0, overage=0)
+        rows = RatedUsage.objects.order_by("pk").exclude(quantity=0, drawn=0, overage=0, forgiven=0)
         rows = rows.select_related(
             "window__meter", "window__workspace", "rate_card_version__rate_card"
         )
@@ -536,7 +580,7 @@ class LifeOfCredits(RuleBasedStateMachine):
                 row.window.meter.code, _name(row.window.workspace), row.window.dimensions["model"],
                 row.window.start_at, row.rate_card_version.number,
                 row.rate_card_version.rate_card.base_id is not None, row.quantity, row.drawn,
-                row.overage,
+                row.overage, row.forgiven,
             )
             for row in rows
         ]  # fmt: skip
@@ -546,6 +590,7 @@ class LifeOfCredits(RuleBasedStateMachine):
             (
                 window.meter, window.workspace, window.model, window.start, row.price.version,
                 row.price.is_own, exact(row.quantity), exact(row.drawn), exact(row.overage),
+                exact(row.forgiven),
             )
             for row in self.model.rated
             for window in [self.model.windows[row.window]]
@@ -591,6 +636,9 @@ class LifeOfCredits(RuleBasedStateMachine):
             ),
         )  # fmt: skip
 
+    def _period(self, window: Window) -> BillingPeriod:
+        return self.shop.period(NOVEMBER if window.start < NOVEMBER.end else DECEMBER)
+
     def _apart(self, effective_at: datetime) -> datetime:
         """Return an instant of its own: no two versions of a card begin at the same one."""
         return effective_at + timedelta(microseconds=next(self.numbers))
@@ -607,6 +655,14 @@ class LifeOfCredits(RuleBasedStateMachine):
             withdraw(change=change, by=self.shop.maker, reason="no", at=self.shop.at)
         else:
             self.waiting.append((change, governs))
+
+
+def _rows_of(window: Window) -> QuerySet[RatedUsage]:
+    """List what was rated of a window, as the lines of an invoice would."""
+    return RatedUsage.objects.filter(
+        window__meter__code=window.meter, window__workspace__external_id=window.workspace,
+        window__dimensions__model=window.model, window__start_at=window.start,
+    )  # fmt: skip
 
 
 def _words(effective_at: datetime, length: timedelta | None) -> Proposal:

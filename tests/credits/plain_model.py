@@ -286,6 +286,7 @@ class Span:
     slices: list[Slice] = field(default_factory=list)
     totals: dict[tuple[Price, str | None], tuple[Fraction, Fraction]] = field(default_factory=dict)
     groups: dict[tuple[str, str | None, str], tuple[Fraction, Price]] = field(default_factory=dict)
+    forgiven: dict[tuple[object, ...], Fraction] = field(default_factory=dict)  # By stack.
 
 
 @dataclass(frozen=True)
@@ -311,6 +312,20 @@ class Rated:
     quantity: Fraction
     drawn: Fraction
     overage: Fraction
+    forgiven: Fraction = ZERO
+
+
+@dataclass(frozen=True)
+class Note:
+    """Credits that came back for usage that stays charged, and the grants that got them.
+
+    Nobody got them where they were void.
+    """
+
+    number: int
+    window: Window
+    credits: Fraction
+    parts: tuple[tuple[Grant | None, Fraction], ...]
 
 
 class Life:
@@ -327,6 +342,7 @@ class Life:
         self.windows: list[Window] = []
         self.ledger: list[Entry] = []
         self.rated: list[Rated] = []
+        self.notes: list[Note] = []
         self.clawed: dict[int, datetime] = {}  # Purchases whose price went back, and since when.
         self.frozen: dict[int, datetime] = {}  # Disputed purchases, and since when.
         self.voids: dict[int, datetime] = {}  # Grants that are void, the newest void last.
@@ -460,6 +476,64 @@ class Life:
                 window.rated, span.groups[window.group] = quantity, (quantity, price)
                 self._rate(window, span, order, price, quantity - rated)
 
+    def forgivable(self, window: Window) -> Fraction:
+        """Return what grants still pay of a window, as far as its place has draws."""
+        span = self._span(window)
+        assert span is not None
+        drawn = sum((row.drawn for row in self.rated if row.window == window.number), ZERO)
+        open_ = sum((piece.credits for piece in _draws(span, window)), ZERO)
+        return max(min(drawn, open_), ZERO)
+
+    def forgive(self, number: int, window: Window, credits_: Fraction) -> None:
+        """Give credits back, newest draw first; the usage stays charged and nothing is covered."""
+        span, order = self._span(window), self._order(window)
+        assert span is not None
+        assert order is not None
+        assert window.price is not None
+        back, left = {}, credits_
+        for piece in _draws(span, window):
+            part = min(left, piece.credits)
+            if part:
+                piece.credits -= part
+                left -= part
+                assert piece.grant is not None
+                back[piece.grant.number] = back.get(piece.grant.number, ZERO) + part
+        assert not left
+        self._note(window, window.price, ZERO, -credits_, ZERO, credits_)
+        span.forgiven[_stack(window)] = span.forgiven.get(_stack(window), ZERO) + credits_
+        parts = []
+        for grant, part in back.items():
+            holder = self._return(window, span, order, self.grants[grant], part, self.now)
+            if holder is not None and (since := self.frozen.get(holder.root.number)):
+                self._freeze(holder, part, max(since, holder.effective_at))
+            parts.append((holder, part))
+        self.notes.append(Note(number, window, credits_, tuple(parts)))
+
+    def unforgive(self, note: Note) -> bool:
+        """Burn again what a note gave back, if all of it is still there; tell whether it was."""
+        window = note.window
+        span, order = self._span(window), self._order(window)
+        assert span is not None
+        assert order is not None
+        assert window.price is not None
+        wanted: dict[int, Fraction] = {}
+        for holder, part in note.parts:
+            if holder is None or (holder.expires_at or FOREVER) <= self.now:
+                return False
+            wanted[holder.number] = wanted.get(holder.number, ZERO) + part
+        is_there = all(self.grants[number].left >= part for number, part in wanted.items())
+        if not is_there or span.forgiven[_stack(window)] < note.credits:
+            return False
+        self.notes.remove(note)
+        self._note(window, window.price, ZERO, note.credits, ZERO, -note.credits)
+        span.forgiven[_stack(window)] -= note.credits
+        for holder, part in note.parts:
+            assert holder is not None
+            at = max(self.now, holder.effective_at)
+            self._enter(holder, "drawn", -part, at, window, order)
+            span.slices.append(Slice(window, holder, part))
+        return True
+
     # What it comes to.
 
     def balance(self, at: datetime) -> Fraction:
@@ -549,6 +623,10 @@ class Life:
             part = min(left, piece.credits)
             piece.credits -= part
             overage, left = overage + part, left - part
+        unforgiven = min(left, span.forgiven.get(_stack(window), ZERO))
+        if unforgiven:  # Somebody had these back before.
+            span.forgiven[_stack(window)] -= unforgiven
+            left -= unforgiven
         back: dict[int, Fraction] = {}
         for piece in [s for s in reversed(own) if s.grant is not None]:
             part = min(left, piece.credits)
@@ -558,7 +636,7 @@ class Life:
                 back[piece.grant.number] = back.get(piece.grant.number, ZERO) + part
                 left -= part
         assert not left
-        self._note(window, price, change, -sum(back.values(), ZERO), -overage)
+        self._note(window, price, change, -sum(back.values(), ZERO), -overage, -unforgiven)
         freed = {}
         for number, part in back.items():
             holder = self._return(window, span, order, self.grants[number], part)
@@ -569,11 +647,17 @@ class Life:
         self._cover(span, order, freed)
 
     def _return(
-        self, window: Window, span: Span, order: Order, grant: Grant, part: Fraction
+        self,
+        window: Window,
+        span: Span,
+        order: Order,
+        grant: Grant,
+        part: Fraction,
+        at: datetime | None = None,
     ) -> Grant | None:
         """Give credits back; return the grant that has them now, if they are not void."""
-        at = max(window.start, span.start, grant.effective_at)
-        self._enter(grant, "returned", part, at, window, order)
+        at = at or max(window.start, span.start)
+        self._enter(grant, "returned", part, max(at, grant.effective_at), window, order)
         if grant.ended is not None and grant.ended[0] == "voided":
             self._enter(grant, "voided", -part, grant.ended[1])
             return None
@@ -678,10 +762,16 @@ class Life:
         )  # fmt: skip
 
     def _note(
-        self, window: Window, price: Price, quantity: Fraction, drawn: Fraction, overage: Fraction
+        self,
+        window: Window,
+        price: Price,
+        quantity: Fraction,
+        drawn: Fraction,
+        overage: Fraction,
+        forgiven: Fraction = ZERO,
     ) -> None:
-        if quantity or drawn or overage:
-            self.rated.append(Rated(window.number, price, quantity, drawn, overage))
+        if quantity or drawn or overage or forgiven:
+            self.rated.append(Rated(window.number, price, quantity, drawn, overage, forgiven))
 
     def _in_order(self, window: Window, span: Span, order: Order) -> list[Grant]:
         start, end = max(window.start, span.start), min(window.start + HOUR, span.end)
@@ -723,6 +813,12 @@ def _stack(window: Window) -> tuple[object, ...]:
     if window.price is not None and window.price.is_pooled:
         return (window.price,)
     return window.workspace, window.meter
+
+
+def _draws(span: Span, window: Window) -> list[Slice]:
+    """List what grants pay in the place of a window, the newest first."""
+    place = _stack(window)
+    return [s for s in reversed(span.slices) if s.grant and _stack(s.window) == place]
 
 
 def _end(grant: Grant) -> datetime:

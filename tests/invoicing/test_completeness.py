@@ -36,6 +36,7 @@ def test_what_is_covered_and_billed_leaves_nothing() -> None:
         ({"billed": Decimal(0), "claimed_minor": 0, "drafted": Decimal(50)}, "ON_DRAFT", 50),
         ({"billed": Decimal(0), "claimed_minor": 0, "is_parked": True}, "PARKED", 50),
         ({"billed": Decimal(0), "claimed_minor": 0, "price": None}, "NO_PLAN", 50),
+        ({"covered": Decimal(70), "forgiven": Decimal(30)}, "GIVEN_BACK", 30),
         # 50.4 credits are worth 0.504, which is 0.50: the 0.4 will never be worth a cent.
         ({"overage": Decimal("50.4"), "charged": Decimal("150.4")}, "TOO_SMALL", "0.4"),
         # 40 of the 100 came back by a note, and stay charged.
