@@ -73,7 +73,10 @@ def rules_give_once_a_period() -> Iterator[Finding]:
 
 @check("What usage drew and gave back was written with its rated usage")
 def burns_are_of_their_usage() -> Iterator[Finding]:
-    """Compare customer, instants and key of each burn with its row of rated usage."""
+    """Compare customer, instants and key of each burn with its row of rated usage.
+
+    What a credit note moves, it moves when it is issued or voided.
+    """
     yield from findings(
         "ledger_transaction",
         "is not as rated usage {} moves credits of grant {}",
@@ -81,7 +84,9 @@ def burns_are_of_their_usage() -> Iterator[Finding]:
         " JOIN rated_usage r ON r.id = l.rated_usage_id JOIN credit_grant g ON g.id = l.grant_id"
         " JOIN billing_period p ON p.id = r.billing_period_id"
         " WHERE (l.customer_id, l.recorded_at, l.effective_at, l.source_key) <>"
-        "       (r.customer_id, r.rated_at, greatest(r.service_at, p.start_at, g.effective_at),"
+        "       (r.customer_id, r.rated_at, greatest(g.effective_at,"
+        "            CASE WHEN l.reason_code LIKE 'credit_note%%' THEN r.rated_at"
+        "                 ELSE greatest(r.service_at, p.start_at) END),"
         "        r.source_key || ':grant:' || g.id)",
     )
 

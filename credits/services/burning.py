@@ -232,7 +232,7 @@ class Burner:
             self._reclaim(bill, grant_id)
         entry = self._entry(kind, grant_id, amount, f"{bill.row.source_key}:grant:{grant_id}")
         entry.rated_usage, entry.credit_policy_id = bill.row, bill.policy.pk
-        # Within the hour, but not before the grant: no balance of the past falls below zero.
+        # Within the hour, but not before the grant.
         grant = self._wallet.grant(grant_id)
         entry.reason_code = bill.reason_code
         moved_at = self._at if bill.reason_code else bill.use.period.start

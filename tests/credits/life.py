@@ -394,13 +394,16 @@ class LifeOfCredits(RuleBasedStateMachine):
     @rule(data=st.data(), much=st.sampled_from(["0.000000000001", "1", "7", "all", "more"]))
     def forgive(self, data: st.DataObject, much: str) -> None:
         """Give credits back for usage that stays charged, as a credit note does."""
-        self.model.rate()
         priced = [w for w in self.model.windows if w.price]
         window = priced[data.draw(st.integers(0, len(priced) - 1))]
+        self.model.rate()
         most, number = self.model.forgivable(window), next(self.numbers)
-        amount = {"all": most, "more": most + 1}.get(much) or Fraction(
-            "1" if much == "all" else much
-        )
+        amount = {"all": most, "more": most + 1}.get(much)
+        if amount is None:
+            amount = Fraction(much)
+        if not amount:
+            self.shop.rate()
+            return
         try:
             forgive_usage(
                 period=self._period(window), rated=_rows_of(window), amount=exact(amount),
@@ -408,6 +411,7 @@ class LifeOfCredits(RuleBasedStateMachine):
             )  # fmt: skip
         except Insufficient:
             assert amount > most
+            self.shop.rate()  # As the model has; the refusal took it back.
             return
         assert amount <= most
         self.model.forgive(number, window, amount)

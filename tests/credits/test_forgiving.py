@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing_project.kernel.errors import Conflict, Insufficient
-from credits import checks
+from credits import checks, facts_checks
 from credits.models import CreditGrant, LedgerTransaction, RatedUsage
 from credits.selectors.forgiving import credits_to_give_back
 from credits.services.clawing import claw_back
@@ -41,7 +41,8 @@ def _faults(shop: Shop) -> list[object]:
 def _findings() -> list[object]:
     checked = (checks.charges_are_paid, checks.drawn_is_in_the_ledger, checks.draws_respect_grants,
                checks.overage_is_never_negative, checks.grants_follow_the_ledger,
-               checks.totals_follow_rated_usage, checks.costs_follow_prices)  # fmt: skip
+               checks.totals_follow_rated_usage, checks.costs_follow_prices,
+               facts_checks.burns_are_of_their_usage)  # fmt: skip
     return [finding for check in checked for finding in check()]
 
 
