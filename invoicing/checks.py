@@ -71,6 +71,18 @@ SELECT concat_ws('.', e.code, s.code), s.last_number, coalesce(d.documents, 0),
  WHERE s.last_number <> coalesce(d.documents, 0) OR s.last_number <> coalesce(d.highest, 0)
 """
 
+# "DE-INV-000007" is the seventh of its series.
+_MISNAMED = """
+SELECT d.number
+  FROM (SELECT 'INV' AS code, entity_id, sequence, number FROM invoice WHERE sequence IS NOT NULL
+        UNION ALL
+        SELECT 'CN', entity_id, sequence, number FROM credit_note) d
+  JOIN legal_entity e ON e.id = d.entity_id
+ WHERE d.number <> concat_ws('-', nullif(e.series_prefix, ''), d.code,
+       lpad(d.sequence::text, greatest(6, length(d.sequence::text)), '0'))
+ ORDER BY d.number
+"""
+
 _TOTALS = """
 SELECT i.id, i.total_minor, coalesce(sum(l.amount_minor + l.tax_minor), 0)
   FROM invoice i LEFT JOIN invoice_line l ON l.invoice_id = i.id
@@ -245,6 +257,8 @@ def numbers_gapless() -> Iterator[Finding]:
         yield Finding(
             f"number_series:{code}", f"gave {last}; {documents} documents, highest {highest}"
         )
+    for (number,) in _rows(_MISNAMED):
+        yield Finding(f"document:{number}", "its number is not the one that its series gave it")
 
 
 @check("Invoices total their lines")

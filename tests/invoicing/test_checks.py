@@ -86,6 +86,14 @@ def test_after_a_month_every_check_holds(shop: Shop) -> None:
             "UPDATE number_series SET last_number = last_number + 1 WHERE code = 'INV'",
         ),
         (
+            checks.numbers_gapless, "invoice",
+            "UPDATE invoice SET number = 'INV-0000007' WHERE id = %(id)s",
+        ),
+        (
+            checks.numbers_gapless, "credit_note",
+            "UPDATE credit_note SET number = 'CN-' || sequence",
+        ),
+        (
             checks.totals_are_lines, "invoice_line",
             "UPDATE invoice_line SET amount_minor = amount_minor + 1 WHERE invoice_id = %(id)s"
             " AND position = 1",
