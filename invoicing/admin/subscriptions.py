@@ -7,9 +7,11 @@ from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
+    badge_html,
     link,
     moment,
     moment_text,
+    object_link,
 )
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
@@ -111,6 +113,8 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     fields = (
         link("customer"),
         link("plan_version", "sold as"),
+        "plan_now",
+        "standing",
         "start_at",
         "ends_at",
         link("created_by"),
@@ -118,6 +122,20 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     )
     inlines = (ChangeInline, RedemptionInline)
     actions_detail = ("change_plan", "change_seats", "redeem", "pause", "resume", "cancel")
+
+    @admin.display(description="Plan now")
+    def plan_now(self, subscription: Subscription) -> str:
+        """Link to the terms that hold, which a change may have made others than were sold."""
+        return object_link(plan_version_at(subscription, now()))
+
+    @admin.display(description="Standing now")
+    def standing(self, subscription: Subscription) -> str:
+        """Say whether it is active, in trial, paused or over."""
+        at = now()
+        if subscription.ends_at is not None and subscription.ends_at <= at:
+            return badge_html("over", "bad")
+        found = phase_of(subscription, at).standing
+        return badge_html(found.value, "good" if found is Standing.ACTIVE else "wait")
 
     @form_action(
         "Change plan",
