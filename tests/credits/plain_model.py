@@ -490,7 +490,8 @@ class Life:
         assert span is not None
         assert order is not None
         assert window.price is not None
-        back, left = {}, credits_
+        back: dict[int, Fraction] = {}
+        left = credits_
         for piece in _draws(span, window):
             part = min(left, piece.credits)
             if part:
