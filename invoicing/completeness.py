@@ -47,6 +47,7 @@ class Figures:
         drafted: Credits of overage lines of drafts.
         price: What a credit of overage costs; None where no plan bills the period.
         claimed_minor: What the issued lines and notes claim for `billed`, in minor units.
+        waits_since: When the last usage was rated that is on no line.
         is_parked: Whether a hold keeps its invoice from being made or issued.
     """
 
@@ -64,6 +65,7 @@ class Figures:
     claimed_minor: int = 0
     is_parked: bool = False
     forgiven: Decimal = _ZERO
+    waits_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -122,4 +124,5 @@ def _cause(period: Figures, rest: Decimal, at: datetime, drafts_after: datetime)
         return Cause.PARKED
     if worth(period.overage, period.price) - period.claimed_minor <= 0:
         return Cause.TOO_SMALL
-    return Cause.NEXT_RUN if period.end_at > drafts_after else None
+    since = max(period.end_at, period.waits_since or period.end_at)
+    return Cause.NEXT_RUN if since > drafts_after else None

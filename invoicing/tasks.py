@@ -31,6 +31,7 @@ from metering.services.backfill_runs import open_run_ids
 log = logging.getLogger(__name__)
 _RECONCILED = timedelta(days=35)
 _MIRRORED, _MIRRORED_A_SECOND = 10_000, 500  # Calls in a run; Stripe takes 1,000 a second.
+_MIRROR_SECONDS = 45  # Of a run: other work of the calendar waits for its worker.
 _MAIL_SECONDS = 45  # Of sending in a run.
 _BACKFILL_SECONDS = 45  # Of reading files in a run; what changes usage is one transaction.
 
@@ -97,14 +98,15 @@ def mirror() -> int:
     """
     if not mirroring.is_on():
         return 0
-    by = worker_user()
+    by, end = worker_user(), time.monotonic() + _MIRROR_SECONDS
     with held("stripe_mirror") as is_ours:
         if not is_ours:
             return 0
-        ask_for_mirror(by=by, at=clock.now())
+        ask_for_mirror(by=by, at=clock.now(), is_over=lambda: time.monotonic() > end)
         return send_due(
-            by=by, now=clock.now, kinds=MIRRORED, limit=_MIRRORED, pace=pace(_MIRRORED_A_SECOND)
-        )
+            by=by, now=clock.now, kinds=MIRRORED, limit=_MIRRORED, pace=pace(_MIRRORED_A_SECOND),
+            is_over=lambda: time.monotonic() > end + _MIRROR_SECONDS,
+        )  # fmt: skip
 
 
 def pace(most: int) -> Callable[[], None]:

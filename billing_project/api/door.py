@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http.request import split_domain_port, validate_host
 from rest_framework.exceptions import AuthenticationFailed
 
@@ -233,6 +234,10 @@ def _authorization_answer(sent: bytes, key: ApiKey, name: str | None) -> Answer 
         content = authorization_answer(sent, key, name)
     except BillingError:
         return None
+    except (OperationalError, InterfaceError) as error:
+        CONNECTION.doubt()
+        # What was lost may have been decided: only a key tells, and the long way looks it up.
+        return None if name is not None else _problem(error)
     except Exception:  # noqa: BLE001 - the long way meets it too, and has the problem for it
         CONNECTION.doubt()
         return None

@@ -83,7 +83,8 @@ def _plain(sent: bytes) -> dict[str, Any] | None:
     except (BadRequest, Invalid, ValidationError, NotAQuantity):
         return None
     names = [content.get(field, "") for field in _NAMES]
-    places = [content.get("customer"), content.get("workspace") or "none"]
+    place = content.get("workspace")
+    places = [content.get("customer"), *([] if place is None else [place])]
     seconds = content.get("ttl_seconds", 1)
     is_plain = (
         ("estimate" in content) != ("credits" in content)

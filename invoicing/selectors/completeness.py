@@ -20,14 +20,14 @@ from invoicing.lines import OveragePrice
 from invoicing.selectors.plans import plan_version_of
 from metering.models import Customer
 
-# A window belongs to the period that its hour begins in; where none covers that instant, to the one
-# that begins within the hour.
+# A window belongs to the period that its hour begins in; where none covers that instant, to the
+# first one that begins within the hour.
 _BELONGS = """
 w.customer_id = p.customer_id AND w.start_at > p.start_at - interval '1 hour'
 AND w.start_at < p.end_at
 AND (w.start_at >= p.start_at OR NOT EXISTS (
         SELECT FROM billing_period q WHERE q.customer_id = p.customer_id
-           AND q.start_at <= w.start_at AND w.start_at < q.end_at))
+           AND q.start_at < p.start_at AND q.end_at > w.start_at))
 """
 _FIGURES = f"""
 SELECT p.id,
@@ -37,7 +37,11 @@ SELECT p.id,
   coalesce(l.billed, 0), coalesce(l.drafted, 0), coalesce(l.minor, 0),
   EXISTS (SELECT FROM billing_hold h WHERE h.released_at IS NULL AND (
       h.subject = 'billing_period:' || p.id OR h.invoice_id IN (
-          SELECT x.invoice_id FROM invoice_line x WHERE x.billing_period_id = p.id)))
+          SELECT x.invoice_id FROM invoice_line x WHERE x.billing_period_id = p.id))),
+  (SELECT max(z.rated_at) FROM rated_usage z
+    WHERE z.billing_period_id = p.id AND z.overage <> 0 AND NOT EXISTS (
+        SELECT FROM line_usage y
+         WHERE y.rated_usage_id = z.id AND y.kind = 'overage' AND NOT y.is_void))
 FROM billing_period p
 LEFT JOIN LATERAL (
     SELECT sum(charge) AS charged, sum(drawn) AS covered, sum(overage) AS overage,
@@ -113,14 +117,14 @@ def windows_outside(customer_ids: Sequence[int], start: datetime, end: datetime)
 def _figures(
     period: BillingPeriod, unrated: Mapping[Reason, int], recorded: int, rated: int,
     charged: Decimal, covered: Decimal, overage: Decimal, forgiven: Decimal, billed: Decimal,
-    drafted: Decimal, minor: Decimal, is_parked: bool,
+    drafted: Decimal, minor: Decimal, is_parked: bool, waits_since: datetime | None,
 ) -> Figures:  # fmt: skip
     return Figures(
         start_at=period.start_at, end_at=period.end_at, recorded=recorded, rated=rated,
         unrated={_CAUSES[reason]: count for reason, count in unrated.items()},
         charged=charged, covered=covered, overage=overage, billed=billed, drafted=drafted,
         price=_price(period), claimed_minor=int(minor), is_parked=is_parked,
-        forgiven=forgiven,
+        forgiven=forgiven, waits_since=waits_since,
     )  # fmt: skip
 
 

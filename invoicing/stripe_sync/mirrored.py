@@ -15,6 +15,7 @@ from invoicing.stripe_sync.policy import to_stripe
 from metering.models import UsageWindow
 
 _DAY = timedelta(days=1)
+OF_MIRROR = ("usage of ", "copy of ", "grant ")  # How the subjects of its differences begin.
 _AS_STRIPE_COUNTS = Context(prec=15)  # Its sums are numbers of JSON: so many digits are exact.
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import takewhile
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from billing_project.kernel.apart import each_apart
@@ -47,7 +48,7 @@ from metering.services.customers import lock_customer
 BACK = timedelta(days=35) - HOUR  # Stripe takes 35 days; a call may wait for a while.
 # Hours of these add up to days and months; of a maximum or of distinct values they do not.
 ADDS_UP = (Aggregation.SUM, Aggregation.COUNT, Aggregation.TIME_WEIGHTED_SUM)
-_WINDOWS_AT_ONCE = 2_000  # Of a customer, in one transaction.
+_WINDOWS_AT_ONCE = 200  # Of a customer, in one transaction.
 
 # Customers of whom something of the span was not told.
 _WITH_NEWS = """
@@ -55,6 +56,9 @@ SELECT w.customer_id FROM usage_window w JOIN stripe_meter m ON m.meter_id = w.m
  WHERE w.start_at > %(since)s AND w.start_at <= %(until)s
    AND NOT EXISTS (SELECT FROM mirrored_usage u
                     WHERE u.window_id = w.id AND u.revision >= w.revision)
+   AND w.quantity <> (SELECT coalesce(sum(u.quantity), 0) FROM mirrored_usage u
+                        JOIN stripe_call c ON c.id = u.call_id AND c.state <> 'failed'
+                       WHERE u.window_id = w.id)
 UNION
 SELECT g.customer_id FROM credit_grant g
  WHERE g.created_at > %(since)s AND g.price_minor > 0 AND g.origin_id IS NULL
@@ -74,16 +78,20 @@ def is_on() -> bool:
     return bool(settings.STRIPE_MIRROR) and gateway.is_on()
 
 
-def ask_for_mirror(*, by: User, at: datetime) -> int:
+def ask_for_mirror(*, by: User, at: datetime, is_over: Callable[[], bool] = lambda: False) -> int:
     """Write down what Stripe was not told of the last 35 days; return how many calls.
 
     Safe to run twice at once, and after a run that died: each customer is told of under their lock.
+
+    Args:
+        is_over: Asked before each customer; the others wait for the next run.
     """
     asked = _ask_for_meters(at)
     with connection.cursor() as cursor:
         cursor.execute(_WITH_NEWS, {"since": at - BACK, "until": at - HOUR})
         customer_ids = [pk for (pk,) in cursor.fetchall()]
-    return asked + each_apart(customer_ids, partial(_ask_of, by=by, at=at), step="mirror")
+    in_time = takewhile(lambda _: not is_over(), customer_ids)
+    return asked + each_apart(in_time, partial(_ask_of, by=by, at=at), step="mirror")
 
 
 def take_meter(call: StripeCall, found: Json, by: User, at: datetime) -> None:
@@ -191,8 +199,13 @@ def _untold(customer_id: int, at: datetime) -> QuerySet[UsageWindow]:
         customer_id=customer_id, start_at__gt=at - BACK, start_at__lte=at - HOUR,
         meter__in=StripeMeter.objects.values("meter_id"),
     )  # fmt: skip
-    told = windows.alias(told=Coalesce(Subquery(newest.values("revision")[:1]), 0))
-    untold = told.filter(told__lt=F("revision"))
+    kept = MirroredUsage.objects.filter(window=OuterRef("pk")).exclude(call__state=CallState.FAILED)
+    sums = kept.order_by().values("window").annotate(sum=Sum("quantity")).values("sum")
+    told = windows.alias(
+        told=Coalesce(Subquery(newest.values("revision")[:1]), 0),
+        has=Coalesce(Subquery(sums), Decimal(0)),
+    )
+    untold = told.filter(told__lt=F("revision")).exclude(quantity=F("has"))
     return untold.select_related("meter").order_by("start_at", "pk")
 
 

@@ -29,7 +29,7 @@ from invoicing.stripe_sync import mirroring
 from invoicing.stripe_sync.collecting import METHOD, is_beyond_stripe
 from invoicing.stripe_sync.comparing import FINANCE, Found, Thing, compare, unexplained
 from invoicing.stripe_sync.gateway import Json, list_all
-from invoicing.stripe_sync.mirrored import mirror_differences
+from invoicing.stripe_sync.mirrored import OF_MIRROR, mirror_differences
 from invoicing.stripe_sync.policy import from_stripe
 
 SETTLING = timedelta(hours=1)  # What is younger may still be on its way.
@@ -64,7 +64,7 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
     """Compare [since, until) with Stripe and keep the differences; call it without a transaction.
 
     Raises:
-        Unreachable: Stripe does not answer; nothing is written.
+        Unreachable: Stripe does not answer; what was not compared stays as it was.
     """
     names = ("charges", "refunds", "disputes", "balance_transactions", "payouts")
     told = {name: list(list_all(name, since, until)) for name in names}
@@ -89,19 +89,22 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
     found += _movements(moves, {one["id"] for one in charges} | {*refunds, *disputes})
     found += _failed_payouts(told["payouts"])
     found += _beyond_stripe()
-    if mirroring.is_on():
-        found += mirror_differences(since, span.until)
-    _keep(found, at)
+    _keep(found, at, of_mirror=False)
+    if mirroring.is_on():  # Money is compared first, and stands whatever becomes of the mirror.
+        unlike = list(mirror_differences(since, span.until))
+        _keep(unlike, at, of_mirror=True)
+        found += unlike
     compared = {name: len({*here, *there}) for name, (here, there) in sides.items()}
     return Reconciled(compared, tuple(found), _paid_out(told["payouts"]))
 
 
 @transaction.atomic
-def _keep(found: list[Found], at: datetime) -> None:
-    """Open what is new, touch what is still there, close what is gone."""
+def _keep(found: list[Found], at: datetime, *, of_mirror: bool) -> None:
+    """Open what is new, touch what is still there, close what is gone, of money or the mirror."""
     standing = {
         (row.kind, row.subject): row
         for row in StripeDifference.objects.select_for_update().filter(resolved_at=None)
+        if row.subject.startswith(OF_MIRROR) == of_mirror
     }
     for one in found:
         row = standing.pop((one.kind, one.subject), None)

@@ -46,6 +46,7 @@ def send_due(
     limit: int = 500,
     kinds: Collection[str] = MONEY,
     pace: Callable[[], None] = lambda: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> int:
     """Send what is due, the oldest first; return how many calls were settled.
 
@@ -53,10 +54,13 @@ def send_due(
 
     Args:
         pace: Called before each call; waits where it would come too soon.
+        is_over: Asked before each call; the rest waits for the next run.
     """
     due = StripeCall.objects.filter(state__in=OPEN, next_at__lte=now(), kind__in=kinds)
     settled = silent = 0
     for pk in list(due.order_by("id").values_list("pk", flat=True)[:limit]):
+        if is_over():
+            break
         pace()
         answer = send(pk, by=by, at=now())
         if answer is None:

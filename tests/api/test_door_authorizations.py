@@ -15,6 +15,7 @@ from billing_project.kernel.models import IdempotencyRecord, User
 from billing_project.kernel.rest import idempotency
 from billing_project.kernel.rest.rates import RATES
 from billing_project.kernel.users import worker_user
+from credits.api.plain_authorizations import authorization_answer
 from credits.models import Authorization, Hold
 from metering.services.customers import add_alias, create_workspace
 from tests.api.sending import Answer, Sender
@@ -187,14 +188,43 @@ def test_a_key_without_the_scope_is_refused(sender: Sender) -> None:
     assert _ask(sender, ASKED)[0] == 403
 
 
-def test_a_failure_is_said_by_the_long_way(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_connection_decides_nothing_twice(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit may have come through: only the record of a key tells."""
+
+    def lose(*said: Any) -> None:
+        authorization_answer(*said)
+        raise OperationalError("the connection is gone")
+
+    monkeypatch.setattr(door, "authorization_answer", lose)
+
+    assert _ask(sender, ASKED)[0] == 503
+    assert (sender.long_ways, Hold.objects.count()) == (0, 1)
+    assert _ask(sender, ASKED, **KEYED)[0] == 200
+    assert (sender.long_ways, Hold.objects.count()) == (1, 2)
+
+
+def test_any_other_failure_is_said_by_the_long_way(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
-        raise OperationalError("down")
+        raise RuntimeError("a fault")
 
     monkeypatch.setattr(door, "authorization_answer", fail)
 
-    assert _ask(sender, ASKED)[0] == 200  # The long way found it up again.
+    assert _ask(sender, ASKED)[0] == 200
     assert sender.long_ways == 1
+
+
+@pytest.mark.parametrize("place", ["", 0, False, [], {}])
+def test_no_name_of_a_workspace_is_no_workspace_at_all(sender: Sender, place: object) -> None:
+    asked = {"customer": "acme", "credits": "1", "workspace": place}
+
+    short, long = _ask(sender, asked), _ask(sender, asked, is_short=False)
+
+    assert _steady(short) == _steady(long)
+    assert (short[0], Hold.objects.count()) == (422, 0)
 
 
 def test_too_many_calls_are_refused_here_too(sender: Sender, settings: Any) -> None:

@@ -13,9 +13,11 @@ from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.models import User
+from billing_project.kernel.period import Period
+from credits.services.periods import open_billing_period
 from tests.console.backoffice import client_of, page_of
 from tests.console.chain import CLOSED_AT, Chain, run_chain
-from tests.invoicing.builders import START, use
+from tests.invoicing.builders import END, START, Shop, customer_of, use
 from tests.worlds import standing
 
 CLOCK = CLOSED_AT.isoformat()
@@ -31,6 +33,11 @@ def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
 def chain(made: Chain, db: None, settings: Any) -> Chain:
     settings.BILLING_CLOCK = CLOCK
     return deepcopy(made)
+
+
+@pytest.fixture
+def shop(chain: Chain) -> Shop:
+    return chain.shop
 
 
 def _page(user: User, **query: str) -> str:
@@ -89,6 +96,22 @@ def test_a_charge_that_went_missing_is_unexplained(chain: Chain, auditor: User) 
     assert (first["windows_unexplained"], first["credits_unexplained"]) == ("-1", "20")
     assert "-1 usage windows, 20 credit</span>" in body
     assert "everything has its place" not in body
+
+
+def test_an_hour_in_which_two_periods_begin_is_of_the_first(shop: Shop, auditor: User) -> None:
+    card, customer = shop.rate_card, customer_of(shop, "early")
+    ten, forty = START + timedelta(minutes=10), START + timedelta(minutes=40)
+    for number, (start, end) in enumerate([(ten, forty), (forty, END)]):
+        open_billing_period(
+            customer=customer, rate_card=card, period=Period(start, end),
+            source_key=f"hand:{number}", at=START,
+        )  # fmt: skip
+    use(shop, 7, START + timedelta(minutes=15), "req-1", "early")
+
+    rows = _rows(auditor, customer="early")
+
+    assert [row["windows_recorded"] for row in rows] == ["1", "0"]
+    assert [row["windows_unexplained"] for row in rows] == ["0", "0"]
 
 
 @pytest.mark.parametrize(

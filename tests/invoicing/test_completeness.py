@@ -62,6 +62,9 @@ def test_the_next_run_has_its_time_and_no_more() -> None:
         Left(Cause.NEXT_RUN, Decimal(50)),
     )
 
+    late = replace(ended, waits_since=LATER - timedelta(minutes=1))
+    assert account_of(late, LATER, LATER - timedelta(minutes=30)).is_complete
+
     forgotten = account_of(ended, LATER, RUNS)
 
     assert (forgotten.left, forgotten.unexplained_credits) == ((), Decimal(50))

@@ -18,9 +18,12 @@ from invoicing.models import (
     MirroredUsage,
     StripeCall,
     StripeCustomer,
+    StripeDifference,
     StripeMeter,
 )
 from invoicing.services.packs import sell_credit_pack
+from invoicing.stripe_sync import mirroring, reconciling
+from invoicing.stripe_sync.gateway import Unreachable
 from invoicing.stripe_sync.mirrored import mirror_differences
 from invoicing.stripe_sync.mirroring import ask_for_mirror
 from invoicing.stripe_sync.sending import send_due
@@ -285,3 +288,54 @@ def test_what_was_told_is_never_edited(mirror: Till) -> None:
         ):
             cursor.execute(statement)
     assert MirroredUsage.objects.get().quantity == 5
+
+
+def test_hours_without_a_quantity_hold_up_none_that_have_one(
+    mirror: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = _customer(mirror)
+    monkeypatch.setattr(mirroring, "_WINDOWS_AT_ONCE", 3)
+    for hour in range(3):
+        _use(mirror, "0", _noon(3) + hour * HOUR, f"zero-{hour}")
+    _use(mirror, "100", _noon(2))
+
+    assert _run(mirror) == 1
+
+    assert [one["payload"]["value"] for one in _at_stripe(mirror, customer)] == ["100"]
+    assert _run(mirror) == 0
+
+
+def test_money_is_compared_though_the_mirror_cannot_be(
+    mirror: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise Unreachable("no such customer")
+
+    monkeypatch.setattr(reconciling, "mirror_differences", fail)
+    of_mirror, of_money = (
+        StripeDifference.objects.create(
+            kind="amount", subject=subject, here="6", there="5", owner="engineering",
+            first_seen_at=mirror.at, last_seen_at=mirror.at,
+        )
+        for subject in ("usage of tokens by acme on 2026-11-03", "payment pi_gone")
+    )  # fmt: skip
+
+    with pytest.raises(Unreachable):
+        reconciling.reconcile(since=mirror.at - DAY, until=mirror.at + DAY, at=mirror.at)
+
+    of_mirror.refresh_from_db()
+    of_money.refresh_from_db()
+    assert (of_mirror.resolved_at, of_money.resolved_at) == (None, mirror.at)
+
+
+def test_a_run_ends_in_time(mirror: Till) -> None:
+    _customer(mirror)
+    _use(mirror, "100", _noon(2))
+
+    assert ask_for_mirror(by=mirror.shop.worker, at=mirror.at, is_over=lambda: True) == 0
+    ask_for_mirror(by=mirror.shop.worker, at=mirror.at)
+    sent = send_due(
+        by=mirror.shop.worker, now=lambda: mirror.at, kinds=MIRRORED, is_over=lambda: True
+    )
+
+    assert (sent, StripeCall.objects.filter(kind=CallKind.USAGE, state="pending").count()) == (0, 1)
