@@ -198,7 +198,8 @@ def draws_respect_grants() -> Iterator[Finding]:
         "   AND (g.expires_at IS NULL OR greatest(r.service_at, p.start_at) < g.expires_at)"
         "   OR o.id IS NOT NULL"
         "   AND o.effective_at < least(r.service_at + interval '1 hour', p.end_at)"
-        "   AND (o.expires_at IS NULL OR greatest(r.service_at, p.start_at) < o.expires_at))"
+        "   AND (o.expires_at IS NULL OR greatest(r.service_at, p.start_at) < o.expires_at)"
+        "   OR l.reason_code = 'credit_note_voided')"
         "  AND (g.workspace_id IS NULL OR g.workspace_id IS NOT DISTINCT FROM w.workspace_id)"
         "  AND (g.meter_codes = '[]'::jsonb OR g.meter_codes ? m.code)"
         "  AND r.customer_id = g.customer_id AND c.pricing_unit_id = g.pricing_unit_id)",

@@ -179,8 +179,9 @@ def _statement(lines: list[InvoiceLine], writer: Writer) -> Data | None:
     if not lines:
         return None
     sums = LineUsage.objects.filter(line__in=lines).aggregate(
-        drawn=Sum("rated_usage__drawn"), overage=Sum("rated_usage__overage")
-    )
+        drawn=Sum("rated_usage__drawn"), overage=Sum("rated_usage__overage"),
+        forgiven=Sum("rated_usage__forgiven"),
+    )  # fmt: skip
     used = _quantities(lines, writer)
     return {
         "unit": lines[0].unit,
@@ -193,7 +194,7 @@ def _statement(lines: list[InvoiceLine], writer: Writer) -> Data | None:
             for line in lines
         ],
         "total": writer.number(sum((line.quantity for line in lines), Decimal(0))),
-        "drawn": writer.number(sums["drawn"]),
+        "drawn": writer.number(sums["drawn"] + sums["forgiven"]),  # A note's, too, were granted.
         "overage": writer.number(sums["overage"]),
     }
 

@@ -140,14 +140,19 @@ class Burner:
         grant = self._wallet.grant(part.grant_id)
         fate = fate_of(grant, self._at)
         if fate.void_at is not None:
-            self._end_again(bill, part, LedgerKind.VOIDED, fate.void_at)
+            self._end_again(bill, part, LedgerKind.VOIDED, self._not_before(bill, fate.void_at))
             return None
         holder = self._link(bill, part, grant) if fate.is_ended else grant
         settled = Part(holder.pk, part.credits)
         if fate.frozen_at is not None:
-            self._freeze(bill, settled, max(fate.frozen_at, holder.effective_at))
+            since = max(fate.frozen_at, holder.effective_at)
+            self._freeze(bill, settled, self._not_before(bill, since))
             return None
         return self._wallet.put_back(settled)
+
+    def _not_before(self, bill: Bill, since: datetime) -> datetime:
+        """Let what a note gives back be void, or frozen, from when it came back, and no earlier."""
+        return max(since, self._at) if bill.reason_code else since
 
     def _end_again(
         self, bill: Bill, part: Part, kind: LedgerKind, effective_at: datetime

@@ -94,7 +94,7 @@ def pay_by_card(request: HttpRequest, link: HostedLink) -> HttpResponse:
 
     The link is what authorises it, and no cookie: without a referrer a browser names no origin.
     """
-    if link.invoice.status not in _PAYABLE:
+    if not _is_payable(link):
         return _page(request, link)
     try:
         address = card_page(customer=link.invoice.customer, by=worker_user(), at=clock.now())
@@ -103,11 +103,16 @@ def pay_by_card(request: HttpRequest, link: HostedLink) -> HttpResponse:
     return HttpResponseRedirect(address)
 
 
+def _is_payable(link: HostedLink) -> bool:
+    """Tell whether a card may be typed: it becomes the account's, so on no workspace's page."""
+    return link.invoice.status in _PAYABLE and link.invoice.workspace_id is None
+
+
 def _page(request: HttpRequest, link: HostedLink, status: int = 200) -> HttpResponse:
     context: dict[str, Any] = {
         **page_data(link.invoice, clock.now()),
         "token": token_of(link),
-        "can_pay": is_on() and link.invoice.status in _PAYABLE,
+        "can_pay": is_on() and _is_payable(link),
         "is_away": status == 503,
     }
     return render(request, "hosted/invoice.html", context, status=status)

@@ -158,6 +158,13 @@ def total_of(restored: Restored) -> Decimal:
     return sum((amount for _, amount in restored), Decimal(0))
 
 
+def worth_with(currency: str, minor: int, restored: Iterable[RestoredTo]) -> dict[str, int]:
+    """Return what credits that come back were paid with, and money beside them, by currency."""
+    worth = worth_of(restored)
+    worth[currency] = worth.get(currency, 0) + minor
+    return worth
+
+
 def as_money(worth: dict[str, int]) -> list[Money]:
     """Write what was paid, one amount for each currency."""
     return [Money(minor, currency) for currency, minor in sorted(worth.items())]

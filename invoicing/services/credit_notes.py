@@ -59,7 +59,7 @@ from invoicing.selectors.restoring import (
     credits_restored,
     credits_to_restore,
     total_of,
-    worth_of,
+    worth_with,
 )
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import (
@@ -139,6 +139,8 @@ def issue_credit_note(
     before = find_note_of(key)
     if before is not None:
         return _same_note(before, locked, (lines, restored), reason, settlement)
+    if restored:  # What waits to be corrected decides whose credits come back, and their worth.
+        rate_customer(customer_id=locked.customer_id, by=by, at=at)
     split = _split(locked, lines, settlement, restored)
     _refuse_above_limits(locked, split, credits_to_restore(restored, at), by, at)
     evened = _evened_by_now(lines, by, at)
@@ -166,7 +168,7 @@ def _refuse_above_limits(
     if _may_issue_large(by):
         return
     limits, before = limits_at(at), _taken_by_support(invoice)
-    for total in as_money(_worth(invoice.currency, split.total_minor, restored)):
+    for total in as_money(worth_with(invoice.currency, split.total_minor, restored)):
         if total.amount_minor and (
             why := above_note_limit(total, limits, before.get(total.currency, 0))
         ):
@@ -182,14 +184,8 @@ def _taken_by_support(invoice: Invoice) -> dict[str, int]:
     sums: Counter[str] = Counter()
     for note in invoice.credit_notes.filter(void=None).select_related("issued_by"):
         if not _may_issue_large(note.issued_by):
-            sums.update(_worth(note.currency, note.total_minor, credits_restored(note)))
+            sums.update(worth_with(note.currency, note.total_minor, credits_restored(note)))
     return sums
-
-
-def _worth(currency: str, minor: int, restored: Iterable[RestoredTo]) -> dict[str, int]:
-    worth = worth_of(restored)
-    worth[currency] = worth.get(currency, 0) + minor
-    return worth
 
 
 def preview_credit_note(

@@ -156,3 +156,5 @@ def _refuse_settled(invoice: Invoice) -> None:
     if settled := invoice.total_minor - invoice.open_minor:
         amount = Money(settled, invoice.currency)
         raise Conflict(f"{amount} of {invoice} is settled already: credit it instead")
+    if note := invoice.credit_notes.filter(void=None).order_by("id").first():
+        raise Conflict(f"{note} gave credits of {invoice} back: void the note first")

@@ -131,6 +131,8 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     if not locked.lines.all() or hold_if_in_doubt(locked, in_doubt, by, at):
         return locked
     drafts = cut_by_workspace(locked, period, at)
+    if not drafts[0].lines.exists():
+        return locked
     if locked.ready_at >= period.end_at:
         is_late = not close_usage(period, at)
     else:  # Its threshold was reached, and it goes on.

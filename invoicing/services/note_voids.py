@@ -25,6 +25,7 @@ from invoicing.models import CreditNote, CreditNoteVoid, InvoiceStatus, LineKind
 from invoicing.selectors import balance_in, grants_of_line
 from invoicing.selectors.changes import SEAT_NOTES
 from invoicing.selectors.holds import limits_at
+from invoicing.selectors.restoring import as_money, credits_restored, worth_with
 from invoicing.services.locks import lock_invoice, require_permission
 from invoicing.services.restoring import refuse_used, take_credits_again
 
@@ -118,8 +119,9 @@ def refuse_standing(note: CreditNote, at: datetime) -> None:
 
 
 def _refuse_one_pair_of_eyes(note: CreditNote, by: User, at: datetime) -> None:
-    why = above_note_limit(Money(note.total_minor, note.currency), limits_at(at))
-    if not why or by.is_service:
+    limits = limits_at(at)
+    worth = as_money(worth_with(note.currency, note.total_minor, credits_restored(note)))
+    if by.is_service or not any(above_note_limit(total, limits) for total in worth):
         return
     if not by.has_perm("invoicing.approve_invoice") or by.pk == note.issued_by_id:
         raise NotAllowed(f"{note} is above the limit: an approver voids it who did not issue it")

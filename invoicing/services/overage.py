@@ -6,6 +6,7 @@ with the period's own service dates.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 
 from django.db import connection, transaction
@@ -145,11 +146,18 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         invoice.lines.all()
         and not items_of(plan_version_of(billing_period, invoice.subscription))
         and not uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
+        and _claimed(invoice) == max(overage_state(billing_period).unbilled, 0)
     ):
-        return  # Nothing was rated since.
+        return  # Nothing was rated since, and no note was issued or voided.
     vars(invoice).pop("_prefetched_objects_cache")
     clear_lines(invoice)
     fill(invoice, billing_period, overage_state(billing_period))
+
+
+def _claimed(invoice: Invoice) -> Decimal:
+    """Sum the credits that a draft claims as overage."""
+    lines = (line for line in invoice.lines.all() if line.kind == LineKind.OVERAGE)
+    return sum((line.quantity for line in lines), Decimal(0))
 
 
 def fill(

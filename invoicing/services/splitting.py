@@ -71,6 +71,8 @@ def cut_by_workspace(invoice: Invoice, period: BillingPeriod, at: datetime) -> l
         return [invoice]
     clear_lines(invoice)
     claims = claims_of(invoice, period, overage_state(period))
+    if not claims:
+        return [invoice]  # Nothing is claimed any more: whoever issues it looks again.
     own, parts = _divided(claims, period)
     if not own:  # The account claims nothing: the draft is the first workspace's.
         own, invoice.workspace_id = [parts[0].line], parts[0].workspace_id

@@ -14,7 +14,7 @@ from tests.console.chain import CLOSED_AT, USED_AT, run_chain
 
 pytestmark = pytest.mark.django_db
 
-MOST_QUERIES = 10
+MOST_QUERIES = 11
 
 
 def test_a_customer_s_page_shows_credits_usage_claims_and_plan(

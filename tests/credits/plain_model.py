@@ -15,6 +15,7 @@ from math import floor
 
 HOUR = timedelta(hours=1)
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+EVER = datetime(1, 1, 1, tzinfo=UTC)
 ZERO = Fraction(0)
 # Meters that have one quantity a billing period, and how it comes of the events; others add up.
 OF_PERIOD = {"peak": "max", "recent": "last"}
@@ -506,7 +507,7 @@ class Life:
         for grant, part in back.items():
             holder = self._return(window, span, order, self.grants[grant], part, self.now)
             if holder is not None and (since := self.frozen.get(holder.root.number)):
-                self._freeze(holder, part, max(since, holder.effective_at))
+                self._freeze(holder, part, max(since, holder.effective_at, self.now))
             parts.append((holder, part))
         self.notes.append(Note(number, window, credits_, tuple(parts)))
 
@@ -657,19 +658,20 @@ class Life:
         at: datetime | None = None,
     ) -> Grant | None:
         """Give credits back; return the grant that has them now, if they are not void."""
+        soon = at or EVER  # What a note gives back is void no earlier than it came.
         at = at or max(window.start, span.start)
         self._enter(grant, "returned", part, max(at, grant.effective_at), window, order)
         if grant.ended is not None and grant.ended[0] == "voided":
-            self._enter(grant, "voided", -part, grant.ended[1])
+            self._enter(grant, "voided", -part, max(grant.ended[1], soon))
             return None
         if grant.root.number in self.clawed:
-            void_at = max(self.clawed[grant.root.number], grant.effective_at)
+            void_at = max(self.clawed[grant.root.number], grant.effective_at, soon)
             self._enter(grant, "voided", -part, void_at)
             return None
         if grant.ended is None and self.now < (grant.expires_at or FOREVER):
             return grant
         if voids := self._voids_of(grant):
-            self._enter(grant, "voided", -part, max(voids[-1], grant.effective_at))
+            self._enter(grant, "voided", -part, max(voids[-1], grant.effective_at, soon))
             return None
         grant.ended = ("rolled_over", max(self.now, grant.effective_at))
         self._enter(grant, "rolled_over", -part, grant.ended[1])

@@ -278,7 +278,7 @@ def test_a_threshold_that_is_crossed_is_invoiced_once(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tried: list[int]
 ) -> None:
     sold = _reached(shop)
-    _slow(monkeypatch, overage, "_waits")
+    _slow(monkeypatch, overage, "overage_on_no_line")
 
     results = _net(_invoice(shop), _invoice(shop))
 
@@ -292,7 +292,7 @@ def test_canary_thresholds_without_the_lock_both_draft_the_same_overage(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tried: list[int]
 ) -> None:
     sold = _reached(shop)
-    _slow(monkeypatch, overage, "_waits")
+    _slow(monkeypatch, overage, "overage_on_no_line")
     _unlocked(monkeypatch, thresholds)
 
     _net(_invoice(shop), _invoice(shop))

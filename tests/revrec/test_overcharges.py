@@ -1,6 +1,7 @@
 """Overage that is used, invoiced, cancelled and credited in any order: revenue is what was used."""
 
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from billing_project.kernel.books import run_checks
 from credits.models import CreditGrant
+from credits.services.clawing import claw_back
 from credits.services.grants import void_grant
 from invoicing.models import Invoice
 from invoicing.selectors import overcharged_periods
@@ -200,3 +202,29 @@ def test_credits_that_a_note_gives_back_are_promised_again(shop: Shop) -> None:
     void_credit_note(credit_note=note, reason="a mistake", by=shop.maker, at=on("2026-02-07"))
     recognise(customer, "2026-02-07T01")
     assert balances(customer)["4010"] == -9_000
+
+
+def test_a_note_on_credits_of_a_purchase_that_was_taken_back_posts_on_its_own_day(
+    shop: Shop, books_hold: None
+) -> None:
+    """All 1,000 were used in January; 300 come back in March, and are void from March on."""
+    customer = shop.subscriber("2026-01-01", overage="0.01")
+    shop.pay(shop.pack(customer, "1000", 9_000, "2026-01-02"), "2026-01-02")
+    shop.use(customer, "1200", "2026-01-10T09")
+    shop.renew("2026-02-03")
+    invoice = Invoice.objects.get(lines__kind="overage")
+    claw_back(
+        grant=CreditGrant.objects.get(category="paid"), reason="refund", reference="re_1",
+        by=shop.maker, at=on("2026-02-20"),
+    )  # fmt: skip
+    recognise(customer, "2026-02-20T01")
+    issue_credit_note(
+        invoice=invoice, lines=[], reason="service_failure", memo="", key="back", by=shop.maker,
+        restored=[(invoice.lines.get(kind="credits_used"), Decimal(300))], at=on("2026-03-06"),
+    )  # fmt: skip
+
+    recognise(customer, "2026-03-06T01")
+
+    assert balances(customer, until=date(2026, 3, 1))["4010"] == -9_000
+    found = balances(customer)
+    assert (found["4010"], found["4030"]) == (-6_300, -2_700)
