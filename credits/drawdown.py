@@ -98,25 +98,31 @@ def draw_down(
 
 
 def give_back(
-    charge: Decimal, overage: Decimal, draws: Iterable[Part], forgiven: Decimal = _ZERO
+    charge: Decimal,
+    overage: Decimal,
+    draws: Iterable[Part],
+    forgiven: Decimal = _ZERO,
+    elsewhere: Decimal = _ZERO,
 ) -> GiveBack:
     """Undo the newest use first: overage was used last, then drawn credits, newest first.
 
-    Between them comes what credit notes gave back already.
+    Between them comes what credit notes gave back already for the same use.
 
     Args:
         charge: Credits to undo, > 0; no more than all of it together.
         overage: What is open of the overage of the same workspace and meter in the period.
         draws: What is open of its draws, newest first; read only as far as needed.
-        forgiven: What credit notes gave back of them, and no correction undid since.
+        forgiven: What credit notes gave back of the same use, and no correction undid since.
+        elsewhere: The same of other use there; undone only where nothing else is left.
 
     Returns:
         Overage, forgiven and parts, one for each grant; together the charge exactly.
     """
     reversed_overage = min(charge, overage)
     unforgiven = min(charge - reversed_overage, forgiven)
-    parts = newest_first(charge - reversed_overage - unforgiven, draws)
-    return GiveBack(reversed_overage, parts, unforgiven)
+    parts, left = _newest(charge - reversed_overage - unforgiven, draws)
+    assert left <= elsewhere, "nobody is given back more than was charged"
+    return GiveBack(reversed_overage, parts, unforgiven + left)
 
 
 def newest_first(amount: Decimal, draws: Iterable[Part]) -> tuple[Part, ...]:
@@ -125,6 +131,13 @@ def newest_first(amount: Decimal, draws: Iterable[Part]) -> tuple[Part, ...]:
     Args:
         amount: No more than the draws together.
     """
+    parts, left = _newest(amount, draws)
+    assert not left, "nobody is given back more than was charged"
+    return parts
+
+
+def _newest(amount: Decimal, draws: Iterable[Part]) -> tuple[tuple[Part, ...], Decimal]:
+    """Take credits off draws in their order; return the parts, and what is left to take."""
     left = amount
     parts: dict[int, Decimal] = {}
     for draw in draws:
@@ -133,8 +146,7 @@ def newest_first(amount: Decimal, draws: Iterable[Part]) -> tuple[Part, ...]:
         part = min(left, draw.credits)
         parts[draw.grant_id] = parts.get(draw.grant_id, _ZERO) + part
         left -= part
-    assert not left, "nobody is given back more than was charged"
-    return tuple(Part(*item) for item in parts.items())
+    return tuple(Part(*item) for item in parts.items()), left
 
 
 def cover_overage(

@@ -17,6 +17,8 @@ from credits.drawdown import Part, Use
 
 # Rate where it pools the account, workspace where it does not, and meter.
 Stack = tuple[int | None, int | None, str]
+# Workspace, key of the dimensions: what a line of an invoice, and a note on it, is about.
+Place = tuple[int | None, str]
 _ZERO = Decimal(0)
 
 
@@ -58,7 +60,7 @@ class PeriodHistory:
     def __init__(self) -> None:
         self._overage: dict[Stack, list[Unpaid]] = defaultdict(list)
         self._draws: dict[Stack, list[Drawn]] = defaultdict(list)
-        self._forgiven: dict[Stack, Decimal] = defaultdict(Decimal)
+        self._forgiven: dict[Stack, dict[Place, Decimal]] = defaultdict(dict)
         self._sequence = 0
 
     def add_overage(
@@ -96,14 +98,29 @@ class PeriodHistory:
             _sink([draw for draw in draws if draw.grant_id == grant_id], amount)
         _drop_empty(draws)
 
-    def add_forgiven(self, stack: Stack, amount: Decimal) -> None:
-        """Take up what a credit note gave back (positive), or a correction or void undid."""
-        self._forgiven[stack] += amount
-        assert self._forgiven[stack] >= 0, "nothing is forgiven less than not at all"
+    def add_forgiven(self, stack: Stack, place: Place, amount: Decimal) -> None:
+        """Take up what a credit note gave back (positive), or a correction or void undid.
 
-    def forgiven_at(self, stack: Stack) -> Decimal:
-        """Return what of a stack is forgiven."""
-        return self._forgiven[stack]
+        What is undone beyond its own place comes off the others, the first ones first.
+        """
+        places = self._forgiven[stack]
+        if amount > 0:
+            places[place] = places.get(place, _ZERO) + amount
+        left = max(-amount, _ZERO)
+        for name in (place, *(other for other in places if other != place)) if left else ():
+            part = min(left, places.get(name, _ZERO))
+            if part:
+                places[name] -= part
+                left -= part
+        assert not left, "nothing is forgiven less than not at all"
+
+    def forgiven_at(self, stack: Stack, place: Place) -> Decimal:
+        """Return what of a stack is forgiven at a place."""
+        return self._forgiven[stack].get(place, _ZERO)
+
+    def forgiven_elsewhere(self, stack: Stack, place: Place) -> Decimal:
+        """Return what of a stack is forgiven at other places."""
+        return sum(self._forgiven[stack].values(), _ZERO) - self.forgiven_at(stack, place)
 
     def overage_at(self, stack: Stack) -> Decimal:
         """Sum the open overage of a stack."""

@@ -187,7 +187,8 @@ class Replay:
         history = self._histories[fact.period_id]
         given = give_back(
             charge, history.overage_at(fact.stack), history.draws_at(fact.stack),
-            history.forgiven_at(fact.stack),
+            history.forgiven_at(fact.stack, fact.place),
+            history.forgiven_elsewhere(fact.stack, fact.place),
         )  # fmt: skip
         yield from _compare(fact.key, "drawn", fact.drawn, -given.returned)
         yield from _compare(fact.key, "overage", fact.overage, -given.overage)
@@ -195,7 +196,7 @@ class Replay:
         yield from self._dates(fact)
         yield from _compare(fact.key, "forgiven", fact.forgiven, -given.forgiven)
         history.add_overage(fact.stack, fact.window, fact.use, -given.overage)
-        history.add_forgiven(fact.stack, -given.forgiven)
+        history.add_forgiven(fact.stack, fact.place, -given.forgiven)
         freed = []
         for part in given.parts:
             history.add_draw(fact.stack, part.grant_id, part.credits)
@@ -214,7 +215,7 @@ class Replay:
         yield from _compare(fact.key, "drawn", fact.drawn, -fact.forgiven)
         yield from _compare_parts(fact, "returned", parts)
         yield from self._dates(fact)
-        history.add_forgiven(fact.stack, fact.forgiven)
+        history.add_forgiven(fact.stack, fact.place, fact.forgiven)
         for part in parts:
             history.add_draw(fact.stack, part.grant_id, part.credits)
             self._left[part.grant_id] += part.credits
@@ -229,7 +230,7 @@ class Replay:
         yield from _compare(fact.key, "drawn", fact.drawn, total)
         yield from _compare(fact.key, "forgiven", fact.forgiven, -total)
         yield from self._dates(fact)
-        history.add_forgiven(fact.stack, -total)
+        history.add_forgiven(fact.stack, fact.place, -total)
         for grant_id, amount in drawn:
             yield from self._draw(fact, Part(grant_id, amount))
             history.add_draw(fact.stack, grant_id, -amount)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from billing_project.kernel.quantity import plain
 from credits.drawdown import GrantState, Use
-from credits.history import RatedWindow, Stack
+from credits.history import Place, RatedWindow, Stack
 from credits.tariff import Tariff, Tier
 
 _ZERO = Decimal(0)
@@ -83,7 +83,13 @@ class RatedFact:
     rated_at: datetime
     entries: tuple[EntryFact, ...]
     forgiven: Decimal = _ZERO
+    dimensions_key: str = ""
     covers: tuple["RatedFact", ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Name what a line of an invoice would be about."""
+        return self.use.workspace_id, self.dimensions_key
 
     @property
     def is_of_note(self) -> bool:

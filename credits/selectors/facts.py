@@ -210,10 +210,11 @@ def history_of(period: BillingPeriod, rules: Rulebook) -> PeriodHistory:
     sums = ("charge", "overage", "forgiven")
     for pk, charge, overage, forgiven, *window in rated.values_list("pk", *sums, *columns):
         rated_window = RatedWindow(*window)
-        use = use_of(rated_window.start_at, period, places[rated_window.id])
+        workspace_id, meter_code, dimensions_key = places[rated_window.id]
+        use = use_of(rated_window.start_at, period, (workspace_id, meter_code))
         stacks[pk] = stack_of(rules.rates[rated_window.rate_id], use)
         history.add_overage(stacks[pk], rated_window, use, overage, is_cover=not charge)
-        history.add_forgiven(stacks[pk], forgiven)
+        history.add_forgiven(stacks[pk], (workspace_id, dimensions_key), forgiven)
     # What a linked grant paid is effective from when the grant was, however old the usage.
     linked = CreditGrant.objects.filter(customer_id=period.customer_id, origin__isnull=False)
     burned = LedgerTransaction.objects.filter(
@@ -235,11 +236,12 @@ def _periods(customer_ids: Collection[int]) -> QuerySet[BillingPeriod]:
     return periods.select_related("rate_card").order_by("start_at")
 
 
-def _places(period: BillingPeriod, rules: Rulebook) -> dict[int, tuple[int | None, str]]:
-    """Map the period's windows to their workspace and meter."""
+def _places(period: BillingPeriod, rules: Rulebook) -> dict[int, tuple[int | None, str, str]]:
+    """Map the period's windows to their workspace, meter and dimensions."""
     hours = rules.hours_of(period)
     windows = windows_in(period.customer_id, hours.start, hours.end).select_related(None)
+    columns = ("pk", "workspace_id", "meter_id", "dimensions_key")
     return {
-        pk: (workspace_id, rules.meters[meter_id].code)
-        for pk, workspace_id, meter_id in windows.values_list("pk", "workspace_id", "meter_id")
+        pk: (workspace_id, rules.meters[meter_id].code, dimensions_key)
+        for pk, workspace_id, meter_id, dimensions_key in windows.values_list(*columns)
     }

@@ -141,6 +141,7 @@ def _rated_fact(
         drawn=row.drawn,
         overage=row.overage,
         forgiven=row.forgiven,
+        dimensions_key=row.window.dimensions_key,
         tiers=tuple(_tier(tier) for tier in row.tiers),
         rated_at=row.rated_at,
         entries=tuple(_entry(entry) for entry in entries),

@@ -20,7 +20,7 @@ from credits.drawdown import (
     cover_overage,
     give_back,
 )
-from credits.history import PeriodHistory, RatedWindow, Stack, Unpaid
+from credits.history import PeriodHistory, Place, RatedWindow, Stack, Unpaid
 from credits.models import (
     BillingPeriod,
     CreditGrant,
@@ -52,7 +52,13 @@ class Bill:
     stack: Stack  # Where the charge is found again.
     period: BillingPeriod
     policy: CreditPolicy
+    dimensions_key: str
     reason_code: str = ""  # What a credit note moves, it moves when it is issued.
+
+    @property
+    def place(self) -> Place:
+        """Name what a line of an invoice would be about."""
+        return self.use.workspace_id, self.dimensions_key
 
 
 class Pages:
@@ -102,26 +108,27 @@ class Burner:
             -bill.row.charge,
             history.overage_at(bill.stack),
             history.draws_at(bill.stack),
-            history.forgiven_at(bill.stack),
+            history.forgiven_at(bill.stack, bill.place),
+            history.forgiven_elsewhere(bill.stack, bill.place),
         )
         bill.row.drawn, bill.row.overage = -given.returned, -given.overage
         bill.row.forgiven = -given.forgiven
         self._pages.usage.append(bill.row)
         history.add_overage(bill.stack, _window(bill.row), bill.use, -given.overage)
-        history.add_forgiven(bill.stack, -given.forgiven)
+        history.add_forgiven(bill.stack, bill.place, -given.forgiven)
         freed = [self._return(bill, part) for part in given.parts]
         self._cover(bill, [grant for grant in freed if grant is not None])
 
     def forgive(self, bill: Bill, parts: Sequence[Part]) -> None:
         """Give credits back that stay charged: drawn becomes forgiven, and nothing else moves."""
-        self._history(bill.period).add_forgiven(bill.stack, bill.row.forgiven)
+        self._history(bill.period).add_forgiven(bill.stack, bill.place, bill.row.forgiven)
         self._pages.usage.append(bill.row)
         for part in parts:
             self._return(bill, part)
 
     def take_again(self, bill: Bill, parts: Iterable[Part]) -> None:
         """Burn again what was forgiven, from the grants that have it."""
-        self._history(bill.period).add_forgiven(bill.stack, bill.row.forgiven)
+        self._history(bill.period).add_forgiven(bill.stack, bill.place, bill.row.forgiven)
         self._pages.usage.append(bill.row)
         for part in parts:
             self._enter_burn(bill, LedgerKind.DRAWN, part.grant_id, -part.credits)

@@ -14,7 +14,7 @@ from billing_project.kernel import outbox
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import User
 from credits.drawdown import Part
-from credits.history import Stack
+from credits.history import Place, Stack
 from credits.models import BillingPeriod, CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
 from credits.selectors.facts import Rulebook, history_of, stack_of, use_of
 from credits.selectors.forgiving import forgivable
@@ -87,15 +87,15 @@ def refuse_spent(period: BillingPeriod, key: str, at: datetime) -> None:
     """
     history = history_of(period, Rulebook(period.customer_id))
     wanted: dict[int, Decimal] = {}
-    by_stack: dict[Stack, Decimal] = {}
+    by_place: dict[tuple[Stack, Place], Decimal] = {}
     for given in _given(period, key):
-        stack = _stack(given, period)
-        by_stack[stack] = by_stack.get(stack, _ZERO) + given.forgiven
+        at_place = _stack(given, period), (given.window.workspace_id, given.window.dimensions_key)
+        by_place[at_place] = by_place.get(at_place, _ZERO) + given.forgiven
         for part in _held(given):
             wanted[part.grant_id] = wanted.get(part.grant_id, _ZERO) + part.credits
-    if any(history.forgiven_at(stack) < amount for stack, amount in by_stack.items()):
+    if any(history.forgiven_at(*at_place) < amount for at_place, amount in by_place.items()):
         raise Conflict("the usage was corrected since: what was given back for it stays")
-    if sum(wanted.values()) != sum(by_stack.values()):
+    if sum(wanted.values()) != sum(by_place.values()):
         raise Conflict("some of the credits were void when they came back: it stays")
     for grant in CreditGrant.objects.filter(pk__in=wanted).order_by("pk"):
         is_over = grant.expires_at is not None and grant.expires_at <= at
@@ -138,7 +138,7 @@ def _bill(
     policy = rules.policy_of(row.service_at)
     assert policy is not None, "what was drawn has a burn order"
     use = use_of(row.service_at, period, (row.window.workspace_id, row.window.meter.code))
-    return Bill(row, use, stack, period, policy, reason_code)
+    return Bill(row, use, stack, period, policy, row.window.dimensions_key, reason_code)
 
 
 def _stack(row: RatedUsage, period: BillingPeriod) -> Stack:

@@ -95,7 +95,7 @@ class Pricer:
             return False
         row = self._row(window, period, rate, change, charge)
         use = use_of(window.start_at, period, (window.workspace_id, window.meter.code))
-        bill = Bill(row, use, stack_of(rate, use), period, policy)
+        bill = Bill(row, use, stack_of(rate, use), period, policy, window.dimensions_key)
         if charge.total >= 0:
             self._burner.pay(bill)
         else:  # A correction; or growth that reached a tier at which all units cost less.

@@ -287,7 +287,10 @@ class Span:
     slices: list[Slice] = field(default_factory=list)
     totals: dict[tuple[Price, str | None], tuple[Fraction, Fraction]] = field(default_factory=dict)
     groups: dict[tuple[str, str | None, str], tuple[Fraction, Price]] = field(default_factory=dict)
-    forgiven: dict[tuple[object, ...], Fraction] = field(default_factory=dict)  # By stack.
+    # By stack, then by workspace and model: what a note was about.
+    forgiven: dict[tuple[object, ...], dict[tuple[object, ...], Fraction]] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True)
@@ -502,7 +505,8 @@ class Life:
                 back[piece.grant.number] = back.get(piece.grant.number, ZERO) + part
         assert not left
         self._note(window, window.price, ZERO, -credits_, ZERO, credits_)
-        span.forgiven[_stack(window)] = span.forgiven.get(_stack(window), ZERO) + credits_
+        places = span.forgiven.setdefault(_stack(window), {})
+        places[_place(window)] = places.get(_place(window), ZERO) + credits_
         parts = []
         for grant, part in back.items():
             holder = self._return(window, span, order, self.grants[grant], part, self.now)
@@ -524,11 +528,12 @@ class Life:
                 return False
             wanted[holder.number] = wanted.get(holder.number, ZERO) + part
         is_there = all(self.grants[number].left >= part for number, part in wanted.items())
-        if not is_there or span.forgiven[_stack(window)] < note.credits:
+        places = span.forgiven[_stack(window)]
+        if not is_there or places[_place(window)] < note.credits:
             return False
         self.notes.remove(note)
         self._note(window, window.price, ZERO, note.credits, ZERO, -note.credits)
-        span.forgiven[_stack(window)] -= note.credits
+        places[_place(window)] -= note.credits
         for holder, part in note.parts:
             assert holder is not None
             at = max(self.now, holder.effective_at)
@@ -625,9 +630,10 @@ class Life:
             part = min(left, piece.credits)
             piece.credits -= part
             overage, left = overage + part, left - part
-        unforgiven = min(left, span.forgiven.get(_stack(window), ZERO))
+        places = span.forgiven.setdefault(_stack(window), {})
+        unforgiven = min(left, places.get(_place(window), ZERO))
         if unforgiven:  # Somebody had these back before.
-            span.forgiven[_stack(window)] -= unforgiven
+            places[_place(window)] -= unforgiven
             left -= unforgiven
         back: dict[int, Fraction] = {}
         for piece in [s for s in reversed(own) if s.grant is not None]:
@@ -637,6 +643,10 @@ class Life:
                 piece.credits -= part
                 back[piece.grant.number] = back.get(piece.grant.number, ZERO) + part
                 left -= part
+        for place in [p for p in places if p != _place(window)]:
+            part = min(left, places[place])  # Of other use, where nothing else is left.
+            places[place] -= part
+            unforgiven, left = unforgiven + part, left - part
         assert not left
         self._note(window, price, change, -sum(back.values(), ZERO), -overage, -unforgiven)
         freed = {}
@@ -816,6 +826,11 @@ def _stack(window: Window) -> tuple[object, ...]:
     if window.price is not None and window.price.is_pooled:
         return (window.price,)
     return window.workspace, window.meter
+
+
+def _place(window: Window) -> tuple[object, ...]:
+    """Name what a line of an invoice would be about."""
+    return window.workspace, window.model
 
 
 def _draws(span: Span, window: Window) -> list[Slice]:

@@ -187,6 +187,14 @@ def test_several_draws_of_one_grant_come_back_as_one_part() -> None:
     assert result.parts == _parts((1, "4"), (2, "3"))  # 2 + 2 of the first grant.
 
 
+def test_what_was_forgiven_elsewhere_is_undone_last() -> None:
+    # 20 to undo: 2 overage, 3 forgiven of the same use, 9 drawn, and 6 of what was elsewhere.
+    result = give_back(Decimal(20), Decimal(2), _parts((1, "4"), (2, "5")), Decimal(3), Decimal(8))
+
+    assert (result.overage, result.forgiven) == (2, 9)
+    assert result.parts == _parts((1, "4"), (2, "5"))
+
+
 @given(
     overage=amounts,
     draws=st.lists(st.builds(Part, st.integers(1, 3), st.decimals("0.1", 9, places=1)), max_size=6),

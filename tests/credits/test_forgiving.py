@@ -172,3 +172,26 @@ def test_each_workspace_gives_back_its_own(shop: Shop) -> None:
     assert list(found) == [("a", Decimal(5)), ("b", Decimal(30))]
     assert _left(grant) == "85"
     assert not _faults(shop)
+
+
+def test_other_usage_that_is_cancelled_gives_back_all_that_it_drew(shop: Shop) -> None:
+    """A note on one model is of that model: whoever cancels another gets nothing less for it."""
+    grant = shop.grant("110")
+    shop.use(model="small", input="160")  # 80 credits.
+    event = shop.use(model="large", input="80")  # 40 credits: 30 drawn, 10 of overage.
+    shop.rate()
+    small = RatedUsage.objects.filter(charge__gt=0, window__dimensions__model="small")
+    forgive_usage(
+        period=shop.period(), rated=small, amount=Decimal(40), key="note:1", by=shop.maker,
+        at=LATER,
+    )  # fmt: skip
+
+    cancel_event(
+        customer=shop.customer, identifier=event, reason="never served", by=shop.maker, at=LATER
+    )
+    shop.rate()
+
+    assert _left(grant) == "70"  # 40 by the note, 30 of what was cancelled.
+    row = RatedUsage.objects.latest("pk")
+    assert figures(row.charge, row.drawn, row.overage, row.forgiven) == "-40 -30 -10 0"
+    assert not _faults(shop)
