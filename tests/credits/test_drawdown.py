@@ -191,7 +191,7 @@ def test_what_was_forgiven_elsewhere_is_undone_last() -> None:
     # 20 to undo: 2 overage, 3 forgiven of the same use, 9 drawn, and 6 of what was elsewhere.
     result = give_back(Decimal(20), Decimal(2), _parts((1, "4"), (2, "5")), Decimal(3), Decimal(8))
 
-    assert (result.overage, result.forgiven) == (2, 9)
+    assert [result.overage, result.forgiven] == [Decimal(2), Decimal(9)]
     assert result.parts == _parts((1, "4"), (2, "5"))
 
 
