@@ -17,9 +17,20 @@ from invoicing.approval import (
     Figures,
     Limits,
     is_out_of_bounds,
+    is_too_often,
     needs_approval,
 )
-from invoicing.models import BillingHold, HoldCause, Invoice, InvoicePolicy, InvoiceStatus
+from invoicing.models import (
+    BillingHold,
+    HoldCause,
+    Invoice,
+    InvoicePolicy,
+    InvoiceStatus,
+    LineKind,
+    LineUsage,
+    SplitBy,
+)
+from invoicing.selectors.splitting import split_of
 
 _MOST_LOOKED_AT = 200
 
@@ -73,10 +84,20 @@ def doubts_about(invoice: Invoice, period: BillingPeriod | None, at: datetime) -
     )
     found = {
         HoldCause.INCOMPLETE.value: _unbilled(period) if period else "",
-        HoldCause.BOUNDS.value: is_out_of_bounds(figures, limits),
+        HoldCause.BOUNDS.value: is_out_of_bounds(figures, limits)
+        or _too_many_parts(invoice, limits),
         HoldCause.APPROVAL.value: needs_approval(figures, limits),
     }
     return {cause: detail for cause, detail in found.items() if detail}
+
+
+def _too_many_parts(invoice: Invoice, limits: Limits) -> str:
+    """Say into how many invoices a draft would be cut, where that looks like a fault upstream."""
+    if split_of(invoice.customer) != SplitBy.WORKSPACE:
+        return ""
+    usage = LineUsage.objects.filter(line__invoice=invoice, kind=LineKind.OVERAGE, is_void=False)
+    count = usage.values("rated_usage__window__workspace").distinct().count()
+    return is_too_often(count - 1, limits)
 
 
 def content_of_policy(policy: InvoicePolicy) -> dict[str, object]:

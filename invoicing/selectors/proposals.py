@@ -10,8 +10,10 @@ from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod, RatedUsage
+from invoicing.claims import worth
 from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
+from invoicing.selectors.splitting import overage_by_workspace
 from invoicing.selectors.usage import OverageState, unbilled_credits
 from metering.models import Backfill
 from metering.selectors.adjusting import adjusted_since
@@ -50,20 +52,46 @@ def open_proposals() -> QuerySet[ProposedCreditNote]:
 def credits_due(state: OverageState) -> dict[int, int]:
     """Spread a period's overcharge over its lines, the newest first.
 
+    Where usage was invoiced by workspace, what a workspace was charged too much comes off its own
+    lines first.
+
     Returns:
         Minor units > 0 by line; together the overcharge, as far as the lines have it left.
     """
+    lines = issued_overage_lines().filter(billing_period=state.billing_period).order_by("-id")
+    left = {line.pk: line.amount_minor - line.credited_minor for line in lines}
     due: dict[int, int] = {}
     rest = state.overcharged_minor
-    lines = issued_overage_lines().filter(billing_period=state.billing_period)
-    for pk, amount, credited in lines.order_by("-id").values_list(
-        "id", "amount_minor", "credited_minor"
-    ):
-        part = min(rest, amount - credited)
-        if part > 0:
-            due[pk] = part
-            rest -= part
+    for most, some in (*_by_workspace(state, lines), (rest, list(lines))):
+        wanted = min(rest, most)
+        for line in some:
+            part = min(wanted, left[line.pk])
+            if part > 0:
+                due[line.pk] = due.get(line.pk, 0) + part
+                left[line.pk] -= part
+                wanted, rest = wanted - part, rest - part
     return due
+
+
+def _by_workspace(
+    state: OverageState, lines: QuerySet[InvoiceLine]
+) -> list[tuple[int, list[InvoiceLine]]]:
+    """Return the lines of each workspace's invoices, with what they claim beyond its usage."""
+    own: dict[int, list[InvoiceLine]] = {}
+    for line in lines.select_related("invoice"):
+        if (workspace_id := line.invoice.workspace_id) is not None:
+            own.setdefault(workspace_id, []).append(line)
+    if not own:
+        return []
+    used = overage_by_workspace(RatedUsage.objects.filter(billing_period=state.billing_period))
+    found = []
+    for workspace_id, some in own.items():
+        claimed = sum((line.quantity for line in some), Decimal(0))
+        still = max(used.get(workspace_id, Decimal(0)), Decimal(0))
+        credited = sum(line.credited_minor for line in some)
+        over = worth(claimed, state.price) - worth(still, state.price) - credited
+        found.append((max(over, 0), some))
+    return found
 
 
 def overcharge_facts(state: OverageState) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Usage on one invoice for each workspace: the same claim, cut; gapless, once, and whole."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,12 +12,21 @@ from billing_project.kernel.errors import Invalid, NotAllowed
 from billing_project.kernel.quantity import plain
 from credits.models import RatedUsage
 from invoicing import checks
+from invoicing.approval import BUILT_IN
 from invoicing.documents import invoice_data
 from invoicing.lines import Kind, Line
-from invoicing.models import Invoice, InvoiceSplit, LineUsage, Subscription
-from invoicing.selectors import overage_state
+from invoicing.models import (
+    BillingHold,
+    Invoice,
+    InvoiceSplit,
+    LineUsage,
+    ProposedCreditNote,
+    Subscription,
+)
+from invoicing.selectors import holds, overage_state
 from invoicing.services.endings import void_and_regenerate
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.proposals import follow_overcharges
 from invoicing.services.splitting import split_invoices
 from invoicing.splitting import divided_over
 from metering.events import EventInput
@@ -222,3 +232,29 @@ def test_it_is_said_over_http_and_in_the_back_office_and_previewed(shop: Shop) -
         reason="one again",
     )  # fmt: skip
     assert api.get("customers/acme/invoice_split").json() == {"split_by": "nothing"}
+
+
+def test_what_a_workspace_was_charged_too_much_comes_off_its_own_invoice(shop: Shop) -> None:
+    subscription = _used(shop)
+    _split(shop, subscription)
+    _issue(shop)
+    cancel(shop, "req-1", DUE)  # 25 credits of a, 0.30.
+
+    follow_overcharges(by=shop.worker, at=DUE)
+
+    (proposed,) = ProposedCreditNote.objects.select_related("invoice_line__invoice__workspace")
+    workspace = proposed.invoice_line.invoice.workspace
+    assert workspace is not None
+    assert (workspace.external_id, proposed.amount_minor) == ("a", 30)
+
+
+def test_more_workspaces_than_there_may_be_invoices_wait_for_a_person(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workspace comes into being with its first event: wrong names would be invoiced apart."""
+    subscription = _used(shop)
+    _split(shop, subscription)
+    monkeypatch.setattr(holds, "limits_at", lambda _: replace(BUILT_IN, most_drafts=2))
+
+    assert _told(_issue(shop)) == [("None", "", 120)]
+    assert BillingHold.objects.get().cause == "bounds"
