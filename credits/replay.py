@@ -265,7 +265,7 @@ class Replay:
         name = f"frozen of grant {state.id}"
         differences += _compare(fact.key, name, _sum(entries), -part.credits)
         for entry in entries:
-            at = _not_before(fact, max(since, state.effective_at))
+            at = fact.not_before(max(since, state.effective_at))
             differences += _compare(entry.key, "effective at", entry.effective_at, at)
         self._left[state.id] -= part.credits
         self._frozen[state.id] += part.credits
@@ -284,7 +284,7 @@ class Replay:
         if void_at is not None:
             self._left[part.grant_id] -= part.credits
             self._taken[part.grant_id] += part.credits
-            at = _not_before(fact, void_at)
+            at = fact.not_before(void_at)
             dates = [_compare(e.key, "effective at", e.effective_at, at) for e in ended]
             return None, [
                 *_compare(fact.key, name, _sum(ended), -part.credits),
@@ -361,11 +361,6 @@ class Replay:
                 moved_at = fact.rated_at if fact.is_of_note else fact.use.period.start
                 at = max(moved_at, self._facts[entry.grant_id].state.effective_at)
                 yield from _compare(entry.key, "effective at", entry.effective_at, at)
-
-
-def _not_before(fact: RatedFact, since: datetime) -> datetime:
-    """Return from when credits that came back are void: of a note, not before it was issued."""
-    return max(since, fact.rated_at) if fact.is_of_note else since
 
 
 def _compare(fact: str, name: str, stored: object, recomputed: object) -> Iterator[Difference]:

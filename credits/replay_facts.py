@@ -96,6 +96,10 @@ class RatedFact:
         """Tell whether a credit note moved credits: nothing was used, and nothing is charged."""
         return bool(self.forgiven) and not self.charge
 
+    def not_before(self, since: datetime) -> datetime:
+        """Return from when credits that came back are void: of a note, not before its issue."""
+        return max(since, self.rated_at) if self.is_of_note else since
+
     def moved(self, kind: str) -> Told:
         """Return what entries of a kind moved, in their order, without signs."""
         return tuple((e.grant_id, abs(e.credits)) for e in self.entries if e.kind == kind)

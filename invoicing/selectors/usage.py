@@ -22,7 +22,14 @@ from django.db.models.functions import Coalesce
 from credits.models import BillingPeriod, RatedUsage
 from invoicing.claims import Claim, Evened, even_out, overcharge, worth
 from invoicing.lines import Line, OveragePrice, UsageShare, credits_used_lines, overage_line
-from invoicing.models import CreditNoteLine, InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.models import (
+    CreditNoteLine,
+    Invoice,
+    InvoiceLine,
+    InvoiceStatus,
+    LineKind,
+    LineUsage,
+)
 from invoicing.selectors.advance import coming_lines
 from invoicing.selectors.arrears import arrears_lines, periods_in_arrears
 from invoicing.selectors.entities import entity_id_of
@@ -138,6 +145,12 @@ def overage_state(billing_period: BillingPeriod) -> OverageState:
         rated, credits_, claimed, evened, taken = cursor.fetchone()
     claim = Claim(credits_, minor=int(claimed - evened), conceded_minor=int(taken - evened))
     return OverageState(billing_period, price, rated, claim)
+
+
+def claimed_by(draft: Invoice) -> Decimal:
+    """Sum the credits that a draft claims as overage."""
+    lines = (line for line in draft.lines.all() if line.kind == LineKind.OVERAGE)
+    return sum((line.quantity for line in lines), Decimal(0))
 
 
 def overage_on_no_line(billing_period: BillingPeriod) -> OnNoLine:

@@ -135,12 +135,10 @@ def issue_credit_note(
     """
     require_permission(by, "invoicing.issue_creditnote", "issue credit notes")
     _refuse_unreadable(reason, key)
-    locked = lock_invoice(invoice)
+    locked = _locked(invoice, restored, by, at)
     before = find_note_of(key)
     if before is not None:
         return _same_note(before, locked, (lines, restored), reason, settlement)
-    if restored:  # What waits to be corrected decides whose credits come back, and their worth.
-        rate_customer(customer_id=locked.customer_id, by=by, at=at)
     split = _split(locked, lines, settlement, restored)
     _refuse_above_limits(locked, split, credits_to_restore(restored, at), by, at)
     evened = _evened_by_now(lines, by, at)
@@ -152,6 +150,14 @@ def issue_credit_note(
     issue_pack_grants(invoice=locked, effective_at=at, by=by, at=at)
     _tell(note, evened, at)
     return note
+
+
+def _locked(invoice: Invoice, restored: Restored, by: User, at: datetime) -> Invoice:
+    """Lock an invoice; what waits to be corrected decides whose credits come back: it is rated."""
+    locked = lock_invoice(invoice)
+    if restored:
+        rate_customer(customer_id=locked.customer_id, by=by, at=at)
+    return locked
 
 
 def _refuse_above_limits(

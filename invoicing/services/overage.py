@@ -6,7 +6,6 @@ with the period's own service dates.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 
 from django.db import connection, transaction
@@ -32,6 +31,7 @@ from invoicing.selectors import (
     OnNoLine,
     OverageState,
     arrears_lines,
+    claimed_by,
     credits_used,
     items_of,
     overage_on_no_line,
@@ -146,18 +146,12 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         invoice.lines.all()
         and not items_of(plan_version_of(billing_period, invoice.subscription))
         and not uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
-        and _claimed(invoice) == max(overage_state(billing_period).unbilled, 0)
+        and claimed_by(invoice) == max(overage_state(billing_period).unbilled, 0)
     ):
         return  # Nothing was rated since, and no note was issued or voided.
     vars(invoice).pop("_prefetched_objects_cache")
     clear_lines(invoice)
     fill(invoice, billing_period, overage_state(billing_period))
-
-
-def _claimed(invoice: Invoice) -> Decimal:
-    """Sum the credits that a draft claims as overage."""
-    lines = (line for line in invoice.lines.all() if line.kind == LineKind.OVERAGE)
-    return sum((line.quantity for line in lines), Decimal(0))
 
 
 def fill(

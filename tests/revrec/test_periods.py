@@ -232,10 +232,12 @@ def _race_close_with_late_usage(shop: Shop, closing: threading.Event) -> Journal
     customer = shop.subscriber("2026-01-01", overage="0.01")
     ensure_period(JANUARY)
     thread, failures = _in_thread(lambda: _close(JANUARY, "2026-02-01"))
-    assert closing.wait(5)
-    shop.use(customer, "700", "2026-01-28T10")
-    recognise(customer, "2026-02-05")
-    thread.join()
+    try:
+        assert closing.wait(5)
+        shop.use(customer, "700", "2026-01-28T10")
+        recognise(customer, "2026-02-05")
+    finally:
+        thread.join()  # Else it writes while the next test is made ready.
     assert failures == []
     [entry] = entries(customer, "overage_used")
     return entry
