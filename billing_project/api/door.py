@@ -89,25 +89,26 @@ class Door:
         return [body]
 
     def _events(self, environ: Environ) -> Way | None:
-        if environ["REQUEST_METHOD"] != "POST" or environ.get("CONTENT_TYPE") != "application/json":
+        if (posted := self._posted(environ, "events:write")) is None:
             return None
-        key = self._key_of(environ, "events:write")
-        sent = _read(environ) if key else None
-        if key is None or sent is None:
-            return None
-        return Way("v1/events", partial(_answer, sent, key))
+        return Way("v1/events", partial(_answer, *posted))
 
     def _authorizations(self, environ: Environ) -> Way | None:
-        if environ["REQUEST_METHOD"] != "POST" or environ.get("CONTENT_TYPE") != "application/json":
-            return None
         name = environ.get("HTTP_IDEMPOTENCY_KEY")
         if name is not None and not KEY.fullmatch(name):
             return None
-        key = self._key_of(environ, "authorize")
-        sent = _read(environ) if key else None
-        if key is None or sent is None or len(sent) >= _HEAVY:
+        posted = self._posted(environ, "authorize")
+        if posted is None or len(posted[0]) >= _HEAVY:
             return None
-        return Way(AUTHORIZATIONS_ROUTE, partial(_authorization_answer, sent, key, name))
+        return Way(AUTHORIZATIONS_ROUTE, partial(_authorization_answer, *posted, name))
+
+    def _posted(self, environ: Environ, scope: str) -> tuple[bytes, ApiKey] | None:
+        """Return the body that a plain request posts as JSON, and its key; None for all others."""
+        if environ["REQUEST_METHOD"] != "POST" or environ.get("CONTENT_TYPE") != "application/json":
+            return None
+        key = self._key_of(environ, scope)
+        sent = _read(environ) if key else None
+        return None if key is None or sent is None else (sent, key)
 
     def _balance(self, environ: Environ, name: str) -> Way | None:
         if environ["REQUEST_METHOD"] != "GET" or environ.get("CONTENT_LENGTH"):
