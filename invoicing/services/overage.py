@@ -142,16 +142,17 @@ def rebuild(invoice: Invoice, billing_period: BillingPeriod) -> None:
         Invalid: the amount is larger than an invoice may claim.
     """
     prefetch_related_objects([invoice], "lines")  # Whoever issues it asks for them again.
+    state = overage_state(billing_period)
     if (
         invoice.lines.all()
         and not items_of(plan_version_of(billing_period, invoice.subscription))
         and not uninvoiced(billing_period, LineKind.CREDITS_USED).exists()
-        and claimed_by(invoice) == max(overage_state(billing_period).unbilled, 0)
+        and claimed_by(invoice) == max(state.unbilled, 0)
     ):
         return  # Nothing was rated since, and no note was issued or voided.
     vars(invoice).pop("_prefetched_objects_cache")
     clear_lines(invoice)
-    fill(invoice, billing_period, overage_state(billing_period))
+    fill(invoice, billing_period, state)
 
 
 def fill(
