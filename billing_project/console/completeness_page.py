@@ -34,6 +34,7 @@ from invoicing.selectors.completeness import (
     periods_within,
     windows_outside,
 )
+from metering.admin.fields import customer_field
 from metering.models import Customer
 
 _PAGE = 50
@@ -54,14 +55,7 @@ class MonthForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "2026-11"}),
         error_messages={"invalid": "Write a month as 2026-11."},
     )
-    customer = forms.ModelChoiceField(
-        label="Customer's external id",
-        queryset=Customer.objects.all(),
-        to_field_name="external_id",
-        required=False,
-        error_messages={"invalid_choice": "No customer has this external id."},
-        widget=UnfoldAdminTextInputWidget,
-    )
+    customer = customer_field(required=False)
 
     def clean_month(self) -> Period:
         """Return the month's instants."""
@@ -133,11 +127,7 @@ def _shown(
         "csv_url": f"{address}?{urlencode({**link, 'format': 'csv'})}",
         "unexplained": sum(not account.is_complete for _, account in accounts),
         "outside": [
-            (
-                customers[pk].external_id,
-                object_url(customers[pk]),
-                f"{number_text(Decimal(count))} {_windows(count)}",
-            )
+            (customers[pk].external_id, object_url(customers[pk]), _windows(count))
             for pk, count in outside.items()
         ],
         "unrated_url": reverse("console:unrated"),
@@ -173,20 +163,20 @@ def _row(found: PeriodFigures, account: Account) -> Row:
 
 def _left(found: PeriodFigures, account: Account) -> Iterator[tuple[str, str]]:
     for cause, count in found.figures.unrated.items():
-        yield f"{number_text(Decimal(count))} {_windows(count)}", cause.value
+        yield _windows(count), cause.value
     for left in account.left:
         yield f"{number_text(left.credits)} {_unit(found.period)}", left.cause.value
 
 
 def _unexplained(found: PeriodFigures, account: Account) -> Iterator[str]:
     if count := account.unexplained_windows:
-        yield f"{number_text(Decimal(count))} {_windows(count)}"
+        yield _windows(count)
     if account.unexplained_credits:
         yield f"{number_text(account.unexplained_credits)} {_unit(found.period)}"
 
 
 def _windows(count: int) -> str:
-    return "usage window" if count == 1 else "usage windows"
+    return f"{number_text(Decimal(count))} usage window{'' if count == 1 else 's'}"
 
 
 def _unit(period: BillingPeriod) -> str:

@@ -11,13 +11,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.widgets import UnfoldAdminDateWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminDateWidget
 
 from billing_project.console.navigation import may_read
 from billing_project.console.near_duplicates import CostedCluster, near_duplicate_report
 from billing_project.kernel.backoffice.display import moment_text, number_text
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
+from metering.admin.fields import customer_field
 from metering.models import Customer
 
 _MAY_CANCEL = "metering.adjust_meterevent"
@@ -27,14 +28,7 @@ DAY = timedelta(days=1)
 class SpanForm(forms.Form):
     """Whose reports, on which days."""
 
-    customer = forms.ModelChoiceField(
-        label="Customer's external id",
-        queryset=Customer.objects.all(),
-        to_field_name="external_id",
-        required=False,
-        error_messages={"invalid_choice": "No customer has this external id."},
-        widget=UnfoldAdminTextInputWidget,
-    )
+    customer = customer_field(required=False)
     first_on = forms.DateField(label="From", widget=UnfoldAdminDateWidget)
     last_on = forms.DateField(label="Until, included", widget=UnfoldAdminDateWidget)
 

@@ -24,7 +24,8 @@ from billing_project.kernel.backoffice.display import moment_text, number_text
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.period import DAY, HOUR, Period, hour_of, midnight
-from metering.models import Customer, Meter
+from metering.admin.fields import customer_field
+from metering.models import Meter
 from metering.selectors.lag import aggregation_state
 from metering.selectors.usage import Granularity, UsageRow, usage
 
@@ -38,13 +39,7 @@ _CHOICES = (("day", "day"), ("month", "month"), ("hour", "hour"))
 class UsageForm(forms.Form):
     """Whose usage of what, on which days of the customer's calendar."""
 
-    customer = forms.ModelChoiceField(
-        label="Customer's external id",
-        queryset=Customer.objects.all(),
-        to_field_name="external_id",
-        error_messages={"invalid_choice": "No customer has this external id."},
-        widget=UnfoldAdminTextInputWidget,
-    )
+    customer = customer_field()
     meter = forms.ModelChoiceField(
         queryset=Meter.objects.order_by("code"),
         to_field_name="code",

@@ -14,9 +14,9 @@ from unfold.widgets import (
 from billing_project.kernel.backoffice.display import moment_text, sentence_text
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonField, ReasonForm
 from billing_project.kernel.models import User
+from metering.admin.fields import customer_field
 from metering.models import (
     Aggregation,
-    Customer,
     QuarantinedEvent,
     QuarantineGroup,
     QuarantineRole,
@@ -28,14 +28,7 @@ from metering.selectors.quarantine import Difference, conflict_of
 class CustomerForm(ReasonForm):
     """Whose usage came under an unknown id."""
 
-    customer = forms.ModelChoiceField(
-        label="Customer's external id",
-        queryset=Customer.objects.all(),
-        to_field_name="external_id",
-        help_text="The id under which we bill this customer, exactly.",
-        error_messages={"invalid_choice": "No customer has this external id."},
-        widget=UnfoldAdminTextInputWidget,
-    )
+    customer = customer_field(help_text="The id under which we bill this customer, exactly.")
     field_order = ("customer", "reason")
 
 
