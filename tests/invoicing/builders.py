@@ -27,10 +27,18 @@ from credits.services.rates import (
 from credits.services.rating import rate_customer
 from invoicing.crediting import Settlement
 from invoicing.lines import Kind, Line
-from invoicing.models import CreditNote, Invoice, MarketGate, PlanVersion, Subscription
+from invoicing.models import (
+    CreditNote,
+    Invoice,
+    InvoicePolicy,
+    MarketGate,
+    PlanVersion,
+    Subscription,
+)
 from invoicing.selectors import billing_periods_of
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.drafts import Draft, create_draft, write_lines
+from invoicing.services.holds import propose_invoice_policy
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.markets import Checklist, propose_market_gate, propose_tax_rate
 from invoicing.services.packs import sell_credit_pack
@@ -109,6 +117,19 @@ def open_market(shop: Pair, country: str = "", currency: str = "USD", **terms: A
     )  # fmt: skip
     approve(change=gate.policy_change, by=shop.approver, reason="ready", at=LAUNCH)
     return gate
+
+
+def set_limits(shop: Shop, **changes: Any) -> InvoicePolicy:
+    """Let a policy of invoices govern since the launch: without limits, but for the changes."""
+    standard: dict[str, Any] = {
+        "approval_above": {}, "approves_first": False, "notes_above": {}, "most_lines": 1000,
+        "most_drafts": 50,
+    }  # fmt: skip
+    policy = propose_invoice_policy(
+        proposal=words(LAUNCH), by=shop.maker, at=LAUNCH, **{**standard, **changes}
+    )
+    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LAUNCH)
+    return policy
 
 
 def ensure_market(shop: Shop, country: str, currency: str, entity: str = "main") -> None:

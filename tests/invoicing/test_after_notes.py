@@ -4,42 +4,37 @@ from decimal import Decimal
 
 import pytest
 
-from billing_project.kernel.approvals import approve
 from billing_project.kernel.errors import Conflict, NotAllowed
 from billing_project.kernel.models import User
 from credits.models import CreditGrant
 from credits.selectors import balance
 from credits.services.clawing import claw_back
 from credits.services.freezing import freeze_grant
-from credits.services.grants import issue_grant
 from invoicing import checks
 from invoicing.documents import invoice_data
-from invoicing.models import CreditNote, Invoice, InvoiceLine
+from invoicing.models import CreditNote, Invoice
 from invoicing.selectors import overage_state
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.endings import void_invoice
-from invoicing.services.holds import propose_invoice_policy
-from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
+from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.note_voids import void_credit_note
 from invoicing.services.splitting import split_invoices
 from metering.services.adjust import cancel_event
 from metering.services.aggregate import aggregate_batches
 from tests.invoicing.builders import (
     DAY,
-    END,
-    LAUNCH,
     START,
     Shop,
     cancel,
     first_period,
     overage_invoices,
+    set_limits,
     subscribed,
     use,
-    words,
 )
+from tests.invoicing.stated import LATER, invoice_of_credits, stated
 
 pytestmark = pytest.mark.django_db
-LATER = END + 2 * DAY
 
 
 @pytest.mark.parametrize("is_split", [False, True])
@@ -77,27 +72,9 @@ def test_a_draft_claims_nothing_that_a_void_note_left_on_its_invoice(
     assert [*checks.overage_is_invoiced_or_unbilled()] == []
 
 
-def _invoice(shop: Shop) -> Invoice:
-    """Invoice 180 credits used: 100 included, 50 of a pack (0.20 each), 30 beyond."""
-    subscription = subscribed(shop)
-    issue_grant(
-        customer=subscription.customer, category="paid", amount=Decimal(50),
-        pricing_unit=shop.unit, price_minor=1000, currency="USD", effective_at=START,
-        reason_code="sold", source_key="pack", by=shop.maker, at=START,
-    )  # fmt: skip
-    use(shop, 130, START + DAY)
-    use(shop, 50, START + 2 * DAY, "req-2", model="large")
-    draft_overage_invoices(by=shop.worker, at=LATER)
-    return finalize_invoice(invoice=overage_invoices(subscription)[0], by=shop.maker, at=LATER)
-
-
-def _stated(invoice: Invoice, model: str = "small") -> InvoiceLine:
-    return invoice.lines.get(kind="credits_used", description=f"Output tokens, {model}")
-
-
 def _give_back(shop: Shop, invoice: Invoice, amount: int, days: int = 0) -> CreditNote:
     return issue_credit_note(
-        invoice=invoice, lines=[], restored=[(_stated(invoice), Decimal(amount))],
+        invoice=invoice, lines=[], restored=[(stated(invoice), Decimal(amount))],
         reason="service_failure", memo="", key=f"back-{days}", by=shop.maker,
         at=LATER + days * DAY,
     )  # fmt: skip
@@ -105,7 +82,7 @@ def _give_back(shop: Shop, invoice: Invoice, amount: int, days: int = 0) -> Cred
 
 @pytest.mark.parametrize("is_disputed", [False, True])
 def test_no_balance_of_before_a_note_changes(shop: Shop, is_disputed: bool) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     pack = CreditGrant.objects.get(category="paid")
     if is_disputed:
         cancel(shop, "req-2", LATER)  # 30 of overage, and 20 of the pack are free again.
@@ -124,17 +101,9 @@ def test_no_balance_of_before_a_note_changes(shop: Shop, is_disputed: bool) -> N
     assert known[0] >= 0
 
 
-def _limit(shop: Shop, minor: int) -> None:
-    policy = propose_invoice_policy(
-        approval_above={}, approves_first=False, notes_above={"USD": minor}, most_lines=1000,
-        most_drafts=50, proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
-    )  # fmt: skip
-    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LAUNCH)
-
-
 def test_credits_of_worth_are_taken_again_by_two_people(shop: Shop) -> None:
-    _limit(shop, 500)
-    note = _give_back(shop, _invoice(shop), 50)  # 10.00 of the pack.
+    set_limits(shop, notes_above={"USD": 500})
+    note = _give_back(shop, invoice_of_credits(shop), 50)  # 10.00 of the pack.
 
     with pytest.raises(NotAllowed, match="an approver voids it who did not issue it"):
         void_credit_note(credit_note=note, reason="a mistake", by=shop.maker, at=LATER)
@@ -143,8 +112,8 @@ def test_credits_of_worth_are_taken_again_by_two_people(shop: Shop) -> None:
 
 def test_what_waits_to_be_corrected_counts_for_the_limit(shop: Shop, support: User) -> None:
     """Once the newest use is gone, the older one of the pack is the newest: 30 x 0.20 = 6.00."""
-    _limit(shop, 500)
-    invoice = _invoice(shop)
+    set_limits(shop, notes_above={"USD": 500})
+    invoice = invoice_of_credits(shop)
     cancel_event(
         customer=invoice.customer, identifier="req-2", reason="not theirs", by=shop.maker, at=LATER
     )
@@ -152,13 +121,13 @@ def test_what_waits_to_be_corrected_counts_for_the_limit(shop: Shop, support: Us
 
     with pytest.raises(NotAllowed, match=r"6\.00 USD is above 5\.00 USD"):
         issue_credit_note(
-            invoice=invoice, lines=[], restored=[(_stated(invoice), Decimal(30))],
+            invoice=invoice, lines=[], restored=[(stated(invoice), Decimal(30))],
             reason="goodwill", memo="", key="x", by=support, at=LATER,
         )  # fmt: skip
 
 
 def test_an_invoice_with_a_standing_note_is_not_void(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     note = _give_back(shop, invoice, 60)
 
     with pytest.raises(Conflict, match=f"{note} gave credits of .* back: void the note first"):
@@ -166,7 +135,7 @@ def test_an_invoice_with_a_standing_note_is_not_void(shop: Shop) -> None:
 
 
 def test_a_further_statement_covers_what_was_granted_whoever_got_it_back(shop: Shop) -> None:
-    _give_back(shop, _invoice(shop), 60)
+    _give_back(shop, invoice_of_credits(shop), 60)
     use(shop, 40, START + DAY, "late")  # 60 are there again, and pay all of it.
     use(shop, 60, START + DAY, "later")  # 20 of it, and 40 are beyond.
     draft_overage_invoices(by=shop.worker, at=LATER)

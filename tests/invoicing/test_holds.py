@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.db import DatabaseError
 
-from billing_project.kernel.approvals import approve
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
@@ -21,10 +20,10 @@ from invoicing.approval import (
     needs_approval,
 )
 from invoicing.checks import numbers_gapless
-from invoicing.models import BillingHold, Invoice, InvoicePolicy
+from invoicing.models import BillingHold, Invoice
 from invoicing.services import invoices as issuing
 from invoicing.services import overage
-from invoicing.services.holds import propose_invoice_policy, release_hold
+from invoicing.services.holds import release_hold
 from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.subscriptions import subscribe
@@ -44,9 +43,9 @@ from tests.invoicing.builders import (
     overage_invoices,
     rate,
     sell_plan,
+    set_limits,
     subscribed,
     use,
-    words,
 )
 
 USD = Limits({"USD": 10_000}, approves_first=True, notes_above={"USD": 500})
@@ -68,25 +67,13 @@ def test_limits_name_the_figures_that_exceed_them() -> None:
     assert "finance approves" in above_note_limit(Money(501, "USD"), USD)
 
 
-def _policy(shop: Shop, **changes: Any) -> InvoicePolicy:
-    standard: dict[str, Any] = {
-        "approval_above": {}, "approves_first": False, "notes_above": {}, "most_lines": 1000,
-        "most_drafts": 50,
-    }  # fmt: skip
-    policy = propose_invoice_policy(
-        proposal=words(LAUNCH), by=shop.maker, at=LAUNCH, **{**standard, **changes}
-    )
-    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LAUNCH)
-    return policy
-
-
 def _release(hold: BillingHold, by: User, reason: str = "looked at it") -> BillingHold:
     return release_hold(hold=hold, reason=reason, by=by, at=END)
 
 
 @pytest.mark.django_db
 def test_an_invoice_above_the_limit_waits_for_an_approver(shop: Shop) -> None:
-    _policy(shop, approval_above={"USD": 4_899})
+    set_limits(shop, approval_above={"USD": 4_899})
     draft = fee_invoice(subscribed(shop))
 
     assert finalize_due(by=shop.worker, at=START) == 0
@@ -104,7 +91,7 @@ def test_an_invoice_above_the_limit_waits_for_an_approver(shop: Shop) -> None:
 
 @pytest.mark.django_db
 def test_an_approval_is_for_the_figures_that_were_seen(shop: Shop) -> None:
-    _policy(shop, approval_above={"USD": 10})
+    set_limits(shop, approval_above={"USD": 10})
     subscription = subscribed(shop)
     use(shop, 150, START + DAY)
     draft_overage_invoices(by=shop.worker, at=END)
@@ -122,7 +109,7 @@ def test_an_approval_is_for_the_figures_that_were_seen(shop: Shop) -> None:
 
 @pytest.mark.django_db
 def test_a_first_invoice_is_looked_at_and_a_pack_stays_a_draft_until_then(shop: Shop) -> None:
-    _policy(shop, approves_first=True)
+    set_limits(shop, approves_first=True)
 
     pack = sell_credit_pack(
         customer=customer_of(shop), pricing_unit=shop.unit, amount=Decimal(100), price_minor=900,
@@ -212,7 +199,7 @@ def test_a_fault_parks_its_account_and_the_run_goes_on(
 
 @pytest.mark.django_db
 def test_a_period_that_is_invoiced_again_and_again_is_stopped(shop: Shop) -> None:
-    _policy(shop, most_drafts=1)
+    set_limits(shop, most_drafts=1)
     subscription = subscribed(shop)
     use(shop, 150, START + DAY)
     draft_overage_invoices(by=shop.worker, at=END)
@@ -272,7 +259,7 @@ def _subscribed(shop: Shop, version: Any, name: str) -> Any:
 @pytest.mark.django_db
 def test_the_queue_is_a_page_and_a_release_a_dialog(shop: Shop, settings: Any) -> None:
     settings.BILLING_CLOCK = START.isoformat()
-    _policy(shop, approval_above={"USD": 1})
+    set_limits(shop, approval_above={"USD": 1})
     fee_invoice(subscribed(shop))
     finalize_due(by=shop.worker, at=START)
     hold, client = BillingHold.objects.get(), client_of(shop.approver)
@@ -289,7 +276,7 @@ def test_the_queue_is_a_page_and_a_release_a_dialog(shop: Shop, settings: Any) -
 
 @pytest.mark.django_db
 def test_holds_are_released_once_and_never_edited(shop: Shop) -> None:
-    _policy(shop, approval_above={"USD": 1})
+    set_limits(shop, approval_above={"USD": 1})
     fee_invoice(subscribed(shop))
     finalize_due(by=shop.worker, at=START)
     hold = _release(BillingHold.objects.get(), shop.approver)

@@ -10,18 +10,16 @@ from billing_project.kernel.models import AuditEntry, User
 from invoicing.models import CreditNote, Invoice, ProposedCreditNote
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.deciding import settle_proposals
-from invoicing.services.holds import propose_invoice_policy
 from invoicing.services.proposals import request_credit_notes
 from tests.console.backoffice import action_url, client_of, send, told
 from tests.invoicing.builders import (
-    LAUNCH,
     START,
     Shop,
     customer_of,
     issued,
     paid,
+    set_limits,
     sold_pack,
-    words,
 )
 
 pytestmark = pytest.mark.django_db
@@ -30,11 +28,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def invoice(shop: Shop) -> Invoice:
     """Return an invoice over 50.00, of which support may credit 5.00 at once."""
-    policy = propose_invoice_policy(
-        approval_above={}, approves_first=False, notes_above={"USD": 500}, most_lines=1000,
-        most_drafts=50, proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
-    )  # fmt: skip
-    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LAUNCH)
+    set_limits(shop, notes_above={"USD": 500})
     return issued(shop, customer_of(shop), 5000)
 
 

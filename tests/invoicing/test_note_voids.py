@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from billing_project.kernel.approvals import approve
 from billing_project.kernel.errors import (
     BillingError,
     Conflict,
@@ -31,11 +30,9 @@ from invoicing.services import note_voids, refunds
 from invoicing.services.balances import pay_from_balance
 from invoicing.services.documents import keep_document
 from invoicing.services.endings import write_off_invoice
-from invoicing.services.holds import propose_invoice_policy
 from invoicing.services.note_voids import preview_note_void, void_credit_note
 from invoicing.services.refunds import record_refund
 from tests.invoicing.builders import (
-    LAUNCH,
     START,
     Shop,
     at_once,
@@ -46,8 +43,8 @@ from tests.invoicing.builders import (
     open_shop,
     paid,
     registered_in,
+    set_limits,
     sold_pack,
-    words,
 )
 
 pytestmark = pytest.mark.django_db
@@ -178,11 +175,7 @@ def test_a_note_of_a_change_is_undone_with_the_change(shop: Shop, key: str) -> N
 
 
 def test_above_the_limit_somebody_else_who_approves_voids(shop: Shop, support: User) -> None:
-    policy = propose_invoice_policy(
-        approval_above={}, approves_first=False, notes_above={"USD": 1_000}, most_lines=10,
-        most_drafts=10, proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
-    )  # fmt: skip
-    approve(change=policy.policy_change, by=shop.approver, reason="fits", at=LAUNCH)
+    set_limits(shop, notes_above={"USD": 1_000}, most_lines=10, most_drafts=10)
     invoice = issued(shop, customer_of(shop), 10_000)
     small, large = (note_on(shop, invoice, minor, key=str(minor)) for minor in (1_000, 1_001))
 

@@ -8,7 +8,6 @@ from django.db import DatabaseError, transaction
 from django.test import override_settings
 
 from billing_project.console.lineage import NodeType, Ref, trace
-from billing_project.kernel.approvals import approve
 from billing_project.kernel.backoffice.display import object_url
 from billing_project.kernel.errors import (
     Conflict,
@@ -19,53 +18,27 @@ from billing_project.kernel.errors import (
 )
 from billing_project.kernel.models import User
 from credits.models import CreditGrant, RatedUsage
-from credits.services.grants import issue_grant, void_grant
+from credits.services.grants import void_grant
 from invoicing.completeness import account_of
 from invoicing.documents import credit_note_data
-from invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
+from invoicing.models import CreditNote, CreditNoteLine, Invoice
 from invoicing.selectors.completeness import figures_of
 from invoicing.selectors.restoring import credits_restored, restorable
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
-from invoicing.services.holds import propose_invoice_policy
-from invoicing.services.invoices import draft_overage_invoices, finalize_invoice
 from invoicing.services.note_voids import preview_note_void, void_credit_note
 from tests.console.backoffice import action_url, client_of, send, told
 from tests.credits.builders import figures
 from tests.invoicing.builders import (
     DAY,
-    END,
-    LAUNCH,
-    START,
     Shop,
     cancel,
     check_what_is_deferred,
-    overage_invoices,
-    subscribed,
-    use,
-    words,
+    set_limits,
 )
+from tests.invoicing.stated import LATER, invoice_of_credits, stated
 from tests.invoicing.test_api import Api
 
 pytestmark = pytest.mark.django_db
-LATER = END + 2 * DAY
-
-
-def _invoice(shop: Shop) -> Invoice:
-    """Invoice 180 credits used: 100 included, 50 of a pack, 30 beyond."""
-    subscription = subscribed(shop)
-    issue_grant(
-        customer=subscription.customer, category="paid", amount=Decimal(50),
-        pricing_unit=shop.unit, price_minor=1000, currency="USD", effective_at=START,
-        reason_code="sold", source_key="pack", by=shop.maker, at=START,
-    )  # fmt: skip
-    use(shop, 130, START + DAY)
-    use(shop, 50, START + 2 * DAY, "req-2", model="large")
-    draft_overage_invoices(by=shop.worker, at=LATER)
-    return finalize_invoice(invoice=overage_invoices(subscription)[0], by=shop.maker, at=LATER)
-
-
-def _stated(invoice: Invoice, model: str) -> InvoiceLine:
-    return invoice.lines.get(kind="credits_used", description=f"Output tokens, {model}")
 
 
 def _give_back(
@@ -73,14 +46,14 @@ def _give_back(
     by: User | None = None,
 ) -> CreditNote:  # fmt: skip
     return issue_credit_note(
-        invoice=invoice, lines=[], restored=[(_stated(invoice, model), Decimal(amount))],
+        invoice=invoice, lines=[], restored=[(stated(invoice, model), Decimal(amount))],
         reason="service_failure", memo="Wrong answers", key=key, by=by or shop.maker, at=LATER,
     )  # fmt: skip
 
 
 def test_credits_go_back_to_the_grants_that_paid_the_newest_burn_first(shop: Shop) -> None:
-    invoice = _invoice(shop)
-    line = _stated(invoice, "small")
+    invoice = invoice_of_credits(shop)
+    line = stated(invoice, "small")
     seen = preview_credit_note(invoice=invoice, lines=[], restored=[(line, Decimal(60))], at=LATER)
 
     note = _give_back(shop, invoice, "small", 60)
@@ -108,18 +81,18 @@ def test_credits_go_back_to_the_grants_that_paid_the_newest_burn_first(shop: Sho
 
 
 def test_a_note_may_take_money_off_and_give_credits_back(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     asked = [(invoice.lines.get(kind="overage"), 12)]
     issue = partial(
         issue_credit_note, invoice=invoice, lines=asked, reason="goodwill", memo="", key="both",
-        restored=[(_stated(invoice, "small"), Decimal("5.5"))], by=shop.maker, at=LATER,
+        restored=[(stated(invoice, "small"), Decimal("5.5"))], by=shop.maker, at=LATER,
     )  # fmt: skip
 
     note = issue()
 
     assert (note.total_minor, note.restored_credits, issue()) == (12, Decimal("5.5"), note)
     with pytest.raises(IdempotencyConflict):
-        issue(restored=[(_stated(invoice, "small"), Decimal(6))])
+        issue(restored=[(stated(invoice, "small"), Decimal(6))])
     lines = credit_note_data(note)["lines"]
     assert isinstance(lines, list)
     assert [line["amount"] for line in lines] == ["$0.12", "5.5 credits"]
@@ -136,7 +109,7 @@ def test_a_note_may_take_money_off_and_give_credits_back(shop: Shop) -> None:
 def test_what_grants_did_not_pay_is_refused(
     shop: Shop, model: str, amount: int, error: type[Exception], message: str
 ) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
 
     with pytest.raises(error, match=message):
         _give_back(shop, invoice, model, amount)
@@ -144,7 +117,7 @@ def test_what_grants_did_not_pay_is_refused(
 
 
 def test_only_lines_that_state_credits_give_some_back(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     overage = invoice.lines.get(kind="overage")
 
     with pytest.raises(Invalid, match="states no credits used"):
@@ -155,7 +128,7 @@ def test_only_lines_that_state_credits_give_some_back(shop: Shop) -> None:
 
 
 def test_notes_one_after_the_other_give_no_more_back_than_was_paid(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     _give_back(shop, invoice, "small", 100)
 
     with pytest.raises(Insufficient, match="30 credits left"):
@@ -167,7 +140,7 @@ def test_notes_one_after_the_other_give_no_more_back_than_was_paid(shop: Shop) -
 
 
 def test_a_cancelled_event_gives_back_only_what_a_note_did_not(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     _give_back(shop, invoice, "small", 60)
 
     cancel(shop, "req-1", LATER + DAY)  # 130 credits: 30 overage, 60 by the note, 40 return.
@@ -177,7 +150,7 @@ def test_a_cancelled_event_gives_back_only_what_a_note_did_not(shop: Shop) -> No
 
 
 def test_a_void_note_takes_its_credits_again(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     note = _give_back(shop, invoice, "small", 60)
     assert preview_note_void(note, LATER).taken_again == 60
 
@@ -188,7 +161,7 @@ def test_a_void_note_takes_its_credits_again(shop: Shop) -> None:
 
 
 def test_a_note_whose_credits_were_used_stays(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     note = _give_back(shop, invoice, "small", 60)
     pack = CreditGrant.objects.get(category="paid")
     void_grant(grant=pack, reason_code="duplicate", by=shop.maker, at=LATER)
@@ -198,9 +171,9 @@ def test_a_note_whose_credits_were_used_stays(shop: Shop) -> None:
 
 
 def test_the_database_refuses_more_credits_than_a_line_states(shop: Shop) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     note = _give_back(shop, invoice, "small", 60)
-    line = _stated(invoice, "large")
+    line = stated(invoice, "large")
 
     with pytest.raises(DatabaseError, match="notes give back 51"), transaction.atomic():
         CreditNoteLine.objects.create(
@@ -214,12 +187,10 @@ def test_the_database_refuses_more_credits_than_a_line_states(shop: Shop) -> Non
 
 
 def test_support_gives_back_paid_credits_up_to_its_limit(shop: Shop, support: User) -> None:
-    policy = propose_invoice_policy(
-        approval_above={}, approves_first=False, notes_above={"USD": 500}, most_lines=1000,
-        most_drafts=50, proposal=words(LAUNCH), by=shop.maker, at=LAUNCH,
-    )  # fmt: skip
-    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LAUNCH)
-    invoice = _invoice(shop)  # A credit of the pack cost 10.00 / 50 = 0.20; 5.00 are 25 credits.
+    set_limits(shop, notes_above={"USD": 500})
+    invoice = invoice_of_credits(
+        shop
+    )  # A credit of the pack cost 10.00 / 50 = 0.20; 5.00 are 25 credits.
 
     with pytest.raises(NotAllowed, match=r"5\.20 USD is above 5\.00 USD"):
         _give_back(shop, invoice, "small", 26, by=support)
@@ -229,9 +200,9 @@ def test_support_gives_back_paid_credits_up_to_its_limit(shop: Shop, support: Us
 def test_the_dialog_shows_who_would_get_them_and_the_note_says_who_did(
     shop: Shop, support: User
 ) -> None:
-    invoice = _invoice(shop)
+    invoice = invoice_of_credits(shop)
     client, url = client_of(support), action_url(invoice, "credit")
-    field = f"line_{_stated(invoice, 'small').pk}"
+    field = f"line_{stated(invoice, 'small').pk}"
 
     page = client.get(url).content.decode()
     answer = send(client, url, **{field: "60"}, reason="goodwill", memo="Sorry")
@@ -243,8 +214,8 @@ def test_the_dialog_shows_who_would_get_them_and_the_note_says_who_did(
 
 @override_settings(BILLING_CLOCK=LATER.isoformat())
 def test_a_key_gives_credits_back_by_quantity_or_percentage(shop: Shop) -> None:
-    api, invoice = Api("credits:write", "invoices:read"), _invoice(shop)
-    position = _stated(invoice, "small").position
+    api, invoice = Api("credits:write", "invoices:read"), invoice_of_credits(shop)
+    position = stated(invoice, "small").position
     pack = CreditGrant.objects.get(category="paid")
 
     def body(**asked: str) -> dict[str, object]:
