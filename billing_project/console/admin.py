@@ -16,6 +16,7 @@ from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import (
     moment,
+    moment_text,
     money_text,
     number_text,
     object_link,
@@ -28,7 +29,8 @@ from credits.admin.grant_forms import CreditForm, GrantForm, PaidGrantForm
 from credits.admin.recurring_forms import RecurringForm
 from credits.models import LedgerTransaction, RatedUsage
 from invoicing.admin.entities import AddressForm, EntityForm, SplitForm, is_entity_open
-from invoicing.models import CreditNote, Invoice, InvoiceLine, SplitBy
+from invoicing.admin.selling_forms import SellPlanForm
+from invoicing.models import CreditNote, Invoice, InvoiceLine, SplitBy, Subscription
 from invoicing.services.entities import assign_entity, record_address
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.splitting import split_invoices
@@ -58,6 +60,7 @@ class CustomerPage(CustomerAdmin):
     actions_detail = (
         "grant_credits",
         "give_every_period",
+        "sell_plan",
         "sell_pack",
         "grant_paid",
         "bill_by",
@@ -115,6 +118,21 @@ class CustomerPage(CustomerAdmin):
     def grant_paid(self, by: User, customer: Customer, form: PaidGrantForm) -> str:
         """Give credits that were paid for."""
         return _granted(form, by)
+
+    @form_action(
+        "Sell plan",
+        permission="invoicing.manage_subscription",
+        form=SellPlanForm,
+        icon="add_shopping_cart",
+        offered=lambda customer: customer.closed_at is None and not _has_plan(customer),
+        explanation="The fee in advance is drafted and the included credits are granted, once it"
+        " is confirmed. Periods that began since the start are opened too.",
+    )
+    def sell_plan(self, by: User, customer: Customer, form: SellPlanForm) -> str:
+        """Begin a subscription."""
+        sold = form.sell(by)
+        begins = moment_text(sold.start_at)
+        return format_html("Sold {} from {} on: {}.", sold.plan_version, begins, object_link(sold))
 
     @form_action(
         "Sell credit pack",
@@ -184,6 +202,10 @@ class CustomerPage(CustomerAdmin):
             customer=customer, split_by=said["split_by"], reason=said["reason"], by=by, at=now()
         )
         return f"Usage of {customer} is invoiced so: {SplitBy(said['split_by']).label}."
+
+
+def _has_plan(customer: Customer) -> bool:
+    return Subscription.objects.filter(customer=customer, ends_at=None).exists()
 
 
 def _granted(form: GrantForm, by: User) -> str:

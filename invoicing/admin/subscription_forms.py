@@ -1,16 +1,19 @@
 """Forms of changes to a subscription: each shows its effect before it is confirmed."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from django import forms
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanWidget
+from django.db.models import QuerySet
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSingleDateWidget, UnfoldBooleanWidget
 
 from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import Money
+from billing_project.kernel.period import midnight
+from billing_project.kernel.quantity import how_many
 from billing_project.kernel.users import worker_user
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from invoicing.phases import Moment
@@ -18,8 +21,28 @@ from invoicing.selectors import governing_plan_version, plan_version_at
 from invoicing.selectors.changes import last_period, phase_of
 from invoicing.services.change_previews import ChangePreview, Effect, preview_change
 from invoicing.services.changes import Asked
+from metering.models import Customer
 
+_DAY = "day"
 _MOMENTS = (("now", "at once"), ("period_end", "at the end of the running period"))
+_MOMENTS_AND_DAYS = (*_MOMENTS, (_DAY, "when a day begins"))
+
+
+class PlanField(forms.ModelChoiceField):
+    """A version of a plan, with what it costs."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminSelectWidget)
+        kwargs.setdefault("empty_label", "Choose")
+        super().__init__(queryset=PlanVersion.objects.none(), **kwargs)
+
+    def label_from_instance(self, version: Any) -> str:
+        """Say a version's fee, its interval, and whose own terms it is."""
+        fee = money_text(version.fee_minor, version.currency)
+        every = how_many(version.interval_count, version.interval_unit)
+        own = ", this customer's own terms" if version.customer_id else ""
+        included = number_text(version.included_credits)
+        return f"{version}: {fee} every {every}, {included} credits included{own}"
 
 
 class ChangeForm(ActionForm):
@@ -48,12 +71,16 @@ class ChangeForm(ActionForm):
         said = self.cleaned_data
         return Asked(
             self.kind,
-            Moment(said["when"]),
+            self.when_asked(),
             said["reason"],
             self.key,
             said.get("plan"),
             said.get("credits_unused", True),
         )
+
+    def when_asked(self) -> Moment | datetime:
+        """Return from when it shall hold."""
+        return Moment(self.cleaned_data["when"])
 
     def clean(self) -> dict[str, Any]:
         """Try the change, keep its effect and take it back; then ask for confirmation."""
@@ -117,28 +144,64 @@ class ChangeForm(ActionForm):
         ]
 
 
-class PlanForm(ChangeForm):
+class ScheduledForm(ChangeForm):
+    """The base of what may also be scheduled for a day: several of them make phases."""
+
+    when = forms.ChoiceField(
+        label="Takes effect", choices=_MOMENTS_AND_DAYS, widget=UnfoldAdminSelectWidget
+    )
+    day = forms.DateField(
+        label="Day",
+        required=False,
+        widget=UnfoldAdminSingleDateWidget,
+        help_text="Only where it takes effect when a day begins: at midnight of the customer's"
+        " time zone.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        first = [name for name in self.fields if name not in {"when", "day", "reason", "confirmed"}]
+        self.order_fields([*first, "when", "day", "reason", "confirmed"])
+
+    def clean_day(self) -> date | None:
+        """Ask for the day where it counts, and refuse one that would be ignored."""
+        day: date | None = self.cleaned_data["day"]
+        counts = self.cleaned_data.get("when") == _DAY
+        if counts and day is None:
+            raise forms.ValidationError("Say which day.")
+        if day is not None and not counts:
+            raise forms.ValidationError("Choose “when a day begins”, or leave the day empty.")
+        return day
+
+    def when_asked(self) -> Moment | datetime:
+        """Return from when it shall hold."""
+        day: date | None = self.cleaned_data["day"]
+        if day is None:
+            return super().when_asked()
+        return midnight(day, self.subject.customer.time_zone)
+
+
+class PlanForm(ScheduledForm):
     """Another plan."""
 
     kind = ChangeKind.PLAN
-    plan = forms.ModelChoiceField(
-        queryset=PlanVersion.objects.none(), widget=UnfoldAdminSelectWidget
-    )
+    plan = PlanField()
 
     def __init__(self, *args: Any, subject: Subscription, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         field = self.fields["plan"]
         assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = _offered(subject, now())
+        has = plan_version_at(subject, now())
+        field.queryset = offered_to(subject.customer, now()).exclude(pk=has.pk)
 
 
-class PauseForm(ChangeForm):
+class PauseForm(ScheduledForm):
     """A pause."""
 
     kind = ChangeKind.PAUSE
 
 
-class ResumeForm(ChangeForm):
+class ResumeForm(ScheduledForm):
     """The end of a pause."""
 
     kind = ChangeKind.RESUME
@@ -157,12 +220,10 @@ class CancelForm(ChangeForm):
     )
 
 
-def _offered(subscription: Subscription, at: datetime) -> Any:
-    """List the governing version of each plan in the customer's currency, but the one they have."""
-    customer = subscription.customer
+def offered_to(customer: Customer, at: datetime) -> QuerySet[PlanVersion]:
+    """List the version of each plan that governs for a customer, in their currency."""
     found = (governing_plan_version(plan, at, customer) for plan in Plan.objects.all())
-    has = plan_version_at(subscription, at)
-    keys = [version.pk for version in found if version is not None and version != has]
+    keys = [version.pk for version in found if version is not None]
     versions = PlanVersion.objects.filter(pk__in=keys, currency=customer.currency)
     return versions.select_related("plan").order_by("plan__code")
 

@@ -25,6 +25,7 @@ from invoicing.selectors.entities import entity_id_of
 from invoicing.selectors.markets import open_gate
 from invoicing.services.changes import FARTHEST, end_subscription, governing
 from invoicing.services.coupons import redeem_coupon
+from invoicing.services.locks import require_permission
 from invoicing.services.openings import lock_subscription, open_begun, open_period
 from metering.models import Customer
 from metering.services.customers import lock_customer, refuse_closed
@@ -56,11 +57,13 @@ def subscribe(
         coupon: The code of one to redeem; it lowers the first period already.
 
     Raises:
+        NotAllowed: a person without the permission.
         Invalid: seats of a plan that sells none, or fewer than none; a trial that ends before it
             begins, or too far away.
         Conflict: the version does not govern at the start, is sold in another currency, its market
             is not open, or the customer is closed or has a subscription that reaches beyond it.
     """
+    require_permission(by, "invoicing.manage_subscription", "sell plans")
     locked = lock_customer(customer.pk)
     sold = Subscription.objects.filter(customer=locked)
     same = sold.filter(plan_version=plan_version, start_at=start_at).first()
