@@ -28,7 +28,7 @@ _MOMENTS = (("now", "at once"), ("period_end", "at the end of the running period
 _MOMENTS_AND_DAYS = (*_MOMENTS, (_DAY, "when a day begins"))
 
 
-class PlanField(forms.ModelChoiceField):
+class PlanField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A version of a plan, with what it costs."""
 
     def __init__(self, **kwargs: Any) -> None:

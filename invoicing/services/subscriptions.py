@@ -72,10 +72,7 @@ def subscribe(
     refuse_closed(locked)
     version = governing(plan_version, locked, start_at)
     open_gate(locked, version.currency, at, entity_id_of(locked))
-    if sold.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=start_at)).exists():
-        raise Conflict(f"{locked} has a subscription already; end it first")
-    for earlier in sold.order_by("id"):  # Their last hour is theirs before it can be ours.
-        _renew(earlier, by, min(at, start_at))
+    _come_after(sold, start_at, by, at)
     subscription = Subscription.objects.create(
         customer=locked, plan_version=version, start_at=start_at.astimezone(UTC),
         created_by=by, created_at=at,
@@ -86,6 +83,14 @@ def subscribe(
     outbox.publish("money_changed", [locked.pk], at)
     audit.record(by=by, at=at, action="subscribe", subject=subscription, plan=str(version))
     return subscription
+
+
+def _come_after(sold: QuerySet[Subscription], start_at: datetime, by: User, at: datetime) -> None:
+    """Refuse to begin inside an earlier subscription, and let those before have their periods."""
+    if sold.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=start_at)).exists():
+        raise Conflict("the customer has a subscription already; end it first")
+    for earlier in sold.order_by("id"):  # Their last hour is theirs before it can be ours.
+        _renew(earlier, by, min(at, start_at))
 
 
 def _open_first(subscription: Subscription, coupon: str, by: User, at: datetime) -> None:
