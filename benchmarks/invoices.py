@@ -116,7 +116,9 @@ def _sell_and_use(start: datetime, end: datetime) -> None:
     for change in changes:
         approve(change=change, by=approver, reason="to be measured", at=start)
     for customer in customers:
-        subscribe(customer=customer, plan_version=version, start_at=start, by=worker_user(), at=start)
+        subscribe(
+            customer=customer, plan_version=version, start_at=start, by=worker_user(), at=start
+        )
     batch: list[EventInput] = []
     used_at = datetime.now(UTC)  # Meters read nothing that was used before they were made.
     for event in _events([customer.external_id for customer in customers], used_at):
