@@ -198,7 +198,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/v1",
-    "POSTPROCESSING_HOOKS": ["billing_project.api.schema.add_problems"],
+    "POSTPROCESSING_HOOKS": [
+        "billing_project.api.schema.add_problems",
+        "billing_project.api.webhook_schema.add_webhooks",
+    ],
 }
 UNFOLD = {
     "SITE_TITLE": "Billing back office",
@@ -284,6 +287,11 @@ MAIL_INVOICES = env.bool("MAIL_INVOICES", default=False)  # Each issued invoice,
 HOSTED_LINK_DAYS = env.int("HOSTED_LINK_DAYS", default=90)
 if MAIL_INVOICES and not DEBUG and not PUBLIC_URL.startswith("https://"):
     raise ImproperlyConfigured("PUBLIC_URL must be an https address where MAIL_INVOICES=1")
+
+# For demo and tests: webhooks go to receivers on this machine, by http too, and nowhere else.
+WEBHOOKS_TO_LOOPBACK = env.bool("WEBHOOKS_TO_LOOPBACK", default=False)
+if WEBHOOKS_TO_LOOPBACK and not DEBUG:
+    raise ImproperlyConfigured("WEBHOOKS_TO_LOOPBACK is for demo and tests; unset it")
 
 # Money through Stripe; without a key nothing is sent there and every webhook is refused.
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")

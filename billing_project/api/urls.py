@@ -7,7 +7,7 @@ import credits.api
 import invoicing.api
 import metering.api
 import revrec.api
-from billing_project.api import balance, health, schema
+from billing_project.api import balance, health, schema, webhooks
 from billing_project.api.customers import WholeCustomerView
 from billing_project.api.explanations import EventExplanationsView
 from billing_project.api.exports import EXPORTS, FieldsView
@@ -29,6 +29,7 @@ v1 = [
     path("event_explanations", EventExplanationsView.as_view()),
     path("near_duplicates", NearDuplicatesView.as_view()),
     path("policies", PoliciesView.as_view()),
+    *webhooks.urlpatterns,
     path("trace", TraceView.as_view()),
     path("openapi.json", schema.openapi, name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),

@@ -10,7 +10,14 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, TruncDate
 
 from billing_project.console.charts import Row
-from billing_project.kernel.models import AuditEntry, OutboxMessage, PolicyChange, PolicyStatus
+from billing_project.kernel.models import (
+    AuditEntry,
+    OutboxMessage,
+    PolicyChange,
+    PolicyStatus,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from billing_project.kernel.money import exponent
 from credits.models import CreditGrant, RatedUsage
 from credits.selectors import unrated_windows
@@ -239,3 +246,15 @@ def last_check() -> AuditEntry | None:
     return (
         AuditEntry.objects.filter(action="check_books").select_related("by").order_by("-id").first()
     )
+
+
+def endpoints_switched_off() -> list[WebhookEndpoint]:
+    """List endpoints that were switched off while they took nothing."""
+    off = WebhookEndpoint.objects.exclude(disabled_at=None).exclude(failing_since=None)
+    return list(off.order_by("disabled_at"))
+
+
+def webhooks_given_up() -> int:
+    """Count what endpoints that are on have not taken in all its tries."""
+    given_up = WebhookDelivery.objects.exclude(given_up_at=None)
+    return given_up.filter(endpoint__disabled_at=None).count()

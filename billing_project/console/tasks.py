@@ -18,6 +18,8 @@ import metering.tasks
 import revrec.tasks
 from billing_project.kernel import clock
 from billing_project.kernel.apart import each_apart
+from billing_project.kernel.users import worker_user
+from billing_project.kernel.webhooks.delivering import door, send_due_webhooks, tell_of_disabled
 from invoicing.selectors import periods_to_invoice
 
 CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
@@ -28,6 +30,8 @@ STANDBY_SECONDS = 0.5
 CROWD = 400  # Periods that ended at once, from which on two workers invoice them.
 # Usage without a rate is looked for this often: an alert comes well within its minute.
 WATCH_SECONDS = 10.0
+
+WEBHOOK_SECONDS = 45  # Of sending in a run; what is on its way then ends within its own bounds.
 
 # (name, function, minutes between runs)
 SCHEDULES = (
@@ -46,6 +50,7 @@ SCHEDULES = (
     ("collecting", "invoicing.tasks.collect", 1),
     ("mirror", "invoicing.tasks.mirror", 5),
     ("invoice mails", "invoicing.tasks.send_mails", 1),
+    ("webhooks", "billing_project.console.tasks.send_webhooks", 1),
     ("reconciliation", "invoicing.tasks.reconcile_days", 1440),
     ("audit packs", "revrec.tasks.ring_packs", 1),
     ("billing", "billing_project.console.tasks.run_billing", 5),
@@ -150,6 +155,16 @@ def run_billing() -> None:
         invoicing.tasks.close_quiet,
         invoicing.tasks.propose_notes,
     )
+
+
+def send_webhooks() -> int:
+    """Tell other systems what happened, as far as it waits; return how many took it."""
+    end = time.monotonic() + WEBHOOK_SECONDS
+    taken = send_due_webhooks(
+        by=worker_user(), now=clock.now, way=door(), is_over=lambda: time.monotonic() > end
+    )
+    tell_of_disabled(at=clock.now())
+    return taken
 
 
 def ensure_schedules() -> None:

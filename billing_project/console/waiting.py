@@ -11,7 +11,7 @@ from billing_project.console import figures
 from billing_project.kernel.backoffice.display import money_text, object_url
 from billing_project.kernel.backoffice.policies import why_not
 from billing_project.kernel.backoffice.related import list_url
-from billing_project.kernel.models import OutboxMessage, User
+from billing_project.kernel.models import OutboxMessage, User, WebhookDelivery
 from billing_project.kernel.quantity import how_many
 from credits.services.rating import BLOCKED
 from invoicing.selectors import refunds_due
@@ -35,6 +35,7 @@ def queue_of(user: Any, at: datetime) -> list[Item]:
         return []
     return [
         *_stuck(at),
+        *_untold(user),
         *_overcharged(user),
         *_refunds(user),
         *_decisions(user),
@@ -61,6 +62,25 @@ def _stuck(at: datetime) -> Iterator[Item]:
             f"{how_many(note.count, 'note')} of {note.topic.replace('_', ' ')} stuck",
             f"the oldest for {age_text(note.since, at)}: see the worker's log",
             list_url(OutboxMessage, {"topic__exact": note.topic}),
+        )
+
+
+def _untold(user: User) -> Iterator[Item]:
+    """Tell of systems that are told nothing any more, and of what was given up."""
+    may_mend = user.has_perm("kernel.manage_webhookendpoint")
+    for endpoint in figures.endpoints_switched_off():
+        yield Item(
+            f"Nothing is sent to {endpoint.url}",
+            f"switched off: {endpoint.disabled_reason}",
+            object_url(endpoint),
+            may_mend,
+        )
+    if count := figures.webhooks_given_up():
+        yield Item(
+            f"{how_many(count, 'webhook')} given up",
+            "no receiver took them in three days: mend it and send again",
+            list_url(WebhookDelivery, {"state": "given_up_at"}),
+            may_mend,
         )
 
 

@@ -84,6 +84,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.repair_usagewindow",
         "metering.acknowledge_lagepisode",
         "kernel.manage_apikey",
+        "kernel.manage_webhookendpoint",
         "kernel.name_stepowner",
         "revrec.sign_closeexception",
     ),

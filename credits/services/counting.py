@@ -17,6 +17,7 @@ from credits.selectors.spending import (
     limit_uses,
     rated_since,
 )
+from credits.services.alerting import raise_alerts
 from credits.services.forecasting import forecast_limits
 from metering.models import Customer
 from metering.services.customers import lock_customer
@@ -91,7 +92,7 @@ def watch_due_limits(*, at: datetime) -> int:
 def _warn(customer: Customer, use: LimitUse, percent: int, more: Decimal, at: datetime) -> None:
     limit, window = use.limit, use.window
     span = window.start.isoformat() if window else f"job:{use.job}"
-    Alert.objects.bulk_create(
+    raise_alerts(
         [
             Alert(
                 customer=customer,
@@ -101,6 +102,5 @@ def _warn(customer: Customer, use: LimitUse, percent: int, more: Decimal, at: da
                 raised_at=at,
                 source_key=f"spend_limit:{limit.pk}:{span}:{percent}",
             )
-        ],
-        ignore_conflicts=True,
+        ]
     )

@@ -7,6 +7,7 @@ from billing_project.kernel import outbox
 from billing_project.kernel.models import User
 from credits.costing import cost_of
 from credits.models import CreditGrant, GrantCategory, LedgerKind, LedgerTransaction
+from credits.services.announcing import announce_ended, announce_granted
 
 
 def cost_of_credits(grant: CreditGrant, amount: Decimal) -> Decimal:
@@ -46,6 +47,7 @@ def enter(
     )
     grant.refresh_from_db(fields=["remaining"])
     outbox.publish("credits_changed", [grant.customer_id], at)
+    announce_ended(entry)
     return entry
 
 
@@ -61,7 +63,7 @@ def linked_grant(
     at: datetime,
 ) -> CreditGrant:
     """Make the empty grant that credits of another one go to, at the very same cost basis."""
-    return CreditGrant.objects.create(
+    linked = CreditGrant.objects.create(
         customer_id=origin.customer_id,
         pricing_unit_id=origin.pricing_unit_id,
         category=GrantCategory(origin.category),
@@ -84,6 +86,8 @@ def linked_grant(
         created_by=by,
         created_at=at,
     )
+    announce_granted(linked)
+    return linked
 
 
 def life_after_return(origin: CreditGrant, at: datetime) -> datetime | None:

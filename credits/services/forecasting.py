@@ -10,6 +10,7 @@ from credits.forecast import Pace, is_said_again, runs_out_before
 from credits.models import Alert, AlertKind, LimitWindow
 from credits.selectors.paces import DAY, DAYS, BalancePace, balance_paces
 from credits.selectors.spending import LimitUse, is_asked, rated_in_parts
+from credits.services.alerting import raise_alerts
 from metering.models import Customer
 
 # In which parts, and in how many of them, the pace of a limit is looked at; an hour is over before
@@ -39,7 +40,7 @@ def forecast_balances(*, at: datetime) -> int:
                 source_key=f"{_key(one)}said{len(said)}",
             )
         )  # fmt: skip
-    return _raise(found)
+    return raise_alerts(found)
 
 
 def forecast_limits(customer: Customer, uses: Iterable[LimitUse], at: datetime) -> int:
@@ -68,7 +69,7 @@ def forecast_limits(customer: Customer, uses: Iterable[LimitUse], at: datetime) 
                 source_key=f"forecast:limit:{use.limit.pk}:{use.window.start.isoformat()}",
             )
         )  # fmt: skip
-    return _raise(found)
+    return raise_alerts(found)
 
 
 def _key(one: BalancePace) -> str:
@@ -98,15 +99,6 @@ def _alert(
         raised_at=pace.span.end,
         source_key=source_key,
     )
-
-
-def _raise(alerts: list[Alert]) -> int:
-    """Write the alerts that nobody raised yet."""
-    keys = [alert.source_key for alert in alerts]
-    known = set(Alert.objects.filter(source_key__in=keys).values_list("source_key", flat=True))
-    new = [alert for alert in alerts if alert.source_key not in known]
-    Alert.objects.bulk_create(new, ignore_conflicts=True)
-    return len(new)
 
 
 def _text(at: datetime) -> str:

@@ -26,6 +26,7 @@ from credits.models import (
 from credits.rollover import end_of
 from credits.selectors.frozen import OF_DISPUTES, is_frozen, thawed_at
 from credits.selectors.lapsed import DUE, OF_USAGE, ROLLED_OVER
+from credits.services.announcing import announce_granted
 from credits.services.entries import enter, linked_grant
 from metering.models import Customer, Meter, Workspace
 from metering.services.customers import lock_customer, refuse_closed
@@ -209,6 +210,7 @@ def _write_grant(wanted: CreditGrant, is_promised: bool) -> CreditGrant:
         customer=wanted.customer_id,
         amount=plain(wanted.amount),
     )
+    announce_granted(wanted)
     return wanted
 
 

@@ -14,6 +14,7 @@ from billing_project.kernel.models import User
 from invoicing.crediting import pays
 from invoicing.models import BalanceApplication, Invoice
 from invoicing.selectors import balance_of, is_issued, refuse_ended
+from invoicing.services.announcing import announce_if_paid
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import lock_invoice, require_permission
 
@@ -37,6 +38,7 @@ def pay_from_balance(*, invoice: Invoice, by: User, at: datetime) -> BalanceAppl
     application = apply_balance(invoice=locked, by=by, at=at)
     if application is None:
         raise Insufficient(f"{locked.customer} has no balance in {locked.currency}")
+    announce_if_paid(locked, at)
     return application
 
 

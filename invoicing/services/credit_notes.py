@@ -61,6 +61,7 @@ from invoicing.selectors.restoring import (
     total_of,
     worth_with,
 )
+from invoicing.services.announcing import announce_note
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import (
     CREDIT_NOTE_SERIES,
@@ -339,6 +340,7 @@ def _tell(note: CreditNote, evened: dict[int, Evened], at: datetime) -> None:
         refund_minor=note.refund_minor, balance_minor=note.balance_minor,
         out_of_band_minor=note.out_of_band_minor, restored_credits=plain(note.restored_credits),
     )  # fmt: skip
+    announce_note(note, at)
 
 
 def _write_lines(

@@ -16,6 +16,7 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from invoicing.models import Invoice, InvoiceStatus, InvoiceVoid, WriteOff
 from invoicing.selectors import is_issued, plan_version_at, refuse_ended
+from invoicing.services.announcing import announce_voided
 from invoicing.services.drafts import Draft, copy_lines, create_draft
 from invoicing.services.locks import lock_invoice, require_permission
 from invoicing.services.openings import claim_served
@@ -50,6 +51,7 @@ def void_invoice(*, invoice: Invoice, reason: str, by: User, at: datetime) -> In
         by=by, at=at, action="void_invoice", subject=row, reason=reason, invoice=locked.number,
         total_minor=locked.total_minor, currency=locked.currency,
     )  # fmt: skip
+    announce_voided(locked, reason, at)
     return row
 
 

@@ -20,6 +20,7 @@ from invoicing.selectors import is_issued, plan_version_at, plan_version_of
 from invoicing.selectors.entities import address_of, seller_at
 from invoicing.selectors.holds import hold_of, open_holds
 from invoicing.selectors.writing import locale_of
+from invoicing.services.announcing import announce_issued
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
 from invoicing.services.commits import give_back_shortfall
@@ -175,6 +176,7 @@ def _issue(invoice: Invoice, by: User, at: datetime, version: PlanVersion | None
     )
     apply_balance(invoice=invoice, by=by, at=at)
     mail_issued(invoice, by, at)
+    announce_issued(invoice, at)
     return invoice
 
 

@@ -10,6 +10,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from invoicing.models import Invoice, InvoiceStatus, Payment
 from invoicing.selectors import is_issued, refuse_ended
+from invoicing.services.announcing import announce_if_paid
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import lock_invoice, require_permission
 
@@ -77,6 +78,7 @@ def _take_in(payment: Payment) -> Payment:
         by=by, at=at, action="record_payment", subject=payment, invoice=invoice.number,
         amount_minor=payment.amount_minor, currency=invoice.currency,
     )  # fmt: skip
+    announce_if_paid(invoice, at)
     return payment
 
 

@@ -20,6 +20,7 @@ from billing_project.kernel.quantity import plain
 from billing_project.kernel.telling import tell_once
 from metering.models import LagEpisode
 from metering.selectors.lag import aggregation_state, open_episode
+from metering.services.announcing import announce_caught_up, announce_lagging
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def watch_lag(*, at: datetime) -> LagEpisode | None:
     if lag > settings.AGGREGATION_LAG_LIMIT_SECONDS:
         _open_or_worsen(lag, at)
     else:
-        LagEpisode.objects.filter(closed_at=None, opened_at__lte=at).update(closed_at=at)
+        _close(at)
     episode = open_episode()
     if episode is not None and episode.told_at is None:
         transaction.on_commit(partial(_tell, episode, at))  # No network inside a transaction.
@@ -63,11 +64,21 @@ def acknowledge_lag(*, episode: LagEpisode, note: str, by: User, at: datetime) -
     return locked
 
 
+def _close(at: datetime) -> None:
+    """Close the episode that is open, if one is; whoever does it tells of it."""
+    is_open = LagEpisode.objects.filter(closed_at=None, opened_at__lte=at)
+    ids = list(is_open.values_list("pk", flat=True))
+    if ids and is_open.filter(pk__in=ids).update(closed_at=at):
+        for episode in LagEpisode.objects.filter(pk__in=ids):
+            announce_caught_up(episode, at)
+
+
 def _open_or_worsen(lag: Decimal, at: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_OPEN, {"at": at, "lag": lag})
-        is_new = cursor.fetchone() is not None
-    if is_new:
+        opened = cursor.fetchone()
+    if opened is not None:
+        announce_lagging(LagEpisode.objects.get(pk=opened[0]), at)
         log.error("aggregation lags", extra={"lag_seconds": plain(lag)})
         return
     worse = LagEpisode.objects.filter(closed_at=None, worst_lag_seconds__lt=lag)

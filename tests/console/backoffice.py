@@ -18,9 +18,11 @@ from django.urls import reverse
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.keys import create_api_key
-from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User
+from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User, WebhookDelivery
 from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.users import ROLES
+from billing_project.kernel.webhooks.announcing import TEST, announce
+from billing_project.kernel.webhooks.endpoints import Wish, create_endpoint
 from credits.models import GrantTerms, UnratedEpisode
 from credits.services.policies import propose_credit_policy
 from credits.services.rates import RateInput, propose_rate_card_version
@@ -88,6 +90,7 @@ def open_office() -> Office:
     _import_files(shop.maker)
     _propose_repairs()
     _begin_backfills(shop)
+    _tell_others(shop.maker)
     policy = propose_credit_policy(proposal=_wish(), by=shop.maker, at=NOW)
     return Office(chain, policy.policy_change)
 
@@ -265,6 +268,17 @@ def _import_files(by: User) -> None:
         import_stream(run=run, stream=io.BytesIO(b"nonsense\n" * 2), now=lambda: NOW)
 
 
+def _tell_others(by: User) -> None:
+    """Leave two endpoints that were told of two events, which one of them did not take."""
+    for name in ("one", "two"):
+        wish = Wish(f"https://{name}.example/hook", ["*"], by, HOSTILE)
+        endpoint, _ = create_endpoint(wish=wish, by=by, at=NOW)
+    for key in ("one", "two"):
+        announce(TEST, key=key, data={"endpoint": HOSTILE}, at=NOW)
+    failed = WebhookDelivery.objects.filter(endpoint=endpoint)
+    failed.update(next_try_at=None, given_up_at=NOW, failure=HOSTILE)
+
+
 def _propose_repairs() -> None:
     """Propose to set two windows to what they hold already."""
     engineer = person("engineering")
@@ -342,7 +356,7 @@ def action_url(obj: Model, name: str) -> str:
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_{name}", args=[obj.pk])
 
 
-def send(client: Client, url: str, **fields: object) -> Any:
+def send(client: Client, url: str, /, **fields: object) -> Any:
     """Open an action's form, fill it in and send it, with all that it came with.
 
     What is confirmed is looked at before, as a person would.

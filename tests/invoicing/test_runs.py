@@ -86,7 +86,7 @@ def test_a_period_end_asks_few_questions_of_each_customer(
 
     with django_assert_max_num_queries(28):
         assert draft_overage_invoices(by=shop.worker, at=END) == 1
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(31):
         assert finalize_due(by=shop.worker, at=END + DAY) == 1
 
 

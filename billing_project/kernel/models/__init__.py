@@ -10,6 +10,12 @@ from billing_project.kernel.models.policy import (
     in_force,
 )
 from billing_project.kernel.models.record import AuditEntry, IdempotencyRecord, OutboxMessage
+from billing_project.kernel.models.webhook import (
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookSecret,
+)
 
 __all__ = [
     "SCOPES",
@@ -25,5 +31,9 @@ __all__ = [
     "StepFunction",
     "StepOwner",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookSecret",
     "in_force",
 ]
