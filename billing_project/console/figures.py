@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Sum, TextField
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, TruncDate
 
@@ -248,13 +248,13 @@ def last_check() -> AuditEntry | None:
     )
 
 
-def endpoints_switched_off() -> list[WebhookEndpoint]:
-    """List endpoints that were switched off while they took nothing."""
-    off = WebhookEndpoint.objects.exclude(disabled_at=None).exclude(failing_since=None)
-    return list(off.order_by("disabled_at"))
+def endpoints_in_trouble() -> list[WebhookEndpoint]:
+    """List endpoints that were switched off while they failed, or whose webhooks were given up.
 
-
-def webhooks_given_up() -> int:
-    """Count what endpoints that are on have not taken in all its tries."""
-    given_up = WebhookDelivery.objects.exclude(given_up_at=None)
-    return given_up.filter(endpoint__disabled_at=None).count()
+    Each has its `given_up_count`.
+    """
+    given_up = WebhookDelivery.objects.filter(endpoint=OuterRef("pk"), given_up_at__isnull=False)
+    count = given_up.order_by().values("endpoint").values(count=Count("pk"))
+    is_off = Q(disabled_at__isnull=False, failing_since__isnull=False)
+    rows = WebhookEndpoint.objects.annotate(given_up_count=Coalesce(Subquery(count), 0))
+    return list(rows.filter(is_off | Q(disabled_at=None, given_up_count__gt=0)).order_by("pk"))

@@ -68,18 +68,16 @@ def _stuck(at: datetime) -> Iterator[Item]:
 def _untold(user: User) -> Iterator[Item]:
     """Tell of systems that are told nothing any more, and of what was given up."""
     may_mend = user.has_perm("kernel.manage_webhookendpoint")
-    for endpoint in figures.endpoints_switched_off():
+    for endpoint in figures.endpoints_in_trouble():
+        if endpoint.disabled_at is not None:
+            said = f"switched off: {endpoint.disabled_reason}"
+            yield Item(f"Nothing is sent to {endpoint.url}", said, object_url(endpoint), may_mend)
+            continue
+        count: int = endpoint.given_up_count  # type: ignore[attr-defined]
         yield Item(
-            f"Nothing is sent to {endpoint.url}",
-            f"switched off: {endpoint.disabled_reason}",
-            object_url(endpoint),
-            may_mend,
-        )
-    if count := figures.webhooks_given_up():
-        yield Item(
-            f"{how_many(count, 'webhook')} given up",
-            "no receiver took them in three days: mend it and send again",
-            list_url(WebhookDelivery, {"state": "given_up_at"}),
+            f"{how_many(count, 'webhook')} to {endpoint.url} given up",
+            "not taken in three days: mend the receiver and send again",
+            list_url(WebhookDelivery, {"endpoint__id__exact": endpoint.pk, "state": "given_up_at"}),
             may_mend,
         )
 

@@ -28,7 +28,7 @@ from tests.invoicing.builders import START, cancel, issued, note_on, paid, propo
 
 pytestmark = pytest.mark.django_db
 
-MOST_QUERIES = 26  # Session, person and permissions among them; not one for each row.
+MOST_QUERIES = 27  # Session, person and permissions among them; not one for each row.
 
 
 @pytest.fixture(autouse=True)

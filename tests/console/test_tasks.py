@@ -32,7 +32,7 @@ def test_schedules_are_written_once_and_old_ones_go() -> None:
     assert list(names) == [
         "alerts", "audit packs", "backfills", "billing", "books", "collecting", "expiry",
         "forecast", "holds", "imports", "invoice mails", "lag", "limits", "mirror", "partitions",
-        "reconciliation", "recurring grants", "usage",
+        "reconciliation", "recurring grants", "usage", "webhooks",
     ]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def test_an_engineer_runs_an_endpoint(engineer: User) -> None:
     announce(TEST, key="one", data={"endpoint": "1"}, at=at)
     WebhookDelivery.objects.update(next_try_at=None, given_up_at=at, failure="500")
     waits = {item.title for item in queue_of(engineer, at) if item.can}
-    assert waits == {"2 webhooks given up"}
+    assert waits == {f"2 webhooks to {URL} given up"}
     day = {"since_0": at.date(), "since_1": "00:00", "until_1": "00:00"}
     again = send(
         client, action_url(endpoint, "replay"), until_0=at.date() + timedelta(days=1), **day
