@@ -103,7 +103,7 @@ class SellPlanForm(PreviewedForm):
         owed = sum(line.amount_minor for _, lines in claims for line in lines)
         self.words = (
             ("Starts", moment_text(sold.start_at)),
-            ("Periods", f"{len(periods)}, the last one to {moment_text(periods[-1].full_end_at)}"),
+            ("Periods", f"{len(periods)}, the last one to {moment_text(periods[-1].end_at)}"),
             ("Customer owes", f"{money_text(owed, currency)}, before tax" if owed else "nothing"),
             ("Credits", f"{number_text(_granted(periods))} granted"),
         )

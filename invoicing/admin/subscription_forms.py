@@ -17,7 +17,7 @@ from billing_project.kernel.quantity import how_many
 from billing_project.kernel.users import worker_user
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from invoicing.phases import Moment
-from invoicing.selectors import governing_plan_version, plan_version_at
+from invoicing.selectors import governing_plan_version, items_of, plan_version_at
 from invoicing.selectors.changes import last_period, phase_of
 from invoicing.services.change_previews import ChangePreview, Effect, preview_change
 from invoicing.services.changes import Asked
@@ -37,12 +37,18 @@ class PlanField(forms.ModelChoiceField):  # type: ignore[type-arg]
         super().__init__(queryset=PlanVersion.objects.none(), **kwargs)
 
     def label_from_instance(self, version: Any) -> str:
-        """Say a version's fee, its interval, and whose own terms it is."""
-        fee = money_text(version.fee_minor, version.currency)
-        every = how_many(version.interval_count, version.interval_unit)
-        own = ", this customer's own terms" if version.customer_id else ""
-        included = number_text(version.included_credits)
-        return f"{version}: {fee} every {every}, {included} credits included{own}"
+        """Say a version's fee, its interval, its minimum, and whose own terms it is."""
+        count, unit = version.interval_count, version.interval_unit
+        words = [
+            f"{money_text(version.fee_minor, version.currency)} every"
+            f" {unit if count == 1 else how_many(count, unit)}",
+            f"{number_text(version.included_credits)} credits included",
+            *(f"{item.name} {money_text(item.amount_minor, version.currency)}"
+              for item in items_of(version, "commit", "recurring", "seat")),
+        ]  # fmt: skip
+        if version.customer_id:
+            words.append("this customer's own terms")
+        return f"{version}: {', '.join(words)}"
 
 
 class ChangeForm(ActionForm):

@@ -5,21 +5,26 @@ seen outside, and nothing stays.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice, takewhile
 
 from django.db import transaction
 
+from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from credits.models import BillingPeriod, CreditGrant
 from invoicing.models import InvoiceLine, Subscription
 from invoicing.selectors import billing_periods_of, plan_version_at
-from invoicing.selectors.changes import last_period, unused_of
+from invoicing.selectors.changes import coming, last_period, steps_of, unused_of
 from invoicing.services.changes import Asked, change_subscription, effective_time
 from invoicing.services.openings import lock_subscription, open_begun
 from invoicing.services.seats import unused_seats
 from metering.services.customers import lock_customer
+
+_MOST_AHEAD = 40
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,10 @@ class ChangePreview:
 def preview_change(
     *, subscription: Subscription, asked: Asked, by: User, at: datetime
 ) -> ChangePreview:
-    """Work out a change's effect on invoices, credits and revenue; raises what changing would."""
+    """Work out a change's effect on invoices, credits and revenue.
+
+    Raises what changing would; Invalid also where too many periods begin before it takes effect.
+    """
     with transaction.atomic():
         point = transaction.savepoint()
         try:
@@ -86,9 +94,11 @@ def _try(subscription: Subscription, asked: Asked, by: User, at: datetime) -> Ch
     lock_customer(subscription.customer_id)
     locked = lock_subscription(subscription)
     open_begun(locked, by=by, at=at)
+    effective_at = effective_time(locked, asked.when, at)
+    if effective_at > at:
+        _open_until(locked, effective_at, by)
     running = last_period(locked)
     assert running is not None, "selling a plan opened its first period"
-    effective_at = effective_time(locked, asked.when, at)
     unused: tuple[Effect, ...] = ()
     if asked.credits_unused and running.start_at < effective_at < running.full_end_at:
         unused = _unused(locked, running, effective_at)
@@ -107,6 +117,24 @@ def _try(subscription: Subscription, asked: Asked, by: User, at: datetime) -> Ch
         begins_at=opened.start_at if opened else None,
         ends_at=opened.end_at if opened else None,
     )
+
+
+def _open_until(subscription: Subscription, end: datetime, by: User) -> None:
+    """Open for show what begins before a scheduled change: it cuts a period that is to come.
+
+    Raises:
+        Invalid: so many periods begin before it that nobody could look at its effect.
+    """
+    begin_before = coming(
+        subscription, last_period(subscription), steps_of(subscription), subscription.ends_at
+    )
+    ahead = takewhile(lambda opening: opening.period.start < end, begin_before)
+    if sum(1 for _ in islice(ahead, _MOST_AHEAD + 1)) > _MOST_AHEAD:
+        raise Invalid(
+            f"its effect can be shown only while at most {_MOST_AHEAD} periods begin before it",
+            field="when",
+        )
+    open_begun(subscription, by=by, at=end - _INSTANT)
 
 
 def _unused(

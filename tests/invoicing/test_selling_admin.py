@@ -97,3 +97,28 @@ def test_a_pause_is_scheduled_for_a_day_and_ended_by_another(shop: Shop) -> None
     made = SubscriptionChange.objects.order_by("id").values_list("kind", "effective_at")
     assert list(made) == [("pause", first), ("resume", last)]
     assert last - first == timedelta(days=4)
+
+
+def test_a_change_in_a_period_to_come_shows_what_it_gives_back_of_that(shop: Shop) -> None:
+    sold = subscribed(shop)  # 49.00 for every 30 days.
+    client, first = client_of(shop.maker), START + 45 * DAY
+
+    seen = send(
+        client, action_url(sold, "pause"), when="day", day=f"{first:%Y-%m-%d}", reason="winter"
+    ).content.decode()  # fmt: skip
+
+    assert "15 of 30 days x 49.00" in seen
+    assert "24.50 USD less" in seen
+    assert "24.50 USD deferred is not earned any more" in seen
+    assert not SubscriptionChange.objects.exists()
+
+
+def test_a_change_that_is_too_far_to_be_shown_says_so(shop: Shop) -> None:
+    sold = subscribed(shop)
+
+    seen = send(
+        client_of(shop.maker), action_url(sold, "pause"), when="day", reason="one day",
+        day=f"{START + 9 * 365 * DAY:%Y-%m-%d}",
+    ).content.decode()  # fmt: skip
+
+    assert "only while at most 40 periods begin before it" in seen
