@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
-from revrec.selectors import silent, tieouts
+from revrec.selectors import losing_ties, silent, tieouts
 from revrec.selectors.seals import stored_seal_faults
 from revrec.selectors.tieouts import Mismatch
 from revrec.selectors.verifying import chain_faults
@@ -105,6 +105,12 @@ def tax_ties() -> Iterator[Finding]:
 def grants_earn_their_cost() -> Iterator[Finding]:
     """Compare 4010 grant by grant."""
     return _findings(tieouts.untied_grants)
+
+
+@check("Refunds beyond a purchase's liability are what notes gave back beyond what it carried")
+def refunds_tie() -> Iterator[Finding]:
+    """Compare 4910 note by note with the promise as it stood."""
+    return _findings(losing_ties.untied_refunds)
 
 
 @check("Fee schedules end on the price")

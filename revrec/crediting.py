@@ -61,6 +61,31 @@ def split_credit(promise: Promise, amount_minor: int, reason: Reason) -> CreditS
     return CreditSplit(contra, amount_minor - contra)
 
 
+@dataclass(frozen=True)
+class RefundSplit:
+    """What a refund of credits takes: from the liability, from breakage, and beyond both (4910)."""
+
+    liability_minor: int
+    breakage_minor: int
+    beyond_minor: int
+
+
+def split_refund(amount_minor: int, deferred_minor: int, broken_minor: int) -> RefundSplit:
+    """Divide what goes back of a purchase whose credits were granted; the parts sum to the amount.
+
+    What the unused credits carry goes back first: what is still owed of it, then what their end
+    had made breakage. What of that is not given back is retained; what goes back beyond it was
+    paid for credits that were used. Source: IFRS 15.55, B47; accounting.md, rule 16.
+
+    Args:
+        deferred_minor: What the liability still carries, >= 0.
+        broken_minor: Breakage that the purchase earned, less what earlier refunds took, >= 0.
+    """
+    liability = min(amount_minor, deferred_minor)
+    breakage = min(amount_minor - liability, broken_minor)
+    return RefundSplit(liability, breakage, amount_minor - liability - breakage)
+
+
 def restore(promise: Promise, amount_minor: int) -> CreditSplit:
     """Turn around what a note took off a promise; both parts are negative, or nothing.
 

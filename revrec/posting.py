@@ -11,6 +11,7 @@ from datetime import date
 from enum import StrEnum
 
 from billing_project.kernel.errors import Unbalanced
+from revrec.crediting import RefundSplit
 
 
 class Account(StrEnum):
@@ -138,6 +139,7 @@ class CreditedPart:
     contra_minor: int
     liability_minor: int
     about: About
+    contra: Account = Account.CREDIT_NOTES
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,20 @@ def tax_charged(tax_minor: int, about: About) -> Lines:
     return pair(Account.RECEIVABLE, Account.TAX_PAYABLE, tax_minor, about)
 
 
+def credits_refunded(refund: RefundSplit, about: About) -> tuple[CreditedPart, CreditedPart]:
+    """Rule 16: the price of unused credits goes back; what exceeds it is lost (4910).
+
+    What an end of the credits had made breakage is taken back first: the rest of it is retained.
+    """
+    return (
+        CreditedPart(Account.CREDITS_LIABILITY, 0, refund.liability_minor, about),
+        CreditedPart(
+            Account.BREAKAGE_REVENUE, refund.beyond_minor, refund.breakage_minor, about,
+            contra=Account.REFUNDS,
+        ),
+    )  # fmt: skip
+
+
 def tax_taken_back(tax_minor: int, about: About) -> CreditedPart:
     """Rules 13 and 22: the tax of what is taken back is not owed any more."""
     return CreditedPart(Account.TAX_PAYABLE, 0, tax_minor, about)
@@ -275,7 +291,7 @@ def credit_note_issued(parts: Iterable[CreditedPart], settled: Settled, about: A
         PostingLine(Account.CASH, -settled.given_minor, about),
     ]
     for part in parts:
-        lines.append(PostingLine(Account.CREDIT_NOTES, part.contra_minor, part.about))
+        lines.append(PostingLine(part.contra, part.contra_minor, part.about))
         if part.liability is not None:
             lines.append(PostingLine(part.liability, part.liability_minor, part.about))
     return balanced(lines)

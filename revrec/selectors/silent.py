@@ -10,9 +10,7 @@ is looked for here.
 
 from collections.abc import Iterator
 
-from django.db import connection
-
-from revrec.selectors.tieouts import Mismatch
+from revrec.selectors.tieouts import Mismatch, mismatches
 
 # Facts that always move money, by an amount of theirs: (kind of fact, its rows).
 _CLAIMS = (
@@ -88,7 +86,7 @@ _UNPROMISED_OVERAGE = (
 def silent_claims() -> Iterator[Mismatch]:
     """List claims, payments, notes, refunds and fee days of some amount that have no entry."""
     for source_type, rows in _CLAIMS:
-        yield from _mismatches(
+        yield from mismatches(
             f"SELECT '{source_type}:' || f.id, 'an entry of ' || f.amount_minor, 'none'"  # noqa: S608
             f" FROM ({rows}) f JOIN entry_source s ON s.source_id = f.id"
             f"  AND s.source_type = '{source_type}' AND s.entry_id IS NULL"
@@ -98,16 +96,10 @@ def silent_claims() -> Iterator[Mismatch]:
 
 def silent_grants() -> Iterator[Mismatch]:
     """List paid grants that were marked without a promise, or ended without earning their price."""
-    yield from _mismatches(_UNPROMISED_GRANTS)
-    yield from _mismatches(_UNFINISHED_GRANTS)
+    yield from mismatches(_UNPROMISED_GRANTS)
+    yield from mismatches(_UNFINISHED_GRANTS)
 
 
 def silent_overage() -> Iterator[Mismatch]:
     """List billing periods whose overage was marked without a promise to sum it in."""
-    yield from _mismatches(_UNPROMISED_OVERAGE)
-
-
-def _mismatches(query: str) -> Iterator[Mismatch]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        yield from (Mismatch(*row) for row in cursor.fetchall())
+    yield from mismatches(_UNPROMISED_OVERAGE)

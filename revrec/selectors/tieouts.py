@@ -53,7 +53,7 @@ def unbalanced_currencies() -> Iterator[Mismatch]:
 
 def unbalanced_entries() -> Iterator[Mismatch]:
     """Recount and sum the postings of each entry."""
-    yield from _mismatches(
+    yield from mismatches(
         "SELECT 'journal_entry:' || e.id, e.posting_count || ' postings that sum to 0',"
         "       coalesce(sum(p.count), 0) || ' postings, off by ' || coalesce(sum(abs(p.total)), 0)"
         "  FROM journal_entry e LEFT JOIN ("
@@ -70,7 +70,7 @@ def untied_liabilities() -> Iterator[Mismatch]:
 
     A fee in arrears is on 1200: what was earned less what was billed.
     """
-    yield from _mismatches(
+    yield from mismatches(
         "SELECT 'performance_obligation:' || o.id, (o.price_minor - o.recognised_minor)::text,"
         "       (-coalesce(sum(p.amount_minor), 0))::text"
         "  FROM performance_obligation o LEFT JOIN posting p ON p.obligation_id = o.id"
@@ -81,7 +81,7 @@ def untied_liabilities() -> Iterator[Mismatch]:
         " HAVING o.price_minor - o.recognised_minor <> -coalesce(sum(p.amount_minor), 0)"
         " ORDER BY o.id"
     )
-    yield from _mismatches(
+    yield from mismatches(
         "SELECT 'posting:' || id, 'a promise', 'none on ' || account_id FROM posting"
         " WHERE account_id IN ('2100', '2120', '1200', '1210') AND obligation_id IS NULL"
         " ORDER BY id"
@@ -90,7 +90,7 @@ def untied_liabilities() -> Iterator[Mismatch]:
 
 def untied_revenue() -> Iterator[Mismatch]:
     """Compare revenue, less credit notes, with what each promise says is recognised."""
-    yield from _mismatches(
+    yield from mismatches(
         "SELECT 'performance_obligation:' || o.id, o.recognised_minor::text,"
         "       (-coalesce(sum(p.amount_minor), 0))::text"
         "  FROM performance_obligation o LEFT JOIN posting p ON p.obligation_id = o.id"
@@ -105,7 +105,7 @@ def untied_shortfalls() -> Iterator[Mismatch]:
 
     What notes took off is on 4900.
     """
-    yield from _mismatches(
+    yield from mismatches(
         "SELECT 'performance_obligation:' || o.id, l.amount_minor || ' earned, 0 to bill',"
         "       -coalesce(sum(p.amount_minor) FILTER (WHERE p.account_id = '4040'), 0)"
         "       || ' earned, '"
@@ -159,7 +159,7 @@ SELECT coalesce(o.source_key, e.key),
 
 def untied_outcomes() -> Iterator[Mismatch]:
     """Compare 4050 and 1200 with decisions and lines, item by item of each billing period."""
-    yield from _mismatches(_OUTCOMES)
+    yield from mismatches(_OUTCOMES)
 
 
 def untied_unbilled() -> Iterator[Mismatch]:
@@ -254,7 +254,7 @@ def untied_grants() -> Iterator[Mismatch]:
 
 def unfinished_schedules() -> Iterator[Mismatch]:
     """Check that each fee's newest schedule earns what is left of it, to the last unit."""
-    yield from _mismatches(
+    yield from mismatches(
         "SELECT 'performance_obligation:' || o.id, (o.price_minor - o.recognised_minor)::text,"
         "       coalesce(sum(l.amount_minor), 0)::text"
         "  FROM performance_obligation o"
@@ -371,7 +371,8 @@ def _overage_charges() -> Iterator[tuple[PerformanceObligation, _Charge]]:
         yield promise, _Charge(earned, claimed.get(key, 0) - taken.get(key, 0))
 
 
-def _mismatches(query: str) -> Iterator[Mismatch]:
+def mismatches(query: str) -> Iterator[Mismatch]:
+    """Read mismatches: a query's subject, what is expected, what is found."""
     with connection.cursor() as cursor:
         cursor.execute(query)
         yield from (Mismatch(*row) for row in cursor.fetchall())
@@ -379,7 +380,7 @@ def _mismatches(query: str) -> Iterator[Mismatch]:
 
 def _customer_mismatches(account: Account, claims: str, sign: int) -> Iterator[Mismatch]:
     """Compare an account with a sub-ledger, where nothing of the customer waits."""
-    yield from _mismatches(
+    yield from mismatches(
         "SELECT 'customer:' || coalesce(l.customer_id, c.customer_id)"  # noqa: S608 - our own text
         "       || ' ' || coalesce(l.currency, c.currency),"
         "       coalesce(c.total, 0)::text, coalesce(l.total, 0)::text"

@@ -4,6 +4,7 @@ What a note on overage evens out was never earned: it comes off the unbilled rec
 was decided when the note was issued; only what it conceded touches revenue.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal
 
@@ -19,7 +20,14 @@ from invoicing.models import (
     LineKind,
 )
 from invoicing.selectors.changes import served_until
-from revrec.crediting import CreditSplit, Promise, Reason, restore, split_credit
+from revrec.crediting import (
+    CreditSplit,
+    Promise,
+    Reason,
+    restore,
+    split_credit,
+    split_refund,
+)
 from revrec.models import (
     ObligationKind,
     PerformanceObligation,
@@ -34,6 +42,7 @@ from revrec.posting import (
     EntryKind,
     Settled,
     credit_note_issued,
+    credits_refunded,
     invoice_voided,
     tax_taken_back,
 )
@@ -63,7 +72,7 @@ def account_note(run: Run, note: CreditNote) -> int:
     if not note.total_minor:  # Credits given back are movements of the ledger of credits.
         return _nothing_to_post(SourceType.CREDIT_NOTE, note.pk)
     lines = _claiming_lines(note)
-    parts = [_take_off(run, line, Reason(note.reason)) for line in lines]
+    parts = [part for line in lines for part in _take_off(run, line, Reason(note.reason))]
     parts += [_tax_off(line.invoice_line, line.tax_minor) for line in lines]
     owed = note.balance_minor + note.refund_minor
     settled = Settled(note.open_minor, owed, note.out_of_band_minor)
@@ -144,13 +153,29 @@ def _take_back(run: Run, line: InvoiceLine) -> CreditedPart:
     return _lowered(run, obligation, line, line.amount_minor, Reason.BILLING_ERROR)
 
 
-def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> CreditedPart:
+def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> Sequence[CreditedPart]:
     """Lower one promise by what the note takes off it."""
     obligation = obligation_of(line.invoice_line)
     if obligation.kind == ObligationKind.OVERAGE:
-        return _take_off_overage(obligation, line)
+        return [_take_off_overage(obligation, line)]
+    if obligation.grant_id is not None:
+        return _refund_credits(obligation, line)
     ends_at = served_until(line.credit_note, line.invoice_line)
-    return _lowered(run, obligation, line.invoice_line, line.amount_minor, reason, ends_at)
+    return [_lowered(run, obligation, line.invoice_line, line.amount_minor, reason, ends_at)]
+
+
+def _refund_credits(
+    obligation: PerformanceObligation, line: CreditNoteLine
+) -> Sequence[CreditedPart]:
+    """Give the price of granted credits back (rule 16); none of them remain to be used."""
+    deferred = obligation.price_minor - obligation.recognised_minor
+    posted = Posting.objects.filter(obligation=obligation, account=Account.BREAKAGE_REVENUE.value)
+    broken = -(posted.aggregate(sum=Sum("amount_minor"))["sum"] or 0)
+    split = split_refund(line.amount_minor, deferred, broken)
+    _lower(
+        obligation, CreditSplit(split.breakage_minor + split.beyond_minor, split.liability_minor)
+    )
+    return credits_refunded(split, About(obligation.currency, obligation.pk, line.invoice_line_id))
 
 
 def _put_back(run: Run, line: CreditNoteLine) -> list[CreditedPart]:
