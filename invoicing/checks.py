@@ -118,7 +118,9 @@ SELECT i.id
     OR i.returned_minor <> coalesce(returned, 0)
     OR (i.status NOT IN ('draft', 'void')
         AND i.open_minor + i.written_off_minor <> i.total_minor - coalesce(paid, 0)
-                                - coalesce(applied, 0) - coalesce(off_open, 0))
+                                - coalesce(applied, 0) - coalesce(off_open, 0)
+                                - coalesce((SELECT h.amount_minor FROM short_payment h
+                                             WHERE h.invoice_id = i.id), 0))
     OR (i.status = 'finalized') <> (i.open_minor > 0)
     OR (i.status = 'uncollectible') <> (i.written_off_minor > 0)
     OR (i.status = 'void') <> EXISTS (SELECT FROM invoice_void v WHERE v.invoice_id = i.id)

@@ -113,6 +113,12 @@ def refunds_tie() -> Iterator[Finding]:
     return _findings(losing_ties.untied_refunds)
 
 
+@check("Rounding is what payments fell short by within the tolerance")
+def short_payments_tie() -> Iterator[Finding]:
+    """Compare 7900 customer by customer."""
+    return _findings(losing_ties.untied_short_payments)
+
+
 @check("Fee schedules end on the price")
 def schedules_end_on_the_price() -> Iterator[Finding]:
     """Sum what each newest schedule still plans."""

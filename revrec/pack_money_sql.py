@@ -250,6 +250,12 @@ SELECT s.kind, s.id, i.number, x.amount_minor, x.currency, x.at, b.username, x.w
     SELECT o.invoice_id, o.amount_minor, o.currency, o.written_off_at, o.written_off_by_id, o.reason
       FROM write_off o WHERE s.kind = 'write_off' AND o.id = s.id
     UNION ALL
+    SELECT h.invoice_id, h.amount_minor, h.currency, h.accepted_at, y.recorded_by_id,
+           'within the tolerance of ' || t.most_minor
+      FROM short_payment h JOIN payment y ON y.id = h.payment_id
+      JOIN payment_tolerance t ON t.id = h.tolerance_id
+     WHERE s.kind = 'short_payment' AND h.id = s.id
+    UNION ALL
     SELECT v.invoice_id, j.total_minor, j.currency, v.voided_at, v.voided_by_id, v.reason
       FROM invoice_void v JOIN invoice j ON j.id = v.invoice_id
      WHERE s.kind = 'invoice_void' AND v.id = s.id
@@ -258,7 +264,7 @@ SELECT s.kind, s.id, i.number, x.amount_minor, x.currency, x.at, b.username, x.w
  ORDER BY i.id, x.at, s.id
 """,
     (
-        ("kind", "balance_application, refund, dispute, write_off or invoice_void"),
+        ("kind", "balance_application, short_payment, refund, dispute, write_off or invoice_void"),
         ("id", "by which the journal's sources name it"),
         ("invoice", "number of the invoice"),
         ("amount_minor", "in minor units"),

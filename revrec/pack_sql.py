@@ -62,6 +62,8 @@ SELECT t.grant_id FROM ledger_transaction t JOIN pack_span s ON s.customer_id = 
 _CHOOSE_SETTLEMENTS = """
 CREATE TEMPORARY TABLE pack_settlement ON COMMIT DROP AS
 SELECT 'payment' AS kind, y.id FROM payment y JOIN pack_invoice p ON p.id = y.invoice_id
+UNION SELECT 'short_payment', h.id FROM short_payment h
+  JOIN pack_invoice p ON p.id = h.invoice_id
 UNION SELECT 'credit_note', n.id FROM credit_note n JOIN pack_invoice p ON p.id = n.invoice_id
 UNION SELECT 'balance_application', a.id FROM balance_application a
   JOIN pack_invoice p ON p.id = a.invoice_id
@@ -122,6 +124,7 @@ UNION SELECT policy_change_id FROM late_event_policy
 UNION SELECT policy_change_id FROM market_gate
 UNION SELECT policy_change_id FROM tax_rate
 UNION SELECT policy_change_id FROM invoice_policy
+UNION SELECT policy_change_id FROM payment_tolerance
 UNION SELECT policy_change_id FROM legal_entity_version
 """
 CHOICE = (

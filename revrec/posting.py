@@ -66,6 +66,7 @@ class EntryKind(StrEnum):
 
     INVOICE_FINALIZED = "invoice_finalized"
     PAYMENT_RECORDED = "payment_recorded"
+    SHORT_PAYMENT_ACCEPTED = "short_payment_accepted"
     CREDIT_NOTE_ISSUED = "credit_note_issued"
     CREDIT_NOTE_VOIDED = "credit_note_voided"
     INVOICE_VOIDED = "invoice_voided"
@@ -168,6 +169,11 @@ def pack_sold_for_cash(amount_minor: int, about: About) -> Lines:
 def payment_received(amount_minor: int, about: About) -> Lines:
     """Rule 2: money settles the receivable."""
     return pair(Account.CASH, Account.RECEIVABLE, amount_minor, about)
+
+
+def short_payment_accepted(amount_minor: int, about: About) -> Lines:
+    """Rule 32: what a payment fell short by, within the tolerance, is rounding."""
+    return pair(Account.ROUNDING, Account.RECEIVABLE, amount_minor, about)
 
 
 def balance_applied(amount_minor: int, about: About) -> Lines:

@@ -13,6 +13,7 @@ class SourceType(StrEnum):
     CREDIT_NOTE_VOID = "credit_note_void"
     INVOICE_VOID = "invoice_void"
     WRITE_OFF = "write_off"
+    SHORT_PAYMENT = "short_payment"
     BALANCE_APPLICATION = "balance_application"
     REFUND = "refund"
     REFUND_FAILURE = "refund_failure"
@@ -34,6 +35,7 @@ ROLES = {
     SourceType.CREDIT_NOTE_VOID: "voided",
     SourceType.INVOICE_VOID: "voided",
     SourceType.WRITE_OFF: "written_off",
+    SourceType.SHORT_PAYMENT: "accepted",
     SourceType.BALANCE_APPLICATION: "applied",
     SourceType.REFUND: "refunded",
     SourceType.REFUND_FAILURE: "returned",

@@ -49,6 +49,7 @@ _COLUMNS = (
             NodeType.CREDIT_NOTE_VOID,
             NodeType.INVOICE_VOID,
             NodeType.WRITE_OFF,
+            NodeType.SHORT_PAYMENT,
         ),
     ),
     _REFUND,  # Left out where nothing was refunded; and where no refund failed.
@@ -70,6 +71,7 @@ _PAGES = {
     NodeType.INVOICE_VOID: "invoicing_invoicevoid",
     NodeType.WRITE_OFF: "invoicing_writeoff",
     NodeType.PAYMENT: "invoicing_payment",
+    NodeType.SHORT_PAYMENT: "invoicing_shortpayment",
     NodeType.BALANCE_APPLICATION: "invoicing_balanceapplication",
     NodeType.REFUND: "invoicing_refund",
     NodeType.REFUND_FAILURE: "invoicing_refundfailure",

@@ -110,6 +110,8 @@ _ICONS = {
     "invoicevoid": "block",
     "writeoff": "money_off",
     "payment": "payments",
+    "shortpayment": "payments",
+    "paymenttolerance": "tune",
     "refund": "currency_exchange",
     "refundfailure": "undo",
     "dispute": "gavel",

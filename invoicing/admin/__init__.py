@@ -18,6 +18,7 @@ from invoicing.admin import (
     settlements,
     stripe,
     subscriptions,
+    tolerances,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "settlements",
     "stripe",
     "subscriptions",
+    "tolerances",
 ]

@@ -63,6 +63,7 @@ from invoicing.models.stripe import (
     StripeDifference,
     StripeEvent,
 )
+from invoicing.models.tolerance import PaymentTolerance, ShortPayment
 
 __all__ = [
     "MAIN_CODE",
@@ -116,6 +117,7 @@ __all__ = [
     "Overpayment",
     "Payment",
     "PaymentAttempt",
+    "PaymentTolerance",
     "Plan",
     "PlanItem",
     "PlanVersion",
@@ -124,6 +126,7 @@ __all__ = [
     "Refund",
     "RefundFailure",
     "SeatChange",
+    "ShortPayment",
     "SplitBy",
     "StripeCall",
     "StripeCustomer",

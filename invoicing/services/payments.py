@@ -13,6 +13,7 @@ from invoicing.selectors import is_issued, refuse_ended
 from invoicing.services.announcing import announce_if_paid
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import lock_invoice, require_permission
+from invoicing.services.tolerances import accept_short_payment
 
 
 @transaction.atomic
@@ -27,6 +28,8 @@ def record_payment(
     at: datetime,
 ) -> Payment:
     """Record a payment; with the last one, credits sold by the invoice are granted.
+
+    One that falls short by no more than the approved tolerance is the last one.
 
     The method and reference name the payment: the same again returns the same row.
 
@@ -72,6 +75,7 @@ def _take_in(payment: Payment) -> Payment:
     invoice, by, at = payment.invoice, payment.recorded_by, payment.recorded_at
     payment.save(force_insert=True)
     invoice.refresh_from_db(fields=["status", "paid_minor", "open_minor", "written_off_minor"])
+    accept_short_payment(payment)
     issue_pack_grants(invoice=invoice, effective_at=payment.paid_at, by=by, at=at)
     outbox.publish("money_changed", [invoice.customer_id], at)
     audit.record(

@@ -63,6 +63,9 @@ def check_invoices(pack, charged):
             credited[row["invoice"]] += int(row["total_minor"])
     for row in pack.rows("payments"):
         paid[row["invoice"]] += int(row["amount_minor"])
+    for row in pack.rows("settlements"):
+        if row["kind"] == "short_payment":
+            off[row["invoice"]] += int(row["amount_minor"])
     settled_by = ("paid_minor", "applied_minor", "open_minor", "written_off_minor")
     for row in pack.rows("invoices"):
         name, claimed = row["invoice"], int(row["total_minor"])

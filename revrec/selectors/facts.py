@@ -27,6 +27,7 @@ from invoicing.models import (
     ProcessorFee,
     Refund,
     RefundFailure,
+    ShortPayment,
     WriteOff,
 )
 from revrec.models import (
@@ -60,6 +61,14 @@ def unaccounted_payments(customer_id: int | None = None) -> QuerySet[Payment]:
     if customer_id is not None:
         payments = payments.filter(invoice__customer_id=customer_id)
     return payments.select_related("invoice").order_by("paid_at", "id")
+
+
+def unaccounted_short_payments(customer_id: int | None = None) -> QuerySet[ShortPayment]:
+    """List what payments fell short by and was accepted, in the order in which it was."""
+    rows = ShortPayment.objects.filter(~accounted(SourceType.SHORT_PAYMENT))
+    if customer_id is not None:
+        rows = rows.filter(invoice__customer_id=customer_id)
+    return rows.select_related("invoice").order_by("accepted_at", "id")
 
 
 def unaccounted_notes(customer_id: int | None = None) -> QuerySet[CreditNote]:

@@ -1,11 +1,12 @@
-"""Where refunds beyond their liability disagree with what was left to give back.
+"""Where small and rare losses disagree with the facts behind them: 4910 and 7900.
 
-Worked out from the journal's own order: what a promise of credits carried when a note came.
+4910 is worked out from the journal's own order: what a promise carried when a note came.
 """
 
 from collections.abc import Iterator
 
-from revrec.selectors.tieouts import Mismatch, mismatches
+from revrec.posting import Account
+from revrec.selectors.tieouts import Mismatch, customer_mismatches, mismatches
 
 # A note gives back what the purchase's credits still carried or had become as breakage, then 4910.
 # Notes of before that rule have their whole amount on 4900, and no line on these accounts.
@@ -40,3 +41,14 @@ SELECT 'posting:' || p.id, 'a credit note on credits', e.kind
 def untied_refunds() -> Iterator[Mismatch]:
     """Compare 4910 with what notes gave back beyond what their credits carried."""
     yield from mismatches(_BEYOND)
+
+
+def untied_short_payments() -> Iterator[Mismatch]:
+    """Compare 7900 with what payments fell short by, customer by customer."""
+    yield from customer_mismatches(
+        Account.ROUNDING,
+        "SELECT i.customer_id, s.currency, sum(s.amount_minor) AS total"
+        " FROM short_payment s JOIN invoice i ON i.id = s.invoice_id"
+        " GROUP BY i.customer_id, s.currency",
+        sign=1,
+    )

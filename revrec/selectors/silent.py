@@ -20,6 +20,7 @@ _CLAIMS = (
         " JOIN invoice i ON i.id = l.invoice_id AND i.status <> 'draft'",
     ),
     ("payment", "SELECT id, amount_minor FROM payment"),
+    ("short_payment", "SELECT id, amount_minor FROM short_payment"),
     ("credit_note", "SELECT id, total_minor AS amount_minor FROM credit_note"),
     (
         "credit_note_void",

@@ -189,7 +189,7 @@ def untied_overage() -> Iterator[Mismatch]:
 
 def untied_receivables() -> Iterator[Mismatch]:
     """Compare 1100 with what issued invoices still claim, customer by customer."""
-    yield from _customer_mismatches(
+    yield from customer_mismatches(
         Account.RECEIVABLE,
         "SELECT customer_id, currency, sum(open_minor) AS total FROM invoice"
         " WHERE status <> 'draft' GROUP BY customer_id, currency",
@@ -199,7 +199,7 @@ def untied_receivables() -> Iterator[Mismatch]:
 
 def untied_customer_balances() -> Iterator[Mismatch]:
     """Compare 2200 with what notes owe back, less what refunds and invoices took of it."""
-    yield from _customer_mismatches(
+    yield from customer_mismatches(
         Account.CUSTOMER_BALANCE,
         "SELECT customer_id, currency, sum(minor) AS total FROM ("
         " SELECT i.customer_id, n.currency, n.balance_minor + n.refund_minor AS minor"
@@ -217,7 +217,7 @@ def untied_customer_balances() -> Iterator[Mismatch]:
 
 def untied_disputes() -> Iterator[Mismatch]:
     """Compare 1230 with the disputes that are open, customer by customer."""
-    yield from _customer_mismatches(
+    yield from customer_mismatches(
         Account.DISPUTED,
         "SELECT customer_id, currency, sum(amount_minor) AS total FROM dispute d"
         " WHERE NOT EXISTS (SELECT FROM dispute_outcome o WHERE o.dispute_id = d.id)"
@@ -228,7 +228,7 @@ def untied_disputes() -> Iterator[Mismatch]:
 
 def untied_tax() -> Iterator[Mismatch]:
     """Compare 2300 with the tax on issued lines, less what notes, voids and lost disputes took."""
-    yield from _customer_mismatches(
+    yield from customer_mismatches(
         Account.TAX_PAYABLE,
         "SELECT customer_id, l.currency, sum(tax) AS total FROM ("
         " SELECT i.customer_id, i.currency, l.tax_minor - l.tax_credited_minor - least("
@@ -317,6 +317,7 @@ def unaccounted_facts(at: datetime | None = None) -> Iterator[Mismatch]:
     for name, rows, customer in (
         (SourceType.INVOICE_LINE, facts.unaccounted_lines(), "invoice__customer_id"),
         (SourceType.PAYMENT, facts.unaccounted_payments(), "invoice__customer_id"),
+        (SourceType.SHORT_PAYMENT, facts.unaccounted_short_payments(), "invoice__customer_id"),
         (SourceType.CREDIT_NOTE, facts.unaccounted_notes(), "invoice__customer_id"),
         (SourceType.INVOICE_VOID, facts.unaccounted_voids(), "invoice__customer_id"),
         (SourceType.WRITE_OFF, facts.unaccounted_write_offs(), "invoice__customer_id"),
@@ -378,7 +379,7 @@ def mismatches(query: str) -> Iterator[Mismatch]:
         yield from (Mismatch(*row) for row in cursor.fetchall())
 
 
-def _customer_mismatches(account: Account, claims: str, sign: int) -> Iterator[Mismatch]:
+def customer_mismatches(account: Account, claims: str, sign: int) -> Iterator[Mismatch]:
     """Compare an account with a sub-ledger, where nothing of the customer waits."""
     yield from mismatches(
         "SELECT 'customer:' || coalesce(l.customer_id, c.customer_id)"  # noqa: S608 - our own text

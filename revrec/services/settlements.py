@@ -1,12 +1,13 @@
-"""Account for what is owed back: balances that were applied, refunds, and refunds that failed."""
+"""Account for what settles besides payments: balances, refunds, short payments."""
 
-from invoicing.models import BalanceApplication, Refund, RefundFailure
-from revrec.posting import About, EntryKind, balance_applied, refunded
+from invoicing.models import BalanceApplication, Refund, RefundFailure, ShortPayment
+from revrec.posting import About, EntryKind, balance_applied, refunded, short_payment_accepted
 from revrec.schedule import day_of
 from revrec.selectors.facts import (
     unaccounted_applications,
     unaccounted_failures,
     unaccounted_refunds,
+    unaccounted_short_payments,
 )
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
@@ -22,6 +23,7 @@ def account_settlements(run: Run) -> int:
         *(_refund(run, row) for row in unaccounted_refunds(run.customer_id)),
         *(_failure(run, row) for row in unaccounted_failures(run.customer_id)),
         *(_application(run, row) for row in unaccounted_applications(run.customer_id)),
+        *(_short_payment(run, row) for row in unaccounted_short_payments(run.customer_id)),
     ]
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
 
@@ -35,6 +37,18 @@ def _application(run: Run, row: BalanceApplication) -> EntryDraft:
         lines=balance_applied(row.amount_minor, About(row.currency)),
         source_key=f"balance_application:{row.pk}:applied",
         sources=(Source(SourceType.BALANCE_APPLICATION, row.pk),),
+    )
+
+
+def _short_payment(run: Run, row: ShortPayment) -> EntryDraft:
+    return EntryDraft(
+        wanted_on=day_of(row.accepted_at),
+        kind=EntryKind.SHORT_PAYMENT_ACCEPTED,
+        description=f"Short payment of invoice {row.invoice.number}",
+        customer_id=run.customer_id,
+        lines=short_payment_accepted(row.amount_minor, About(row.currency)),
+        source_key=f"short_payment:{row.pk}:accepted",
+        sources=(Source(SourceType.SHORT_PAYMENT, row.pk),),
     )
 
 

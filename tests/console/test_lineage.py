@@ -54,6 +54,7 @@ T = NodeType
 # Corrections of usage, claims that ended unpaid and outcomes have tests of their own.
 _NOT_OF_THIS_CHAIN = {
     T.METER_EVENT_ADJUSTMENT, T.CREDIT_NOTE_VOID, T.INVOICE_VOID, T.WRITE_OFF, T.OUTCOME,
+    T.SHORT_PAYMENT,
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class NodeType(StrEnum):
     INVOICE_VOID = "invoice_void"
     WRITE_OFF = "write_off"
     PAYMENT = "payment"
+    SHORT_PAYMENT = "short_payment"
     BALANCE_APPLICATION = "balance_application"
     REFUND = "refund"
     REFUND_FAILURE = "refund_failure"
@@ -49,6 +50,7 @@ STEPS = {
     NodeType.INVOICE_VOID: ChainStep.INVOICE,
     NodeType.WRITE_OFF: ChainStep.INVOICE,
     NodeType.PAYMENT: ChainStep.INVOICE,
+    NodeType.SHORT_PAYMENT: ChainStep.INVOICE,
     NodeType.BALANCE_APPLICATION: ChainStep.INVOICE,
     NodeType.REFUND: ChainStep.INVOICE,
     NodeType.REFUND_FAILURE: ChainStep.INVOICE,

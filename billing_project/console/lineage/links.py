@@ -174,6 +174,11 @@ LINKS = (
         " JOIN payment p ON p.invoice_id = l.invoice_id WHERE l.amount_minor > 0",
     ),
     _relation(
+        NodeType.PAYMENT,
+        NodeType.SHORT_PAYMENT,
+        "SELECT payment_id AS source, id AS target, 'fell short' AS label FROM short_payment",
+    ),
+    _relation(
         NodeType.INVOICE_LINE,
         NodeType.BALANCE_APPLICATION,
         "SELECT l.id AS source, a.id AS target, 'paid from the balance' AS label"
@@ -219,6 +224,7 @@ LINKS = (
     _entries(NodeType.INVOICE_VOID, "invoice_void"),
     _entries(NodeType.WRITE_OFF, "write_off"),
     _entries(NodeType.PAYMENT, "payment"),
+    _entries(NodeType.SHORT_PAYMENT, "short_payment"),
     _entries(NodeType.BALANCE_APPLICATION, "balance_application"),
     _entries(NodeType.REFUND, "refund"),
     _entries(NodeType.REFUND_FAILURE, "refund_failure"),

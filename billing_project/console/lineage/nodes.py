@@ -23,6 +23,7 @@ from invoicing.models import (
     Payment,
     Refund,
     RefundFailure,
+    ShortPayment,
     WriteOff,
 )
 from invoicing.selectors import plan_version_at
@@ -172,6 +173,12 @@ def _payments(ids: _Ids) -> Iterator[Node]:
         yield _money(ref, label, payment.amount_minor, payment.currency, payment.paid_at)
 
 
+def _short_payments(ids: _Ids) -> Iterator[Node]:
+    for row in ShortPayment.objects.filter(pk__in=ids).select_related("invoice"):
+        ref, label = Ref(NodeType.SHORT_PAYMENT, row.pk), f"{row.invoice.number} paid short"
+        yield _money(ref, label, row.amount_minor, row.currency, row.accepted_at)
+
+
 def _applications(ids: _Ids) -> Iterator[Node]:
     for row in BalanceApplication.objects.filter(pk__in=ids).select_related("invoice"):
         ref = Ref(NodeType.BALANCE_APPLICATION, row.pk)
@@ -235,6 +242,7 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.INVOICE_VOID: _voids,
     NodeType.WRITE_OFF: _write_offs,
     NodeType.PAYMENT: _payments,
+    NodeType.SHORT_PAYMENT: _short_payments,
     NodeType.BALANCE_APPLICATION: _applications,
     NodeType.REFUND: _refunds,
     NodeType.REFUND_FAILURE: _failures,
