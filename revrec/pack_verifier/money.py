@@ -63,9 +63,8 @@ def check_invoices(pack, charged):
             credited[row["invoice"]] += int(row["total_minor"])
     for row in pack.rows("payments"):
         paid[row["invoice"]] += int(row["amount_minor"])
-    for row in pack.rows("settlements"):
-        if row["kind"] == "short_payment":
-            off[row["invoice"]] += int(row["amount_minor"])
+    for invoice, minor in short_payments(pack):
+        off[invoice] += minor
     settled_by = ("paid_minor", "applied_minor", "open_minor", "written_off_minor")
     for row in pack.rows("invoices"):
         name, claimed = row["invoice"], int(row["total_minor"])
@@ -97,6 +96,13 @@ def check_line_usage(pack, charged):
         if row["kind"] in ("overage", "credits_used") and behind[row["id"]] != quantity:
             faults.append(f"{name} is over {quantity}, its usage comes to {behind[row['id']]}")
     return faults
+
+
+def short_payments(pack):
+    """Yield what payments fell short by and was accepted, by invoice."""
+    for row in pack.rows("settlements"):
+        if row["kind"] == "short_payment":
+            yield row["invoice"], int(row["amount_minor"])
 
 
 def notes(pack):
