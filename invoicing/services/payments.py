@@ -29,16 +29,13 @@ def record_payment(
 ) -> Payment:
     """Record a payment; with the last one, credits sold by the invoice are granted.
 
-    One that falls short by no more than the approved tolerance is the last one.
-
-    The method and reference name the payment: the same again returns the same row.
+    One that falls short within the approved tolerance is the last one; one for an invoice that was
+    written off is a recovery. The method and reference name it: the same again returns its row.
 
     Args:
         amount_minor: > 0, at most what the invoice still owes.
         method: "bank_transfer".
         paid_at: When the money came; credits sold are effective from then.
-
-    What comes for an invoice that was written off is a recovery of it.
 
     Raises:
         NotAllowed: a person without the permission.
