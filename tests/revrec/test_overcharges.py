@@ -84,8 +84,7 @@ def test_used_credits_keep_their_basis_after_a_note(shop: Shop) -> None:
     shop.credit(invoice, 4_500, "cancel_future", "2026-01-12T01")
     recognise(customer, "2026-01-13")
     # 5,000 credits at 0.009 were used; the other half was paid, ended and is owed back.
-    expected = {"1000": 9_000, "2200": -4_500, "4010": -4_500, "4030": -4_500, "4900": 4_500}
-    assert balances(customer) == expected
+    assert balances(customer) == {"1000": 9_000, "2200": -4_500, "4010": -4_500}
 
     _cancel(shop, customer, used, "2026-01-14")
     recognise(customer, "2026-01-15")
