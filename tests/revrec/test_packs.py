@@ -215,7 +215,7 @@ def _set(
         ("journal", _set("amount_minor", "1"), "is off by"),
         ("journal", _set("account", "9999"), "otherwise than it was sealed"),
         ("journal", _set("effective_on", "2026-01-01"), "otherwise than it was sealed"),
-        ("journal", lambda rows: rows.append({**rows[0], "entry": "999999999"}), "was never sealed"),
+        ("journal", lambda rows: rows.append({**rows[0], "entry": "99999999"}), "was never sealed"),
         ("policies", _set("content", "{}"), "another content than its hash"),
         ("policies", _set("title", "x"), "is not what ann.shop approved"),
         ("approvals", _set("sha256", "0"), "is not what ann.shop approved"),
