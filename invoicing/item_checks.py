@@ -1,16 +1,21 @@
-"""Checks of what plans' items claim: discounts, outcomes, seats, coupons."""
+"""Checks of what plans' items claim, and whether it is drafted."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
+from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
 from billing_project.kernel.quantity import how_many
 from invoicing.selectors.item_faults import (
     coupons_beyond_their_terms,
+    emptied_drafts,
     lines_off_their_discounts,
     lines_off_their_outcomes,
     outcomes_off_their_decisions,
     subscriptions_short_of_seats,
 )
+
+_PATIENCE = timedelta(hours=1)  # The worker bills every few minutes.
 
 
 @check("Discounts of a line sum to what came off it")
@@ -46,3 +51,17 @@ def coupons_are_within_their_terms() -> Iterator[Finding]:
         yield Finding(
             f"coupon:{code}", f"was redeemed {how_many(count, 'time')}, beyond its terms ({most})"
         )
+
+
+@check(
+    "A draft that lost its usage keeps no ended period open, and nothing that is owed waits for it"
+)
+def emptied_drafts_hold_nothing_up() -> Iterator[Finding]:
+    """Look at drafts without lines, once the worker had the time to."""
+    for draft, period, is_closed, waiting in emptied_drafts(clock.now() - _PATIENCE):
+        subject = f"billing_period:{period}"
+        if not is_closed:
+            yield Finding(subject, f"is not closed: its draft {draft} has no lines")
+        if waiting:
+            outcomes = how_many(waiting, "accepted outcome")
+            yield Finding(subject, f"{outcomes} on no line, and its draft {draft} has none")

@@ -4,7 +4,7 @@ It shows what the invoice claims and what became of it, and gives its documents.
 /v1, and answers nothing that the link's invoice does not own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -37,6 +37,7 @@ def _by_link(answer: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
     @wraps(answer)
     def view(request: HttpRequest, token: str, **named: str) -> HttpResponse:
         try:
+            _refuse_nul(named.values())
             link = find_link(token, clock.now())
         except NotFound:
             response = _ended(request, 404)
@@ -47,6 +48,12 @@ def _by_link(answer: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
         return _guarded(response)
 
     return view
+
+
+def _refuse_nul(parts: Iterable[str]) -> None:
+    """Find nothing under an address that holds a NUL: PostgreSQL's text takes none."""
+    if any("\x00" in part for part in parts):
+        raise NotFound("nothing has such an address")
 
 
 def _guarded(response: HttpResponse) -> HttpResponse:

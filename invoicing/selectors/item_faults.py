@@ -1,6 +1,7 @@
-"""Where discounts, outcomes, seats and coupons are not what their facts make them."""
+"""Where discounts, outcomes, seats, coupons and drafts are not what their facts make them."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -52,6 +53,24 @@ HAVING count(r.id) > c.max_redemptions OR p.status <> 'approved' OR count(r.id) 
     OR bool_or(r.redeemed_at < c.starts_at OR r.redeemed_at >= c.expires_at)
 """
 
+# Drafts without lines, due long enough for the worker to have closed or filled their period.
+_EMPTIED = """
+SELECT i.id, b.id, EXISTS (SELECT FROM invoiced_usage u
+                            WHERE u.source_key = 'billing_period:' || b.id) AS is_closed,
+       (SELECT count(*) FROM outcome o
+         WHERE o.billing_period_id = b.id AND o.state = 'accepted'
+           AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id AND NOT u.is_void)
+           AND NOT EXISTS (SELECT FROM outcome_decision d
+                            WHERE d.outcome_id = o.id AND d.decided_at > %(since)s)) AS waiting
+  FROM invoice i JOIN billing_period b
+    ON i.source_key LIKE 'billing\\_period:%%' AND split_part(i.source_key, ':', 3) = 'overage'
+   AND b.id::text = split_part(i.source_key, ':', 2)
+ WHERE i.status = 'draft' AND i.ready_at < %(since)s AND b.end_at < %(since)s
+   AND NOT EXISTS (SELECT FROM invoice_line l WHERE l.invoice_id = i.id)
+   AND NOT EXISTS (SELECT FROM billing_hold h WHERE h.released_at IS NULL
+                      AND h.subject IN ('invoice:' || i.id, 'billing_period:' || b.id))
+"""
+
 Rows = Iterator[tuple[Any, ...]]
 
 
@@ -80,7 +99,12 @@ def coupons_beyond_their_terms() -> Rows:
     return _rows(_COUPONS)
 
 
-def _rows(sql: str) -> Rows:
+def emptied_drafts(since: datetime) -> Rows:
+    """List drafts that had no lines when due: (draft, period, is it closed, outcomes that wait)."""
+    return _rows(_EMPTIED, {"since": since})
+
+
+def _rows(sql: str, params: dict[str, datetime] | None = None) -> Rows:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, params)
         yield from cursor.fetchall()

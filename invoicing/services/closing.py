@@ -1,7 +1,7 @@
 """Close the usage of a period: what is reported for it from then on is late.
 
-A period is closed by its first overage invoice; one without overage gets no invoice, and is closed
-once its grace is over. Metering keeps the fact, because it judges the events.
+A period is closed by its first overage invoice; one without any is closed once its grace is over.
+Metering keeps the fact, because it judges the events.
 """
 
 from datetime import datetime, timedelta
@@ -56,7 +56,8 @@ def _close_quiet(billing_period: BillingPeriod, at: datetime) -> int:
         Invoice.objects.filter(
             customer_id=billing_period.customer_id,
             source_key__startswith=prefix,
-            ready_at__gte=billing_period.end_at,  # One of a threshold closes nothing.
+            ready_at__gte=billing_period.end_at,  # One of a threshold closes nothing,
+            lines__isnull=False,  # nor does one that lost its usage.
         ).exists()
         or overage_state(billing_period).unbilled > 0
         or arrears_lines(billing_period, None)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max, QuerySet, prefetch_related_objects
 
 from billing_project.kernel import audit
@@ -46,46 +46,11 @@ from invoicing.selectors.outcomes import billable_outcomes
 from invoicing.services.closing import is_usage_closed
 from invoicing.services.drafts import Draft, clear_lines, create_draft, write_lines
 from invoicing.services.holds import FAULTS, hold, words_of_fault
+from invoicing.services.linking import link_usage
 from metering.services.customers import lock_customer
 
 _AT_ONCE = 200  # Between two looks at what another worker has drafted.
 _INSTANT = timedelta(microseconds=1)
-
-# A statement line's source key names the meter and dimensions that it is about.
-_LINK_USAGE = """
-INSERT INTO line_usage (line_id, rated_usage_id, kind)
-SELECT l.id, r.id, l.kind
-  FROM rated_usage r JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'overage'
- WHERE r.billing_period_id = %(period)s AND r.overage <> 0
-   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind
-                      AND NOT u.is_void)
-UNION ALL
-SELECT l.id, r.id, l.kind
-  FROM rated_usage r
-  JOIN usage_window w ON w.id = r.window_id
-  JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'credits_used'
-   AND l.source_key = %(key)s || ':used:' || w.meter_id || ':' || left(w.dimensions_key, 16)
- WHERE r.billing_period_id = %(period)s
-   AND NOT EXISTS (SELECT FROM line_usage u WHERE u.rated_usage_id = r.id AND u.kind = l.kind
-                      AND NOT u.is_void)
-"""
-
-_LINK_USAGE_OF_WORKSPACE = _LINK_USAGE.replace(
-    "WHERE r.billing_period_id = %(period)s",
-    "WHERE r.billing_period_id = %(period)s AND EXISTS (SELECT FROM usage_window o"
-    " WHERE o.id = r.window_id AND o.workspace_id = %(workspace)s)",
-)
-
-# An outcome line's source key names its item.
-_LINK_OUTCOMES = """
-INSERT INTO line_outcome (line_id, outcome_id)
-SELECT l.id, o.id
-  FROM outcome o JOIN plan_item p ON p.id = o.item_id
-  JOIN invoice_line l ON l.invoice_id = %(invoice)s AND l.kind = 'outcome'
-   AND l.source_key = %(key)s || ':outcome:' || p.code
- WHERE o.billing_period_id = %(period)s AND o.state = 'accepted'
-   AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id AND NOT u.is_void)
-"""
 
 
 def draft_overage_invoices(*, by: User, at: datetime, backwards: bool = False) -> int:
@@ -210,7 +175,7 @@ def write_claims(
     unit = plan_version_of(billing_period).rate_card.pricing_unit.code
     statement = credits_used_lines(unit, credits_used(rows))
     lines = write_lines(invoice, [*claims, *statement], billing_period)
-    _link_usage(invoice, billing_period, {line.kind for line in lines}, workspace_id)
+    link_usage(invoice, billing_period, {line.kind for line in lines}, workspace_id)
 
 
 def _is_over(invoice: Invoice, billing_period: BillingPeriod) -> bool:
@@ -258,9 +223,12 @@ def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     invoice = next((one for one in made if one.status == InvoiceStatus.DRAFT), None)
     state, on_no_line = overage_state(billing_period), overage_on_no_line(billing_period)
     waits = state.unbilled > 0 and on_no_line.count > 0
-    if not (waits or (invoice is None and _owes(billing_period, state))):
+    is_claiming = invoice is not None and invoice.lines.exists()
+    if not (waits or (not is_claiming and _owes(billing_period, state))):
         return 0  # Another worker drafted it meanwhile, or there is nothing to claim.
     if invoice is not None:
+        if not is_claiming:
+            _wait_anew(invoice, billing_period, at)
         rebuild(invoice, billing_period)
     else:
         if _is_held_as_too_often(billing_period, len(made), by, at):
@@ -271,6 +239,14 @@ def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
         by=by, at=at, action="draft_overage", subject=invoice, total_minor=invoice.total_minor
     )
     return 1
+
+
+def _wait_anew(emptied: Invoice, billing_period: BillingPeriod, at: datetime) -> None:
+    """Let a draft that lost its usage wait out a grace of its own, as a new one would."""
+    if emptied.ready_at <= at:
+        grace = timedelta(hours=plan_version_of(billing_period).grace_hours)
+        emptied.ready_at = at + grace
+        emptied.save(update_fields=["ready_at"])
 
 
 def _owes(billing_period: BillingPeriod, state: OverageState) -> bool:
@@ -318,14 +294,21 @@ def draft_at_threshold(billing_period: BillingPeriod, at: datetime) -> Invoice |
     subscription = subscription_of(billing_period)
     threshold = plan_version_of(billing_period, subscription).threshold_minor
     is_running = billing_period.start_at <= at < billing_period.end_at
-    if threshold is None or not is_running or _open_draft(billing_period) is not None:
+    if threshold is None or not is_running:
+        return None
+    draft = _open_draft(billing_period)
+    if draft is not None and draft.lines.exists():
         return None
     state = overage_state(billing_period)
     on_no_line = overage_on_no_line(billing_period)
     if state.unbilled_minor < threshold or state.unbilled <= 0 or not on_no_line.count:
         return None
-    count = _invoices_of(billing_period).count()
-    draft = _new_draft(billing_period, subscription, count, at, ready_at=at)
+    if draft is None:
+        count = _invoices_of(billing_period).count()
+        draft = _new_draft(billing_period, subscription, count, at, ready_at=at)
+    elif draft.ready_at > at:  # It lost its usage, and is due at once like any other.
+        draft.ready_at = at
+        draft.save(update_fields=["ready_at"])
     fill(draft, billing_period, state, on_no_line)
     return draft
 
@@ -381,19 +364,3 @@ def _invoices_of(billing_period: BillingPeriod) -> QuerySet[Invoice]:
     return Invoice.objects.filter(
         customer_id=billing_period.customer_id, source_key__startswith=key
     ).exclude(source_key__startswith=key, source_key__contains=":w")
-
-
-def _link_usage(
-    invoice: Invoice, billing_period: BillingPeriod, kinds: set[str], workspace_id: int | None
-) -> None:
-    """Put rated usage and accepted outcomes that stand behind no line behind this invoice's."""
-    params: dict[str, int | str] = {
-        "invoice": invoice.pk, "key": invoice.source_key, "period": billing_period.pk,
-    }  # fmt: skip
-    link = _LINK_USAGE
-    if workspace_id is not None:
-        link, params["workspace"] = _LINK_USAGE_OF_WORKSPACE, workspace_id
-    with connection.cursor() as cursor:
-        cursor.execute(link, params)
-        if LineKind.OUTCOME in kinds:
-            cursor.execute(_LINK_OUTCOMES, params)

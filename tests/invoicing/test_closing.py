@@ -2,16 +2,27 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from billing_project.kernel.period import Period
-from invoicing import checks
-from invoicing.services.closing import close_quiet_periods
+from invoicing import checks, item_checks
+from invoicing.services.closing import close_quiet_periods, is_usage_closed
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from metering.models import InvoicedUsage
 from metering.selectors.late import invoiced_spans
-from tests.invoicing.builders import DAY, END, START, Shop, overage_invoices, subscribed, use
+from tests.invoicing.builders import (
+    DAY,
+    END,
+    START,
+    Shop,
+    cancel,
+    first_period,
+    overage_invoices,
+    subscribed,
+    use,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -72,3 +83,42 @@ def test_an_invoiced_period_that_metering_does_not_know_is_found(
 
     [finding] = checks.invoiced_usage_is_known()
     assert "not closed for usage" in finding.message
+
+
+def test_a_draft_that_lost_its_usage_does_not_keep_its_period_open(
+    shop: Shop, settings: Any
+) -> None:
+    settings.BILLING_CLOCK = (END + 3 * DAY).isoformat()
+    sold = subscribed(shop, overage_price=Decimal("0.5"))
+    _lose_the_draft(shop)
+    finalize_due(by=shop.worker, at=END + DAY)
+
+    [finding] = item_checks.emptied_drafts_hold_nothing_up()
+    assert "is not closed" in finding.message
+    assert close_quiet_periods(at=END + DAY) == 1
+    assert is_usage_closed(first_period(sold))
+    assert list(item_checks.emptied_drafts_hold_nothing_up()) == []
+
+
+def test_a_draft_that_lost_its_usage_takes_in_what_comes_and_waits_anew(shop: Shop) -> None:
+    sold = subscribed(shop, overage_price=Decimal("0.5"))
+    _lose_the_draft(shop)
+    finalize_due(by=shop.worker, at=END + DAY)
+    close_quiet_periods(at=END + DAY)
+
+    late = END + 2 * DAY
+    use(shop, 140, START + DAY, "late", known_at=late)
+    draft_overage_invoices(by=shop.worker, at=late)
+    finalize_due(by=shop.worker, at=late)
+    draft_overage_invoices(by=shop.worker, at=late + timedelta(hours=1))
+
+    [draft] = overage_invoices(sold)
+    assert (draft.status, draft.total_minor, draft.ready_at) == ("draft", 2_000, late + DAY)
+    assert draft.lines.get(kind="overage").description.endswith("after the period was invoiced")
+
+
+def _lose_the_draft(shop: Shop) -> None:
+    """Draft usage at the period's end, and cancel it within the grace."""
+    use(shop, 140, START + DAY)
+    draft_overage_invoices(by=shop.worker, at=END)
+    cancel(shop, "req-1", END + timedelta(hours=1))

@@ -173,6 +173,12 @@ def test_a_link_is_not_edited_or_deleted(shop: Shop, change: str) -> None:
         cursor.execute(change)
 
 
+def test_no_note_has_an_address_that_no_database_takes(shop: Shop) -> None:
+    invoice = issued(shop, customer_of(shop), 10_000)
+
+    assert Client().get(_path(shop, invoice, "/notes/%00.pdf")).status_code == 404
+
+
 def test_support_opens_the_customers_page_and_revokes_a_link(shop: Shop) -> None:
     invoice = issued(shop, customer_of(shop), 10_000)
     client = client_of(shop.maker)

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -14,6 +15,7 @@ from billing_project.kernel.errors import (
     NotFound,
 )
 from billing_project.kernel.models import User
+from invoicing import item_checks
 from invoicing.items import Item
 from invoicing.models import (
     InvoiceLine,
@@ -33,10 +35,12 @@ from tests.invoicing.builders import (
     END,
     START,
     Shop,
+    cancel,
     check_what_is_deferred,
     first_period,
     overage_invoices,
     subscribed,
+    use,
 )
 
 pytestmark = pytest.mark.django_db
@@ -68,6 +72,29 @@ def _invoice(shop: Shop, at: datetime = END) -> None:
     draft_overage_invoices(by=shop.worker, at=at)
     finalize_due(by=shop.worker, at=at + GRACE)
     close_quiet_periods(at=at + GRACE)
+
+
+def test_an_outcome_accepted_after_its_draft_lost_all_else_is_billed(
+    shop: Shop, sold: Subscription, settings: Any
+) -> None:
+    use(shop, 300, START + DAY)
+    outcome = _record(shop, sold, "ticket-1")
+    draft_overage_invoices(by=shop.worker, at=END)
+    cancel(shop, "req-1", END + timedelta(hours=1))
+    finalize_due(by=shop.worker, at=END + GRACE)
+    close_quiet_periods(at=END + GRACE)
+
+    late = END + 2 * DAY
+    decide_outcome(outcome=outcome, state="accepted", reason="yes", by=shop.worker, at=late)
+    settings.BILLING_CLOCK = (late + DAY).isoformat()
+    [finding] = item_checks.emptied_drafts_hold_nothing_up()
+    assert "1 accepted outcome" in finding.message
+    draft_overage_invoices(by=shop.worker, at=late)
+    finalize_due(by=shop.worker, at=late + GRACE)
+
+    [invoice] = overage_invoices(sold)
+    assert (invoice.status, invoice.total_minor) == ("finalized", 99)
+    assert list(item_checks.emptied_drafts_hold_nothing_up()) == []
 
 
 def test_only_accepted_outcomes_are_billed(shop: Shop, sold: Subscription) -> None:

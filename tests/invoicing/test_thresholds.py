@@ -17,6 +17,7 @@ from tests.invoicing.builders import (
     END,
     START,
     Shop,
+    cancel,
     check_what_is_deferred,
     first_period,
     overage_invoices,
@@ -81,6 +82,22 @@ def test_a_period_with_nothing_after_its_threshold_closes_quietly(shop: Shop) ->
 
     assert close_quiet_periods(at=END + GRACE) == 1
     assert is_usage_closed(first_period(sold))
+
+
+def test_a_draft_that_lost_its_usage_does_not_switch_the_threshold_off(shop: Shop) -> None:
+    sold = _sold(shop)
+    use(shop, 150, START + DAY, "r1")
+    invoice_reached(by=shop.worker, at=START + DAY)
+    [invoice] = overage_invoices(sold)
+    void_and_regenerate(invoice=invoice, reason="typo", by=shop.approver, at=START + 2 * DAY)
+    cancel(shop, "r1", START + 2 * DAY)
+    finalize_due(by=shop.worker, at=START + 4 * DAY)
+
+    use(shop, 150, START + 5 * DAY, "r2")
+
+    assert invoice_reached(by=shop.worker, at=START + 5 * DAY) == 1
+    assert _totals(sold) == [2_500, 2_500]
+    assert not is_usage_closed(first_period(sold))
 
 
 def test_a_commit_counts_what_thresholds_claimed_and_waits_for_the_end(shop: Shop) -> None:
