@@ -123,6 +123,7 @@ _ICONS = {
     "stripedifference": "compare_arrows",
     "stripecall": "outgoing_mail",
     "stripeevent": "webhook",
+    "parkedevent": "pending_actions",
     "mirroredusage": "screen_share",
     "stripemeter": "speed",
     "customerbalance": "account_balance_wallet",

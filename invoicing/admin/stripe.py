@@ -8,14 +8,23 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge, link, moment, money, number
-from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.display import (
+    badge,
+    link,
+    moment,
+    moment_text,
+    money,
+    number,
+    object_link,
+)
+from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from invoicing.models import (
     Invoice,
     MirroredUsage,
+    ParkedEvent,
     PaymentAttempt,
     StripeCall,
     StripeCustomer,
@@ -24,6 +33,7 @@ from invoicing.models import (
     StripeMeter,
 )
 from invoicing.stripe_sync.pages import card_page
+from invoicing.stripe_sync.settling import adopt_refund, explain_difference, is_foreign_refund
 from metering.models import Customer
 
 _ATTEMPTS = {"open": "wait", "succeeded": "good", "declined": "bad", "not_made": "info"}
@@ -115,6 +125,44 @@ class StripeCustomerAdmin(ReadOnlyAdmin):
         return format_html('The page for the customer: <a href="{}">{}</a>', url, url)
 
 
+class DifferenceForm(ReasonForm):
+    """Why a difference is right as it is."""
+
+    subject: StripeDifference
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List both sides."""
+        return _sides(self.subject)
+
+
+class AdoptForm(ActionForm):
+    """A refund that only Stripe has."""
+
+    subject: StripeDifference
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """List both sides."""
+        return _sides(self.subject)
+
+
+def _sides(row: StripeDifference) -> list[tuple[str, Any]]:
+    return [
+        ("What", row.subject),
+        ("Here", row.here or "nothing"),
+        ("At Stripe", row.there or "nothing"),
+        ("Answers for it", row.owner),
+        ("First seen", moment_text(row.first_seen_at)),
+    ]
+
+
+def _is_open(row: StripeDifference) -> bool:
+    return row.resolved_at is None
+
+
+def _may_adopt(row: StripeDifference) -> bool:
+    return _is_open(row) and is_foreign_refund(row)
+
+
 @admin.register(StripeDifference)
 class StripeDifferenceAdmin(ReadOnlyAdmin):
     """What Stripe and we do not agree about, and who answers for it."""
@@ -132,8 +180,63 @@ class StripeDifferenceAdmin(ReadOnlyAdmin):
     list_filter = ("kind", "owner", ("resolved_at", admin.EmptyFieldListFilter))
     search_fields = ("subject",)
     search_help_text = "Name or id of the thing"
-    fields = (*("subject", "kind", "here", "there", "owner"),
-              *("first_seen_at", "last_seen_at", "resolved_at"))  # fmt: skip
+    fields = (
+        *("subject", "kind", "here", "there", "owner"),
+        *("first_seen_at", "last_seen_at", "resolved_at", "explanation", "explained_by"),
+    )
+    actions_detail = ("explain", "adopt")
+
+    @form_action(
+        "Explain",
+        permission="invoicing.record_payment",
+        form=DifferenceForm,
+        icon="rate_review",
+        offered=_is_open,
+        explanation="It is right as it is, and this is why. It opens again once either side"
+        " changes; nothing else here changes by it.",
+    )
+    def explain(self, by: User, row: StripeDifference, form: DifferenceForm) -> str:
+        """Close it with a reason."""
+        reason = form.cleaned_data["reason"]
+        explain_difference(difference=row, reason=reason, by=by, at=now())
+        return f"{row.subject} is explained."
+
+    @form_action(
+        "Record this refund",
+        permission="invoicing.record_refund",
+        form=AdoptForm,
+        icon="currency_exchange",
+        offered=_may_adopt,
+        explanation="It was made at Stripe's dashboard. It is recorded out of the customer's"
+        " balance: credit the invoice to the balance first, so that the note says what for.",
+    )
+    def adopt(self, by: User, row: StripeDifference, form: AdoptForm) -> str:
+        """Take a refund of the dashboard into the books."""
+        made = adopt_refund(difference=row, by=by, at=now())
+        return format_html("Recorded: {}.", object_link(made))
+
+
+@admin.register(ParkedEvent)
+class ParkedEventAdmin(ReadOnlyAdmin):
+    """Webhooks that were genuine and could not take effect; they changed nothing."""
+
+    list_display = (
+        "stripe_id",
+        "type",
+        "object_id",
+        "reason",
+        "owner",
+        "delivery_count",
+        moment("last_at"),
+        moment("parked_at"),
+    )
+    list_filter = ("reason", "owner", ("parked_at", admin.EmptyFieldListFilter))
+    search_fields = ("stripe_id", "object_id")
+    search_help_text = "Stripe's id of the event or its object"
+    fields = (
+        *("stripe_id", "type", "object_id", "reason", "detail", "owner"),
+        *("delivery_count", "first_at", "last_at", "parked_at"),
+    )
 
 
 @admin.register(StripeCall)

@@ -1,5 +1,6 @@
 """What we asked Stripe for, and what it told us: names and states, never cards or secrets."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -176,6 +177,38 @@ class StripeEvent(models.Model):
         return self.stripe_id
 
 
+class ParkReason(models.TextChoices):
+    UNKNOWN_OBJECT = "unknown_object"  # Stripe does not know what it is about.
+    ELSEWHERE = "elsewhere"  # Of another account, or of the other mode of ours.
+    DOES_NOT_FIT = "does_not_fit"  # What is recorded here refuses it, in these words.
+
+
+class ParkedEvent(models.Model):
+    """A genuine event that took no effect: it changes nothing here, and its owner looks at it.
+
+    Until it is parked Stripe is asked to bring it again. Delivered again later, from Stripe's
+    dashboard, it may take effect after all: then there is a StripeEvent of its name.
+    """
+
+    stripe_id = models.CharField(max_length=100, unique=True)
+    type = models.CharField(max_length=100)
+    object_id = models.CharField(max_length=100)
+    reason = models.CharField(max_length=20, choices=ParkReason.choices)
+    detail = models.CharField(max_length=300)
+    owner = models.CharField(max_length=20)  # The function that answers for it: "finance".
+    delivery_count = models.PositiveIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    parked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "parked_event"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+
 class DifferenceKind(models.TextChoices):
     ONLY_THERE = "only_there"
     ONLY_HERE = "only_here"
@@ -188,8 +221,8 @@ class DifferenceKind(models.TextChoices):
 class StripeDifference(models.Model):
     """What Stripe has and we lack, or the reverse; found by the daily reconciliation.
 
-    It is open until a run finds it gone. Whoever owns it makes the missing fact, at Stripe or here:
-    no run mends anything.
+    It is open until a run finds it gone, or until a person says why it is right as it is. Whoever
+    owns it makes the missing fact, at Stripe or here: no run mends anything.
     """
 
     kind = models.CharField(max_length=10, choices=DifferenceKind.choices)
@@ -200,6 +233,12 @@ class StripeDifference(models.Model):
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True, blank=True)
+    explanation = models.CharField(
+        max_length=500, blank=True
+    )  # Why it may stay, in finance's words.
+    explained_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
 
     class Meta:
         db_table = "stripe_difference"
@@ -209,7 +248,12 @@ class StripeDifference(models.Model):
                 fields=["kind", "subject"],
                 condition=Q(resolved_at__isnull=True),
                 name="stripe_difference_open_once",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(explanation="", explained_by__isnull=True)
+                | (~Q(explanation="") & Q(explained_by__isnull=False, resolved_at__isnull=False)),
+                name="stripe_difference_explained",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,11 +4,18 @@ from datetime import datetime
 
 from django.conf import settings
 
+from billing_project.kernel.errors import Conflict
 from invoicing.models import CallKind, CallState, StripeCall
 from invoicing.stripe_sync.gateway import Json
 
 OPEN = (CallState.PENDING, CallState.UNKNOWN)
 WITHOUT_METADATA = (CallKind.METER, CallKind.USAGE, CallKind.COPY_LINES)
+
+
+class Misfit(Conflict):
+    """What Stripe has under a name of ours is not what was asked for: nobody here believes it."""
+
+    code = "does_not_fit"
 
 
 def write_call(

@@ -23,7 +23,7 @@ from invoicing.models import (
 )
 from invoicing.services.locks import lock_invoice
 from invoicing.services.receipts import record_fee, record_receipt
-from invoicing.stripe_sync.calls import OPEN, finish, write_call
+from invoicing.stripe_sync.calls import OPEN, Misfit, finish, write_call
 from invoicing.stripe_sync.gateway import Json
 from invoicing.stripe_sync.policy import from_stripe, movable, next_try, to_stripe, wait
 from metering.services.customers import lock_customer
@@ -143,15 +143,34 @@ def attempt_of_intent(intent_id: str) -> PaymentAttempt | None:
 
 
 def _attempt_of(intent: Json) -> PaymentAttempt | None:
-    """Return the attempt of an intent that may be heard of before its call was answered."""
-    key = intent.get("metadata", {}).get("billing_call", "")
-    attempts = PaymentAttempt.objects.select_related("invoice", "call")
-    attempt = attempts.filter(call__idempotency_key=key, call__kind=CallKind.PAYMENT).first()
+    """Return the attempt of an intent that may be heard of before its call was answered.
+
+    Raises:
+        Misfit: money came under an attempt's name, and not as it was asked for.
+    """
+    attempt = attempt_of_intent(intent["id"])
     if attempt is None:
-        return None
-    params = attempt.call.params
-    same = all(intent.get(name) == params[name] for name in ("amount", "currency", "customer"))
-    return attempt if same else None
+        key = intent.get("metadata", {}).get("billing_call", "")
+        attempts = PaymentAttempt.objects.select_related("invoice", "call")
+        attempt = attempts.filter(call__idempotency_key=key, call__kind=CallKind.PAYMENT).first()
+    unlike = _unlike(attempt.call, intent) if attempt is not None else ""
+    if unlike and intent["status"] == "succeeded":
+        raise Misfit(f"{intent['id']}: {unlike}")
+    return None if unlike else attempt
+
+
+def _unlike(call: StripeCall, intent: Json) -> str:
+    """Say in what an intent is not what a call asked for; "": in nothing."""
+    if call.stripe_id and call.stripe_id != intent["id"]:
+        return f"{call} made {call.stripe_id} before"
+    asked = call.params
+    told = {name: (asked[name], intent.get(name)) for name in ("amount", "currency", "customer")}
+    if not call.stripe_id:
+        told["invoice"] = (asked["metadata"]["invoice"], intent["metadata"].get("invoice"))
+    if intent["status"] == "succeeded":
+        told["amount received"] = (asked["amount"], intent["amount_received"])
+    differing = [f"{name} {now}, not {then}" for name, (then, now) in told.items() if now != then]
+    return "; ".join(differing)
 
 
 def _take(attempt: PaymentAttempt, intent: Json, by: User, at: datetime) -> None:

@@ -1,6 +1,6 @@
 """Compare what Stripe has with what we have, both ways. Pure: facts in, differences out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 from billing_project.kernel.money import Money
@@ -34,17 +34,27 @@ class Found:
     owner: str
 
 
-def compare(name: str, here: Mapping[str, Thing], there: Mapping[str, Thing]) -> Iterator[Found]:
+def compare(
+    name: str,
+    here: Mapping[str, Thing],
+    there: Mapping[str, Thing],
+    elsewhere: Container[str] = frozenset(),
+) -> Iterator[Found]:
     """Yield differences of things of one name ("payment"), by Stripe's ids, in their order.
 
-    What only Stripe has was made elsewhere, or its effect was lost: engineering looks first. What
-    only we have, and amounts, are about money: finance.
+    What only Stripe has although we asked for it lost its effect: engineering looks. What was made
+    elsewhere, such as at Stripe's dashboard, what only we have, and amounts are about money:
+    finance.
+
+    Args:
+        elsewhere: Ids of what nobody here asked for.
     """
     for pk in sorted({*here, *there}):
         ours, theirs = here.get(pk), there.get(pk)
         subject = f"{name} {pk}"
         if ours is None:
-            yield Found("only_there", subject, "", str(theirs), ENGINEERING)
+            owner = FINANCE if pk in elsewhere else ENGINEERING
+            yield Found("only_there", subject, "", str(theirs), owner)
         elif theirs is None:
             yield Found("only_here", subject, str(ours), "", FINANCE)
         elif ours.amount != theirs.amount:

@@ -8,6 +8,7 @@ from billing_project.kernel.models import User
 from invoicing.models import Verdict
 from invoicing.services.disputes import record_dispute, record_dispute_outcome
 from invoicing.services.receipts import record_fee
+from invoicing.stripe_sync.calls import Misfit
 from invoicing.stripe_sync.collecting import METHOD, attempt_of_intent
 from invoicing.stripe_sync.gateway import Json
 from invoicing.stripe_sync.policy import from_stripe
@@ -19,6 +20,9 @@ def take_dispute(*, dispute: Json, by: User, at: datetime) -> str:
     """Record a dispute as far as it went; say what came of it.
 
     An inquiry moves no money, so that nothing happened yet.
+
+    Raises:
+        Misfit: it is in another currency than the payment.
     """
     attempt = attempt_of_intent(dispute.get("payment_intent") or "")
     if attempt is None:
@@ -26,6 +30,8 @@ def take_dispute(*, dispute: Json, by: User, at: datetime) -> str:
     moves = dispute["balance_transactions"]
     if not moves:
         return "an inquiry: no money moved"
+    if dispute["currency"] != attempt.currency.lower():
+        raise Misfit(f"{dispute['id']} is in {dispute['currency']}, not in {attempt.currency}")
     lock_customer(attempt.invoice.customer_id)
     opened = record_dispute(
         invoice=attempt.invoice, amount_minor=from_stripe(dispute["amount"], attempt.currency),

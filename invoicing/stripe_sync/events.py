@@ -10,16 +10,18 @@ from datetime import UTC, datetime
 
 from django.db import IntegrityError, transaction
 
-from billing_project.kernel.errors import Invalid
+from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.models import User
-from invoicing.models import StripeCustomer, StripeEvent
+from invoicing.models import ParkReason, StripeCustomer, StripeEvent
 from invoicing.stripe_sync.collecting import attempt_of_intent, take_intent
 from invoicing.stripe_sync.customers import drop_card, take_session
 from invoicing.stripe_sync.disputing import take_dispute
-from invoicing.stripe_sync.gateway import Json, fetch
+from invoicing.stripe_sync.gateway import Json, NotThere, Unreachable, fetch
+from invoicing.stripe_sync.parking import Elsewhere, keep_aside, refuse_elsewhere
 from invoicing.stripe_sync.refunding import take_refund
 
 _LONGEST = 100
+_REASONS = {NotThere.code: ParkReason.UNKNOWN_OBJECT, Elsewhere.code: ParkReason.ELSEWHERE}
 Take = Callable[[Json, User, datetime], str]
 
 
@@ -33,20 +35,39 @@ class Hint:
 
 
 def receive(*, event: Json, by: User, at: datetime) -> bool:
-    """Let an event of a genuine webhook take effect; False where it did before.
+    """Let an event of a genuine webhook take effect; False where it did before, or cannot.
 
-    Call it outside a transaction: it waits for Stripe.
+    What cannot take effect is kept aside, for who answers for it. Call it outside a transaction: it
+    waits for Stripe.
 
     Raises:
         Invalid: it is no event.
-        Unreachable: Stripe does not tell the object now; the event comes again.
+        Unreachable: Stripe does not tell the object now, or does not know it yet; the event comes
+            again.
     """
     row = _row(event, at)
     if StripeEvent.objects.filter(stripe_id=row.stripe_id).exists():
         return False
     hint = _hint(row.type, event["data"]["object"])
+    try:
+        if hint is not None:
+            refuse_elsewhere(event)
+        return _take_effect(row, hint, by, at)
+    except Unreachable:
+        raise
+    except BillingError as error:
+        about = hint.object_id if hint is not None else ""
+        reason = _REASONS.get(error.code, ParkReason.DOES_NOT_FIT)
+        detail = str(error)
+        if keep_aside(event=row, object_id=about, reason=reason, detail=detail, at=at):
+            return False
+        raise Unreachable(detail) from error
+
+
+def _take_effect(row: StripeEvent, hint: Hint | None, by: User, at: datetime) -> bool:
+    """Fetch what an event is about, and store the event with what comes of it."""
     found = fetch(hint.list_name, hint.object_id) if hint is not None else None
-    unheard = _unheard_intent(found) if hint is not None and found is not None else None
+    unheard = _unheard_intent(found) if found is not None else None
     try:
         with transaction.atomic():
             if unheard is not None:

@@ -53,9 +53,22 @@ class Unreachable(BillingError):
     status_code = 503
 
 
+class NotThere(BillingError):
+    """Stripe answers, and does not know what it was asked about."""
+
+    code = "not_at_stripe"
+    status_code = 404
+
+
 def is_on() -> bool:
     """Tell whether a key to Stripe is configured."""
     return bool(settings.STRIPE_API_KEY)
+
+
+def is_live() -> bool | None:
+    """Tell whether our key moves real money; None where it does not say."""
+    mode = settings.STRIPE_API_KEY.split("_")[1:2]
+    return {"live": True, "test": False}.get(mode[0]) if mode else None
 
 
 def post(kind: str, params: Json, key: str) -> Answer:
@@ -157,11 +170,18 @@ def fetch(name: str, stripe_id: str) -> Json:
     """Return an object as it is now ("payment_intents", "pi_1").
 
     Raises:
+        NotThere: there is none of this name.
         Unreachable: Stripe does not answer.
     """
     with _asking():
-        found: Json = _list(name).retrieve(stripe_id, {"expand": _EXPAND.get(name, [])}).to_dict()
-    return found
+        try:
+            found = _list(name).retrieve(stripe_id, {"expand": _EXPAND.get(name, [])})
+        except stripe.InvalidRequestError as error:
+            if error.http_status != 404:
+                raise
+            raise NotThere(str(error.user_message or f"no {stripe_id}")) from error
+    told: Json = found.to_dict()
+    return told
 
 
 def list_all(name: str, since: datetime, until: datetime) -> Iterator[Json]:

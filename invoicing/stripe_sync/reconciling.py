@@ -28,13 +28,19 @@ from invoicing.models import (
 from invoicing.stripe_sync import mirroring
 from invoicing.stripe_sync.collecting import METHOD, is_beyond_stripe
 from invoicing.stripe_sync.comparing import FINANCE, Found, Thing, compare, unexplained
-from invoicing.stripe_sync.gateway import Json, list_all
+from invoicing.stripe_sync.gateway import Json, NotThere, fetch, list_all
 from invoicing.stripe_sync.mirrored import OF_MIRROR, mirror_differences
+from invoicing.stripe_sync.parking import as_difference, parked_events
 from invoicing.stripe_sync.policy import from_stripe
 
 SETTLING = timedelta(hours=1)  # What is younger may still be on its way.
 _VERDICTS = ("won", "lost")
 _ENDED = ("failed", "canceled")
+# Where things of a difference's name are listed at Stripe.
+_LISTS = {
+    "payment": "charges", "refund": "refunds", "dispute": "disputes", "payout": "payouts",
+    "fee": "balance_transactions", "movement": "balance_transactions",
+}  # fmt: skip
 Things = dict[str, Thing]
 
 
@@ -68,9 +74,12 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
     """
     names = ("charges", "refunds", "disputes", "balance_transactions", "payouts")
     told = {name: list(list_all(name, since, until)) for name in names}
+    _add_standing(told)
     span = _Span(since + SETTLING, until - SETTLING)
     charges = [one for one in told["charges"] if one["status"] == "succeeded"]
-    payments = {one["payment_intent"] or one["id"]: Thing(_money(one)) for one in charges}
+    payments = {
+        one["payment_intent"] or one["id"]: Thing(_money(one, "amount_captured")) for one in charges
+    }
     refunds = {one["id"]: Thing(_money(one), _ended(one)) for one in told["refunds"]}
     disputes = {
         one["id"]: Thing(_money(one), one["status"] if one["status"] in _VERDICTS else "open")
@@ -85,28 +94,37 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
         "dispute": (_disputes(disputes, span), disputes),
         "fee": (_fees(fees, span), fees),
     }
-    found = [one for name, both in sides.items() for one in compare(name, *both)]
+    elsewhere = _made_elsewhere(told)
+    found = [one for name, both in sides.items() for one in compare(name, *both, elsewhere)]
     found += _movements(moves, {one["id"] for one in charges} | {*refunds, *disputes})
     found += _failed_payouts(told["payouts"])
     found += _beyond_stripe()
-    _keep(found, at, of_mirror=False)
+    found += _parked(found)
+    found = _keep(found, at, of_mirror=False)
     if mirroring.is_on():  # Money is compared first, and stands whatever becomes of the mirror.
-        unlike = list(mirror_differences(since, span.until))
-        _keep(unlike, at, of_mirror=True)
-        found += unlike
+        found += _keep(list(mirror_differences(since, span.until)), at, of_mirror=True)
     compared = {name: len({*here, *there}) for name, (here, there) in sides.items()}
     return Reconciled(compared, tuple(found), _paid_out(told["payouts"]))
 
 
 @transaction.atomic
-def _keep(found: list[Found], at: datetime, *, of_mirror: bool) -> None:
-    """Open what is new, touch what is still there, close what is gone, of money or the mirror."""
+def _keep(found: list[Found], at: datetime, *, of_mirror: bool) -> list[Found]:
+    """Open what is new, touch what is still there, close what is gone, of money or the mirror.
+
+    What a person explained stays closed while it is as it was then; the rest is returned.
+    """
+    explained = set(
+        StripeDifference.objects.exclude(explanation="").values_list(
+            "kind", "subject", "here", "there"
+        )
+    )
     standing = {
         (row.kind, row.subject): row
         for row in StripeDifference.objects.select_for_update().filter(resolved_at=None)
         if row.subject.startswith(OF_MIRROR) == of_mirror
     }
-    for one in found:
+    open_ = [one for one in found if (one.kind, one.subject, one.here, one.there) not in explained]
+    for one in open_:
         row = standing.pop((one.kind, one.subject), None)
         if row is None:
             StripeDifference.objects.create(
@@ -119,6 +137,39 @@ def _keep(found: list[Found], at: datetime, *, of_mirror: bool) -> None:
     for row in standing.values():
         row.resolved_at = at
         row.save(update_fields=["resolved_at"])
+    return open_
+
+
+def _add_standing(told: dict[str, list[Json]]) -> None:
+    """Ask by name for what stands open and was made before the span: age settles nothing."""
+    known = {one["id"] for things in told.values() for one in things}
+    known |= {one["payment_intent"] for one in told["charges"]}
+    for row in StripeDifference.objects.filter(resolved_at=None).order_by("id"):
+        name, _, pk = row.subject.partition(" ")
+        if name not in _LISTS or pk in known:
+            continue
+        try:
+            one = fetch("payment_intents" if name == "payment" else _LISTS[name], pk)
+        except NotThere:
+            continue
+        thing = one["latest_charge"] if name == "payment" else one
+        if isinstance(thing, dict):
+            told[_LISTS[name]].append(thing)
+
+
+def _made_elsewhere(told: dict[str, list[Json]]) -> set[str]:
+    """Return the ids of payments, refunds and disputes that are of no call of ours."""
+    unnamed = [
+        one
+        for name in ("charges", "refunds")
+        for one in told[name]
+        if not (one["metadata"] or {}).get("billing_call")
+    ]
+    ids = {one["id"] for one in unnamed} | {one["payment_intent"] for one in unnamed}
+    disputed = {one["payment_intent"]: one["id"] for one in told["disputes"]}
+    ours = PaymentAttempt.objects.filter(call__stripe_id__in=[pk for pk in disputed if pk])
+    known = set(ours.values_list("call__stripe_id", flat=True))
+    return ids | {pk for intent, pk in disputed.items() if intent not in known}
 
 
 def _payments(there: Things, span: _Span) -> Things:
@@ -189,6 +240,12 @@ def _beyond_stripe() -> list[Found]:
         for one in owed.order_by("id")
         if is_beyond_stripe(one)
     ]
+
+
+def _parked(found: list[Found]) -> list[Found]:
+    """Tell of events that took no effect, of what is not found otherwise."""
+    subjects = " ".join(one.subject for one in found)
+    return [as_difference(row) for row in parked_events() if row.object_id not in subjects]
 
 
 def _owed(invoice: Invoice) -> str:

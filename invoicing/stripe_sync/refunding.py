@@ -34,7 +34,7 @@ from invoicing.services.refunds import (
     record_refund,
     record_refund_failure,
 )
-from invoicing.stripe_sync.calls import finish, write_call
+from invoicing.stripe_sync.calls import Misfit, finish, write_call
 from invoicing.stripe_sync.collecting import METHOD
 from invoicing.stripe_sync.gateway import Json
 from invoicing.stripe_sync.policy import from_stripe, movable, to_stripe, wait
@@ -122,11 +122,14 @@ def refuse(call: StripeCall, code: str, by: User, at: datetime) -> None:
 
 @transaction.atomic
 def take_refund(*, made: Json, by: User, at: datetime) -> str:
-    """Take a refund as Stripe has it now, however it was heard of; say what came of it."""
-    key = (made.get("metadata") or {}).get("billing_call", "")
-    call = StripeCall.objects.filter(idempotency_key=key, kind=CallKind.REFUND).first()
+    """Take a refund as Stripe has it now, however it was heard of; say what came of it.
+
+    Raises:
+        Misfit: it goes by the name of a refund of ours, and is not what was asked for.
+    """
+    call = _call_of(made)
     if call is None:
-        return "of no refund here"
+        return "of no refund here"  # Made at the dashboard: reconciliation shows it to finance.
     assert call.customer_id is not None, "stripe_call_has_customer"
     lock_customer(call.customer_id)
     call = StripeCall.objects.select_for_update(no_key=True).get(pk=call.pk)
@@ -134,6 +137,20 @@ def take_refund(*, made: Json, by: User, at: datetime) -> str:
         finish(call, CallState.DONE, at, made["id"])
     _take(_refund_of(call), made, by, at)
     return f"refund {made['status']}"
+
+
+def _call_of(made: Json) -> StripeCall | None:
+    """Return the call that made a refund, which may be heard of before its answer."""
+    refunds = StripeCall.objects.filter(kind=CallKind.REFUND)
+    key = (made.get("metadata") or {}).get("billing_call", "")
+    call = refunds.filter(stripe_id=made["id"]).first()
+    call = call or refunds.filter(idempotency_key=key).first()
+    if call is not None:
+        asked = (call.stripe_id or made["id"], call.params["payment_intent"], call.params["amount"])
+        found = (made["id"], made["payment_intent"], made["amount"])
+        if asked != found:
+            raise Misfit(f"{made['id']} is {found}, and {call} asked for {asked}")
+    return call
 
 
 def _take(refund: Refund, made: Json, by: User, at: datetime) -> None:

@@ -99,16 +99,18 @@ def confirm_intent(state: State, pk: str, given: Object) -> Object:
 def settle_intent(state: State, intent: Object, decline: str | None) -> Object:
     """Let the bank answer: money comes, or the card declines."""
     made = state.add(resources.charge(state, intent, decline))
+    captured = intent["amount"] * state.captured_percent // 100
     intent["latest_charge"] = made["id"]
     if decline is not None:
         _decline(state, intent, made, decline)
-    fee = intent["amount"] * FEE_BASIS_POINTS // PERCENT_BASIS + FEE_FIXED
+    made["amount_captured"] = captured
+    fee = captured * FEE_BASIS_POINTS // PERCENT_BASIS + FEE_FIXED
     moved = resources.balance_transaction(
-        state, "charge", made["id"], intent["amount"], intent["currency"], fee
+        state, "charge", made["id"], captured, intent["currency"], fee
     )
     made["balance_transaction"] = state.add(moved)["id"]
     intent.update(
-        status="succeeded", amount_received=intent["amount"], last_payment_error=None
+        status="succeeded", amount_received=captured, last_payment_error=None
     )  # fmt: skip
     state.happened("charge.succeeded", made)
     state.happened("payment_intent.succeeded", intent)

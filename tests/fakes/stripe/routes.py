@@ -112,6 +112,7 @@ def control(state: State, verb: str, given: dict[str, Any]) -> dict[str, Any]:
     acts: dict[str, Callable[[], Any]] = {
         "faults": lambda: state.faults.ask(given),
         "decline": lambda: state.declines.update({given["payment_method"]: given["codes"]}),
+        "capture_part": lambda: setattr(state, "captured_percent", given["percent"]),
         "complete_session": lambda: payments.complete_session(
             state, given["session"], given.get("card", "4242424242424242")
         ),

@@ -79,7 +79,7 @@ def test_a_charge_that_nobody_here_made_is_found_by_the_command(
         call_command("reconcile_stripe", days=1)
 
     said = capsys.readouterr().out
-    assert f"only_there: payment {intent}: here nothing, there 77.00 USD (engineering)" in said
+    assert f"only_there: payment {intent}: here nothing, there 77.00 USD (finance)" in said
 
 
 def test_each_kind_of_difference_has_its_owner() -> None:
@@ -87,11 +87,13 @@ def test_each_kind_of_difference_has_its_owner() -> None:
     here = {"a": five, "b": five, "c": Thing(five.amount, "open")}
     there = {"b": six, "c": Thing(five.amount, "lost"), "d": six}
 
-    found = [(one.kind, one.subject, one.owner) for one in compare("dispute", here, there)]
+    there |= {"e": six}
+    found = [(one.kind, one.subject, one.owner) for one in compare("dispute", here, there, {"e"})]
 
     assert found == [
         ("only_here", "dispute a", "finance"), ("amount", "dispute b", "finance"),
         ("state", "dispute c", "engineering"), ("only_there", "dispute d", "engineering"),
+        ("only_there", "dispute e", "finance"),
     ]  # fmt: skip
     moves = {"t1": Thing(Money(-200, "USD"), "stripe_fee"), "t2": five}
     [strange] = unexplained(moves, {"t1": "", "t2": "ch_1"}, {"ch_1"})
