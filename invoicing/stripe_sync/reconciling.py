@@ -3,7 +3,6 @@
 A run reads and writes down; it mends nothing. Differences stay open until a run finds them gone.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,11 +30,10 @@ from invoicing.stripe_sync.comparing import FINANCE, Found, Thing, compare, unex
 from invoicing.stripe_sync.gateway import Json, NotThere, fetch, list_all
 from invoicing.stripe_sync.mirrored import OF_MIRROR, mirror_differences
 from invoicing.stripe_sync.parking import as_difference, parked_events
-from invoicing.stripe_sync.policy import from_stripe
+from invoicing.stripe_sync.payouts import ENDED, money_of, paid_out, payout_differences
 
 SETTLING = timedelta(hours=1)  # What is younger may still be on its way.
 _VERDICTS = ("won", "lost")
-_ENDED = ("failed", "canceled")
 # Where things of a difference's name are listed at Stripe.
 _LISTS = {
     "payment": "charges", "refund": "refunds", "dispute": "disputes", "payout": "payouts",
@@ -78,33 +76,34 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
     span = _Span(since + SETTLING, until - SETTLING)
     charges = [one for one in told["charges"] if one["status"] == "succeeded"]
     payments = {
-        one["payment_intent"] or one["id"]: Thing(_money(one, "amount_captured")) for one in charges
+        one["payment_intent"] or one["id"]: Thing(money_of(one, "amount_captured"))
+        for one in charges
     }
-    refunds = {one["id"]: Thing(_money(one), _ended(one)) for one in told["refunds"]}
+    refunds = {one["id"]: Thing(money_of(one), _ended(one)) for one in told["refunds"]}
     disputes = {
-        one["id"]: Thing(_money(one), one["status"] if one["status"] in _VERDICTS else "open")
+        one["id"]: Thing(money_of(one), one["status"] if one["status"] in _VERDICTS else "open")
         for one in told["disputes"]
         if one["balance_transactions"]
     }
     moves = [one for one in told["balance_transactions"] if one["type"] != "payout"]
-    fees = {one["id"]: Thing(_money(one, "fee")) for one in moves if one["fee"]}
+    fees = {one["id"]: Thing(money_of(one, "fee")) for one in moves if one["fee"]}
     sides: dict[str, tuple[Things, Things]] = {
         "payment": (_payments(payments, span), payments),
         "refund": (_refunds(refunds, span), refunds),
         "dispute": (_disputes(disputes, span), disputes),
         "fee": (_fees(fees, span), fees),
     }
-    elsewhere = _made_elsewhere(told)
+    elsewhere = _made_elsewhere(told) | {one["id"] for one in moves if one["fee"] < 0}
     found = [one for name, both in sides.items() for one in compare(name, *both, elsewhere)]
     found += _movements(moves, {one["id"] for one in charges} | {*refunds, *disputes})
-    found += _failed_payouts(told["payouts"])
+    found += payout_differences(told["payouts"])
     found += _beyond_stripe()
     found += _parked(found)
     found = _keep(found, at, of_mirror=False)
     if mirroring.is_on():  # Money is compared first, and stands whatever becomes of the mirror.
         found += _keep(list(mirror_differences(since, span.until)), at, of_mirror=True)
     compared = {name: len({*here, *there}) for name, (here, there) in sides.items()}
-    return Reconciled(compared, tuple(found), _paid_out(told["payouts"]))
+    return Reconciled(compared, tuple(found), paid_out(told["payouts"]))
 
 
 @transaction.atomic
@@ -216,17 +215,9 @@ def _fees(there: Things, span: _Span) -> Things:
 
 
 def _movements(moves: list[Json], known: set[str]) -> list[Found]:
-    things = {one["id"]: Thing(_money(one), one["type"]) for one in moves}
+    things = {one["id"]: Thing(money_of(one), one["type"]) for one in moves}
     sources = {one["id"]: one["source"] or "" for one in moves}
     return list(unexplained(things, sources, known))
-
-
-def _failed_payouts(payouts: list[Json]) -> list[Found]:
-    return [
-        Found("state", f"payout {one['id']}", "paid", f"{_money(one)} {one['status']}", FINANCE)
-        for one in payouts
-        if one["status"] in _ENDED
-    ]
 
 
 def _beyond_stripe() -> list[Found]:
@@ -252,19 +243,5 @@ def _owed(invoice: Invoice) -> str:
     return f"{Money(invoice.open_minor, invoice.currency)} owed"
 
 
-def _paid_out(payouts: list[Json]) -> dict[str, int]:
-    sent: Counter[str] = Counter()
-    for one in payouts:
-        if one["status"] not in _ENDED:
-            money = _money(one)
-            sent[money.currency] += money.amount_minor
-    return dict(sent)
-
-
 def _ended(refund: Json) -> str:
-    return "failed" if refund["status"] in _ENDED else ""
-
-
-def _money(one: Json, name: str = "amount") -> Money:
-    currency = one["currency"].upper()
-    return Money(from_stripe(one[name], currency), currency)
+    return "failed" if refund["status"] in ENDED else ""

@@ -104,10 +104,10 @@ def settle_intent(state: State, intent: Object, decline: str | None) -> Object:
     if decline is not None:
         _decline(state, intent, made, decline)
     made["amount_captured"] = captured
-    fee = captured * FEE_BASIS_POINTS // PERCENT_BASIS + FEE_FIXED
-    moved = resources.balance_transaction(
-        state, "charge", made["id"], captured, intent["currency"], fee
-    )
+    settled_in, percent = state.settled_in.get(intent["currency"], (intent["currency"], 100))
+    amount = captured * percent // 100
+    fee = amount * FEE_BASIS_POINTS // PERCENT_BASIS + FEE_FIXED
+    moved = resources.balance_transaction(state, "charge", made["id"], amount, settled_in, fee)
     made["balance_transaction"] = state.add(moved)["id"]
     intent.update(
         status="succeeded", amount_received=captured, last_payment_error=None
@@ -212,19 +212,33 @@ def close_dispute(state: State, pk: str, status: str) -> Object:
 
 
 def pay_out(state: State) -> list[Object]:
-    """Send what is on the balance to the bank, currency by currency."""
-    balances: dict[str, int] = {}
+    """Send what is on the balance to the bank, currency by currency; debts are taken from there."""
+    waiting: dict[str, list[Object]] = {}
     for moved in state.all("balance_transaction"):
-        balances[moved["currency"]] = balances.get(moved["currency"], 0) + moved["net"]
-    made = [resources.payout(state, net, currency) for currency, net in balances.items() if net > 0]
-    for payout in made:
-        state.add(payout)
-        moved = resources.balance_transaction(
-            state, "payout", payout["id"], -payout["amount"], payout["currency"]
-        )
-        payout["balance_transaction"] = state.add(moved)["id"]
+        if moved["id"] not in state.paid_out and moved["type"] != "payout":
+            waiting.setdefault(moved["currency"], []).append(moved)
+    made = []
+    for currency, moves in waiting.items():
+        net = sum(moved["net"] for moved in moves)
+        if not net:
+            continue
+        payout = state.add(resources.payout(state, net, currency))
+        own = resources.balance_transaction(state, "payout", payout["id"], -net, currency)
+        payout["balance_transaction"] = state.add(own)["id"]
+        state.paid_out.update({moved["id"]: payout["id"] for moved in [*moves, own]})
         state.happened("payout.paid", payout)
+        made.append(payout)
     return made
+
+
+def move(state: State, given: Object) -> Object:
+    """Move the balance as Stripe does by itself: fees of its own, corrections, fees given back."""
+    return state.add(
+        resources.balance_transaction(
+            state, given["type"], given.get("source"), given.get("amount", 0), given["currency"],
+            given.get("fee", 0),
+        )
+    )  # fmt: skip
 
 
 def _owned(state: State, method: str, owner: str | None) -> None:

@@ -86,7 +86,7 @@ def charge(state: State, intent: Object, failure: str | None) -> Object:
 
 
 def balance_transaction(
-    state: State, type_: str, source: str, amount: int, currency: str, fee: int = 0
+    state: State, type_: str, source: str | None, amount: int, currency: str, fee: int = 0
 ) -> Object:
     """Return a movement of the account's balance; `net` is what it leaves there."""
     details = [{"amount": fee, "application": None, "currency": currency,

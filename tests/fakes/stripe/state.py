@@ -38,6 +38,8 @@ class State:
         self.counts: Counter[str] = Counter()  # Calls, by "METHOD /v1/path" without ids.
         self.shift = 0  # Seconds that the clock was moved.
         self.declines: dict[str, list[str]] = {}  # By payment method: codes of its next charges.
+        self.paid_out: dict[str, str] = {}  # Payouts, by the movements that they were made of.
+        self.settled_in: dict[str, tuple[str, int]] = {}  # "eur": ("usd", 108), in percent.
         self.captured_percent = 100  # Of what payments from now on are asked for.
         self.seen_meter_events: dict[str, int] = {}
         self.on_event: Callable[[Object], None] = lambda event: None
