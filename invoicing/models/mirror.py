@@ -24,7 +24,8 @@ class StripeMeter(models.Model):
 class MirroredUsage(models.Model):
     """What one revision of a usage window added to what Stripe was told before; append-only.
 
-    The sum of a window's rows is what Stripe has of it, but for those that it refused.
+    The sum of a window's rows is what Stripe has of it, but for those that it refused. A revision
+    is told once, and again only where it is sure that Stripe never heard of it.
     """
 
     window = models.ForeignKey(
@@ -37,8 +38,8 @@ class MirroredUsage(models.Model):
     class Meta:
         db_table = "mirrored_usage"
         ordering = ["-id"]
+        indexes = [models.Index(fields=["window", "revision"], name="mirrored_usage_window")]
         constraints = [
-            models.UniqueConstraint(fields=["window", "revision"], name="mirrored_usage_once"),
             models.CheckConstraint(
                 condition=Q(quantity__gt=-(10**38), quantity__lt=10**38) & ~Q(quantity=0),
                 name="mirrored_usage_says_something",

@@ -34,10 +34,13 @@ class CallKind(models.TextChoices):
     GRANT = "grant"
     COPY = "copy"  # Of an invoice: a draft that Stripe never collects.
     COPY_LINES = "copy_lines"
+    NOTE = "note"  # On a copy that has ended.
+    END = "end"  # Of a grant, of a copy or of a note on it.
 
 
 MIRRORED = (
     CallKind.METER, CallKind.USAGE, CallKind.GRANT, CallKind.COPY, CallKind.COPY_LINES,
+    CallKind.NOTE, CallKind.END,
 )  # fmt: skip
 
 

@@ -5,11 +5,14 @@ from datetime import datetime
 from django.conf import settings
 
 from billing_project.kernel.errors import Conflict
+from billing_project.kernel.models import User
 from invoicing.models import CallKind, CallState, StripeCall
 from invoicing.stripe_sync.gateway import Json
+from invoicing.stripe_sync.policy import wait
 
+NOT_MADE = "not_made"  # Why a call failed that Stripe never carried out.
 OPEN = (CallState.PENDING, CallState.UNKNOWN)
-WITHOUT_METADATA = (CallKind.METER, CallKind.USAGE, CallKind.COPY_LINES)
+WITHOUT_METADATA = (CallKind.METER, CallKind.USAGE, CallKind.COPY_LINES, CallKind.END)
 
 
 class Misfit(Conflict):
@@ -57,6 +60,9 @@ def new_call(
     """
     key = f"{settings.STRIPE_NAMESPACE}:{subject}:{kind}:g{generation}"
     words = dict(params)
+    if kind == CallKind.COPY_LINES:  # By the first of which they are found again.
+        first, *others = params["lines"]
+        words["lines"] = [{**first, "metadata": {"billing_call": key}}, *others]
     if kind not in WITHOUT_METADATA:
         words["metadata"] = {**params.get("metadata", {}), "billing_call": key}
     return StripeCall(
@@ -69,6 +75,15 @@ def new_call(
         next_at=at,
         created_at=at,
     )
+
+
+def ask_again(call: StripeCall, code: str, by: User, at: datetime) -> None:
+    """Ask anew, later, for what was never made; what Stripe refused stays refused."""
+    if code == NOT_MADE:
+        write_call(
+            kind=call.kind, subject=call.subject, customer_id=call.customer_id, params=call.params,
+            at=at, next_at=at + wait(call.generation, call.idempotency_key),
+        )  # fmt: skip
 
 
 def finish(call: StripeCall, state: CallState, at: datetime, stripe_id: str = "") -> None:

@@ -5,7 +5,7 @@ Nothing here retries: whether a call may be sent again is decided where its row 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeAlias
@@ -18,12 +18,30 @@ from invoicing.models import CallKind
 
 Json: TypeAlias = dict[str, Any]
 _PAGE = 100
+_STEPS = {timedelta(hours=1): "hour", timedelta(days=1): "day"}
 _KNOWN_ALREADY = "already exists with identifier"  # The event was delivered before.
 _EXPAND = {
     "payment_intents": ["latest_charge.balance_transaction"],
     "checkout/sessions": ["setup_intent"],
     "disputes": [],
     "refunds": [],
+}
+
+# Where what a call made is listed, and by whose id.
+_LISTED_BY = {
+    CallKind.REFUND: ("refunds", "payment_intent"),
+    CallKind.GRANT: ("billing/credit_grants", "customer"),
+    CallKind.NOTE: ("credit_notes", "invoice"),
+}
+# What each end is called by the SDK.
+_VERBS = {
+    ("billing/credit_grants", "void"): "void_grant",
+    ("billing/credit_grants", "expire"): "expire",
+    ("invoices", "finalize"): "finalize_invoice",
+    ("invoices", "pay"): "pay",
+    ("invoices", "void"): "void_invoice",
+    ("invoices", "uncollectible"): "mark_uncollectible",
+    ("credit_notes", "void"): "void_credit_note",
 }
 
 
@@ -33,6 +51,7 @@ class Outcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"  # It was not done and cannot be, in these words.
     AGAIN = "again"  # It may have been done: the same key and words find out, later.
+    CHECK = "check"  # It was refused, as what was done before is: look which it is.
     LOOK_UP = "look_up"  # The key will not say more: look for what came of it.
 
 
@@ -95,6 +114,9 @@ def _ask(kind: str, params: Json, options: Any) -> Any:
     if kind == CallKind.COPY_LINES:
         words: Any = dict(params)
         return _client().v1.invoices.add_lines(words.pop("invoice"), words, options)
+    if kind == CallKind.END:
+        end = getattr(_list(params["name"]), _VERBS[params["name"], params["verb"]])
+        return end(params["id"], params["words"], options)
     return _service(kind).create(params, options)
 
 
@@ -108,6 +130,8 @@ def _refused(kind: str, params: Json, error: stripe.InvalidRequestError) -> Answ
     message = str(error.user_message or "")
     if kind == CallKind.USAGE and _KNOWN_ALREADY in message:
         return Answer(Outcome.DONE, _named(kind, params, {}))
+    if kind == CallKind.END:
+        return _failed(Outcome.CHECK, error)
     if kind == CallKind.METER and "already an active meter" in message:
         return _failed(Outcome.LOOK_UP, error)
     return _failed(Outcome.REFUSED, error)
@@ -132,26 +156,41 @@ def _is_made_by(kind: str, found: Json, params: Json, key: str) -> bool:
     if kind == CallKind.COPY_LINES:
         lines = found.get("lines", {}).get("data", [])
         return any(line.get("metadata", {}).get("billing_call") == key for line in lines)
+    if kind == CallKind.END:
+        return _has_ended(found, params["verb"])
     return found.get("metadata", {}).get("billing_call") == key and _is_as_asked(found, params)
 
 
-def usage_by_day(meter: str, customer: str, since: datetime, until: datetime) -> dict[str, str]:
-    """Return what Stripe counts of a meter for a customer, by UTC day ("2026-11-01"), as it says.
+def _has_ended(found: Json, verb: str) -> bool:
+    if found["object"] == "billing.credit_grant":
+        at = found["voided_at"] if verb == "void" else found["expires_at"]
+        return at is not None and bool(at <= datetime.now(UTC).timestamp())
+    wanted = {"pay": "paid"}.get(verb, verb)
+    if verb == "finalize":
+        return bool(found["status"] != "draft")
+    return bool(found["status"] == wanted)
+
+
+def usage_by(
+    step: timedelta, meter: str, customer: str, since: datetime, until: datetime
+) -> dict[datetime, str]:
+    """Return what Stripe counts of a meter for a customer, by hour or UTC day, as it says it.
 
     Args:
-        since, until: Midnights, UTC.
+        step: An hour or a day.
+        since, until: Full hours or midnights, UTC.
 
     Raises:
         Unreachable: Stripe does not answer.
     """
     words: Any = {
         "customer": customer, "start_time": int(since.timestamp()), "limit": _PAGE,
-        "end_time": int(until.timestamp()), "value_grouping_window": "day",
+        "end_time": int(until.timestamp()), "value_grouping_window": _STEPS[step],
     }  # fmt: skip
     with _asking():
         pages = _client().v1.billing.meters.event_summaries.list(meter, words)
         return {
-            f"{datetime.fromtimestamp(one.start_time, UTC):%Y-%m-%d}": str(one.aggregated_value)
+            datetime.fromtimestamp(one.start_time, UTC): str(one.aggregated_value)
             for one in pages.auto_paging_iter()
         }
 
@@ -164,6 +203,18 @@ def of_customer(name: str, customer: str) -> Iterator[Json]:
     """
     with _asking():
         yield from _pages(name, {"customer": customer, "limit": _PAGE})
+
+
+def moves_of(payout: str) -> Iterator[Json]:
+    """Yield the movements of the balance that a payout was made of.
+
+    Raises:
+        Unreachable: Stripe does not answer.
+    """
+    with _asking():
+        for move in _pages("balance_transactions", {"payout": payout, "limit": _PAGE}):
+            if move["type"] != "payout":
+                yield move
 
 
 def fetch(name: str, stripe_id: str) -> Json:
@@ -202,20 +253,20 @@ def _candidates(kind: str, params: Json, key: str, since: int) -> Iterator[Json]
         words = {"customer": params["customer"], "created": created, "limit": _PAGE}
         expand = [f"data.{path}" for path in _EXPAND["payment_intents"]]
         yield from _pages("payment_intents", {**words, "expand": expand})
-    elif kind == CallKind.REFUND:
-        words = {"payment_intent": params["payment_intent"], "limit": _PAGE}
-        yield from _pages("refunds", words)
+    elif kind in _LISTED_BY:
+        name, of = _LISTED_BY[CallKind(kind)]
+        yield from _pages(name, {of: params[of], "limit": _PAGE})
     elif kind == CallKind.CUSTOMER:
         query = f"metadata['billing_call']:'{key}'"
         for found in _client().v1.customers.search({"query": query}).auto_paging_iter():
             yield found.to_dict()
     elif kind == CallKind.METER:
         yield from _pages("billing/meters", {"status": "active", "limit": _PAGE})
-    elif kind == CallKind.GRANT:
-        yield from _pages("billing/credit_grants", {"customer": params["customer"], "limit": _PAGE})
     elif kind == CallKind.COPY:
         words = {"customer": params["customer"], "created": created, "limit": _PAGE}
         yield from _pages("invoices", words)
+    elif kind == CallKind.END:
+        yield _list(params["name"]).retrieve(params["id"]).to_dict()
     elif kind == CallKind.COPY_LINES:
         yield _client().v1.invoices.retrieve(params["invoice"]).to_dict()
 
@@ -243,6 +294,7 @@ def _service(kind: str) -> Any:
         CallKind.USAGE: v1.billing.meter_events,
         CallKind.GRANT: v1.billing.credit_grants,
         CallKind.COPY: v1.invoices,
+        CallKind.NOTE: v1.credit_notes,
     }[CallKind(kind)]
 
 

@@ -31,7 +31,7 @@ from invoicing.models import (
     StripeMeter,
 )
 from invoicing.stripe_sync import gateway
-from invoicing.stripe_sync.calls import OPEN, finish, new_call, write_call
+from invoicing.stripe_sync.calls import NOT_MADE, OPEN, finish, new_call, write_call
 from invoicing.stripe_sync.copying import (
     copy_of,
     event_name_of,
@@ -40,7 +40,9 @@ from invoicing.stripe_sync.copying import (
     usage_of,
 )
 from invoicing.stripe_sync.customers import ask_for_customer
-from invoicing.stripe_sync.gateway import Json
+from invoicing.stripe_sync.gateway import Answer, Json, Outcome
+from invoicing.stripe_sync.mirror_ends import ENDS_UNTOLD, next_ends
+from invoicing.stripe_sync.mirrored import was_told
 from invoicing.stripe_sync.policy import NotChargeable
 from metering.models import Aggregation, Meter, UsageWindow
 from metering.services.customers import lock_customer
@@ -55,7 +57,9 @@ _WITH_NEWS = """
 SELECT w.customer_id FROM usage_window w JOIN stripe_meter m ON m.meter_id = w.meter_id
  WHERE w.start_at > %(since)s AND w.start_at <= %(until)s
    AND NOT EXISTS (SELECT FROM mirrored_usage u
-                    WHERE u.window_id = w.id AND u.revision >= w.revision)
+                     JOIN stripe_call c ON c.id = u.call_id
+                    WHERE u.window_id = w.id AND u.revision >= w.revision
+                      AND NOT (c.state = 'failed' AND c.error_code = 'not_made'))
    AND w.quantity <> (SELECT coalesce(sum(u.quantity), 0) FROM mirrored_usage u
                         JOIN stripe_call c ON c.id = u.call_id AND c.state <> 'failed'
                        WHERE u.window_id = w.id)
@@ -69,7 +73,6 @@ SELECT i.customer_id FROM invoice i
  WHERE i.finalized_at > %(since)s AND i.status <> 'void'
    AND NOT EXISTS (SELECT FROM stripe_call c
                     WHERE c.kind = 'copy' AND c.subject = 'invoice:' || i.id)
-ORDER BY 1
 """
 
 
@@ -88,10 +91,24 @@ def ask_for_mirror(*, by: User, at: datetime, is_over: Callable[[], bool] = lamb
     """
     asked = _ask_for_meters(at)
     with connection.cursor() as cursor:
-        cursor.execute(_WITH_NEWS, {"since": at - BACK, "until": at - HOUR})
+        news = f"{_WITH_NEWS} UNION {ENDS_UNTOLD} ORDER BY 1"
+        cursor.execute(news, {"since": at - BACK, "until": at - HOUR})
         customer_ids = [pk for (pk,) in cursor.fetchall()]
     in_time = takewhile(lambda _: not is_over(), customer_ids)
     return asked + each_apart(in_time, partial(_ask_of, by=by, at=at), step="mirror")
+
+
+def look_up(call: StripeCall) -> Answer:
+    """Say what came of telling of an hour, where no key and no identifier says so any more.
+
+    Raises:
+        Unreachable: Stripe does not answer.
+    """
+    is_told = was_told(call.usage)
+    if is_told:
+        return Answer(Outcome.DONE, {"id": call.params["identifier"]})
+    code = NOT_MADE if is_told is False else "cannot_be_told_apart"
+    return Answer(Outcome.REFUSED, code=code)
 
 
 def take_meter(call: StripeCall, found: Json, by: User, at: datetime) -> None:
@@ -107,8 +124,6 @@ def take_copy(call: StripeCall, found: Json, by: User, at: datetime) -> None:
     invoice = Invoice.objects.get(pk=int(call.subject.partition(":")[2]))
     for number, lines in enumerate(lines_of(invoice), start=1):
         subject = f"{call.subject}:{number}"
-        key = f"{settings.STRIPE_NAMESPACE}:{subject}:{CallKind.COPY_LINES}:g1"
-        lines[0]["metadata"] = {"billing_call": key}  # By which they are found again.
         write_call(
             kind=CallKind.COPY_LINES, subject=subject, customer_id=call.customer_id,
             params={"invoice": found["id"], "lines": lines}, at=at,
@@ -148,6 +163,9 @@ def _ask_of(customer_id: int, by: User, at: datetime) -> int:
     asked = _usage(customer_id, known.stripe_id, at)
     for kind, subject, words in _objects(customer_id, known.stripe_id, at):
         _write(kind, subject, words, customer_id, at)
+        asked += 1
+    for step in next_ends(customer_id):
+        _write(step.kind, step.subject, step.words, customer_id, at)
         asked += 1
     return asked
 
@@ -194,7 +212,10 @@ def _usage(customer_id: int, stripe_id: str, at: datetime) -> int:
 
 
 def _untold(customer_id: int, at: datetime) -> QuerySet[UsageWindow]:
-    newest = MirroredUsage.objects.filter(window=OuterRef("pk")).order_by("-revision")
+    rows = MirroredUsage.objects.filter(window=OuterRef("pk"))
+    newest = rows.exclude(call__error_code=NOT_MADE, call__state=CallState.FAILED).order_by(
+        "-revision"
+    )
     windows = UsageWindow.objects.filter(
         customer_id=customer_id, start_at__gt=at - BACK, start_at__lte=at - HOUR,
         meter__in=StripeMeter.objects.values("meter_id"),

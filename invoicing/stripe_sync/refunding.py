@@ -34,10 +34,10 @@ from invoicing.services.refunds import (
     record_refund,
     record_refund_failure,
 )
-from invoicing.stripe_sync.calls import Misfit, finish, write_call
+from invoicing.stripe_sync.calls import NOT_MADE, Misfit, ask_again, finish, write_call
 from invoicing.stripe_sync.collecting import METHOD
 from invoicing.stripe_sync.gateway import Json
-from invoicing.stripe_sync.policy import from_stripe, movable, to_stripe, wait
+from invoicing.stripe_sync.policy import from_stripe, movable, to_stripe
 from metering.services.customers import lock_customer
 
 _MOST = 1_000
@@ -109,11 +109,8 @@ def take_answer(call: StripeCall, made: Json, by: User, at: datetime) -> None:
 
 def refuse(call: StripeCall, code: str, by: User, at: datetime) -> None:
     """Ask again for what was never made; what Stripe refuses is the customer's balance."""
-    if code == AttemptState.NOT_MADE:
-        write_call(
-            kind=CallKind.REFUND, subject=call.subject, customer_id=call.customer_id,
-            params=call.params, at=at, next_at=at + wait(call.generation, call.idempotency_key),
-        )  # fmt: skip
+    if code == NOT_MADE:
+        ask_again(call, code, by, at)
         return
     refund = _refund_of(call)
     reason = f"Stripe refused it: {call.error or code}"[:500]

@@ -7,6 +7,7 @@ where Stripe replays an error, the object is looked for. Nothing is ever sent bl
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
@@ -14,15 +15,16 @@ from django.db import transaction
 from billing_project.kernel.models import User
 from invoicing.models import MIRRORED, CallKind, CallState, StripeCall
 from invoicing.stripe_sync import collecting, customers, mirroring, refunding
-from invoicing.stripe_sync.calls import OPEN, finish
+from invoicing.stripe_sync.calls import NOT_MADE, OPEN, ask_again, finish
 from invoicing.stripe_sync.gateway import Answer, Json, Outcome, Unreachable, find_made, post
 from invoicing.stripe_sync.policy import is_key_alive, wait
 from metering.services.customers import lock_customer
 
 log = logging.getLogger(__name__)
-NOT_MADE = "not_made"
 MONEY = tuple(kind for kind in CallKind if kind not in MIRRORED)
 _PATIENCE = 5  # Calls without any answer, one after the other: Stripe is down, try later.
+
+_NOT_MADE = Answer(Outcome.REFUSED, code=NOT_MADE)
 
 Settle = Callable[[StripeCall, Json, User, datetime], None]
 Refuse = Callable[[StripeCall, str, User, datetime], None]
@@ -34,8 +36,15 @@ _DONE: dict[str, Settle] = {
     CallKind.COPY: mirroring.take_copy,
 }
 _REFUSED: dict[str, Refuse] = {
+    CallKind.CUSTOMER: ask_again,
     CallKind.PAYMENT: collecting.refuse,
     CallKind.REFUND: refunding.refuse,
+    CallKind.METER: ask_again,
+    CallKind.GRANT: ask_again,
+    CallKind.COPY: ask_again,
+    CallKind.COPY_LINES: ask_again,
+    CallKind.NOTE: ask_again,
+    CallKind.END: ask_again,
 }
 
 
@@ -103,18 +112,24 @@ def _claim(pk: int, at: datetime) -> StripeCall | None:
 
 def _ask(call: StripeCall, at: datetime) -> Answer:
     assert call.first_sent_at is not None, "a call that is sent was claimed"
+    refused: Answer | None = None
     if is_key_alive(call.first_sent_at, at):
         answer = post(call.kind, call.params, call.idempotency_key)
         if answer.outcome is Outcome.LOOK_UP and call.kind == CallKind.USAGE:
             # Usage cannot be looked up; its identifier is taken once a day, under any key.
             answer = post(call.kind, call.params, f"{call.idempotency_key}:again")
-        if answer.outcome is not Outcome.LOOK_UP:
+        if answer.outcome not in (Outcome.LOOK_UP, Outcome.CHECK):
             return answer
+        refused = answer if answer.outcome is Outcome.CHECK else None
     try:
+        if call.kind == CallKind.USAGE:
+            return mirroring.look_up(call)
         found = find_made(call.kind, call.params, call.idempotency_key, call.first_sent_at)
     except Unreachable as error:
         return Answer(Outcome.AGAIN, code="unreachable", message=str(error))
-    return Answer(Outcome.DONE, found) if found else Answer(Outcome.REFUSED, code=NOT_MADE)
+    if found:
+        return Answer(Outcome.DONE, found)
+    return replace(refused, outcome=Outcome.REFUSED) if refused else _NOT_MADE
 
 
 @transaction.atomic

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "invoicing.hostedlink",
     "invoicing.outcome",
     "invoicing.stripecustomer",
+    "invoicing.stripedifference",
     "invoicing.subscriptionchange",
 }
 

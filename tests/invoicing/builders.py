@@ -254,28 +254,30 @@ def rate(shop: Shop, customer: str, at: datetime) -> None:
     rate_customer(customer_id=owner.pk, by=shop.worker, at=at)
 
 
-def issued(shop: Shop, customer: Customer, minor: int, currency: str = "USD") -> Invoice:
+def issued(
+    shop: Shop, customer: Customer, minor: int, currency: str = "USD", at: datetime = START
+) -> Invoice:
     """Issue an invoice over one fee of so many minor units."""
     ensure_market(shop, customer.country, currency)
     key = f"test:{Invoice.objects.count()}"
-    draft = create_draft(Draft(customer, None, currency, Period(START, END), START, key), START)
+    draft = create_draft(Draft(customer, None, currency, Period(START, END), START, key), at)
     write_lines(draft, [Line(Kind.RECURRING, "Fee", Decimal(1), "", Decimal(minor), minor, "fee")])
-    return finalize_invoice(invoice=draft, by=shop.worker, at=START)
+    return finalize_invoice(invoice=draft, by=shop.worker, at=at)
 
 
-def sold_pack(shop: Shop, customer: Customer, minor: int) -> Invoice:
+def sold_pack(shop: Shop, customer: Customer, minor: int, at: datetime = START) -> Invoice:
     """Issue the invoice of a pack of 100 credits."""
     return sell_credit_pack(
         customer=customer, pricing_unit=shop.unit, amount=Decimal(100), price_minor=minor,
-        key=f"pack-{Invoice.objects.count()}", by=shop.worker, at=START,
+        key=f"pack-{Invoice.objects.count()}", by=shop.worker, at=at,
     )  # fmt: skip
 
 
-def paid(shop: Shop, invoice: Invoice, minor: int | None = None) -> Invoice:
+def paid(shop: Shop, invoice: Invoice, minor: int | None = None, at: datetime = START) -> Invoice:
     """Pay what an invoice still owes, or a part of it."""
     record_payment(
         invoice=invoice, amount_minor=minor or invoice.open_minor, method="bank_transfer",
-        reference=f"wire-{invoice.payments.count()}", paid_at=START, by=shop.worker, at=START,
+        reference=f"wire-{invoice.payments.count()}", paid_at=at, by=shop.worker, at=at,
     )  # fmt: skip
     invoice.refresh_from_db()
     return invoice
@@ -287,11 +289,12 @@ def note_on(
     minor: int,
     settlement: Settlement | None = None,
     key: str = "note-1",
+    at: datetime = START,
 ) -> CreditNote:
     """Credit an invoice's first line."""
     return issue_credit_note(
         invoice=invoice, lines=[(invoice.lines.get(position=1), minor)], reason="goodwill",
-        memo="", key=f"{key}:{invoice.pk}", by=shop.worker, at=START, settlement=settlement,
+        memo="", key=f"{key}:{invoice.pk}", by=shop.worker, at=at, settlement=settlement,
     )  # fmt: skip
 
 

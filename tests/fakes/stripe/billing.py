@@ -181,3 +181,52 @@ def end_grant(state: State, pk: str, verb: str) -> Object:
     grant["voided_at" if verb == "void" else "expires_at"] = state.now()
     grant["updated"] = state.now()
     return grant
+
+
+def end_invoice(state: State, pk: str, verb: str, given: Object) -> Object:
+    """POST /v1/invoices/{id}/finalize, pay, void or mark_uncollectible."""
+    invoice = state.get(pk, "invoice")
+    before, after = _ENDS[verb]
+    if invoice["status"] not in before:
+        raise Refusal(400, f"This invoice is {invoice['status']}.", code="invoice_not_editable")
+    if verb == "pay" and given.get("paid_out_of_band") != "true":
+        raise Refusal(402, "Nobody may collect a copy.", type_="card_error", code="card_declined")
+    invoice["status"] = after
+    if verb == "pay":
+        invoice.update(amount_paid=invoice["amount_remaining"], amount_remaining=0)
+    return invoice
+
+
+_ENDS = {
+    "finalize": (("draft",), "open"), "pay": (("open", "uncollectible"), "paid"),
+    "void": (("open", "uncollectible"), "void"), "mark_uncollectible": (("open",), "uncollectible"),
+}  # fmt: skip
+
+
+def create_credit_note(state: State, given: Object) -> Object:
+    """POST /v1/credit_notes: less is owed, or what was paid goes back as is said."""
+    invoice, amount = state.get(given["invoice"], "invoice", "invoice"), int(given["amount"])
+    if invoice["status"] not in ("open", "paid"):
+        raise Refusal(400, f"Credit notes need an open or paid invoice: {invoice['status']}.")
+    back = int(given.get("out_of_band_amount", 0))
+    if amount > back + invoice["amount_remaining"] or back > invoice["amount_paid"]:
+        raise Refusal(400, "The sum of the refunds and credits is not the amount.", param="amount")
+    invoice["amount_remaining"] -= amount - back
+    if invoice["status"] == "open" and not invoice["amount_remaining"]:
+        invoice["status"] = "paid"
+    return state.add({
+        "id": state.new_id("cn"), "object": "credit_note", "amount": amount,
+        "created": state.now(), "currency": invoice["currency"], "customer": invoice["customer"],
+        "invoice": invoice["id"], "livemode": False, "memo": given.get("memo"),
+        "metadata": given.get("metadata", {}), "out_of_band_amount": back,
+        "reason": given.get("reason"), "status": "issued",
+    })  # fmt: skip
+
+
+def void_credit_note(state: State, pk: str) -> Object:
+    """POST /v1/credit_notes/{id}/void."""
+    note = state.get(pk, "credit_note")
+    if note["status"] != "issued":
+        raise Refusal(400, "This credit note is void.")
+    note["status"] = "void"
+    return note

@@ -14,8 +14,18 @@ _LISTS = {
     "disputes": "dispute", "balance_transactions": "balance_transaction", "payouts": "payout",
     "events": "event", "checkout/sessions": "checkout.session", "billing/meters": "billing.meter",
     "billing/credit_grants": "billing.credit_grant", "invoices": "invoice",
+    "credit_notes": "credit_note",
 }  # fmt: skip
-_FILTERS = ("customer", "payment_intent", "charge", "status", "type", "source", "event_name")
+_FILTERS = (
+    "customer",
+    "payment_intent",
+    "charge",
+    "status",
+    "type",
+    "source",
+    "event_name",
+    "invoice",
+)
 _SEARCH = re.compile(r"metadata\['([^']+)'\]:'([^']*)'")
 Posting = Callable[[State, Object, list[str], str], Object]
 
@@ -47,6 +57,13 @@ _POSTS: dict[str, Posting] = {
     r"invoices": lambda state, given, ids, base: billing.create_invoice(state, given),
     r"invoices/(\w+)/add_lines": lambda state, given, ids, base: billing.add_lines(
         state, ids[0], given
+    ),
+    r"invoices/(\w+)/(finalize|pay|void|mark_uncollectible)": lambda state, given, ids, base: (
+        billing.end_invoice(state, ids[0], ids[1], given)
+    ),
+    r"credit_notes": lambda state, given, ids, base: billing.create_credit_note(state, given),
+    r"credit_notes/(\w+)/void": lambda state, given, ids, base: billing.void_credit_note(
+        state, ids[0]
     ),
     r"billing/credit_grants/(\w+)/(void|expire)": lambda state, given, ids, base: billing.end_grant(
         state, ids[0], ids[1]
@@ -89,6 +106,7 @@ def _matching(state: State, path: str, query: Object) -> list[Object]:
         for found in state.all(_LISTS[path])
         if since <= found["created"] < until
         and all(found.get(name) == query[name] for name in _FILTERS if name in query)
+        and state.paid_out.get(found["id"]) == query.get("payout", state.paid_out.get(found["id"]))
     ]
 
 
@@ -124,6 +142,11 @@ def control(state: State, verb: str, given: dict[str, Any]) -> dict[str, Any]:
             state, given["charge"], given.get("amount"), given.get("reason", "fraudulent")
         ),
         "close_dispute": lambda: payments.close_dispute(state, given["dispute"], given["status"]),
+        "change": lambda: state.objects[given["id"]].update(given),
+        "move": lambda: payments.move(state, given),
+        "settle_in": lambda: state.settled_in.update(
+            {given["currency"]: (given["settled_in"], given["percent"])}
+        ),
         "pay_out": lambda: payments.pay_out(state),
         "move_clock": lambda: setattr(state, "shift", state.shift + given["seconds"]),
         "find": lambda: [

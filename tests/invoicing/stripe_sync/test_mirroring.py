@@ -142,7 +142,7 @@ def test_what_stripe_refuses_is_kept_with_its_reason_and_told_with_the_next_chan
     assert (refused.state, refused.error[:21]) == ("failed", "No active meter found")
     assert _run(mirror, DAY) == 0
     assert _differences(mirror) == [
-        f"usage of output_tokens by acme on {_noon(2).date()}: 7 here, 0 there"
+        f"usage of output_tokens by acme on {_noon(2).date()} as told: 7 here, 0 there"
     ]
     _use(mirror, "1", _noon(2) + timedelta(minutes=1), "req-2")
     _run(mirror)
@@ -159,7 +159,7 @@ def test_hours_that_run_or_are_older_than_stripe_takes_are_not_told(mirror: Till
     assert _run(mirror, 2 * HOUR) == 1
 
 
-def test_a_paid_pack_is_a_grant_and_its_invoice_a_draft_that_stripe_never_collects(
+def test_a_paid_pack_is_a_grant_and_its_invoice_a_copy_that_stripe_never_collects(
     mirror: Till,
 ) -> None:
     customer = _customer(mirror)
@@ -174,7 +174,7 @@ def test_a_paid_pack_is_a_grant_and_its_invoice_a_draft_that_stripe_never_collec
     [grant] = mirror.fake.tell("find", object="billing.credit_grant", customer=at_stripe)
     assert grant["amount"]["monetary"] == {"currency": "usd", "value": 900}
     [copy] = mirror.fake.tell("find", object="invoice", customer=at_stripe)
-    assert (copy["status"], copy["auto_advance"], copy["total"]) == ("draft", False, 900)
+    assert (copy["status"], copy["auto_advance"], copy["total"]) == ("paid", False, 900)
     assert copy["metadata"]["invoice"] == "INV-000001"
     assert _differences(mirror) == []
     assert len(mirror.charges(customer)) == 1
