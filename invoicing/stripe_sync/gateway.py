@@ -145,6 +145,8 @@ def find_made(kind: str, params: Json, key: str, since: datetime) -> Json | None
     """
     with _asking():
         for found in _candidates(kind, params, key, int(since.timestamp())):
+            if kind == CallKind.END:
+                return found if _has_ended(found, params["verb"], since) else None
             if _is_made_by(kind, found, params, key):
                 return found
     return None
@@ -156,15 +158,14 @@ def _is_made_by(kind: str, found: Json, params: Json, key: str) -> bool:
     if kind == CallKind.COPY_LINES:
         lines = found.get("lines", {}).get("data", [])
         return any(line.get("metadata", {}).get("billing_call") == key for line in lines)
-    if kind == CallKind.END:
-        return _has_ended(found, params["verb"])
     return found.get("metadata", {}).get("billing_call") == key and _is_as_asked(found, params)
 
 
-def _has_ended(found: Json, verb: str) -> bool:
+def _has_ended(found: Json, verb: str, since: datetime) -> bool:
+    """Tell whether what a call should end has ended: by the call, or of age before it."""
     if found["object"] == "billing.credit_grant":
         at = found["voided_at"] if verb == "void" else found["expires_at"]
-        return at is not None and bool(at <= datetime.now(UTC).timestamp())
+        return at is not None and bool(at <= max(found["updated"], since.timestamp()))
     wanted = {"pay": "paid"}.get(verb, verb)
     if verb == "finalize":
         return bool(found["status"] != "draft")
