@@ -24,11 +24,11 @@ from invoicing.models import HostedLink, InvoiceStatus
 from invoicing.selectors import find_credit_note
 from invoicing.services.documents import keep_document
 from invoicing.services.links import find_link, token_of
+from invoicing.stripe_sync.collecting import is_beyond_stripe
 from invoicing.stripe_sync.gateway import is_on
 from invoicing.stripe_sync.pages import card_page
 
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'"
-_PAYABLE = {InvoiceStatus.FINALIZED, InvoiceStatus.UNCOLLECTIBLE}
 
 
 def _by_link(answer: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -111,8 +111,13 @@ def pay_by_card(request: HttpRequest, link: HostedLink) -> HttpResponse:
 
 
 def _is_payable(link: HostedLink) -> bool:
-    """Tell whether a card may be typed: it becomes the account's, so on no workspace's page."""
-    return link.invoice.status in _PAYABLE and link.invoice.workspace_id is None
+    """Tell whether a card would be charged for it: what was given up, or is odd to Stripe, is not.
+
+    A card becomes the account's, so that none is typed on a workspace's page.
+    """
+    invoice = link.invoice
+    is_collected = invoice.status == InvoiceStatus.FINALIZED and not is_beyond_stripe(invoice)
+    return is_collected and invoice.workspace_id is None
 
 
 def _page(request: HttpRequest, link: HostedLink, status: int = 200) -> HttpResponse:

@@ -163,6 +163,18 @@ def test_card_pages_are_offered_only_where_stripe_is_on(shop: Shop) -> None:
     assert Client().post(_path(shop, invoice, "/card")).status_code == 503
 
 
+def test_no_card_is_asked_for_that_nobody_would_charge(shop: Shop, settings: Any) -> None:
+    settings.STRIPE_API_KEY = "sk_test_fake"
+    customer = customer_of(shop)
+    owed, given_up = issued(shop, customer, 10_000), issued(shop, customer, 10_000)
+    odd = issued(shop, customer_of(shop, "kw", currency="KWD"), 1_001, "KWD")
+    write_off_invoice(invoice=given_up, reason="bankrupt", by=shop.approver, at=START)
+
+    offers = ["Pay by card" in _page(shop, one) for one in (owed, given_up, odd)]
+
+    assert offers == [True, False, False]
+
+
 @pytest.mark.parametrize(
     "change", ["UPDATE hosted_link SET expires_at = now()", "DELETE FROM hosted_link"]
 )
