@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """What is told of ends; a revision again where Stripe surely never heard of it."""
 
     dependencies = [
-        ('invoicing', '0038_parked_events'),
+        ('invoicing', '0039_parked_events'),
         ('metering', '0028_customer_locale'),
     ]
 

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
     """Events that could not take effect, and differences that finance explained."""
 
     dependencies = [
-        ('invoicing', '0037_gates_of_entities'),
+        ('invoicing', '0038_short_payment'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
