@@ -64,13 +64,19 @@ class SplitForm(ReasonForm):
     """How a customer's usage is invoiced."""
 
     subject: Customer
-    split_by = forms.ChoiceField(choices=SplitBy.choices, widget=UnfoldAdminSelectWidget)
+    split_by = forms.ChoiceField(
+        label="Usage is invoiced on", choices=SplitBy.choices, widget=UnfoldAdminSelectWidget
+    )
     reason = ReasonField(max_length=500)
 
     def __init__(self, *args: Any, subject: Customer, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         self.fields["split_by"].initial = split_of(subject)
         self.order_fields(["split_by", "reason"])
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """Say how it is invoiced now."""
+        return [("Customer", self.subject.name), ("Now on", split_of(self.subject).label)]
 
 
 def is_entity_open(customer: Customer) -> bool:

@@ -70,7 +70,7 @@ class ChangeInline(ReadOnlyInline):
     fields = (
         badge("kind", _KINDS),
         link("plan_version", "to plan"),
-        "effective_at",
+        "begins",
         "reason",
         link("created_by", "by"),
         "undone_at",
@@ -79,6 +79,11 @@ class ChangeInline(ReadOnlyInline):
     ordering = ("-effective_at", "-id")
     verbose_name_plural = "changes"
     tab = False
+
+    @admin.display(description="Effective at")
+    def begins(self, change: SubscriptionChange) -> str:
+        """Link to the change: there one that is to come can be undone."""
+        return object_link(change, moment_text(change.effective_at))
 
 
 class RedemptionInline(ReadOnlyInline):
