@@ -12,7 +12,10 @@ from billing_project.kernel.money import prorate
 from invoicing.lines import Kind
 
 NO_RATE = Decimal(0)
-_LISTED = {Kind.RECURRING.value, Kind.CREDIT_PACK.value}  # What has a list price.
+# What has a list price. Usage, outcomes and what lacks to a commit are priced without tax.
+_LISTED = {
+    Kind.RECURRING.value, Kind.SEAT.value, Kind.ONE_OFF.value, Kind.CREDIT_PACK.value,
+}  # fmt: skip
 
 
 class Treatment(StrEnum):
@@ -93,6 +96,21 @@ def taxed(price_minor: int, rate: Decimal, *, is_inclusive: bool) -> Taxed:
 def is_in_price(kind: str, tax: Tax) -> bool:
     """Tell whether a line's price has the tax in it; usage is priced by the credit, without."""
     return tax.is_inclusive and kind in _LISTED
+
+
+def taxed_as(kind: str, price_minor: int, tax: Tax) -> Taxed:
+    """Divide the price of a line of a kind."""
+    return taxed(price_minor, tax.rate, is_inclusive=is_in_price(kind, tax))
+
+
+def net_before(kind: str, price_minor: int, discount_minor: int, tax: Tax) -> int:
+    """Return what a line is worth before discounts, and without tax.
+
+    Args:
+        price_minor: After discounts, with the tax where it is in the price.
+        discount_minor: What came off it, of the same price.
+    """
+    return sum(taxed_as(kind, minor, tax).net_minor for minor in (price_minor, discount_minor))
 
 
 def tax_credited(

@@ -76,7 +76,7 @@ class MarketGate(models.Model):
 class TaxRate(models.Model):
     """One version of what is charged on sales to a country where we are registered.
 
-    Inclusive: fees and packs are priced with the tax in them; usage never is.
+    Inclusive: fees, seats and packs are priced with the tax in them; usage never is.
     """
 
     country = models.CharField(max_length=2)

@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import Any
 
 from django.db import connection
-from django.db.models import CharField, F, Q, QuerySet, Sum, Value
+from django.db.models import BigIntegerField, Case, CharField, F, Q, QuerySet, Sum, Value, When
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Cast, Concat
+from django.db.models.functions import Cast, Concat, Round
 
 from billing_project.kernel.money import Money, prorate
 from billing_project.kernel.period import Period
@@ -28,6 +28,8 @@ from invoicing.phases import Standing
 from invoicing.proration import Part, part_of
 from invoicing.selectors.advance import recurring_line
 from invoicing.selectors.changes import SEAT_NOTES, opening_of, plan_began_at
+from invoicing.selectors.entities import entity_id_of
+from invoicing.selectors.markets import known_tax
 from invoicing.selectors.offers import offers_for
 from invoicing.selectors.outcomes import outcome_lines
 from invoicing.selectors.plans import (
@@ -37,8 +39,17 @@ from invoicing.selectors.plans import (
     plan_version_of,
     subscription_of,
 )
+from invoicing.tax import NO_RATE, NO_TAX, net_before, taxed
 from metering.selectors.customers import closed_times, was_closed_at
 
+# What discounts took off lines, without the tax that their prices have in them.
+_NET_DISCOUNT = Case(
+    When(
+        is_tax_inclusive=True,
+        then=Cast(Round(F("discount_minor") / (1 + F("tax_rate"))), BigIntegerField()),
+    ),
+    default=F("discount_minor"),
+)
 # Periods that ended by an instant: those not closed whose plan claims something in arrears, and
 # those with accepted outcomes on no line.
 _DUE = """
@@ -170,10 +181,7 @@ def _term(
     commit = Commit(
         name=item.name,
         minimum=_minimum(item, owed, plan_version_of(billing_period).currency),
-        counted_minor=_counted(item, periods)
-        + sum(
-            line.amount_minor + line.discount_minor for line in beside if line.kind in item.kinds
-        ),
+        counted_minor=_counted(item, periods) + _counting(item, billing_period, beside),
         claimed_minor=_sum(claimed, F("amount_minor")) - _made_up(claimed),
     )
     return _Term(commit, Period(periods[0].start_at, billing_period.end_at), claimed)
@@ -227,14 +235,26 @@ def _minimum(item: Item, owed: Fraction, currency: str) -> Money:
     return Money(prorate(item.amount_minor, done, whole), currency)
 
 
+def _counting(item: Item, billing_period: BillingPeriod, lines: Sequence[Line]) -> int:
+    """Sum what new lines count towards a commit: before discounts and without tax."""
+    customer, at = billing_period.customer, billing_period.end_at
+    currency = plan_version_of(billing_period).currency
+    tax = known_tax(customer, currency, at, entity_id_of(customer)) if lines else NO_TAX
+    return sum(
+        net_before(line.kind.value, line.amount_minor, line.discount_minor, tax)
+        for line in lines
+        if line.kind in item.kinds
+    )
+
+
 def _counted(item: Item, term: list[BillingPeriod]) -> int:
-    """Sum what lines of a term claim of the kinds that count, before discounts.
+    """Sum what lines of a term claim of the kinds that count, before discounts, without tax.
 
     What notes evened out of overage does not count, nor what they gave back of a service that ended
     before it was delivered. Concessions lower no count.
     """
     lines = _standing(term).filter(kind__in=item.kinds)
-    claimed = _sum(lines, F("amount_minor") + F("discount_minor"))
+    claimed = _sum(lines, F("amount_minor") + _NET_DISCOUNT)
     notes = _notes_on(lines)
     return claimed - _sum(notes, F("evened_minor")) - _not_delivered(notes)
 
@@ -248,9 +268,15 @@ def _not_delivered(notes: QuerySet[CreditNoteLine]) -> int:
             Value(":unused:"),
         )
     )
-    net, off = F("invoice_line__amount_minor"), F("invoice_line__discount_minor")
-    rows = notes.filter(by_changes).values_list("amount_minor", net, net + off)
-    return sum(prorate(minor, Decimal(gross), Decimal(net)) for minor, net, gross in rows)
+    found = notes.filter(by_changes).select_related("invoice_line")
+    return sum(_before_discounts(note.amount_minor, note.invoice_line) for note in found)
+
+
+def _before_discounts(minor: int, line: InvoiceLine) -> int:
+    """Return what a part of a line's amount was before discounts, without tax."""
+    rate = line.tax_rate if line.is_tax_inclusive else NO_RATE
+    off = taxed(line.discount_minor, rate, is_inclusive=True).net_minor
+    return prorate(minor, Decimal(line.amount_minor + off), Decimal(line.amount_minor))
 
 
 def _made_up(claimed: QuerySet[InvoiceLine]) -> int:

@@ -29,7 +29,7 @@ from invoicing.models import (
 from invoicing.selectors.entities import entity_named, seller_at
 from invoicing.selectors.holds import limits_at
 from invoicing.selectors.markets import is_open, tax_id_of
-from invoicing.tax import Tax, Terms, Treatment, is_in_price, tax_for, taxed
+from invoicing.tax import Tax, Terms, Treatment, tax_for, taxed_as
 from invoicing.tax_ids import country_of
 from metering.models import Customer
 
@@ -148,12 +148,11 @@ def _tax_of(invoice: Invoice, terms: Terms, at: datetime) -> Tax:
 
 def _taxed_again(invoice: Invoice, tax: Tax) -> int:
     return sum(
-        taxed(
-            row.amount_minor + (row.tax_minor if row.is_tax_inclusive else 0), tax.rate,
-            is_inclusive=is_in_price(row.kind, tax),
+        taxed_as(
+            row.kind, row.amount_minor + (row.tax_minor if row.is_tax_inclusive else 0), tax
         ).tax_minor
         for row in invoice.lines.all()
-    )  # fmt: skip
+    )
 
 
 def _count(subject: str, unit: str, before: int, after: int) -> EffectRow:

@@ -35,7 +35,7 @@ from invoicing.selectors.arrears import arrears_lines, periods_in_arrears
 from invoicing.selectors.entities import entity_id_of
 from invoicing.selectors.markets import known_tax
 from invoicing.selectors.plans import plan_version_of, subscription_of
-from invoicing.tax import taxed
+from invoicing.tax import taxed_as
 from metering.models import Customer
 
 NOT_CLAIMING = (InvoiceStatus.DRAFT, InvoiceStatus.VOID)  # Not yet, and not any more.
@@ -212,9 +212,10 @@ def preview(billing_period: BillingPeriod) -> Preview:
     owed = arrears_lines(billing_period, claim)
     lines = [*([claim] if claim else []), *owed, *credits_used_lines(state.price.unit, shares)]
     currency, customer = state.price.currency, billing_period.customer
-    rate = known_tax(customer, currency, billing_period.end_at, entity_id_of(customer)).rate
-    tax = sum(taxed(line.amount_minor, rate, is_inclusive=False).tax_minor for line in lines)
-    total = sum(line.amount_minor for line in lines) + tax
+    known = known_tax(customer, currency, billing_period.end_at, entity_id_of(customer))
+    parts = [taxed_as(line.kind.value, line.amount_minor, known) for line in lines]
+    tax = sum(part.tax_minor for part in parts)
+    total = sum(part.net_minor for part in parts) + tax
     coming = coming_lines(billing_period, subscription_of(billing_period))
     return Preview(billing_period, currency, tuple(lines), total, tax, tuple(coming))
 

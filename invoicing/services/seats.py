@@ -39,7 +39,12 @@ from invoicing.seats import (
     refuse_too_few,
     worth,
 )
-from invoicing.selectors import billing_periods_of, plan_version_of
+from invoicing.selectors import (
+    billing_periods_of,
+    items_of,
+    plan_version_at,
+    plan_version_of,
+)
 from invoicing.selectors.advance import changes_of, seat_pricing
 from invoicing.selectors.changes import SEAT_NOTES, opening_of, unused_prefix
 from invoicing.selectors.offers import offers_for
@@ -149,7 +154,7 @@ def give_back_unused_seats(
     """
     if _unsettled(subscription, at).filter(effective_at__lt=billing_period.end_at).exists():
         _settle(subscription, billing_period, at)
-    left = unused_seats(subscription, billing_period, billing_period.end_at)
+    left = _unused(subscription, billing_period, billing_period.end_at)
     if left > 0:
         memo = f"Seats not used from {billing_period.end_at:%Y-%m-%d} on"
         _credit(billing_period, left, memo, f"{unused_prefix(billing_period)}seats:", at)
@@ -177,6 +182,12 @@ def give_back_removed_seats(
 
 
 def unused_seats(subscription: Subscription, billing_period: BillingPeriod, until: datetime) -> int:
+    """Return what would be given back for a period's seats from an instant on, net of tax."""
+    net, gross = _net_and_gross(_seat_lines(billing_period))
+    return prorate(_unused(subscription, billing_period, until), net, gross) if gross else 0
+
+
+def _unused(subscription: Subscription, billing_period: BillingPeriod, until: datetime) -> int:
     """Return what is claimed for a period's seats beyond their worth until an instant."""
     opening = opening_of(billing_period)
     served = replace(opening, period=Period(opening.period.start, until))
@@ -188,7 +199,7 @@ def unused_seats(subscription: Subscription, billing_period: BillingPeriod, unti
 
 
 def claimed_for_seats(billing_period: BillingPeriod) -> int:
-    """Sum what lines claim for a period's seats before discounts, less what fewer gave back."""
+    """Sum what lines claim for a period's seats by the list, less what fewer gave back."""
     lines = _seat_lines(billing_period)
     ours = Q(credit_note__source_key__startswith=SEAT_NOTES) | Q(
         credit_note__source_key__startswith=unused_prefix(billing_period)
@@ -200,10 +211,14 @@ def claimed_for_seats(billing_period: BillingPeriod) -> int:
 
 
 def _net_and_gross(lines: QuerySet[InvoiceLine]) -> tuple[Decimal, Decimal]:
-    """Sum what lines claim, and what they would without discounts."""
-    sums = lines.aggregate(net=Sum("amount_minor"), off=Sum("discount_minor"))
+    """Sum what lines claim, and what they would by the list: without discounts, with its tax."""
+    sums = lines.aggregate(
+        net=Sum("amount_minor"),
+        off=Sum("discount_minor"),
+        tax=Sum("tax_minor", filter=Q(is_tax_inclusive=True)),
+    )
     net = sums["net"] or 0
-    return Decimal(net), Decimal(net + (sums["off"] or 0))
+    return Decimal(net), Decimal(net + (sums["off"] or 0) + (sums["tax"] or 0))
 
 
 def _charge(
@@ -327,8 +342,8 @@ def _refuse_bad(
         )
     if subscription.ends_at is not None and effective_at >= subscription.ends_at:
         raise Conflict(f"{subscription} ends at {subscription.ends_at.isoformat()}")
-    version = plan_version_of(running)
-    if seat_pricing(subscription, version, opening_of(running)) is None:
+    version = plan_version_at(subscription, effective_at)
+    if not items_of(version, "seat"):  # In a trial, or a pause, they are chosen for what follows.
         raise Conflict(f"{version} sells no seats")
     changes = changes_of(list(subscription.seats.all()))
     try:

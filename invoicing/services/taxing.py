@@ -5,7 +5,7 @@ from datetime import datetime
 from invoicing.lines import Line
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.selectors.markets import known_tax, tax_id_of, tax_of_sale
-from invoicing.tax import Tax, Taxed, is_in_price, taxed
+from invoicing.tax import Tax, Taxed, is_in_price, taxed_as
 
 
 def tax_of_draft(invoice: Invoice) -> Tax:
@@ -15,7 +15,7 @@ def tax_of_draft(invoice: Invoice) -> Tax:
 
 def divided(line: Line, tax: Tax) -> Taxed:
     """Divide a new line's price into net and tax."""
-    return taxed(line.amount_minor, tax.rate, is_inclusive=is_in_price(line.kind.value, tax))
+    return taxed_as(line.kind.value, line.amount_minor, tax)
 
 
 def mark(row: InvoiceLine, parts: Taxed, tax: Tax) -> None:
@@ -52,5 +52,5 @@ def total_again(invoice: Invoice) -> None:
 def _tax_again(row: InvoiceLine, tax: Tax) -> bool:
     price = row.amount_minor + (row.tax_minor if row.is_tax_inclusive else 0)
     before = (row.amount_minor, row.tax_minor, row.tax_rate)
-    mark(row, taxed(price, tax.rate, is_inclusive=is_in_price(row.kind, tax)), tax)
+    mark(row, taxed_as(row.kind, price, tax), tax)
     return before != (row.amount_minor, row.tax_minor, row.tax_rate)

@@ -8,8 +8,18 @@ from django.db import DatabaseError, transaction
 
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
 from invoicing.items import Item
-from invoicing.models import CreditNote, Invoice, InvoiceLine, LineKind, SeatChange, Subscription
+from invoicing.models import (
+    ChangeKind,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    LineKind,
+    SeatChange,
+    Subscription,
+)
+from invoicing.phases import Moment
 from invoicing.selectors.advance import coming_lines
+from invoicing.services.changes import Asked, change_subscription
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.seats import change_seats, claimed_for_seats, settle_due_seats
 from invoicing.services.subscriptions import renew_due, subscribe
@@ -158,6 +168,28 @@ def test_what_cannot_be_changed_is_refused_with_what_is_left(shop: Shop) -> None
             customer=customer_of(shop, "third"), plan_version=other.plan_version, start_at=START,
             by=shop.maker, at=START, seats=2,
         )  # fmt: skip
+
+
+def test_seats_are_chosen_in_a_trial_and_in_a_pause_for_what_follows(shop: Shop) -> None:
+    sold = subscribe(
+        customer=customer_of(shop), plan_version=sell_plan(shop, "team", items=(SEAT,)),
+        start_at=START, by=shop.maker, at=START, seats=5, trial_until=START + 10 * DAY,
+    )  # fmt: skip
+    _change(shop, sold, 1, day=3)
+    _change(shop, sold, 2, day=13, known=3)
+    assert not InvoiceLine.objects.filter(kind=LineKind.SEAT).exists()
+
+    for day in (10, 12):
+        renew_due(by=shop.worker, at=START + day * DAY)
+        settle_due_seats(at=START + day * DAY)
+
+    lines = InvoiceLine.objects.filter(kind=LineKind.SEAT).order_by("id")
+    # 6 from the trial's end on, for 30 days; 2 more for 28 of them.
+    assert [line.amount_minor for line in lines] == [12_000, 3_733]
+    pause = Asked(ChangeKind.PAUSE, Moment.NOW, "holiday", "pause")
+    change_subscription(subscription=sold, asked=pause, by=shop.maker, at=START + 15 * DAY)
+    _change(shop, sold, -1, day=17)
+    assert not sold.seats.filter(settled_at=None).exists()
 
 
 def test_the_database_refuses_fewer_than_no_seats_and_edits(shop: Shop) -> None:
