@@ -108,12 +108,16 @@ def credits_to_give_back(
 
 
 def credits_that_may_come_back(
-    period: BillingPeriod, rated: Sequence[QuerySet[RatedUsage]], at: datetime
+    period: BillingPeriod, wanted: Sequence[tuple[QuerySet[RatedUsage], Decimal]], at: datetime
 ) -> list[list[GivenBack]]:
-    """Show for each which grants would get how much if all that they paid went back."""
+    """Show which grants would get so many credits back, or as many as they paid; each for itself.
+
+    The windows of some usage may have been rated before it, too: what grants paid of them bounds
+    what comes back, and so does the amount.
+    """
     history = history_of(period, Rulebook(period.customer_id))
-    found = [forgivable(period, history, rows) for rows in rated]
-    return [_by_grant(some.parts_of(some.most), at) for some in found]
+    found = [(forgivable(period, history, rated), amount) for rated, amount in wanted]
+    return [_by_grant(some.parts_of(min(some.most, amount)), at) for some, amount in found]
 
 
 def _by_grant(found: Iterable[tuple[Stack, Sequence[Part]]], at: datetime) -> list[GivenBack]:

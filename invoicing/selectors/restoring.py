@@ -41,8 +41,9 @@ def credits_to_restore(restored: Restored, at: datetime) -> list[RestoredTo]:
     """
     _refuse_unreadable(restored)
     found = []
+    left = _left_of([line for line, _ in restored])
     for line, amount in restored:
-        _refuse_beyond(line, amount)
+        _refuse_beyond(line, amount, left[line.pk])
     for period, lines in _by_period([line for line, _ in restored]):
         amounts = {line.pk: amount for line, amount in restored}
         wanted = [(usage_of(line)[1], amounts[line.pk]) for line in lines]
@@ -51,11 +52,14 @@ def credits_to_restore(restored: Restored, at: datetime) -> list[RestoredTo]:
 
 
 def restorable(lines: Sequence[InvoiceLine], at: datetime) -> list[RestoredTo]:
-    """Show for each line that states credits who would get what, if all of it went back."""
-    found = []
+    """Show for each line that states credits who would get what, if all that is left went back.
+
+    Each line for itself: two that grants paid together may not both get all of it.
+    """
+    found, left = [], _left_of(lines)
     for period, of_period in _by_period(lines):
-        rated = [usage_of(line)[1] for line in of_period]
-        found += _told(of_period, credits_that_may_come_back(period, rated, at))
+        wanted = [(usage_of(line)[1], left[line.pk]) for line in of_period]
+        found += _told(of_period, credits_that_may_come_back(period, wanted, at))
     return found
 
 
@@ -128,15 +132,20 @@ def _refuse_unreadable(restored: Restored) -> None:
         raise Invalid("each line is named once", field="lines")
 
 
-def _refuse_beyond(line: InvoiceLine, amount: Decimal) -> None:
-    notes = CreditNoteLine.objects.filter(invoice_line=line, credit_note__void=None)
-    before = notes.aggregate(sum=Sum("restored_credits"))["sum"] or Decimal(0)
-    left = line.quantity - before
+def _refuse_beyond(line: InvoiceLine, amount: Decimal, left: Decimal) -> None:
     if amount > left:
         raise Insufficient(
-            f"line {line.position} has {plain(max(left, Decimal(0)))} credits left to give back,"
-            f" not {plain(amount)}"
+            f"line {line.position} has {plain(left)} credits left to give back, not {plain(amount)}"
         )
+
+
+def _left_of(lines: Sequence[InvoiceLine]) -> dict[int, Decimal]:
+    """Return what lines state beyond what standing notes gave back of them, >= 0."""
+    notes = CreditNoteLine.objects.filter(invoice_line__in=lines, credit_note__void=None)
+    sums = notes.values_list("invoice_line").annotate(sum=Sum("restored_credits")).order_by()
+    before = dict(sums)
+    nothing = Decimal(0)
+    return {line.pk: max(line.quantity - before.get(line.pk, nothing), nothing) for line in lines}
 
 
 def _where(part: GivenBack) -> str:

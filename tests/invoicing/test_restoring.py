@@ -25,15 +25,19 @@ from invoicing.models import CreditNote, CreditNoteLine, Invoice
 from invoicing.selectors.completeness import figures_of
 from invoicing.selectors.restoring import credits_restored, restorable
 from invoicing.services.credit_notes import issue_credit_note, preview_credit_note
+from invoicing.services.invoices import draft_overage_invoices, finalize_invoice
 from invoicing.services.note_voids import preview_note_void, void_credit_note
 from tests.console.backoffice import action_url, client_of, send, told
 from tests.credits.builders import figures
 from tests.invoicing.builders import (
     DAY,
+    START,
     Shop,
     cancel,
     check_what_is_deferred,
+    overage_invoices,
     set_limits,
+    use,
 )
 from tests.invoicing.stated import LATER, invoice_of_credits, stated
 from tests.invoicing.test_api import Api
@@ -137,6 +141,29 @@ def test_notes_one_after_the_other_give_no_more_back_than_was_paid(shop: Shop) -
     assert [(part.line.description, part.credits) for part in restorable(
         list(invoice.lines.filter(kind="credits_used")), LATER
     )] == [("Output tokens, large", Decimal(20))]  # fmt: skip
+
+
+def test_a_late_line_shows_what_would_come_back_of_it_and_not_of_its_hour(shop: Shop) -> None:
+    early = invoice_of_credits(shop)
+    cancel(shop, "req-2", LATER)  # 30 overage are undone, and 20 credits return to the pack.
+    use(shop, 60, START + DAY, "req-3", known_at=LATER)  # In the hour of req-1: 20 drawn, 40 more.
+    draft_overage_invoices(by=shop.worker, at=LATER)
+    assert early.subscription is not None
+    draft = overage_invoices(early.subscription)[1]
+    late = finalize_invoice(invoice=draft, by=shop.maker, at=LATER)
+    line = stated(late)
+
+    assert line.quantity == 60  # Of an hour of which grants paid 150.
+    for given, shown in (("15", [50, 10]), ("45", [35, 10])):
+        assert [part.credits for part in restorable([line], LATER)] == shown
+        asked = [(line, Decimal(given))]
+        seen = preview_credit_note(invoice=late, lines=[], restored=asked, at=LATER)
+        note = issue_credit_note(
+            invoice=late, lines=[], restored=asked, reason="goodwill", memo="", key=given,
+            by=shop.maker, at=LATER,
+        )  # fmt: skip
+        assert credits_restored(note) == list(seen.restored)
+    assert restorable([line], LATER) == []
 
 
 def test_a_cancelled_event_gives_back_only_what_a_note_did_not(shop: Shop) -> None:
