@@ -16,6 +16,8 @@ from invoicing.models import (
     PaymentAttempt,
     Refund,
 )
+from invoicing.selectors import is_issued
+from invoicing.selectors.replacing import replacement_of
 from invoicing.selectors.writing import writer_of
 
 _TABLES = (
@@ -84,8 +86,8 @@ def due_minor(invoice: Invoice) -> int:
 def state_of(invoice: Invoice, due: str, at: datetime) -> State:
     """Say what became of an invoice; it is overdue after its last day where the customer lives."""
     if invoice.status == InvoiceStatus.VOID:
-        newer = Invoice.objects.filter(replaces=invoice).exclude(number=None).first()
-        by = f" Invoice {newer.number} replaces it." if newer else ""
+        newer = replacement_of(invoice)
+        by = f" Invoice {newer.number} replaces it." if newer and is_issued(newer) else ""
         return State("Void", "plain", f"Nothing is owed for it.{by}")
     if due_minor(invoice):
         today = at.astimezone(ZoneInfo(invoice.customer.time_zone)).date()

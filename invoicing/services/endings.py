@@ -17,6 +17,7 @@ from billing_project.kernel.period import Period
 from invoicing.models import Invoice, InvoiceStatus, InvoiceVoid, WriteOff
 from invoicing.selectors import is_issued, plan_version_at, refuse_ended
 from invoicing.services.announcing import announce_voided
+from invoicing.selectors.replacing import replacement_of
 from invoicing.services.drafts import Draft, copy_lines, create_draft
 from invoicing.services.locks import lock_invoice, require_permission
 from invoicing.services.openings import claim_served
@@ -57,18 +58,19 @@ def void_invoice(*, invoice: Invoice, reason: str, by: User, at: datetime) -> In
 
 @transaction.atomic
 def void_and_regenerate(*, invoice: Invoice, reason: str, by: User, at: datetime) -> Invoice:
-    """Void an invoice and draft what it claimed anew; return the draft, which refers to it.
+    """Void an invoice and draft what it claimed anew; return the draft that claims it.
 
     Overage is rebuilt from usage as it is now; other lines are copied. The same again returns the
-    same draft, issued or not.
+    same draft, issued or not; where it was cut by workspace when it was issued, the part with the
+    usage of the void one.
 
     Raises:
         NotAllowed, Invalid, IdempotencyConflict, Conflict: as for `void_invoice`.
     """
     row = void_invoice(invoice=invoice, reason=reason, by=by, at=at)
     locked = lock_invoice(row.invoice)
-    before = Invoice.objects.filter(replaces=locked).first()
-    if before is not None:
+    before = replacement_of(locked)
+    if before is not None and (is_issued(before) or before.replaces is not None):
         return before
     draft = draft_again(locked, at) if is_overage(locked) else _copy(locked, at)
     audit.record(

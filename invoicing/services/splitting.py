@@ -17,6 +17,7 @@ from credits.models import BillingPeriod
 from invoicing.lines import Kind, Line
 from invoicing.models import Invoice, InvoiceSplit, LineKind, SplitBy
 from invoicing.selectors import overage_state, uninvoiced
+from invoicing.selectors.replacing import replaced_by
 from invoicing.selectors.splitting import overage_by_workspace, split_of
 from invoicing.services.drafts import Draft, clear_lines, create_draft
 from invoicing.services.locks import require_permission
@@ -62,7 +63,8 @@ def cut_by_workspace(invoice: Invoice, period: BillingPeriod, at: datetime) -> l
     """Cut a draft that is issued next into one for the account and one for each workspace.
 
     Call under the customer's lock, with the draft as it will be issued. The first stays the draft
-    itself: the account's, or the first workspace's where the account claims nothing.
+    itself: the account's, or the first workspace's where the account claims nothing. A part that
+    claims again what a void invoice did refers to it.
 
     Returns:
         The drafts to issue, in order; the draft alone where it is not cut.
@@ -80,7 +82,19 @@ def cut_by_workspace(invoice: Invoice, period: BillingPeriod, at: datetime) -> l
         parts = parts[1:]
     drafts = [_cut(invoice, part, period, at) for part in parts]
     write_claims(invoice, period, own)  # Last, with the statement of whatever is on no part.
+    _refer([invoice, *drafts], period)
     return [invoice, *drafts]
+
+
+def _refer(drafts: Sequence[Invoice], period: BillingPeriod) -> None:
+    """Let each part refer to the void invoice that it claims again; no two refer to one."""
+    found = replaced_by(drafts, period)
+    for void, draft in sorted(
+        zip(found, drafts, strict=True), key=lambda pair: pair[0] is not None
+    ):
+        if draft.replaces != void:  # Those that let go first.
+            draft.replaces = void
+            draft.save(update_fields=["replaces"])
 
 
 def _divided(claims: Sequence[Line], period: BillingPeriod) -> tuple[list[Line], list[Share]]:

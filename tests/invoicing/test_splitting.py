@@ -173,6 +173,76 @@ def test_a_void_part_is_made_again_alone(shop: Shop) -> None:
     assert overage_state(first_period(subscription)).unbilled_minor == 0
 
 
+def _again(shop: Shop, *invoices: Invoice) -> list[Invoice]:
+    """Void and regenerate some, issue what comes of it, and return who claims each again."""
+    for invoice in invoices:
+        draft = void_and_regenerate(invoice=invoice, reason="x", by=shop.approver, at=DUE)
+    finalize_due(by=shop.worker, at=draft.ready_at)
+    return [
+        void_and_regenerate(invoice=invoice, reason="x", by=shop.approver, at=DUE)
+        for invoice in invoices
+    ]
+
+
+def _replaced(invoices: list[Invoice]) -> list[str]:
+    return [str(one.replaces) for one in invoices]
+
+
+def test_parts_that_are_made_again_refer_each_to_its_own(shop: Shop) -> None:
+    subscription = _used(shop)
+    _split(shop, subscription)
+    own, a, b = _issue(shop)
+    _use(shop, 10, "", "late")  # The account's: it would have been the draft that referred to b.
+
+    again = _again(shop, b, a)
+
+    assert _told(again) == [("INV-000007", "b", 54), ("INV-000006", "a", 30)]
+    assert _replaced(again) == ["INV-000004", "INV-000003"]
+    (late,) = Invoice.objects.filter(sequence=5)
+    assert (_told([late]), late.replaces) == ([("INV-000005", "", 12)], None)
+    third = _again(shop, again[0], own)
+    assert _told(third) == [("INV-000009", "b", 54), ("INV-000008", "", 36)]
+    assert _replaced(third) == ["INV-000007", "INV-000002"]
+    assert Invoice.objects.filter(status="draft", lines__kind="overage").count() == 0
+    assert overage_state(first_period(subscription)).unbilled_minor == 0
+    assert not list(checks.workspaces_are_invoiced_apart())
+
+
+def test_a_part_that_was_corrected_is_made_again_as_it_is_now(shop: Shop) -> None:
+    subscription = _used(shop)
+    _split(shop, subscription)
+    _, a, b = _issue(shop)
+    _use(shop, 5, "a", "more")
+    cancel(shop, "req-2", DUE)  # All 45 of b.
+
+    first_a, first_b = _again(shop, a, b)
+
+    # Nothing of b is claimed any more: its usage, all cancelled, is on a's.
+    assert _told([first_a]) == [("INV-000005", "a", 36)]
+    assert (first_a.replaces, first_b) == (a, first_a)
+    _use(shop, 7, "b", "again")
+    (second_a,) = _again(shop, first_a)
+    (second_b,) = Invoice.objects.filter(sequence=7)
+    assert _told([second_a, second_b]) == [("INV-000006", "a", 36), ("INV-000007", "b", 8)]
+    assert second_a.replaces == first_a
+    assert overage_state(first_period(subscription)).unbilled_minor == 0
+    assert not list(checks.workspaces_are_invoiced_apart())
+
+
+def test_one_invoice_that_claims_several_again_is_found_for_each(shop: Shop) -> None:
+    subscription = _used(shop)
+    _split(shop, subscription)
+    _, a, b = _issue(shop)
+    _split(shop, subscription, "nothing")
+
+    again = _again(shop, a, b)
+
+    assert again[0] == again[1]
+    assert _told(again[:1]) == [("INV-000005", "", 84)]
+    assert _replaced(again[:1]) == ["INV-000003"]
+    assert Invoice.objects.filter(status="draft").count() == 0
+
+
 def test_later_usage_of_a_workspace_is_invoiced_to_it(shop: Shop) -> None:
     subscription = _used(shop)
     _split(shop, subscription)
