@@ -36,7 +36,7 @@ def replaced_by(drafts: Sequence[Invoice], period: BillingPeriod) -> list[Invoic
         lines__billing_period=period, lines__kind=LineKind.OVERAGE,
     )  # fmt: skip
     left = list(open_voids.distinct().order_by("-id"))
-    found = [_taken(draft, left) for draft in drafts] if left else [None] * len(drafts)
+    found = [_taken(draft, left) for draft in drafts]
     if whole.replaces is not None and whole.replaces not in found:
         found[0] = whole.replaces
     return found
@@ -44,6 +44,8 @@ def replaced_by(drafts: Sequence[Invoice], period: BillingPeriod) -> list[Invoic
 
 def _taken(draft: Invoice, left: list[Invoice]) -> Invoice | None:
     """Take off a list the void invoice that a draft's usage was on."""
+    if not left:
+        return None
     own = LineUsage.objects.filter(line__invoice=draft, kind=LineKind.OVERAGE)
     before = LineUsage.objects.filter(
         kind=LineKind.OVERAGE, is_void=True, line__invoice__in=left,
