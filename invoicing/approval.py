@@ -17,15 +17,18 @@ class Limits:
     Attributes:
         approval_above: Minor units by currency; a currency that is not named has no limit.
         approves_first: Whether the first invoice of a customer is looked at.
-        notes_above: Credit notes of support above it are proposed to finance.
+        notes_above: Credit notes of support above it are proposed to finance; in a currency that
+            is not named, all are. None: nobody has said anything yet.
         most_lines, most_drafts: Of one draft; of one billing period's usage.
+        invoices_covered: Whether a period that grants covered gets an invoice over nothing.
     """
 
     approval_above: Mapping[str, int] = field(default_factory=dict)
     approves_first: bool = False
-    notes_above: Mapping[str, int] = field(default_factory=dict)
+    notes_above: Mapping[str, int] | None = None
     most_lines: int = 1000
     most_drafts: int = 50
+    invoices_covered: bool = False
 
 
 # What governs where nobody approved anything: no approvals, and bounds that only faults exceed.
@@ -65,16 +68,24 @@ def is_too_often(draft_count: int, limits: Limits) -> str:
     return ""
 
 
-def above_note_limit(total: Money, limits: Limits, before_minor: int = 0) -> str:
+def is_above_note_limit(total: Money, limits: Limits) -> bool:
+    """Tell whether a note is above the limit that is stated for its currency, if one is."""
+    limit = (limits.notes_above or {}).get(total.currency)
+    return limit is not None and total.amount_minor > limit
+
+
+def for_finance(total: Money, limits: Limits, before_minor: int = 0) -> str:
     """Say why a note is for finance to issue; "" if support may.
 
     Args:
         before_minor: What support took off the same invoice before: many small are a large one.
     """
-    limit = limits.notes_above.get(total.currency)
-    if limit is None or total.amount_minor + before_minor <= limit:
+    limit = (limits.notes_above or {}).get(total.currency)
+    if limit is None:
+        why = f"no limit is stated for notes in {total.currency}"
+    elif total.amount_minor + before_minor > limit:
+        before = f" with {Money(before_minor, total.currency)} before" if before_minor else ""
+        why = f"{total}{before} is above {Money(limit, total.currency)}"
+    else:
         return ""
-    before = f" with {Money(before_minor, total.currency)} before" if before_minor else ""
-    return (
-        f"{total}{before} is above {Money(limit, total.currency)}: propose it, and finance approves"
-    )
+    return f"{why}: propose it, and finance approves"

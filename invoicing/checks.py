@@ -50,13 +50,14 @@ SELECT i.id, i.number, sum(r.overage)
 """
 
 _PROPOSALS = """
-SELECT p.id, p.amount_minor, l.amount_minor
+SELECT p.id, p.amount_minor, l.amount_minor, p.restored_credits, l.restored_credits
   FROM proposed_credit_note p
   JOIN policy_change c ON c.id = p.policy_change_id
   LEFT JOIN credit_note_line l
     ON l.credit_note_id = p.credit_note_id AND l.invoice_line_id = p.invoice_line_id
  WHERE p.state = 'issued'
-   AND (l.amount_minor IS DISTINCT FROM p.amount_minor OR c.status <> 'approved')
+   AND ((l.amount_minor, l.restored_credits)
+            IS DISTINCT FROM (p.amount_minor, p.restored_credits) OR c.status <> 'approved')
 """
 
 _NUMBERS = """
@@ -341,9 +342,10 @@ def invoiced_usage_is_known() -> Iterator[Finding]:
 @check("Proposed credit notes were issued as they were approved")
 def proposals_are_issued_as_approved() -> Iterator[Finding]:
     """Compare what was proposed with what the note took off, and look for the approval."""
-    for proposal, proposed, issued in _rows(_PROPOSALS):
+    for proposal, proposed, issued, credits_, restored in _rows(_PROPOSALS):
         yield Finding(
-            f"proposed_credit_note:{proposal}", f"proposed {proposed} minor units, issued {issued}"
+            f"proposed_credit_note:{proposal}",
+            f"proposed {proposed} minor units and {credits_} credits, issued {issued}, {restored}",
         )
 
 

@@ -21,7 +21,6 @@ from billing_project.kernel.backoffice.display import (
     number,
     number_text,
     object_link,
-    pairs,
     sentence,
 )
 from billing_project.kernel.backoffice.forms import ReasonField, ReasonForm
@@ -30,7 +29,6 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from billing_project.kernel.pdf import pdf_response
-from invoicing.admin.forms import GOES_TO
 from invoicing.admin.refund_forms import RefundForm
 from invoicing.models import (
     CreditNote,
@@ -41,7 +39,7 @@ from invoicing.models import (
     Refund,
 )
 from invoicing.selectors import refund_left
-from invoicing.selectors.restoring import credits_restored
+from invoicing.selectors.restoring import GOES_TO, credits_restored
 from invoicing.services.documents import keep_document
 from invoicing.services.note_voids import preview_note_void, void_credit_note
 from invoicing.services.refunds import record_refund
@@ -300,6 +298,7 @@ class ProposedCreditNoteAdmin(ReadOnlyAdmin):
         link("invoice_line.invoice", "invoice"),
         sentence("cause"),
         money("amount_minor", "amount"),
+        number("restored_credits", "credits"),
         badge("state", {"open": "wait", "issued": "good", "closed": ""}),
         link("policy_change", "decision", text="policy_change.status"),
         link("credit_note"),
@@ -313,13 +312,34 @@ class ProposedCreditNoteAdmin(ReadOnlyAdmin):
         link("invoice_line.invoice", "invoice"),
         sentence("cause"),
         money("amount_minor", "amount"),
-        pairs("facts"),
+        number("restored_credits", "credits"),
+        "back",
+        "why",
         badge("state", {"open": "wait", "issued": "good", "closed": ""}),
         link("policy_change", "decision"),
         link("credit_note"),
         "created_at",
         "closed_at",
     )
+
+    @admin.display(description="Goes back to")
+    def back(self, row: ProposedCreditNote) -> str:
+        """List the grants that would get credits, as the decision is asked for."""
+        parts = row.facts.get("gives_back", [])
+        return (
+            "; ".join(
+                f"{part['credits']} to grant {part['grant']} ({part['category']})"
+                f"{GOES_TO[part['goes_to']]}"
+                for part in parts
+            )
+            or EMPTY
+        )
+
+    @admin.display(description="Facts")
+    def why(self, row: ProposedCreditNote) -> str:
+        """Show the rest of what it was proposed with."""
+        rest = (f"{name} {value}" for name, value in row.facts.items() if name != "gives_back")
+        return ", ".join(rest) or EMPTY
 
 
 offer_list(

@@ -20,7 +20,7 @@ from billing_project.kernel.money import Money, exponent
 from invoicing.crediting import Settlement, pays
 from invoicing.models import CreditNoteReason, Invoice, InvoiceLine, LineKind
 from invoicing.selectors import balance_of, find_note_of, paid_of
-from invoicing.selectors.restoring import restorable
+from invoicing.selectors.restoring import GOES_TO, restorable
 from invoicing.services.credit_notes import preview_credit_note
 
 METHODS = (
@@ -121,13 +121,6 @@ class ApplyBalanceForm(InvoiceForm):
         ]
 
 
-GOES_TO = {
-    "grant": "",
-    "linked_grant": ", which is over: to a new grant linked to it",
-    "nobody": ", which was taken back: they stay void",
-}
-
-
 class CreditNoteForm(InvoiceForm):
     """What to take off each line of an invoice, and how what was paid goes back.
 
@@ -135,7 +128,7 @@ class CreditNoteForm(InvoiceForm):
     credits go back to the grants that paid.
     """
 
-    gives_credits = True
+    settles = True
     before_template = "backoffice/credit_note_lines.html"
     reason = forms.ChoiceField(
         choices=[("", "Choose"), *_REASONS.items()],
@@ -157,19 +150,20 @@ class CreditNoteForm(InvoiceForm):
                 currency=subject.currency, required=False, min_value=0, label=line.description
             )
         stated = subject.lines.filter(kind=LineKind.CREDITS_USED).order_by("position")
-        self.stated = list(stated.select_related("billing_period")) if self.gives_credits else []
+        self.stated = list(stated.select_related("billing_period"))
         for line in self.stated:
             self.fields[_field_of(line)] = forms.DecimalField(
                 max_digits=38, decimal_places=12, required=False, min_value=0,
                 label=line.description,
                 widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
             )  # fmt: skip
-        for name, label in _WAYS.items():
+        ways = _WAYS if self.settles else {}
+        for name, label in ways.items():
             self.fields[name] = AmountField(
                 currency=subject.currency, required=False, min_value=0, label=label
             )
         lines = (*self.lines, *self.stated)
-        self.table_fields = (*(_field_of(line) for line in lines), *_WAYS)
+        self.table_fields = (*(_field_of(line) for line in lines), *ways)
 
     def clean(self) -> dict[str, Any]:
         """Refuse a note over nothing, more than is left of a line, and a wrong settlement."""
@@ -217,8 +211,8 @@ class CreditNoteForm(InvoiceForm):
 
     @property
     def returns_something(self) -> bool:
-        """Tell whether a note over all that is left would reach what was paid."""
-        return self.left_minor > self.subject.open_minor
+        """Tell whether a note over all that is left would reach what was paid, to be settled."""
+        return self.settles and self.left_minor > self.subject.open_minor
 
     @property
     def left_minor(self) -> int:
@@ -271,9 +265,9 @@ class CreditNoteForm(InvoiceForm):
 
 
 class ProposedNoteForm(CreditNoteForm):
-    """What finance is asked to take off; credits are given back by who may decide it."""
+    """What finance is asked to take off and give back; what was paid becomes balance."""
 
-    gives_credits = False
+    settles = False
 
 
 def _field_of(line: InvoiceLine) -> str:

@@ -39,6 +39,7 @@ from invoicing.models import (
     Invoice,
     InvoiceLine,
     InvoiceStatus,
+    LineKind,
     Payment,
 )
 from invoicing.selectors import balance_of, is_claimed
@@ -130,7 +131,10 @@ def _is_payable_from_balance(invoice: Invoice) -> bool:
 
 
 def _is_creditable(invoice: Invoice) -> bool:
-    return is_claimed(invoice) and invoice.credited_minor < invoice.total_minor
+    if not is_claimed(invoice):
+        return False
+    stated = invoice.lines.filter(kind=LineKind.CREDITS_USED)
+    return invoice.credited_minor < invoice.total_minor or stated.exists()
 
 
 def _is_payable(invoice: Invoice) -> bool:
@@ -300,14 +304,15 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         offered=_is_creditable,
         explanation="For what is above the limit of support: a finance approver decides on each"
         " line, and the worker issues what is approved, to the customer's balance where it was"
-        " paid.",
+        " paid. Credits go back to the grants that the approver saw, or not at all.",
     )
     def propose_credit(self, by: User, invoice: Invoice, form: ProposedNoteForm) -> str:
-        """Ask finance to take amounts off the invoice's lines."""
+        """Ask finance to take amounts off the invoice's lines, and to give credits back."""
         said = form.cleaned_data
         rows = request_credit_notes(
-            lines=form.amounts(), reason=said["reason"], memo=said["memo"], by=by, at=now()
-        )
+            lines=form.amounts(), restored=form.credits(), reason=said["reason"],
+            memo=said["memo"], by=by, at=now(),
+        )  # fmt: skip
         return format_html("Proposed {}; finance decides.", object_link(rows[0]))
 
     @form_action(

@@ -46,6 +46,7 @@ from invoicing.api.invoices import (
 )
 from invoicing.api.mails import InvoiceLinkView, InvoiceMailsView
 from invoicing.api.payment_methods import PaymentMethodSessionsView
+from invoicing.api.proposed_notes import CreditNoteProposalsView
 from invoicing.api.sold import (
     CouponsView,
     OutcomeDecisionsView,
@@ -100,6 +101,7 @@ urlpatterns = [
     path("backfills/<int:backfill_id>/discard", BackfillDiscardView.as_view()),
     path("credit_notes", CreditNotesView.as_view()),
     path("credit_notes/preview", CreditNotePreviewView.as_view()),
+    path("credit_notes/proposals", CreditNoteProposalsView.as_view()),
     path("credit_notes/<str:number>", CreditNoteView.as_view()),
     path("credit_notes/<str:number>/pdf", CreditNotePdfView.as_view()),
     path("credit_notes/<str:number>/void", CreditNoteVoidView.as_view()),

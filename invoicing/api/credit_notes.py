@@ -31,7 +31,7 @@ from invoicing.services.credit_notes import issue_credit_note, preview_credit_no
 from invoicing.services.documents import keep_document
 from invoicing.services.note_voids import void_credit_note
 
-_MOST_LINES = 1000
+MOST_LINES = 1000
 _NOTHING = Decimal(0)
 _READ: dict[str, str] = {"GET": "invoices:read"}
 
@@ -66,7 +66,7 @@ class CreditNotePreviewInput(serializers.Serializer[Any]):
     """Which lines of which invoice; without a settlement what was paid goes to the balance."""
 
     invoice = serializers.CharField(max_length=32)
-    lines = LineInput(many=True, allow_empty=False, max_length=_MOST_LINES)  # type: ignore[call-arg]
+    lines = LineInput(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]
     settlement = SettlementInput(required=False)
 
 
@@ -189,7 +189,7 @@ class CreditNotesView(ApiView):
         """
         wanted = self.valid(CreditNoteInput, request.data)
         invoice = find_invoice(wanted["invoice"])
-        lines, restored = _asked(invoice, wanted["lines"])
+        lines, restored = asked_of(invoice, wanted["lines"])
         note = issue_credit_note(
             invoice=invoice,
             lines=lines,
@@ -225,7 +225,7 @@ class CreditNotePreviewView(ApiView):
         """Check and split a note without issuing it."""
         wanted = self.valid(CreditNotePreviewInput, request.data)
         invoice = find_invoice(wanted["invoice"])
-        lines, restored = _asked(invoice, wanted["lines"])
+        lines, restored = asked_of(invoice, wanted["lines"])
         seen = preview_credit_note(
             invoice=invoice,
             lines=lines,
@@ -276,7 +276,7 @@ class CreditNoteVoidView(ApiView):
         return Response(CreditNoteOutput(find_credit_note(number)).data)
 
 
-def _asked(
+def asked_of(
     invoice: Invoice, lines: list[dict[str, Any]]
 ) -> tuple[list[tuple[InvoiceLine, int]], list[tuple[InvoiceLine, Decimal]]]:
     """Tell apart what is taken off in money and what goes back in credits."""

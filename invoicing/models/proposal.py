@@ -1,5 +1,7 @@
 """Credit notes that the worker proposes and a person decides on."""
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import Q
 
@@ -21,12 +23,18 @@ class ProposalState(models.TextChoices):
 
 
 class ProposedCreditNote(models.Model):
-    """An amount to take off one invoice line; the policy change carries the decision on it."""
+    """An amount to take off one invoice line, or credits to give back of one that states them.
+
+    The policy change carries the decision on it.
+    """
 
     invoice_line = models.ForeignKey(InvoiceLine, on_delete=models.PROTECT, related_name="+")
     number = models.PositiveIntegerField()  # Of the line's proposals.
     cause = models.CharField(max_length=12, choices=ProposalCause.choices)
     amount_minor = models.BigIntegerField()
+    restored_credits = models.DecimalField(
+        max_digits=38, decimal_places=12, default=Decimal(0), db_default=0
+    )
     currency = models.CharField(max_length=3)
     facts = models.JSONField()  # What was claimed and used, and the adjustments that made it so.
     policy_change = models.OneToOneField(PolicyChange, on_delete=models.PROTECT, related_name="+")
@@ -52,7 +60,9 @@ class ProposedCreditNote(models.Model):
                 name="proposed_credit_note_one_open",
             ),
             models.CheckConstraint(
-                condition=Q(amount_minor__gt=0), name="proposed_credit_note_amount_positive"
+                condition=Q(amount_minor__gt=0, restored_credits=0)
+                | Q(amount_minor=0, restored_credits__gt=0, restored_credits__lt=10**24),
+                name="proposed_credit_note_money_or_credits",
             ),
             models.CheckConstraint(
                 condition=Q(state="open", credit_note__isnull=True, closed_at__isnull=True)

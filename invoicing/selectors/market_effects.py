@@ -14,7 +14,7 @@ from billing_project.kernel.money import Money
 from invoicing.approval import (
     Figures,
     Limits,
-    above_note_limit,
+    for_finance,
     is_out_of_bounds,
     needs_approval,
 )
@@ -124,8 +124,8 @@ def _of_policy(change: PolicyChange) -> Effect:
         ("Invoices that wait because they are out of bounds", "invoice"): [
             sum(bool(is_out_of_bounds(one, limits)) for one in figures) for limits in both
         ],
-        ("Credit notes above support's limit", "credit note"): [
-            sum(bool(above_note_limit(total, limits)) for total in totals) for limits in both
+        ("Credit notes that support has to propose", "credit note"): [
+            sum(bool(for_finance(total, limits)) for total in totals) for limits in both
         ],
     }
     rows = tuple(_count(*what, old, new) for what, (old, new) in counts.items())

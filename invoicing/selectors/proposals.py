@@ -1,11 +1,15 @@
 """Which credit notes should be proposed, and what a proposal consists of."""
 
+import json
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
+from billing_project.kernel.effects import Effect, EffectRow, effect_of
+from billing_project.kernel.errors import Insufficient
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
@@ -13,9 +17,16 @@ from credits.models import BillingPeriod, RatedUsage
 from invoicing.claims import worth
 from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
+from invoicing.selectors.restoring import (
+    GOES_TO,
+    RestoredTo,
+    as_money,
+    credits_to_restore,
+    worth_of,
+)
 from invoicing.selectors.splitting import overage_by_workspace
 from invoicing.selectors.usage import OverageState, unbilled_credits
-from metering.models import Backfill
+from metering.models import Backfill, Customer
 from metering.selectors.adjusting import adjusted_since
 
 
@@ -40,6 +51,24 @@ def issued_overage_lines() -> QuerySet[InvoiceLine]:
     """List the lines that claim overage on issued invoices."""
     lines = InvoiceLine.objects.filter(kind=LineKind.OVERAGE)
     return lines.filter(invoice__status__in=[InvoiceStatus.FINALIZED, InvoiceStatus.PAID])
+
+
+def proposed_notes(
+    customer_external_id: str | None = None,
+    invoice_number: str | None = None,
+    state: str | None = None,
+) -> QuerySet[ProposedCreditNote]:
+    """List proposals, newest first."""
+    found = ProposedCreditNote.objects.select_related(
+        "policy_change", "invoice_line__invoice__customer", "credit_note"
+    )
+    if customer_external_id is not None:
+        found = found.filter(invoice_line__invoice__customer__external_id=customer_external_id)
+    if invoice_number is not None:
+        found = found.filter(invoice_line__invoice__number=invoice_number)
+    if state is not None:
+        found = found.filter(state=state)
+    return found.order_by("-id")
 
 
 def open_proposals() -> QuerySet[ProposedCreditNote]:
@@ -144,23 +173,49 @@ def late_facts(late: Decimal) -> dict[str, object]:
     }
 
 
-def content_of_proposed_note(
-    line: InvoiceLine, number: int, cause: str, amount_minor: int, facts: dict[str, object]
-) -> dict[str, object]:
-    """Return the whole content of a proposal."""
-    invoice = line.invoice
+def content_of_proposed_note(row: ProposedCreditNote) -> dict[str, object]:
+    """Return the whole content of a proposal; its policy change may not be there yet."""
+    line, invoice = row.invoice_line, row.invoice_line.invoice
+    credits_ = {"credits": plain(row.restored_credits)} if row.restored_credits else {}
     return {
         "customer": invoice.customer.external_id,
         "invoice": invoice.number,
         "line": line.position,
         "service_start_at": line.service_start_at,
         "service_end_at": line.service_end_at,
-        "number": number,
-        "cause": cause,
-        "amount_minor": amount_minor,
+        "number": row.number,
+        "cause": row.cause,
+        "amount_minor": row.amount_minor,
         "currency": invoice.currency,
-        **facts,
+        **credits_,
+        **row.facts,
     }
+
+
+def shown_back(restored: Iterable[RestoredTo]) -> list[dict[str, object]]:
+    """Write who would get credits back, at what they had cost, so that it can be compared."""
+    return [
+        {
+            "grant": part.grant.pk,
+            "category": part.grant.category,
+            "credits": plain(part.credits),
+            "unit": part.grant.pricing_unit.code,
+            "goes_to": part.goes_to,
+            "paid": [str(money) for money in as_money(worth_of([part]))],
+        }
+        for part in restored
+    ]
+
+
+def is_as_shown(proposal: ProposedCreditNote, at: datetime) -> bool:
+    """Tell whether the grants that the decision was shown would get the credits back now."""
+    wanted = [(proposal.invoice_line, proposal.restored_credits)]
+    try:
+        found = credits_to_restore(wanted, at)
+    except Insufficient:
+        return False
+    shown: list[dict[str, object]] = proposal.facts["gives_back"]
+    return shown_back(found) == shown
 
 
 def is_overcharge(proposal: ProposedCreditNote) -> bool:
@@ -188,6 +243,33 @@ register_kind(
 def _credit_note(change: PolicyChange) -> dict[str, object]:
     proposals = ProposedCreditNote.objects.select_related("invoice_line__invoice__customer")
     row = proposals.get(policy_change=change)
-    return content_of_proposed_note(
-        row.invoice_line, row.number, row.cause, row.amount_minor, row.facts
+    return content_of_proposed_note(row)
+
+
+@effect_of("credit_note")
+def _of_note(change: PolicyChange) -> Effect | None:
+    """Say which grants get what; what comes off in money is the proposal itself."""
+    content = json.loads(change.content)
+    parts = content.get("gives_back")
+    if not parts:
+        return None
+    customer = Customer.objects.get(external_id=content["customer"])
+    rows = tuple(
+        EffectRow(
+            f"Back to grant {part['grant']} ({part['category']}){GOES_TO[part['goes_to']]}",
+            customer.pk, Decimal(0), Decimal(part["credits"]), part["unit"],
+        )
+        for part in parts
+    )  # fmt: skip
+    paid: dict[str, Decimal] = {}
+    for amount, currency in (money.split() for part in parts for money in part["paid"]):
+        paid[currency] = paid.get(currency, Decimal(0)) + Decimal(amount)
+    cost = (
+        EffectRow("What was paid for them", customer.pk, Decimal(0), amount, currency)
+        for currency, amount in sorted(paid.items())
     )
+    return Effect(
+        "Who gets credits back, the newest burn first, at the price that was paid for them. If by"
+        " the decision others would get them, nothing is issued",
+        (*rows, *cost), 1, len({part["grant"] for part in parts}),
+    )  # fmt: skip

@@ -19,6 +19,11 @@ from credits.selectors.forgiving import (
 )
 from invoicing.models import CreditNote, CreditNoteLine, InvoiceLine, LineKind, LineUsage
 
+GOES_TO = {  # In words, after the grant.
+    "grant": "",
+    "linked_grant": ", which is over: to a new grant linked to it",
+    "nobody": ", which was taken back: they stay void",
+}
 Restored = Sequence[tuple[InvoiceLine, Decimal]]
 
 

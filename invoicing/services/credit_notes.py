@@ -21,7 +21,7 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
 from credits.selectors.taken import why_not_taken_back
 from credits.services.rating import rate_customer
-from invoicing.approval import above_note_limit
+from invoicing.approval import for_finance
 from invoicing.claims import Evened
 from invoicing.crediting import (
     CreditRefused,
@@ -66,6 +66,7 @@ from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import (
     CREDIT_NOTE_SERIES,
     lock_invoice,
+    may_decide_notes,
     require_permission,
     take_number,
 )
@@ -127,7 +128,8 @@ def issue_credit_note(
         restored: Lines of credits used, each once, with credits > 0 to give back.
 
     Raises:
-        NotAllowed: a person without the permission, or beyond the limit of theirs: it is proposed.
+        NotAllowed: a person without the permission, or above the limit that binds them, or their
+            key: it is proposed.
         Invalid: an unknown reason, a line of another invoice, a bad key.
         IdempotencyConflict: the key credited something else before.
         Conflict: the invoice is a draft or has ended, or a pack's credits were granted already.
@@ -164,33 +166,30 @@ def _locked(invoice: Invoice, restored: Restored, by: User, at: datetime) -> Inv
 def _refuse_above_limits(
     invoice: Invoice, split: Split, restored: Iterable[RestoredTo], by: User, at: datetime
 ) -> None:
-    """Refuse a person a note above the limit that the policy sets for support.
+    """Refuse a note above the limit that the policy sets for support, and keys like it.
 
     Money and what was paid for credits are judged together, currency by currency, and with what
-    support took off the same invoice before.
+    was taken off the same invoice before under the limit.
 
     Raises:
         NotAllowed: the message says to propose it.
     """
-    if _may_issue_large(by):
-        return
-    limits, before = limits_at(at), _taken_by_support(invoice)
+    limits = limits_at(at)
+    if may_decide_notes(by) or (by.is_service and limits.notes_above is None):
+        return  # A key is bounded once somebody has stated limits.
+    before = _taken_by_support(invoice)
     for total in as_money(worth_with(invoice.currency, split.total_minor, restored)):
         if total.amount_minor and (
-            why := above_note_limit(total, limits, before.get(total.currency, 0))
+            why := for_finance(total, limits, before.get(total.currency, 0))
         ):
             raise NotAllowed(why)
-
-
-def _may_issue_large(by: User) -> bool:
-    return by.is_service or by.has_perm("invoicing.issue_large_creditnote")
 
 
 def _taken_by_support(invoice: Invoice) -> dict[str, int]:
     """Sum what standing notes of those whom the limit binds took off an invoice, by currency."""
     sums: Counter[str] = Counter()
     for note in invoice.credit_notes.filter(void=None).select_related("issued_by"):
-        if not _may_issue_large(note.issued_by):
+        if not may_decide_notes(note.issued_by):
             sums.update(worth_with(note.currency, note.total_minor, credits_restored(note)))
     return sums
 

@@ -1,7 +1,7 @@
 """Issue the credit notes that a person approved, and close the proposals that came to nothing.
 
-An approval is for one amount of one line. What happened since can only void it: a note is issued
-over just what was approved, or not at all.
+An approval is for one amount of one line, or for credits of one to grants that were named. What
+happened since can only void it: a note is issued over just what was approved, or not at all.
 """
 
 from datetime import datetime
@@ -17,7 +17,12 @@ from credits.services.rating import rate_customer
 from invoicing.models import CreditNoteReason, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
 from invoicing.selectors import is_claimed, overage_state
-from invoicing.selectors.proposals import credits_due, is_overcharge, open_proposals
+from invoicing.selectors.proposals import (
+    credits_due,
+    is_as_shown,
+    is_overcharge,
+    open_proposals,
+)
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.proposals import close_proposal
 from metering.services.customers import lock_customer
@@ -43,6 +48,9 @@ def _settle(proposal: ProposedCreditNote, by: User, at: datetime) -> int:
         return 0  # Another worker settled it meanwhile.
     if row.policy_change.status != PolicyStatus.APPROVED or not _still_owed(row, by, at):
         _close(row, "", by, at)
+        return 1
+    if row.restored_credits and not is_as_shown(row, at):
+        _close(row, "by now it would not give the same credits back to the same grants", by, at)
         return 1
     try:
         with transaction.atomic():
@@ -75,7 +83,8 @@ def _issue(row: ProposedCreditNote, by: User, at: datetime) -> None:
     change = row.policy_change
     note = issue_credit_note(
         invoice=row.invoice_line.invoice,
-        lines=[(row.invoice_line, row.amount_minor)],
+        lines=[(row.invoice_line, row.amount_minor)] if row.amount_minor else [],
+        restored=[(row.invoice_line, row.restored_credits)] if row.restored_credits else [],
         reason=_REASONS.get(row.cause) or str(row.facts["reason"]),
         memo=f"{row.facts['words']} Approved by {change.decided_by}: {change.decision_reason}",
         key=f"proposed_credit_note:{row.pk}",

@@ -20,7 +20,7 @@ from billing_project.kernel.errors import (
 )
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
-from invoicing.approval import above_note_limit
+from invoicing.approval import is_above_note_limit
 from invoicing.models import CreditNote, CreditNoteVoid, InvoiceStatus, LineKind
 from invoicing.selectors import balance_in, grants_of_line
 from invoicing.selectors.changes import SEAT_NOTES
@@ -121,7 +121,7 @@ def refuse_standing(note: CreditNote, at: datetime) -> None:
 def _refuse_one_pair_of_eyes(note: CreditNote, by: User, at: datetime) -> None:
     limits = limits_at(at)
     worth = as_money(worth_with(note.currency, note.total_minor, credits_restored(note)))
-    if by.is_service or not any(above_note_limit(total, limits) for total in worth):
+    if by.is_service or not any(is_above_note_limit(total, limits) for total in worth):
         return
     if not by.has_perm("invoicing.approve_invoice") or by.pk == note.issued_by_id:
         raise NotAllowed(f"{note} is above the limit: an approver voids it who did not issue it")

@@ -5,20 +5,23 @@ overcharge: it is withdrawn when that vanishes and replaced when it changes, and
 not proposed again. Each step stands under the customer's lock, so that none happens twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 
 from django.db import transaction
 
 from billing_project.kernel.apart import each_apart
-from billing_project.kernel.approvals import Proposal, propose, withdraw
+from billing_project.kernel.approvals import Proposal, propose_version, withdraw
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import Money
+from billing_project.kernel.quantity import plain
 from billing_project.kernel.users import worker_user
 from billing_project.kernel.versions import next_number
 from credits.models import BillingPeriod
+from credits.services.rating import rate_customer
 from invoicing.claims import worth
 from invoicing.models import (
     CreditNoteReason,
@@ -37,12 +40,16 @@ from invoicing.selectors.proposals import (
     open_proposals,
     overcharge_facts,
     periods_to_credit,
+    shown_back,
 )
+from invoicing.selectors.restoring import Restored, RestoredTo
 from invoicing.services.credit_notes import preview_credit_note
 from invoicing.services.locks import require_permission
 from metering.models.late import LateTreatment
 from metering.selectors.late import late_treatments
 from metering.services.customers import lock_customer
+
+_NOTHING = Decimal(0)
 
 
 def follow_overcharges(*, by: User, at: datetime) -> int:
@@ -72,14 +79,22 @@ def propose_for_late_usage(invoice: Invoice, at: datetime) -> None:
 
 @transaction.atomic
 def request_credit_notes(
-    *, lines: Sequence[tuple[InvoiceLine, int]], reason: str, memo: str, by: User, at: datetime
+    *,
+    lines: Sequence[tuple[InvoiceLine, int]],
+    reason: str,
+    memo: str,
+    by: User,
+    at: datetime,
+    restored: Restored = (),
 ) -> list[ProposedCreditNote]:
-    """Propose to take amounts off lines of one invoice, all of them or none.
+    """Propose to take amounts off lines of one invoice, or give credits back: all or none.
 
-    Finance decides on each line; the worker issues what is approved.
+    Finance decides on each line; the worker issues what is approved. Which grants get the credits
+    is part of what is proposed.
 
     Args:
         lines: Lines of one invoice with minor units, net of tax, > 0, at most what is left.
+        restored: Lines of it that state credits, with credits > 0 to give back.
 
     Raises:
         NotAllowed: a person without the permission to credit.
@@ -89,24 +104,48 @@ def request_credit_notes(
     require_permission(by, "invoicing.issue_creditnote", "propose credit notes")
     if reason not in CreditNoteReason.values or not memo.strip():
         raise Invalid("a requested note has its reason, and says why", field="memo")
-    if not lines:
+    named = [line for line, _ in (*lines, *restored)]
+    if not named:
         raise Invalid("a requested note takes something off a line", field="lines")
-    if len({line.pk for line, _ in lines}) < len(lines):
+    if len({line.pk for line in named}) < len(named):
         raise Invalid("each line is named once", field="lines")
-    lock_customer(lines[0][0].invoice.customer_id)
-    invoice = Invoice.objects.select_related("customer").get(pk=lines[0][0].invoice_id)
-    preview_credit_note(invoice=invoice, lines=lines, at=at)
-    waiting = open_proposals().filter(
-        invoice_line__in=[line for line, _ in lines], cause=ProposalCause.REQUESTED
-    )
-    if found := waiting.select_related("invoice_line").first():
-        position = found.invoice_line.position
-        raise Conflict(f"a note on line {position} of {invoice} is requested already")
+    invoice = _locked(named[0], restored, by, at)
+    seen = preview_credit_note(invoice=invoice, lines=lines, restored=restored, at=at)
+    _refuse_requested(invoice, named)
     facts: dict[str, object] = {"reason": reason, "words": memo}
-    return [
+    money = [
         _propose(line, ProposalCause.REQUESTED, amount_minor, facts, at, by)
         for line, amount_minor in lines
     ]
+    return money + [
+        _propose_back(line, amount, seen.restored, facts, at, by) for line, amount in restored
+    ]
+
+
+def _locked(line: InvoiceLine, restored: Restored, by: User, at: datetime) -> Invoice:
+    """Lock a line's customer; what waits to be corrected decides whose credits come back."""
+    customer_id = line.invoice.customer_id
+    lock_customer(customer_id)
+    if restored:
+        rate_customer(customer_id=customer_id, by=by, at=at)
+    return Invoice.objects.select_related("customer").get(pk=line.invoice_id)
+
+
+def _refuse_requested(invoice: Invoice, lines: Sequence[InvoiceLine]) -> None:
+    waiting = open_proposals().filter(invoice_line__in=lines, cause=ProposalCause.REQUESTED)
+    if found := waiting.select_related("invoice_line").first():
+        position = found.invoice_line.position
+        raise Conflict(f"a note on line {position} of {invoice} is requested already")
+
+
+def _propose_back(
+    line: InvoiceLine, amount: Decimal, seen: Iterable[RestoredTo], facts: dict[str, object],
+    at: datetime, by: User,
+) -> ProposedCreditNote:  # fmt: skip
+    """Propose to give credits of a line back to the grants that a preview named."""
+    parts = shown_back(part for part in seen if part.line.pk == line.pk)
+    said = {**facts, "gives_back": parts}
+    return _propose(line, ProposalCause.REQUESTED, 0, said, at, by, restored=amount)
 
 
 @transaction.atomic
@@ -147,17 +186,21 @@ def _was_refused(line: InvoiceLine, amount_minor: int) -> bool:
 
 def _propose(
     line: InvoiceLine, cause: ProposalCause, amount_minor: int, facts: dict[str, object],
-    at: datetime, by: User | None = None,
+    at: datetime, by: User | None = None, restored: Decimal = _NOTHING,
 ) -> ProposedCreditNote:  # fmt: skip
-    invoice, rows = line.invoice, ProposedCreditNote.objects.filter(invoice_line=line)
-    number = next_number(rows)
-    amount = Money(amount_minor, invoice.currency)
-    change = propose(
+    invoice, before = line.invoice, ProposedCreditNote.objects.filter(invoice_line=line)
+    row = ProposedCreditNote(
+        invoice_line=line, number=next_number(before), cause=cause, amount_minor=amount_minor,
+        restored_credits=restored, currency=invoice.currency, facts=facts, created_at=at,
+    )  # fmt: skip
+    what = f"{plain(restored)} credits" if restored else Money(amount_minor, invoice.currency)
+    return propose_version(
+        row,
         kind="credit_note",
-        subject=f"credit_note:line.{line.pk}:{number}",
-        content=content_of_proposed_note(line, number, cause, amount_minor, facts),
+        subject=f"credit_note:line.{line.pk}:{row.number}",
+        content=content_of_proposed_note(row),
         proposal=Proposal(
-            title=f"Credit {amount} of {invoice.number} to {invoice.customer.name}"[:200],
+            title=f"Credit {what} of {invoice.number} to {invoice.customer.name}"[:200],
             product_requirement=str(facts["words"]),
             engineering_note="Once approved, the note is issued by the worker, unless the books"
             " have changed by then.",
@@ -166,16 +209,6 @@ def _propose(
         ),
         by=by or worker_user(),
         at=at,
-    )
-    return ProposedCreditNote.objects.create(
-        invoice_line=line,
-        number=number,
-        cause=cause,
-        amount_minor=amount_minor,
-        currency=invoice.currency,
-        facts=facts,
-        policy_change=change,
-        created_at=at,
     )
 
 

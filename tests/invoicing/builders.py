@@ -119,14 +119,14 @@ def open_market(shop: Pair, country: str = "", currency: str = "USD", **terms: A
     return gate
 
 
-def set_limits(shop: Shop, **changes: Any) -> InvoicePolicy:
+def set_limits(shop: Shop, effective_at: datetime = LAUNCH, **changes: Any) -> InvoicePolicy:
     """Let a policy of invoices govern since the launch: without limits, but for the changes."""
     standard: dict[str, Any] = {
         "approval_above": {}, "approves_first": False, "notes_above": {}, "most_lines": 1000,
         "most_drafts": 50,
     }  # fmt: skip
     policy = propose_invoice_policy(
-        proposal=words(LAUNCH), by=shop.maker, at=LAUNCH, **{**standard, **changes}
+        proposal=words(effective_at), by=shop.maker, at=LAUNCH, **{**standard, **changes}
     )
     approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LAUNCH)
     return policy

@@ -14,7 +14,8 @@ from invoicing.approval import (
     BUILT_IN,
     Figures,
     Limits,
-    above_note_limit,
+    for_finance,
+    is_above_note_limit,
     is_out_of_bounds,
     is_too_often,
     needs_approval,
@@ -63,8 +64,11 @@ def test_limits_name_the_figures_that_exceed_them() -> None:
     assert needs_approval(_draft(10**15, is_first=True), BUILT_IN) == ""
     assert "1001 lines" in is_out_of_bounds(_draft(1, lines=1001), BUILT_IN)
     assert (is_too_often(49, BUILT_IN), bool(is_too_often(50, BUILT_IN))) == ("", True)
-    assert above_note_limit(Money(500, "USD"), USD) == ""
-    assert "finance approves" in above_note_limit(Money(501, "USD"), USD)
+    assert for_finance(Money(500, "USD"), USD) == ""
+    assert "finance approves" in for_finance(Money(501, "USD"), USD)
+    assert for_finance(Money(1, "JPY"), USD).startswith("no limit is stated for notes in JPY")
+    assert "propose it" in for_finance(Money(1, "USD"), BUILT_IN)
+    assert not is_above_note_limit(Money(10**9, "JPY"), USD)
 
 
 def _release(hold: BillingHold, by: User, reason: str = "looked at it") -> BillingHold:

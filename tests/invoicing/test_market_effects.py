@@ -125,9 +125,10 @@ def test_a_policy_of_invoices_counts_what_would_have_waited(shop: Shop) -> None:
         policy = propose_invoice_policy(**said, proposal=words(LATER), by=shop.maker, at=LATER)
         return _figures(_stored(policy.policy_change))
 
-    assert [row[1:3] for row in effect()] == [("0", "0"), ("0", "0"), ("0", "0")]
-    # 595.00 is above 500.00 and 59.50 is not; the note is over 20.00 and its tax of 3.80.
+    assert [row[1:3] for row in effect()] == [("0", "0"), ("0", "0"), ("1", "1")]
+    # 595.00 is above 500.00 and 59.50 is not; the note is over 20.00 and its tax of 3.80. Where no
+    # limit is stated for euros, support proposes.
     limits: dict[str, Any] = {"approval_above": {"EUR": 50_000}, "notes_above": {"EUR": 2_379}}
-    assert [row[1:3] for row in effect(**limits)] == [("0", "1"), ("0", "0"), ("0", "1")]
+    assert [row[1:3] for row in effect(**limits)] == [("0", "1"), ("0", "0"), ("1", "1")]
     assert effect(approves_first=True)[0][1:3] == ("0", "1")
-    assert [row[1:3] for row in effect(notes_above={"EUR": 2_380})][2] == ("0", "0")
+    assert [row[1:3] for row in effect(notes_above={"EUR": 2_380})][2] == ("1", "0")

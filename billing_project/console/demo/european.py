@@ -43,6 +43,7 @@ _MARKET = Checklist(
     threshold_minor=10_000_00, registered_on=date(2025, 1, 2), entity=_ENTITY.code,
 )  # fmt: skip
 _APPROVED_ABOVE = 400_00
+_SUPPORT_CREDITS = 250_00
 _PACK = (Decimal(5_000), 500_00)
 
 
@@ -115,7 +116,8 @@ def _sell_plan(
 def _limit_runs(cast: Cast, start_at: datetime, at: datetime) -> None:
     """Let nobody but an approver issue what is large in euros."""
     policy = propose_invoice_policy(
-        approval_above={"EUR": _APPROVED_ABOVE}, approves_first=False, notes_above={},
+        approval_above={"EUR": _APPROVED_ABOVE}, approves_first=False,
+        notes_above={"USD": _SUPPORT_CREDITS, "EUR": _SUPPORT_CREDITS},
         most_lines=1_000, most_drafts=100,
         proposal=_words("Large invoices in euros are looked at", start_at), by=cast.maker, at=at,
     )  # fmt: skip
