@@ -20,7 +20,7 @@ from billing_project.kernel import clock
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.users import worker_user
 from billing_project.kernel.webhooks.delivering import door, send_due_webhooks, tell_of_disabled
-from invoicing.selectors import periods_to_invoice
+from invoicing.selectors.covered import periods_to_draft
 
 CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
 # A round of usage begins this long after the one before: what came meanwhile is rated in one go.
@@ -143,7 +143,7 @@ def run_billing() -> None:
 
     Where a crowd of periods ended, a second worker begins at their other end.
     """
-    if len(periods_to_invoice(clock.now())[:CROWD]) == CROWD:
+    if len(periods_to_draft(clock.now())[:CROWD]) == CROWD:
         async_task("invoicing.tasks.bill_backwards")
     _each(
         "billing",

@@ -139,6 +139,7 @@ class InvoicePolicyAdmin(ReadOnlyAdmin):
         pairs("notes_above", "notes of support above, minor units"),
         "most_lines",
         "most_drafts",
+        "invoices_covered",
         "status",
         link("policy_change"),
     )

@@ -73,6 +73,9 @@ class InvoicePolicy(models.Model):
     notes_above = models.JSONField()  # Credit notes of support above it are finance's.
     most_lines = models.PositiveIntegerField()  # Of one draft.
     most_drafts = models.PositiveIntegerField()  # Of one billing period's usage.
+    invoices_covered = models.BooleanField(  # A period that owes nothing states its credits.
+        default=False, db_default=False
+    )
     policy_change = models.OneToOneField(PolicyChange, on_delete=models.PROTECT, related_name="+")
 
     class Meta:

@@ -47,7 +47,7 @@ def _limits_at(at: datetime) -> Limits:
         return BUILT_IN
     return Limits(
         policy.approval_above, policy.approves_first, policy.notes_above, policy.most_lines,
-        policy.most_drafts,
+        policy.most_drafts, policy.invoices_covered,
     )  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def content_of_policy(policy: InvoicePolicy) -> dict[str, object]:
         "notes_above": policy.notes_above,
         "most_lines": policy.most_lines,
         "most_drafts": policy.most_drafts,
+        **({"invoices_covered": True} if policy.invoices_covered else {}),
     }
 
 

@@ -26,6 +26,7 @@ from invoicing.models import (
     Invoice,
     InvoiceStatus,
 )
+from invoicing.selectors.covered import periods_without_invoice
 from invoicing.selectors.entities import entity_named, seller_at
 from invoicing.selectors.holds import limits_at
 from invoicing.selectors.markets import is_open, tax_id_of
@@ -95,7 +96,7 @@ def _of_policy(change: PolicyChange) -> Effect:
     content = json.loads(change.content)
     proposed = Limits(
         content["approval_above"], content["approves_first"], content["notes_above"],
-        content["most_lines"], content["most_drafts"],
+        content["most_lines"], content["most_drafts"], content.get("invoices_covered", False),
     )  # fmt: skip
     both = limits_at(change.effective_at), proposed
     sold = list(_issued(change.proposed_at).annotate(line_count=Count("lines")))
@@ -128,6 +129,11 @@ def _of_policy(change: PolicyChange) -> Effect:
             sum(bool(for_finance(total, limits)) for total in totals) for limits in both
         ],
     }
+    covered = periods_without_invoice(change.proposed_at - _MONTH, change.proposed_at)
+    if any(limits.invoices_covered for limits in both):
+        counts["Periods that owe nothing and get an invoice", "invoice"] = [
+            covered if limits.invoices_covered else 0 for limits in both
+        ]
     rows = tuple(_count(*what, old, new) for what, (old, new) in counts.items())
     customers = len({row.customer_id for row in sold})
     return Effect(f"{_SOLD}, and credit notes of that time", rows, customers, 0)

@@ -4,8 +4,8 @@ The overage of a period is claimed after the period's end, in one invoice; usage
 to a further one. Where later corrections outweigh what waits, nothing is claimed: the period shows
 in `overcharged_periods` until a credit note or more usage evens it out. What a note evened out does
 not count as claimed any more, and is claimed again with later usage (see `invoicing.claims`). A
-period without overage gets no invoice at its end; `credits_used` states its credits whenever
-somebody asks.
+period without overage gets no invoice at its end, unless the policy asks for one that states its
+credits (`selectors.covered`); `credits_used` states them whenever somebody asks.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import DecimalField, Exists, F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import DecimalField, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
@@ -176,12 +176,12 @@ def periods_to_invoice(at: datetime) -> QuerySet[BillingPeriod]:
     waiting = RatedUsage.objects.filter(
         ~_linked(LineKind.OVERAGE), billing_period=OuterRef("pk")
     ).exclude(overage=0)
-    ended = _sold_periods().filter(Exists(waiting), end_at__lte=at)
+    ended = sold_periods().filter(Exists(waiting), end_at__lte=at)
     # The sums are only worth their cost for the few periods with something on no line.
-    few = _sold_periods().filter(pk__in=list(ended.values_list("pk", flat=True)))
+    few = sold_periods().filter(pk__in=list(ended.values_list("pk", flat=True)))
     unbilled = few.alias(unbilled=unbilled_credits()).filter(unbilled__gt=0)
     ids = set(unbilled.values_list("pk", flat=True))
-    return _sold_periods().filter(pk__in=ids | set(periods_in_arrears(at)))
+    return sold_periods().filter(pk__in=ids | set(periods_in_arrears(at)))
 
 
 def unbilled_overage(customer: Customer | None = None) -> list[OverageState]:
@@ -257,10 +257,15 @@ def _unsettled_states(customer: Customer | None) -> list[OverageState]:
     if customer is not None:
         rows = rows.filter(customer=customer)
     ids = rows.order_by().values_list("billing_period_id", flat=True).distinct()
-    return [overage_state(period) for period in _sold_periods().filter(pk__in=list(ids))]
+    return [overage_state(period) for period in sold_periods().filter(pk__in=list(ids))]
 
 
-def _sold_periods() -> QuerySet[BillingPeriod]:
+def unstated() -> Q:
+    """Say which rated usage no line states, drafts included."""
+    return Q(~_linked(LineKind.CREDITS_USED))
+
+
+def sold_periods() -> QuerySet[BillingPeriod]:
     """List the periods that subscriptions opened: only they have a price."""
     return (
         BillingPeriod.objects.filter(source_key__startswith="subscription:")

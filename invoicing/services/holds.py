@@ -109,6 +109,7 @@ def propose_invoice_policy(
     notes_above: Mapping[str, int],
     most_lines: int,
     most_drafts: int,
+    invoices_covered: bool = False,
     proposal: Proposal,
     by: User,
     at: datetime,
@@ -117,6 +118,8 @@ def propose_invoice_policy(
 
     Args:
         approval_above, notes_above: Minor units >= 0 by currency.
+        invoices_covered: Whether a period that owes nothing gets an invoice that states the
+            credits it used; for periods that end while it governs.
 
     Raises:
         Invalid: an unknown currency, or a limit out of bounds.
@@ -131,7 +134,7 @@ def propose_invoice_policy(
     policy = InvoicePolicy(
         number=next_number(InvoicePolicy.objects.all()), approval_above=dict(approval_above),
         approves_first=approves_first, notes_above=dict(notes_above), most_lines=most_lines,
-        most_drafts=most_drafts,
+        most_drafts=most_drafts, invoices_covered=invoices_covered,
     )  # fmt: skip
     return propose_version(
         policy,
@@ -148,7 +151,7 @@ def propose_invoice_policy(
     "invoice_policy",
     {
         "approval_above": {"EUR": 40000}, "approves_first": False, "notes_above": {"EUR": 5000},
-        "most_lines": 1000, "most_drafts": 100,
+        "most_lines": 1000, "most_drafts": 100, "invoices_covered": False,
     },
 )  # fmt: skip
 def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
@@ -161,6 +164,7 @@ def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) ->
         notes_above=_limits_in(content, "notes_above"),
         most_lines=whole_in(content, "most_lines", 0),
         most_drafts=whole_in(content, "most_drafts", 0),
+        invoices_covered=yes_or_no_in({"invoices_covered": False, **content}, "invoices_covered"),
         proposal=proposal, by=by, at=at,
     )  # fmt: skip
 

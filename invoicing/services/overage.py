@@ -36,11 +36,11 @@ from invoicing.selectors import (
     items_of,
     overage_on_no_line,
     overage_state,
-    periods_to_invoice,
     plan_version_of,
     subscription_of,
     uninvoiced,
 )
+from invoicing.selectors.covered import is_stated, periods_to_draft
 from invoicing.selectors.holds import limits_at, open_holds, was_released
 from invoicing.selectors.outcomes import billable_outcomes
 from invoicing.services.closing import is_usage_closed
@@ -66,7 +66,7 @@ def draft_overage_invoices(*, by: User, at: datetime, backwards: bool = False) -
         Drafts made or rebuilt.
     """
     held = set(open_holds().values_list("subject", flat=True))
-    periods = [one for one in periods_to_invoice(at) if _subject(one) not in held]
+    periods = [one for one in periods_to_draft(at) if _subject(one) not in held]
     if backwards:
         periods.reverse()
     draft = partial(_draft_or_hold, by=by, at=at)
@@ -128,10 +128,13 @@ def fill(
 ) -> None:
     """Give a draft without lines what its period claims; see `rebuild`.
 
+    Where it claims nothing, it states what grants covered, if the policy asks for that.
+
     Args:
         on_no_line: What waits to be claimed, where that is known already.
     """
-    if claims := claims_of(invoice, billing_period, state, on_no_line):
+    claims = claims_of(invoice, billing_period, state, on_no_line)
+    if claims or (_is_over(invoice, billing_period) and is_stated(billing_period)):
         write_claims(invoice, billing_period, claims)
 
 
@@ -164,7 +167,7 @@ def write_claims(
     claims: Sequence[Line],
     workspace_id: int | None = None,
 ) -> None:
-    """Put claims on a draft, with a statement of the usage that stands on no line yet.
+    """Put claims, if any, on a draft, with a statement of the usage that is on no line yet.
 
     Args:
         workspace_id: Whose usage alone; None for all that is left.
@@ -224,7 +227,7 @@ def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     state, on_no_line = overage_state(billing_period), overage_on_no_line(billing_period)
     waits = state.unbilled > 0 and on_no_line.count > 0
     is_claiming = invoice is not None and invoice.lines.exists()
-    if not (waits or (not is_claiming and _owes(billing_period, state))):
+    if not (waits or (not is_claiming and _has_to_say(billing_period, state))):
         return 0  # Another worker drafted it meanwhile, or there is nothing to claim.
     if invoice is not None:
         if not is_claiming:
@@ -247,6 +250,11 @@ def _wait_anew(emptied: Invoice, billing_period: BillingPeriod, at: datetime) ->
         grace = timedelta(hours=plan_version_of(billing_period).grace_hours)
         emptied.ready_at = at + grace
         emptied.save(update_fields=["ready_at"])
+
+
+def _has_to_say(billing_period: BillingPeriod, state: OverageState) -> bool:
+    """Tell whether a period that claims nothing yet owes, or has covered usage to state."""
+    return _owes(billing_period, state) or is_stated(billing_period)
 
 
 def _owes(billing_period: BillingPeriod, state: OverageState) -> bool:

@@ -69,7 +69,8 @@ def cut_by_workspace(invoice: Invoice, period: BillingPeriod, at: datetime) -> l
     Returns:
         The drafts to issue, in order; the draft alone where it is not cut.
     """
-    if split_of(invoice.customer) != SplitBy.WORKSPACE:
+    claims_overage = any(line.kind == LineKind.OVERAGE for line in invoice.lines.all())
+    if not claims_overage or split_of(invoice.customer) != SplitBy.WORKSPACE:
         return [invoice]
     clear_lines(invoice)
     claims = claims_of(invoice, period, overage_state(period))
