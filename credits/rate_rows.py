@@ -5,9 +5,10 @@ the values are within their bounds is for `terms`.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from billing_project.kernel.content import is_text
+from billing_project.kernel.quantity import NotAQuantity, typed_number
 from credits.terms import MATRIX, BadTerms
 
 _KNOWN = {
@@ -70,7 +71,7 @@ def decimal_of(path: str, row: Mapping[str, object], name: str) -> Decimal | Non
         return None
     if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
         try:
-            return Decimal(value)
-        except InvalidOperation:
+            return typed_number(value) if isinstance(value, str) else Decimal(value)
+        except NotAQuantity:
             pass
     raise BadTerms(f"{path}.{name}", f"{name.replace('_', ' ')} is no decimal number")

@@ -6,9 +6,9 @@ approved is compared to the last character.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
-from billing_project.kernel.quantity import plain
+from billing_project.kernel.quantity import NotAQuantity, plain, typed_number
 from credits.tariff import (
     FlatFee,
     Formula,
@@ -183,8 +183,8 @@ def _decimal(
     if not isinstance(value, str):
         raise BadTerms(field, "is a decimal number, written as text")
     try:
-        number = Decimal(value)
-    except InvalidOperation:
+        number = typed_number(value)
+    except NotAQuantity:
         raise BadTerms(field, f"{value[:40]} is no decimal number") from None
     _refuse_bad(field, number, decimals, limit, above_zero=above_zero)
     return number

@@ -6,10 +6,11 @@ takes the value.
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from billing_project.kernel.errors import Invalid
+from billing_project.kernel.quantity import NotAQuantity, typed_number
 
 Content = Mapping[str, Any]
 _LARGEST = 2**31 - 1
@@ -65,9 +66,9 @@ def whole_or_none_in(content: Content, name: str) -> int | None:
     return None if content.get(name) is None else whole_in(content, name, 0)
 
 
-def yes_or_no_in(content: Content, name: str) -> bool:
-    """Return whether something holds; it does where nothing is said."""
-    value = content.get(name, True)
+def yes_or_no_in(content: Content, name: str, *, default: bool = True) -> bool:
+    """Return whether something holds, as by default where nothing is said."""
+    value = content.get(name, default)
     if not isinstance(value, bool):
         raise Invalid(f"{name.replace('_', ' ')} is true or false", field=name)
     return value
@@ -80,7 +81,7 @@ def decimal_or_none_in(content: Content, name: str) -> Decimal | None:
         return None
     if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
         try:
-            return Decimal(value)
-        except InvalidOperation:
+            return typed_number(value) if isinstance(value, str) else Decimal(value)
+        except NotAQuantity:
             pass
     raise Invalid(f"{name.replace('_', ' ')} is no decimal number", field=name)

@@ -6,6 +6,8 @@ from decimal import Decimal
 DECIMALS = 12
 LIMIT = Decimal(10) ** 24  # numeric(38,12) holds 26 digits before the point; sums keep two in hand.
 _PLAIN = re.compile(r"-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,39})?", re.ASCII)
+# As a person types it: a sign, zeros in front, nothing before or after the point.
+_TYPED = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,39})?|\.[0-9]{1,39})", re.ASCII)
 _STEP = Decimal(1).scaleb(-DECIMALS)
 
 
@@ -39,6 +41,20 @@ def parse_quantity(value: object) -> Decimal:
     if number and number.normalize().as_tuple().exponent < -DECIMALS:  # type: ignore[operator]
         raise NotAQuantity(f"has more than {DECIMALS} decimals")
     return abs(number)
+
+
+def typed_number(text: str) -> Decimal:
+    """Read a number that a person typed; blanks around it are no part of it.
+
+    Python reads more than anybody writes: 1_000, digits of every script, 1e3, NaN and Infinity.
+
+    Raises:
+        NotAQuantity: ASCII digits, a point and a sign are not all that it consists of.
+    """
+    typed = text.strip()
+    if not _TYPED.fullmatch(typed):
+        raise NotAQuantity("is not a plain decimal number")
+    return Decimal(typed)
 
 
 def round_unrounded(value: Decimal) -> Decimal:

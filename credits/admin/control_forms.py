@@ -15,6 +15,7 @@ from unfold.widgets import (
 )
 
 from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.models import ApiKey, PolicyChange, User
 from billing_project.kernel.quantity import plain
@@ -84,8 +85,8 @@ class PairsField(NamesField):
         return pairs
 
 
-def _credits(label: str, *, required: bool = False, help_text: str = "") -> forms.DecimalField:
-    return forms.DecimalField(
+def _credits(label: str, *, required: bool = False, help_text: str = "") -> TypedDecimalField:
+    return TypedDecimalField(
         label=label, required=required, min_value=0, max_digits=36, decimal_places=12,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}), help_text=help_text,
     )  # fmt: skip
@@ -180,11 +181,11 @@ class ControlsForm(ProposalForm):
     )  # fmt: skip
     overdraft = forms.ChoiceField(choices=_OVERDRAFT, widget=UnfoldAdminSelectWidget)
     overdraft_credits = _credits("Overdraft up to", help_text="Credits a period; only if capped.")
-    retry_max = forms.IntegerField(
+    retry_max = TypedIntegerField(
         label="Most attempts of one request", required=False, min_value=1,
         widget=UnfoldAdminIntegerFieldWidget, help_text="Empty: as many as it likes.",
     )  # fmt: skip
-    retry_seconds = forms.IntegerField(
+    retry_seconds = TypedIntegerField(
         label="Within seconds", required=False, min_value=1, widget=UnfoldAdminIntegerFieldWidget
     )
     premium_models = NamesField(

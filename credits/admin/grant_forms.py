@@ -24,6 +24,7 @@ from billing_project.kernel.backoffice.forms import (
     CreditsField,
     PreviewedForm,
 )
+from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.models import User, in_force
@@ -129,7 +130,7 @@ class GrantForm(CreditForm, PreviewedForm):
         label="Only for meters", required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="None ticked: every meter.",
     )  # fmt: skip
-    priority = forms.IntegerField(
+    priority = TypedIntegerField(
         required=False, min_value=0, max_value=MAX_PRIORITY, widget=UnfoldAdminIntegerFieldWidget,
         help_text="0 burns first, 100 last; empty: 50, or as the terms say.",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.display import moment_text, number_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonForm
+from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
@@ -52,7 +53,7 @@ class RecurringForm(CreditForm, PreviewedForm):
         Workspace.objects.none(), label="Only for workspace", required=False,
         empty_label="every workspace", widget=UnfoldAdminSelectWidget,
     )  # fmt: skip
-    interval_count = forms.IntegerField(
+    interval_count = TypedIntegerField(
         label="Every", min_value=1, max_value=366, initial=1, widget=UnfoldAdminIntegerFieldWidget
     )
     interval_unit = forms.ChoiceField(

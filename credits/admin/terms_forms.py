@@ -17,6 +17,7 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.display import moment_text
 from billing_project.kernel.backoffice.forms import ChosenField
+from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
@@ -43,11 +44,11 @@ class TermsForm(ProposalForm):
         help_text="Of the terms, as monthly_included; a known code gets its next version.",
     )  # fmt: skip
     category = ChosenField(choices=GrantCategory.choices)
-    priority = forms.IntegerField(
+    priority = TypedIntegerField(
         min_value=0, max_value=MAX_PRIORITY, initial=50, widget=UnfoldAdminIntegerFieldWidget,
         help_text="0 burns first, 100 last.",
     )  # fmt: skip
-    life_days = forms.IntegerField(
+    life_days = TypedIntegerField(
         label="Life in days", required=False, min_value=1, widget=UnfoldAdminIntegerFieldWidget,
         help_text=f"{_DAYS}never expires.",
     )  # fmt: skip
@@ -63,12 +64,12 @@ class TermsForm(ProposalForm):
         label="What is left at the end rolls over", choices=Rollover.choices,
         widget=UnfoldAdminSelectWidget,
     )  # fmt: skip
-    rollover_value = forms.DecimalField(
+    rollover_value = TypedDecimalField(
         label="Fraction or cap", required=False, max_digits=36, decimal_places=12,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
         help_text="A fraction up to 1, as 0.5; or the most credits that roll over.",
     )  # fmt: skip
-    return_days = forms.IntegerField(
+    return_days = TypedIntegerField(
         label="Life of returned credits in days", required=False, min_value=1,
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="Of credits that come back after their grant ended; empty: as long as it lived.",

@@ -14,6 +14,7 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
 from billing_project.kernel.backoffice.forms import ActionForm, AmountField
+from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import Money, exponent
@@ -152,7 +153,7 @@ class CreditNoteForm(InvoiceForm):
         stated = subject.lines.filter(kind=LineKind.CREDITS_USED).order_by("position")
         self.stated = list(stated.select_related("billing_period"))
         for line in self.stated:
-            self.fields[_field_of(line)] = forms.DecimalField(
+            self.fields[_field_of(line)] = TypedDecimalField(
                 max_digits=38, decimal_places=12, required=False, min_value=0,
                 label=line.description,
                 widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),

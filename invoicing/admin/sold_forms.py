@@ -12,6 +12,7 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.display import moment_text, money_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonField
+from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
 from billing_project.kernel.users import worker_user
 from invoicing.lines import Line
@@ -54,7 +55,7 @@ def seats_of(subscription: Subscription, at: datetime) -> int:
 class SeatsForm(SoldForm):
     """More seats, or fewer, from an instant on."""
 
-    seats = forms.IntegerField(
+    seats = TypedIntegerField(
         label="Seats more",
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="How many more; below zero: how many fewer.",

@@ -9,6 +9,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing_project.kernel.backoffice.display import moment_text
 from billing_project.kernel.backoffice.forms import ReasonForm
+from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.rest.parsing import parse_json
 from metering.aggregation import Properties, text_of
@@ -42,7 +43,7 @@ class AmendEventForm(CancelEventForm):
         help_text="All of them, as a JSON object; numbers are kept as they are written.",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "class": "bo-sheet"}),
     )
-    based_on = forms.IntegerField(widget=forms.HiddenInput)  # The adjustment that is shown.
+    based_on = TypedIntegerField(widget=forms.HiddenInput)  # The adjustment that is shown.
     field_order = ("properties", "reason")
 
     def __init__(self, *args: Any, subject: MeterEvent, **kwargs: Any) -> None:

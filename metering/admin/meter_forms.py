@@ -17,6 +17,7 @@ from unfold.widgets import (
 from billing_project.kernel.backoffice.difference import Difference, differences
 from billing_project.kernel.backoffice.display import moment_text, number_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonForm
+from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.models import User
@@ -85,7 +86,7 @@ class ReadingForm(ReasonForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="The property that an event counts; empty where each event counts the same.",
     )
-    constant_value = forms.DecimalField(
+    constant_value = TypedDecimalField(
         max_digits=36,
         decimal_places=12,
         required=False,
@@ -106,7 +107,7 @@ class ReadingForm(ReasonForm):
     rounding_mode = forms.ChoiceField(
         choices=RoundingChoice.choices, widget=UnfoldAdminSelectWidget
     )
-    rounding_decimals = forms.IntegerField(
+    rounding_decimals = TypedIntegerField(
         min_value=0,
         max_value=MAX_DECIMALS,
         widget=UnfoldAdminIntegerFieldWidget,

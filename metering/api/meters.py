@@ -12,7 +12,7 @@ from billing_project.kernel import clock
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
-from billing_project.kernel.rest.fields import QuantityField, UtcDateTimeField
+from billing_project.kernel.rest.fields import IntegerField, QuantityField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from metering.aggregation import Operator
 from metering.models import Aggregation, Meter
@@ -62,9 +62,7 @@ class ReadingSerializer(serializers.Serializer[Any]):
     rounding_mode = serializers.ChoiceField(
         RoundingChoice.choices, default=RoundingChoice.HALF_EVEN.value
     )
-    rounding_decimals = serializers.IntegerField(
-        min_value=0, max_value=MAX_DECIMALS, default=MAX_DECIMALS
-    )
+    rounding_decimals = IntegerField(min_value=0, max_value=MAX_DECIMALS, default=MAX_DECIMALS)
 
 
 class MeterVersionSerializer(ReadingSerializer):

@@ -18,6 +18,7 @@ from billing_project.kernel.backoffice.actions import list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import badge_html, link, moment_text, money, pairs
 from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
@@ -46,7 +47,7 @@ class BreakageForm(ActionForm):
         label="Sold until, exclusive", required=False, widget=UnfoldAdminDateWidget
     )
     method = forms.ChoiceField(choices=list(_METHODS.items()), widget=UnfoldAdminSelectWidget)
-    rate = forms.DecimalField(
+    rate = TypedDecimalField(
         label="Share never used", min_value=0, max_value=1, max_digits=9, decimal_places=8,
         initial=0, widget=UnfoldAdminDecimalFieldWidget,
         help_text="Of the price, 0.10 for a tenth; nothing unless proportional.",

@@ -20,6 +20,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
+from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import exponent
 
@@ -181,7 +182,7 @@ class ReasonForm(ActionForm):
     reason = ReasonField()
 
 
-class AmountField(forms.DecimalField):
+class AmountField(TypedDecimalField):
     """An amount in major units of one currency; cleans to minor units."""
 
     def __init__(self, *, currency: str = "USD", **kwargs: Any) -> None:
@@ -201,7 +202,7 @@ class AmountField(forms.DecimalField):
         return int(minor)
 
 
-class CreditsField(forms.DecimalField):
+class CreditsField(TypedDecimalField):
     """A positive number of credits, with at most 12 decimals."""
 
     def __init__(self, **kwargs: Any) -> None:
