@@ -128,8 +128,7 @@ def issue_credit_note(
         restored: Lines of credits used, each once, with credits > 0 to give back.
 
     Raises:
-        NotAllowed: a person without the permission, or above the limit that binds them, or their
-            key: it is proposed.
+        NotAllowed: a person without the permission, or above the limit of person or key.
         Invalid: an unknown reason, a line of another invoice, a bad key.
         IdempotencyConflict: the key credited something else before.
         Conflict: the invoice is a draft or has ended, or a pack's credits were granted already.

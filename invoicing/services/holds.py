@@ -151,7 +151,7 @@ def propose_invoice_policy(
     "invoice_policy",
     {
         "approval_above": {"EUR": 40000}, "approves_first": False, "notes_above": {"EUR": 5000},
-        "most_lines": 1000, "most_drafts": 100, "invoices_covered": False,
+        "most_lines": 1000, "most_drafts": 100,
     },
 )  # fmt: skip
 def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
@@ -164,7 +164,7 @@ def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) ->
         notes_above=_limits_in(content, "notes_above"),
         most_lines=whole_in(content, "most_lines", 0),
         most_drafts=whole_in(content, "most_drafts", 0),
-        invoices_covered=yes_or_no_in({"invoices_covered": False, **content}, "invoices_covered"),
+        invoices_covered=yes_or_no_in(content, "invoices_covered", default=False),
         proposal=proposal, by=by, at=at,
     )  # fmt: skip
 

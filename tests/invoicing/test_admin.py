@@ -22,7 +22,15 @@ from invoicing.selectors.invoices import lines_of_grant
 from invoicing.services.invoices import finalize_invoice
 from invoicing.services.packs import sell_credit_pack
 from tests.console.backoffice import action_url, client_of, page_of, send, told
-from tests.invoicing.builders import START, Shop, fee_invoice, paid, sold_pack, subscribed
+from tests.invoicing.builders import (
+    START,
+    Shop,
+    fee_invoice,
+    paid,
+    set_limits,
+    sold_pack,
+    subscribed,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +50,8 @@ def draft(shop: Shop) -> Invoice:
 
 @pytest.fixture
 def issued(shop: Shop, draft: Invoice) -> Invoice:
-    """Return the issued fee."""
+    """Return the issued fee; support credits up to 100.00 of it by itself."""
+    set_limits(shop, notes_above={"USD": 10_000})
     return finalize_invoice(invoice=draft, by=shop.maker, at=NOW)
 
 

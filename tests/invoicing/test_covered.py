@@ -5,13 +5,15 @@ from decimal import Decimal
 
 import pytest
 
+from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.books import run_checks
+from billing_project.kernel.drafts import draft, example_of, submit
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant
 from invoicing.completeness import account_of
 from invoicing.documents import invoice_data
 from invoicing.items import Item
-from invoicing.models import LineDiscount, LineUsage, Subscription
+from invoicing.models import InvoicePolicy, LineDiscount, LineUsage, Subscription
 from invoicing.selectors.completeness import figures_of
 from invoicing.services.closing import close_quiet_periods, is_usage_closed
 from invoicing.services.credit_notes import issue_credit_note
@@ -30,6 +32,7 @@ from tests.invoicing.builders import (
     set_limits,
     subscribed,
     use,
+    words,
 )
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +97,22 @@ def test_a_note_gives_credits_of_it_back(shop: Shop) -> None:
     assert sum(grant.remaining for grant in linked) == 40
 
 
+def test_a_draft_of_the_policy_asks_for_it_and_its_effect_counts_them(shop: Shop) -> None:
+    subscribed(shop)
+    use(shop, 40, START + DAY)
+    content = {**example_of("invoice_policy"), "invoices_covered": True}
+    kept = draft(kind="invoice_policy", content=content, proposal=words(DUE), by=shop.maker, at=DUE)
+    submit(change=kept, by=shop.maker, at=DUE)
+
+    policy = InvoicePolicy.objects.get()
+    assert policy.invoices_covered
+    assert is_as_proposed(policy.policy_change)
+    effect = policy.policy_change.effect
+    assert effect is not None
+    assert effect["rows"][-1]["subject"] == "Periods that owe nothing and get an invoice"
+    assert (effect["rows"][-1]["before"], effect["rows"][-1]["after"]) == ("0", "1")
+
+
 def test_where_nobody_asks_for_it_a_covered_period_has_no_invoice(shop: Shop) -> None:
     subscription = subscribed(shop)
     use(shop, 40, START + DAY)
@@ -149,14 +168,14 @@ def test_late_usage_is_stated_by_a_further_one_and_a_correction_by_none(shop: Sh
 
 def test_what_is_claimed_is_claimed_as_ever(shop: Shop) -> None:
     set_limits(shop, invoices_covered=True)
-    off = Item("discount", "launch", "Launch", percent=Decimal(50), kinds=("overage",), periods=1)
+    off = Item("discount", "launch", "Launch", percent=Decimal(50), kinds=("recurring",), periods=1)
     subscription = subscribed(shop, items=(off,))
     use(shop, 130, START + DAY)
 
     _bill(shop)
 
-    # 30 x 0.012 = 0.36, and half of it is off.
-    assert _stated(subscription) == [("INV-000002", "paid", 18, ["30", "130"])]
+    # 30 x 0.012 = 0.36; the discount was for one fee, and is used up by no statement.
+    assert _stated(subscription) == [("INV-000002", "finalized", 36, ["30", "130"])]
     assert LineDiscount.objects.count() == 1
     assert LineUsage.objects.filter(kind="credits_used").count() == 1
 

@@ -39,6 +39,7 @@ from tests.invoicing.builders import (
     fee_invoice,
     open_shop,
     refusals,
+    set_limits,
     subscribed,
     use,
 )
@@ -125,6 +126,7 @@ def test_a_draft_and_another_invoices_line_are_refused(shop: Shop) -> None:
 def test_people_need_the_permission_and_services_were_checked_before(
     shop: Shop, support: User, auditor: User
 ) -> None:
+    set_limits(shop, notes_above={"USD": 100})
     invoice = _issued(shop)
 
     with pytest.raises(NotAllowed):

@@ -73,6 +73,7 @@ def test_a_misspelt_name_is_refused_and_never_lost(shop: Shop, kind: str) -> Non
         ("tax_rate", "rate", None),
         ("tax_rate", "name", ["VAT"]),
         ("invoice_policy", "approves_first", "yes"),
+        ("invoice_policy", "invoices_covered", "no"),
         ("invoice_policy", "approval_above", {"EUR": "400"}),
         ("invoice_policy", "notes_above", [5000]),
         ("invoice_policy", "most_lines", "1000"),

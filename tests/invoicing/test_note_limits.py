@@ -198,7 +198,7 @@ def test_credits_are_proposed_with_who_gets_them_and_given_back_as_shown(
         "50 credit", "10 credit", "10 USD",
     ]  # fmt: skip
     assert "to a new grant linked to it" in effect.rows[1].subject
-    assert change.title == "Credit 60 credits of INV-000002 to Acme"
+    assert change.title == "Credit 60 credits of INV-000001 to Acme"
     assert is_as_proposed(change)
     with pytest.raises(Conflict, match="requested already"):
         _request_back(row.invoice_line.invoice, 1, support)

@@ -227,6 +227,7 @@ def test_support_gives_back_paid_credits_up_to_its_limit(shop: Shop, support: Us
 def test_the_dialog_shows_who_would_get_them_and_the_note_says_who_did(
     shop: Shop, support: User
 ) -> None:
+    set_limits(shop, notes_above={"USD": 5_000})
     invoice = invoice_of_credits(shop)
     client, url = client_of(support), action_url(invoice, "credit")
     field = f"line_{stated(invoice, 'small').pk}"
