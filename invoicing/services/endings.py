@@ -16,8 +16,8 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from invoicing.models import Invoice, InvoiceStatus, InvoiceVoid, WriteOff
 from invoicing.selectors import is_issued, plan_version_at, refuse_ended
-from invoicing.services.announcing import announce_voided
 from invoicing.selectors.replacing import replacement_of
+from invoicing.services.announcing import announce_voided
 from invoicing.services.drafts import Draft, copy_lines, create_draft
 from invoicing.services.locks import lock_invoice, require_permission
 from invoicing.services.openings import claim_served
