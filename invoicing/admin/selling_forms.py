@@ -13,6 +13,7 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
 from billing_project.kernel.backoffice.forms import PreviewedForm
+from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from billing_project.kernel.period import midnight
@@ -47,7 +48,7 @@ class SellPlanForm(PreviewedForm):
         widget=UnfoldAdminSingleDateWidget,
         help_text="Until then it is a trial without a fee; empty: no trial.",
     )
-    seats = forms.IntegerField(
+    seats = TypedIntegerField(
         required=False,
         min_value=0,
         widget=UnfoldAdminIntegerFieldWidget,
