@@ -7,7 +7,7 @@ from django.db.models import Q
 class Migration(migrations.Migration):
     """Credits that are proposed to go back, as money is proposed to come off."""
 
-    dependencies = [("invoicing", "0037_gates_of_entities")]
+    dependencies = [("invoicing", "0040_mirror_ends")]
     operations = [
         migrations.AddField(
             "proposedcreditnote",
