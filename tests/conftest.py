@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -36,8 +37,15 @@ _SEEDED = {
 
 
 def pytest_configure() -> None:
-    """Hash passwords cheaply; a million rounds a person would be most of the tests' time."""
+    """Hash passwords cheaply, and judge no rule by how long a busy machine takes for it.
+
+    A million rounds a person would be most of the tests' time.
+    """
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    hypothesis.settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(wrapper=True)
