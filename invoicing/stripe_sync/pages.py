@@ -24,12 +24,12 @@ def card_page(*, customer: Customer, by: User, at: datetime) -> str:
         raise Conflict("no key to Stripe is configured", code="stripe_off")
     made = ask_for_customer(customer=customer, by=by, at=at)
     if made is not None:
-        send(made.pk, by=by, at=at)
+        send(made.pk, by=by, at=at, is_awaited=True)
     try:
         asked = ask_for_card(customer=customer, by=by, at=at)
     except Conflict as error:
         raise Unreachable("Stripe did not make the customer yet") from error
-    answer = send(asked.pk, by=by, at=at)
+    answer = send(asked.pk, by=by, at=at, is_awaited=True)
     if answer is None or answer.outcome is not Outcome.DONE:
         raise Unreachable("Stripe did not make the page")
     return str(answer.object["url"])

@@ -82,12 +82,15 @@ def send_due(
     return settled
 
 
-def send(pk: int, *, by: User, at: datetime) -> Answer | None:
+def send(pk: int, *, by: User, at: datetime, is_awaited: bool = False) -> Answer | None:
     """Send one call and settle it; None where somebody else holds it, or it is not due.
 
     Call it outside a transaction: it waits for the network.
+
+    Args:
+        is_awaited: A person waits: it is due as soon as nobody can be sending it any more.
     """
-    call = _claim(pk, at)
+    call = _claim(pk, at, is_awaited)
     if call is None:
         return None
     answer = _ask(call, at)
@@ -96,11 +99,11 @@ def send(pk: int, *, by: User, at: datetime) -> Answer | None:
 
 
 @transaction.atomic
-def _claim(pk: int, at: datetime) -> StripeCall | None:
+def _claim(pk: int, at: datetime, is_awaited: bool) -> StripeCall | None:
     """Write down that a call is being sent, before it is."""
-    due = StripeCall.objects.filter(pk=pk, state__in=OPEN, next_at__lte=at)
-    call = due.select_for_update(skip_locked=True, no_key=True).first()
-    if call is None:
+    open_ = StripeCall.objects.filter(pk=pk, state__in=OPEN)
+    call = open_.select_for_update(skip_locked=True, no_key=True).first()
+    if call is None or at < (_free_at(call) if is_awaited else call.next_at):
         return None
     call.state = CallState.UNKNOWN
     call.first_sent_at = call.first_sent_at or at
@@ -108,6 +111,14 @@ def _claim(pk: int, at: datetime) -> StripeCall | None:
     call.next_at = at + wait(call.attempt_count, call.idempotency_key)
     call.save(update_fields=["state", "first_sent_at", "attempt_count", "next_at"])
     return call
+
+
+def _free_at(call: StripeCall) -> datetime:
+    """Return from when on nobody can still be sending a call: one wait after its last try."""
+    if not call.attempt_count:
+        return call.created_at
+    key, first = call.idempotency_key, 1
+    return call.next_at - wait(call.attempt_count, key) + wait(first, key)
 
 
 def _ask(call: StripeCall, at: datetime) -> Answer:
