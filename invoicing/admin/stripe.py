@@ -10,6 +10,7 @@ from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import (
     badge,
+    badge_html,
     link,
     moment,
     moment_text,
@@ -174,8 +175,7 @@ class StripeDifferenceAdmin(ReadOnlyAdmin):
         "there",
         "owner",
         moment("first_seen_at"),
-        moment("last_seen_at"),
-        moment("resolved_at"),
+        "standing",
     )
     list_filter = ("kind", "owner", ("resolved_at", admin.EmptyFieldListFilter))
     search_fields = ("subject",)
@@ -185,6 +185,13 @@ class StripeDifferenceAdmin(ReadOnlyAdmin):
         *("first_seen_at", "last_seen_at", "resolved_at", "explanation", "explained_by"),
     )
     actions_detail = ("explain", "adopt")
+
+    @admin.display(description="now", ordering="resolved_at")
+    def standing(self, row: StripeDifference) -> str:
+        """Say whether it is open, was explained, or is gone."""
+        if row.resolved_at is None:
+            return badge_html("open", "bad")
+        return badge_html("explained", "info") if row.explanation else badge_html("gone", "good")
 
     @form_action(
         "Explain",

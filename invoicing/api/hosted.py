@@ -24,7 +24,7 @@ from invoicing.models import HostedLink, InvoiceStatus
 from invoicing.selectors import find_credit_note
 from invoicing.services.documents import keep_document
 from invoicing.services.links import find_link, token_of
-from invoicing.stripe_sync.collecting import is_beyond_stripe
+from invoicing.stripe_sync.collecting import is_being_collected, is_beyond_stripe
 from invoicing.stripe_sync.gateway import is_on
 from invoicing.stripe_sync.pages import card_page
 
@@ -121,10 +121,13 @@ def _is_payable(link: HostedLink) -> bool:
 
 
 def _page(request: HttpRequest, link: HostedLink, status: int = 200) -> HttpResponse:
+    at = clock.now()
+    is_charging = is_on() and is_being_collected(link.invoice, at)
     context: dict[str, Any] = {
-        **page_data(link.invoice, clock.now()),
+        **page_data(link.invoice, at),
         "token": token_of(link),
-        "can_pay": is_on() and _is_payable(link),
+        "is_charging": is_charging,
+        "can_pay": is_on() and _is_payable(link) and not is_charging,
         "is_away": status == 503,
     }
     return render(request, "hosted/invoice.html", context, status=status)

@@ -60,6 +60,18 @@ def is_beyond_stripe(invoice: Invoice) -> bool:
     return movable(invoice.open_minor, invoice.currency) != invoice.open_minor
 
 
+def is_being_collected(invoice: Invoice, at: datetime) -> bool:
+    """Tell whether a card is being charged for an invoice, or will be in the next run."""
+    if invoice.status != InvoiceStatus.FINALIZED or not invoice.open_minor:
+        return False
+    if invoice.attempts.filter(state=AttemptState.OPEN).exists():
+        return True
+    known = StripeCustomer.objects.filter(customer=invoice.customer_id).first()
+    if known is None or not known.payment_method or is_beyond_stripe(invoice):
+        return False
+    return _may_try(invoice, known.payment_method, at)
+
+
 def _may_try(invoice: Invoice, card: str, at: datetime) -> bool:
     """Tell whether the last try leaves room for another: its time has come, or the card is new."""
     last = invoice.attempts.select_related("call").order_by("-number").first()

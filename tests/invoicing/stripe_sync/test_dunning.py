@@ -10,7 +10,10 @@ from django.test import Client
 from billing_project.kernel.keys import create_api_key
 from invoicing.api.hosted_data import page_data
 from invoicing.models import Invoice, PaymentAttempt
+from invoicing.services.links import link_to, token_of
 from invoicing.stripe_sync.dunning import mail_declines
+from invoicing.stripe_sync.gateway import Unreachable
+from invoicing.stripe_sync.pages import card_page
 from invoicing.stripe_sync.policy import NotChargeable, from_stripe, next_try, to_stripe, wait
 from tests.invoicing.builders import START, customer_of, issued
 from tests.invoicing.stripe_sync.till import Till
@@ -43,6 +46,19 @@ def test_a_decline_is_told_once_with_the_next_try_and_a_page(till: Till) -> None
     assert f"{till.fake.url}/c/pay/cs_fake" in sent.body
 
 
+def test_a_page_says_that_another_card_is_being_charged(till: Till, settings: Any) -> None:
+    invoice = _declined(till, "insufficient_funds")
+    link = link_to(invoice=invoice, by=till.shop.maker, at=till.at)
+    settings.BILLING_CLOCK = till.at.isoformat()
+    said = []
+    for step in (lambda: None, lambda: till.new_card(invoice.customer), till.collect):
+        step()
+        page = Client().get(f"/invoice/{token_of(link)}").content.decode()
+        said.append(["was declined" in page, "A card is saved" in page, "Pay by card" in page])
+
+    assert said == [[True, False, True], [False, True, False], [False, False, False]]
+
+
 def test_the_last_decline_says_that_nobody_tries_again(till: Till) -> None:
     _declined(till, "stolen_card")
     _mail(till)
@@ -73,6 +89,22 @@ def test_the_api_makes_a_page_for_a_card(till: Till) -> None:
     assert made.status_code == 201
     assert made.json()["url"].startswith(till.fake.url)
     assert (lost.status_code, lost.json()["code"]) == (503, "stripe_unreachable")
+
+
+def test_a_page_that_somebody_waits_for_does_not_wait_for_the_next_try(till: Till) -> None:
+    customer = customer_of(till.shop, "beta")
+    words: Any = {"customer": customer, "by": till.shop.worker}
+    till.fake.faults({"fault": "unavailable", "calls": "POST /v1/customers"})
+    for minutes in (0, 10, 20, 40):  # It is tried again by itself after an hour, by now.
+        with pytest.raises(Unreachable):
+            card_page(**words, at=till.at + timedelta(minutes=minutes))
+    till.fake.faults()
+    with pytest.raises(Unreachable):  # Whoever sent it last may still be waiting for the answer.
+        card_page(**words, at=till.at + timedelta(minutes=40, seconds=20))
+
+    page = card_page(**words, at=till.at + timedelta(minutes=41))
+
+    assert page.startswith(till.fake.url)
 
 
 def test_without_a_key_the_api_says_so(till: Till, settings) -> None:  # type: ignore[no-untyped-def]
