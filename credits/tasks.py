@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from billing_project.kernel import clock
 from billing_project.kernel.users import worker_user
-from credits.services import watching
+from credits.services import alert_rules, watching
 from credits.services.counting import watch_due_limits
 from credits.services.forecasting import forecast_balances
 from credits.services.grants import expire_due_grants
@@ -50,6 +50,11 @@ def watch_limits() -> int:
 def forecast() -> int:
     """Warn of balances that run out before their period ends; return how many new ones."""
     return forecast_balances(at=clock.now())
+
+
+def watch_rules() -> int:
+    """Raise what the rules of alerts find; return how many are new."""
+    return alert_rules.watch_rules(at=clock.now())
 
 
 def tell_alerts() -> int:

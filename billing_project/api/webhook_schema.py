@@ -31,13 +31,15 @@ _NOTE = {
     "out_of_band": _AMOUNT, "restored_credits": _AMOUNT, "issued_at": _AT,
 }  # fmt: skip
 _ALERT = {
-    "alert": _TEXT, "kind": _TEXT, "title": _TEXT, "customer": _MAY_LACK,
-    "facts": {"type": "object"}, "raised_at": _AT,
+    "alert": _TEXT, "kind": _TEXT, "title": _TEXT, "customer": _MAY_LACK, "rule": _MAY_LACK,
+    "owner": _MAY_LACK, "facts": {"type": "object"}, "raised_at": _AT,
 }  # fmt: skip
 
 # The data of each kind. Fields may be added; none changes its meaning or goes away.
 DATA: dict[str, dict[str, _Schema]] = {
+    "alert.ended": {**_ALERT, "ended_at": _AT},
     "alert.raised": _ALERT,
+    "balance.low": _ALERT,
     "credit_grant.expired": _ENDED,
     "credit_grant.granted": _GRANT,
     "credit_grant.voided": _ENDED,
@@ -47,6 +49,7 @@ DATA: dict[str, dict[str, _Schema]] = {
     "invoice.voided": {**_INVOICE, "reason": _TEXT},
     "usage.caught_up": _LAG,
     "usage.lagging": _LAG,
+    "usage.quarantined": _ALERT,
     "webhook.test": {"endpoint": _TEXT},
 }
 _HEADERS = {

@@ -95,6 +95,7 @@ _ICONS = {
     "authorization": "verified",
     "hold": "lock_clock",
     "alert": "warning",
+    "alertrule": "add_alert",
     "supplierrate": "local_shipping",
     "unratedepisode": "notification_important",
     "invoice": "receipt",

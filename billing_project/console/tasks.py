@@ -46,6 +46,7 @@ SCHEDULES = (
     ("holds", "credits.tasks.lapse_holds", 1),
     ("limits", "credits.tasks.watch_limits", 1),
     ("forecast", "credits.tasks.forecast", 15),
+    ("alert rules", "credits.tasks.watch_rules", 1),
     ("alerts", "credits.tasks.tell_alerts", 1),
     ("collecting", "invoicing.tasks.collect", 1),
     ("mirror", "invoicing.tasks.mirror", 5),

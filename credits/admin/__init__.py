@@ -1,5 +1,5 @@
 """The back office's pages of rates, rated usage, grants and their ledger: owned by product."""
 
-from credits.admin import controls, grants, rates, terms, usage, waiting
+from credits.admin import alerts, controls, grants, rates, terms, usage, waiting
 
-__all__ = ["controls", "grants", "rates", "terms", "usage", "waiting"]
+__all__ = ["alerts", "controls", "grants", "rates", "terms", "usage", "waiting"]

@@ -1,26 +1,23 @@
-"""Limits, rules of the request path, decisions, holds and alerts: what stops an overspend."""
+"""Limits, rules of the request path, decisions and holds: what stops an overspend."""
 
 from django.contrib import admin
 from django.db.models import Model
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from billing_project.kernel.backoffice.actions import form_action, list_action
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.base import LargeTableAdmin
 from billing_project.kernel.backoffice.display import badge, link, moment, number, pairs
-from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from credits.admin.control_forms import ControlsForm, ExceptionForm, LimitForm
 from credits.admin.rates import PROPOSE, VersionAdmin
 from credits.models import (
-    Alert,
     Authorization,
     ControlPolicy,
     Hold,
     ModelException,
     SpendLimit,
 )
-from credits.services.controls import acknowledge_alert
 
 _STATES = {"open": "wait", "settled": "good", "released": "", "lapsed": ""}
 _SEEN_FIRST = (
@@ -255,48 +252,3 @@ class HoldAdmin(LargeTableAdmin):
         moment("ended_at", "ended"),
         moment("counted_at", "in the balance since"),
     )
-
-
-@admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
-    """What somebody has to look at, once for each cause, until a person says what is done."""
-
-    list_display = (
-        "title",
-        link("customer"),
-        "kind",
-        moment("raised_at", "raised"),
-        link("acknowledged_by", "acknowledged by"),
-    )
-    list_filter = (
-        ("customer", AutocompleteSelectFilter),
-        "kind",
-        ("acknowledged_at", admin.EmptyFieldListFilter),
-    )
-    list_select_related = ("customer", "acknowledged_by")
-    search_fields = ("title", "customer__external_id")
-    search_help_text = "Alert or customer"
-    fields = (
-        "title",
-        link("customer"),
-        "kind",
-        pairs("facts"),
-        moment("raised_at", "raised"),
-        moment("told_at", "mailed"),
-        link("acknowledged_by", "acknowledged by"),
-        moment("acknowledged_at", "acknowledged"),
-        "note",
-    )
-    actions_detail = ("acknowledge",)
-
-    @form_action(
-        "Acknowledge",
-        permission="credits.acknowledge_alert",
-        icon="visibility",
-        offered=lambda alert: alert.acknowledged_at is None,
-        explanation="Say that you look after it and what is being done.",
-    )
-    def acknowledge(self, by: User, alert: Alert, form: ReasonForm) -> str:
-        """Put a name to it."""
-        acknowledge_alert(alert=alert, note=form.cleaned_data["reason"], by=by, at=now())
-        return "Acknowledged."

@@ -1,6 +1,6 @@
 """Balances, credit grants, the ledger, rate cards and the request path over REST."""
 
-from credits.api import authorizations, controls, ending, grants, ledger, rates
+from credits.api import alerts, authorizations, controls, ending, grants, ledger, rates
 
 urlpatterns = [
     *grants.urlpatterns,
@@ -9,4 +9,5 @@ urlpatterns = [
     *rates.urlpatterns,
     *authorizations.urlpatterns,
     *controls.urlpatterns,
+    *alerts.urlpatterns,
 ]

@@ -1,4 +1,4 @@
-"""Spend limits and alerts over REST: limits are proposed here, and approved by people."""
+"""Spend limits over REST: they are proposed here, and approved by people."""
 
 from typing import Any, ClassVar, cast
 
@@ -17,7 +17,7 @@ from billing_project.kernel.models import ApiKey, User
 from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from credits.api.authorizations import NameField
-from credits.models import Alert, AlertKind, LimitMode, LimitWindow, SpendLimit
+from credits.models import LimitMode, LimitWindow, SpendLimit
 from credits.selectors.units import pricing_unit_named
 from credits.services.controls import LimitTerms, propose_spend_limit
 from metering.selectors.customers import customer_named, workspace_named
@@ -119,35 +119,6 @@ class CustomerQuery(serializers.Serializer[Any]):
     customer = ExternalIdField(required=False)
 
 
-class AlertSerializer(serializers.Serializer[Alert]):
-    """One warning, and who saw it."""
-
-    id = serializers.CharField()
-    customer = serializers.CharField(source="customer.external_id", default=None)
-    kind = serializers.ChoiceField(choices=AlertKind.choices)
-    title = serializers.CharField()
-    facts = serializers.DictField()
-    raised_at = UtcDateTimeField()
-    acknowledged_at = UtcDateTimeField(allow_null=True)
-    acknowledged_by = serializers.CharField(source="acknowledged_by.username", default=None)
-    note = serializers.CharField()
-
-
-class AlertsView(ApiView):
-    """Warnings of spending."""
-
-    scopes: ClassVar[dict[str, str]] = {"GET": "usage:read"}
-
-    @extend_schema(responses=AlertSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """List alerts, the newest first."""
-        query = self.valid_query(CustomerQuery)
-        rows = Alert.objects.select_related("customer", "acknowledged_by").order_by("-pk")
-        if name := query.get("customer"):
-            rows = rows.filter(customer=customer_named(name))
-        return self.page(request, rows, AlertSerializer)
-
-
 def _code_of(sent: dict[str, Any]) -> str:
     """Name a limit by all that it counts: the next version of one never replaces another."""
     scope = [sent[name] for name in ("workspace", "model", "job", "api_key")]
@@ -167,5 +138,4 @@ def _api_key(public_id: str) -> ApiKey | None:
 
 urlpatterns = [
     path("spend_limits", SpendLimitsView.as_view()),
-    path("alerts", AlertsView.as_view()),
 ]

@@ -1,6 +1,7 @@
 """What usage costs in credits, and the ledger of credits: never tokens, and money only as cost."""
 
 from credits.models.alert import Alert, AlertKind
+from credits.models.alert_rule import OF_CUSTOMERS, AlertRule, RuleWindow, Watched
 from credits.models.control import (
     ControlPolicy,
     LimitMode,
@@ -41,8 +42,10 @@ from credits.models.totals import RateTotal, WindowRating
 from credits.models.waiting import UnratedEpisode
 
 __all__ = [
+    "OF_CUSTOMERS",
     "Alert",
     "AlertKind",
+    "AlertRule",
     "Authorization",
     "BillingPeriod",
     "ClawBack",
@@ -73,10 +76,12 @@ __all__ = [
     "RecurringUnit",
     "RefundRule",
     "Rollover",
+    "RuleWindow",
     "SpendCounter",
     "SpendLimit",
     "SupplierRate",
     "TokenKindChoice",
     "UnratedEpisode",
+    "Watched",
     "WindowRating",
 ]

@@ -4,14 +4,27 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from credits.models.alert_rule import AlertRule
+
 
 class AlertKind(models.TextChoices):
     SPEND_LIMIT = "spend_limit"
     FORECAST = "forecast"  # Credits, or a limit, run out before their time is over.
+    BALANCE = "balance"  # These are raised by rules only.
+    SPEND = "spend"
+    USAGE = "usage"
+    CHANGE = "change"
+    UNRATED = "unrated"
+    QUARANTINED = "quarantined"
+    LAG = "lag"
 
 
 class Alert(models.Model):
-    """One warning; `source_key` names its cause, so that the same one is raised once."""
+    """One warning; `source_key` names its cause, so that the same one is raised once.
+
+    What a rule says of a state (a balance below, a lag above) stands until the state is over; no
+    second alert is raised meanwhile.
+    """
 
     customer = models.ForeignKey(
         "metering.Customer", on_delete=models.PROTECT, related_name="+", null=True, blank=True
@@ -21,6 +34,13 @@ class Alert(models.Model):
     facts = models.JSONField(default=dict)  # Plain values: the limit, its window, how far.
     raised_at = models.DateTimeField()
     source_key = models.CharField(max_length=200, unique=True)
+    rule = models.ForeignKey(
+        AlertRule, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    ended_at = models.DateTimeField(null=True, blank=True)  # The state was over.
+    owner = models.ForeignKey(  # Who looks after it; the rule's, until somebody is named.
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True

@@ -1,11 +1,19 @@
 """Raise alerts: each cause once, and whoever wants to know by webhook is told with it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
-from credits.models import Alert
-from credits.services.announcing import announce_alert
+from credits.models import Alert, AlertKind
+from credits.services.announcing import announce_alert, announce_over
+
+# Kinds that say of a state that it goes on; the others are over with their window.
+STATES = (
+    AlertKind.BALANCE, AlertKind.FORECAST, AlertKind.CHANGE, AlertKind.UNRATED,
+    AlertKind.QUARANTINED, AlertKind.LAG,
+)  # fmt: skip
 
 
 @transaction.atomic(savepoint=False)  # Asked on the way of every request, near a limit.
@@ -18,6 +26,16 @@ def raise_alerts(alerts: Sequence[Alert]) -> int:
         return 0
     Alert.objects.bulk_create(new, ignore_conflicts=True)
     raised = Alert.objects.filter(source_key__in=[alert.source_key for alert in new])
-    for alert in raised.select_related("customer").order_by("pk"):
+    for alert in raised.select_related("customer", "rule", "owner").order_by("pk"):
         announce_alert(alert)
     return len(new)
+
+
+@transaction.atomic(savepoint=False)
+def end_alerts(alerts: QuerySet[Alert], at: datetime) -> None:
+    """Write that what alerts said of a state is over, and tell of it; what has ended stays."""
+    going_on = alerts.filter(ended_at=None, kind__in=STATES)
+    for alert in going_on.select_related("customer", "rule", "owner").order_by("pk"):
+        if Alert.objects.filter(pk=alert.pk, ended_at=None).update(ended_at=at):
+            alert.ended_at = at
+            announce_over(alert)

@@ -178,20 +178,29 @@ def request_exception(
 
 
 @transaction.atomic
-def acknowledge_alert(*, alert: Alert, note: str, by: User, at: datetime) -> Alert:
+def acknowledge_alert(
+    *, alert: Alert, note: str, by: User, at: datetime, owner: User | None = None
+) -> Alert:
     """Say that somebody saw an alert, and what comes of it; the first word stands.
 
+    Args:
+        owner: Who looks after it from now on; None: who says so.
+
     Raises:
-        Invalid: no note.
+        Invalid: no note, or an owner who is none.
         Conflict: somebody acknowledged it before.
     """
     if not note.strip():
         raise Invalid("an acknowledgement says what comes of it", field="note")
+    looks_after = owner or by
+    if owner is not None and (owner.is_service or not owner.is_active):
+        raise Invalid("a person who works here looks after an alert", field="owner")
     locked = Alert.objects.select_for_update(no_key=True).get(pk=alert.pk)
     if locked.acknowledged_at is not None:
         raise Conflict(f"{locked.acknowledged_by} acknowledged it already")
     locked.acknowledged_at, locked.acknowledged_by, locked.note = at, by, note
-    locked.save(update_fields=["acknowledged_at", "acknowledged_by", "note"])
+    locked.owner = looks_after
+    locked.save(update_fields=["acknowledged_at", "acknowledged_by", "note", "owner"])
     audit.record(by=by, at=at, action="acknowledge_alert", subject=locked, reason=note)
     return locked
 

@@ -6,8 +6,10 @@ from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.content import Content
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.models import User
-from credits.models import LimitMode, LimitWindow, OverdraftMode
+from credits.models import LimitMode, LimitWindow, OverdraftMode, RuleWindow, Watched
+from credits.selectors.alert_contents import rule_in
 from credits.selectors.control_contents import controls_in, exception_in, limit_in
+from credits.services.alert_rules import RuleTerms, propose_alert_rule
 from credits.services.controls import (
     ControlTerms,
     LimitTerms,
@@ -68,3 +70,21 @@ def exception_of_draft(content: Content, proposal: Proposal, by: User, at: datet
         customer=said.customer, model=said.model, job=said.job, workspace=said.workspace,
         proposal=proposal, by=by, at=at,
     )  # fmt: skip
+
+
+@materialise(
+    "alert_rule",
+    {
+        "code": "low balance", "watched": "balance", "customer": None, "pricing_unit": "credit",
+        "meter": None, "window": "", "threshold": "100", "floor": None, "owner": "demo",
+    },
+)  # fmt: skip
+def alert_rule_of_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
+    """Propose a version of a rule that raises alerts."""
+    said = rule_in(content)
+    terms = RuleTerms(
+        watched=Watched(said.watched), threshold=said.threshold, owner=said.owner,
+        customer=said.customer, unit=said.pricing_unit, meter=said.meter,
+        window=RuleWindow(said.window), floor=said.floor,
+    )  # fmt: skip
+    propose_alert_rule(code=said.code, terms=terms, proposal=proposal, by=by, at=at)

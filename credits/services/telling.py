@@ -1,5 +1,6 @@
 """Tell by mail of alerts that nobody was told yet: each once, all that wait in one mail."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -15,19 +16,27 @@ _MOST = 100  # In one mail; the next look tells more.
 def tell_alerts(*, at: datetime) -> int:
     """Mail the alerts that wait, unless somebody acknowledged them; return how many were new.
 
-    Call it outside a transaction: it waits for the network. A mail that fails is left to the next
-    call.
+    What a rule raised goes to its owner as well. Call it outside a transaction: it waits for the
+    network. A mail that fails is left to the next call.
     """
     waiting = Alert.objects.filter(told_at=None, acknowledged_at=None).order_by("pk")
-    ids = list(waiting.values_list("pk", flat=True)[:_MOST])
-    if not ids or not settings.ALERT_EMAILS:
+    rows = waiting.values_list("pk", "rule__owner__email")[:_MOST]
+    by_address: dict[str, list[int]] = defaultdict(list)
+    for pk, address in rows:
+        by_address[address or ""].append(pk)
+    return sum(_tell(ids, address, at) for address, ids in by_address.items())
+
+
+def _tell(ids: list[int], address: str, at: datetime) -> int:
+    people = list(dict.fromkeys([*settings.ALERT_EMAILS, *([address] if address else [])]))
+    if not people:
         return 0
     tell_once(
         name="alerts",
         untold=Alert.objects.filter(pk__in=ids, told_at=None)
         .select_related("customer")
         .order_by("pk"),
-        people=settings.ALERT_EMAILS,
+        people=people,
         subject=f"Billing: {how_many(len(ids), 'new alert')}",
         text=_text,
         at=at,

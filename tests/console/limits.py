@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from billing_project.kernel.approvals import Proposal
-from credits.models import LimitMode, LimitWindow
+from credits.models import LimitMode, LimitWindow, Watched
+from credits.services.alert_rules import RuleTerms, propose_alert_rule
 from credits.services.controls import (
     ControlTerms,
     LimitTerms,
@@ -18,7 +19,7 @@ from tests.invoicing.builders import Shop
 
 
 def limit_spending(shop: Shop, wish: Proposal, model: str, at: datetime) -> None:
-    """Propose for each customer a limit, rules of the request path and an exception."""
+    """Propose for each customer a limit, rules of work and of alerts, and an exception."""
     until = replace(wish, expires_at=at + timedelta(days=9))
     for customer in Customer.objects.order_by("pk"):
         limit = LimitTerms(customer, LimitWindow.DAY, LimitMode.HARD, shop.unit, Decimal(5))
@@ -28,3 +29,9 @@ def limit_spending(shop: Shop, wish: Proposal, model: str, at: datetime) -> None
         rules = ControlTerms(customer, premium_models=[model], instead={model: model})
         propose_controls(terms=rules, proposal=wish, by=shop.maker, at=at)
         request_exception(customer=customer, model=model, proposal=until, by=shop.maker, at=at)
+        low = RuleTerms(
+            Watched.BALANCE, Decimal(5), shop.approver, customer=customer, unit=shop.unit
+        )
+        propose_alert_rule(
+            code=customer.external_id, terms=low, proposal=wish, by=shop.maker, at=at
+        )

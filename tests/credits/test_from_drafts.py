@@ -46,6 +46,10 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "retry_seconds": 60, "premium_models": ["large"], "instead": {"large": "small"},
         "premium_workspaces": ["prod"], "premium_jobs": [], "premium_ceiling": "0.5",
     },
+    "alert_rule": {
+        "code": "low", "watched": "balance", "customer": "acme", "pricing_unit": "credit",
+        "meter": None, "window": "", "threshold": "12.5", "floor": None, "owner": "mia.maker",
+    },
     "model_exception": {"customer": "acme", "workspace": None, "model": "large", "job": "demo"},
 }  # fmt: skip
 
@@ -109,6 +113,10 @@ def test_every_rule_of_credits_can_be_drafted() -> None:
         ("grant_terms", {"rollover_value": "2"}, "rollover_value"),
         ("grant_terms", {"is_pooled": "yes"}, "is_pooled"),
         ("grant_terms", {"category": None}, "category"),
+        ("alert_rule", {"owner": "nobody"}, "owner"),
+        ("alert_rule", {"meter": "none"}, "meter"),
+        ("alert_rule", {"watched": "luck"}, "watched"),
+        ("alert_rule", {"threshold": None}, "threshold"),
         ("spend_limit", {"customer": "nobody"}, "customer"),
         ("spend_limit", {"workspace": "nowhere"}, "workspace"),
         ("spend_limit", {"api_key": "none"}, "api_key"),

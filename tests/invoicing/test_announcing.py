@@ -12,7 +12,7 @@ from billing_project.kernel.models import WebhookDelivery, WebhookEvent
 from billing_project.kernel.webhooks.announcing import TEST, announce
 from billing_project.kernel.webhooks.endpoints import Wish, create_endpoint
 from credits.models import Alert, AlertKind
-from credits.services.alerting import raise_alerts
+from credits.services.alerting import end_alerts, raise_alerts
 from credits.services.grants import expire_due_grants, issue_grant, void_grant
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.endings import void_invoice
@@ -47,11 +47,13 @@ def _everything_happens(shop: Shop) -> None:
     ]  # fmt: skip
     void_grant(grant=grants[1], reason_code="mistake", by=shop.maker, at=START)
     expire_due_grants(by=shop.worker, at=START + timedelta(days=2))
-    alert = Alert(
-        customer=customer, kind=AlertKind.FORECAST, title="Soon", facts={"left": "1"},
-        raised_at=START, source_key="alert",
-    )  # fmt: skip
-    assert [raise_alerts([alert]), raise_alerts([alert])] == [1, 0]
+    for kind in (AlertKind.FORECAST, AlertKind.BALANCE, AlertKind.QUARANTINED):
+        alert = Alert(
+            customer=customer, kind=kind, title="Soon", facts={"left": "1"}, raised_at=START,
+            source_key=kind, owner=shop.maker,
+        )  # fmt: skip
+        assert [raise_alerts([alert]), raise_alerts([alert])] == [1, 0]
+    end_alerts(Alert.objects.all(), START)
     episode = LagEpisode.objects.create(
         opened_at=START, worst_lag_seconds=Decimal(90), worst_at=START
     )
