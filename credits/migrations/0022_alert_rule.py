@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='alert',
             name='kind',
-            field=models.CharField(choices=[('spend_limit', 'Spend Limit'), ('forecast', 'Forecast'), ('balance', 'Balance'), ('spend', 'Spend'), ('usage', 'Usage'), ('change', 'Change'), ('unrated', 'Unrated'), ('quarantined', 'Quarantined'), ('lag', 'Lag')], max_length=16),
+            field=models.CharField(choices=[('spend_limit', 'Spend Limit'), ('forecast', 'Forecast'), ('balance', 'Balance'), ('spend', 'Spend'), ('usage', 'Usage'), ('change', 'Change'), ('unrated', 'Unrated'), ('quarantined', 'Quarantined'), ('lag', 'Lag'), ('recharge', 'Recharge')], max_length=16),
         ),
         migrations.CreateModel(
             name='AlertRule',

@@ -10,13 +10,14 @@ from credits.models.alert_rule import AlertRule
 class AlertKind(models.TextChoices):
     SPEND_LIMIT = "spend_limit"
     FORECAST = "forecast"  # Credits, or a limit, run out before their time is over.
-    BALANCE = "balance"  # These are raised by rules only.
+    BALANCE = "balance"  # From here to `lag` raised by rules only.
     SPEND = "spend"
     USAGE = "usage"
     CHANGE = "change"
     UNRATED = "unrated"
     QUARANTINED = "quarantined"
     LAG = "lag"
+    RECHARGE = "recharge"  # A balance is not filled by itself any more.
 
 
 class Alert(models.Model):

@@ -13,6 +13,7 @@ from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import User
 from credits.models import Alert, AlertRule, RuleWindow, Watched
+from credits.selectors.alert_measures import measures
 from credits.services import alert_rules
 from credits.services.alert_rules import RuleTerms, propose_alert_rule, watch_rule, watch_rules
 from credits.services.controls import acknowledge_alert
@@ -307,7 +308,7 @@ def test_product_proposes_a_rule_and_acknowledges_an_alert(open_shop: Shop, sett
 
     assert made.status_code == 302
     proposed = AlertRule.objects.get()
-    assert (proposed.threshold, proposed.policy_change.status) == (50, "submitted")
+    assert (proposed.threshold, proposed.policy_change.status) == (Decimal(50), "submitted")
     shop.grant("10")
     rule(shop, Watched.BALANCE, "50", "other")
     watch_rules(at=shop.at)
@@ -321,10 +322,10 @@ def test_two_looks_at_once_raise_it_once(open_shop: Shop, monkeypatch: pytest.Mo
     shop = open_shop
     shop.grant("10")
     low = rule(shop, Watched.BALANCE, "50")
-    found, measured = Barrier(2, timeout=5), alert_rules.measures
+    found = Barrier(2, timeout=5)
 
     def late(*said: Any) -> Any:
-        seen = measured(*said)
+        seen = measures(*said)
         found.wait()
         return seen
 
