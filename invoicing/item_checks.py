@@ -14,6 +14,7 @@ from invoicing.selectors.item_faults import (
     outcomes_off_their_decisions,
     subscriptions_short_of_seats,
 )
+from invoicing.selectors.terms import terms_off_their_commit
 
 _PATIENCE = timedelta(hours=1)  # The worker bills every few minutes.
 
@@ -65,3 +66,12 @@ def emptied_drafts_hold_nothing_up() -> Iterator[Finding]:
         if waiting:
             outcomes = how_many(waiting, "accepted outcome")
             yield Finding(subject, f"{outcomes} on no line, and its draft {draft} has none")
+
+
+@check("An ended term charges max(commit, what counts toward it), less what was conceded")
+def terms_charge_their_commit() -> Iterator[Finding]:
+    """Work out anew the terms that something changed after they were trued up."""
+    now = clock.now()
+    for period, off in terms_off_their_commit(now, now - _PATIENCE):
+        way = "too little" if off > 0 else "too much"
+        yield Finding(f"billing_period:{period}", f"its term claims {abs(off)} {way}")

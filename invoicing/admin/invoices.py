@@ -48,6 +48,7 @@ from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.documents import keep_document
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import finalize_invoice
+from invoicing.services.overage import is_overage
 from invoicing.services.payments import record_payment
 from invoicing.services.proposals import request_credit_notes
 from metering.models import Customer
@@ -322,13 +323,15 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         icon="block",
         offered=_is_voidable,
         is_final=True,
-        explanation="The invoice was never owed: it keeps its number and claims nothing. The usage"
-        " behind it may be billed again. What was paid or credited in part is credited instead.",
+        explanation="It keeps its number and claims nothing. Fees, seats and packs on it are not"
+        " billed again. What a period's end claims is: the next run drafts its usage, and all that"
+        " stands beside it, anew, on an invoice that refers to this one. Credit what is not owed.",
     )
     def void(self, by: User, invoice: Invoice, form: EndingForm) -> str:
         """Take the invoice back whole."""
         void_invoice(invoice=invoice, reason=form.cleaned_data["reason"], by=by, at=now())
-        return f"{invoice} is void."
+        again = " The next run drafts anew what its period owes." if is_overage(invoice) else ""
+        return f"{invoice} is void.{again}"
 
     @form_action(
         "Void and regenerate",

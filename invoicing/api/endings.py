@@ -47,7 +47,12 @@ class InvoiceVoidView(ApiView):
 
     @extend_schema(request=VoidInput, responses=VoidOutput)
     def post(self, request: Request, number: str) -> Response:
-        """Void an issued invoice that nothing settled yet; its usage may be billed again."""
+        """Void an issued invoice that nothing settled yet.
+
+        What the end of a period claims (usage, and what stands beside it) is drafted again by the
+        next run, on an invoice that refers to the void one; credit what is not owed. Fees, seats
+        and packs are claimed again only by `regenerate`.
+        """
         wanted = self.valid(VoidInput, request.data)
         act = void_and_regenerate if wanted["regenerate"] else void_invoice
         by = cast(User, request.user)

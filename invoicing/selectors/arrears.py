@@ -6,7 +6,7 @@ same period claims only what is still missing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -40,6 +40,7 @@ from invoicing.selectors.plans import (
     subscription_of,
 )
 from invoicing.tax import NO_RATE, NO_TAX, net_before, taxed
+from metering.models import InvoicedUsage
 from metering.selectors.customers import closed_times, was_closed_at
 
 # What discounts took off lines, without the tax that their prices have in them.
@@ -50,30 +51,75 @@ _NET_DISCOUNT = Case(
     ),
     default=F("discount_minor"),
 )
-# Periods that ended by an instant: those not closed whose plan claims something in arrears, and
-# those with accepted outcomes on no line.
+# Items of a period's plan.
+_ITEMS = """
+SELECT FROM plan_item p WHERE p.plan_version_id = coalesce(
+       (SELECT c.plan_version_id FROM subscription_change c
+         WHERE c.subscription_id = s.id AND c.kind = 'plan' AND c.undone_at IS NULL
+           AND c.effective_at <= b.start_at ORDER BY c.effective_at DESC LIMIT 1),
+       s.plan_version_id)
+"""
+# Periods that ended by an instant: those not closed whose plan claims something in arrears, those
+# with accepted outcomes on no line, and those of a void invoice that no other claims again.
 _DUE = """
 SELECT b.id FROM billing_period b
   JOIN subscription s ON s.id::text = split_part(b.source_key, ':', 2)
- WHERE b.source_key LIKE 'subscription:%%' AND b.end_at <= %s
-   AND EXISTS (SELECT FROM plan_item p WHERE p.plan_version_id = coalesce(
-        (SELECT c.plan_version_id FROM subscription_change c
-          WHERE c.subscription_id = s.id AND c.kind = 'plan' AND c.undone_at IS NULL
-            AND c.effective_at <= b.start_at ORDER BY c.effective_at DESC LIMIT 1),
-        s.plan_version_id)
-                  AND (p.kind = 'commit' OR p.kind = 'recurring' AND p.timing = 'arrears'))
+ WHERE b.source_key LIKE 'subscription:%%' AND b.end_at <= %(at)s
+   AND EXISTS (ITEMS AND (p.kind = 'commit' OR p.kind = 'recurring' AND p.timing = 'arrears'))
    AND NOT EXISTS (SELECT FROM invoiced_usage u WHERE u.source_key = 'billing_period:' || b.id)
 UNION
 SELECT o.billing_period_id FROM outcome o JOIN billing_period b ON b.id = o.billing_period_id
- WHERE o.state = 'accepted' AND b.end_at <= %s
+ WHERE o.state = 'accepted' AND b.end_at <= %(at)s
    AND NOT EXISTS (SELECT FROM line_outcome u WHERE u.outcome_id = o.id AND NOT u.is_void)
-"""
+UNION
+SELECT b.id FROM invoice i JOIN billing_period b ON b.id::text = split_part(i.source_key, ':', 2)
+ WHERE i.status = 'void' AND i.source_key LIKE 'billing\\_period:%%:overage%%'
+   AND b.end_at <= %(at)s
+   AND NOT EXISTS (SELECT FROM invoice r WHERE r.replaces_id = i.id)
+""".replace("ITEMS", _ITEMS)
+# Ended periods with a commit and a line that a note, or the void of its invoice, changed lately.
+_CHANGED = """
+WITH changed AS (
+    SELECT c.invoice_line_id AS id
+      FROM credit_note_line c JOIN credit_note n ON n.id = c.credit_note_id
+     WHERE n.issued_at >= %(since)s
+    UNION
+    SELECT l.id FROM invoice_void v JOIN invoice_line l ON l.invoice_id = v.invoice_id
+     WHERE v.voided_at >= %(since)s)
+SELECT DISTINCT b.id FROM changed
+  JOIN invoice_line l ON l.id = changed.id
+  JOIN billing_period b ON b.id = l.billing_period_id AND b.source_key LIKE 'subscription:%%'
+  JOIN subscription s ON s.id::text = split_part(b.source_key, ':', 2)
+ WHERE b.end_at <= %(at)s AND EXISTS (ITEMS AND p.kind = 'commit')
+""".replace("ITEMS", _ITEMS)
+_LOOKED_BACK = timedelta(days=62)  # Many runs looked at what is older; the books look at all.
 
 
 def periods_in_arrears(at: datetime) -> list[int]:
-    """List the ids of ended, open periods whose plan may claim more than overage at their end."""
+    """List the ids of ended periods that may claim more than overage.
+
+    Closed ones among them: terms that lack something again of what was trued up, because notes
+    took it off or an invoice is void.
+    """
+    short = {
+        last.pk
+        for period in changed_periods(at, at - _LOOKED_BACK)
+        if (found := closed_term(period)) is not None
+        for last, term in [found]
+        if term.commit.left_minor > 0
+    }
+    return [*_ids(_DUE, {"at": at}), *short]
+
+
+def changed_periods(at: datetime, since: datetime) -> QuerySet[BillingPeriod]:
+    """List ended periods of commits with a line that a note or a void changed since an instant."""
+    ids = _ids(_CHANGED, {"at": at, "since": since})
+    return BillingPeriod.objects.filter(pk__in=ids).select_related("customer").order_by("pk")
+
+
+def _ids(sql: str, params: dict[str, datetime]) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, [at, at])
+        cursor.execute(sql, params)
         return [pk for (pk,) in cursor.fetchall()]
 
 
@@ -134,7 +180,7 @@ def _paid_part(subscription: Subscription, billing_period: BillingPeriod) -> Par
 
 
 @dataclass(frozen=True)
-class _Term:
+class Term:
     """A commit with the span that it is about."""
 
     commit: Commit
@@ -143,21 +189,36 @@ class _Term:
 
 
 def shortfall_overclaimed(billing_period: BillingPeriod) -> tuple[int, list[InvoiceLine]]:
-    """Return how much of its term's shortfall is claimed too much, and the lines that claim it.
+    """Return how much of the shortfall of a period's term is claimed too much, and by which lines.
 
-    That is so where usage of the term was invoiced after its shortfall.
+    That is so where usage of any of its periods was invoiced after the shortfall.
+    """
+    found = closed_term(billing_period)
+    if found is None or found[1].commit.left_minor >= 0:
+        return 0, []
+    term = found[1]
+    return -term.commit.left_minor, list(term.claimed.select_related("invoice"))
+
+
+def closed_term(billing_period: BillingPeriod) -> tuple[BillingPeriod, Term] | None:
+    """Return the last period of the term that a period is a part of, and the term.
+
+    None where the plan has no commit, and until the last period is closed.
     """
     subscription = subscription_of(billing_period)
-    for item in items_of(plan_version_of(billing_period), "commit"):
-        term = _term(item, subscription, billing_period, [])
-        if term is not None and term.commit.left_minor < 0:
-            return -term.commit.left_minor, list(term.claimed.select_related("invoice"))
-    return 0, []
+    for item in items_of(plan_version_of(billing_period), "commit"):  # One at most.
+        for last in billing_periods_of(subscription).filter(start_at__gte=billing_period.start_at):
+            term = _term(item, subscription, last, [])
+            if term is not None:
+                key = f"billing_period:{last.pk}"
+                is_closed = InvoicedUsage.objects.filter(source_key=key).exists()
+                return (last, term) if is_closed else None
+    return None
 
 
 def _term(
     item: Item, subscription: Subscription, billing_period: BillingPeriod, beside: list[Line]
-) -> _Term | None:
+) -> Term | None:
     """Return the commit whose term ends with a period; None where it goes on.
 
     Terms are counted in intervals from the plan's first period on. One ends early with its
@@ -184,7 +245,7 @@ def _term(
         counted_minor=_counted(item, periods) + _counting(item, billing_period, beside),
         claimed_minor=_sum(claimed, F("amount_minor")) - _made_up(claimed),
     )
-    return _Term(commit, Period(periods[0].start_at, billing_period.end_at), claimed)
+    return Term(commit, Period(periods[0].start_at, billing_period.end_at), claimed)
 
 
 def _intervals(subscription: Subscription, last: BillingPeriod) -> list[list[BillingPeriod]]:

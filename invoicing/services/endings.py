@@ -1,7 +1,8 @@
 """End issued claims that are not paid: void them as if never made, or write them off.
 
-A void needs a claim that nothing settled yet; what was settled in part is credited. Its usage may
-be billed again, once, by an invoice that refers to it. A write-off gives up what is open, and what
+A void needs a claim that nothing settled yet; what was settled in part is credited. What a period's
+end claimed is drafted again, once, by an invoice that refers to the void one: at once, or by the
+next run. A write-off gives up what is open, and what
 comes nevertheless is a recovery (`record_payment`).
 """
 

@@ -140,8 +140,8 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
         is_late = is_usage_closed(period)
     version = plan_version_of(period, locked.subscription)
     issued = [_issue(draft, by, at, version) for draft in drafts]
+    give_back_shortfall(period, at)  # Also of a term that was trued up while this one was held.
     if is_late:
-        give_back_shortfall(period, at)
         for invoice in issued:
             propose_for_late_usage(invoice, at)
     return issued[0]

@@ -232,6 +232,7 @@ def _draft(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     if invoice is not None:
         if not is_claiming:
             _wait_anew(invoice, billing_period, at)
+        _refer(invoice, _void_to_replace(billing_period))
         rebuild(invoice, billing_period)
     else:
         if _is_held_as_too_often(billing_period, len(made), by, at):
@@ -258,16 +259,16 @@ def _has_to_say(billing_period: BillingPeriod, state: OverageState) -> bool:
 
 
 def _owes(billing_period: BillingPeriod, state: OverageState) -> bool:
-    """Tell whether items claim anything: outcomes at any time, others while the period is open."""
+    """Tell whether a period claims anything, items included, that stands on no line yet."""
     if billable_outcomes().filter(billing_period=billing_period).exists():
         return True
-    return not is_usage_closed(billing_period) and bool(_claims(billing_period, state))
+    return bool(_claims(billing_period, state))
 
 
 def draft_again(void: Invoice, at: datetime) -> Invoice:
     """Draft anew what a void invoice claimed of its period, under the customer's lock.
 
-    A draft of the period that was open already claims it; else there is a new one, which refers to
+    A draft of the period that was open already claims it; else there is a new one. It refers to
     the void invoice. While the period runs its grace ends with it at the latest: it is of a
     threshold, which claims nothing in arrears and closes no usage.
     """
@@ -278,12 +279,17 @@ def draft_again(void: Invoice, at: datetime) -> Invoice:
         grace = timedelta(hours=plan_version_of(period, subscription).grace_hours)
         is_running = at < period.end_at
         ready_at = min(at + grace, period.end_at - _INSTANT) if is_running else None
-        draft = _new_draft(period, subscription, count, at, ready_at=ready_at)
-    if draft.replaces is None:
-        draft.replaces = void
-        draft.save(update_fields=["replaces"])
+        draft = _new_draft(period, subscription, count, at, ready_at=ready_at, replaces=void)
+    _refer(draft, void)
     rebuild(draft, period)
     return draft
+
+
+def _refer(draft: Invoice, void: Invoice | None) -> None:
+    """Let a draft refer to a void invoice that it claims again, unless it does to another."""
+    if void is not None and draft.replaces is None:
+        draft.replaces = void
+        draft.save(update_fields=["replaces"])
 
 
 def _open_draft(billing_period: BillingPeriod) -> Invoice | None:
@@ -327,11 +333,13 @@ def _new_draft(
     count: int,
     at: datetime,
     ready_at: datetime | None = None,
+    replaces: Invoice | None = None,
 ) -> Invoice:
     """Add the period's first overage draft, or a further one; each waits out its own grace.
 
     Args:
         count: Of its drafts and invoices so far.
+        replaces: The void invoice that it claims again; None: the newest that no other does.
     """
     version = plan_version_of(billing_period, subscription)
     grace = timedelta(hours=version.grace_hours)
@@ -343,8 +351,15 @@ def _new_draft(
         service=Period(billing_period.start_at, billing_period.end_at),
         ready_at=ready_at or (at if count else billing_period.end_at) + grace,
         source_key=f"{key}:{count + 1}" if count else key,
+        replaces=replaces or (_void_to_replace(billing_period) if count else None),
     )
     return create_draft(draft, at)
+
+
+def _void_to_replace(billing_period: BillingPeriod) -> Invoice | None:
+    """Return the newest void invoice of a period that no draft or invoice refers to."""
+    voids = _invoices_of(billing_period).filter(status=InvoiceStatus.VOID, replacement=None)
+    return voids.order_by("-id").first()
 
 
 def _is_held_as_too_often(
