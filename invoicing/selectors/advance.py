@@ -52,7 +52,7 @@ def advance_lines(
         elif item.kind == "one_off" and is_first:
             lines.append(_one_off(item, subscription, version, opening.period))
     claimed = [line for line in lines if line.amount_minor or part.is_whole]
-    offers = offers_for(subscription, version, opening.period.start)
+    offers = offers_for(subscription, version, opening)
     return discounted(claimed, offers, version.currency)
 
 

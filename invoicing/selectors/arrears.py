@@ -164,7 +164,8 @@ def _fees(
     claimed = _standing([billing_period]).filter(kind=LineKind.RECURRING)
     keys = [key.split(":item:")[-1] for key in claimed.values_list("source_key", flat=True)]
     new = [line for line in lines if line.key.removeprefix("item:") not in keys]
-    offers = offers_for(subscription, version, billing_period.start_at, only_shares=True)
+    opening = opening_of(billing_period)
+    offers = offers_for(subscription, version, opening, only_shares=True)
     return discounted(new, offers, version.currency)
 
 

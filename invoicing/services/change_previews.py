@@ -18,9 +18,9 @@ from credits.models import BillingPeriod, CreditGrant
 from invoicing.models import InvoiceLine, Subscription
 from invoicing.selectors import billing_periods_of, plan_version_at
 from invoicing.selectors.changes import coming, last_period, steps_of, unused_of
+from invoicing.selectors.seats import unused_seats
 from invoicing.services.changes import Asked, change_subscription, effective_time
 from invoicing.services.openings import lock_subscription, open_begun
-from invoicing.services.seats import unused_seats
 from metering.services.customers import lock_customer
 
 _MOST_AHEAD = 40

@@ -147,6 +147,14 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     return issued[0]
 
 
+def issue_at_once(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
+    """Issue a draft if nothing stands against it; else the next run looks at it, or holds it."""
+    try:
+        return issue_unless_held(invoice=invoice, by=by, at=at)
+    except Conflict:  # Its market is not open, or has no rate: what a customer has changes anyway.
+        return invoice
+
+
 def _issue(invoice: Invoice, by: User, at: datetime, version: PlanVersion | None = None) -> Invoice:
     """Tax a draft, number it last, and let the customer's balance pay.
 

@@ -12,7 +12,6 @@ from operator import attrgetter
 
 from billing_project.kernel import audit
 from billing_project.kernel.models import User
-from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod, GrantCategory
@@ -35,10 +34,12 @@ from invoicing.selectors.changes import (
 )
 from invoicing.services.credit_notes import issue_credit_note, undisputed
 from invoicing.services.drafts import Draft, create_draft, write_lines
-from invoicing.services.invoices import finalize_invoice
-from invoicing.services.seats import give_back_removed_seats, give_back_unused_seats
-from invoicing.services.taxing import mark, tax_of_draft, total_again
-from invoicing.tax import taxed
+from invoicing.services.seats import (
+    give_back_removed_seats,
+    give_back_unused_seats,
+    settle_seats_of,
+)
+from invoicing.services.shortening import claim_until
 from metering.selectors.customers import closed_times, was_closed_at
 
 _UNUSED = "cancel_future"  # What was promised and not begun comes off the liability.
@@ -63,6 +64,8 @@ def open_begun(subscription: Subscription, *, by: User, at: datetime) -> int:
     next_ones = coming(subscription, last, steps_of(subscription), subscription.ends_at)
     opened = 0
     for opening in takewhile(lambda one: one.period.start <= at, next_ones):
+        if last is not None:
+            settle_seats_of(subscription, last, at)
         period = open_period(subscription, opening, by=by, at=at)
         if last is not None and last.uncut_end_at is not None:
             credit_unused(subscription, last, at=at)
@@ -114,12 +117,10 @@ def credit_unused(
     if cut.filter(credits_unused=False).exists():
         return
     found = _unused(billing_period, of)
-    if _issue_discounted(found, at):
-        found = _unused(billing_period, of)
     for invoice, of_invoice in groupby(found, key=attrgetter("line.invoice")):
         parts = list(of_invoice)
         if invoice.status == InvoiceStatus.DRAFT:
-            _claim_less(invoice, parts, billing_period.end_at)
+            claim_until(invoice, parts, billing_period.end_at)
         elif invoice.status in (InvoiceStatus.FINALIZED, InvoiceStatus.PAID):
             _credit(invoice, parts, billing_period, at)
     give_back_unused_seats(subscription, billing_period, at)
@@ -210,37 +211,12 @@ def _draft_advance(
 
 
 def _take_into_claim(subscription: Subscription, start_at: datetime, at: datetime) -> None:
-    """Mark the changes that a period's own claim counts, because they took effect by its start."""
-    taken = subscription.seats.filter(settled_at__isnull=True, effective_at__lte=start_at)
+    """Mark the changes that a period's own claim counts: those that took effect with its start.
+
+    What took effect before was settled, or cost nothing, in the periods before.
+    """
+    taken = subscription.seats.filter(settled_at__isnull=True, effective_at=start_at)
     taken.update(settled_at=at)
-
-
-def _issue_discounted(parts: list[Unused], at: datetime) -> bool:
-    """Issue drafts whose lines have discounts: each stays as it was worked out, and is credited."""
-    lines = [part.line for part in parts if part.line.discount_minor]
-    drafts = {line.invoice for line in lines if line.invoice.status == InvoiceStatus.DRAFT}
-    for draft in sorted(drafts, key=attrgetter("pk")):
-        finalize_invoice(invoice=draft, by=worker_user(), at=at)
-    return bool(drafts)
-
-
-def _claim_less(invoice: Invoice, parts: list[Unused], ends_at: datetime) -> None:
-    """Shorten a draft's lines to what is used; one without an amount is left out."""
-    tax = tax_of_draft(invoice)
-    for unused in parts:
-        line = unused.line
-        price_minor = line.amount_minor + (line.tax_minor if line.is_tax_inclusive else 0)
-        used_minor = price_minor - unused.part.minor(price_minor)
-        if not used_minor:
-            line.delete()
-            continue
-        line.description = f"{line.description}; {unused.used_arithmetic}"[:300]
-        line.unit_price_unrounded = Money(used_minor, invoice.currency).decimal
-        line.service_end_at = ends_at
-        mark(line, taxed(used_minor, tax.rate, is_inclusive=line.is_tax_inclusive), tax)
-        line.save()
-    total_again(invoice)
-    invoice.save(update_fields=["total_minor", "tax_minor"])
 
 
 def _credit(

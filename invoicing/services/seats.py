@@ -5,13 +5,12 @@ settled over all their days: together the changes end on exactly that.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import QuerySet
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
@@ -24,10 +23,7 @@ from credits.models import BillingPeriod
 from invoicing.discounts import discounted
 from invoicing.lines import Kind, Line
 from invoicing.models import (
-    CreditNoteLine,
-    InvoiceLine,
     InvoiceStatus,
-    LineKind,
     SeatChange,
     Subscription,
 )
@@ -48,10 +44,18 @@ from invoicing.selectors import (
 from invoicing.selectors.advance import changes_of, seat_pricing
 from invoicing.selectors.changes import SEAT_NOTES, opening_of, unused_prefix
 from invoicing.selectors.offers import offers_for
+from invoicing.selectors.seats import (
+    beyond_worth,
+    claimed_for_seats,
+    net_and_listed,
+    seat_lines,
+)
 from invoicing.services.credit_notes import issue_credit_note, undisputed
 from invoicing.services.drafts import Draft, create_draft, write_lines
-from invoicing.services.invoices import finalize_invoice, issue_unless_held
+from invoicing.services.invoices import issue_at_once
 from invoicing.services.locks import require_permission
+from invoicing.services.shortening import claim_less
+from metering.selectors.customers import closed_times, was_closed_at
 from metering.services.customers import lock_customer, refuse_closed
 
 _LONGEST_KEY = 80
@@ -101,7 +105,7 @@ def change_seats(
         effective_at=effective_at.isoformat(),
     )  # fmt: skip
     if effective_at <= at:
-        _settle(subscription, _period_at(subscription, effective_at), at)
+        settle_seats_of(subscription, _period_at(subscription, effective_at), at)
         change.refresh_from_db()
     return change
 
@@ -119,21 +123,28 @@ def _settle_due(subscription: Subscription, at: datetime) -> int:
     settled = 0
     for change in _unsettled(subscription, at):
         change.refresh_from_db()
-        if change.settled_at is None:
-            _settle(subscription, _period_at(subscription, change.effective_at), at)
+        period = _periods_at(subscription, change.effective_at).first()
+        if change.settled_at is None and period is not None:  # Else what opens it settles it.
+            settle_seats_of(subscription, period, at)
             settled += 1
     return settled
 
 
-def _settle(subscription: Subscription, billing_period: BillingPeriod, at: datetime) -> None:
-    """Claim or give back what changes of a period add to the worth of its seats."""
-    opening = opening_of(billing_period)
+def settle_seats_of(
+    subscription: Subscription, billing_period: BillingPeriod, at: datetime
+) -> None:
+    """Claim or give back what changes of a period add to the worth of its seats.
+
+    Call it under the customer's lock; again, it does nothing.
+    """
     fresh = _unsettled(subscription, at).filter(
-        effective_at__gte=opening.period.start, effective_at__lt=billing_period.end_at
+        effective_at__gte=billing_period.start_at, effective_at__lt=billing_period.end_at
     )
     rows = list(fresh)
-    pricing = seat_pricing(subscription, plan_version_of(billing_period), opening)
-    if pricing is not None and rows:
+    if not rows:
+        return
+    pricing = _pricing(subscription, billing_period)
+    if pricing is not None:
         known = subscription.seats.filter(effective_at__lte=at)
         before = known.exclude(pk__in=[row.pk for row in rows])
         more_minor = worth(changes_of(known), pricing) - worth(changes_of(before), pricing)
@@ -152,9 +163,8 @@ def give_back_unused_seats(
 
     Call it under the customer's lock; again, it does nothing.
     """
-    if _unsettled(subscription, at).filter(effective_at__lt=billing_period.end_at).exists():
-        _settle(subscription, billing_period, at)
-    left = _unused(subscription, billing_period, billing_period.end_at)
+    settle_seats_of(subscription, billing_period, at)
+    left = beyond_worth(subscription, billing_period, billing_period.end_at)
     if left > 0:
         memo = f"Seats not used from {billing_period.end_at:%Y-%m-%d} on"
         _credit(billing_period, left, memo, f"{unused_prefix(billing_period)}seats:", at)
@@ -167,9 +177,7 @@ def give_back_removed_seats(
 
     Call it under the customer's lock once a void claim is made again; again, it does nothing.
     """
-    pricing = seat_pricing(
-        subscription, plan_version_of(billing_period), opening_of(billing_period)
-    )
+    pricing = _pricing(subscription, billing_period)
     settled = subscription.seats.filter(
         settled_at__isnull=False, effective_at__lt=billing_period.end_at
     )
@@ -181,44 +189,12 @@ def give_back_removed_seats(
         _credit(billing_period, left, "Seats that were removed before", key, at)
 
 
-def unused_seats(subscription: Subscription, billing_period: BillingPeriod, until: datetime) -> int:
-    """Return what would be given back for a period's seats from an instant on, net of tax."""
-    net, gross = _net_and_gross(_seat_lines(billing_period))
-    return prorate(_unused(subscription, billing_period, until), net, gross) if gross else 0
-
-
-def _unused(subscription: Subscription, billing_period: BillingPeriod, until: datetime) -> int:
-    """Return what is claimed for a period's seats beyond their worth until an instant."""
-    opening = opening_of(billing_period)
-    served = replace(opening, period=Period(opening.period.start, until))
-    pricing = seat_pricing(subscription, plan_version_of(billing_period), served)
-    if pricing is None:
-        return 0
-    changes = changes_of(list(subscription.seats.filter(effective_at__lt=until)))
-    return claimed_for_seats(billing_period) - worth(changes, pricing)
-
-
-def claimed_for_seats(billing_period: BillingPeriod) -> int:
-    """Sum what lines claim for a period's seats by the list, less what fewer gave back."""
-    lines = _seat_lines(billing_period)
-    ours = Q(credit_note__source_key__startswith=SEAT_NOTES) | Q(
-        credit_note__source_key__startswith=unused_prefix(billing_period)
-    )
-    notes = CreditNoteLine.objects.filter(ours, invoice_line__in=lines)
-    net, gross = _net_and_gross(lines)
-    back = notes.aggregate(sum=Sum("amount_minor"))["sum"] or 0
-    return int(gross) - (prorate(back, gross, net) if back else 0)
-
-
-def _net_and_gross(lines: QuerySet[InvoiceLine]) -> tuple[Decimal, Decimal]:
-    """Sum what lines claim, and what they would by the list: without discounts, with its tax."""
-    sums = lines.aggregate(
-        net=Sum("amount_minor"),
-        off=Sum("discount_minor"),
-        tax=Sum("tax_minor", filter=Q(is_tax_inclusive=True)),
-    )
-    net = sums["net"] or 0
-    return Decimal(net), Decimal(net + (sums["off"] or 0) + (sums["tax"] or 0))
+def _pricing(subscription: Subscription, billing_period: BillingPeriod) -> Pricing | None:
+    """Return what a seat costs in a period; None where nothing is due in it."""
+    if was_closed_at(billing_period.start_at, closed_times(subscription.customer_id)):
+        return None
+    version = plan_version_of(billing_period)
+    return seat_pricing(subscription, version, opening_of(billing_period))
 
 
 def _charge(
@@ -252,9 +228,9 @@ def _charge(
         "seats",
     )
     version = plan_version_of(billing_period)
-    offers = offers_for(subscription, version, billing_period.start_at, only_shares=True)
+    offers = offers_for(subscription, version, opening_of(billing_period), only_shares=True)
     write_lines(draft, discounted([line], offers, version.currency), billing_period)
-    issue_unless_held(invoice=draft, by=worker_user(), at=at)
+    issue_at_once(invoice=draft, by=worker_user(), at=at)
 
 
 def _credit(
@@ -264,11 +240,11 @@ def _credit(
 
     What they were discounted by is not given back.
     """
-    net, gross = _net_and_gross(_seat_lines(billing_period))
-    if not gross:
+    net, listed = net_and_listed(seat_lines(billing_period))
+    if not listed:
         return  # What claimed them is void: claimed again, they are fewer.
-    left = prorate(amount_minor, net, gross)
-    lines = _seat_lines(billing_period).select_related("invoice").order_by("-id")
+    left = prorate(amount_minor, net, listed)
+    lines = seat_lines(billing_period).select_related("invoice").order_by("-id")
     for line in lines:
         off = min(left, line.amount_minor - line.credited_minor)
         if off <= 0:
@@ -277,7 +253,8 @@ def _credit(
         if line.invoice.status == InvoiceStatus.UNCOLLECTIBLE:
             continue  # Nobody paid for them, and nothing is claimed any more.
         if line.invoice.status == InvoiceStatus.DRAFT:
-            finalize_invoice(invoice=line.invoice, by=worker_user(), at=at)
+            claim_less(line, off, memo)
+            continue
         undisputed_part = undisputed(line.invoice, [(line, off)])
         if not undisputed_part:
             continue
@@ -303,12 +280,6 @@ def _quantity(changes: Sequence[Change]) -> Decimal:
     return Decimal(sum(change.seats for change in changes if change.seats > 0))
 
 
-def _seat_lines(billing_period: BillingPeriod) -> QuerySet[InvoiceLine]:
-    """List the lines that claim a period's seats; a void invoice claims nothing."""
-    lines = InvoiceLine.objects.filter(billing_period=billing_period, kind=LineKind.SEAT)
-    return lines.exclude(invoice__status=InvoiceStatus.VOID)
-
-
 def _unsettled(subscription: Subscription, at: datetime) -> QuerySet[SeatChange]:
     rows = SeatChange.objects.filter(
         subscription=subscription, settled_at__isnull=True, effective_at__lte=at
@@ -322,11 +293,14 @@ def _period_at(subscription: Subscription, at: datetime) -> BillingPeriod:
     Raises:
         Conflict: none does: it is over, or not opened yet.
     """
-    periods = billing_periods_of(subscription).filter(start_at__lte=at, end_at__gt=at)
-    found = periods.first()
+    found = _periods_at(subscription, at).first()
     if found is None:
         raise Conflict(f"{subscription} has no period at {at.isoformat()}")
     return found
+
+
+def _periods_at(subscription: Subscription, at: datetime) -> QuerySet[BillingPeriod]:
+    return billing_periods_of(subscription).filter(start_at__lte=at, end_at__gt=at)
 
 
 def _refuse_bad(

@@ -141,6 +141,7 @@ def _rule_modules() -> Iterator[Path]:
         "apps",
         "tasks",
         "checks",
+        "sold_checks",
         "selectors",
         "documents",
         "urls",

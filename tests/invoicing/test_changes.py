@@ -19,6 +19,7 @@ from invoicing.models import (
     ChangeKind,
     CreditNote,
     Invoice,
+    LineDiscount,
     PlanVersion,
     Subscription,
     SubscriptionChange,
@@ -169,7 +170,7 @@ def test_a_draft_of_the_fee_claims_only_what_is_used(shop: Shop) -> None:
     _books_hold()
 
 
-def test_a_discounted_draft_is_issued_first_and_then_credited(shop: Shop) -> None:
+def test_a_discounted_draft_claims_less_with_its_discount(shop: Shop) -> None:
     half = Item(
         "discount", "launch", "Launch", percent=Decimal(50), periods=0, kinds=("recurring",)
     )
@@ -178,8 +179,11 @@ def test_a_discounted_draft_is_issued_first_and_then_credited(shop: Shop) -> Non
     _change(shop, subscription, "plan", plan=_larger(shop))
 
     old = Invoice.objects.get(service_start_at=START)
-    # 49.00 less half is 24.50; 24.50 x 18/30 = 14.70
-    assert (old.total_minor, CreditNote.objects.get().total_minor) == (2_450, 1_470)
+    # 49.00 less half is 24.50; 24.50 x 18/30 = 14.70 comes off it, and as much off the discount.
+    line = old.lines.get()
+    assert (old.total_minor, line.discount_minor, line.service_end_at) == (980, 980, MID)
+    assert LineDiscount.objects.get(line=line).amount_minor == 980
+    assert (old.status, CreditNote.objects.count()) == ("draft", 0)
     _books_hold()
 
 

@@ -7,8 +7,9 @@ import pytest
 from invoicing.items import Item
 from invoicing.models import CreditNote, Invoice, Subscription
 from invoicing.selectors import preview, shortfall_overclaimed
+from invoicing.selectors.seats import claimed_for_seats
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
-from invoicing.services.seats import change_seats, claimed_for_seats
+from invoicing.services.seats import change_seats
 from invoicing.services.subscriptions import subscribe
 from invoicing.tax import Tax, Treatment, is_in_price, net_before, taxed_as
 from tests.invoicing.builders import (

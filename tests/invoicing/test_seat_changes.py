@@ -19,9 +19,10 @@ from invoicing.models import (
 )
 from invoicing.phases import Moment
 from invoicing.selectors.advance import coming_lines
+from invoicing.selectors.seats import claimed_for_seats
 from invoicing.services.changes import Asked, change_subscription
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
-from invoicing.services.seats import change_seats, claimed_for_seats, settle_due_seats
+from invoicing.services.seats import change_seats, settle_due_seats
 from invoicing.services.subscriptions import renew_due, subscribe
 from tests.invoicing.builders import (
     DAY,
