@@ -9,6 +9,7 @@ class RevrecConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register this app's checks of the books."""
+        """Register this app's checks of the books, and what is drafted of it."""
         from revrec import checks  # noqa: F401
         from revrec.selectors import estimate_effects  # noqa: F401
+        from revrec.services import exchange  # noqa: F401

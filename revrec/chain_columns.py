@@ -39,6 +39,8 @@ SEALED_OF_POSTING = (
     "service_start_on",
     "service_end_on",
 )
+# What follows them where it is told; nothing is written where it is not.
+SEALED_IF_TOLD = ("functional_minor", "functional_currency")
 
 
 def entries_sha256(entries: "pa.Table", postings: "pa.Table") -> list[str]:
@@ -46,7 +48,8 @@ def entries_sha256(entries: "pa.Table", postings: "pa.Table") -> list[str]:
 
     Args:
         entries: `id`, `previous_sha256` and SEALED_OF_ENTRY.
-        postings: `entry_id` and SEALED_OF_POSTING; those of an entry adjacent, by position.
+        postings: `entry_id` and SEALED_OF_POSTING, SEALED_IF_TOLD where any are told; those of an
+            entry adjacent, by position.
             Postings of other entries are left aside.
     """
     head = _together([_framed(_constant(VERSION, entries)), _framed(entries["previous_sha256"])])
@@ -60,11 +63,27 @@ def _of_postings(ids: Any, postings: "pa.Table") -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    each = _framed(_together([_framed(postings[name]) for name in SEALED_OF_POSTING]))
+    own = [_framed(postings[name]) for name in SEALED_OF_POSTING]
+    each = _framed(_together([*own, *_told(postings)]))
     runs = pc.run_end_encode(postings["entry_id"].combine_chunks(), run_end_type=pa.int32())
     ends = pa.concat_arrays([pa.array([0], pa.int32()), runs.run_ends])
     joined = pc.binary_join(pa.ListArray.from_arrays(ends, each), "")
     return pc.fill_null(joined.take(pc.index_in(ids, runs.values)), "")
+
+
+def _told(postings: "pa.Table") -> list[Any]:
+    """Return the columns that are sealed only where they say something, as they are written."""
+    import pyarrow.compute as pc
+
+    told = []
+    for name in SEALED_IF_TOLD:
+        column = postings[name] if name in postings.column_names else None
+        if column is None or column.null_count == len(column):
+            continue
+        text = column.cast("string").combine_chunks()
+        framed = pc.binary_join_element_wise(pc.binary_length(text).cast("string"), text, ":")
+        told.append(pc.fill_null(framed, ""))
+    return told
 
 
 def _framed(column: Any) -> Any:

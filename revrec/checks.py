@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
-from revrec.selectors import losing_ties, silent, tieouts
+from revrec.selectors import functional_ties, losing_ties, silent, tieouts
 from revrec.selectors.seals import stored_seal_faults
 from revrec.selectors.tieouts import Mismatch
 from revrec.selectors.verifying import chain_faults
@@ -19,6 +19,24 @@ def _findings(mismatches: Callable[[], Iterator[Mismatch]]) -> Iterator[Finding]
 def debits_equal_credits() -> Iterator[Finding]:
     """Sum all postings by currency."""
     return _findings(tieouts.unbalanced_currencies)
+
+
+@check("Entries in foreign currencies balance in the currency of their entity's books")
+def books_balance() -> Iterator[Finding]:
+    """Sum what the postings of every such entry are worth."""
+    return _findings(functional_ties.unbalanced_books)
+
+
+@check("Amounts in foreign currencies are worth what rates and carried amounts make of them")
+def worths_tie() -> Iterator[Finding]:
+    """Translate every entry again, from the first on."""
+    return _findings(functional_ties.untied_worths)
+
+
+@check("Money in foreign currencies stands at the rates of the last close")
+def closing_rates_tie() -> Iterator[Finding]:
+    """Value what each customer's accounts hold by the approved rates."""
+    return _findings(functional_ties.untied_closing_rates)
 
 
 @check("Every journal entry balances and has its postings")

@@ -5,7 +5,9 @@ revenue follows them. What is money (cash, receivables, refunds owed, tax) is va
 close. Source: IAS 21.21-28, IFRIC 22.8-9 (830-10-45-18); accounting.md 1.8, rules 16, 28, 29.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 
 from billing_project.kernel.errors import NotFound
@@ -44,7 +46,7 @@ class Carried:
         return Carried(rest, self.book_minor - self.part(amount_minor))
 
 
-def required(rate: Rate | None, currency: str, functional: str) -> Rate:
+def required(rate: Rate | None, currency: str, functional: str, on: date | None = None) -> Rate:
     """Return a rate; one's own currency is worth itself.
 
     Raises:
@@ -54,7 +56,12 @@ def required(rate: Rate | None, currency: str, functional: str) -> Rate:
         return rate
     if currency == functional:
         return Rate(currency, functional, Decimal(1))
-    raise NotFound(f"there is no rate of exchange of {currency} to {functional}")
+    day = f" on {on}" if on else ""
+    raise NotFound(
+        f"there is no rate of exchange of {currency} to {functional}{day}: finance approves one"
+        " first",
+        code="rate_missing",
+    )
 
 
 def revaluation(carried: Carried, rate: Rate) -> int:
@@ -72,17 +79,16 @@ def revalued(account: Account, change_minor: int, about: About) -> Lines:
     )
 
 
-def settled_at(carrying: Account, book_minor: int, cash_minor: int, about: About) -> Lines:
-    """Rules 16 and 28: cash moves at the day's rate, what it settles leaves at its carrying amount.
+def worth_alone(lines: Iterable[PostingLine], currency: str) -> Lines:
+    """Return lines that move only what amounts of a currency are worth, and none of its amounts.
 
     Args:
-        book_minor: What leaves, debit-positive: a receivable is credited, a liability debited.
-        cash_minor: What comes in (positive) or goes out, in the books' currency.
+        lines: In the books' own currency; they sum to zero.
     """
-    return balanced(
-        [
-            PostingLine(Account.CASH, cash_minor, about),
-            PostingLine(carrying, -book_minor, about),
-            PostingLine(Account.FX_RESULT, book_minor - cash_minor, about),
-        ]
-    )
+    return tuple(
+        replace(
+            line, amount_minor=0, functional_minor=line.amount_minor,
+            about=replace(line.about, currency=currency),
+        )
+        for line in lines
+    )  # fmt: skip

@@ -30,7 +30,8 @@ POSTINGS = PackFile(
 SELECT e.id, e.chain_position, e.effective_on::text, d.start_on::text, d.status, e.kind,
        e.description, x.position, x.account_id, a.name, x.amount_minor, x.currency,
        coalesce(c.external_id, ''), coalesce(o.source_key, ''), coalesce(i.number, ''),
-       x.service_start_on::text, x.service_end_on::text, e.recorded_at, b.username, e.source_key
+       x.service_start_on::text, x.service_end_on::text, e.recorded_at, b.username, e.source_key,
+       x.functional_minor, coalesce(x.functional_currency, '')
   FROM posting x JOIN pack_entry p ON p.id = x.entry_id JOIN journal_entry e ON e.id = x.entry_id
   JOIN accounting_period d ON d.id = e.period_id JOIN ledger_account a ON a.code = x.account_id
   JOIN kernel_user b ON b.id = e.recorded_by_id LEFT JOIN customer c ON c.id = x.customer_id
@@ -59,6 +60,8 @@ SELECT e.id, e.chain_position, e.effective_on::text, d.start_on::text, d.status,
         ("recorded_at", "when it was posted"),
         ("by", "who posted it"),
         ("source_key", "our name of the state that the entry brings about"),
+        ("functional_minor", "worth in the currency of the entity's books, where that is another"),
+        ("functional_currency", "that currency, or nothing"),
     ),
 )
 SOURCES = PackFile(
@@ -154,7 +157,10 @@ SELECT e.id, e.chain_position, e.entry_sha256, e.previous_sha256, jsonb_build_ar
        e.recorded_by_id::text)::text,
        (SELECT jsonb_agg(jsonb_build_array(x.position::text, x.account_id, x.amount_minor::text,
                x.currency, x.customer_id::text, x.obligation_id::text, x.invoice_line_id::text,
-               x.service_start_on::text, x.service_end_on::text) ORDER BY x.position)
+               x.service_start_on::text, x.service_end_on::text)
+               || CASE WHEN x.functional_currency IS NULL THEN '[]'::jsonb ELSE
+                  jsonb_build_array(x.functional_minor::text, x.functional_currency) END
+               ORDER BY x.position)
           FROM posting x WHERE x.entry_id = e.id)::text
   FROM journal_entry e JOIN pack_entry p ON p.id = e.id
   JOIN accounting_period d ON d.id = e.period_id ORDER BY e.chain_position

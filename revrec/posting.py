@@ -66,6 +66,8 @@ class EntryKind(StrEnum):
 
     INVOICE_FINALIZED = "invoice_finalized"
     PAYMENT_RECORDED = "payment_recorded"
+    CURRENCY_REVALUED = "currency_revalued"
+    BOOKS_TRANSLATED = "books_translated"
     SHORT_PAYMENT_ACCEPTED = "short_payment_accepted"
     CREDIT_NOTE_ISSUED = "credit_note_issued"
     CREDIT_NOTE_VOIDED = "credit_note_voided"
@@ -109,6 +111,7 @@ class PostingLine:
     account: Account
     amount_minor: int
     about: About
+    functional_minor: int | None = None  # What it is worth in the books' own currency, if told.
 
     @property
     def currency(self) -> str:
@@ -335,7 +338,7 @@ def balanced(lines: Iterable[PostingLine]) -> Lines:
     Raises:
         Unbalanced: they do not sum to zero in each currency.
     """
-    moving = tuple(line for line in lines if line.amount_minor)
+    moving = tuple(line for line in lines if line.amount_minor or line.functional_minor)
     totals: Counter[str] = Counter()
     for line in moving:
         totals[line.currency] += line.amount_minor

@@ -16,10 +16,12 @@ class Drill:
 
     Attributes:
         where: Lookups of postings by name; all must hold.
+        in_books: Whether it is what they are worth in the currency of the books.
     """
 
     where: Mapping[str, object]
     sign: int = 1
+    in_books: bool = False
 
 
 @dataclass(frozen=True)

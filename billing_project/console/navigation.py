@@ -156,6 +156,8 @@ _ICONS = {
     "ledgerseal": "verified_user",
     "ledgeraccount": "account_tree",
     "breakageestimate": "hourglass_bottom",
+    "exchangesheet": "currency_exchange",
+    "exchangerate": "percent",
     "variableestimate": "query_stats",
     "accountmap": "swap_horiz",
     "journalexport": "ios_share",

@@ -163,7 +163,7 @@ def _behind(row: Row, figure: Figure, column: str) -> dict[str, Any]:
         "amount": money_text(figure.amount_minor, row.currency),
         "total": money_text(drill_total(drill), row.currency),
         "is_turned": drill.sign < 0,
-        "rows": [_posting(posting) for posting in postings[:_MOST_POSTINGS]],
+        "rows": [_posting(posting, drill.in_books) for posting in postings[:_MOST_POSTINGS]],
         "is_cut": len(postings) > _MOST_POSTINGS,
         "count": _count(drill),
     }
@@ -173,7 +173,7 @@ def _count(drill: Drill) -> str:
     return f"{Posting.objects.filter(**drill.where).count():,}"
 
 
-def _posting(posting: Posting) -> dict[str, Any]:
+def _posting(posting: Posting, in_books: bool) -> dict[str, Any]:
     obligation: PerformanceObligation | None = posting.obligation
     account: LedgerAccount = posting.account
     return {
@@ -187,7 +187,9 @@ def _posting(posting: Posting) -> dict[str, Any]:
         "promise_url": object_url(obligation) if obligation else "",
         "promise": str(obligation or ""),
         "service": _span(posting),
-        "amount": money_text(posting.amount_minor, posting.currency),
+        "amount": money_text(posting.worth_minor, posting.worth_currency)
+        if in_books
+        else money_text(posting.amount_minor, posting.currency),
     }
 
 

@@ -11,7 +11,7 @@ from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.content import Content, refuse_missing, text_in
 from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Conflict, Invalid
-from billing_project.kernel.models import User
+from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
@@ -62,7 +62,8 @@ def propose_legal_entity(
 
     Raises:
         Invalid: a code, prefix, name, address, country or currency that is none.
-        Conflict: the prefix is another entity's, or not the one of this entity.
+        Conflict: the prefix is another entity's, or not the one of this entity; or its books are
+            kept in another currency already.
     """
     _refuse_unreadable(terms)
     wait_for(f"legal_entity:{terms.code}")
@@ -72,6 +73,7 @@ def propose_legal_entity(
             f"numbers of {entity} begin with {entity.series_prefix or 'nothing'}, and go on so",
             field="series_prefix",
         )
+    _refuse_other_books(entity, terms.currency)
     version = LegalEntityVersion(
         entity=entity, number=next_number(LegalEntityVersion.objects.filter(entity=entity)),
         legal_name=terms.legal_name.strip(), address=_address(terms.address),
@@ -173,6 +175,22 @@ def _made(terms: EntityTerms, at: datetime) -> LegalEntity:
         NumberSeries(entity=entity, code=code) for code in (INVOICE_SERIES, CREDIT_NOTE_SERIES)
     )
     return entity
+
+
+def _refuse_other_books(entity: LegalEntity, currency: str) -> None:
+    """Refuse another currency of the books: what they carry is carried in the first one."""
+    first = (
+        LegalEntityVersion.objects.filter(
+            entity=entity, policy_change__status=PolicyStatus.APPROVED
+        )
+        .order_by("policy_change__effective_at", "number")
+        .first()
+    )
+    if first is not None and first.currency != currency:
+        raise Conflict(
+            f"{entity} keeps its books in {first.currency}, for good", field="currency",
+            code="functional_currency_fixed",
+        )  # fmt: skip
 
 
 def _refuse_unreadable(terms: EntityTerms) -> None:

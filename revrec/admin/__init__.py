@@ -1,5 +1,23 @@
 """The back office's pages of obligations, schedules and the general ledger: owned by finance."""
 
-from revrec.admin import estimates, exports, journal, obligations, packs, periods, seals
+from revrec.admin import (
+    estimates,
+    exchange,
+    exports,
+    journal,
+    obligations,
+    packs,
+    periods,
+    seals,
+)
 
-__all__ = ["estimates", "exports", "journal", "obligations", "packs", "periods", "seals"]
+__all__ = [
+    "estimates",
+    "exchange",
+    "exports",
+    "journal",
+    "obligations",
+    "packs",
+    "periods",
+    "seals",
+]

@@ -34,6 +34,7 @@ class PostingInline(ReadOnlyInline):
         link("account"),
         "debit",
         "credit",
+        "in_books",
         link("customer"),
         link("obligation"),
         "service_start_on",
@@ -51,6 +52,13 @@ class PostingInline(ReadOnlyInline):
     def credit(self, posting: Posting) -> str:
         """Show a negative amount, without its sign."""
         return _amount(posting) if posting.amount_minor < 0 else ""
+
+    @admin.display(description="in the books' currency")
+    def in_books(self, posting: Posting) -> str:
+        """Show what it is worth there, where that is another currency."""
+        if posting.functional_currency is None:
+            return ""
+        return money_text(posting.worth_minor, posting.functional_currency)
 
 
 class SourceInline(ReadOnlyInline):

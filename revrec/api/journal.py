@@ -58,6 +58,16 @@ class PostingSerializer(serializers.ModelSerializer[Posting]):
             "service_start_on", "service_end_on",
         )  # fmt: skip
 
+    def to_representation(self, instance: Posting) -> dict[str, Any]:
+        """Add what it is worth in the books' own currency, where that is another."""
+        told: dict[str, Any] = super().to_representation(instance)
+        if instance.functional_currency is not None:
+            told["functional_amount"] = amount_text(
+                instance.worth_minor, instance.functional_currency
+            )
+            told["functional_currency"] = instance.functional_currency
+        return told
+
     def get_amount(self, posting: Posting) -> str:
         """Return major units with the currency's decimals."""
         return amount_text(posting.amount_minor, posting.currency)

@@ -2,6 +2,7 @@
 
 from revrec.models.close import CloseException
 from revrec.models.estimate import BreakageEstimate, VariableEstimate
+from revrec.models.exchange import ExchangeRate, ExchangeSheet
 from revrec.models.export import AccountCode, AccountMap, JournalExport
 from revrec.models.journal import (
     AccountingPeriod,
@@ -30,6 +31,8 @@ __all__ = [
     "BreakageEstimate",
     "CloseException",
     "EntrySource",
+    "ExchangeRate",
+    "ExchangeSheet",
     "JournalEntry",
     "JournalExport",
     "LedgerAccount",

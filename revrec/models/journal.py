@@ -127,7 +127,11 @@ class JournalEntry(models.Model):
 
 
 class Posting(models.Model):
-    """One signed amount on one account: debit positive; append-only."""
+    """One signed amount on one account: debit positive; append-only.
+
+    What it is worth in the currency of its entity's books stands beside it where that is another;
+    without, its amount is in the books' own. A difference of exchange moves only what it is worth.
+    """
 
     entry = models.ForeignKey(JournalEntry, on_delete=models.PROTECT, related_name="postings")
     position = models.PositiveSmallIntegerField()
@@ -145,16 +149,47 @@ class Posting(models.Model):
     )
     service_start_on = models.DateField(null=True, blank=True)
     service_end_on = models.DateField(null=True, blank=True)  # Exclusive.
+    functional_minor = models.BigIntegerField(null=True, blank=True)
+    functional_currency = models.CharField(max_length=3, null=True, blank=True)
 
     class Meta:
         db_table = "posting"
         constraints = [
             models.UniqueConstraint(fields=["entry", "position"], name="posting_position"),
-            models.CheckConstraint(condition=~Q(amount_minor=0), name="posting_not_zero"),
+            models.CheckConstraint(
+                condition=~Q(amount_minor=0)
+                | (Q(functional_minor__isnull=False) & ~Q(functional_minor=0)),
+                name="posting_not_zero",
+            ),
+            models.CheckConstraint(
+                condition=Q(functional_minor__isnull=True, functional_currency__isnull=True)
+                | (
+                    Q(functional_minor__isnull=False, functional_currency__isnull=False)
+                    & ~Q(functional_currency=F("currency"))
+                ),
+                name="posting_functional_is_another",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["customer", "currency"],
+                condition=Q(functional_currency__isnull=False),
+                name="posting_translated",
+            )
         ]
 
     def __str__(self) -> str:
         return f"{self.entry_id}/{self.position}"
+
+    @property
+    def worth_minor(self) -> int:
+        """What it is worth in the currency of its entity's books."""
+        return self.amount_minor if self.functional_minor is None else self.functional_minor
+
+    @property
+    def worth_currency(self) -> str:
+        """The currency of its entity's books, as far as they have one."""
+        return self.functional_currency or self.currency
 
 
 class EntrySource(models.Model):

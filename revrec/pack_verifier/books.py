@@ -20,6 +20,7 @@ OF_ENTRY = {"chain_position": 0, "period": 1, "effective_on": 2, "kind": 3, "des
 OF_ENTRY["source_key"] = 8
 OF_POSTING = {"position": 0, "account": 1, "amount_minor": 2, "currency": 3}
 OF_POSTING.update(service_start_on=7, service_end_on=8)
+IF_TOLD = {"functional_minor": 9, "functional_currency": 10}  # In packs of before nowhere.
 
 
 def check_journal(pack):
@@ -27,6 +28,9 @@ def check_journal(pack):
     faults, sums, posted = [], defaultdict(int), {}
     for row in pack.rows("journal"):
         sums[row["entry"], row["currency"]] += int(row["amount_minor"])
+        if row.get("functional_currency"):
+            books = f"{row['functional_currency']} in its books"
+            sums[row["entry"], books] += int(row["functional_minor"])
         posted[row["entry"], row["position"]] = row
     faults += [f"JE-{key[0]} is off by {off} {key[1]}" for key, off in sums.items() if off]
     before, count = (None, None), 0
@@ -58,6 +62,8 @@ def is_as_sealed(row, entry, posting):
     """Compare a row of the journal with what its entry's hash covers."""
     pairs = [(name, entry[place]) for name, place in OF_ENTRY.items()]
     pairs += [(name, posting[place]) for name, place in OF_POSTING.items()]
+    told = dict(zip(IF_TOLD, posting[9:], strict=False))
+    pairs += [(name, told.get(name)) for name in IF_TOLD if name in row]
     return all(row[name] == plain(sealed or "") for name, sealed in pairs)
 
 

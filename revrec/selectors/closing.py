@@ -23,6 +23,7 @@ from revrec.schedule import day_of
 from revrec.selectors import tieouts
 from revrec.selectors.estimates import BREAKAGE, VARIABLE
 from revrec.selectors.facts import customers_to_recognise
+from revrec.selectors.revaluing import closing_day, missing_rates
 from revrec.selectors.tieouts import Mismatch
 
 ESTIMATES = (BREAKAGE, VARIABLE)  # Kinds of changes that a close waits for.
@@ -150,6 +151,13 @@ def _estimates(period: AccountingPeriod, at: datetime) -> str:
     return "; ".join(f"{change.title} waits for approval" for change in waiting[:_NAMED])
 
 
+def _rates(period: AccountingPeriod, at: datetime) -> str:
+    missing = list(missing_rates(period, at))
+    if not missing:
+        return ""
+    return f"there is no rate of exchange of {', '.join(missing)} on {closing_day(period)}"
+
+
 _ITEMS: Sequence[tuple[str, str, ChainStep | None, Look]] = (
     ("ended", "The month has ended", None, _ended),
     ("earlier", "Earlier months are closed", None, _earlier),
@@ -159,6 +167,7 @@ _ITEMS: Sequence[tuple[str, str, ChainStep | None, Look]] = (
     ("drafts", "No invoice of the month is a draft", ChainStep.INVOICE, _drafts),
     ("recognised", "All facts are in the books", None, _recognised),
     ("estimates", "Estimates are approved", ChainStep.RECOGNISE, _estimates),
+    ("rates", "Rates of exchange are approved", None, _rates),
     ("ties", "Reconciliations tie", None, _tied),
 )
 

@@ -7,13 +7,16 @@ from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 from django.db.models import QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, in_force
 from billing_project.kernel.period import midnight, month_of
 from billing_project.kernel.quantity import plain
+from invoicing.models import MAIN_ENTITY
 from revrec.breakage import Cohort, Method, contra_target, never_used
+from revrec.fx import Carried
 from revrec.models import (
     AccountingPeriod,
     BreakageEstimate,
@@ -28,6 +31,7 @@ from revrec.selectors.tables.promises import PromiseState, promise_states
 BREAKAGE, VARIABLE = "breakage", "variable_estimate"
 register_kind(Kind(BREAKAGE, "Breakage estimate"))
 register_kind(Kind(VARIABLE, "Variable consideration"))
+_NOTHING = Carried(0, 0)
 _INSTANT = timedelta(microseconds=1)
 Version = TypeVar("Version", BreakageEstimate, VariableEstimate)
 
@@ -47,6 +51,8 @@ class Target:
     says: str
     revenue: Account
     customer_id: int | None = None
+    entity_id: int = MAIN_ENTITY
+    book_change_minor: int | None = None  # In the currency of its books, where that is another.
 
     @property
     def change_minor(self) -> int:
@@ -126,11 +132,15 @@ def breakage_targets(
         estimate = _governing(estimates, currency, sold)
         key = f"cohort:{currency}:{sold:%Y-%m}"
         says = f"Credits sold in {sold:%Y-%m}, {estimate or 'remote'}"
+        entities = {promise.entity_id for promise in promises}
         for account, amount in _of_cohort(promises, estimate).items():
+            before = held.get((key, account.value), _NOTHING)
             targets.append(
                 Target(
-                    key, account, currency, amount, held.get((key, account.value), 0), says,
+                    key, account, currency, amount, before.amount_minor, says,
                     Account.BREAKAGE_REVENUE,
+                    entity_id=min(entities) if len(entities) == 1 else MAIN_ENTITY,
+                    book_change_minor=_book_change(account, amount, promises, before),
                 )
             )  # fmt: skip
     return targets
@@ -154,7 +164,7 @@ def variable_targets(
         targets.append(
             Target(
                 key, Account.REFUND_LIABILITY, estimate.currency, -estimate.refund_minor,
-                held.get((key, Account.REFUND_LIABILITY.value), 0),
+                held.get((key, Account.REFUND_LIABILITY.value), _NOTHING).amount_minor,
                 f"Expected to be given back, {estimate}",
                 Account(estimate.revenue_account_id), estimate.customer_id,
             )
@@ -181,6 +191,17 @@ def _of_cohort(
     return {Account.EXPECTED_BREAKAGE: contra, Account.UNCLAIMED_PROPERTY: unclaimed}
 
 
+def _book_change(
+    account: Account, target_minor: int, promises: Iterable[PromiseState], held: Carried
+) -> int | None:
+    """Return what 2190 moves by in the books' currency: at the rates of the cohort's own sales."""
+    of = list(promises)
+    open_ = Carried(sum(p.closing_minor for p in of), sum(p.book_minor for p in of))
+    if account is not Account.EXPECTED_BREAKAGE or not (open_.book_minor or held.book_minor):
+        return None
+    return (open_.part(target_minor) if target_minor else 0) - held.book_minor
+
+
 def _governing(
     estimates: Iterable[BreakageEstimate], currency: str, sold: date
 ) -> BreakageEstimate | None:
@@ -205,16 +226,17 @@ def _in_force(estimates: QuerySet[Version], period: AccountingPeriod) -> QuerySe
     return found.order_by("-policy_change__effective_at", "-policy_change_id")
 
 
-def _held(period: AccountingPeriod, kind: EntryKind) -> dict[tuple[str, str], int]:
+def _held(period: AccountingPeriod, kind: EntryKind) -> dict[tuple[str, str], Carried]:
     """Sum what entries of a kind left on each account by a month's end, by what they are about."""
     rows = (
         Posting.objects.filter(entry__kind=kind.value, entry__effective_on__lt=period.end_on)
         .exclude(account_id__in=REVENUE_CODES)
         .values_list("entry__source_key", "account_id")
-        .annotate(total=Sum("amount_minor"))
+        .annotate(total=Sum("amount_minor"), book=Coalesce(Sum("functional_minor"), 0))
         .order_by()
     )
-    held: dict[tuple[str, str], int] = defaultdict(int)
-    for source_key, account, total in rows:
-        held[source_key.rpartition(":through:")[0], account] += total
+    held: dict[tuple[str, str], Carried] = defaultdict(lambda: _NOTHING)
+    for source_key, account, total, book in rows:
+        key = source_key.rpartition(":through:")[0], account
+        held[key] = Carried(held[key].amount_minor + total, held[key].book_minor + book)
     return held

@@ -22,7 +22,7 @@ SELECT e.id, e.effective_on, e.chain_position, p.position, e.description, e.kind
        coalesce(p.service_start_on::text, ''), coalesce(p.service_end_on::text, '')
   FROM journal_entry e JOIN posting p ON p.entry_id = e.id AND p.currency = %(currency)s
   LEFT JOIN customer c ON c.id = p.customer_id
- WHERE e.chain_position BETWEEN %(first)s AND %(last)s
+ WHERE e.chain_position BETWEEN %(first)s AND %(last)s AND p.amount_minor <> 0
    AND (e.effective_on, e.chain_position, p.position) > (%(on)s, %(at)s, %(line)s)
  ORDER BY e.effective_on, e.chain_position, p.position LIMIT %(limit)s
 """

@@ -64,7 +64,13 @@ def sealed_sha256(previous: str, entry: JournalEntry, postings: Iterable[Posting
 
 
 def posting_fields(posting: Posting) -> list[Field]:
-    """Return what is sealed of a posting."""
+    """Return what is sealed of a posting: what it is worth, where that is told, at the end."""
+    told = [posting.functional_minor, posting.functional_currency]
+    return [*own_fields(posting), *(field for field in told if field is not None)]
+
+
+def own_fields(posting: Posting) -> list[Field]:
+    """Return what is sealed of a posting besides what it is worth in another currency."""
     return [getattr(posting, name) for name in SEALED_OF_POSTING]
 
 

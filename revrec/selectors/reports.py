@@ -102,13 +102,90 @@ def trial_balance(
     ]
 
 
+@dataclass(frozen=True)
+class WorthRow:
+    """What one account's postings in one foreign currency are worth in the books' own."""
+
+    account: str
+    name: str
+    currency: str  # Of the books.
+    of_currency: str  # Of the postings.
+    opening_minor: int
+    debit_minor: int
+    credit_minor: int
+    closing_minor: int
+
+
+def functional_balance(start_on: date, end_on: date) -> list[TrialBalanceRow]:
+    """List every account with postings, by code, in the currency of the books."""
+    before, worth = _before(start_on), Coalesce("functional_minor", "amount_minor")
+    rows = (
+        _until(end_on)
+        .annotate(books=Coalesce("functional_currency", "currency"), worth=worth)
+        .values("account_id", "account__name", "books")
+        .annotate(
+            opening=_worth(before),
+            debit=_worth(~before & Q(worth__gt=0)),
+            credit=_worth(~before & Q(worth__lt=0)),
+        )
+        .order_by("books", "account_id")
+    )
+    return [
+        TrialBalanceRow(
+            account=row["account_id"],
+            name=row["account__name"],
+            currency=row["books"],
+            opening_minor=row["opening"],
+            debit_minor=row["debit"],
+            credit_minor=-row["credit"],
+            closing_minor=row["opening"] + row["debit"] + row["credit"],
+        )
+        for row in rows
+    ]
+
+
+def in_books_of(currency: str, account: str) -> QuerySet[Posting]:
+    """Return an account's postings in the books that are kept in a currency."""
+    kept = Q(functional_currency=currency) | Q(functional_currency=None, currency=currency)
+    return Posting.objects.filter(kept, account=account)
+
+
+def translated_balance(start_on: date, end_on: date) -> list[WorthRow]:
+    """List what accounts hold of foreign currencies, in the currency of the books."""
+    before = _before(start_on)
+    rows = (
+        _until(end_on)
+        .filter(functional_currency__isnull=False)
+        .values("account_id", "account__name", "functional_currency", "currency")
+        .annotate(
+            opening=_worth(before, "functional_minor"),
+            debit=_worth(~before & Q(functional_minor__gt=0), "functional_minor"),
+            credit=_worth(~before & Q(functional_minor__lt=0), "functional_minor"),
+        )
+        .order_by("functional_currency", "account_id", "currency")
+    )
+    return [
+        WorthRow(
+            row["account_id"], row["account__name"], str(row["functional_currency"]),
+            row["currency"], row["opening"], row["debit"], -row["credit"],
+            row["opening"] + row["debit"] + row["credit"],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
 def signed_balance(period: AccountingPeriod) -> list[dict[str, object]]:
     """Return a month's trial balance as it is stored and hashed when the month is closed.
 
     Accounts stand by their code: a new name for one changes no month that was closed.
     """
     rows = [asdict(row) for row in trial_balance(period.start_on, period.end_on)]
-    return [{key: value for key, value in row.items() if key != "name"} for row in rows]
+    own: list[dict[str, object]] = [
+        {key: value for key, value in row.items() if key != "name"} for row in rows
+    ]
+    worth = [asdict(row) for row in translated_balance(period.start_on, period.end_on)]
+    translated = [{key: value for key, value in row.items() if key != "name"} for row in worth]
+    return [*own, *translated]
 
 
 def deferred_rollforward(period: AccountingPeriod) -> list[DeferredRollforward]:
@@ -192,6 +269,10 @@ def _before(start_on: date | None) -> Q:
 
 def _on(accounts: Iterable[Account]) -> Q:
     return Q(account__in=[account.value for account in accounts])
+
+
+def _worth(condition: Q, of: str = "worth") -> Coalesce:
+    return Coalesce(Sum(of, filter=condition), 0)
 
 
 def _sum(condition: Q) -> Coalesce:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import OperationalError, connection
 from psycopg.pq import ExecStatus
 
-from revrec.chain_columns import SEALED_OF_ENTRY, SEALED_OF_POSTING, entries_sha256
+from revrec.chain_columns import (
+    SEALED_IF_TOLD,
+    SEALED_OF_ENTRY,
+    SEALED_OF_POSTING,
+    entries_sha256,
+)
 from revrec.links import Fault, Head, Link, faults_of
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ SELECT e.id, e.entry_sha256, e.previous_sha256, e.chain_position, p.start_on, e.
 """
 _POSTINGS = """
 SELECT entry_id, position, account_id, amount_minor, currency, customer_id, obligation_id,
-       invoice_line_id, service_start_on, service_end_on
+       invoice_line_id, service_start_on, service_end_on, functional_minor, functional_currency
   FROM posting WHERE {of_block} ORDER BY entry_id, position
 """
 _STRAY = """
@@ -41,9 +46,9 @@ _OF_ENTRY = ("id", "entry_sha256", "previous_sha256", *SEALED_OF_ENTRY)
 # Columns whose cells hardly repeat; of the others each text is framed once a block.
 _DISTINCT = {
     "id", "entry_id", "entry_sha256", "previous_sha256", "chain_position", "description",
-    "source_key", "amount_minor",
+    "source_key", "amount_minor", "functional_minor",
 }  # fmt: skip
-_OF_POSTING = ("entry_id", *SEALED_OF_POSTING)
+_OF_POSTING = ("entry_id", *SEALED_OF_POSTING, *SEALED_IF_TOLD)
 
 
 @dataclass

@@ -1,12 +1,14 @@
-"""Words and keys that the drafts of entries share."""
+"""Drafts of entries, and the words and keys that they share."""
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from billing_project.kernel.models import User
 from billing_project.kernel.period import DAY
+from invoicing.models import MAIN_ENTITY
 from revrec.models import BooksMark, PerformanceObligation
-from revrec.posting import About
+from revrec.posting import About, EntryKind, Lines
+from revrec.sources import Source
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,26 @@ class Run:
     by: User
     at: datetime
     mark: BooksMark
+
+
+@dataclass(frozen=True)
+class EntryDraft:
+    """An entry to be posted.
+
+    `source_key` names the state that the entry brings about ("grant:7:used:tx:991"), so that the
+    same step taken twice is one entry. `wanted_on` is the service day, or the day of the document.
+    Its books are those of the entity that bills its customer; of nobody's, `entity_id` says whose.
+    """
+
+    wanted_on: date
+    kind: EntryKind
+    description: str
+    customer_id: int | None
+    lines: Lines
+    source_key: str
+    sources: tuple[Source, ...] = ()
+    reverses_id: int | None = None
+    entity_id: int = MAIN_ENTITY
 
 
 def about(obligation: PerformanceObligation, service_on: date | None = None) -> About:

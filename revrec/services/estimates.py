@@ -1,7 +1,7 @@
 """Propose estimates that revenue rests on, and bring the books to the approved ones at a close."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from billing_project.kernel.versions import next_number
 from metering.models import Customer
 from revrec.breakage import Method
 from revrec.models import AccountingPeriod, BreakageEstimate, LedgerAccount, VariableEstimate
-from revrec.posting import About, EntryKind, pair
+from revrec.posting import About, EntryKind, Lines, pair
 from revrec.selectors.estimates import (
     BREAKAGE,
     VARIABLE,
@@ -151,8 +151,20 @@ def _draft(period: AccountingPeriod, target: Target) -> EntryDraft:
         kind=_KINDS[target.key.partition(":")[0]],
         description=target.says,
         customer_id=target.customer_id,
-        lines=pair(target.account, target.revenue, target.change_minor, about),
+        lines=_told(pair(target.account, target.revenue, target.change_minor, about), target),
         source_key=f"{target.key}:through:{period}:{target.account.value}",
+        entity_id=target.entity_id,
+    )
+
+
+def _told(lines: Lines, target: Target) -> Lines:
+    """Say what the lines are worth in the books' own currency, where the target does."""
+    book = target.book_change_minor
+    if book is None:
+        return lines
+    return tuple(
+        replace(line, functional_minor=book if line.account is target.account else -book)
+        for line in lines
     )
 
 

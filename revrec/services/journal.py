@@ -1,8 +1,7 @@
 """Post balanced entries to the general ledger, in bulk, once each, at the end of the hash chain."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from django.db import transaction
 
@@ -11,28 +10,14 @@ from billing_project.kernel.models import User
 from billing_project.kernel.sessions import wait_for
 from revrec.chain import Field
 from revrec.models import EntrySource, JournalEntry, Posting
-from revrec.posting import EntryKind, Lines, PostingLine, balanced
-from revrec.selectors.journal import chain_head, posting_fields, sealed_sha256
+from revrec.posting import Lines, PostingLine, balanced
+from revrec.selectors.journal import chain_head, own_fields, sealed_sha256
+from revrec.services.drafts import EntryDraft
+from revrec.services.functional import Books
 from revrec.services.months import hold_open_books, periods_of
 from revrec.sources import Source
 
-
-@dataclass(frozen=True)
-class EntryDraft:
-    """An entry to be posted.
-
-    `source_key` names the state that the entry brings about ("grant:7:used:tx:991"), so that the
-    same step taken twice is one entry. `wanted_on` is the service day, or the day of the document.
-    """
-
-    wanted_on: date
-    kind: EntryKind
-    description: str
-    customer_id: int | None
-    lines: Lines
-    source_key: str
-    sources: tuple[Source, ...] = ()
-    reverses_id: int | None = None
+__all__ = ["EntryDraft", "note_nothing_to_post", "post_entries"]
 
 
 @transaction.atomic
@@ -47,6 +32,8 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
 
     Raises:
         Unbalanced: a draft does not sum to zero, or moves nothing.
+        NotFound: an entity's books are kept in another currency than a draft's, and there is no
+            approved rate of exchange of its day (`rate_missing`).
         IdempotencyConflict: a source key was posted with other content.
     """
     if not drafts:
@@ -55,8 +42,14 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
     _lock_chain_head()
     new = _without_posted(drafts)
     days = [books.effective_day(draft.wanted_on) for draft in new]
+    kept = Books.of(new, at)
+    taken_over = kept.take_over(new, days)
+    new, days = [*taken_over, *new], [*(draft.wanted_on for draft in taken_over), *days]
     periods = periods_of(days)
-    postings = [_postings(draft) for draft in new]
+    postings = [
+        _postings(draft, kept.worth(draft, day), kept.functional_of(draft))
+        for draft, day in zip(new, days, strict=True)
+    ]
     entries = [
         JournalEntry(
             period=periods[day],
@@ -74,7 +67,7 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
     ]
     _seal(entries, postings)
     _insert(new, entries, postings)
-    return entries
+    return entries[len(taken_over) :]
 
 
 def note_nothing_to_post(*, sources: Iterable[Source]) -> None:
@@ -104,25 +97,33 @@ def _without_posted(drafts: Sequence[EntryDraft]) -> list[EntryDraft]:
 
 
 def _content_of_draft(draft: EntryDraft) -> list[object]:
-    postings: list[list[Field]] = [posting_fields(posting) for posting in _postings(draft)]
-    return [draft.kind.value, draft.customer_id, postings]
+    return [draft.kind.value, draft.customer_id, _amounts(_postings(draft, draft.lines, None))]
 
 
 def _content_of_entry(entry: JournalEntry) -> list[object]:
     postings = sorted(entry.postings.all(), key=lambda posting: posting.position)
-    return [entry.kind, entry.customer_id, [posting_fields(posting) for posting in postings]]
+    return [entry.kind, entry.customer_id, _amounts(postings)]
 
 
-def _postings(draft: EntryDraft) -> list[Posting]:
-    lines = balanced(draft.lines)
-    if not lines:
+def _amounts(postings: Iterable[Posting]) -> list[list[Field]]:
+    """Return what postings say in their own currency; what they are worth follows from the day."""
+    return [own_fields(posting) for posting in postings if posting.amount_minor]
+
+
+def _postings(draft: EntryDraft, lines: Lines, functional: str | None) -> list[Posting]:
+    """Make the postings of an entry: of lines that say what they are worth in its books."""
+    moving = balanced(lines)
+    if not moving:
         raise Unbalanced(f"{draft.source_key} moves nothing; such facts have no entry")
     return [
-        _posting(position, draft.customer_id, line) for position, line in enumerate(lines, start=1)
+        _posting(position, draft.customer_id, line, functional)
+        for position, line in enumerate(moving, start=1)
     ]
 
 
-def _posting(position: int, customer_id: int | None, line: PostingLine) -> Posting:
+def _posting(
+    position: int, customer_id: int | None, line: PostingLine, functional: str | None
+) -> Posting:
     return Posting(
         position=position,
         account_id=line.account.value,
@@ -133,6 +134,8 @@ def _posting(position: int, customer_id: int | None, line: PostingLine) -> Posti
         invoice_line_id=line.about.invoice_line_id,
         service_start_on=line.about.service_start_on,
         service_end_on=line.about.service_end_on,
+        functional_minor=line.functional_minor if functional else None,
+        functional_currency=functional,
     )
 
 

@@ -20,6 +20,7 @@ from revrec.selectors.reports import signed_balance
 from revrec.services.estimates import true_up
 from revrec.services.months import ensure_period
 from revrec.services.recognise import recognise_customer, recognise_pending
+from revrec.services.revaluing import revalue
 from revrec.services.sealing import seal_period, sealing_key
 
 __all__ = ["close_period", "ensure_period", "propose_close", "sign_exception"]
@@ -136,6 +137,7 @@ def _close(period: AccountingPeriod, by: User, at: datetime, reason: str) -> Acc
     _refuse(locked, by, at)
     _recognise_all(by, at)
     true_up(period=locked, by=by, at=at)
+    revalue(period=locked, by=by, at=at)
     checklist = close_checklist(locked, at)
     _refuse_missing(locked, checklist)
     balance = signed_balance(locked)

@@ -7,11 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revrec.chain import Field, entry_sha256
-from revrec.chain_columns import SEALED_OF_ENTRY, SEALED_OF_POSTING, entries_sha256
+from revrec.chain_columns import (
+    SEALED_IF_TOLD,
+    SEALED_OF_ENTRY,
+    SEALED_OF_POSTING,
+    entries_sha256,
+)
 
 Cells = list[str | None]
 cells = st.one_of(st.none(), st.text(max_size=5))
-postings = st.lists(cells, min_size=len(SEALED_OF_POSTING), max_size=len(SEALED_OF_POSTING))
+told: st.SearchStrategy[Cells] = st.one_of(
+    st.just([]), st.lists(st.text(max_size=5), min_size=2, max_size=2)
+)
+postings = st.builds(
+    lambda own, more: [*own, *more],
+    st.lists(cells, min_size=len(SEALED_OF_POSTING), max_size=len(SEALED_OF_POSTING)),
+    told,
+)
 entries = st.tuples(
     st.lists(cells, min_size=len(SEALED_OF_ENTRY), max_size=len(SEALED_OF_ENTRY)),
     st.text("0123456789abcdef", max_size=64),
@@ -32,11 +44,16 @@ def test_each_entry_has_the_hash_that_it_has_alone(
     drawn: list[tuple[Cells, str, list[Cells]]],
 ) -> None:
     entry_rows = [[str(n), previous, *own] for n, (own, previous, _) in enumerate(drawn)]
-    posting_rows = [[str(n), *cell] for n, (_, _, lines) in enumerate(drawn) for cell in lines]
+    whole = len(SEALED_OF_POSTING) + len(SEALED_IF_TOLD)
+    posting_rows = [
+        [str(n), *cell, *[None] * (whole - len(cell))]
+        for n, (_, _, lines) in enumerate(drawn)
+        for cell in lines
+    ]
 
     found = entries_sha256(
         _table(("id", "previous_sha256", *SEALED_OF_ENTRY), entry_rows),
-        _table(("entry_id", *SEALED_OF_POSTING), posting_rows),
+        _table(("entry_id", *SEALED_OF_POSTING, *SEALED_IF_TOLD), posting_rows),
     )
 
     assert found == [entry_sha256(previous, own, lines) for own, previous, lines in drawn]

@@ -217,7 +217,8 @@ def _journal_entries(ids: _Ids) -> Iterator[Node]:
         ref, label = Ref(NodeType.JOURNAL_ENTRY, entry.pk), f"{entry} {entry.description}"
         at = datetime.combine(entry.effective_on, time.min, UTC)
         takes_away = (entry.revenue or 0) > 0  # Credits earn, so a debit takes back.
-        minor = -entry.debit if takes_away else entry.debit
+        debit = entry.debit or 0  # A difference of exchange alone moves no amount of its own.
+        minor = -debit if takes_away else debit
         yield _money(ref, label, minor, entry.currency, at)
 
 

@@ -7,7 +7,8 @@ Each is read from postings by effective day, so that all of them are one set of 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db.models import QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 from revrec.models import AccountingPeriod, Posting
 from revrec.reporting import Drill, Table
@@ -39,6 +40,12 @@ _ALL = (
         "trial_balance", "Trial balance",
         "Every account: opening, debits, credits and closing.",
         ledger.trial_balance_table,
+    ),
+    Report(
+        "functional_trial_balance", "Trial balance in the books' currency",
+        "Every account in the currency in which its entity keeps its books: foreign sales at the"
+        " rate of their day, money at the rate of the last close (IAS 21.21-28).",
+        ledger.functional_balance_table,
     ),
     Report(
         "deferred_rollforward", "Deferred revenue roll-forward",
@@ -127,5 +134,6 @@ def postings_behind(drill: Drill) -> QuerySet[Posting]:
 
 def drill_total(drill: Drill) -> int:
     """Sum the postings behind a figure: what the figure must be."""
-    found = Posting.objects.filter(**drill.where).aggregate(total=Sum("amount_minor"))
+    of = Coalesce("functional_minor", "amount_minor") if drill.in_books else F("amount_minor")
+    found = Posting.objects.filter(**drill.where).aggregate(total=Sum(of))
     return drill.sign * (found["total"] or 0)

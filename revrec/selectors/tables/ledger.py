@@ -6,7 +6,12 @@ from datetime import date
 from revrec.models import AccountingPeriod
 from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
 from revrec.reporting import Drill, Figure, Row, Table
-from revrec.selectors.reports import deferred_rollforward, trial_balance
+from revrec.selectors.reports import (
+    deferred_rollforward,
+    functional_balance,
+    in_books_of,
+    trial_balance,
+)
 
 REVENUE_CODES = [account.value for account in REVENUE]
 _DEFERRED = [account.value for account in DEFERRED]
@@ -51,6 +56,23 @@ def trial_balance_table(period: AccountingPeriod) -> Table:
         }
         rows.append(Row({"account": row.account, "name": row.name}, row.currency, figures))
     return Table(("account", "name"), ("opening", "debits", "credits", "closing"), rows)
+
+
+def functional_balance_table(period: AccountingPeriod) -> Table:
+    """List every account with postings, in the currency of the books that it is in."""
+    rows = []
+    for row in functional_balance(period.start_on, period.end_on):
+        on = {
+            "pk__in": in_books_of(row.currency, row.account).values("pk"),
+        }
+        moved = {**on, **within(period)}
+        figures = {
+            "opening": Figure(row.opening_minor, Drill({**on, **before(period.start_on)}, 1, True)),
+            "movement": Figure(row.debit_minor - row.credit_minor, Drill(moved, 1, True)),
+            "closing": Figure(row.closing_minor, Drill({**on, **before(period.end_on)}, 1, True)),
+        }
+        rows.append(Row({"account": row.account, "name": row.name}, row.currency, figures))
+    return Table(("account", "name"), ("opening", "movement", "closing"), rows)
 
 
 # What each movement of the roll-forward is made of; the sign is the row's.

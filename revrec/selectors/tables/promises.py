@@ -11,6 +11,7 @@ from django.db.models import Sum
 
 from billing_project.kernel.money import prorate
 from billing_project.kernel.period import add_months, month_of
+from invoicing.models import MAIN_ENTITY
 from revrec.disclosures import Released, Remaining, from_opening, in_bands
 from revrec.models import AccountingPeriod, ObligationKind, Posting
 from revrec.posting import Account
@@ -38,7 +39,9 @@ SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id 
        coalesce(-sum(p.amount_minor) FILTER (
            WHERE p.account_id LIKE '4%%' AND e.effective_on >= %(start)s), 0) AS earned,
        coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id = '4010'), 0) AS used,
-       coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id IN ('4030', '4040')), 0) AS broken
+       coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id IN ('4030', '4040')), 0) AS broken,
+       coalesce(-sum(p.functional_minor) FILTER (WHERE p.account_id IN ('2100','2120')), 0) AS book,
+       coalesce((SELECT x.entity_id FROM customer_entity x WHERE x.customer_id = o.customer_id), 1)
   FROM posting p
   JOIN journal_entry e ON e.id = p.entry_id AND e.effective_on < %(end)s
   JOIN performance_obligation o ON o.id = p.obligation_id AND o.kind <> 'overage'
@@ -69,6 +72,8 @@ class PromiseState:
     earned_minor: int
     used_minor: int
     broken_minor: int
+    book_minor: int = 0  # What `closing` is carried at in the books' own currency, if another.
+    entity_id: int = MAIN_ENTITY
 
     @property
     def price_minor(self) -> int:
