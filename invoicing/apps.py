@@ -15,6 +15,7 @@ class InvoicingConfig(AppConfig):
             backfill_effect,
             coupon_effects,
             market_effects,
+            note_effects,
             plan_effects,
             proposals,
         )

@@ -1,6 +1,5 @@
 """Which credit notes should be proposed, and what a proposal consists of."""
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -8,7 +7,6 @@ from decimal import Decimal
 from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
-from billing_project.kernel.effects import Effect, EffectRow, effect_of
 from billing_project.kernel.errors import Insufficient
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
@@ -18,7 +16,6 @@ from invoicing.claims import worth
 from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
 from invoicing.selectors.restoring import (
-    GOES_TO,
     RestoredTo,
     as_money,
     credits_to_restore,
@@ -26,7 +23,7 @@ from invoicing.selectors.restoring import (
 )
 from invoicing.selectors.splitting import overage_by_workspace
 from invoicing.selectors.usage import OverageState, unbilled_credits
-from metering.models import Backfill, Customer
+from metering.models import Backfill
 from metering.selectors.adjusting import adjusted_since
 
 
@@ -244,32 +241,3 @@ def _credit_note(change: PolicyChange) -> dict[str, object]:
     proposals = ProposedCreditNote.objects.select_related("invoice_line__invoice__customer")
     row = proposals.get(policy_change=change)
     return content_of_proposed_note(row)
-
-
-@effect_of("credit_note")
-def _of_note(change: PolicyChange) -> Effect | None:
-    """Say which grants get what; what comes off in money is the proposal itself."""
-    content = json.loads(change.content)
-    parts = content.get("gives_back")
-    if not parts:
-        return None
-    customer = Customer.objects.get(external_id=content["customer"])
-    rows = tuple(
-        EffectRow(
-            f"Back to grant {part['grant']} ({part['category']}){GOES_TO[part['goes_to']]}",
-            customer.pk, Decimal(0), Decimal(part["credits"]), part["unit"],
-        )
-        for part in parts
-    )  # fmt: skip
-    paid: dict[str, Decimal] = {}
-    for amount, currency in (money.split() for part in parts for money in part["paid"]):
-        paid[currency] = paid.get(currency, Decimal(0)) + Decimal(amount)
-    cost = (
-        EffectRow("What was paid for them", customer.pk, Decimal(0), amount, currency)
-        for currency, amount in sorted(paid.items())
-    )
-    return Effect(
-        "Who gets credits back, the newest burn first, at the price that was paid for them. If by"
-        " the decision others would get them, nothing is issued",
-        (*rows, *cost), 1, len({part["grant"] for part in parts}),
-    )  # fmt: skip

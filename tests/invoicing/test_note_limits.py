@@ -185,6 +185,34 @@ def _decide(shop: Shop, row: ProposedCreditNote) -> ProposedCreditNote:
     return row
 
 
+def test_a_proposal_shows_what_comes_off_and_what_goes_back(
+    shop: Shop, invoice: Invoice, support: User
+) -> None:
+    paid(shop, invoice, 2000)
+
+    effect = simulate(_request(invoice, 4500, support).policy_change)
+
+    assert effect is not None
+    assert [(row.subject, figures(row.before), figures(row.after)) for row in effect.rows] == [
+        ("Left of line 1", "50", "5"),
+        ("Open of INV-000001", "30", "0"),
+        ("Back to the customer's balance", "0", "15"),
+    ]
+
+
+def test_a_proposal_that_has_come_to_nothing_says_so(
+    shop: Shop, invoice: Invoice, support: User
+) -> None:
+    change = _request(invoice, 4500, support).policy_change
+    _credit(invoice, 600, shop.maker)
+
+    effect = simulate(change)
+
+    assert effect is not None
+    assert "nothing would be issued: line 1 has 44.00 USD left" in effect.basis
+    assert effect.rows == ()
+
+
 def test_credits_are_proposed_with_who_gets_them_and_given_back_as_shown(
     shop: Shop, support: User
 ) -> None:
