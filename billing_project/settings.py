@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "billing_project.console.sign_in.middleware.SignedIn",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
@@ -158,6 +159,15 @@ CSRF_COOKIE_SECURE = not DEBUG
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_AGE = 8 * 3600
 
+# Whoever failed so often in the last minutes waits: for one account, and from one address.
+SIGN_IN_MINUTES = env.int("SIGN_IN_MINUTES", default=15)
+SIGN_IN_TRIES_PER_ACCOUNT = env.int("SIGN_IN_TRIES_PER_ACCOUNT", default=5)
+SIGN_IN_TRIES_PER_ADDRESS = env.int("SIGN_IN_TRIES_PER_ADDRESS", default=30)
+# How many proxies of ours write X-Forwarded-For; what others wrote before them is not believed.
+TRUSTED_PROXIES = env.int(
+    "TRUSTED_PROXIES", default=1 if env.bool("BEHIND_PROXY", default=False) else 0
+)
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 SIMPLE_HISTORY_REVERT_DISABLED = True
 
@@ -227,6 +237,8 @@ UNFOLD = {
         "command_search": True,
         "navigation": "billing_project.console.navigation.sidebar",
     },
+    "LOGIN": {"form": "billing_project.console.sign_in.forms.SignInForm"},
+    "ACCOUNT": {"navigation": "billing_project.console.navigation.account_links"},
     "COMMAND": {"search_callback": "billing_project.console.search.find_anything"},
     "COLORS": {
         "primary": {

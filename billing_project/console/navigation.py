@@ -170,6 +170,8 @@ _ICONS = {
     "auditentry": "history_edu",
     "user": "person",
     "group": "badge",
+    "signinattempt": "login",
+    "signedindevice": "devices",
     "apikey": "key",
     "webhookendpoint": "webhook",
     "webhookdelivery": "send",
@@ -203,6 +205,14 @@ def environment(request: HttpRequest) -> list[str] | None:
     if settings.BILLING_CLOCK:
         return ["Set clock", "warning"]
     return ["Development", "info"] if settings.DEBUG else None
+
+
+def account_links(request: HttpRequest) -> list[dict[str, Any]]:
+    """List what stands under the person's name."""
+    return [
+        {"title": "Your log-in", "link": reverse("console:own_sign_in")},
+        {"title": "Change password", "link": reverse("admin:password_change")},
+    ]
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:

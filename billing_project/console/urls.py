@@ -12,11 +12,24 @@ from billing_project.console.near_duplicates_page import near_duplicates_page
 from billing_project.console.owners_page import name_owner_page, owners_page
 from billing_project.console.policies_page import policies_page
 from billing_project.console.reports_page import report_page, reports_page
+from billing_project.console.sign_in.pages import (
+    own_page,
+    sign_in_page,
+    sign_out_device_page,
+    sign_out_page,
+)
 from billing_project.console.unrated_page import unrated_page
 from billing_project.console.usage_page import usage_page
 
 app_name = "console"
 urlpatterns = [
+    # In front of the admin's own two, under their names: reverse("admin:login") leads here.
+    path("login/", sign_in_page),
+    path("logout/", sign_out_page),
+    path("your-log-in/", admin.site.admin_view(own_page), name="own_sign_in"),
+    path(
+        "your-log-in/sign-out/", admin.site.admin_view(sign_out_device_page), name="sign_out_device"
+    ),
     path("lineage/", admin.site.admin_view(lineage_page), name="lineage"),
     path("why/", admin.site.admin_view(explaining_page), name="why"),
     path("usage/", admin.site.admin_view(usage_page), name="usage"),

@@ -98,6 +98,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "revrec.sign_closeexception",
     ),
     "auditor": ("revrec.make_auditpack",),
+    "owner": ("kernel.manage_signin",),  # Looks after people, and after no money.
 }
 
 

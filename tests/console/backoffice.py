@@ -18,8 +18,17 @@ from django.urls import reverse
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.keys import create_api_key
-from billing_project.kernel.models import IdempotencyRecord, PolicyChange, User, WebhookDelivery
+from billing_project.kernel.models import (
+    IdempotencyRecord,
+    PolicyChange,
+    SignInOutcome,
+    SignInStep,
+    User,
+    WebhookDelivery,
+)
 from billing_project.kernel.ownership import name_owner
+from billing_project.kernel.signins.attempts import Origin, begin_attempt, end_attempt
+from billing_project.kernel.signins.devices import sign_in_device
 from billing_project.kernel.users import ROLES
 from billing_project.kernel.webhooks.announcing import TEST, announce
 from billing_project.kernel.webhooks.endpoints import Wish, create_endpoint
@@ -91,6 +100,7 @@ def open_office() -> Office:
     _propose_repairs()
     _begin_backfills(shop)
     _tell_others(shop.maker)
+    _sign_in(shop.maker)
     policy = propose_credit_policy(proposal=_wish(), by=shop.maker, at=NOW)
     return Office(chain, policy.policy_change)
 
@@ -291,6 +301,17 @@ def _propose_repairs() -> None:
     )  # fmt: skip
     for reason in ("first", "second"):
         propose_repair(differences=[same], reason=reason, by=engineer, at=NOW)
+
+
+def _sign_in(maker: User) -> None:
+    """Sign somebody in on two browsers with a name that is none."""
+    for address in ("192.0.2.1", "192.0.2.2"):
+        origin = Origin(address, HOSTILE)
+        attempt = begin_attempt(
+            step=SignInStep.PASSWORD, username=maker.username, origin=origin, at=NOW
+        )
+        end_attempt(attempt=attempt, outcome=SignInOutcome.SIGNED_IN, user=maker)
+        sign_in_device(user=maker, attempt=attempt, at=NOW)
 
 
 def person(role: str) -> User:

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from billing_project.kernel import keys
 from billing_project.kernel.backoffice.actions import form_action
@@ -19,6 +20,15 @@ from billing_project.kernel.models import (
     StepOwner,
     User,
 )
+from billing_project.kernel.signins.attempts import let_in_again
+from billing_project.kernel.signins.devices import sign_out_everywhere
+
+_MANAGE = "kernel.manage_signin"
+
+
+def _is_person(user: User) -> bool:
+    return not user.is_service
+
 
 admin.site.disable_action("delete_selected")
 admin.site.unregister(Group)
@@ -147,6 +157,7 @@ class UserAdmin(ReadOnlyAdmin):
         "last_login",
         "date_joined",
     )
+    actions_detail = ("let_in", "sign_out")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Read everybody's roles in one query."""
@@ -155,6 +166,35 @@ class UserAdmin(ReadOnlyAdmin):
     def roles(self, user: User) -> str:
         """Name the person's groups."""
         return ", ".join(sorted(group.name for group in user.groups.all())) or "-"
+
+    @form_action(
+        "Let in again",
+        permission=_MANAGE,
+        form=ReasonForm,
+        icon="lock_open",
+        offered=_is_person,
+        explanation="Tries of before count no more, so that this person need not wait. Make sure"
+        " first that it is really they who ask.",
+    )
+    def let_in(self, by: User, user: User, form: ReasonForm) -> str:
+        """End a wait after too many tries."""
+        let_in_again(user=user, by=by, reason=form.cleaned_data["reason"], at=timezone.now())
+        return f"{user} may try again."
+
+    @form_action(
+        "Sign out everywhere",
+        permission=_MANAGE,
+        form=ReasonForm,
+        icon="logout",
+        offered=_is_person,
+        takes_away=True,
+        explanation="This person is signed out on every device, at once. They can sign in again.",
+    )
+    def sign_out(self, by: User, user: User, form: ReasonForm) -> str:
+        """End every session of somebody."""
+        reason = form.cleaned_data["reason"]
+        count = sign_out_everywhere(user=user, by=by, reason=reason, at=timezone.now())
+        return f"{user} is signed out on {count} device{'s' * (count != 1)}."
 
 
 @admin.register(Group)

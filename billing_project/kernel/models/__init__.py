@@ -10,6 +10,12 @@ from billing_project.kernel.models.policy import (
     in_force,
 )
 from billing_project.kernel.models.record import AuditEntry, IdempotencyRecord, OutboxMessage
+from billing_project.kernel.models.sign_in import (
+    SignedInDevice,
+    SignInAttempt,
+    SignInOutcome,
+    SignInStep,
+)
 from billing_project.kernel.models.webhook import (
     WebhookDelivery,
     WebhookEndpoint,
@@ -28,6 +34,10 @@ __all__ = [
     "PolicyApproval",
     "PolicyChange",
     "PolicyStatus",
+    "SignInAttempt",
+    "SignInOutcome",
+    "SignInStep",
+    "SignedInDevice",
     "StepFunction",
     "StepOwner",
     "User",

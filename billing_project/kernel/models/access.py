@@ -17,6 +17,7 @@ class User(AbstractUser):
 
     class Meta:
         db_table = "kernel_user"
+        permissions = [("manage_signin", "Can let people in again and sign them out")]
 
 
 class ApiKey(models.Model):

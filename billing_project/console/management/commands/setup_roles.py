@@ -21,6 +21,7 @@ _PEOPLE = {
     "eli.engineer": "engineering",
     "pat.product": "product",
     "ada.auditor": "auditor",
+    "olga.owner": "owner",
 }
 
 

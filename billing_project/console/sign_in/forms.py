@@ -1,0 +1,47 @@
+"""The form of the log-in page: refuses after too many tries, and says no more than that."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from billing_project.console.sign_in.origin import origin_of
+from billing_project.kernel.models import SignInAttempt, SignInOutcome, SignInStep, User
+from billing_project.kernel.signins.attempts import TooManyTries, begin_attempt, end_attempt
+
+if TYPE_CHECKING:
+    from django.contrib.admin.forms import AdminAuthenticationForm as _Form
+else:
+    from unfold.forms import AuthenticationForm as _Form
+
+
+class SignInForm(_Form):
+    """Name and password."""
+
+    attempt: SignInAttempt | None = None  # Once it went well.
+
+    def clean(self) -> dict[str, Any]:
+        """Count the try, then look at the password."""
+        username = self.cleaned_data.get("username")
+        if not username or not self.cleaned_data.get("password"):
+            return cast(dict[str, Any], forms.Form.clean(self))
+        assert self.request is not None
+        try:
+            attempt = begin_attempt(
+                step=SignInStep.PASSWORD, username=username, origin=origin_of(self.request),
+                at=timezone.now(),
+            )  # fmt: skip
+        except TooManyTries as error:
+            raise ValidationError(error.message, code=error.code) from error
+        try:
+            cleaned = super().clean()
+        except ValidationError:
+            known = User.objects.filter(username=username).first()
+            end_attempt(attempt=attempt, outcome=SignInOutcome.FAILED, user=known)
+            raise
+        user = self.get_user()
+        assert isinstance(user, User)
+        end_attempt(attempt=attempt, outcome=SignInOutcome.SIGNED_IN, user=user)
+        self.request.sign_in_attempt = attempt  # type: ignore[attr-defined]
+        return cleaned

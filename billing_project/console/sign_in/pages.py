@@ -1,0 +1,90 @@
+"""Sign in, sign out, and a person's own page: their devices and what was tried in their name."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from billing_project.console.sign_in.middleware import DEVICE
+from billing_project.kernel.errors import NotFound
+from billing_project.kernel.models import SignInAttempt, User
+from billing_project.kernel.signins.devices import (
+    devices_of,
+    sign_in_device,
+    sign_out_device,
+    sign_out_everywhere,
+)
+
+_MOST_SHOWN = 20
+
+
+@never_cache
+def sign_in_page(request: HttpRequest) -> HttpResponse:
+    """Ask for name and password; remember the device of whoever is in."""
+    response = admin.site.login(request)
+    attempt: SignInAttempt | None = getattr(request, "sign_in_attempt", None)
+    if attempt is not None and isinstance(request.user, User):
+        at = timezone.now()
+        _end_own(request, request.user)
+        device = sign_in_device(user=request.user, attempt=attempt, at=at)
+        request.session[DEVICE] = device.pk
+    return response
+
+
+@never_cache
+def sign_out_page(request: HttpRequest) -> HttpResponse:
+    """End the session and its device."""
+    if request.method == "POST" and isinstance(request.user, User):
+        _end_own(request, request.user)
+    return admin.site.logout(request)
+
+
+def own_page(request: HttpRequest) -> HttpResponse:
+    """Show where the person is signed in, and what was tried in their name of late."""
+    user, at = request.user, timezone.now()
+    assert isinstance(user, User)
+    context: dict[str, Any] = {
+        **admin.site.each_context(request),
+        "title": "Your log-in",
+        "devices": devices_of(user, at),
+        "own_device": request.session.get(DEVICE),
+        "attempts": SignInAttempt.objects.filter(user=user)[:_MOST_SHOWN],
+    }
+    return TemplateResponse(request, "console/own_sign_in.html", context)
+
+
+@require_POST
+def sign_out_device_page(request: HttpRequest) -> HttpResponse:
+    """Sign out one device of the person's own, or all but this one."""
+    user, at = request.user, timezone.now()
+    assert isinstance(user, User)
+    wanted = request.POST.get("device", "")
+    if wanted == "others":
+        but = request.session.get(DEVICE)
+        count = sign_out_everywhere(user=user, by=user, at=at, but=but)
+        messages.success(request, f"Signed out on {count} other device{'s' * (count != 1)}.")
+    elif wanted.isascii() and wanted.isdigit() and len(wanted) <= 18:
+        try:
+            sign_out_device(device=int(wanted), by=user, at=at)
+        except NotFound as error:
+            messages.error(request, error.message)
+        else:
+            messages.success(request, "Signed out there.")
+    else:
+        raise PermissionDenied
+    return HttpResponseRedirect(reverse("console:own_sign_in"))
+
+
+def _end_own(request: HttpRequest, user: User) -> None:
+    """End the device that this session had until now, if it is the person's."""
+    if (device := request.session.pop(DEVICE, None)) is not None:
+        try:
+            sign_out_device(device=device, by=user, at=timezone.now())
+        except NotFound:
+            return
