@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.db import connection
 from django.db.models import Count, Q
@@ -11,17 +12,17 @@ from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
-from invoicing.models import InvoiceStatus, LineDiscount
+from invoicing.models import InvoiceStatus, LineDiscount, Subscription
 from invoicing.proration import part_of
 from invoicing.selectors.changes import opening_of, standing_changes
 from invoicing.selectors.plans import subscription_of
-from invoicing.selectors.seats import beyond_worth, seat_lines
+from invoicing.selectors.seats import beyond_worth, net_and_listed, seat_lines
 from metering.selectors.customers import closed_times, was_closed_at
 
 _PATIENCE = timedelta(hours=1)  # The worker settles changes within seconds.
 
-# Ended periods in which seats changed. What nobody pays any more, or a bank may take back, is not
-# judged; nor what a change left claimed for its whole interval.
+# Ended periods in which seats changed. What nobody pays any more, a bank may take back, or an
+# approver rejected, is not judged; nor what a change left claimed for its whole interval.
 _CHANGED = """
 SELECT DISTINCT b.id, b.start_at FROM seat_change c
   JOIN subscription s ON s.id = c.subscription_id
@@ -35,6 +36,10 @@ SELECT DISTINCT b.id, b.start_at FROM seat_change c
           AND (i.status IN ('void', 'uncollectible')
                OR EXISTS (SELECT FROM dispute d WHERE d.invoice_id = i.id)))
    AND NOT EXISTS (
+       SELECT FROM draft_rejection r JOIN billing_hold h ON h.id = r.hold_id
+         JOIN invoice i ON i.id = h.invoice_id AND i.subscription_id = s.id
+        WHERE i.service_start_at < b.end_at AND i.service_end_at > b.start_at)
+   AND NOT EXISTS (
        SELECT FROM subscription_change x WHERE x.subscription_id = s.id AND x.undone_at IS NULL
           AND x.effective_at = b.end_at AND NOT x.credits_unused)
  ORDER BY b.start_at, b.id
@@ -45,19 +50,27 @@ SELECT DISTINCT b.id, b.start_at FROM seat_change c
 def seats_are_claimed() -> Iterator[Finding]:
     """Compare what is claimed with what the changes of seats come to.
 
-    Each line and each change is rounded once; what is discounted is compared by the list.
+    Each line and each change is rounded once, net; what is discounted is compared by the list.
     """
     for period in _periods_with_changes(clock.now() - _PATIENCE):
         sold = subscription_of(period)
         if was_closed_at(period.start_at, closed_times(sold.customer_id)):
             continue
         beyond = beyond_worth(sold, period, period.end_at)
-        inside = Q(effective_at__gt=period.start_at, effective_at__lt=period.end_at)
-        roundings = seat_lines(period).count() + sold.seats.filter(inside).count()
-        if abs(beyond) > roundings:
+        if abs(beyond) > _roundings(sold, period):
             yield Finding(
                 f"billing_period:{period.pk}", f"its seats are claimed {beyond:+} beyond their days"
             )
+
+
+def _roundings(sold: Subscription, period: BillingPeriod) -> Decimal:
+    """Return by how much roundings of net amounts may move what is claimed by the list."""
+    inside = Q(effective_at__gt=period.start_at, effective_at__lt=period.end_at)
+    count = seat_lines(period).count() + sold.seats.filter(inside).count()
+    net, listed = net_and_listed(seat_lines(period))
+    if listed and not net:
+        return listed  # Nothing was paid for them, and nothing is given back.
+    return count * (listed / net if net else Decimal(1))
 
 
 @check("A coupon over an amount takes it off once for each of its periods")

@@ -20,12 +20,17 @@ from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import ChainStep, StepFunction, User
+from billing_project.kernel.money import Money
 from billing_project.kernel.ownership import owners_known
-from invoicing.models import BillingHold, HoldCause, Invoice, InvoicePolicy
+from invoicing.models import BillingHold, DraftRejection, HoldCause, Invoice, InvoicePolicy
 from invoicing.services.holds import release_hold
+from invoicing.services.rejecting import reject_draft
 from metering.models import Customer
 
-_CAUSES = {"approval": "wait", "incomplete": "bad", "bounds": "bad", "fault": "bad"}
+_CAUSES = {
+    "approval": "wait", "market": "wait", "rejected": "wait", "incomplete": "bad", "bounds": "bad",
+    "fault": "bad",
+}  # fmt: skip
 
 
 class ReleaseForm(ReasonForm):
@@ -46,8 +51,23 @@ class ReleaseForm(ReasonForm):
         ]
 
 
+class RejectForm(ReleaseForm):
+    """Why it is never issued, and what becomes of its claim."""
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """Say what the draft comes to."""
+        draft = self.subject.invoice
+        assert draft is not None, "only held drafts are offered"
+        total = Money(draft.total_minor, draft.currency)
+        return [*super().facts(), ("Draft over", str(total))]
+
+
 def _is_open(hold: BillingHold) -> bool:
     return hold.released_at is None
+
+
+def _is_draft(hold: BillingHold) -> bool:
+    return _is_open(hold) and hold.invoice is not None
 
 
 class _OpenFilter(admin.SimpleListFilter):
@@ -96,8 +116,9 @@ class BillingHoldAdmin(ReadOnlyAdmin):
         "released_at",
         link("released_by"),
         "release_reason",
+        "rejected",
     )
-    actions_detail = ("release",)
+    actions_detail = ("release", "reject")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Read once who answers for invoices now."""
@@ -111,6 +132,12 @@ class BillingHoldAdmin(ReadOnlyAdmin):
     def owner(self, hold: BillingHold) -> str:
         """Name who answers for the step of invoices."""
         return str(self._owner)
+
+    @admin.display(description="Rejected")
+    def rejected(self, hold: BillingHold) -> str:
+        """Say what the draft came to that was rejected."""
+        row = DraftRejection.objects.filter(hold=hold).first()
+        return str(Money(row.total_minor, row.currency)) if row else "no"
 
     @form_action(
         "Release",
@@ -126,6 +153,22 @@ class BillingHoldAdmin(ReadOnlyAdmin):
         """Let it go."""
         release_hold(hold=hold, reason=form.cleaned_data["reason"], by=by, at=now())
         return f"Released {hold.invoice or hold.subject}."
+
+    @form_action(
+        "Reject",
+        permission="invoicing.approve_invoice",
+        form=RejectForm,
+        icon="block",
+        offered=_is_draft,
+        is_final=True,
+        explanation="The draft is emptied and never issued. Fees, seats and packs on it are given"
+        " up; credits that came with them stay. Usage waits, held for its period, until that is"
+        " released: correct meanwhile what is wrong.",
+    )
+    def reject(self, by: User, hold: BillingHold, form: RejectForm) -> str:
+        """Reject the draft."""
+        reject_draft(held=hold, reason=form.cleaned_data["reason"], by=by, at=now())
+        return f"Rejected {hold.invoice}."
 
 
 @admin.register(InvoicePolicy)

@@ -19,7 +19,7 @@ from invoicing.models.entity import (
     LegalEntity,
     LegalEntityVersion,
 )
-from invoicing.models.hold import BillingHold, HoldCause, InvoicePolicy
+from invoicing.models.hold import BillingHold, DraftRejection, HoldCause, InvoicePolicy
 from invoicing.models.invoice import (
     Invoice,
     InvoiceLine,
@@ -91,6 +91,7 @@ __all__ = [
     "CustomerTaxId",
     "Dispute",
     "DisputeOutcome",
+    "DraftRejection",
     "FeeKind",
     "HoldCause",
     "HostedLink",

@@ -12,13 +12,16 @@ class HoldCause(models.TextChoices):
     APPROVAL = "approval", "the policy asks for an approval"
     INCOMPLETE = "incomplete", "usage of its period is not billed and not excluded"
     BOUNDS = "bounds", "larger than a run may make"
+    MARKET = "market", "its market is not open, or lacks an approved rate or seller"
+    REJECTED = "rejected", "the draft of its usage was rejected"
     FAULT = "fault", "it could not be made"
 
 
 class BillingHold(models.Model):
-    """An invoice, or a period's draft, that runs pass by; a person releases it, with a reason.
+    """An invoice, or a period's draft, that runs pass by until it is released, with a reason.
 
-    One stands for a subject at most. What was released for a cause in just these words is not held
+    One stands for a subject at most. One for a closed market is released by the worker once it is
+    open; all others by a person. What was released for a cause in just these words is not held
     for it again; other words are another doubt.
     """
 
@@ -62,6 +65,34 @@ class BillingHold(models.Model):
 
     def __str__(self) -> str:
         return f"hold of {self.subject}"
+
+
+class DraftRejection(models.Model):
+    """A held draft that an approver rejected; it claims nothing any more. Append-only.
+
+    What it claimed of usage waits, held for its period; fees, seats and packs are given up.
+    """
+
+    hold = models.OneToOneField(BillingHold, on_delete=models.PROTECT, related_name="rejection")
+    total_minor = models.BigIntegerField()  # What the draft came to, with its tax.
+    currency = models.CharField(max_length=3)
+    reason = models.CharField(max_length=500)
+    rejected_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    rejected_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "draft_rejection"
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(reason__gt="") & Q(total_minor__gte=0), name="draft_rejection_says_why"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"rejection of {self.hold}"
 
 
 class InvoicePolicy(models.Model):

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.models import PolicyChange, in_force
@@ -30,9 +30,14 @@ from invoicing.models import (
     LineUsage,
     SplitBy,
 )
+from invoicing.selectors.markets import can_be_taxed
 from invoicing.selectors.splitting import split_of
 
 _MOST_LOOKED_AT = 200
+# Those from before markets were a cause of their own are told by their words.
+_FOR_MARKETS = Q(cause=HoldCause.MARKET) | Q(
+    cause=HoldCause.FAULT, detail__startswith="the market of "
+)
 
 
 def limits_at(at: datetime) -> Limits:
@@ -64,8 +69,28 @@ def hold_of(subject: str) -> BillingHold | None:
 def was_released(subject: str, cause: str, detail: str) -> bool:
     """Tell whether a person let a subject go for a cause in just these words."""
     return BillingHold.objects.filter(
-        subject=subject, cause=cause, detail=detail, released_at__isnull=False
+        subject=subject, cause=cause, detail=detail, released_at__isnull=False, rejection=None
     ).exists()
+
+
+def holds_to_reopen(at: datetime) -> QuerySet[BillingHold]:
+    """List holds for markets that were closed and by now can be sold in.
+
+    Each market of an entity is asked about once, however many wait for it.
+    """
+    same = ("customer__country", "invoice__currency", "invoice__entity_id")
+    waiting = open_holds().filter(_FOR_MARKETS, invoice__isnull=False)
+    one_each = waiting.order_by(*same).distinct(*same).select_related("invoice__customer")
+    can_be_issued = Q(pk__in=[])
+    for hold in one_each:
+        draft = hold.invoice
+        assert draft is not None
+        if can_be_taxed(draft.customer, draft.currency, at, draft.entity_id):
+            can_be_issued |= Q(
+                customer__country=draft.customer.country, invoice__currency=draft.currency,
+                invoice__entity=draft.entity_id,
+            )  # fmt: skip
+    return waiting.filter(can_be_issued)
 
 
 def doubts_about(invoice: Invoice, period: BillingPeriod | None, at: datetime) -> dict[str, str]:

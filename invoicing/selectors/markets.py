@@ -79,6 +79,16 @@ def known_tax(customer: Customer, currency: str, at: datetime, entity_id: int) -
         return NO_TAX
 
 
+def can_be_taxed(customer: Customer, currency: str, at: datetime, entity_id: int) -> bool:
+    """Tell whether an entity can issue an invoice to a customer: `tax_of_sale` raises nothing."""
+    try:
+        tax_of_sale(customer, currency, at, entity_id)
+        seller_at(entity_id, at)
+    except Conflict:
+        return False
+    return True
+
+
 def governing_rate(country: str, at: datetime) -> TaxRate | None:
     """Return the approved rate of a country with the latest effective date until `at`."""
     rates = TaxRate.objects.filter(in_force(at, "policy_change__"), country=country)

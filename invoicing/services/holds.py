@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 from django.db import DataError, IntegrityError, transaction
 
 from billing_project.kernel import audit
+from billing_project.kernel.apart import each_apart
 from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.content import (
     Content,
@@ -22,11 +24,19 @@ from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
 from credits.models import BillingPeriod
 from invoicing.models import BillingHold, HoldCause, Invoice, InvoicePolicy
-from invoicing.selectors.holds import content_of_policy, doubts_about, hold_of, was_released
+from invoicing.selectors.holds import (
+    content_of_policy,
+    doubts_about,
+    hold_of,
+    holds_to_reopen,
+    was_released,
+)
 from invoicing.services.locks import require_permission
 
 # What a person has to look at: it would fail in the next run, too. Faults of connections pass.
 FAULTS = (BillingError, IntegrityError, DataError, ArithmeticError, LookupError, ValueError)
+# What finance has to open, or to approve, for all drafts alike: nobody releases each of them.
+_OF_MARKETS = {"market_closed", "tax_rate_missing", "entity_not_approved"}
 _LONGEST_DETAIL = 500
 _LARGEST = 10**15
 
@@ -34,6 +44,22 @@ _LARGEST = 10**15
 def words_of_fault(error: Exception) -> str:
     """Say what kept something from being made."""
     return str(error) if isinstance(error, BillingError) else f"{type(error).__name__}: {error}"
+
+
+def hold_for_fault(invoice: Invoice, error: Exception, by: User, at: datetime) -> BillingHold:
+    """Hold a draft that could not be issued, by what stood against it."""
+    is_market = isinstance(error, BillingError) and error.code in _OF_MARKETS
+    return hold(
+        customer_id=invoice.customer_id, invoice=invoice, subject=f"invoice:{invoice.pk}",
+        cause=HoldCause.MARKET if is_market else HoldCause.FAULT, detail=words_of_fault(error),
+        by=by, at=at,
+    )  # fmt: skip
+
+
+def release_reopened(*, by: User, at: datetime) -> int:
+    """Let go the drafts whose market was closed and is open now; return how many."""
+    release = partial(release_hold, reason="its market can be sold in now", by=by, at=at)
+    return each_apart(holds_to_reopen(at), lambda held: bool(release(hold=held)), step="reopen")
 
 
 def hold_if_in_doubt(
@@ -88,17 +114,27 @@ def release_hold(*, hold: BillingHold, reason: str, by: User, at: datetime) -> B
     """
     name = "approve_invoice" if hold.cause == HoldCause.APPROVAL else "release_billinghold"
     require_permission(by, f"invoicing.{name}", "release what billing holds for this cause")
-    if not 0 < len(reason.strip()) <= _LONGEST_DETAIL:
-        raise Invalid(f"a release has a reason of up to {_LONGEST_DETAIL}", field="reason")
+    refuse_bad_reason(reason)
     locked = BillingHold.objects.select_for_update(no_key=True).get(pk=hold.pk)
     if locked.released_at is not None:
         if (locked.released_by_id, locked.release_reason) != (by.pk, reason):
             raise Conflict(f"{locked} was released by {locked.released_by} already")
         return locked
-    locked.released_at, locked.released_by, locked.release_reason = at, by, reason
-    locked.save(update_fields=["released_at", "released_by", "release_reason"])
+    end_hold(locked, reason, by, at)
     audit.record(by=by, at=at, action="release_hold", subject=locked, reason=reason)
     return locked
+
+
+def refuse_bad_reason(reason: str) -> None:
+    """Refuse to let go, or to reject, without saying why."""
+    if not 0 < len(reason.strip()) <= _LONGEST_DETAIL:
+        raise Invalid(f"this needs a reason of up to {_LONGEST_DETAIL} characters", field="reason")
+
+
+def end_hold(locked: BillingHold, reason: str, by: User, at: datetime) -> None:
+    """Write on a locked hold who ended it, and why."""
+    locked.released_at, locked.released_by, locked.release_reason = at, by, reason
+    locked.save(update_fields=["released_at", "released_by", "release_reason"])
 
 
 @transaction.atomic

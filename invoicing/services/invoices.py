@@ -15,7 +15,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.remembering import look_again, remembering
 from credits.selectors.usage import has_usage_to_rate
 from credits.services.rating import rate_customer
-from invoicing.models import HoldCause, Invoice, InvoiceLine, InvoiceStatus, PlanVersion
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, PlanVersion
 from invoicing.selectors import is_issued, plan_version_at, plan_version_of
 from invoicing.selectors.entities import address_of, seller_at
 from invoicing.selectors.holds import hold_of, open_holds
@@ -24,7 +24,12 @@ from invoicing.services.announcing import announce_issued
 from invoicing.services.balances import apply_balance
 from invoicing.services.closing import close_usage, is_usage_closed
 from invoicing.services.commits import give_back_shortfall
-from invoicing.services.holds import FAULTS, hold, hold_if_in_doubt, words_of_fault
+from invoicing.services.holds import (
+    FAULTS,
+    hold_for_fault,
+    hold_if_in_doubt,
+    release_reopened,
+)
 from invoicing.services.locks import (
     INVOICE_SERIES,
     lock_invoice,
@@ -74,8 +79,8 @@ def finalize_due(*, by: User, at: datetime, backwards: bool = False) -> int:
     """Finalize every draft whose grace is over; each in a transaction of its own.
 
     Safe to run twice at once, and after a run that died. A draft in doubt is held, with its reason,
-    and the run goes on; one that lost its usage is emptied and waits without lines until there is
-    something to claim.
+    and the run goes on; one whose market was closed goes on once it is open. One that lost its
+    usage is emptied and waits without lines until there is something to claim.
 
     Args:
         backwards: Begin with the last: a second worker, who meets the first in the middle.
@@ -87,6 +92,7 @@ def finalize_due(*, by: User, at: datetime, backwards: bool = False) -> int:
     is_held = Exists(open_holds().filter(invoice=OuterRef("pk")))
     due = Invoice.objects.filter(has_lines, ~is_held, status=InvoiceStatus.DRAFT, ready_at__lte=at)
     require_permission(by, "invoicing.finalize_invoice", "finalize invoices")
+    release_reopened(by=by, at=at)
     finalize = partial(_is_finalized, by=by, at=at)
     order = ("-ready_at", "-id") if backwards else ("ready_at", "id")
     with remembering():
@@ -105,10 +111,7 @@ def _is_finalized(invoice: Invoice, by: User, at: datetime) -> bool:
     try:
         return is_issued(issue_unless_held(invoice=invoice, by=by, at=at))
     except FAULTS as error:
-        hold(
-            customer_id=invoice.customer_id, invoice=invoice, subject=f"invoice:{invoice.pk}",
-            cause=HoldCause.FAULT, detail=words_of_fault(error), by=by, at=at,
-        )  # fmt: skip
+        hold_for_fault(invoice, error, by, at)
         raise
 
 

@@ -244,6 +244,8 @@ def _credit(
     if not listed:
         return  # What claimed them is void: claimed again, they are fewer.
     left = prorate(amount_minor, net, listed)
+    is_cut = key.startswith(unused_prefix(billing_period))
+    ends_at = billing_period.end_at if is_cut else None
     lines = seat_lines(billing_period).select_related("invoice").order_by("-id")
     for line in lines:
         off = min(left, line.amount_minor - line.credited_minor)
@@ -253,7 +255,7 @@ def _credit(
         if line.invoice.status == InvoiceStatus.UNCOLLECTIBLE:
             continue  # Nobody paid for them, and nothing is claimed any more.
         if line.invoice.status == InvoiceStatus.DRAFT:
-            claim_less(line, off, memo)
+            claim_less(line, off, memo, ends_at)
             continue
         undisputed_part = undisputed(line.invoice, [(line, off)])
         if not undisputed_part:

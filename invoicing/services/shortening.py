@@ -27,11 +27,18 @@ def claim_until(invoice: Invoice, parts: Sequence[Unused], ends_at: datetime) ->
     _total(invoice)
 
 
-def claim_less(line: InvoiceLine, off_minor: int, words: str) -> None:
-    """Take a part of its net amount off a draft's line; one without an amount is left out."""
+def claim_less(
+    line: InvoiceLine, off_minor: int, words: str, ends_at: datetime | None = None
+) -> None:
+    """Take a part of its net amount off a draft's line; one without an amount is left out.
+
+    Args:
+        ends_at: Where its service ends by that; None: as before.
+    """
     price = _price(line)
     listed, net = price + line.discount_minor, Decimal(line.amount_minor)
     off = Decimal(off_minor)
+    line.service_end_at = ends_at or line.service_end_at
     _lower(line, price - prorate(price, off, net), listed - prorate(listed, off, net), words)
     _total(line.invoice)
 

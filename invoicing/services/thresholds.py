@@ -28,6 +28,8 @@ SELECT b.id FROM billing_period b
                   AND NOT EXISTS (SELECT FROM line_usage u
                                    WHERE u.rated_usage_id = r.id AND u.kind = 'overage'
                                      AND NOT u.is_void))
+   AND NOT EXISTS (SELECT FROM billing_hold h
+                    WHERE h.subject = 'billing_period:' || b.id AND h.released_at IS NULL)
  ORDER BY b.id
 """
 

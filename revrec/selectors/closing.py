@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 
+from django.db.models import Exists, OuterRef
+
 from billing_project.kernel.models import (
     ChainStep,
     PolicyChange,
@@ -15,7 +17,7 @@ from billing_project.kernel.models import (
 )
 from billing_project.kernel.period import midnight
 from credits.selectors import unrated_windows
-from invoicing.models import Invoice, InvoiceStatus
+from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from metering.models import EventBatch
 from metering.selectors.quarantine import groups
 from revrec.models import AccountingPeriod, CloseException, PeriodStatus
@@ -116,8 +118,10 @@ def _rated(period: AccountingPeriod, at: datetime) -> str:
 
 
 def _drafts(period: AccountingPeriod, at: datetime) -> str:
-    drafts = Invoice.objects.filter(
-        status=InvoiceStatus.DRAFT, service_start_at__lt=midnight(period.end_on)
+    drafts = Invoice.objects.filter(  # One without lines claims nothing.
+        Exists(InvoiceLine.objects.filter(invoice=OuterRef("pk"))),
+        status=InvoiceStatus.DRAFT,
+        service_start_at__lt=midnight(period.end_on),
     )
     return _counted(drafts.order_by().values("pk")[:_COUNTED].count(), "invoice", "a draft")
 

@@ -84,9 +84,9 @@ def test_a_period_end_asks_few_questions_of_each_customer(
     finalize_due(by=shop.worker, at=START)
     use(shop, 150, START + DAY)
 
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(29):
         assert draft_overage_invoices(by=shop.worker, at=END) == 1
-    with django_assert_max_num_queries(31):
+    with django_assert_max_num_queries(33):
         assert finalize_due(by=shop.worker, at=END + DAY) == 1
 
 

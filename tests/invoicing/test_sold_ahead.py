@@ -149,6 +149,7 @@ def test_a_held_draft_keeps_nobody_from_pausing_or_cancelling(shop: Shop) -> Non
         (1_500, 167),
     ]
     assert sorted(LineDiscount.objects.values_list("amount_minor", flat=True)) == [100, 167]
+    assert {line.service_end_at for line in lines} == {START + 5 * DAY}
     assert not CreditNote.objects.exists()
     assert list(billing_periods_of(sold).values_list("end_at", flat=True)) == [
         START + 5 * DAY, START + 7 * DAY,
