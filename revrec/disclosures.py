@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 
 from billing_project.kernel.money import prorate
 from billing_project.kernel.period import add_months
@@ -53,6 +54,64 @@ def _split(promise: Remaining, as_of: date, edges: Sequence[date]) -> list[int]:
         parts.append(through - before)
         before = through
     return parts
+
+
+class Framework(StrEnum):
+    """The standard by which the notes are made."""
+
+    IFRS = "ifrs"
+    US_GAAP = "us_gaap"
+
+
+@dataclass(frozen=True)
+class Exemptions:
+    """What of the remaining obligations need not be said, and is not (IFRS 15.121, 606-10-50-14).
+
+    Attributes:
+        short: Promises that were made for a year or less: 121(a), 50-14(a).
+        as_invoiced: What is invoiced as it is earned: 121(b), 50-14(b).
+        usage: Usage yet to come, of promises that it alone pays for: 50-14A; in US GAAP only.
+    """
+
+    framework: Framework = Framework.IFRS
+    short: bool = False
+    as_invoiced: bool = False
+    usage: bool = False
+
+    def paragraphs(self) -> list[str]:
+        """Say which are used, as the notes have to (122, 50-15)."""
+        is_ifrs = self.framework is Framework.IFRS
+        said = []
+        if self.short:
+            said.append(
+                "Promises made for a year or less are left out"
+                f" ({'IFRS 15.121(a)' if is_ifrs else 'ASC 606-10-50-14(a)'})."
+            )
+        if self.as_invoiced:
+            said.append(
+                "Usage that is invoiced as it is earned is left out"
+                f" ({'IFRS 15.121(b)' if is_ifrs else 'ASC 606-10-50-14(b)'})."
+            )
+        if self.usage:
+            said.append(
+                "Usage yet to come, which alone pays for its service, is left out"
+                " (ASC 606-10-50-14A)."
+            )
+        return said
+
+
+def is_short(start_on: date, end_on: date | None) -> bool:
+    """Tell whether a promise was made for a year or less; one without an end was not.
+
+    Args:
+        end_on: Exclusive.
+    """
+    return end_on is not None and end_on <= add_months(start_on, 12, start_on.day)
+
+
+def not_invoiced(minimum_minor: int, counted_minor: int) -> int:
+    """Return what is fixed of a commitment and neither earned nor invoiced: RPO beside 2120."""
+    return max(0, minimum_minor - counted_minor)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ UNION SELECT policy_change_id FROM tax_rate
 UNION SELECT policy_change_id FROM invoice_policy
 UNION SELECT policy_change_id FROM payment_tolerance
 UNION SELECT policy_change_id FROM exchange_sheet
+UNION SELECT policy_change_id FROM disclosure_policy
 UNION SELECT policy_change_id FROM legal_entity_version
 """
 CHOICE = (

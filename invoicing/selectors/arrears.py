@@ -225,7 +225,7 @@ def _term(
     Terms are counted in intervals from the plan's first period on. One ends early with its
     subscription, and is then owed whole; or with its plan, and is then owed by the day.
     """
-    intervals = _intervals(subscription, billing_period)
+    intervals = intervals_of(subscription, billing_period)
     index = len(intervals) - 1
     is_last_piece = opening_of(billing_period).interval.end <= billing_period.end_at
     is_over = subscription.ends_at == billing_period.end_at
@@ -249,7 +249,7 @@ def _term(
     return Term(commit, Period(periods[0].start_at, billing_period.end_at), claimed)
 
 
-def _intervals(subscription: Subscription, last: BillingPeriod) -> list[list[BillingPeriod]]:
+def intervals_of(subscription: Subscription, last: BillingPeriod) -> list[list[BillingPeriod]]:
     """Group the periods of a plan, through a last one, by the interval that they are parts of."""
     began = plan_began_at(subscription, last.start_at)
     periods = billing_periods_of(subscription).filter(

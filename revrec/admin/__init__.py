@@ -1,6 +1,7 @@
 """The back office's pages of obligations, schedules and the general ledger: owned by finance."""
 
 from revrec.admin import (
+    disclosures,
     estimates,
     exchange,
     exports,
@@ -12,6 +13,7 @@ from revrec.admin import (
 )
 
 __all__ = [
+    "disclosures",
     "estimates",
     "exchange",
     "exports",

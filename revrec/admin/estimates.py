@@ -52,6 +52,11 @@ class BreakageForm(ActionForm):
         initial=0, widget=UnfoldAdminDecimalFieldWidget,
         help_text="Of the price, 0.10 for a tenth; nothing unless proportional.",
     )  # fmt: skip
+    refundable_terms = forms.CharField(
+        label="Refundable terms", required=False, widget=UnfoldAdminTextInputWidget,
+        help_text="Codes of grant terms under which customers may have their money back, with"
+        " commas between: their credits are left out.",
+    )  # fmt: skip
     effective_on = forms.DateField(label="Closes follow it from", widget=UnfoldAdminDateWidget)
     evidence = forms.CharField(
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
@@ -61,6 +66,11 @@ class BreakageForm(ActionForm):
     def clean_currency(self) -> str:
         """Write it in capitals."""
         return str(self.cleaned_data["currency"]).upper()
+
+    def clean_refundable_terms(self) -> tuple[str, ...]:
+        """Read the codes."""
+        codes = str(self.cleaned_data["refundable_terms"]).split(",")
+        return tuple(code.strip() for code in codes if code.strip())
 
     def clean_sold_from(self) -> Any:
         """Cohorts are months of sale."""
@@ -109,6 +119,7 @@ class BreakageEstimateAdmin(_VersionAdmin):
         ("code", "number"),
         ("currency", "sold_from", "sold_until"),
         ("method", "rate"),
+        "refundable_terms",
         "evidence",
         ("status", "governs_from", link("policy_change")),
     )
@@ -135,7 +146,7 @@ class BreakageEstimateAdmin(_VersionAdmin):
         terms = BreakageTerms(
             code=said["code"], currency=said["currency"], sold_from=said["sold_from"],
             sold_until=said["sold_until"], method=Method(said["method"]), rate=said["rate"],
-            evidence=said["evidence"],
+            evidence=said["evidence"], refundable_terms=said["refundable_terms"],
         )  # fmt: skip
         made = propose_breakage(terms=terms, proposal=proposal, by=by, at=at)
         return made, f"Proposed {made}; it waits for approval"

@@ -1,6 +1,7 @@
 """What was earned: obligations, schedules, and the general ledger."""
 
 from revrec.models.close import CloseException
+from revrec.models.disclosure import DisclosurePolicy
 from revrec.models.estimate import BreakageEstimate, VariableEstimate
 from revrec.models.exchange import ExchangeRate, ExchangeSheet
 from revrec.models.export import AccountCode, AccountMap, JournalExport
@@ -30,6 +31,7 @@ __all__ = [
     "BooksMark",
     "BreakageEstimate",
     "CloseException",
+    "DisclosurePolicy",
     "EntrySource",
     "ExchangeRate",
     "ExchangeSheet",

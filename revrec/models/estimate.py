@@ -22,6 +22,8 @@ class BreakageEstimate(models.Model):
     sold_until = models.DateField(null=True, blank=True)  # Exclusive; NULL: all later months.
     method = models.CharField(max_length=12, choices=[(m.value, m.value) for m in Method])
     rate = models.DecimalField(max_digits=9, decimal_places=8)  # Of the price, 0 to 1.
+    # Codes of grant terms under which customers may have their money back: never broken before.
+    refundable_terms = models.JSONField(default=list, db_default=[], blank=True)
     evidence = models.TextField()
     policy_change = models.OneToOneField(PolicyChange, on_delete=models.PROTECT, related_name="+")
 

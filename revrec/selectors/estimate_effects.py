@@ -32,6 +32,7 @@ def _of_breakage(change: PolicyChange) -> Effect | None:
         sold_from=date.fromisoformat(content["sold_from"]),
         sold_until=date.fromisoformat(until) if until else None,
         method=content["method"], rate=Decimal(content["rate"]),
+        refundable_terms=content.get("refundable_terms", []),
     )  # fmt: skip
     return _compared(period, breakage_targets(period), breakage_targets(period, proposed))
 

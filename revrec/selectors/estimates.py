@@ -62,7 +62,7 @@ class Target:
 
 def content_of_breakage(estimate: BreakageEstimate) -> dict[str, object]:
     """Return a version of a breakage estimate."""
-    return {
+    content: dict[str, object] = {
         "code": estimate.code,
         "number": estimate.number,
         "currency": estimate.currency,
@@ -72,6 +72,9 @@ def content_of_breakage(estimate: BreakageEstimate) -> dict[str, object]:
         "rate": plain(estimate.rate),
         "evidence": estimate.evidence,
     }
+    if estimate.refundable_terms:  # Versions of before say nothing of it.
+        content["refundable_terms"] = estimate.refundable_terms
+    return content
 
 
 def content_of_variable(estimate: VariableEstimate) -> dict[str, object]:
@@ -132,6 +135,7 @@ def breakage_targets(
         estimate = _governing(estimates, currency, sold)
         key = f"cohort:{currency}:{sold:%Y-%m}"
         says = f"Credits sold in {sold:%Y-%m}, {estimate or 'remote'}"
+        promises = _without_refundable(promises, estimate)
         entities = {promise.entity_id for promise in promises}
         for account, amount in _of_cohort(promises, estimate).items():
             before = held.get((key, account.value), _NOTHING)
@@ -170,6 +174,18 @@ def variable_targets(
             )
         )  # fmt: skip
     return targets
+
+
+def _without_refundable(
+    promises: list[PromiseState], estimate: BreakageEstimate | None
+) -> list[PromiseState]:
+    """Leave out credits that customers may have their money back for: their price is not kept yet.
+
+    The law claims what is left of them nevertheless.
+    """
+    if estimate is None or estimate.method != Method.PROPORTIONAL:
+        return promises
+    return [one for one in promises if one.terms not in estimate.refundable_terms]
 
 
 def _of_cohort(

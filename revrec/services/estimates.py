@@ -15,6 +15,7 @@ from billing_project.kernel.period import DAY
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
+from credits.models import GrantTerms
 from metering.models import Customer
 from revrec.breakage import Method
 from revrec.models import AccountingPeriod, BreakageEstimate, LedgerAccount, VariableEstimate
@@ -45,6 +46,7 @@ class BreakageTerms:
         sold_until: First day of the first month that is no longer meant; None: all later ones.
         rate: Share of the price that is expected never to be used; 0 unless proportional.
         evidence: What the rate rests on, for an auditor to read.
+        refundable_terms: Codes of grant terms under which customers may have their money back.
     """
 
     code: str
@@ -54,6 +56,7 @@ class BreakageTerms:
     method: Method
     rate: Decimal
     evidence: str
+    refundable_terms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def propose_breakage(
         code=terms.code, number=_next_number(BreakageEstimate, BREAKAGE, terms.code),
         currency=terms.currency, sold_from=terms.sold_from, sold_until=terms.sold_until,
         method=terms.method.value, rate=terms.rate, evidence=terms.evidence,
+        refundable_terms=sorted(set(terms.refundable_terms)),
     )  # fmt: skip
     return propose_version(
         estimate,
@@ -187,6 +191,9 @@ def _refuse_breakage(terms: BreakageTerms) -> None:
         raise Invalid("is above 0 and below 1", field="rate")
     if terms.method is not Method.PROPORTIONAL and terms.rate:
         raise Invalid("only the proportional method has a rate", field="rate")
+    known = {one.code for one in GrantTerms.objects.filter(code__in=terms.refundable_terms)}
+    if unknown := sorted(set(terms.refundable_terms) - known):
+        raise Invalid(f"there are no terms {', '.join(unknown)}", field="refundable_terms")
     if terms.rate != terms.rate.quantize(Decimal("0.00000001")):
         raise Invalid("has at most 8 decimals", field="rate")
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from revrec.models import AccountingPeriod, Posting
 from revrec.reporting import Drill, Table
-from revrec.selectors.tables import customers, ledger, promises, revenue
+from revrec.selectors.tables import customers, ledger, promises, remaining, revenue
 
 __all__ = ["REPORTS", "Report", "drill_total", "postings_behind"]
 
@@ -80,7 +80,7 @@ _ALL = (
         "rpo", "Remaining performance obligations",
         "What is promised and still to be earned, by when it will be"
         " (IFRS 15.120, 606-10-50-13).",
-        promises.remaining_obligations, promises.RPO_BANDS, "stream",
+        remaining.remaining_obligations, remaining.RPO_BANDS, "stream",
     ),
     Report(
         "disaggregation", "Disaggregated revenue",

@@ -12,17 +12,16 @@ from django.db.models import Sum
 from billing_project.kernel.money import prorate
 from billing_project.kernel.period import add_months, month_of
 from invoicing.models import MAIN_ENTITY
-from revrec.disclosures import Released, Remaining, from_opening, in_bands
+from revrec.disclosures import Released, from_opening
 from revrec.models import AccountingPeriod, ObligationKind, Posting
 from revrec.posting import Account
 from revrec.reporting import Drill, Figure, Row, Table
 from revrec.selectors.tables.ledger import REVENUE_CODES, before, within
 from revrec.selectors.tables.revenue import STREAMS
 
-RPO_BANDS = ("up_to_12_months", "13_to_24_months", "over_24_months")
 _AHEAD = 12  # Months of the waterfall that have a column of their own.
 _LIABILITIES = [Account.CREDITS_LIABILITY.value, Account.FEES_LIABILITY.value]
-_KINDS: dict[str, str] = {
+STREAM_OF_KIND: dict[str, str] = {
     ObligationKind.FEE: "Base fees",
     ObligationKind.CREDITS: "Prepaid credits",
 }
@@ -40,6 +39,7 @@ SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id 
            WHERE p.account_id LIKE '4%%' AND e.effective_on >= %(start)s), 0) AS earned,
        coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id = '4010'), 0) AS used,
        coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id IN ('4030', '4040')), 0) AS broken,
+       coalesce((SELECT t.code FROM grant_terms t WHERE t.id = g.terms_id), '') AS terms,
        coalesce(-sum(p.functional_minor) FILTER (WHERE p.account_id IN ('2100','2120')), 0) AS book,
        coalesce((SELECT x.entity_id FROM customer_entity x WHERE x.customer_id = o.customer_id), 1)
   FROM posting p
@@ -48,7 +48,7 @@ SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id 
   LEFT JOIN credit_grant g ON g.id = o.grant_id
   LEFT JOIN LATERAL (SELECT start_on, end_on FROM revenue_schedule r WHERE r.obligation_id = o.id
                       ORDER BY revision DESC LIMIT 1) s ON true
- GROUP BY o.id, o.kind, p.currency, s.start_on, s.end_on, g.expires_at
+ GROUP BY o.id, o.kind, p.currency, s.start_on, s.end_on, g.expires_at, g.terms_id
  ORDER BY o.id
 """
 
@@ -72,6 +72,7 @@ class PromiseState:
     earned_minor: int
     used_minor: int
     broken_minor: int
+    terms: str = ""  # Code of the terms that its credits were given under.
     book_minor: int = 0  # What `closing` is carried at in the books' own currency, if another.
     entity_id: int = MAIN_ENTITY
 
@@ -86,7 +87,14 @@ def promise_states(period: AccountingPeriod) -> list[PromiseState]:
     with connection.cursor() as cursor:
         cursor.execute(_PROMISES, {"start": period.start_on, "end": period.end_on})
         rows = cursor.fetchall()
-    return [PromiseState(*row[:6], *map(int, row[6:])) for row in rows if row[3] is not None]
+    return [
+        PromiseState(
+            *row[:6], *map(int, row[6:12]), terms=row[12], book_minor=int(row[13]),
+            entity_id=row[14],
+        )
+        for row in rows
+        if row[3] is not None
+    ]  # fmt: skip
 
 
 def waterfall(period: AccountingPeriod) -> Table:
@@ -95,7 +103,7 @@ def waterfall(period: AccountingPeriod) -> Table:
     ahead = [f"{month:%Y-%m}" for month in months[:-1]]
     names = ("price", "earned_before", "earned", *ahead, "later", "when_used")
     rows = []
-    for (currency, sold), promises in _grouped(promise_states(period), _month_sold):
+    for (currency, sold), promises in grouped(promise_states(period), _month_sold):
         of = _of(promises)
         rest = [0] * len(months)
         for promise in promises:
@@ -154,37 +162,6 @@ def opening_liability_revenue(period: AccountingPeriod) -> Table:
     return Table(("stream",), ("amount",), rows)
 
 
-def remaining_obligations(period: AccountingPeriod) -> Table:
-    """Divide what is still to be earned into bands of time.
-
-    Fees are earned evenly by day until their end, credits until they expire; credits that never
-    expire are expected to be used within a year.
-    """
-    rows = []
-    for (currency, kind), promises in _grouped(
-        promise_states(period), lambda p: _KINDS.get(p.kind, p.kind)
-    ):
-        bands = in_bands(
-            (Remaining(p.closing_minor, p.start_on, p.end_on) for p in promises), period.end_on
-        )
-        total = Figure(sum(bands), _liability(promises, period))
-        figures = dict(zip(RPO_BANDS, map(Figure, bands), strict=True)) | {"total": total}
-        rows.append(Row({"stream": kind}, currency, figures))
-    for currency, total_minor in _expected_breakage(period):
-        where = {
-            "account_id": Account.EXPECTED_BREAKAGE.value, "currency": currency,
-            **before(period.end_on),
-        }  # fmt: skip
-        first = Figure(-total_minor, Drill(where, -1))
-        figures = {RPO_BANDS[0]: first, **dict.fromkeys(RPO_BANDS[1:], Figure(0)), "total": first}
-        rows.append(Row({"stream": "Expected breakage"}, currency, figures))
-    notes = (
-        "Usage beyond what was bought is an option of the customer and no promise."
-        " Fees that are not invoiced yet are left out where the customer can end the contract.",
-    )
-    return Table(("stream",), (*RPO_BANDS, "total"), rows, notes)
-
-
 def deferred_by_expiry(period: AccountingPeriod) -> Table:
     """List contract liabilities by the month in which they end, and whether within a year."""
     year = add_months(period.end_on, 12, period.end_on.day)
@@ -193,14 +170,14 @@ def deferred_by_expiry(period: AccountingPeriod) -> Table:
         return f"{promise.end_on:%Y-%m}" if promise.end_on else "never"
 
     rows = []
-    for (currency, end), promises in _grouped(promise_states(period), ends):
+    for (currency, end), promises in grouped(promise_states(period), ends):
         amount = sum(p.closing_minor for p in promises)
         if not amount:
             continue
         ends_on = promises[0].end_on
         is_current = ends_on is None or ends_on <= year
         labels = {"ends": end, "class": "current" if is_current else "non-current"}
-        figure = Figure(amount, _liability(promises, period))
+        figure = Figure(amount, liability_of(promises, period))
         rows.append(Row(labels, currency, {"amount": figure}))
     return Table(("ends", "class"), ("amount",), rows)
 
@@ -209,7 +186,7 @@ def breakage_by_cohort(period: AccountingPeriod) -> Table:
     """Show by month of sale what became of paid credits."""
     credit_promises = [p for p in promise_states(period) if p.kind == ObligationKind.CREDITS]
     rows = []
-    for (currency, sold), promises in _grouped(credit_promises, _month_sold):
+    for (currency, sold), promises in grouped(credit_promises, _month_sold):
         of = {**_of(promises), **before(period.end_on)}
         broken = [Account.BREAKAGE_REVENUE.value, Account.SHORTFALL_REVENUE.value]
         figures = {
@@ -221,7 +198,7 @@ def breakage_by_cohort(period: AccountingPeriod) -> Table:
             "broken": Figure(
                 sum(p.broken_minor for p in promises), Drill({**of, "account_id__in": broken}, -1)
             ),
-            "open": Figure(sum(p.closing_minor for p in promises), _liability(promises, period)),
+            "open": Figure(sum(p.closing_minor for p in promises), liability_of(promises, period)),
         }
         rows.append(Row({"sold": sold}, currency, figures))
     return Table(("sold",), ("price", "used", "broken", "open"), rows)
@@ -242,7 +219,7 @@ def _by_month_ahead(promise: PromiseState, months: Sequence[date]) -> list[int]:
     return [*parts, promise.closing_minor - earned]
 
 
-def _grouped(
+def grouped(
     promises: Iterable[PromiseState], label: Callable[[PromiseState], str]
 ) -> list[tuple[tuple[str, str], list[PromiseState]]]:
     """Group promises by currency and a label, in order."""
@@ -260,16 +237,6 @@ def _of(promises: Iterable[PromiseState]) -> dict[str, object]:
     return {"obligation_id__in": [promise.obligation_id for promise in promises]}
 
 
-def _liability(promises: Iterable[PromiseState], period: AccountingPeriod) -> Drill:
+def liability_of(promises: Iterable[PromiseState], period: AccountingPeriod) -> Drill:
+    """Return the postings behind what promises still carry at a month's end."""
     return Drill({**_of(promises), "account_id__in": _LIABILITIES, **before(period.end_on)}, -1)
-
-
-def _expected_breakage(period: AccountingPeriod) -> list[tuple[str, int]]:
-    found = (
-        Posting.objects.filter(account=Account.EXPECTED_BREAKAGE.value, **before(period.end_on))
-        .values_list("currency")
-        .annotate(total=Sum("amount_minor"))
-        .exclude(total=0)
-        .order_by("currency")
-    )
-    return [(currency, int(total)) for currency, total in found]
