@@ -57,6 +57,16 @@ class Release:
     transaction_ids: tuple[int, ...]
 
 
+def caught_up(basis: CostBasis, used: Decimal, ended: Decimal) -> tuple[int, int]:
+    """Return what credits earn at once that get their price only now: by use, and as breakage.
+
+    Args:
+        used, ended: Credits that were used, and that expired or were voided, until now.
+    """
+    earned = basis.earned(used)
+    return earned, _broken(basis, used, ended, earned, False) if ended else 0
+
+
 def releases(
     basis: CostBasis,
     used: Decimal,

@@ -91,5 +91,5 @@ def trued_up(target_minor: int, held_minor: int, about: About) -> Lines:
 
 
 def escheated(amount_minor: int, about: About) -> Lines:
-    """Rule 24 where the law claims unused credits: a liability, never revenue (B47)."""
-    return pair(Account.CREDITS_LIABILITY, Account.UNCLAIMED_PROPERTY, amount_minor, about)
+    """Rule 24 where the law claims what ended: owed, and no revenue of a closed month (B47)."""
+    return pair(Account.BREAKAGE_REVENUE, Account.UNCLAIMED_PROPERTY, amount_minor, about)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
-from revrec.selectors import functional_ties, losing_ties, silent, tieouts
+from revrec.selectors import basis_ties, functional_ties, losing_ties, silent, tieouts
 from revrec.selectors.seals import stored_seal_faults
 from revrec.selectors.tieouts import Mismatch
 from revrec.selectors.verifying import chain_faults
@@ -135,6 +135,12 @@ def refunds_tie() -> Iterator[Finding]:
 def short_payments_tie() -> Iterator[Finding]:
     """Compare 7900 customer by customer."""
     return _findings(losing_ties.untied_short_payments)
+
+
+@check("Concessions and bonuses in credits are promised at their approved basis")
+def bases_tie() -> Iterator[Finding]:
+    """Work out again what each takes off revenue, or off its purchase."""
+    return _findings(lambda: basis_ties.untied_bases(clock.now()))
 
 
 @check("Fee schedules end on the price")

@@ -83,6 +83,8 @@ class EntryKind(StrEnum):
     DISPUTE_WON = "dispute_won"
     DISPUTE_LOST = "dispute_lost"
     CREDITS_SOLD = "credits_sold"
+    CONCESSION_PROMISED = "concession_promised"
+    PRICE_ALLOCATED = "price_allocated"
     CREDITS_USED = "credits_used"
     CREDITS_EXPIRED = "credits_expired"
     OVERAGE_USED = "overage_used"
@@ -187,6 +189,29 @@ def balance_applied(amount_minor: int, about: About) -> Lines:
 def refunded(amount_minor: int, about: About) -> Lines:
     """Rule 14: what was owed back goes back as money; a refund that fails turns it around."""
     return pair(Account.CUSTOMER_BALANCE, Account.CASH, amount_minor, about)
+
+
+def concession_promised(amount_minor: int, about: About) -> Lines:
+    """Rule 7: credits for something that went wrong lower revenue, and are promised anew.
+
+    The concession is about what was delivered before, so that it is no revenue of this promise.
+    """
+    return balanced(
+        [
+            PostingLine(Account.CREDIT_NOTES, amount_minor, About(about.currency)),
+            PostingLine(Account.CREDITS_LIABILITY, -amount_minor, about),
+        ]
+    )
+
+
+def price_allocated(amount_minor: int, purchase: About, bonus: About) -> Lines:
+    """Rule 1: a purchase gives up a share of its price to the bonus that came with it."""
+    return balanced(
+        [
+            PostingLine(Account.CREDITS_LIABILITY, amount_minor, purchase),
+            PostingLine(Account.CREDITS_LIABILITY, -amount_minor, bonus),
+        ]
+    )
 
 
 def credits_used(amount_minor: int, about: About) -> Lines:

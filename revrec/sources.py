@@ -25,6 +25,7 @@ class SourceType(StrEnum):
     RATED_USAGE = "rated_usage"
     SCHEDULE_LINE = "revenue_schedule_line"
     OUTCOME_DECISION = "outcome_decision"
+    GRANT_BASIS = "grant_basis"
 
 
 # In which role each kind of fact is accounted for; once.
@@ -47,6 +48,7 @@ ROLES = {
     SourceType.RATED_USAGE: "accrued",
     SourceType.SCHEDULE_LINE: "recognised",
     SourceType.OUTCOME_DECISION: "accrued",
+    SourceType.GRANT_BASIS: "promised",
 }
 
 

@@ -74,7 +74,7 @@ def translate(lines: Sequence[PostingLine], holdings: Holdings, rate: Rate) -> T
     Args:
         lines: In one currency; they sum to zero. One that says what it is worth stays so.
     """
-    spot = _Spot(rate)
+    spot, handed = _Spot(rate), Carried(0, 0)
     amounts = [0] * len(lines)
     later = []
     for place, line in enumerate(lines):
@@ -82,8 +82,17 @@ def translate(lines: Sequence[PostingLine], holdings: Holdings, rate: Rate) -> T
             amounts[place] = line.functional_minor
         elif _follows(line):
             later.append(place)
+        elif _is_handed_on(line, handed, holdings):  # From one promise to another, as it stands.
+            amounts[place] = -handed.book_minor
+            holdings.first[line.about.obligation_id or 0] = Carried(
+                line.amount_minor, amounts[place]
+            )
         else:
             amounts[place] = _worth(line, holdings, spot)
+        if line.account in LIABILITIES:
+            handed = Carried(
+                handed.amount_minor + line.amount_minor, handed.book_minor + amounts[place]
+            )
         if place not in later:
             _move(line, amounts[place], holdings)
     mirrored = _mirrored([lines[place] for place in later], lines, amounts)
@@ -122,6 +131,11 @@ class _Spot:
 def _follows(line: PostingLine) -> bool:
     """Tell whether a line is revenue of a promise: it follows what the promise's liability does."""
     return line.account.startswith("4") and line.about.obligation_id is not None
+
+
+def _is_handed_on(line: PostingLine, handed: Carried, holdings: Holdings) -> bool:
+    is_new = line.about.obligation_id not in holdings.first
+    return is_new and line.account in LIABILITIES and 0 < handed.amount_minor == -line.amount_minor
 
 
 def _worth(line: PostingLine, holdings: Holdings, spot: _Spot) -> int:

@@ -158,6 +158,7 @@ _ICONS = {
     "breakageestimate": "hourglass_bottom",
     "exchangesheet": "currency_exchange",
     "exchangerate": "percent",
+    "grantbasis": "redeem",
     "disclosurepolicy": "fact_check",
     "variableestimate": "query_stats",
     "accountmap": "swap_horiz",

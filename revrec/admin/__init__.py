@@ -1,6 +1,7 @@
 """The back office's pages of obligations, schedules and the general ledger: owned by finance."""
 
 from revrec.admin import (
+    bases,
     disclosures,
     estimates,
     exchange,
@@ -13,6 +14,7 @@ from revrec.admin import (
 )
 
 __all__ = [
+    "bases",
     "disclosures",
     "estimates",
     "exchange",

@@ -1,5 +1,6 @@
 """What was earned: obligations, schedules, and the general ledger."""
 
+from revrec.models.basis import BasisCause, GrantBasis
 from revrec.models.close import CloseException
 from revrec.models.disclosure import DisclosurePolicy
 from revrec.models.estimate import BreakageEstimate, VariableEstimate
@@ -28,6 +29,7 @@ __all__ = [
     "AccountMap",
     "AccountingPeriod",
     "AuditPack",
+    "BasisCause",
     "BooksMark",
     "BreakageEstimate",
     "CloseException",
@@ -35,6 +37,7 @@ __all__ = [
     "EntrySource",
     "ExchangeRate",
     "ExchangeSheet",
+    "GrantBasis",
     "JournalEntry",
     "JournalExport",
     "LedgerAccount",

@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from billing_project.kernel.models import OutboxMessage
+from billing_project.kernel.models import OutboxMessage, in_force
+from billing_project.kernel.period import midnight
 from credits.models import LedgerKind, LedgerTransaction, RatedUsage
 from invoicing.models import (
     BalanceApplication,
@@ -32,6 +33,7 @@ from invoicing.models import (
 )
 from revrec.models import (
     EntrySource,
+    GrantBasis,
     ObligationKind,
     PerformanceObligation,
     RevenueSchedule,
@@ -213,6 +215,16 @@ def unaccounted_decisions(customer_id: int | None = None) -> QuerySet[OutcomeDec
     ).order_by("id")
 
 
+def unaccounted_bases(at: datetime, customer_id: int | None = None) -> QuerySet[GrantBasis]:
+    """List approved bases of grants that have begun and are not in the books, in their order."""
+    bases = GrantBasis.objects.filter(
+        in_force(at, "policy_change__"), ~accounted(SourceType.GRANT_BASIS)
+    )
+    if customer_id is not None:
+        bases = bases.filter(grant__customer_id=customer_id)
+    return bases.select_related("grant", "purchase", "policy_change").order_by("id")
+
+
 def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
     """List service days of fees that ended before a day and are not earned yet, in order.
 
@@ -263,7 +275,8 @@ def customers_to_recognise(
         .values_list("customer_id", flat=True)
         .distinct()[:limit]
     )
-    return list(dict.fromkeys([*noted, *due]))[:limit]
+    bases = unaccounted_bases(midnight(before)).values_list("grant__customer_id", flat=True)
+    return list(dict.fromkeys([*noted, *due, *bases[:limit]]))[:limit]
 
 
 def accounted(source_type: SourceType, pk: str = "pk") -> Exists:

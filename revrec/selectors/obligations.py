@@ -10,6 +10,7 @@ from invoicing.models import CreditNoteLine, LineKind
 from revrec.basis import CostBasis
 from revrec.models import (
     EntrySource,
+    GrantBasis,
     PerformanceObligation,
     RevenueSchedule,
     RevenueScheduleLine,
@@ -25,12 +26,26 @@ ENDS = (LedgerKind.EXPIRED, LedgerKind.VOIDED, LedgerKind.REINSTATED)
 def basis_of(obligation: PerformanceObligation) -> CostBasis:
     """Return what the credits of a promise cost; its grant must have been issued.
 
-    The basis is the grant's own, at its inception. A later note lowers the promise's price, and so
+    The basis is the grant's own, at its inception, less what bonuses that came with it take; of a
+    grant without a price it is the approved one. A later note lowers the promise's price, and so
     what may still be released, but not what used credits earned.
     """
     grant = obligation.grant
     assert grant is not None
-    return CostBasis(grant.price_minor, grant.amount, bound_minor=obligation.price_minor)
+    price_minor = grant.price_minor - given_up_minor(grant.pk) or own_basis_minor(grant.pk)
+    return CostBasis(price_minor, grant.amount, bound_minor=obligation.price_minor)
+
+
+def given_up_minor(grant_id: int) -> int:
+    """Return what a purchase gave up of its price to bonuses, as far as the books know."""
+    bases = GrantBasis.objects.filter(accounted(SourceType.GRANT_BASIS), purchase=grant_id)
+    return bases.aggregate(sum=Sum("price_minor"))["sum"] or 0
+
+
+def own_basis_minor(grant_id: int) -> int:
+    """Return what a grant without a price is worth by an approved basis, as far as they know."""
+    bases = GrantBasis.objects.filter(accounted(SourceType.GRANT_BASIS), grant=grant_id)
+    return bases.aggregate(sum=Sum("price_minor"))["sum"] or 0
 
 
 def used_credits(obligation: PerformanceObligation) -> Decimal:

@@ -15,6 +15,7 @@ from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
 
 # What takes claims back after they were made: a void is a note over everything.
 _TAKES_BACK = (
+    EntryKind.CONCESSION_PROMISED,
     EntryKind.CREDIT_NOTE_ISSUED,
     EntryKind.CREDIT_NOTE_VOIDED,
     EntryKind.DISPUTE_LOST,

@@ -17,9 +17,9 @@ from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
 from credits.models import GrantTerms
 from metering.models import Customer
-from revrec.breakage import Method
+from revrec.breakage import Method, escheated, trued_up
 from revrec.models import AccountingPeriod, BreakageEstimate, LedgerAccount, VariableEstimate
-from revrec.posting import About, EntryKind, Lines, pair
+from revrec.posting import About, Account, EntryKind, Lines
 from revrec.selectors.estimates import (
     BREAKAGE,
     VARIABLE,
@@ -29,7 +29,7 @@ from revrec.selectors.estimates import (
     content_of_variable,
 )
 from revrec.services.journal import EntryDraft, post_entries
-from revrec.variable import EstimateMethod, Outcome, included
+from revrec.variable import EstimateMethod, Outcome, included, refund_expected
 
 _KINDS = {
     "cohort": EntryKind.BREAKAGE_TRUED_UP,
@@ -155,10 +155,19 @@ def _draft(period: AccountingPeriod, target: Target) -> EntryDraft:
         kind=_KINDS[target.key.partition(":")[0]],
         description=target.says,
         customer_id=target.customer_id,
-        lines=_told(pair(target.account, target.revenue, target.change_minor, about), target),
+        lines=_told(_lines(target, about), target),
         source_key=f"{target.key}:through:{period}:{target.account.value}",
         entity_id=target.entity_id,
     )
+
+
+def _lines(target: Target, about: About) -> Lines:
+    """Bring an account to what it must hold, by its rule."""
+    if target.account is Account.EXPECTED_BREAKAGE:
+        return trued_up(target.target_minor, target.held_minor, about)
+    if target.account is Account.UNCLAIMED_PROPERTY:
+        return escheated(-target.change_minor, about)
+    return refund_expected(-target.held_minor, -target.target_minor, target.revenue, about)
 
 
 def _told(lines: Lines, target: Target) -> Lines:

@@ -209,6 +209,13 @@ LINKS = (
         " JOIN ledger_transaction t ON t.rated_usage_id = r.id AND t.kind = 'returned'"
         " WHERE r.forgiven > 0 AND r.source_key LIKE 'window:%%:forgiven:credit\\_note:%%'",
     ),
+    _relation(
+        NodeType.CREDIT_GRANT,
+        NodeType.JOURNAL_ENTRY,
+        "SELECT b.grant_id AS source, e.entry_id AS target, e.role AS label FROM grant_basis b"
+        " JOIN entry_source e ON e.source_id = b.id AND e.source_type = 'grant_basis'"
+        "  AND e.entry_id IS NOT NULL",
+    ),
     _entries(NodeType.LEDGER_TRANSACTION, "ledger_transaction"),
     _entries(NodeType.OVERAGE, "rated_usage"),
     _relation(

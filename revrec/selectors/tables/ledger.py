@@ -82,8 +82,10 @@ _MOVES: Mapping[str, tuple[EntryKind, ...]] = {
     "usage": (EntryKind.CREDITS_USED,),
     "breakage": (EntryKind.CREDITS_EXPIRED, EntryKind.BREAKAGE_TRUED_UP),
     "credit_notes": (
+        EntryKind.CONCESSION_PROMISED,
         EntryKind.CREDIT_NOTE_ISSUED,
         EntryKind.CREDIT_NOTE_VOIDED,
+        EntryKind.DISPUTE_LOST,
         EntryKind.INVOICE_VOIDED,
         EntryKind.WRITTEN_OFF,
         EntryKind.RECOVERED,

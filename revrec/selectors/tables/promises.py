@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 from django.db.models import Sum
@@ -87,14 +88,12 @@ def promise_states(period: AccountingPeriod) -> list[PromiseState]:
     with connection.cursor() as cursor:
         cursor.execute(_PROMISES, {"start": period.start_on, "end": period.end_on})
         rows = cursor.fetchall()
-    return [
-        PromiseState(
-            *row[:6], *map(int, row[6:12]), terms=row[12], book_minor=int(row[13]),
-            entity_id=row[14],
-        )
-        for row in rows
-        if row[3] is not None
-    ]  # fmt: skip
+    return [_state(row) for row in rows if row[3] is not None]
+
+
+def _state(row: tuple[Any, ...]) -> PromiseState:
+    state = PromiseState(*row[:6], *map(int, row[6:12]))
+    return replace(state, terms=row[12], book_minor=int(row[13]), entity_id=row[14])
 
 
 def waterfall(period: AccountingPeriod) -> Table:

@@ -146,4 +146,5 @@ def test_nobody_uses_any_and_nothing_is_earned() -> None:
 
 
 def test_what_the_law_claims_is_no_revenue() -> None:
-    assert moved(escheated(700, USD)) == {"2100": 700, "2400": -700}
+    ended = moved(credits_expired(700, USD), escheated(700, USD))
+    assert ended == {"2100": 700, "2400": -700}

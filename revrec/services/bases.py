@@ -1,0 +1,281 @@
+"""Give credits that cost nothing their price in the books: a concession, or a share of a purchase.
+
+A grant for something that went wrong lowers revenue when it is given (rule 7); a bonus shares the
+price of the purchase that it came with, by what both would cost alone (rule 1). Finance approves
+each; what was used until then is caught up.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing_project.kernel.approvals import Proposal, propose_version
+from billing_project.kernel.content import (
+    Content,
+    decimal_or_none_in,
+    minor_in,
+    refuse_missing,
+    text_in,
+    whole_in,
+)
+from billing_project.kernel.drafts import materialise
+from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.models import PolicyStatus, User
+from credits.models import CreditGrant, GrantCategory
+from metering.services.customers import lock_customer
+from revrec.allocation import Part, allocate_price
+from revrec.basis import CostBasis, caught_up
+from revrec.models import BasisCause, GrantBasis, ObligationKind, PerformanceObligation
+from revrec.posting import (
+    EntryKind,
+    Lines,
+    concession_promised,
+    credits_expired,
+    credits_used,
+    price_allocated,
+)
+from revrec.schedule import day_of
+from revrec.selectors.bases import GRANT_BASIS, content_of_basis
+from revrec.selectors.facts import unaccounted_bases
+from revrec.selectors.obligations import basis_of, ended_credits, used_credits, used_so_far
+from revrec.services.drafts import Run, about
+from revrec.services.journal import EntryDraft, post_entries
+from revrec.sources import Source, SourceType
+
+_ONE = Decimal(1)
+_SSP_STEP, _LIKELIHOOD_STEP = Decimal("0.000000000001"), Decimal("0.00000001")
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What one credit would cost alone, in major units, and which share of them will be used."""
+
+    ssp: Decimal
+    likelihood: Decimal = _ONE
+
+
+@transaction.atomic
+def propose_concession(
+    *, grant: CreditGrant, price_minor: int, evidence: str, proposal: Proposal, by: User,
+    at: datetime,
+) -> GrantBasis:  # fmt: skip
+    """Propose what credits given for something that went wrong take off revenue (IFRS 15.51-52).
+
+    Args:
+        price_minor: The concession, > 0, in the grant's currency.
+
+    Raises:
+        Invalid: no amount, no evidence, or a grant of another kind; with its field.
+        Conflict: the grant has a basis, or one that waits.
+    """
+    if price_minor <= 0:
+        raise Invalid("a concession is more than nothing", field="price_minor")
+    if grant.category != GrantCategory.GOODWILL:
+        raise Invalid("only goodwill concedes a price", field="grant")
+    basis = GrantBasis(
+        grant=grant, cause=BasisCause.CONCESSION, price_minor=price_minor,
+        currency=grant.currency, evidence=evidence,
+    )  # fmt: skip
+    return _proposed(basis, proposal, by, at)
+
+
+@transaction.atomic
+def propose_bonus(
+    *, grant: CreditGrant, purchase: CreditGrant, alone: Alone, purchase_alone: Alone,
+    evidence: str, proposal: Proposal, by: User, at: datetime,
+) -> GrantBasis:  # fmt: skip
+    """Propose which share of a purchase's price a bonus takes: by selling prices and likelihoods.
+
+    Raises:
+        Invalid: a price or likelihood out of bounds, no evidence, or grants that are no purchase
+            and its bonus; with its field.
+        Conflict: the bonus has a basis, or one that waits; or the purchase is no longer whole.
+    """
+    _refuse_no_price(alone, "")
+    _refuse_no_price(purchase_alone, "purchase_")
+    _refuse_unrelated(grant, purchase)
+    parts = [
+        Part(one.ssp * of.amount, one.likelihood)
+        for one, of in ((purchase_alone, purchase), (alone, grant))
+    ]
+    basis = GrantBasis(
+        grant=grant, cause=BasisCause.BONUS, currency=grant.currency, purchase=purchase,
+        price_minor=allocate_price(purchase.price_minor, parts)[1],
+        ssp=alone.ssp, likelihood=alone.likelihood, purchase_ssp=purchase_alone.ssp,
+        purchase_likelihood=purchase_alone.likelihood, evidence=evidence,
+    )  # fmt: skip
+    if not basis.price_minor:
+        raise Invalid("its share of the price is nothing: it needs no basis", field="ssp")
+    return _proposed(basis, proposal, by, at)
+
+
+def account_bases(run: Run) -> int:
+    """Promise what approved bases say, and earn what was used of it; return the entries posted."""
+    drafts: list[EntryDraft] = []
+    for basis in unaccounted_bases(run.at, run.customer_id):
+        drafts += _drafts(run, basis)
+    return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _drafts(run: Run, basis: GrantBasis) -> list[EntryDraft]:
+    promise = PerformanceObligation.objects.create(
+        customer_id=run.customer_id,
+        kind=ObligationKind.CREDITS,
+        grant=basis.grant,
+        currency=basis.currency,
+        price_minor=basis.price_minor,
+        source_key=f"grant_basis:{basis.pk}",
+    )
+    source = (Source(SourceType.GRANT_BASIS, basis.pk),)
+    minor, mine = basis.price_minor, about(promise)
+    if basis.purchase is None:
+        lines = concession_promised(minor, mine)
+        first = [_entry(run, basis, EntryKind.CONCESSION_PROMISED, "promised", lines, source)]
+    else:
+        purchase = PerformanceObligation.objects.get(grant=basis.purchase)
+        lines = price_allocated(minor, about(purchase), mine)
+        first = [
+            _entry(run, basis, EntryKind.PRICE_ALLOCATED, "promised", lines, source),
+            *_given_up(run, basis, purchase),
+        ]
+    return [*first, *_caught_up(run, basis, promise)]
+
+
+def _given_up(run: Run, basis: GrantBasis, purchase: PerformanceObligation) -> Iterator[EntryDraft]:
+    """Lower a purchase by what it gives up; what its used credits earned of that goes back."""
+    before, used = basis_of(purchase), used_credits(purchase)
+    after = CostBasis(before.price_minor - basis.price_minor, before.credits)
+    earned = before.earned(used) - after.earned(used)
+    deferred = purchase.price_minor - purchase.recognised_minor
+    broken = max(0, basis.price_minor - earned - deferred)  # Its end had taken it.
+    purchase.price_minor -= basis.price_minor
+    purchase.recognised_minor -= earned + broken
+    purchase.save(update_fields=["price_minor", "recognised_minor"])
+    yield from _moved(run, basis, purchase, (-earned, -broken), "given_up")
+
+
+def _caught_up(run: Run, basis: GrantBasis, promise: PerformanceObligation) -> Iterator[EntryDraft]:
+    """Earn what was used or ended while the credits had no price."""
+    used = used_so_far(promise)
+    used.save()
+    own = CostBasis(basis.price_minor, basis.grant.amount)
+    earned, broken = caught_up(own, used.credits, ended_credits(promise))
+    promise.recognised_minor = earned + broken
+    promise.save(update_fields=["recognised_minor"])
+    yield from _moved(run, basis, promise, (earned, broken), "caught_up")
+
+
+def _moved(
+    run: Run, basis: GrantBasis, promise: PerformanceObligation, amounts: tuple[int, int], word: str
+) -> Iterator[EntryDraft]:
+    earned, broken = amounts
+    if earned:
+        lines = credits_used(earned, about(promise))
+        yield _entry(run, basis, EntryKind.CREDITS_USED, f"{word}:used", lines)
+    if broken:
+        lines = credits_expired(broken, about(promise))
+        yield _entry(run, basis, EntryKind.CREDITS_EXPIRED, f"{word}:ended", lines)
+
+
+def _entry(
+    run: Run, basis: GrantBasis, kind: EntryKind, word: str, lines: Lines,
+    sources: tuple[Source, ...] = (),
+) -> EntryDraft:  # fmt: skip
+    given_on = day_of(basis.grant.created_at)
+    return EntryDraft(
+        wanted_on=max(day_of(basis.policy_change.effective_at), given_on),
+        kind=kind,
+        description=f"{basis.get_cause_display()}: grant {basis.grant_id}",
+        customer_id=run.customer_id,
+        lines=lines,
+        source_key=f"grant_basis:{basis.pk}:{word}",
+        sources=sources,
+    )
+
+
+def _proposed(basis: GrantBasis, proposal: Proposal, by: User, at: datetime) -> GrantBasis:
+    if not basis.evidence.strip():
+        raise Invalid("a basis needs its evidence", field="evidence")
+    lock_customer(basis.grant.customer_id)
+    before = GrantBasis.objects.filter(grant=basis.grant)
+    open_ = (PolicyStatus.SUBMITTED, PolicyStatus.APPROVED)
+    if before.filter(policy_change__status__in=open_).exists():
+        raise Conflict(f"grant {basis.grant_id} has a basis, or one that waits for approval")
+    return propose_version(
+        basis,
+        kind=GRANT_BASIS,
+        subject=f"{GRANT_BASIS}:{basis.grant_id}:{before.count() + 1}",
+        content=content_of_basis(basis),
+        proposal=proposal,
+        by=by,
+        at=at,
+    )
+
+
+def _refuse_no_price(alone: Alone, of: str) -> None:
+    for name, value, most, step in (
+        ("ssp", alone.ssp, Decimal(10**12), _SSP_STEP),
+        ("likelihood", alone.likelihood, _ONE, _LIKELIHOOD_STEP),
+    ):
+        if not value.is_finite() or not 0 < value <= most or value != value.quantize(step):
+            raise Invalid(
+                f"is above 0 and at most {most:f}, in steps of {step:f}", field=f"{of}{name}"
+            )
+
+
+def _refuse_unrelated(grant: CreditGrant, purchase: CreditGrant) -> None:
+    if grant.category != GrantCategory.PROMOTIONAL or grant.origin_id is not None:
+        raise Invalid("only promotional credits are a bonus", field="grant")
+    is_sale = purchase.price_minor > 0 and purchase.origin_id is None
+    of_one = (purchase.customer_id, purchase.currency) == (grant.customer_id, grant.currency)
+    if not is_sale or not of_one:
+        raise Invalid("a bonus comes with a purchase of the same customer", field="purchase")
+    promise = PerformanceObligation.objects.filter(grant=purchase).first()
+    if promise is not None and promise.price_minor != purchase.price_minor:
+        raise Conflict(f"grant {purchase.pk} is no longer at its whole price: something came off")
+
+
+@materialise(
+    GRANT_BASIS,
+    {
+        "grant": 12, "cause": "bonus", "purchase": 11, "ssp": "0.10", "likelihood": "0.50",
+        "purchase_ssp": "0.10", "purchase_likelihood": "0.95", "price_minor": 0,
+        "evidence": "Of last year's bonuses half were used.",
+    },
+)  # fmt: skip
+def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
+    refuse_missing(content, "grant", "cause", "evidence")
+    grant, evidence = _grant_in(content, "grant"), text_in(content, "evidence")
+    if text_in(content, "cause") == BasisCause.CONCESSION:
+        refuse_missing(content, "price_minor")
+        propose_concession(
+            grant=grant, price_minor=minor_in(content, "price_minor"), evidence=evidence,
+            proposal=proposal, by=by, at=at,
+        )  # fmt: skip
+        return
+    refuse_missing(content, "purchase", "ssp", "likelihood", "purchase_ssp", "purchase_likelihood")
+    propose_bonus(
+        grant=grant, purchase=_grant_in(content, "purchase"), evidence=evidence,
+        alone=Alone(_share_in(content, "ssp"), _share_in(content, "likelihood")),
+        purchase_alone=Alone(
+            _share_in(content, "purchase_ssp"), _share_in(content, "purchase_likelihood")
+        ),
+        proposal=proposal, by=by, at=at,
+    )  # fmt: skip
+
+
+def _grant_in(content: Content, name: str) -> CreditGrant:
+    found = CreditGrant.objects.filter(pk=whole_in(content, name, 0)).first()
+    if found is None:
+        raise Invalid(f"there is no grant {content[name]}", field=name)
+    return found
+
+
+def _share_in(content: Content, name: str) -> Decimal:
+    value = decimal_or_none_in(content, name)
+    if value is None:
+        raise Invalid(f"{name.replace('_', ' ')} is a number", field=name)
+    return value

@@ -1,0 +1,197 @@
+"""Credits that cost nothing get a price: concessions lower revenue, bonuses share a sale."""
+
+from decimal import Decimal
+
+import pytest
+
+from billing_project.kernel.approvals import Proposal, approve
+from billing_project.kernel.books import run_checks
+from billing_project.kernel.drafts import draft, submit
+from billing_project.kernel.errors import Conflict, Invalid
+from credits.models import CreditGrant, GrantCategory
+from credits.services.grants import expire_grant, issue_grant
+from metering.models import Customer
+from revrec.models import GrantBasis, PerformanceObligation
+from revrec.services.bases import Alone, propose_bonus, propose_concession
+from tests.revrec.builders import (
+    LONG_AGO,
+    Shop,
+    balances,
+    close_month,
+    entries,
+    on,
+    recognise,
+    signed,
+)
+from tests.revrec.vectors import VECTORS, minor
+
+pytestmark = pytest.mark.django_db
+WORDS = Proposal("basis", "wanted", "done", "test", LONG_AGO)
+TENTH = Decimal("0.10")
+
+
+def _given(shop: Shop, customer: Customer, amount: int, category: str, at: str) -> CreditGrant:
+    return issue_grant(
+        customer=customer, category=GrantCategory(category), amount=Decimal(amount),
+        pricing_unit=shop.unit, reason_code="test", source_key=f"test:{category}:{amount}",
+        by=shop.maker, at=on(at), effective_at=on(at),
+    )  # fmt: skip
+
+
+def _concede(shop: Shop, grant: CreditGrant, price: int, is_approved: bool = True) -> GrantBasis:
+    basis = propose_concession(
+        grant=grant, price_minor=price, evidence="an outage", proposal=WORDS, by=shop.maker,
+        at=LONG_AGO,
+    )  # fmt: skip
+    if is_approved:
+        approve(change=basis.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
+    return basis
+
+
+def _bonus(shop: Shop, grant: CreditGrant, purchase: CreditGrant, **how: Alone) -> GrantBasis:
+    basis = propose_bonus(
+        grant=grant, purchase=purchase, alone=how.get("alone", Alone(TENTH, Decimal("0.5"))),
+        purchase_alone=how.get("sold", Alone(TENTH, Decimal("0.95"))), evidence="last year's use",
+        proposal=WORDS, by=shop.maker, at=LONG_AGO,
+    )  # fmt: skip
+    approve(change=basis.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
+    return basis
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_concession_in_credits_lowers_revenue_now_and_is_earned_as_it_is_used(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    grant = _given(shop, customer, 1_000, "goodwill", "2026-01-05")
+    shop.use(customer, "100", "2026-01-06T09")
+    recognise(customer, "2026-01-07")
+    assert balances(customer) == {}
+
+    _concede(shop, grant, 5_000)
+    recognise(customer, "2026-01-08")
+
+    [promised] = entries(customer, "concession_promised")
+    assert (str(promised.effective_on), signed(promised)) == (
+        "2026-01-05", {"4900": 5_000, "2100": -5_000},
+    )  # fmt: skip
+    assert balances(customer) == {"2100": -4_500, "4010": -500, "4900": 5_000}  # 100 of 1,000.
+    shop.use(customer, "900", "2026-01-09T09")
+    recognise(customer, "2026-01-10")
+    assert balances(customer) == {"4010": -5_000, "4900": 5_000}
+    assert recognise(customer, "2026-01-10") == 0
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_own_09_a_bonus_takes_its_share_of_the_price_by_what_both_cost_alone(shop: Shop) -> None:
+    expected = VECTORS["OWN-09"]["expected"]
+    customer = shop.subscriber("2026-01-01")
+    shop.pay(shop.pack(customer, "1000", 10_000, "2026-01-02"), "2026-01-02")
+    purchase = CreditGrant.objects.get(customer=customer)
+    bonus = _given(shop, customer, 200, "promotional", "2026-01-02T01")
+
+    _bonus(shop, bonus, purchase)
+    recognise(customer, "2026-01-03")
+
+    prices = {
+        promise.grant_id: promise.price_minor for promise in PerformanceObligation.objects.all()
+    }
+    assert prices == {
+        purchase.pk: minor(expected["alloc_paid"]), bonus.pk: minor(expected["alloc_bonus"]),
+    }  # fmt: skip
+    assert balances(customer) == {"1000": 10_000, "2100": -10_000}
+    shop.use(customer, "700", "2026-01-04T09")  # The bonus burns first, then 500 of 1,000.
+    recognise(customer, "2026-01-05")
+    assert -balances(customer)["4010"] == 952 + 4_524
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_what_was_used_before_a_bonus_had_its_share_is_caught_up(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    shop.grant(customer, "1000", "2026-01-01", price=10_000)
+    purchase = CreditGrant.objects.get(customer=customer)
+    bonus = _given(shop, customer, 200, "promotional", "2026-01-02")
+    shop.use(customer, "700", "2026-01-03T09")
+    recognise(customer, "2026-01-04")
+    assert balances(customer) == {"1000": 10_000, "2100": -5_000, "4010": -5_000}
+
+    _bonus(shop, bonus, purchase)
+    recognise(customer, "2026-01-05")
+
+    # 200 bonus credits at 9.52 and 500 of 1,000 at 90.48.
+    assert balances(customer) == {"1000": 10_000, "2100": -4_524, "4010": -5_476}
+    shop.use(customer, "500", "2026-01-06T09")
+    recognise(customer, "2026-01-07")
+    assert balances(customer) == {"1000": 10_000, "4010": -10_000}
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_purchase_that_had_ended_gives_its_breakage_up(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    purchase = shop.grant(customer, "1000", "2026-01-01", price=10_000)
+    bonus = _given(shop, customer, 200, "promotional", "2026-01-01T01")
+    expire_grant(grant=purchase, reason_code="ended", by=shop.maker, at=on("2026-01-03"))
+    recognise(customer, "2026-01-04")
+    _bonus(shop, bonus, purchase)
+
+    recognise(customer, "2026-01-05")
+
+    assert balances(customer) == {"1000": 10_000, "2100": -952, "4030": -9_048}
+
+
+def test_an_approved_basis_is_in_the_books_before_its_month_closes(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    grant = _given(shop, customer, 1_000, "goodwill", "2026-01-05")
+    recognise(customer, "2026-01-06")
+    _concede(shop, grant, 5_000)
+
+    close_month("2026-01-01", "2026-02-02")
+
+    assert balances(customer) == {"2100": -5_000, "4900": 5_000}
+
+
+def test_what_is_not_approved_moves_nothing(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    grant = _given(shop, customer, 1_000, "goodwill", "2026-01-05")
+    _concede(shop, grant, 5_000, is_approved=False)
+
+    recognise(customer, "2026-01-06")
+
+    assert balances(customer) == {}
+    with pytest.raises(Conflict, match="waits for approval"):
+        _concede(shop, grant, 6_000)
+
+
+def test_only_goodwill_concedes_and_only_a_purchase_has_a_bonus(shop: Shop) -> None:
+    customer, other = shop.subscriber("2026-01-01"), shop.subscriber("2026-01-01")
+    gift = _given(shop, customer, 200, "promotional", "2026-01-05")
+    goodwill = _given(shop, customer, 300, "goodwill", "2026-01-05")
+    theirs = shop.grant(other, "10", "2026-01-01", price=100)
+    mine = shop.grant(customer, "10", "2026-01-01", price=100)
+
+    with pytest.raises(Invalid, match="only goodwill"):
+        _concede(shop, gift, 1)
+    with pytest.raises(Invalid, match="more than nothing"):
+        _concede(shop, goodwill, 0)
+    for grant, purchase in ((goodwill, mine), (gift, theirs), (gift, goodwill)):
+        with pytest.raises(Invalid):
+            _bonus(shop, grant, purchase)
+    for bad in (Alone(Decimal(0)), Alone(TENTH, Decimal("1.1")), Alone(Decimal("NaN"))):
+        with pytest.raises(Invalid):
+            _bonus(shop, gift, mine, alone=bad)
+
+
+def test_a_basis_is_drafted(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    grant = _given(shop, customer, 300, "goodwill", "2026-01-05")
+    content = {
+        "grant": grant.pk, "cause": "concession", "price_minor": 500, "evidence": "an outage",
+    }  # fmt: skip
+    change = draft(kind="grant_basis", content=content, proposal=WORDS, by=shop.maker, at=LONG_AGO)
+    submit(change=change, by=shop.maker, at=LONG_AGO)
+    assert GrantBasis.objects.get().price_minor == 500
+
+
+def test_a_basis_that_is_not_in_the_books_or_not_as_approved_is_found(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    _concede(shop, _given(shop, customer, 300, "goodwill", "2026-01-05"), 500)
+
+    assert "revrec.bases_tie" in {result.name for result in run_checks() if result.findings}
