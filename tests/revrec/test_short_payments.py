@@ -1,5 +1,7 @@
 """A payment that falls short by no more than is tolerated pays its invoice (rule 32)."""
 
+from datetime import date
+
 import pytest
 from django.db import DatabaseError, transaction
 
@@ -12,7 +14,9 @@ from invoicing.models import Invoice, Payment, PaymentTolerance, ShortPayment
 from invoicing.services.tolerances import propose_payment_tolerance
 from metering.models import Customer
 from revrec.posting import About, Account, EntryKind, pair
+from revrec.selectors.tables import REPORTS
 from revrec.services.journal import EntryDraft, post_entries
+from revrec.services.months import ensure_period
 from tests.revrec.builders import LONG_AGO, Shop, balances, entries, on, recognise, signed
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +54,7 @@ def test_what_a_payment_falls_short_by_is_rounding_and_the_credits_come(shop: Sh
     [entry] = entries(customer, "short_payment_accepted")
     assert signed(entry) == {"7900": 5, "1100": -5}
     assert balances(customer) == {"1000": 9_995, "2100": -10_000, "7900": 5}
+    assert REPORTS["receivable_ageing"].build(ensure_period(date(2026, 1, 1))).rows == []
     assert recognise(customer, "2026-01-03") == 0
 
 

@@ -27,7 +27,7 @@ WITH claim AS (
      WHERE p.account_id = '1100' AND e.effective_on < %(end)s
 ), about AS (
     SELECT c.id, min(coalesce(l.invoice_id, y.invoice_id, n.invoice_id, m.invoice_id,
-                              a.invoice_id)) AS invoice_id
+                              a.invoice_id, h.invoice_id, w.invoice_id, x.invoice_id)) AS invoice_id
       FROM claim c JOIN entry_source s ON s.entry_id = c.entry_id
       LEFT JOIN invoice_line l ON s.source_type = 'invoice_line' AND l.id = s.source_id
       LEFT JOIN payment y ON s.source_type = 'payment' AND y.id = s.source_id
@@ -36,6 +36,9 @@ WITH claim AS (
       LEFT JOIN credit_note m ON m.id = v.credit_note_id
       LEFT JOIN balance_application a
              ON s.source_type = 'balance_application' AND a.id = s.source_id
+      LEFT JOIN short_payment h ON s.source_type = 'short_payment' AND h.id = s.source_id
+      LEFT JOIN write_off w ON s.source_type = 'write_off' AND w.id = s.source_id
+      LEFT JOIN invoice_void x ON s.source_type = 'invoice_void' AND x.id = s.source_id
      GROUP BY c.id
 )
 SELECT c.customer_id, c.currency, i.id, i.due_on, sum(c.amount_minor), array_agg(c.id)
