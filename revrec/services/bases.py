@@ -13,15 +13,6 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing_project.kernel.approvals import Proposal, propose_version
-from billing_project.kernel.content import (
-    Content,
-    decimal_or_none_in,
-    minor_in,
-    refuse_missing,
-    text_in,
-    whole_in,
-)
-from billing_project.kernel.drafts import materialise
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import PolicyStatus, User
 from credits.models import CreditGrant, GrantCategory
@@ -236,46 +227,3 @@ def _refuse_unrelated(grant: CreditGrant, purchase: CreditGrant) -> None:
     promise = PerformanceObligation.objects.filter(grant=purchase).first()
     if promise is not None and promise.price_minor != purchase.price_minor:
         raise Conflict(f"grant {purchase.pk} is no longer at its whole price: something came off")
-
-
-@materialise(
-    GRANT_BASIS,
-    {
-        "grant": 12, "cause": "bonus", "purchase": 11, "ssp": "0.10", "likelihood": "0.50",
-        "purchase_ssp": "0.10", "purchase_likelihood": "0.95", "price_minor": 0,
-        "evidence": "Of last year's bonuses half were used.",
-    },
-)  # fmt: skip
-def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:
-    refuse_missing(content, "grant", "cause", "evidence")
-    grant, evidence = _grant_in(content, "grant"), text_in(content, "evidence")
-    if text_in(content, "cause") == BasisCause.CONCESSION:
-        refuse_missing(content, "price_minor")
-        propose_concession(
-            grant=grant, price_minor=minor_in(content, "price_minor"), evidence=evidence,
-            proposal=proposal, by=by, at=at,
-        )  # fmt: skip
-        return
-    refuse_missing(content, "purchase", "ssp", "likelihood", "purchase_ssp", "purchase_likelihood")
-    propose_bonus(
-        grant=grant, purchase=_grant_in(content, "purchase"), evidence=evidence,
-        alone=Alone(_share_in(content, "ssp"), _share_in(content, "likelihood")),
-        purchase_alone=Alone(
-            _share_in(content, "purchase_ssp"), _share_in(content, "purchase_likelihood")
-        ),
-        proposal=proposal, by=by, at=at,
-    )  # fmt: skip
-
-
-def _grant_in(content: Content, name: str) -> CreditGrant:
-    found = CreditGrant.objects.filter(pk=whole_in(content, name, 0)).first()
-    if found is None:
-        raise Invalid(f"there is no grant {content[name]}", field=name)
-    return found
-
-
-def _share_in(content: Content, name: str) -> Decimal:
-    value = decimal_or_none_in(content, name)
-    if value is None:
-        raise Invalid(f"{name.replace('_', ' ')} is a number", field=name)
-    return value

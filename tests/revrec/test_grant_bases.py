@@ -3,16 +3,17 @@
 from decimal import Decimal
 
 import pytest
+from django.urls import reverse
 
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.books import run_checks
-from billing_project.kernel.drafts import draft, submit
 from billing_project.kernel.errors import Conflict, Invalid
 from credits.models import CreditGrant, GrantCategory
 from credits.services.grants import expire_grant, issue_grant
 from metering.models import Customer
 from revrec.models import GrantBasis, PerformanceObligation
 from revrec.services.bases import Alone, propose_bonus, propose_concession
+from tests.console.backoffice import client_of, person, send
 from tests.revrec.builders import (
     LONG_AGO,
     Shop,
@@ -179,15 +180,24 @@ def test_only_goodwill_concedes_and_only_a_purchase_has_a_bonus(shop: Shop) -> N
             _bonus(shop, gift, mine, alone=bad)
 
 
-def test_a_basis_is_drafted(shop: Shop) -> None:
+def test_finance_proposes_bases_in_the_back_office(shop: Shop) -> None:
     customer = shop.subscriber("2026-01-01")
-    grant = _given(shop, customer, 300, "goodwill", "2026-01-05")
-    content = {
-        "grant": grant.pk, "cause": "concession", "price_minor": 500, "evidence": "an outage",
-    }  # fmt: skip
-    change = draft(kind="grant_basis", content=content, proposal=WORDS, by=shop.maker, at=LONG_AGO)
-    submit(change=change, by=shop.maker, at=LONG_AGO)
-    assert GrantBasis.objects.get().price_minor == 500
+    goodwill = _given(shop, customer, 300, "goodwill", "2026-01-05")
+    gift = _given(shop, customer, 200, "promotional", "2026-01-05")
+    sold = shop.grant(customer, "1000", "2026-01-01", price=10_000)
+    client = client_of(person("finance_maker"))
+    concede, share = (reverse(f"admin:revrec_grantbasis_{name}") for name in ("concede", "share"))
+
+    wrong = send(client, concede, grant=999_999, concession="5", evidence="x")
+    send(client, concede, grant=goodwill.pk, concession="5.00", evidence="an outage")
+    send(
+        client, share, grant=gift.pk, purchase=sold.pk, ssp="0.10", likelihood="0.5",
+        purchase_ssp="0.10", purchase_likelihood="0.95", evidence="last year",
+    )  # fmt: skip
+
+    assert wrong.status_code == 422
+    made = dict(GrantBasis.objects.values_list("cause", "price_minor"))
+    assert made == {"concession": 500, "bonus": 952}
 
 
 def test_a_basis_that_is_not_in_the_books_or_not_as_approved_is_found(shop: Shop) -> None:
