@@ -125,7 +125,7 @@ SELECT i.id
     OR (i.status = 'finalized') <> (i.open_minor > 0)
     OR (i.status = 'uncollectible') <> (i.written_off_minor > 0)
     OR (i.status = 'void') <> EXISTS (SELECT FROM invoice_void v WHERE v.invoice_id = i.id)
-    OR i.written_off_minor <> coalesce((SELECT w.amount_minor FROM write_off w
+    OR i.written_off_minor > coalesce((SELECT w.amount_minor FROM write_off w
                                          WHERE w.invoice_id = i.id), 0) - coalesce(recovered, 0)
 """
 

@@ -345,9 +345,15 @@ def written_off(parts: Iterable[LostPart], amount_minor: int, about: About) -> L
     return balanced([PostingLine(Account.RECEIVABLE, -amount_minor, about), *_lost_lines(parts, 1)])
 
 
-def recovered(parts: Iterable[LostPart], amount_minor: int, about: About) -> Lines:
-    """Rule 21: what comes after all undoes the expense first, then restores the promise."""
-    return balanced([PostingLine(Account.CASH, amount_minor, about), *_lost_lines(parts, -1)])
+def recovered(
+    parts: Iterable[LostPart], amount_minor: int, about: About, into: Account = Account.CASH
+) -> Lines:
+    """Rule 21: what comes after all undoes the expense first, then restores the promise.
+
+    Args:
+        into: Cash; or the receivable, where a note takes off what was given up.
+    """
+    return balanced([PostingLine(into, amount_minor, about), *_lost_lines(parts, -1)])
 
 
 def _lost_lines(parts: Iterable[LostPart], sign: int) -> Iterator[PostingLine]:

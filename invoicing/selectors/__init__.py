@@ -19,6 +19,7 @@ from invoicing.selectors.invoices import (
     lines_left,
     pack_steps,
     refuse_ended,
+    refuse_void,
 )
 from invoicing.selectors.plans import (
     billing_periods_of,
@@ -106,6 +107,7 @@ __all__ = [
     "refund_left",
     "refunds_due",
     "refuse_ended",
+    "refuse_void",
     "running_period",
     "shortfall_overclaimed",
     "subscription_of",

@@ -17,6 +17,7 @@ from invoicing.models import (
     InvoiceStatus,
 )
 
+CLAIMED = (InvoiceStatus.FINALIZED, InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE)
 _FAVOURS = {CreditNoteReason.GOODWILL, CreditNoteReason.PRICE_CONCESSION}
 
 
@@ -64,8 +65,21 @@ def is_issued(invoice: Invoice) -> bool:
 
 
 def is_claimed(invoice: Invoice) -> bool:
-    """Tell whether an invoice stands as a claim that payments, notes or a balance may settle."""
-    return invoice.status in {InvoiceStatus.FINALIZED, InvoiceStatus.PAID}
+    """Tell whether an invoice stands as a claim that payments and notes settle.
+
+    One that was written off does: what it claims is not expected any more, and still owed.
+    """
+    return invoice.status in CLAIMED
+
+
+def refuse_void(invoice: Invoice) -> None:
+    """Refuse to settle what is void.
+
+    Raises:
+        Conflict: nothing of it is owed.
+    """
+    if invoice.status == InvoiceStatus.VOID:
+        raise Conflict(f"{invoice} is void: nothing of it is owed")
 
 
 def refuse_ended(invoice: Invoice) -> None:
@@ -74,8 +88,7 @@ def refuse_ended(invoice: Invoice) -> None:
     Raises:
         Conflict: with what may be done instead.
     """
-    if invoice.status == InvoiceStatus.VOID:
-        raise Conflict(f"{invoice} is void: nothing of it is owed")
+    refuse_void(invoice)
     if invoice.status == InvoiceStatus.UNCOLLECTIBLE:
         left = Money(invoice.written_off_minor, invoice.currency)
         raise Conflict(f"{invoice} was written off: {left} may still be recovered by payments")

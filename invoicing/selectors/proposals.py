@@ -13,8 +13,9 @@ from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod, RatedUsage
 from invoicing.claims import worth
-from invoicing.models import InvoiceLine, InvoiceStatus, LineKind, ProposedCreditNote
+from invoicing.models import InvoiceLine, LineKind, ProposedCreditNote
 from invoicing.models.proposal import ProposalCause, ProposalState
+from invoicing.selectors.invoices import CLAIMED
 from invoicing.selectors.restoring import (
     RestoredTo,
     as_money,
@@ -47,7 +48,7 @@ def periods_to_credit() -> QuerySet[BillingPeriod]:
 def issued_overage_lines() -> QuerySet[InvoiceLine]:
     """List the lines that claim overage on issued invoices."""
     lines = InvoiceLine.objects.filter(kind=LineKind.OVERAGE)
-    return lines.filter(invoice__status__in=[InvoiceStatus.FINALIZED, InvoiceStatus.PAID])
+    return lines.filter(invoice__status__in=CLAIMED)
 
 
 def proposed_notes(

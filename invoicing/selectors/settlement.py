@@ -7,7 +7,16 @@ from django.db.models.functions import Coalesce
 
 from billing_project.kernel.money import Money
 from invoicing.crediting import Paid
-from invoicing.models import CreditNote, CustomerBalance, Dispute, Invoice, Refund, Verdict
+from invoicing.models import (
+    CreditNote,
+    CustomerBalance,
+    Dispute,
+    Invoice,
+    Payment,
+    Refund,
+    Verdict,
+    WriteOff,
+)
 from metering.models import Customer
 
 
@@ -49,6 +58,22 @@ def undisputed_minor(invoice: Invoice) -> int:
     """Return what notes may still take off an invoice, with tax, beside what banks took."""
     left = invoice.total_minor - invoice.credited_minor - disputed_minor(invoice)
     return max(0, left)
+
+
+def given_up_of(note: CreditNote) -> int:
+    """Return what a note took off what had been written off: its open part, if it came later.
+
+    No note is voided once its invoice was written off, so that the last ones are those.
+    """
+    row = WriteOff.objects.select_related("invoice").filter(invoice=note.invoice_id).first()
+    if row is None or not note.open_minor:
+        return 0
+    back = Payment.objects.filter(invoice=note.invoice_id, is_recovery=True)
+    recovered: int = back.aggregate(total=Sum("amount_minor", default=0))["total"]
+    taken_off = row.amount_minor - recovered - row.invoice.written_off_minor
+    since = CreditNote.objects.filter(invoice=note.invoice_id, void=None, pk__gte=note.pk)
+    together: int = since.aggregate(total=Sum("open_minor", default=0))["total"]
+    return note.open_minor if together <= taken_off else 0
 
 
 def balance_of(invoice: Invoice) -> int:

@@ -48,7 +48,7 @@ from invoicing.selectors import (
     lines_left,
     overage_state,
     paid_of,
-    refuse_ended,
+    refuse_void,
     undisputed_minor,
 )
 from invoicing.selectors.holds import limits_at
@@ -131,7 +131,7 @@ def issue_credit_note(
         NotAllowed: a person without the permission, or above the limit of person or key.
         Invalid: an unknown reason, a line of another invoice, a bad key.
         IdempotencyConflict: the key credited something else before.
-        Conflict: the invoice is a draft or has ended, or a pack's credits were granted already.
+        Conflict: the invoice is a draft or void, or a pack's credits were granted already.
         Insufficient: more than is left of a line, or than grants paid, or another settlement than
             was paid; the message says how much is.
     """
@@ -148,7 +148,7 @@ def issue_credit_note(
     note = _write(locked, split, said, by, at)
     _write_lines(note, lines, restored, evened)
     restore_credits(note, by, at)
-    locked.refresh_from_db(fields=["status", "open_minor", "credited_minor"])
+    locked.refresh_from_db(fields=["status", "open_minor", "written_off_minor", "credited_minor"])
     issue_pack_grants(invoice=locked, effective_at=at, by=by, at=at)
     _tell(note, evened, at)
     return note
@@ -213,7 +213,7 @@ def _split(
     """Check what is asked against what is left, and split it: what is open first."""
     if not is_issued(invoice):
         raise Conflict("a draft is not credited: it can still change")
-    refuse_ended(invoice)
+    refuse_void(invoice)
     if any(line.invoice_id != invoice.pk for line, _ in [*lines, *restored]):
         raise Invalid(f"a credit note takes off lines of {invoice.number} only")
     _refuse_granted_packs(lines)
@@ -222,7 +222,8 @@ def _split(
         if restored and not lines:
             nothing = Money(0, invoice.currency)
             return Split(0, settled(nothing, paid_of(invoice), settlement))
-        still = Money(invoice.open_minor, invoice.currency)
+        # Never both: what is owed, or was given up, is taken off before what was paid.
+        still = Money(invoice.open_minor + invoice.written_off_minor, invoice.currency)
         split = credit(lines_left(invoice), asked, still, paid_of(invoice), settlement)
     except SettlementRefused as error:
         raise Insufficient(str(error), field="settlement") from error

@@ -21,7 +21,7 @@ from billing_project.kernel.errors import (
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from invoicing.approval import is_above_note_limit
-from invoicing.models import CreditNote, CreditNoteVoid, InvoiceStatus, LineKind
+from invoicing.models import CreditNote, CreditNoteVoid, InvoiceStatus, LineKind, WriteOff
 from invoicing.selectors import balance_in, grants_of_line
 from invoicing.selectors.changes import SEAT_NOTES
 from invoicing.selectors.holds import limits_at
@@ -56,9 +56,9 @@ def void_credit_note(
         NotAllowed: a person without the permission, or above the limit.
         Invalid: no reason, or one that is too long.
         IdempotencyConflict: it was voided for another reason.
-        Conflict: money went back for it, its invoice has ended, a change of the subscription
-            issued it, credits were granted as it left them, or what it gave back was used since;
-            the message says what to do.
+        Conflict: money went back for it, its invoice has ended or was written off, a change of the
+            subscription issued it, credits were granted as it left them, or what it gave back was
+            used since; the message says what to do.
         Insufficient: the balance has less than the note left there; the message says how much.
     """
     require_permission(by, "invoicing.void_creditnote", "void credit notes")
@@ -107,6 +107,8 @@ def refuse_standing(note: CreditNote, at: datetime) -> None:
     _refuse_given_back(note)
     if note.invoice.status not in (InvoiceStatus.FINALIZED, InvoiceStatus.PAID):
         raise Conflict(f"{note.invoice} is {note.invoice.status}: it claims nothing again")
+    if WriteOff.objects.filter(invoice=note.invoice_id).exists():
+        raise Conflict(f"{note.invoice} was written off: {note} stays. Claim by a new invoice")
     _refuse_granted(note)
     refuse_used(note, at)
     has = balance_in(note.invoice.customer_id, note.currency)

@@ -9,7 +9,7 @@ from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insuffi
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from invoicing.models import Invoice, InvoiceStatus, Payment
-from invoicing.selectors import is_issued, refuse_ended
+from invoicing.selectors import is_issued, refuse_void
 from invoicing.services.announcing import announce_if_paid
 from invoicing.services.granting import issue_pack_grants
 from invoicing.services.locks import lock_invoice, require_permission
@@ -93,8 +93,7 @@ def _refuse_incomplete(amount_minor: int, method: str, reference: str) -> None:
 def _refuse_too_much(invoice: Invoice, amount_minor: int) -> None:
     if not is_issued(invoice):
         raise Conflict("a draft is not owed yet: finalize it first")
-    if invoice.status == InvoiceStatus.VOID:
-        refuse_ended(invoice)
+    refuse_void(invoice)
     owed = invoice.open_minor + invoice.written_off_minor  # Never both.
     if amount_minor > owed:
         still = Money(owed, invoice.currency)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from invoicing.models import CreditNote
+from invoicing.selectors.settlement import given_up_of
 from revrec.schedule import day_of
 from revrec.selectors.facts import (
     unaccounted_note_voids,
@@ -22,13 +24,13 @@ from revrec.services.fees import recognise_fees
 from revrec.services.grants import account_movements
 from revrec.services.notes import account_note, account_note_void, account_void
 from revrec.services.provider import account_verdict
-from revrec.services.write_offs import account_recovery, account_write_off
+from revrec.services.write_offs import account_reclaim, account_recovery, account_write_off
 
 
 @dataclass(frozen=True)
 class _Step:
     at: datetime
-    rank: int  # Of two at one instant: a claim is given up before it is recovered.
+    rank: int  # Of two at one instant: a claim is given up before it is recovered or credited.
     post: Callable[[], int]
 
 
@@ -45,7 +47,7 @@ def account_corrections(run: Run) -> int:
 def _steps(run: Run) -> list[_Step]:
     key = run.customer_id
     return [
-        *(_Step(n.issued_at, 0, lambda n=n: account_note(run, n)) for n in unaccounted_notes(key)),  # type: ignore[misc]
+        *(_step_of_note(run, note) for note in unaccounted_notes(key)),
         *(
             _Step(v.voided_at, 1, lambda v=v: account_note_void(run, v))  # type: ignore[misc]
             for v in unaccounted_note_voids(key)
@@ -64,3 +66,10 @@ def _steps(run: Run) -> list[_Step]:
             for d in unaccounted_verdicts(key)
         ),
     ]
+
+
+def _step_of_note(run: Run, note: CreditNote) -> _Step:
+    """Post a note; one on what was written off comes after the write-off."""
+    if not given_up_of(note):
+        return _Step(note.issued_at, 0, lambda: account_note(run, note))
+    return _Step(note.issued_at, 3, lambda: account_reclaim(run, note) + account_note(run, note))

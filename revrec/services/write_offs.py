@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from django.db.models import Sum
 
-from invoicing.models import InvoiceLine, Payment, WriteOff
+from invoicing.models import CreditNote, InvoiceLine, Payment, WriteOff
+from invoicing.selectors.settlement import given_up_of
 from revrec.impairment import Loss, Unpaid, losses, recovery
 from revrec.models import ObligationKind, PerformanceObligation, Posting
 from revrec.posting import About, Account, EntryKind, LostPart, recovered, written_off
@@ -23,7 +24,7 @@ _KINDS = (EntryKind.WRITTEN_OFF.value, EntryKind.RECOVERED.value)
 
 def account_write_off(run: Run, row: WriteOff) -> int:
     """Post one write-off (rule 20): Dr 6200 for what was delivered, 2100 or 2120 for the rest."""
-    lines = _claimed(row.invoice_id)
+    lines = _claimed(row)
     promises = [obligation_of(line) for line in lines]
     unpaid = [_unpaid(line, promise) for line, promise in zip(lines, promises, strict=True)]
     parts = []
@@ -44,12 +45,9 @@ def account_write_off(run: Run, row: WriteOff) -> int:
 
 def account_recovery(run: Run, payment: Payment) -> int:
     """Post what came for a claim that was written off (rule 21)."""
-    lines = _claimed(payment.invoice_id)
+    lines = list(InvoiceLine.objects.filter(invoice=payment.invoice_id).order_by("position"))
     given_up = [_given_up(line) for line in lines]
-    parts = []
-    for line, part in zip(lines, recovery(payment.amount_minor, given_up), strict=True):
-        promise = obligation_of(line)
-        parts.append(_part(line, promise, part, _restore(run, promise, part.released_minor)))
+    parts = _restored(run, lines, recovery(payment.amount_minor, given_up))
     draft = EntryDraft(
         wanted_on=day_of(payment.paid_at),
         kind=EntryKind.RECOVERED,
@@ -62,9 +60,58 @@ def account_recovery(run: Run, payment: Payment) -> int:
     return len(post_entries(drafts=[draft], by=run.by, at=run.at))
 
 
-def _claimed(invoice_id: int) -> Sequence[InvoiceLine]:
-    lines = InvoiceLine.objects.filter(invoice=invoice_id).order_by("position")
-    return [line for line in lines if line.amount_minor > line.credited_minor]
+def account_reclaim(run: Run, note: CreditNote) -> int:
+    """Claim again what was given up, as far as a note takes it off: it was never owed.
+
+    The note itself then takes revenue and promise back. Its own lines come first.
+    """
+    minor = given_up_of(note)
+    if not minor:
+        return 0
+    credited = set(note.lines.values_list("invoice_line_id", flat=True))
+    lines = list(InvoiceLine.objects.filter(invoice=note.invoice_id).order_by("position"))
+    parts, left = [], minor
+    for some in (
+        [line for line in lines if line.pk in credited],
+        [line for line in lines if line.pk not in credited],
+    ):
+        given_up = [_given_up(line) for line in some]
+        take = min(left, sum(one.impaired_minor + one.released_minor for one in given_up))
+        parts += _restored(run, some, recovery(take, given_up))
+        left -= take
+    about = About(note.currency)
+    draft = EntryDraft(
+        wanted_on=day_of(note.issued_at),
+        kind=EntryKind.RECOVERED,
+        description=f"Credit note {note.number} on what was written off",
+        customer_id=run.customer_id,
+        lines=recovered(parts, minor, about, into=Account.RECEIVABLE),
+        source_key=f"credit_note:{note.pk}:reclaimed",
+        sources=(Source(SourceType.CREDIT_NOTE, note.pk, "reclaimed"),),
+    )
+    return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+
+
+def _restored(run: Run, lines: Sequence[InvoiceLine], losses: Sequence[Loss]) -> list[LostPart]:
+    """Undo losses of lines, and owe again what had ended of their promises."""
+    parts = []
+    for line, part in zip(lines, losses, strict=True):
+        if part.impaired_minor or part.released_minor:
+            promise = obligation_of(line)
+            parts.append(_part(line, promise, part, _restore(run, promise, part.released_minor)))
+    return parts
+
+
+def _claimed(row: WriteOff) -> Sequence[InvoiceLine]:
+    """Return the lines that claimed something when it was given up, credited as they were then."""
+    lines = {line.pk: line for line in row.invoice.lines.order_by("position")}
+    notes = row.invoice.credit_notes.filter(void=None, issued_at__gte=row.written_off_at)
+    for note in notes.prefetch_related("lines"):
+        if note.issued_at > row.written_off_at or given_up_of(note):
+            for taken in note.lines.all():
+                lines[taken.invoice_line_id].credited_minor -= taken.amount_minor
+                lines[taken.invoice_line_id].tax_credited_minor -= taken.tax_minor
+    return [line for line in lines.values() if line.amount_minor > line.credited_minor]
 
 
 def _unpaid(line: InvoiceLine, promise: PerformanceObligation) -> Unpaid:

@@ -16,8 +16,17 @@ from invoicing.checks import (
     settlements_add_up,
     voids_free_their_usage,
 )
-from invoicing.models import Invoice, InvoiceVoid, LineUsage, Payment, WriteOff
+from invoicing.models import (
+    CreditNote,
+    CreditNoteVoid,
+    Invoice,
+    InvoiceVoid,
+    LineUsage,
+    Payment,
+    WriteOff,
+)
 from invoicing.selectors import overage_state
+from invoicing.selectors.settlement import given_up_of
 from invoicing.services import endings, locks
 from invoicing.services.endings import void_and_regenerate, void_invoice, write_off_invoice
 from invoicing.services.invoices import (
@@ -25,6 +34,8 @@ from invoicing.services.invoices import (
     finalize_due,
     finalize_invoice,
 )
+from invoicing.services.locks import CREDIT_NOTE_SERIES, take_number
+from invoicing.services.note_voids import void_credit_note
 from invoicing.services.payments import record_payment
 from tests.invoicing.builders import (
     DAY,
@@ -155,8 +166,6 @@ def test_a_write_off_gives_up_what_is_open_and_payments_recover_it(shop: Shop) -
     row = _write_off(shop, invoice)
 
     assert (row.amount_minor, _state(invoice)) == (4000, ("uncollectible", 0, 4000, 1000))
-    with pytest.raises(Conflict, match=r"40\.00 USD may still be recovered"):
-        note_on(shop, invoice, 100)
     paid(shop, invoice, 1500)
     assert _state(invoice) == ("uncollectible", 0, 2500, 2500)
     with pytest.raises(Conflict, match=r"25\.00 USD open"):
@@ -165,6 +174,50 @@ def test_a_write_off_gives_up_what_is_open_and_payments_recover_it(shop: Shop) -
     assert _state(invoice) == ("paid", 0, 0, 5000)
     assert [p.is_recovery for p in Payment.objects.order_by("id")] == [False, True, True]
     assert _findings() == []
+
+
+def test_a_note_takes_off_what_was_given_up_before_what_was_paid(shop: Shop) -> None:
+    invoice = paid(shop, issued(shop, customer_of(shop), 5000), 1000)
+    _write_off(shop, invoice)
+
+    first = note_on(shop, invoice, 1500, key="first")
+    assert (first.open_minor, _state(invoice)) == (1500, ("uncollectible", 0, 2500, 1000))
+    paid(shop, invoice, 500)
+    second = note_on(shop, invoice, 2500, key="second")
+
+    assert (second.open_minor, second.balance_minor) == (2000, 500)
+    assert _state(invoice) == ("paid", 0, 0, 1500)
+    assert [given_up_of(note) for note in (first, second)] == [1500, 2000]
+    with pytest.raises(Conflict, match=r"was written off: CN-000002 stays"):
+        void_credit_note(credit_note=second, reason="mistaken", by=shop.maker, at=LATER)
+    with pytest.raises(DatabaseError, match="the note stays"), transaction.atomic():
+        CreditNoteVoid.objects.create(
+            credit_note=second, reason="around", voided_by=shop.maker, voided_at=LATER
+        )
+    check_what_is_deferred()
+    assert _findings() == []
+
+
+def test_a_note_from_before_a_write_off_took_off_what_was_open(shop: Shop) -> None:
+    invoice = issued(shop, customer_of(shop), 5000)
+    before = note_on(shop, invoice, 1500, key="before")
+    _write_off(shop, invoice)
+
+    after = note_on(shop, invoice, 1500, key="after")
+
+    assert [given_up_of(note) for note in (before, after)] == [0, 1500]
+    with pytest.raises(DatabaseError):  # More than the 20.00 that are left.
+        _forge_note(after, 2001)
+
+
+@transaction.atomic
+def _forge_note(like: CreditNote, open_minor: int) -> None:
+    sequence, number = take_number(CREDIT_NOTE_SERIES, like.entity_id)
+    CreditNote.objects.create(
+        invoice=like.invoice, number=number, sequence=sequence, reason="goodwill", currency="USD",
+        total_minor=open_minor, open_minor=open_minor, balance_minor=0, issued_by=like.issued_by,
+        issued_at=LATER, source_key="forged",
+    )  # fmt: skip
 
 
 def test_a_pack_that_is_recovered_in_full_is_granted(shop: Shop) -> None:

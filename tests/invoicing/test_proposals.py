@@ -15,6 +15,7 @@ from invoicing.selectors import overcharged_periods
 from invoicing.services.backfills import submit_backfill
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.deciding import settle_proposals
+from invoicing.services.endings import write_off_invoice
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
 from metering.events import EventInput
@@ -31,6 +32,7 @@ from tests.invoicing.builders import (
     at_once,
     cancel,
     overage_invoices,
+    paid,
     rate,
     subscribed,
     use,
@@ -104,6 +106,25 @@ def test_a_cancelled_request_becomes_one_proposal_and_one_note(
     row.refresh_from_db()
     assert (row.state, row.credit_note) == ("issued", note)
     assert overcharged_periods() == []
+    assert _findings(shop) == []
+
+
+def test_an_overcharge_that_was_given_up_in_part_is_proposed_and_goes_back(
+    shop: Shop, invoice: Invoice
+) -> None:
+    paid(shop, invoice, 600)
+    write_off_invoice(invoice=invoice, reason="gone", by=shop.approver, at=LATE)
+    cancel(shop, "req-1", LATE)
+    cancel(shop, "req-2", LATE)
+
+    _work(shop)
+    _approve(shop)
+    _work(shop)
+
+    note = CreditNote.objects.get()
+    assert (note.open_minor, note.balance_minor) == (1400, 600)
+    invoice.refresh_from_db()
+    assert (invoice.status, invoice.written_off_minor) == ("paid", 0)
     assert _findings(shop) == []
 
 

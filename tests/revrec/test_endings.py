@@ -96,6 +96,39 @@ def test_a_write_off_and_its_recovery_may_reach_the_books_at_once(shop: Shop) ->
     assert balances(customer) == {"1000": 900, "2100": -900}
 
 
+def test_a_note_on_what_was_written_off_claims_it_again_and_takes_it_back(shop: Shop) -> None:
+    customer, invoice = _fee(shop)
+    shop.pay(invoice, "2026-01-02", 3_000)
+    _write_off(shop, invoice, "2026-01-31")
+    recognise(customer, "2026-01-31")
+    assert balances(customer) == {"1000": 3_000, "2120": -2_000, "4000": -3_000, "6200": 2_000}
+
+    shop.credit(invoice, 7_500, "billing_error", "2026-01-31")  # 60.00 of it were given up.
+    recognise(customer, "2026-01-31")
+
+    [again] = entries(customer, "recovered")
+    assert signed(again) == {"1100": 6_000, "6200": -2_000, "2120": -4_000}
+    [note] = entries(customer, "credit_note_issued")
+    assert signed(note) == {"1100": -6_000, "2200": -1_500, "4900": 2_500, "2120": 5_000}
+    recognise(customer, "2026-05-01")  # Of the 15.00 that are left, 5.00 had been earned.
+    assert balances(customer) == {"1000": 3_000, "2200": -1_500, "4000": -4_000, "4900": 2_500}
+
+
+def test_overage_that_was_false_goes_back_although_it_was_given_up_in_part(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01", fee=0, included=0, overage="0.01", days=30)
+    shop.use(customer, "10000", "2026-01-05")
+    shop.renew("2026-02-02")
+    invoice = Invoice.objects.filter(customer=customer, lines__kind="overage").get()
+    shop.pay(invoice, "2026-02-03", 6_000)
+    _write_off(shop, invoice, "2026-02-04")
+
+    note = shop.credit(invoice, 5_000, "goodwill", "2026-02-04")  # At once with the write-off.
+    recognise(customer, "2026-02-04")
+
+    assert (note.open_minor, note.balance_minor) == (4_000, 1_000)
+    assert balances(customer) == {"1000": 6_000, "2200": -1_000, "4020": -10_000, "4900": 5_000}
+
+
 def _void_note(shop: Shop, note: CreditNote, at: str) -> None:
     void_credit_note(credit_note=note, reason="mistaken", by=shop.maker, at=on(at))
 
