@@ -19,6 +19,7 @@ from billing_project.kernel.models import User
 from credits.models import RateCard
 from invoicing.items import Item
 from invoicing.models import Plan
+from invoicing.models.plan import IntervalUnit
 from invoicing.services.plans import PlanTerms, propose_plan_version
 from metering.models import Customer
 from metering.selectors.customers import customer_named
@@ -79,10 +80,12 @@ def _customer(content: Content) -> Customer | None:
 
 
 def _interval(content: Content) -> tuple[int, str]:
-    """Read "1 month" as a count and a unit."""
-    count, _, unit = text_in(content, "interval").partition(" ")
-    if not (count.isascii() and count.isdecimal() and len(count) < 4):
-        raise Invalid("an interval reads as 1 month or 30 day", field="interval")
+    """Read "1 month" or "30 days" as a count and a unit."""
+    count, _, words = text_in(content, "interval").partition(" ")
+    unit = words.removesuffix("s")
+    is_count = count.isascii() and count.isdecimal() and len(count) < 4
+    if not is_count or unit not in IntervalUnit.values:
+        raise Invalid("an interval reads as 1 month or 30 days", field="interval")
     return int(count), unit
 
 

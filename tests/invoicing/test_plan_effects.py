@@ -35,7 +35,7 @@ from tests.invoicing.builders import (
 pytestmark = pytest.mark.django_db
 CONTENT: dict[str, Any] = {
     "plan": "plan-acme", "currency": "USD", "fee_minor": 5900, "included_credits": "300",
-    "overage_price": "0.01", "rate_card": "standard", "interval": "30 day", "grace_hours": 24,
+    "overage_price": "0.01", "rate_card": "standard", "interval": "30 days", "grace_hours": 24,
     "payment_days": 30,
     "items": [
         {
@@ -236,7 +236,7 @@ def test_a_plan_is_drafted_and_an_edit_voids_its_approval(shop: Shop, acme: Subs
     version = PlanVersion.objects.get(policy_change=second)
     assert (version.number, version.fee_minor, version.interval_count) == (3, 5900, 30)
     assert is_as_proposed(second)
-    assert json.loads(second.content) == {**CONTENT, "number": 3}
+    assert json.loads(second.content) == {**CONTENT, "interval": "30 day", "number": 3}
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,7 @@ def test_a_plan_is_drafted_and_an_edit_voids_its_approval(shop: Shop, acme: Subs
         ({"overage_price": {}}, "overage_price"),
         ({"interval": "month"}, "interval"),
         ({"interval": "1 week"}, "interval"),
+        ({"interval": "1 dayss"}, "interval"),
         ({"interval": 7}, "interval"),
         ({"grace_hours": 10**6}, "grace_hours"),
         ({"payment_days": None}, "payment_days"),
