@@ -225,7 +225,7 @@ def test_in_another_currency_nothing_is_compared(shop: Shop, acme: Subscription)
 
 
 def test_a_plan_is_drafted_and_an_edit_voids_its_approval(shop: Shop, acme: Subscription) -> None:
-    first = submit(change=_drafted(shop, CONTENT), by=shop.maker, at=END)
+    first = submit(change=_drafted(shop, CONTENT | {"anchor": "start"}), by=shop.maker, at=END)
     assert is_as_proposed(first)
 
     second = submit(
