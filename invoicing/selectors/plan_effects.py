@@ -45,7 +45,7 @@ _SOLD = "subscription:"  # How keys of periods begin that a subscription opened.
 def of_plan(change: PolicyChange) -> Effect:
     """Bill each subscriber's last period again, by their terms and by the proposed ones."""
     content = json.loads(change.content)
-    periods = last_periods(change.proposed_at, content["plan"])
+    periods = _compared_with(content, change.proposed_at)
     usage = usage_of(periods)
     again = _repriced(content, periods, usage, change)
     proposed = Worth(
@@ -64,6 +64,19 @@ def of_plan(change: PolicyChange) -> Effect:
     ).count()
     basis = BASIS + _interval(content, periods.values())
     return Effect(basis, charges_of(compared), len(customers), grants)
+
+
+def _compared_with(content: Mapping[str, Any], at: datetime) -> dict[BillingPeriod, PlanVersion]:
+    """Return the periods of whom the terms are for: one customer, or who has no terms of their own.
+
+    One customer's own terms are compared with whatever plan they have.
+    """
+    own = content.get("customer", "")
+    if own:
+        found = last_periods(at)
+        return {period: v for period, v in found.items() if period.customer.external_id == own}
+    found = last_periods(at, content["plan"])
+    return {period: version for period, version in found.items() if version.customer_id is None}
 
 
 def charges_of(compared: Iterable[tuple[BillingPeriod, Bill, Bill]]) -> tuple[EffectRow, ...]:

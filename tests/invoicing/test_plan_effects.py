@@ -153,6 +153,19 @@ def test_a_plan_bills_its_subscribers_last_period_again(shop: Shop, acme: Subscr
     assert (effect.basis, effect.customers) == (BASIS, 1)
 
 
+def test_terms_of_one_customer_are_compared_with_that_customer_only(
+    shop: Shop, acme: Subscription
+) -> None:
+    other = subscribed(shop, "other")
+
+    theirs = _effect(_proposed(shop, acme, customer=other.customer, fee_minor=5900))
+    own = _effect(_proposed(shop, other, customer=acme.customer, fee_minor=5900))
+
+    assert _told(theirs) == ["Charges of other: 49 59 USD"]
+    # Whatever plan they have now: acme's own terms are of the other plan.
+    assert _told(own) == ["Charges of acme: 52 62 USD"]
+
+
 def test_items_are_billed_again(shop: Shop, acme: Subscription) -> None:
     items = (
         Item("commit", "commit", "Commit", 18000, periods=3, kinds=("overage", "recurring")),
