@@ -10,7 +10,7 @@ class InvoicingConfig(AppConfig):
 
     def ready(self) -> None:
         """Register this app's checks of the books, and what its versions consist of."""
-        from invoicing import checks, item_checks, sold_checks  # noqa: F401
+        from invoicing import checks, item_checks, recharge_checks, sold_checks  # noqa: F401
         from invoicing.selectors import (  # noqa: F401
             backfill_effect,
             coupon_effects,

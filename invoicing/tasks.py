@@ -16,6 +16,7 @@ from invoicing.services.deciding import settle_proposals
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.mails import send_due_mails
 from invoicing.services.proposals import follow_overcharges
+from invoicing.services.recharging import recharge_due
 from invoicing.services.seats import settle_due_seats
 from invoicing.services.subscriptions import renew_due
 from invoicing.services.thresholds import invoice_reached
@@ -77,6 +78,11 @@ def propose_notes() -> int:
     """Issue the credit notes that were approved, and propose those that are due."""
     by, at = worker_user(), clock.now()
     return settle_proposals(by=by, at=at) + follow_overcharges(by=by, at=at)
+
+
+def recharge() -> int:
+    """Fill the balances that fell below what their customers agreed to; return how many."""
+    return recharge_due(by=worker_user(), at=clock.now())
 
 
 def collect() -> int:

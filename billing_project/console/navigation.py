@@ -131,6 +131,8 @@ _ICONS = {
     "balanceapplication": "price_check",
     "subscription": "autorenew",
     "subscriptionchange": "edit_calendar",
+    "autorecharge": "bolt",
+    "recharge": "shopping_cart",
     "plan": "inventory_2",
     "planversion": "layers",
     "invoicedocument": "picture_as_pdf",

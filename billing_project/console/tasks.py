@@ -88,6 +88,8 @@ def move_usage(seconds: float = CHAIN_SECONDS) -> None:
     def step() -> None:
         _each("renew", invoicing.tasks.renew)  # Usage must find its period.
         _each("usage", metering.tasks.aggregate, credits.tasks.rate)
+        if _each("recharge", invoicing.tasks.recharge):  # The balance is as low as it gets now.
+            async_task("invoicing.tasks.collect")
 
     _keep_moving("usage", step, USAGE_SECONDS, seconds)
 

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from invoicing.api import recharges
 from invoicing.api.backfills import (
     BackfillApplyView,
     BackfillDiscardView,
@@ -58,6 +59,7 @@ from invoicing.api.subscriptions import SubscriptionsView
 from invoicing.api.tax_ids import TaxIdsView
 
 urlpatterns = [
+    *recharges.urlpatterns,
     path("subscriptions", SubscriptionsView.as_view()),
     path("payment_method_sessions", PaymentMethodSessionsView.as_view()),
     path("subscriptions/<int:subscription_id>/seats", SeatsView.as_view()),

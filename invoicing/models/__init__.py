@@ -44,6 +44,7 @@ from invoicing.models.provider import (
     ProcessorFee,
     Verdict,
 )
+from invoicing.models.recharge import AutoRecharge, Recharge, RechargeState
 from invoicing.models.seat import SeatChange
 from invoicing.models.settlement import (
     BalanceApplication,
@@ -73,6 +74,7 @@ __all__ = [
     "MIRRORED",
     "Anchor",
     "AttemptState",
+    "AutoRecharge",
     "BalanceApplication",
     "BillingHold",
     "CallKind",
@@ -128,6 +130,8 @@ __all__ = [
     "PlanVersion",
     "ProcessorFee",
     "ProposedCreditNote",
+    "Recharge",
+    "RechargeState",
     "Refund",
     "RefundFailure",
     "SeatChange",

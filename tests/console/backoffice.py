@@ -26,6 +26,7 @@ from billing_project.kernel.models import (
     User,
     WebhookDelivery,
 )
+from billing_project.kernel.money import Money
 from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.signins.attempts import Origin, begin_attempt, end_attempt
 from billing_project.kernel.signins.devices import sign_in_device
@@ -45,6 +46,8 @@ from invoicing.services.backfills import submit_backfill
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.payments import record_payment
+from invoicing.services.recharging import Wish as RechargeWish
+from invoicing.services.recharging import recharge_customer, set_up_recharge
 from invoicing.services.refunds import record_refund, record_refund_failure
 from invoicing.services.subscriptions import renew_due
 from metering.events import BadItem, EventInput
@@ -101,6 +104,7 @@ def open_office() -> Office:
     _begin_backfills(shop)
     _tell_others(shop.maker)
     _sign_in(shop.maker)
+    _fill_balances(shop)
     policy = propose_credit_policy(proposal=_wish(), by=shop.maker, at=NOW)
     return Office(chain, policy.policy_change)
 
@@ -276,6 +280,18 @@ def _import_files(by: User) -> None:
         file = ImportFile(name, FileFormat.JSONL)
         run = start_import(file=file, by=by, at=NOW)
         import_stream(run=run, stream=io.BytesIO(b"nonsense\n" * 2), now=lambda: NOW)
+
+
+def _fill_balances(shop: Shop) -> None:
+    """Let each customer agree to an automatic recharge, and be recharged once."""
+    for customer in Customer.objects.order_by("pk"):
+        wish = RechargeWish(
+            pricing_unit=shop.unit, threshold=Decimal(10**6), amount=Decimal(500),
+            unit_price=Decimal("0.09"), monthly_limit=Money(10_000, customer.currency),
+            consent=HOSTILE, consented_by=HOSTILE, consented_at=NOW,
+        )  # fmt: skip
+        set_up_recharge(customer=customer, wish=wish, by=shop.maker, at=NOW)
+        recharge_customer(customer_id=customer.pk, by=shop.worker, at=NOW)
 
 
 def _tell_others(by: User) -> None:
