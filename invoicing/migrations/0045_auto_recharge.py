@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('credits', '0022_alert_rule'),
-        ('invoicing', '0043_draft_rejection'),
+        ('invoicing', '0044_written_off_notes'),
         ('metering', '0028_customer_locale'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
