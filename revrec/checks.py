@@ -155,7 +155,7 @@ def rollforwards_tie() -> Iterator[Finding]:
     return _findings(tieouts.unexplained_rollforwards)
 
 
-@check("Expected breakage and refunds are what approved estimates say")
+@check("Expected breakage, refunds and losses are what approved estimates say")
 def estimates_tie() -> Iterator[Finding]:
     """Work out anew what the last close trued up."""
     return _findings(tieouts.untied_estimates)

@@ -4,11 +4,25 @@ What was delivered and is not paid is an expense (IFRS 9 5.5, ASC 326-20), never
 what was not delivered was never earned, and its liability is released (IFRS 15.108).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from billing_project.kernel.money import allocate, prorate
+
+
+def expected_loss(open_minor: Mapping[str, int], rates: Mapping[str, Decimal]) -> int:
+    """Return what is expected to be lost of open claims, by how late they are (IFRS 9 5.5.15).
+
+    Args:
+        open_minor: By bucket of the ageing; what customers have paid too much lowers nothing.
+        rates: Shares by bucket, 0 to 1; nothing is lost of a bucket that is not named.
+    """
+    exact = sum(
+        (max(minor, 0) * rates.get(bucket, Decimal(0)) for bucket, minor in open_minor.items()),
+        Decimal(0),
+    )
+    return int(exact.quantize(Decimal(1), ROUND_HALF_UP))
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,7 @@ UNION SELECT policy_change_id FROM invoice_policy
 UNION SELECT policy_change_id FROM payment_tolerance
 UNION SELECT policy_change_id FROM exchange_sheet
 UNION SELECT policy_change_id FROM disclosure_policy
+UNION SELECT policy_change_id FROM loss_estimate
 UNION SELECT b.policy_change_id FROM grant_basis b JOIN pack_grant p ON p.id = b.grant_id
 UNION SELECT policy_change_id FROM legal_entity_version
 """

@@ -91,6 +91,7 @@ class EntryKind(StrEnum):
     FEES_EARNED = "fees_earned"
     BREAKAGE_TRUED_UP = "breakage_trued_up"
     REFUNDS_ESTIMATED = "refunds_estimated"
+    LOSSES_EXPECTED = "losses_expected"
     SHORTFALL_EARNED = "shortfall_earned"
     OUTCOME_DECIDED = "outcome_decided"
 
@@ -343,6 +344,11 @@ def written_off(parts: Iterable[LostPart], amount_minor: int, about: About) -> L
         Unbalanced: the parts do not sum to the amount.
     """
     return balanced([PostingLine(Account.RECEIVABLE, -amount_minor, about), *_lost_lines(parts, 1)])
+
+
+def loss_expected(amount_minor: int, about: About) -> Lines:
+    """Rule 20: what is expected never to be paid is an expense before it is written off."""
+    return pair(Account.IMPAIRMENT, Account.LOSS_ALLOWANCE, amount_minor, about)
 
 
 def recovered(

@@ -161,6 +161,7 @@ _ICONS = {
     "exchangesheet": "currency_exchange",
     "exchangerate": "percent",
     "grantbasis": "redeem",
+    "lossestimate": "trending_down",
     "disclosurepolicy": "fact_check",
     "variableestimate": "query_stats",
     "accountmap": "swap_horiz",

@@ -24,7 +24,7 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from billing_project.kernel.period import midnight
 from revrec.breakage import Method
-from revrec.models import BreakageEstimate, VariableEstimate
+from revrec.models import BreakageEstimate, LossEstimate, VariableEstimate
 from revrec.services.estimates import BreakageTerms, propose_breakage
 
 _METHODS = {
@@ -90,13 +90,13 @@ class _VersionAdmin(ReadOnlyAdmin):
     search_fields = ("code", "policy_change__subject")
 
     @admin.display(description="status", ordering="policy_change__status")
-    def status(self, row: BreakageEstimate | VariableEstimate) -> str:
+    def status(self, row: BreakageEstimate | VariableEstimate | LossEstimate) -> str:
         """Show where the approval stands."""
         state = row.policy_change.status
         return badge_html(state, POLICY_TONES[state])
 
     @admin.display(description="closes follow it from")
-    def governs_from(self, row: BreakageEstimate | VariableEstimate) -> str:
+    def governs_from(self, row: BreakageEstimate | VariableEstimate | LossEstimate) -> str:
         """Show from when it counts."""
         return moment_text(row.policy_change.effective_at)
 
@@ -173,6 +173,20 @@ class VariableEstimateAdmin(_VersionAdmin):
         ("method", "confidence"),
         pairs("outcomes"),
         link("revenue_account", "less revenue on"),
+        "evidence",
+        ("status", "governs_from", link("policy_change")),
+    )
+
+
+@admin.register(LossEstimate)
+class LossEstimateAdmin(_VersionAdmin):
+    """Which share of open invoices is expected never to be paid; drafted as a policy change."""
+
+    list_display = ("__str__", "currency", "status", "governs_from", link("policy_change"))
+    search_fields = ("currency", "policy_change__subject")
+    fields = (
+        ("currency", "number"),
+        pairs("rates"),
         "evidence",
         ("status", "governs_from", link("policy_change")),
     )

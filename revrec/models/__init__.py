@@ -14,6 +14,7 @@ from revrec.models.journal import (
     PeriodStatus,
     Posting,
 )
+from revrec.models.loss import LossEstimate
 from revrec.models.obligation import (
     ObligationKind,
     PerformanceObligation,
@@ -42,6 +43,7 @@ __all__ = [
     "JournalExport",
     "LedgerAccount",
     "LedgerSeal",
+    "LossEstimate",
     "ObligationKind",
     "PackState",
     "PerformanceObligation",

@@ -25,10 +25,11 @@ from revrec.schedule import day_of
 from revrec.selectors import tieouts
 from revrec.selectors.estimates import BREAKAGE, VARIABLE
 from revrec.selectors.facts import customers_to_recognise
+from revrec.selectors.losses import LOSS
 from revrec.selectors.revaluing import closing_day, missing_rates
 from revrec.selectors.tieouts import Mismatch
 
-ESTIMATES = (BREAKAGE, VARIABLE)  # Kinds of changes that a close waits for.
+ESTIMATES = (BREAKAGE, VARIABLE, LOSS)  # Kinds of changes that a close waits for.
 _COUNTED = 1_000  # Past that it says "more than".
 _NAMED = 3
 

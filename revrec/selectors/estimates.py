@@ -20,11 +20,13 @@ from revrec.fx import Carried
 from revrec.models import (
     AccountingPeriod,
     BreakageEstimate,
+    LossEstimate,
     ObligationKind,
     Posting,
     VariableEstimate,
 )
 from revrec.posting import Account, EntryKind
+from revrec.selectors.losses import expected_losses
 from revrec.selectors.tables.ledger import REVENUE_CODES
 from revrec.selectors.tables.promises import PromiseState, promise_states
 
@@ -33,7 +35,7 @@ register_kind(Kind(BREAKAGE, "Breakage estimate"))
 register_kind(Kind(VARIABLE, "Variable consideration"))
 _NOTHING = Carried(0, 0)
 _INSTANT = timedelta(microseconds=1)
-Version = TypeVar("Version", BreakageEstimate, VariableEstimate)
+Version = TypeVar("Version", BreakageEstimate, VariableEstimate, LossEstimate)
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,10 @@ def _variable_content(change: PolicyChange) -> object:
 
 
 def close_targets(period: AccountingPeriod) -> list[Target]:
-    """List what 2190, 2210 and 2400 must hold at a month's end, by the estimates in force then."""
+    """List what 1190, 2190, 2210 and 2400 must hold at a month's end by estimates in force then."""
     return [
         target
-        for target in (*breakage_targets(period), *variable_targets(period))
+        for target in (*breakage_targets(period), *variable_targets(period), *loss_targets(period))
         if target.target_minor or target.held_minor
     ]
 
@@ -186,6 +188,26 @@ def _without_refundable(
     if estimate is None or estimate.method != Method.PROPORTIONAL:
         return promises
     return [one for one in promises if one.terms not in estimate.refundable_terms]
+
+
+def loss_targets(period: AccountingPeriod) -> list[Target]:
+    """List what 1190 must hold, by currency; what was written off is an open invoice no more."""
+    held = _held(period, EntryKind.LOSSES_EXPECTED)
+    governing: dict[str, LossEstimate] = {}
+    for estimate in _in_force(LossEstimate.objects.all(), period):
+        governing.setdefault(estimate.currency, estimate)
+    account = Account.LOSS_ALLOWANCE
+    targets = []
+    for currency, minor in sorted(expected_losses(period, list(governing.values())).items()):
+        key = f"losses:{currency}"
+        targets.append(
+            Target(
+                key, account, currency, -minor,
+                held.get((key, account.value), _NOTHING).amount_minor,
+                f"Expected credit losses, {governing[currency]}", Account.IMPAIRMENT,
+            )
+        )  # fmt: skip
+    return targets
 
 
 def _of_cohort(

@@ -285,7 +285,7 @@ def unexplained_rollforwards(only: AccountingPeriod | None = None) -> Iterator[M
 
 
 def untied_estimates() -> Iterator[Mismatch]:
-    """Compare 2190, 2210 and 2400 with what approved estimates said at the last close."""
+    """Compare 1190, 2190, 2210 and 2400 with what approved estimates said at the last close."""
     closed = AccountingPeriod.objects.filter(status=PeriodStatus.CLOSED).last()
     for target in close_targets(closed) if closed else []:
         if target.change_minor:

@@ -19,7 +19,7 @@ from credits.models import GrantTerms
 from metering.models import Customer
 from revrec.breakage import Method, escheated, trued_up
 from revrec.models import AccountingPeriod, BreakageEstimate, LedgerAccount, VariableEstimate
-from revrec.posting import About, Account, EntryKind, Lines
+from revrec.posting import About, Account, EntryKind, Lines, loss_expected
 from revrec.selectors.estimates import (
     BREAKAGE,
     VARIABLE,
@@ -34,6 +34,7 @@ from revrec.variable import EstimateMethod, Outcome, included, refund_expected
 _KINDS = {
     "cohort": EntryKind.BREAKAGE_TRUED_UP,
     "estimate": EntryKind.REFUNDS_ESTIMATED,
+    "losses": EntryKind.LOSSES_EXPECTED,
 }
 
 
@@ -137,7 +138,7 @@ def propose_variable(
 
 
 def true_up(*, period: AccountingPeriod, by: User, at: datetime) -> int:
-    """Bring 2190, 2210 and 2400 to what approved estimates say at a month's end (rules 9, 25).
+    """Bring 1190, 2190, 2210 and 2400 to what approved estimates say (rules 9, 20, 25).
 
     Call it under the close's lock, once everything else is in the books.
 
@@ -167,6 +168,8 @@ def _lines(target: Target, about: About) -> Lines:
         return trued_up(target.target_minor, target.held_minor, about)
     if target.account is Account.UNCLAIMED_PROPERTY:
         return escheated(-target.change_minor, about)
+    if target.account is Account.LOSS_ALLOWANCE:
+        return loss_expected(-target.change_minor, about)
     return refund_expected(-target.held_minor, -target.target_minor, target.revenue, about)
 
 

@@ -1,0 +1,48 @@
+"""What the allowance for losses must hold at a close, by the approved estimate in force."""
+
+from collections import defaultdict
+from decimal import Decimal
+
+from billing_project.kernel.approvals import content_of
+from billing_project.kernel.kinds import Kind, register_kind
+from billing_project.kernel.models import PolicyChange
+from revrec.impairment import expected_loss
+from revrec.models import AccountingPeriod, LossEstimate
+from revrec.selectors.tables.customers import BUCKETS, receivable_ageing
+
+LOSS = "loss_estimate"
+register_kind(Kind(LOSS, "Expected credit losses", about=("currency",)))
+
+
+def content_of_loss(estimate: LossEstimate) -> dict[str, object]:
+    """Return a version of an estimate of losses."""
+    return {
+        "currency": estimate.currency,
+        "number": estimate.number,
+        "rates": estimate.rates,
+        "evidence": estimate.evidence,
+    }
+
+
+@content_of(LOSS)
+def _content(change: PolicyChange) -> dict[str, object]:
+    return content_of_loss(LossEstimate.objects.get(policy_change=change))
+
+
+def expected_losses(period: AccountingPeriod, estimates: list[LossEstimate]) -> dict[str, int]:
+    """Work out by currency what is expected to be lost of invoices that are open at a month's end.
+
+    Args:
+        estimates: One that governs for each currency.
+    """
+    open_: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in receivable_ageing(period).rows if estimates else []:
+        for bucket in BUCKETS:
+            open_[row.currency][bucket] += row.figures[bucket].amount_minor
+    return {
+        estimate.currency: expected_loss(
+            open_[estimate.currency],
+            {bucket: Decimal(rate) for bucket, rate in estimate.rates.items()},
+        )
+        for estimate in estimates
+    }
