@@ -40,12 +40,13 @@ from invoicing.selectors.settlement import (
     OwedBack,
     balance_in,
     balance_of,
+    creditable_minor,
     disputed_minor,
+    never_paid_minor,
     owed_back,
     paid_of,
     refund_left,
     refunds_due,
-    undisputed_minor,
 )
 from invoicing.selectors.usage import (
     OnNoLine,
@@ -75,6 +76,7 @@ __all__ = [
     "billing_periods_of",
     "claimed_by",
     "credit_notes",
+    "creditable_minor",
     "credits_used",
     "disputed_minor",
     "events_behind",
@@ -90,6 +92,7 @@ __all__ = [
     "is_issued",
     "items_of",
     "lines_left",
+    "never_paid_minor",
     "next_terms_at",
     "overage_on_no_line",
     "overage_price",
@@ -114,6 +117,5 @@ __all__ = [
     "subscriptions",
     "terms_end_before",
     "unbilled_overage",
-    "undisputed_minor",
     "uninvoiced",
 ]

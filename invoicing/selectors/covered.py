@@ -41,8 +41,10 @@ def _to_state(at: datetime) -> set[int]:
     since = asked.aggregate(first=Min("policy_change__effective_at"))["first"]
     if since is None:
         return set()
-    ended = _with_usage(sold_periods().filter(end_at__gte=since, end_at__lte=at))
-    return {period.pk for period in ended if limits_at(period.end_at).invoices_covered}
+    periods = _with_usage(sold_periods().filter(end_at__gte=since, end_at__lte=at))
+    ended = dict(periods.values_list("pk", "end_at"))
+    asks = {end_at: limits_at(end_at).invoices_covered for end_at in set(ended.values())}
+    return {pk for pk, end_at in ended.items() if asks[end_at]}
 
 
 def _with_usage(periods: QuerySet[BillingPeriod]) -> QuerySet[BillingPeriod]:

@@ -14,6 +14,7 @@ from invoicing.models import (
     Invoice,
     Payment,
     Refund,
+    ShortPayment,
     Verdict,
     WriteOff,
 )
@@ -54,10 +55,16 @@ def disputed_minor(invoice: Invoice) -> int:
     return standing.aggregate(total=Sum("amount_minor"))["total"] or 0
 
 
-def undisputed_minor(invoice: Invoice) -> int:
-    """Return what notes may still take off an invoice, with tax, beside what banks took."""
-    left = invoice.total_minor - invoice.credited_minor - disputed_minor(invoice)
-    return max(0, left)
+def never_paid_minor(invoice: Invoice) -> int:
+    """Return what a payment fell short by and nobody is asked for: it never came."""
+    short = ShortPayment.objects.filter(invoice=invoice).first()
+    return short.amount_minor if short else 0
+
+
+def creditable_minor(invoice: Invoice) -> int:
+    """Return what notes may still take off an invoice, with tax: no bank took it, and it came."""
+    left = invoice.total_minor - invoice.credited_minor
+    return max(0, left - disputed_minor(invoice) - never_paid_minor(invoice))
 
 
 def given_up_of(note: CreditNote) -> int:

@@ -41,15 +41,16 @@ from invoicing.models import (
     LineKind,
 )
 from invoicing.selectors import (
+    creditable_minor,
     disputed_minor,
     find_note_of,
     grants_of_line,
     is_issued,
     lines_left,
+    never_paid_minor,
     overage_state,
     paid_of,
     refuse_void,
-    undisputed_minor,
 )
 from invoicing.selectors.holds import limits_at
 from invoicing.selectors.restoring import (
@@ -229,19 +230,20 @@ def _split(
         raise Insufficient(str(error), field="settlement") from error
     except CreditRefused as error:
         raise Insufficient(str(error)) from error
-    _refuse_disputed(invoice, split)
+    _refuse_not_kept(invoice, split)
     return split
 
 
 def undisputed(invoice: Invoice, lines: Asked) -> list[tuple[InvoiceLine, int]]:
-    """Shorten what goes back by itself to what no bank took back: that waits for its verdict.
+    """Shorten what goes back by itself to what no bank took back, and what came at all.
 
-    A change of what a customer has is not held up by a dispute over what they paid.
+    A change of what a customer has is not held up by a dispute over what they paid: that waits for
+    its verdict.
     """
-    if not disputed_minor(invoice):
+    if not (disputed_minor(invoice) or never_paid_minor(invoice)):
         return list(lines)
     asked = [(line.position, amount_minor) for line, amount_minor in lines]
-    kept = dict(up_to(lines_left(invoice), asked, undisputed_minor(invoice)))
+    kept = dict(up_to(lines_left(invoice), asked, creditable_minor(invoice)))
     return [(line, kept[line.position]) for line, _ in lines if line.position in kept]
 
 
@@ -274,12 +276,18 @@ def _refuse_granted_packs(lines: Asked) -> None:
             raise Conflict(f"line {line.position} sold credits that were granted already: {why}")
 
 
-def _refuse_disputed(invoice: Invoice, split: Split) -> None:
-    """Refuse to give back what a bank took back already, or may yet; taxes included."""
-    disputed, left = disputed_minor(invoice), undisputed_minor(invoice)
-    if disputed and split.total_minor > left:
-        still, taken = (Money(minor, invoice.currency) for minor in (left, disputed))
-        raise Insufficient(f"{taken} of {invoice.number} are disputed: {still} is left to credit")
+def _refuse_not_kept(invoice: Invoice, split: Split) -> None:
+    """Refuse to give back what never came, or a bank took back already, or may; with taxes."""
+    gone = {"are disputed": disputed_minor(invoice), "never came": never_paid_minor(invoice)}
+    left = creditable_minor(invoice)
+    why = [
+        f"{Money(minor, invoice.currency)} of {invoice.number} {words}"
+        for words, minor in gone.items()
+        if minor
+    ]
+    if why and split.total_minor > left:
+        still = Money(left, invoice.currency)
+        raise Insufficient(f"{' and '.join(why)}: {still} is left to credit")
 
 
 def _refuse_unreadable(reason: str, key: str) -> None:

@@ -52,10 +52,13 @@ def propose_payment_tolerance(
 def accept_short_payment(payment: Payment) -> ShortPayment | None:
     """Let a payment pay its invoice where it fell short by no more than is tolerated.
 
-    Call it in the payment's transaction, under the invoice's lock, with the invoice as it is now.
+    Once for an invoice: one that a void of a note opened again is paid to the last unit. Call it in
+    the payment's transaction, under the invoice's lock, with the invoice as it is now.
     """
     invoice, at = payment.invoice, payment.recorded_at
     if payment.is_recovery or invoice.status != InvoiceStatus.FINALIZED:
+        return None
+    if ShortPayment.objects.filter(invoice=invoice).exists():
         return None
     tolerance = tolerance_at(invoice.currency, at)
     if tolerance is None or invoice.open_minor > tolerance.most_minor:

@@ -39,6 +39,11 @@ _LISTS = {
     "payment": "charges", "refund": "refunds", "dispute": "disputes", "payout": "payouts",
     "fee": "balance_transactions", "movement": "balance_transactions",
 }  # fmt: skip
+# Where what a movement is about is listed, by how its id begins.
+_SOURCES = {
+    "ch": "charges", "py": "charges", "re": "refunds", "pyr": "refunds", "du": "disputes",
+    "dp": "disputes",
+}  # fmt: skip
 Things = dict[str, Thing]
 
 
@@ -73,6 +78,7 @@ def reconcile(*, since: datetime, until: datetime, at: datetime) -> Reconciled:
     names = ("charges", "refunds", "disputes", "balance_transactions", "payouts")
     told = {name: list(list_all(name, since, until)) for name in names}
     _add_standing(told)
+    _add_sources(told)
     span = _Span(since + SETTLING, until - SETTLING)
     charges = [one for one in told["charges"] if one["status"] == "succeeded"]
     payments = {
@@ -154,6 +160,19 @@ def _add_standing(told: dict[str, list[Json]]) -> None:
         thing = one["latest_charge"] if name == "payment" else one
         if isinstance(thing, dict):
             told[_LISTS[name]].append(thing)
+
+
+def _add_sources(told: dict[str, list[Json]]) -> None:
+    """Ask by name for what moved within the span and was made before it: verdicts come late."""
+    known = {one["id"] for things in told.values() for one in things}
+    for pk in sorted({one["source"] or "" for one in told["balance_transactions"]} - known):
+        name = _SOURCES.get(pk.partition("_")[0])
+        if name is None:
+            continue
+        try:
+            told[name].append(fetch(name, pk))
+        except NotThere:
+            continue
 
 
 def _made_elsewhere(told: dict[str, list[Json]]) -> set[str]:

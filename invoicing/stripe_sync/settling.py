@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Insufficient, Invalid
@@ -18,7 +19,7 @@ from invoicing.models import (
 )
 from invoicing.services.locks import require_permission
 from invoicing.services.refunds import record_balance_refund
-from invoicing.stripe_sync.calls import finish, write_call
+from invoicing.stripe_sync.calls import OPEN, finish, write_call
 from invoicing.stripe_sync.collecting import METHOD, attempt_of_intent
 from invoicing.stripe_sync.gateway import Json, fetch
 from invoicing.stripe_sync.policy import from_stripe
@@ -59,7 +60,7 @@ def adopt_refund(*, difference: StripeDifference, by: User, at: datetime) -> Ref
     Raises:
         NotAllowed: a person without the permission.
         Conflict: the difference is about nothing of the kind, or the refund is of no payment of
-            ours, is recorded, or did not succeed.
+            ours, is recorded, was asked for here and waits for its answer, or did not succeed.
         Insufficient: the customer's balance is less.
         NotThere, Unreachable: Stripe does not tell the refund.
     """
@@ -85,8 +86,7 @@ def _adopt(
     difference: StripeDifference, made: Json, attempt: PaymentAttempt, by: User, at: datetime
 ) -> Refund:
     customer = lock_customer(attempt.invoice.customer_id)
-    if StripeCall.objects.filter(kind=CallKind.REFUND, stripe_id=made["id"]).exists():
-        raise Conflict(f"{made['id']} is recorded")
+    _refuse_recorded(made)
     balances = CustomerBalance.objects.filter(customer=customer, currency=attempt.currency)
     if (balance := balances.first()) is None:
         raise Insufficient(f"{customer} has no balance: credit the invoice to it first")
@@ -105,3 +105,11 @@ def _adopt(
         difference=difference, reason=f"recorded as refund {refund.reference}", by=by, at=at
     )
     return refund
+
+
+def _refuse_recorded(made: Json) -> None:
+    """Refuse what was recorded before Stripe was asked for it, be its answer here or on its way."""
+    key = (made.get("metadata") or {}).get("billing_call", "")
+    is_ours = Q(stripe_id=made["id"]) | Q(idempotency_key=key, state__in=OPEN)
+    if StripeCall.objects.filter(is_ours, kind=CallKind.REFUND).exists():
+        raise Conflict(f"{made['id']} is recorded: it was asked for here, or taken in before")

@@ -4,6 +4,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.books import run_checks
@@ -15,6 +17,7 @@ from invoicing.documents import invoice_data
 from invoicing.items import Item
 from invoicing.models import InvoicePolicy, LineDiscount, LineUsage, Subscription
 from invoicing.selectors.completeness import figures_of
+from invoicing.selectors.covered import periods_to_draft
 from invoicing.services.closing import close_quiet_periods, is_usage_closed
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
@@ -141,6 +144,18 @@ def test_periods_that_ended_before_the_policy_stay_as_they_were(shop: Shop) -> N
     _bill(shop)
 
     assert _stated(subscription) == []
+
+
+def test_the_policy_is_asked_once_for_all_periods_that_end_at_once(shop: Shop) -> None:
+    _covered(shop)
+    subscribed(shop, "two")
+    use(shop, 40, START + DAY, customer="two")
+
+    with CaptureQueriesContext(connection) as seen:
+        assert periods_to_draft(END + DAY).count() == 2
+
+    asked = [one for one in seen if 'FROM "invoice_policy"' in one["sql"]]
+    assert len(asked) == 2  # Since when any version asks for it, and whether this end's does.
 
 
 def test_usage_that_is_cancelled_within_the_grace_is_not_stated(shop: Shop) -> None:

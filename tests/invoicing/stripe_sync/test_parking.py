@@ -274,6 +274,24 @@ def test_only_a_refund_that_went_back_is_recorded_and_only_by_finance(till: Till
         explain_difference(difference=row, reason=" ", by=till.shop.maker, at=till.at)
 
 
+def test_a_refund_of_ours_whose_answer_was_lost_is_not_recorded_twice(till: Till) -> None:
+    invoice, intent = _collected(till)
+    note_on(till.shop, invoice, 3_000, Settlement(refund_minor=3_000))
+    note_on(till.shop, invoice, 3_000, key="another")  # So that there is a balance to take it from.
+    till.fake.faults({"fault": "lost_answer", "calls": "POST /v1/refunds", "times": 1})
+    till.collect()
+    _reconcile(till)
+    [made] = till.fake.tell("find", object="refund", payment_intent=intent["id"])
+    row = StripeDifference.objects.get(subject=f"refund {made['id']}")
+
+    with pytest.raises(Conflict, match="was asked for here"):
+        adopt_refund(difference=row, by=till.shop.maker, at=till.at)
+
+    till.hear()
+    assert (Refund.objects.count(), StripeCall.objects.get(kind="refund").state) == (1, "done")
+    assert CustomerBalance.objects.get().balance_minor == 3_000
+
+
 @pytest.mark.parametrize("type_", ["refund.failed", "charge.refund.updated"])
 def test_a_refund_that_fails_later_is_heard_of_by_either_event(till: Till, type_: str) -> None:
     invoice, _ = _collected(till)

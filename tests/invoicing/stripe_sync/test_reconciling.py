@@ -68,6 +68,29 @@ def test_what_one_side_lacks_is_found_and_gone_once_it_is_there(till: Till) -> N
     assert (row.owner, row.resolved_at) == ("engineering", till.at)
 
 
+def test_a_verdict_that_comes_long_after_its_dispute_is_compared_and_explains_its_movement(
+    till: Till,
+) -> None:
+    customer = till.customer()
+    issued(till.shop, customer, 10_000)
+    till.collect()
+    [charge] = till.charges(customer)
+    till.fake.tell("move_clock", seconds=-40 * 86_400)
+    dispute = till.fake.tell("open_dispute", charge=charge["latest_charge"])["id"]
+    till.fake.tell("move_clock", seconds=40 * 86_400)
+    till.hear()
+    till.fake.tell("close_dispute", dispute=dispute, status="won")
+    moved = till.fake.tell("find", object="balance_transaction", source=dispute)
+    ids = {dispute, *(one["id"] for one in moved)}
+
+    _ours(till)
+    assert _open(ids) == {("state", f"dispute {dispute}")}
+    till.hear()
+    _ours(till)
+
+    assert _open(ids) == set()
+
+
 def test_a_charge_that_nobody_here_made_is_found_by_the_command(
     till: Till, capsys: pytest.CaptureFixture[str]
 ) -> None:
