@@ -8,9 +8,8 @@ from django.db.models import QuerySet
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSingleDateWidget, UnfoldBooleanWidget
 
 from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
-from billing_project.kernel.backoffice.forms import ActionForm, ReasonField
+from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonField
 from billing_project.kernel.clock import now
-from billing_project.kernel.errors import BillingError
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import midnight
 from billing_project.kernel.quantity import how_many
@@ -51,20 +50,14 @@ class PlanField(forms.ModelChoiceField):  # type: ignore[type-arg]
         return f"{version}: {', '.join(words)}"
 
 
-class ChangeForm(ActionForm):
-    """The base: when and why, with what would come of it before it is confirmed."""
+class ChangeForm(PreviewedForm):
+    """The base: when and why, with what would come of it before just that is confirmed."""
 
     subject: Subscription
     kind: ClassVar[ChangeKind]
     before_template = "backoffice/change_effect.html"
     when = forms.ChoiceField(label="Takes effect", choices=_MOMENTS, widget=UnfoldAdminSelectWidget)
     reason = ReasonField()
-    confirmed = forms.BooleanField(
-        label="This is what shall happen",
-        required=False,
-        widget=UnfoldBooleanWidget,
-        help_text="Send the form once to see its effect, then confirm it.",
-    )
     effect: ChangePreview | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -88,31 +81,10 @@ class ChangeForm(ActionForm):
         """Return from when it shall hold."""
         return Moment(self.cleaned_data["when"])
 
-    def clean(self) -> dict[str, Any]:
-        """Try the change, keep its effect and take it back; then ask for confirmation."""
-        cleaned: dict[str, Any] = super().clean() or {}
-        if self.errors:
-            return cleaned
-        try:
-            self.effect = preview_change(
-                subscription=self.subject, asked=self.asked(), by=worker_user(), at=now()
-            )
-        except BillingError as error:
-            self.add_error(error.field if error.field in self.fields else None, error.message)
-        return cleaned
-
-    def is_valid(self) -> bool:
-        """Be valid only once confirmed; before that the effect is shown, and nothing is wrong."""
-        return super().is_valid() and bool(self.cleaned_data["confirmed"])
-
-    @property
-    def preview(self) -> str:
-        """Say what to do with the effect that is shown, or return ""."""
-        if self.errors or self.effect is None:
-            return ""
-        return (
-            "This is a preview: nothing was changed yet. Change what you like and send again, or"
-            " tick “This is what shall happen” at the end."
+    def attempt(self) -> None:
+        """Try the change and keep its effect."""
+        self.effect = preview_change(
+            subscription=self.subject, asked=self.asked(), by=worker_user(), at=now()
         )
 
     def facts(self) -> list[tuple[str, Any]]:

@@ -47,6 +47,20 @@ def test_an_upgrade_shows_its_effect_and_is_made_once_confirmed(shop: Shop) -> N
     assert action_url(sold, "resume") not in page
 
 
+def test_what_was_confirmed_and_not_shown_only_shows(shop: Shop) -> None:
+    sold = subscribed(shop)
+    finalize_due(by=shop.worker, at=START)
+    shown, other = (sell_plan(shop, code, fee_minor=9_000) for code in ("shown", "other"))
+    client, url = client_of(shop.maker), action_url(sold, "change_plan")
+    seen = send(client, url, plan=str(shown.pk), when="now", reason="grew")
+    sent = {field.name: field.value() or "" for field in seen.context["form"]}
+
+    answer = client.post(url, {**sent, "plan": str(other.pk), "confirmed": "on"})
+
+    assert "What you confirmed is not what was shown before" in answer.content.decode()
+    assert not SubscriptionChange.objects.exists()
+
+
 def test_a_cancellation_at_the_periods_end_is_undone_by_its_button(shop: Shop) -> None:
     sold = subscribed(shop)
     client = client_of(shop.maker)
