@@ -16,7 +16,8 @@ _ENDS = {LedgerKind.EXPIRED: EXPIRED, LedgerKind.VOIDED: VOIDED}
 
 def announce_granted(grant: CreditGrant) -> None:
     """Tell of a grant that was made just now."""
-    announce(GRANTED, key=f"grant:{grant.pk}:granted", data=_said(grant), at=grant.created_at)
+    said = {**_said(grant), "remaining": grant.amount}  # A linked one is filled after this.
+    announce(GRANTED, key=f"grant:{grant.pk}:granted", data=said, at=grant.created_at)
 
 
 def announce_ended(entry: LedgerTransaction) -> None:
