@@ -17,7 +17,7 @@ from billing_project.kernel.users import worker_user
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from invoicing.phases import Moment
 from invoicing.selectors import governing_plan_version, items_of, plan_version_at
-from invoicing.selectors.changes import last_period, phase_of
+from invoicing.selectors.changes import last_period, phase_of, standing_changes
 from invoicing.services.change_previews import ChangePreview, Effect, preview_change
 from invoicing.services.changes import Asked
 from metering.models import Customer
@@ -169,8 +169,11 @@ class PlanForm(ScheduledForm):
         super().__init__(*args, subject=subject, **kwargs)
         field = self.fields["plan"]
         assert isinstance(field, forms.ModelChoiceField)
-        has = plan_version_at(subject, now())
-        field.queryset = offered_to(subject.customer, now()).exclude(pk=has.pk)
+        at = now()
+        offered = offered_to(subject.customer, at)
+        later = standing_changes(subject).filter(kind=ChangeKind.PLAN, effective_at__gt=at)
+        has = plan_version_at(subject, at)  # Offered only where a phase may lead back to it.
+        field.queryset = offered if later.exists() else offered.exclude(pk=has.pk)
 
 
 class PauseForm(ScheduledForm):

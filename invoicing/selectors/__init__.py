@@ -47,6 +47,7 @@ from invoicing.selectors.settlement import (
     paid_of,
     refund_left,
     refunds_due,
+    refuse_not_kept,
 )
 from invoicing.selectors.usage import (
     OnNoLine,
@@ -110,6 +111,7 @@ __all__ = [
     "refund_left",
     "refunds_due",
     "refuse_ended",
+    "refuse_not_kept",
     "refuse_void",
     "running_period",
     "shortfall_overclaimed",

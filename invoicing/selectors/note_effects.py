@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 from billing_project.kernel.effects import Effect, EffectRow, effect_of
+from billing_project.kernel.errors import Insufficient
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.money import Money
 from invoicing.crediting import CreditRefused, Split, credit
 from invoicing.models import Invoice
 from invoicing.selectors.invoices import lines_left
 from invoicing.selectors.restoring import GOES_TO
-from invoicing.selectors.settlement import paid_of
+from invoicing.selectors.settlement import paid_of, refuse_not_kept
 from metering.models import Customer
 
 
@@ -29,7 +30,8 @@ def _of_money(content: dict[str, Any]) -> Effect | None:
     still = Money(invoice.open_minor, invoice.currency)
     try:
         split = credit(lines_left(invoice), asked, still, paid_of(invoice))
-    except CreditRefused as refusal:
+        refuse_not_kept(invoice, split.total_minor)
+    except (CreditRefused, Insufficient) as refusal:
         return Effect(f"As the books are now, nothing would be issued: {refusal}", (), 1, 0)
     return Effect(
         "The invoice as it is now; what is open is reduced first. If by the decision the line has"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.db.models import F, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from billing_project.kernel.errors import Insufficient
 from billing_project.kernel.money import Money
 from invoicing.crediting import Paid
 from invoicing.models import (
@@ -65,6 +66,27 @@ def creditable_minor(invoice: Invoice) -> int:
     """Return what notes may still take off an invoice, with tax: no bank took it, and it came."""
     left = invoice.total_minor - invoice.credited_minor
     return max(0, left - disputed_minor(invoice) - never_paid_minor(invoice))
+
+
+def refuse_not_kept(invoice: Invoice, total_minor: int) -> None:
+    """Refuse to give back what never came, or a bank took back already, or may yet.
+
+    Args:
+        total_minor: What a note takes off, with tax.
+
+    Raises:
+        Insufficient: the message says how much is left.
+    """
+    gone = {"are disputed": disputed_minor(invoice), "never came": never_paid_minor(invoice)}
+    left = creditable_minor(invoice)
+    why = [
+        f"{Money(minor, invoice.currency)} of {invoice.number} {words}"
+        for words, minor in gone.items()
+        if minor
+    ]
+    if why and total_minor > left:
+        still = Money(left, invoice.currency)
+        raise Insufficient(f"{' and '.join(why)}: {still} is left to credit")
 
 
 def given_up_of(note: CreditNote) -> int:

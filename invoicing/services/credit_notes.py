@@ -50,6 +50,7 @@ from invoicing.selectors import (
     never_paid_minor,
     overage_state,
     paid_of,
+    refuse_not_kept,
     refuse_void,
 )
 from invoicing.selectors.holds import limits_at
@@ -230,7 +231,7 @@ def _split(
         raise Insufficient(str(error), field="settlement") from error
     except CreditRefused as error:
         raise Insufficient(str(error)) from error
-    _refuse_not_kept(invoice, split)
+    refuse_not_kept(invoice, split.total_minor)
     return split
 
 
@@ -274,20 +275,6 @@ def _refuse_granted_packs(lines: Asked) -> None:
         grant = grants_of_line(line).first()
         if grant is not None and (why := why_not_taken_back(grant)):
             raise Conflict(f"line {line.position} sold credits that were granted already: {why}")
-
-
-def _refuse_not_kept(invoice: Invoice, split: Split) -> None:
-    """Refuse to give back what never came, or a bank took back already, or may; with taxes."""
-    gone = {"are disputed": disputed_minor(invoice), "never came": never_paid_minor(invoice)}
-    left = creditable_minor(invoice)
-    why = [
-        f"{Money(minor, invoice.currency)} of {invoice.number} {words}"
-        for words, minor in gone.items()
-        if minor
-    ]
-    if why and split.total_minor > left:
-        still = Money(left, invoice.currency)
-        raise Insufficient(f"{' and '.join(why)}: {still} is left to credit")
 
 
 def _refuse_unreadable(reason: str, key: str) -> None:

@@ -61,6 +61,23 @@ def test_what_was_confirmed_and_not_shown_only_shows(shop: Shop) -> None:
     assert not SubscriptionChange.objects.exists()
 
 
+def test_a_phase_may_lead_back_to_the_plan_of_today(shop: Shop) -> None:
+    sold = subscribed(shop)
+    finalize_due(by=shop.worker, at=START)
+    other = sell_plan(shop, "other", fee_minor=9_000)
+    client, url = client_of(shop.maker), action_url(sold, "change_plan")
+    phases = [(other, MID + 2 * DAY), (sold.plan_version, MID + 4 * DAY)]
+
+    for plan, day in phases:
+        send(
+            client, url, plan=str(plan.pk), when="day", day=f"{day:%Y-%m-%d}", reason="a try",
+            confirmed="on",
+        )  # fmt: skip
+
+    made = SubscriptionChange.objects.order_by("effective_at")
+    assert [one.plan_version for one in made] == [plan for plan, _ in phases]
+
+
 def test_a_cancellation_at_the_periods_end_is_undone_by_its_button(shop: Shop) -> None:
     sold = subscribed(shop)
     client = client_of(shop.maker)

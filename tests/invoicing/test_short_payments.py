@@ -3,11 +3,13 @@
 import pytest
 
 from billing_project.kernel.approvals import approve
+from billing_project.kernel.effects import simulate
 from billing_project.kernel.errors import Insufficient
 from invoicing.checks import settlements_add_up
 from invoicing.models import CustomerBalance, ShortPayment
 from invoicing.services.credit_notes import undisputed
 from invoicing.services.note_voids import void_credit_note
+from invoicing.services.proposals import request_credit_notes
 from invoicing.services.tolerances import propose_payment_tolerance
 from tests.invoicing.builders import (
     LAUNCH,
@@ -43,6 +45,20 @@ def test_notes_give_back_no_more_than_came(shop: Shop) -> None:
     note_on(shop, invoice, 9_500)
 
     assert CustomerBalance.objects.get().balance_minor == 9_500
+
+
+def test_who_decides_on_a_note_is_told_that_it_would_give_back_what_never_came(shop: Shop) -> None:
+    invoice = issued(shop, customer_of(shop), 10_000)
+    (row,) = request_credit_notes(
+        lines=[(invoice.lines.get(), 10_000)], reason="goodwill", memo="sorry", by=shop.maker,
+        at=START,
+    )  # fmt: skip
+    paid(shop, invoice, 9_500)
+
+    effect = simulate(row.policy_change)
+
+    assert effect is not None
+    assert "nothing would be issued: 5.00 USD of INV-000001 never came" in effect.basis
 
 
 def test_an_invoice_that_a_void_opens_again_is_paid_to_the_last_unit(shop: Shop) -> None:
