@@ -163,6 +163,8 @@ SESSION_COOKIE_AGE = 8 * 3600
 SIGN_IN_MINUTES = env.int("SIGN_IN_MINUTES", default=15)
 SIGN_IN_TRIES_PER_ACCOUNT = env.int("SIGN_IN_TRIES_PER_ACCOUNT", default=5)
 SIGN_IN_TRIES_PER_ADDRESS = env.int("SIGN_IN_TRIES_PER_ADDRESS", default=30)
+# Whoever signs in to the back office needs an authenticator app; who has one is always asked.
+SECOND_FACTOR = env.bool("SECOND_FACTOR", default=not DEBUG)
 # How many proxies of ours write X-Forwarded-For; what others wrote before them is not believed.
 TRUSTED_PROXIES = env.int(
     "TRUSTED_PROXIES", default=1 if env.bool("BEHIND_PROXY", default=False) else 0

@@ -177,6 +177,7 @@ _ICONS = {
     "group": "badge",
     "signinattempt": "login",
     "signedindevice": "devices",
+    "secondfactor": "phonelink_lock",
     "apikey": "key",
     "webhookendpoint": "webhook",
     "webhookdelivery": "send",

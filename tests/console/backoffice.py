@@ -30,6 +30,8 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.ownership import name_owner
 from billing_project.kernel.signins.attempts import Origin, begin_attempt, end_attempt
 from billing_project.kernel.signins.devices import sign_in_device
+from billing_project.kernel.signins.factors import enrol_factor, secret_to_enrol
+from billing_project.kernel.signins.totp import code_of, step_at
 from billing_project.kernel.users import ROLES
 from billing_project.kernel.webhooks.announcing import TEST, announce
 from billing_project.kernel.webhooks.endpoints import Wish, create_endpoint
@@ -328,6 +330,9 @@ def _sign_in(maker: User) -> None:
         )
         end_attempt(attempt=attempt, outcome=SignInOutcome.SIGNED_IN, user=maker)
         sign_in_device(user=maker, attempt=attempt, at=NOW)
+        nonce = f"nonce of {address}"
+        code = code_of(secret_to_enrol(nonce), step_at(NOW))
+        enrol_factor(user=maker, nonce=nonce, code=code, at=NOW)
 
 
 def person(role: str) -> User:

@@ -332,7 +332,7 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
         "BackfillBatch", "BackfillRun", "EventIdentity", "CreditNoteLine", "RevenueScheduleLine",
         "RateTotal", "BooksMark", "UsedCredits", "PolicyApproval", "WindowRating", "SpendCounter",
         "AccountCode", "LineOutcome", "OutcomeDecision", "PlanItem", "LineDiscount",
-        "CouponRedemption", "WebhookSecret", "DraftRejection",
+        "CouponRedemption", "WebhookSecret", "DraftRejection", "RecoveryCode",
     }  # fmt: skip
 
 

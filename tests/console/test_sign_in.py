@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from billing_project.console.sign_in.origin import origin_of
 from billing_project.kernel.models import SignedInDevice, SignInAttempt, User
+from billing_project.kernel.signins.factors import enrol_factor, secret_to_enrol
+from billing_project.kernel.signins.totp import code_of, secret_text, step_at
 from tests.console.backoffice import action_url
 
 pytestmark = pytest.mark.django_db
@@ -149,3 +152,113 @@ def test_only_our_own_proxies_are_believed(
     request = rf.get("/", REMOTE_ADDR="192.0.2.1", HTTP_X_FORWARDED_FOR=said)
 
     assert origin_of(request).address == address
+
+
+FACTOR = "console:second_factor"
+
+
+def enrolled(user: User) -> bytes:
+    """Give somebody a second factor and return its secret."""
+    secret, at = secret_to_enrol("a nonce"), timezone.now()
+    enrol_factor(user=user, nonce="a nonce", code=code_of(secret, step_at(at) - 1), at=at)
+    return secret
+
+
+def code_now(secret: bytes) -> str:
+    """Return a code that is still good if the half minute ends meanwhile."""
+    return code_of(secret, step_at(timezone.now()))
+
+
+def test_who_has_a_second_factor_sees_no_page_without_it(support: User) -> None:
+    secret = enrolled(support)
+    client, _ = sign_in("sam.support")
+    wanted = reverse("admin:kernel_user_changelist")
+
+    barred = client.get(wanted)
+
+    assert barred["Location"] == f"{reverse(FACTOR)}?next=%2Fadmin%2Fkernel%2Fuser%2F"
+    assert client.post(reverse("admin:password_change")).status_code == 302
+    assert client.get(reverse("console:own_sign_in")).status_code == 302
+    assert b"authenticator app shows" in client.get(barred["Location"]).content
+    passed = client.post(barred["Location"], {"code": code_now(secret), "next": wanted})
+    assert passed["Location"] == wanted
+    assert client.get(wanted).status_code == 200
+    steps = SignInAttempt.objects.order_by("id").values_list("step", "outcome")
+    assert list(steps) == [("password", "code_wanted"), ("code", "signed_in")]
+
+
+def test_guessed_codes_count_as_tries_whoever_knows_the_password(support: User) -> None:
+    secret = enrolled(support)
+
+    for number in range(5):
+        client, _ = sign_in("sam.support", address=f"198.51.100.{number}")
+        refused = client.post(reverse(FACTOR), {"code": "x"})
+    _, waits = sign_in("sam.support")
+
+    assert refused.status_code == 422
+    assert "Too many tries" in _errors(waits)
+    late = client.post(reverse(FACTOR), {"code": code_now(secret)})
+    assert "Too many tries" in _errors(late)
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+def test_where_it_is_required_the_first_log_in_sets_one_up(support: User, settings: Any) -> None:
+    settings.SECOND_FACTOR = True
+    client, _ = sign_in("sam.support")
+    assert client.get(reverse("admin:index"))["Location"].startswith(reverse(FACTOR))
+
+    page = client.get(reverse(FACTOR)).content.decode()
+    assert "<svg" in page
+    secret = secret_to_enrol(client.session["second_factor_nonce"])
+    assert secret_text(secret) in page
+    assert client.post(reverse(FACTOR), {"code": "123"}).status_code == 422
+    codes = client.post(reverse(FACTOR), {"code": code_now(secret)})
+
+    assert len(codes.context["codes"]) == 10
+    assert codes["Cache-Control"].count("no-store") == 1
+    assert client.get(reverse("admin:index")).status_code == 200
+    again, _ = sign_in("sam.support")
+    assert "<svg" not in again.get(reverse(FACTOR)).content.decode()
+
+
+def test_the_next_log_in_in_the_same_browser_is_asked_again(support: User) -> None:
+    secret = enrolled(support)
+    client, _ = sign_in("sam.support")
+    client.post(reverse(FACTOR), {"code": code_now(secret)})
+
+    data = {"username": "sam.support", "password": PASSWORD}
+    client.post(f"{reverse('admin:login')}?next=/admin/", data)
+
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+def test_nobody_is_sent_elsewhere(support: User) -> None:
+    secret = enrolled(support)
+    client, _ = sign_in("sam.support")
+
+    data = {"code": code_now(secret), "next": "https://evil.example/"}
+
+    assert client.post(reverse(FACTOR), data)["Location"] == reverse("admin:index")
+
+
+def test_strangers_are_sent_to_the_log_in_and_api_and_invoices_ask_for_no_factor(
+    client: Client, db: None, settings: Any
+) -> None:
+    settings.SECOND_FACTOR = True
+
+    assert "login" in client.get(reverse(FACTOR))["Location"]
+    assert client.get("/v1/customers").status_code == 401
+
+
+def test_an_owner_resets_a_lost_one_and_the_person_is_out(support: User) -> None:
+    secret = enrolled(support)
+    client, _ = sign_in("sam.support")
+    client.post(reverse(FACTOR), {"code": code_now(secret)})
+    User.objects.create_superuser("owner", password=PASSWORD)
+    owner, _ = sign_in("owner")
+
+    said = {"reason": "Lost phone", "nonce": "a" * 24}
+    assert owner.post(action_url(support, "reset_factor"), said).status_code == 302
+
+    assert "login" in client.get(reverse("admin:index"))["Location"]
+    assert sign_in("sam.support")[0].get(reverse("admin:index")).status_code == 200

@@ -9,6 +9,7 @@ from django.utils import timezone
 from billing_project.console.sign_in.origin import origin_of
 from billing_project.kernel.models import SignInAttempt, SignInOutcome, SignInStep, User
 from billing_project.kernel.signins.attempts import TooManyTries, begin_attempt, end_attempt
+from billing_project.kernel.signins.factors import factor_of
 
 if TYPE_CHECKING:
     from django.contrib.admin.forms import AdminAuthenticationForm as _Form
@@ -42,6 +43,8 @@ class SignInForm(_Form):
             raise
         user = self.get_user()
         assert isinstance(user, User)
-        end_attempt(attempt=attempt, outcome=SignInOutcome.SIGNED_IN, user=user)
+        wants_code = factor_of(user) is not None
+        outcome = SignInOutcome.CODE_WANTED if wants_code else SignInOutcome.SIGNED_IN
+        end_attempt(attempt=attempt, outcome=outcome, user=user)
         self.request.sign_in_attempt = attempt  # type: ignore[attr-defined]
         return cleaned

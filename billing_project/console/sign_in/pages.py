@@ -11,15 +11,16 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from billing_project.console.sign_in.middleware import DEVICE
+from billing_project.console.sign_in.middleware import DEVICE, PASSED, WANTED
 from billing_project.kernel.errors import NotFound
-from billing_project.kernel.models import SignInAttempt, User
+from billing_project.kernel.models import SignInAttempt, SignInOutcome, User
 from billing_project.kernel.signins.devices import (
     devices_of,
     sign_in_device,
     sign_out_device,
     sign_out_everywhere,
 )
+from billing_project.kernel.signins.factors import factor_of
 
 _MOST_SHOWN = 20
 
@@ -33,7 +34,11 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
         at = timezone.now()
         _end_own(request, request.user)
         device = sign_in_device(user=request.user, attempt=attempt, at=at)
+        for key in (PASSED, WANTED):  # A session that goes on was another log-in's.
+            request.session.pop(key, None)
         request.session[DEVICE] = device.pk
+        if attempt.outcome == SignInOutcome.CODE_WANTED:
+            request.session[WANTED] = True
     return response
 
 
@@ -53,6 +58,7 @@ def own_page(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "Your log-in",
         "devices": devices_of(user, at),
+        "factor": factor_of(user),
         "own_device": request.session.get(DEVICE),
         "attempts": SignInAttempt.objects.filter(user=user)[:_MOST_SHOWN],
     }

@@ -22,6 +22,7 @@ from billing_project.kernel.models import (
 )
 from billing_project.kernel.signins.attempts import let_in_again
 from billing_project.kernel.signins.devices import sign_out_everywhere
+from billing_project.kernel.signins.factors import factor_of, reset_factor
 
 _MANAGE = "kernel.manage_signin"
 
@@ -157,7 +158,7 @@ class UserAdmin(ReadOnlyAdmin):
         "last_login",
         "date_joined",
     )
-    actions_detail = ("let_in", "sign_out")
+    actions_detail = ("let_in", "sign_out", "reset_factor")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Read everybody's roles in one query."""
@@ -180,6 +181,21 @@ class UserAdmin(ReadOnlyAdmin):
         """End a wait after too many tries."""
         let_in_again(user=user, by=by, reason=form.cleaned_data["reason"], at=timezone.now())
         return f"{user} may try again."
+
+    @form_action(
+        "Reset second factor",
+        permission=_MANAGE,
+        form=ReasonForm,
+        icon="phonelink_erase",
+        offered=lambda user: factor_of(user) is not None,
+        takes_away=True,
+        explanation="For a lost phone without recovery codes. The person is signed out everywhere;"
+        " whoever signs in next with their password sets up the next one, so make sure who asks.",
+    )
+    def reset_factor(self, by: User, user: User, form: ReasonForm) -> str:
+        """Take a lost second factor away."""
+        reset_factor(user=user, by=by, reason=form.cleaned_data["reason"], at=timezone.now())
+        return f"{user} sets up a second factor at the next log-in."
 
     @form_action(
         "Sign out everywhere",

@@ -2,10 +2,16 @@
 
 from django.contrib import admin
 
-from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin
+from billing_project.kernel.backoffice.base import LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge, link, moment
 from billing_project.kernel.backoffice.related import offer_list
-from billing_project.kernel.models import SignedInDevice, SignInAttempt, User
+from billing_project.kernel.models import (
+    RecoveryCode,
+    SecondFactor,
+    SignedInDevice,
+    SignInAttempt,
+    User,
+)
 
 _OUTCOMES = {"begun": "bad", "failed": "bad", "signed_in": "good", "code_wanted": "wait"}
 
@@ -54,6 +60,34 @@ class SignedInDeviceAdmin(ReadOnlyAdmin):
         (moment("signed_in_at", "signed in"), moment("seen_at", "last seen")),
         (moment("ended_at", "signed out"), link("ended_by", "by")),
     )
+
+
+class RecoveryCodeInline(ReadOnlyInline):
+    """Which codes were used; the codes themselves are stored nowhere."""
+
+    model = RecoveryCode
+    fields = (moment("used_at", "used"),)
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(ReadOnlyAdmin):
+    """Authenticator apps: whose, since when, and who ended them."""
+
+    list_display = (
+        link("user", "person"),
+        moment("enrolled_at", "enrolled"),
+        moment("ended_at", "ended"),
+        link("ended_by", "by"),
+    )
+    list_filter = (("ended_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("user", "ended_by")
+    search_fields = ("user__username",)
+    search_help_text = "Login"
+    fields = (
+        (link("user", "person"), moment("enrolled_at", "enrolled")),
+        (moment("ended_at", "ended"), link("ended_by", "by")),
+    )
+    inlines = (RecoveryCodeInline,)
 
 
 offer_list(

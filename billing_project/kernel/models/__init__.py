@@ -10,6 +10,7 @@ from billing_project.kernel.models.policy import (
     in_force,
 )
 from billing_project.kernel.models.record import AuditEntry, IdempotencyRecord, OutboxMessage
+from billing_project.kernel.models.second_factor import RecoveryCode, SecondFactor
 from billing_project.kernel.models.sign_in import (
     SignedInDevice,
     SignInAttempt,
@@ -34,6 +35,8 @@ __all__ = [
     "PolicyApproval",
     "PolicyChange",
     "PolicyStatus",
+    "RecoveryCode",
+    "SecondFactor",
     "SignInAttempt",
     "SignInOutcome",
     "SignInStep",
