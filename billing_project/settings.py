@@ -165,6 +165,9 @@ SIGN_IN_TRIES_PER_ACCOUNT = env.int("SIGN_IN_TRIES_PER_ACCOUNT", default=5)
 SIGN_IN_TRIES_PER_ADDRESS = env.int("SIGN_IN_TRIES_PER_ADDRESS", default=30)
 # Whoever signs in to the back office needs an authenticator app; who has one is always asked.
 SECOND_FACTOR = env.bool("SECOND_FACTOR", default=not DEBUG)
+# Approving, closing, voiding and the like ask who is there after so many minutes; 0: never.
+FRESH_SIGN_IN_MINUTES = env.int("FRESH_SIGN_IN_MINUTES", default=0 if DEBUG else 15)
+SIGN_IN_AGAIN_URL = "console:sign_in_again"
 # How many proxies of ours write X-Forwarded-For; what others wrote before them is not believed.
 TRUSTED_PROXIES = env.int(
     "TRUSTED_PROXIES", default=1 if env.bool("BEHIND_PROXY", default=False) else 0

@@ -12,6 +12,7 @@ from billing_project.console.near_duplicates_page import near_duplicates_page
 from billing_project.console.owners_page import name_owner_page, owners_page
 from billing_project.console.policies_page import policies_page
 from billing_project.console.reports_page import report_page, reports_page
+from billing_project.console.sign_in.again_page import sign_in_again_page
 from billing_project.console.sign_in.factor_page import second_factor_page
 from billing_project.console.sign_in.pages import (
     own_page,
@@ -28,6 +29,7 @@ urlpatterns = [
     path("login/", sign_in_page),
     path("logout/", sign_out_page),
     path("your-log-in/", admin.site.admin_view(own_page), name="own_sign_in"),
+    path("sign-in-again/", admin.site.admin_view(sign_in_again_page), name="sign_in_again"),
     path("second-factor/", admin.site.admin_view(second_factor_page), name="second_factor"),
     path(
         "your-log-in/sign-out/", admin.site.admin_view(sign_out_device_page), name="sign_out_device"

@@ -4,12 +4,14 @@ from typing import Any
 
 import segno
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -26,6 +28,7 @@ from billing_project.kernel.signins.factors import (
     secret_to_enrol,
     take_code,
 )
+from billing_project.kernel.signins.fresh import is_fresh, sign_in_anew
 from billing_project.kernel.signins.totp import enrolment_uri, secret_text
 
 _NONCE = "second_factor_nonce"  # Of an enrolment that is under way.
@@ -88,6 +91,7 @@ def _ask(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
             if factor is not None:
                 request.session.cycle_key()
                 request.session[PASSED] = factor.pk
+                sign_in_anew(request.session, timezone.now())
                 return HttpResponseRedirect(next_url(request))
             form.add_error("code", "That is not a code of now, or it was used before.")
     return _page(request, form, "Your second factor", "console/second_factor.html")
@@ -96,6 +100,9 @@ def _ask(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
 def _enrol(
     request: HttpRequest, user: User, form: CodeForm, factor: SecondFactor | None
 ) -> HttpResponse:
+    if not is_fresh(request.session, timezone.now()):
+        again = resolve_url(settings.SIGN_IN_AGAIN_URL)
+        return HttpResponseRedirect(f"{again}?{urlencode({'next': request.get_full_path()})}")
     nonce = request.session.setdefault(_NONCE, new_nonce())
     if form.is_valid():
         try:
@@ -108,10 +115,10 @@ def _enrol(
             del request.session[_NONCE]
             request.session.cycle_key()
             request.session.update({PASSED: made.pk, WANTED: True})
-            about = {"codes": codes}
-            return _page(request, form, "Recovery codes", "console/recovery_codes.html", **about)
+            title, template = "Recovery codes", "console/recovery_codes.html"
+            return _page(request, form, title, template, codes=codes)
     secret = secret_to_enrol(nonce)
-    about = {
+    about: dict[str, Any] = {
         "qr": _drawn(enrolment_uri(secret, _ISSUER, user.username)),
         "secret": secret_text(secret),
         "replaces": factor,

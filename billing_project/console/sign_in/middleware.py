@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from billing_project.kernel.signins.devices import see_device
+from billing_project.kernel.signins.fresh import is_fresh
 
 DEVICE = "signed_in_device"  # Where a session keeps the id of its device.
 WANTED = "second_factor_wanted"  # Whether its person has to show a second factor,
@@ -25,10 +26,11 @@ class SignedIn:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Look at requests that bring a session; calls of the API bring none."""
         if settings.SESSION_COOKIE_NAME in request.COOKIES:
+            at = timezone.now()  # Real time: a clock that is set for a demo moves no session.
             device = request.session.get(DEVICE)
-            # Real time: a clock that is set for a demo moves no session.
-            if device is not None and not see_device(device=device, at=timezone.now()):
+            if device is not None and not see_device(device=device, at=at):
                 logout(request)
+            request.is_freshly_signed_in = is_fresh(request.session, at)  # type: ignore[attr-defined]
             if _lacks_factor(request):
                 return _to_factor(request)
         return self.get_response(request)

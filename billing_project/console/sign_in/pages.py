@@ -21,6 +21,7 @@ from billing_project.kernel.signins.devices import (
     sign_out_everywhere,
 )
 from billing_project.kernel.signins.factors import factor_of
+from billing_project.kernel.signins.fresh import sign_in_anew
 
 _MOST_SHOWN = 20
 
@@ -37,6 +38,7 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
         for key in (PASSED, WANTED):  # A session that goes on was another log-in's.
             request.session.pop(key, None)
         request.session[DEVICE] = device.pk
+        sign_in_anew(request.session, at)
         if attempt.outcome == SignInOutcome.CODE_WANTED:
             request.session[WANTED] = True
     return response

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.http import urlencode
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
@@ -25,6 +29,7 @@ from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
+from billing_project.kernel.signins.fresh import DANGEROUS
 
 # What an action does once its form is valid; returns the message of its success.
 Run = Callable[[Any, User, Any, Any], str]
@@ -52,10 +57,17 @@ class FormAction:
         is_hidden = self.hides_refused and bool(self.refusal(user, subject))
         return self.admits(user) and self.offered(subject) and not is_hidden
 
+    @property
+    def is_dangerous(self) -> bool:
+        """Whether only somebody who signed in a short while ago may do it."""
+        return not DANGEROUS.isdisjoint(self._permissions())
+
     def admits(self, user: User) -> bool:
         """Tell whether a person has the permission, or any one of several."""
-        names = (self.permission,) if isinstance(self.permission, str) else self.permission
-        return any(user.has_perm(name) for name in names)
+        return any(user.has_perm(name) for name in self._permissions())
+
+    def _permissions(self) -> tuple[str, ...]:
+        return (self.permission,) if isinstance(self.permission, str) else self.permission
 
 
 def form_action(
@@ -158,7 +170,11 @@ def _respond(
         raise PermissionDenied
     form = _form_of(request, spec, subject)
     refusal = spec.refusal(user, subject)
-    if form.is_bound and refusal:
+    if _is_stale(request, spec):
+        if not form.is_bound:
+            return HttpResponseRedirect(_again_url(request))
+        _ask_again(request)
+    elif form.is_bound and refusal:
         messages.error(request, refusal)
     elif message := _done(request, form, lambda: run(admin, user, subject, form)):
         messages.success(request, message)
@@ -174,7 +190,11 @@ def _respond_above_list(
     if not admin.has_view_permission(request):
         raise PermissionDenied
     form = _form_of(request, spec, None)
-    if made := _done(request, form, lambda: make(admin, user, form)):
+    if _is_stale(request, spec):
+        if not form.is_bound:
+            return HttpResponseRedirect(_again_url(request))
+        _ask_again(request)
+    elif made := _done(request, form, lambda: make(admin, user, form)):
         row, message = made
         messages.success(request, message)
         return HttpResponseRedirect(object_url(row))
@@ -187,6 +207,27 @@ def _admitted(request: HttpRequest, spec: FormAction) -> User:
     if not isinstance(user, User) or not spec.admits(user):
         raise PermissionDenied
     return user
+
+
+def _is_stale(request: HttpRequest, spec: FormAction) -> bool:
+    """Tell whether the person has to sign in again first; the middleware knows since when."""
+    must_be = spec.is_dangerous and settings.FRESH_SIGN_IN_MINUTES > 0
+    return must_be and not getattr(request, "is_freshly_signed_in", False)
+
+
+def _again_url(request: HttpRequest) -> str:
+    return (
+        f"{resolve_url(settings.SIGN_IN_AGAIN_URL)}?{urlencode({'next': request.get_full_path()})}"
+    )
+
+
+def _ask_again(request: HttpRequest) -> None:
+    """Keep what was typed: the person signs in beside it and sends it again."""
+    words = (
+        'Nothing was done yet: your log-in is too old for this. <a href="{}" class="text-link"'
+        ' target="_blank">Sign in again</a> in a tab of its own, then send this form once more.'
+    )
+    messages.error(request, format_html(words, _again_url(request)))
 
 
 def _form_of(request: HttpRequest, spec: FormAction, subject: Model | None) -> ActionForm:
