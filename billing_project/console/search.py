@@ -1,9 +1,16 @@
-"""Find facts by what people paste: an event's identifier, an invoice number, JE-12, a customer."""
+"""Find facts by what people paste.
 
+An event's identifier, the number of an invoice, note or journal entry, a customer, a grant, what
+Stripe calls a thing, or a subject as the audit trail writes it ("creditgrant:12").
+"""
+
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Q
+from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.dataclasses import SearchResult
 
@@ -11,12 +18,21 @@ from billing_project.console.lineage.starts import event_id
 from billing_project.console.navigation import lineage_url, may_read
 from billing_project.kernel.backoffice.base import is_id
 from billing_project.kernel.backoffice.display import object_url
-from credits.models import LedgerTransaction
-from invoicing.models import CreditNote, Invoice
+from credits.models import CreditGrant, LedgerTransaction
+from invoicing.models import (
+    CreditNote,
+    Invoice,
+    ParkedEvent,
+    StripeCall,
+    StripeCustomer,
+    StripeEvent,
+)
 from metering.models import Customer, EventIdentity
 from revrec.models import JournalEntry
 
 _MOST = 8
+_GRANT = re.compile(r"(?:[a-z]+ )?grant #?([0-9]{1,18})")  # As its page is headed.
+_STRIPE_NAME = re.compile(r"[a-z]{2,8}_[A-Za-z0-9_]{3,90}", re.ASCII)  # cus_…, pi_…, evt_…, in_…
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,40 @@ def _pages(text: str) -> Iterator[SearchResult]:
         yield SearchResult(str(invoice), invoice.customer.name, object_url(invoice), "receipt")
     for note in CreditNote.objects.filter(number=words.upper()):
         yield SearchResult(note.number, "Credit note", object_url(note), "assignment_return")
+    named = _GRANT.fullmatch(words.lower())
+    grants = Q(pk=int(named[1])) if named else Q(source_key=words)
+    for grant in CreditGrant.objects.filter(grants).select_related("customer"):
+        yield SearchResult(str(grant), grant.customer.name, object_url(grant), "redeem")
+    yield from subject_named(words)
+    yield from _of_stripe(words)
+
+
+def subject_named(words: str) -> Iterator[SearchResult]:
+    """Find the object that an audit entry names."""
+    name, colon, key = words.partition(":")
+    if not colon or not is_id(key):
+        return
+    for model in admin.site._registry:
+        if model._meta.model_name == name.lower():
+            for row in model._default_manager.filter(pk=int(key)):
+                title = f"{str(model._meta.verbose_name).capitalize()} {row}"
+                yield SearchResult(title, words, object_url(row), "link")
+
+
+def _of_stripe(words: str) -> Iterator[SearchResult]:
+    """Find what Stripe knows under a name, by columns that have an index."""
+    if not _STRIPE_NAME.fullmatch(words):
+        return
+    found: tuple[QuerySet[Any], ...] = (
+        StripeCustomer.objects.filter(stripe_id=words),
+        StripeCall.objects.filter(stripe_id=words),
+        StripeEvent.objects.filter(Q(stripe_id=words) | Q(object_id=words)),
+        ParkedEvent.objects.filter(stripe_id=words),
+    )
+    for rows in found:
+        name = str(rows.model._meta.verbose_name).capitalize()
+        for row in rows.order_by("-pk")[:_MOST]:
+            yield SearchResult(f"{name} {row}", words, object_url(row), "credit_card")
 
 
 def _events(words: str) -> Iterable[Found]:

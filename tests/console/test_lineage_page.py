@@ -6,16 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from billing_project.console.lineage import NodeType, Ref, start_of, trace
 from billing_project.console.lineage_page import picture_of
-from billing_project.console.search import find_facts
+from billing_project.console.search import find_facts, subject_named
 from billing_project.kernel.models import User
 from billing_project.kernel.ownership import name_owner
-from credits.models import LedgerTransaction
+from credits.models import CreditGrant, LedgerTransaction
+from invoicing.models import StripeEvent
 from revrec.models import JournalEntry
 from tests.console.backoffice import client_of, page_of
 from tests.console.chain import CLOSED_AT, USED_AT, Chain, event, run_chain
@@ -232,3 +234,30 @@ def test_the_command_palette_finds_pages_and_lineages(chain: Chain, client: Clie
     assert "/admin/metering/customer/" in found("Acme")
     assert "Lineage of invoice INV-000002" in found("INV-000002")
     assert "Lineage of event acme/req-2" in found("acme/req-2")
+
+
+def test_the_command_palette_finds_grants_subjects_and_what_stripe_names(
+    chain: Chain, client: Client
+) -> None:
+    grant = CreditGrant.objects.latest("pk")
+    StripeEvent.objects.create(
+        stripe_id="evt_1Abc", type="charge.refunded", object_id="ch_1Abc", effect="none",
+        made_at=USED_AT, received_at=USED_AT,
+    )  # fmt: skip
+
+    def found(text: str) -> str:
+        answer = client.get(reverse("admin:search"), {"s": text, "extended": "1"})
+        return answer.content.decode()
+
+    page_of_grant = f"/admin/credits/creditgrant/{grant.pk}/change/"
+    texts = (str(grant), f"grant {grant.pk}", grant.source_key, f"creditgrant:{grant.pk}")
+    assert [text for text in texts if page_of_grant not in found(text)] == []
+    assert all("/admin/invoicing/stripeevent/" in found(text) for text in ("evt_1Abc", "ch_1Abc"))
+
+
+def test_every_subject_of_the_audit_trail_is_found_or_is_none(chain: Chain) -> None:
+    names = [str(model._meta.model_name) for model in admin.site._registry]
+
+    assert [len(list(subject_named(f"{name}:1"))) for name in names if name == "customer"] == [1]
+    assert all(len(list(subject_named(f"{name}:1"))) <= 1 for name in names)
+    assert list(subject_named("customer:999999999999999999")) == []
