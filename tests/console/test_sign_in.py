@@ -209,6 +209,7 @@ def test_where_it_is_required_the_first_log_in_sets_one_up(support: User, settin
 
     page = client.get(reverse(FACTOR)).content.decode()
     assert "<svg" in page
+    assert "viewBox" in page  # Else it is cut where the page is narrower.
     secret = secret_to_enrol(client.session["second_factor_nonce"])
     assert secret_text(secret) in page
     assert client.post(reverse(FACTOR), {"code": "123"}).status_code == 422

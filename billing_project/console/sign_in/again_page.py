@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.contrib.auth import authenticate
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
@@ -49,6 +50,7 @@ def sign_in_again_page(request: HttpRequest) -> HttpResponse:
         "title": "Sign in again",
         "form": form,
         "next": next_url(request),
+        "back_url": reverse("admin:index"),
     }
     status = 422 if form.is_bound else 200
     return TemplateResponse(request, "console/sign_in_again.html", context, status=status)

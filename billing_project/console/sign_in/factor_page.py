@@ -122,8 +122,15 @@ def _enrol(
         "qr": _drawn(enrolment_uri(secret, _ISSUER, user.username)),
         "secret": secret_text(secret),
         "replaces": factor,
+        "back_url": reverse("console:own_sign_in") if _may_leave(request) else "",
     }
     return _page(request, form, "Set up a second factor", "console/enrol_factor.html", **about)
+
+
+def _may_leave(request: HttpRequest) -> bool:
+    """Tell whether this person may go elsewhere without setting one up."""
+    is_wanted = settings.SECOND_FACTOR or request.session.get(WANTED)
+    return not is_wanted or request.session.get(PASSED) is not None
 
 
 def _page(
@@ -143,4 +150,4 @@ def _page(
 def _drawn(text: str) -> SafeString:
     """Draw a QR code as SVG for the page itself: dark on light in either mode."""
     code = segno.make(text, error="m")
-    return SafeString(code.svg_inline(scale=5, border=3, dark="#000", light="#fff"))
+    return SafeString(code.svg_inline(omitsize=True, border=3, dark="#000", light="#fff"))
