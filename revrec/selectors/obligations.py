@@ -32,20 +32,19 @@ def basis_of(obligation: PerformanceObligation) -> CostBasis:
     """
     grant = obligation.grant
     assert grant is not None
-    price_minor = grant.price_minor - given_up_minor(grant.pk) or own_basis_minor(grant.pk)
+    price_minor = grant.price_minor + _priced_since(grant.pk)
     return CostBasis(price_minor, grant.amount, bound_minor=obligation.price_minor)
 
 
-def given_up_minor(grant_id: int) -> int:
-    """Return what a purchase gave up of its price to bonuses, as far as the books know."""
-    bases = GrantBasis.objects.filter(accounted(SourceType.GRANT_BASIS), purchase=grant_id)
-    return bases.aggregate(sum=Sum("price_minor"))["sum"] or 0
-
-
-def own_basis_minor(grant_id: int) -> int:
-    """Return what a grant without a price is worth by an approved basis, as far as they know."""
-    bases = GrantBasis.objects.filter(accounted(SourceType.GRANT_BASIS), grant=grant_id)
-    return bases.aggregate(sum=Sum("price_minor"))["sum"] or 0
+def _priced_since(grant_id: int) -> int:
+    """Return what approved bases gave a grant, less what it gave up to bonuses of its own."""
+    bases = GrantBasis.objects.filter(
+        Q(grant=grant_id) | Q(purchase=grant_id), accounted(SourceType.GRANT_BASIS)
+    )
+    return sum(
+        minor if given_to == grant_id else -minor
+        for given_to, minor in bases.values_list("grant_id", "price_minor")
+    )
 
 
 def used_credits(obligation: PerformanceObligation) -> Decimal:
