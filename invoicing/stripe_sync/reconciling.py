@@ -118,16 +118,16 @@ def _keep(found: list[Found], at: datetime, *, of_mirror: bool) -> list[Found]:
 
     What a person explained stays closed while it is as it was then; the rest is returned.
     """
-    explained = set(
-        StripeDifference.objects.exclude(explanation="").values_list(
-            "kind", "subject", "here", "there"
-        )
-    )
     standing = {
         (row.kind, row.subject): row
         for row in StripeDifference.objects.select_for_update().filter(resolved_at=None)
         if row.subject.startswith(OF_MIRROR) == of_mirror
     }
+    explained = set(  # Read after the lock: who explains one meanwhile is waited for.
+        StripeDifference.objects.exclude(explanation="").values_list(
+            "kind", "subject", "here", "there"
+        )
+    )
     open_ = [one for one in found if (one.kind, one.subject, one.here, one.there) not in explained]
     for one in open_:
         row = standing.pop((one.kind, one.subject), None)

@@ -121,6 +121,26 @@ def test_what_rests_stands_in_the_reconciliation_until_it_is_explained(till: Til
         explain_difference(difference=row, reason="again", by=till.shop.maker, at=till.at)
 
 
+def test_what_is_explained_while_a_run_goes_on_stays_closed(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = StripeCustomer.objects.get(customer=till.customer())
+    intent = till.pay_elsewhere(row.stripe_id, row.payment_method)
+    _reconcile(till)
+    found = StripeDifference.objects.get(subject=f"payment {intent}")
+    lock = StripeDifference.objects.select_for_update
+
+    def just_before_the_lock() -> Any:
+        monkeypatch.undo()
+        explain_difference(difference=found, reason="of a shop", by=till.shop.maker, at=till.at)
+        return lock()
+
+    monkeypatch.setattr(StripeDifference.objects, "select_for_update", just_before_the_lock)
+    _reconcile(till)
+
+    assert _about(intent) == set()
+
+
 def test_a_fault_of_stripe_is_no_reason_to_park(till: Till) -> None:
     customer = till.customer()
     invoice = issued(till.shop, customer, 10_000)
