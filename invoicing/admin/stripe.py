@@ -1,7 +1,9 @@
 """Collecting through Stripe: tries, what was asked for, what came, and where both sides differ."""
 
+import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -127,9 +129,21 @@ class StripeCustomerAdmin(ReadOnlyAdmin):
 
 
 class DifferenceForm(ReasonForm):
-    """Why a difference is right as it is."""
+    """Why a difference is right as it is, by what the page showed of it."""
 
     subject: StripeDifference
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, subject: StripeDifference, **kwargs: Any) -> None:
+        super().__init__(*args, subject=subject, **kwargs)
+        self.fields["shown"].initial = _as_shown(subject)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to explain what a run has found otherwise since."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if cleaned.get("shown") != _as_shown(self.subject):
+            raise forms.ValidationError("It has changed since it was shown: reload the page.")
+        return cleaned
 
     def facts(self) -> list[tuple[str, Any]]:
         """List both sides."""
@@ -154,6 +168,10 @@ def _sides(row: StripeDifference) -> list[tuple[str, Any]]:
         ("Answers for it", row.owner),
         ("First seen", moment_text(row.first_seen_at)),
     ]
+
+
+def _as_shown(row: StripeDifference) -> str:
+    return json.dumps([row.here, row.there])
 
 
 def _is_open(row: StripeDifference) -> bool:

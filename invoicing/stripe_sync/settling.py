@@ -37,7 +37,7 @@ def explain_difference(
     Raises:
         NotAllowed: a person without the permission.
         Invalid: no reason.
-        Conflict: it is closed.
+        Conflict: it is closed, or not as it was when it was looked at.
     """
     require_permission(by, "invoicing.record_payment", "explain differences")
     if not 0 < len(reason.strip()) <= 500:
@@ -45,6 +45,8 @@ def explain_difference(
     row = StripeDifference.objects.select_for_update().get(pk=difference.pk)
     if row.resolved_at is not None:
         raise Conflict(f"{row} is closed")
+    if (row.here, row.there) != (difference.here, difference.there):
+        raise Conflict(f"{row} has changed since: look at it again")
     row.resolved_at, row.explanation, row.explained_by = at, reason.strip(), by
     row.save(update_fields=["resolved_at", "explanation", "explained_by"])
     audit.record(by=by, at=at, action="explain_difference", subject=row, reason=reason)

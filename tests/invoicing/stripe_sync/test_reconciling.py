@@ -5,11 +5,14 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 
+from billing_project.kernel.errors import Conflict
 from billing_project.kernel.money import Money
 from invoicing.crediting import Settlement
 from invoicing.models import StripeCustomer, StripeDifference
 from invoicing.stripe_sync.comparing import Thing, compare, unexplained
 from invoicing.stripe_sync.reconciling import Reconciled, reconcile
+from invoicing.stripe_sync.settling import explain_difference
+from tests.console.backoffice import action_url, client_of, send, told
 from tests.invoicing.builders import issued, note_on
 from tests.invoicing.stripe_sync.till import Till, real_now
 
@@ -89,6 +92,24 @@ def test_a_verdict_that_comes_long_after_its_dispute_is_compared_and_explains_it
     _ours(till)
 
     assert _open(ids) == set()
+
+
+def test_an_explanation_is_of_what_was_shown(till: Till) -> None:
+    row = StripeCustomer.objects.get(customer=till.customer())
+    intent = till.pay_elsewhere(row.stripe_id, row.payment_method)
+    _ours(till)
+    found = StripeDifference.objects.get(subject=f"payment {intent}")
+    client, url = client_of(till.shop.maker), action_url(found, "explain")
+    shown = client.get(url).context["form"]
+    sent = {field.name: field.value() or "" for field in shown} | {"reason": "another shop's"}
+    StripeDifference.objects.filter(pk=found.pk).update(there="1.00 USD")
+
+    answer = client.post(url, sent)
+
+    assert "It has changed since it was shown" in answer.content.decode()
+    with pytest.raises(Conflict, match="look at it again"):
+        explain_difference(difference=found, reason="x", by=till.shop.maker, at=till.at)
+    assert "is explained" in told(send(client, url, reason="another shop's"))
 
 
 def test_a_charge_that_nobody_here_made_is_found_by_the_command(
