@@ -12,6 +12,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from billing_project.console.account import figures_of
 from billing_project.console.freshness import freshness_of
 from billing_project.console.navigation import lineage_url
+from billing_project.console.timeline import MOST, timeline_of
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import (
@@ -69,6 +70,7 @@ class CustomerPage(CustomerAdmin):
         *CustomerAdmin.actions_detail,
     )
     change_form_outer_before_template = "console/customer.html"
+    change_form_outer_after_template = "console/timeline.html"
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -78,6 +80,8 @@ class CustomerPage(CustomerAdmin):
             at = now()
             context["figures"] = figures_of(context["original"], at)
             context["freshness"] = freshness_of(at)
+            context["timeline"] = timeline_of(context["original"], at)
+            context["timeline_most"] = MOST
         return super().render_change_form(request, context, *args, **kwargs)
 
     @form_action(

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing_project.console.account import figures_of
+from billing_project.console.timeline import timeline_of
 from billing_project.kernel.models import User
 from tests.console.backoffice import client_of, page_of
 from tests.console.chain import CLOSED_AT, USED_AT, run_chain
@@ -35,6 +36,23 @@ def test_a_customer_s_page_shows_credits_usage_claims_and_plan(
     assert figures["Plan"].text == "plan-acme v1"
     assert figures["Available credits"].text
     assert "Available credits" in answer.content.decode()
+    told = [(one.what, one.amount) for one in answer.context["timeline"]]
+    assert ("Invoice", "0.60 USD") in told
+    assert ("Credit note", "-0.10 USD") in told
+    assert told[-1] == ("Plan begins", "")
+    assert "Contract, claims and payments" in answer.content.decode()
+
+
+def test_the_timeline_takes_one_query_a_source_and_says_what_is_ahead() -> None:
+    customer = run_chain().subscription.customer
+
+    with CaptureQueriesContext(connection) as captured:
+        lines = timeline_of(customer, USED_AT)
+
+    assert len(captured.captured_queries) == 6
+    assert [one.is_ahead for one in lines] == [one.at > USED_AT for one in lines]
+    assert {one.is_ahead for one in lines} == {True, False}
+    assert [one.at for one in lines] == sorted((one.at for one in lines), reverse=True)
 
 
 def test_the_figures_take_few_queries() -> None:
