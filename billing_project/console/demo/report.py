@@ -131,6 +131,8 @@ def _stripe(collected: Collected | None) -> dict[str, object]:
         "fees": _money(collected.fees_minor),
         "refunded": _money(collected.refunded_minor),
         "disputes lost": collected.disputes_lost,
+        "recharges": collected.recharges,
+        "recharge limits met": collected.limits_met,
         "differences": collected.differences,
         "mirrored": " and ".join(
             f"{count} {_TOLD.get(kind, kind)}" for kind, count in sorted(collected.mirrored.items())

@@ -1,4 +1,4 @@
-"""The month's money through Stripe: a card that fails and recovers, a refund, a lost dispute.
+"""The month's money through Stripe: a card that recovers, a refund, a lost dispute, recharges.
 
 What people would do at Stripe (type a card, contest a payment) is done at the fake, which delivers
 its webhooks to the running server. The rest is what the worker does.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -22,7 +23,9 @@ from billing_project.console import processes
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.setting import PACK_CREDITS, Setting
 from billing_project.kernel import clock
+from billing_project.kernel.money import Money
 from billing_project.kernel.users import worker_user
+from credits.models import Alert, AlertKind
 from invoicing.crediting import Settlement
 from invoicing.models import (
     MIRRORED,
@@ -37,12 +40,15 @@ from invoicing.models import (
     LineKind,
     PaymentAttempt,
     ProcessorFee,
+    Recharge,
+    RechargeState,
     Refund,
     StripeCall,
     StripeCustomer,
 )
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.packs import sell_credit_pack
+from invoicing.services.recharging import Wish, recharge_due, set_up_recharge
 from invoicing.stripe_sync import mirroring
 from invoicing.stripe_sync.collecting import METHOD, open_attempts
 from invoicing.stripe_sync.pages import card_page
@@ -52,7 +58,7 @@ from invoicing.stripe_sync.sending import send_due
 from metering.models import Customer
 
 GOOD, WITHOUT_MONEY = "4242424242424242", "4000000000009995"
-REFUNDED, RECOVERS, DISPUTES = "cust-08", "cust-09", "cust-10"
+REFUNDED, RECOVERS, DISPUTES, RECHARGES = "cust-08", "cust-09", "cust-10", "cust-12"
 PACK_PRICE_MINOR, REFUND_MINOR = 12_000, 1_500
 _PATIENCE_SECONDS = 30
 _MIRRORED_AT_ONCE = 60
@@ -93,12 +99,14 @@ class Collected:
     fees_minor: int
     refunded_minor: int
     disputes_lost: int
+    recharges: int
+    limits_met: int  # Recharges that would have passed their month's limit.
     differences: int
     mirrored: Counter[str]  # Calls of the mirror, by kind; "waiting" and "refused" beside them.
 
 
 def collect_through_stripe(setting: Setting) -> Collected:
-    """Let three customers pay by card; each fact comes over the wire."""
+    """Let four customers pay by card; each fact comes over the wire."""
     for name, card in ((REFUNDED, GOOD), (RECOVERS, WITHOUT_MONEY), (DISPUTES, GOOD)):
         _type_card(setting, name, card)
     sell_credit_pack(
@@ -111,6 +119,7 @@ def collect_through_stripe(setting: Setting) -> Collected:
     _credit(setting)
     _work()
     _lose_a_dispute()
+    _recharge_to_the_limit(setting)
     at = clock.now()
     found = reconcile(since=at - timedelta(days=1), until=at + SETTLING, at=at).found
     for one in found:
@@ -189,6 +198,22 @@ def _lose_a_dispute() -> None:
     _wait(DisputeOutcome.objects.exists, "a verdict")
 
 
+def _recharge_to_the_limit(setting: Setting) -> None:
+    """Fill a balance by itself, 1,000 credits for 12.00, until a month's 30.00 would be passed."""
+    _type_card(setting, RECHARGES, GOOD)
+    customer, at = Customer.objects.get(external_id=RECHARGES), clock.now()
+    wish = Wish(
+        pricing_unit=setting.pricing_unit, threshold=Decimal(10**6), amount=Decimal(1_000),
+        unit_price=Decimal("0.012"), monthly_limit=Money(3_000, "USD"), cool_down=timedelta(0),
+        consent="Order form 12: fill up by card, at most $30 a month",
+        consented_by="Customer 12's head of engineering", consented_at=at,
+    )  # fmt: skip
+    set_up_recharge(customer=customer, wish=wish, by=setting.cast.maker, at=at)
+    for _ in range(3):
+        recharge_due(by=worker_user(), at=clock.now())
+        _work()
+
+
 def _tell(verb: str, **words: str) -> dict[str, Any]:
     address = f"{settings.STRIPE_API_BASE}/_fake/{verb}"
     request = urllib.request.Request(address, json.dumps(words).encode())  # noqa: S310
@@ -214,6 +239,8 @@ def _collected(differences: int) -> Collected:
         fees_minor=sum(fee.amount_minor for fee in ProcessorFee.objects.all()),
         refunded_minor=sum(one.amount_minor for one in Refund.objects.filter(method=METHOD)),
         disputes_lost=DisputeOutcome.objects.filter(verdict="lost").count(),
+        recharges=Recharge.objects.filter(state=RechargeState.PAID).count(),
+        limits_met=Alert.objects.filter(kind=AlertKind.RECHARGE).count(),
         differences=differences,
         mirrored=_mirrored(),
     )
