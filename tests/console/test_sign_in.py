@@ -107,6 +107,20 @@ def test_nobody_signs_out_another_persons_device(support: User, approver: User) 
     assert sams.get(reverse("admin:index")).status_code == 200
 
 
+@pytest.mark.parametrize("next_one", ["sam.support", "ann.approver"])
+def test_whoever_signs_in_next_in_a_browser_ends_the_device_of_before(
+    support: User, approver: User, next_one: str
+) -> None:
+    client, _ = sign_in("sam.support")
+
+    data = {"username": next_one, "password": PASSWORD}
+    client.post(f"{reverse('admin:login')}?next=/admin/", data)
+
+    newer, older = SignedInDevice.objects.all()
+    assert (newer.user.username, newer.ended_at) == (next_one, None)
+    assert older.ended_by == support
+
+
 def test_signing_out_ends_the_device(support: User) -> None:
     client, _ = sign_in("sam.support")
 

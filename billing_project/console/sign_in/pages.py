@@ -1,5 +1,6 @@
 """Sign in, sign out, and a person's own page: their devices and what was tried in their name."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
@@ -29,11 +30,14 @@ _MOST_SHOWN = 20
 @never_cache
 def sign_in_page(request: HttpRequest) -> HttpResponse:
     """Ask for name and password; remember the device of whoever is in."""
+    before, was = request.session.get(DEVICE), request.user
+    was_user = was if isinstance(was, User) else None
     response = admin.site.login(request)
     attempt: SignInAttempt | None = getattr(request, "sign_in_attempt", None)
     if attempt is not None and isinstance(request.user, User):
         at = timezone.now()
-        _end_own(request, request.user)
+        if was_user is not None:  # Signed in here until now, perhaps as somebody else.
+            _end(before, was_user)
         device = sign_in_device(user=request.user, attempt=attempt, at=at)
         for key in (PASSED, WANTED):  # A session that goes on was another log-in's.
             request.session.pop(key, None)
@@ -48,7 +52,7 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
 def sign_out_page(request: HttpRequest) -> HttpResponse:
     """End the session and its device."""
     if request.method == "POST" and isinstance(request.user, User):
-        _end_own(request, request.user)
+        _end(request.session.get(DEVICE), request.user)
     return admin.site.logout(request)
 
 
@@ -89,10 +93,8 @@ def sign_out_device_page(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse("console:own_sign_in"))
 
 
-def _end_own(request: HttpRequest, user: User) -> None:
-    """End the device that this session had until now, if it is the person's."""
-    if (device := request.session.pop(DEVICE, None)) is not None:
-        try:
+def _end(device: int | None, user: User) -> None:
+    """Sign out the device that a session had, if it is the person's."""
+    if device is not None:
+        with suppress(NotFound):
             sign_out_device(device=device, by=user, at=timezone.now())
-        except NotFound:
-            return
