@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Min, QuerySet
 
 from billing_project.kernel.models import User, WebhookDelivery, WebhookEndpoint
 from billing_project.kernel.telling import tell_once
@@ -86,14 +86,16 @@ def tell_of_disabled(*, at: datetime) -> None:
 
 
 def _claim_some(resting: set[int], at: datetime) -> Iterator[Claimed]:
-    """Claim the next deliveries, a few of each endpoint."""
+    """Claim the next deliveries, as many of each endpoint; who waits longest comes first."""
     due = WebhookDelivery.objects.filter(next_try_at__lte=at, endpoint__disabled_at=None)
     due = due.exclude(endpoint_id__in=resting)
     left = _AT_ONCE
-    ids = due.order_by("endpoint_id").values_list("endpoint_id", flat=True).distinct()
-    for endpoint_id in list(ids[:_AT_ONCE]):
+    waiting = due.values("endpoint_id").annotate(since=Min("next_try_at"))
+    ids = [row["endpoint_id"] for row in waiting.order_by("since", "endpoint_id")[:_AT_ONCE]]
+    for number, endpoint_id in enumerate(ids):
+        share = min(max(left // (len(ids) - number), 1), _OF_ONE)
         some = due.filter(endpoint_id=endpoint_id).select_related("event", "endpoint")
-        for delivery in some.order_by("next_try_at", "id")[: min(left, _OF_ONE)]:
+        for delivery in some.order_by("next_try_at", "id")[:share]:
             left -= 1
             if (claimed := _claim(delivery, at)) is not None:
                 yield claimed
