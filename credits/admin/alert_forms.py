@@ -13,6 +13,7 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.display import moment_text
 from billing_project.kernel.backoffice.forms import ReasonForm
+from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.models import PolicyChange, User
 from billing_project.kernel.quantity import plain
@@ -43,8 +44,8 @@ def _people() -> Any:
     return User.objects.filter(is_active=True, is_service=False).order_by("username")
 
 
-def _number(label: str, help_text: str, *, required: bool) -> forms.DecimalField:
-    return forms.DecimalField(
+def _number(label: str, help_text: str, *, required: bool) -> TypedDecimalField:
+    return TypedDecimalField(
         label=label, required=required, min_value=0, max_digits=36, decimal_places=12,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}), help_text=help_text,
     )  # fmt: skip

@@ -26,6 +26,7 @@ from billing_project.kernel.backoffice.display import (
     number,
 )
 from billing_project.kernel.backoffice.forms import ActionForm, CreditsField, ReasonForm
+from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import Invalid
@@ -41,8 +42,8 @@ _MAY = "invoicing.manage_autorecharge"
 _STATES = {"open": "wait", "paid": "good", "failed": "bad"}
 
 
-def _amount(label: str, help_text: str) -> forms.DecimalField:
-    return forms.DecimalField(
+def _amount(label: str, help_text: str) -> TypedDecimalField:
+    return TypedDecimalField(
         label=label, max_digits=30, decimal_places=12, min_value=0, help_text=help_text,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
     )  # fmt: skip
@@ -63,10 +64,10 @@ class RechargeForm(ActionForm):
     )
     unit_price = _amount("Price of a credit", "In the customer's currency, ex tax.")
     monthly_limit = _amount("Most in a month", "Ex tax, in the customer's currency and month.")
-    cool_down = forms.IntegerField(
+    cool_down = TypedIntegerField(
         label="Minutes between two", min_value=0, initial=60, widget=UnfoldAdminIntegerFieldWidget
     )
-    most_failures = forms.IntegerField(
+    most_failures = TypedIntegerField(
         label="Off after failed payments", min_value=1, max_value=20, initial=3,
         widget=UnfoldAdminIntegerFieldWidget,
     )  # fmt: skip

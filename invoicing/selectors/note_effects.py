@@ -20,7 +20,9 @@ from metering.models import Customer
 def _of_note(change: PolicyChange) -> Effect | None:
     """Say what comes off the invoice and goes back, or which grants get what."""
     content = json.loads(change.content)
-    return _of_credits(content) if content.get("gives_back") else _of_money(content)
+    if content.get("gives_back"):
+        return _of_credits(content)
+    return _of_money(content) if content.get("amount_minor") else None
 
 
 def _of_money(content: dict[str, Any]) -> Effect | None:

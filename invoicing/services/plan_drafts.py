@@ -34,7 +34,7 @@ _OF_ITEMS = {
     {
         "plan": "scale", "rate_card": "standard", "currency": "USD", "fee_minor": 87500,
         "included_credits": "10000", "overage_price": "0.01", "interval": "1 month",
-        "anchor": "start", "grace_hours": 24, "payment_days": 30,
+        "anchor": "calendar", "grace_hours": 24, "payment_days": 30,
         "items": [
             {"kind": "seat", "code": "seats", "name": "Team seats", "amount_minor": 2000},
             {

@@ -17,6 +17,7 @@ from billing_project.kernel.backoffice.actions import list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import badge_html, link, money, number
 from billing_project.kernel.backoffice.forms import ActionForm
+from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
@@ -31,7 +32,7 @@ _EXPLAINED = (
 )
 
 
-class _GrantField(forms.IntegerField):
+class _GrantField(TypedIntegerField):
     """The number of a grant, read as the grant."""
 
     widget = UnfoldAdminIntegerFieldWidget
@@ -55,14 +56,14 @@ class _BasisForm(ActionForm):
 class ConcessionForm(_BasisForm):
     """What goodwill takes off revenue."""
 
-    concession = forms.DecimalField(
+    concession = TypedDecimalField(
         min_value=0, max_digits=24, decimal_places=3, widget=UnfoldAdminDecimalFieldWidget,
         help_text="In the customer's currency, in major units.",
     )  # fmt: skip
 
 
-def _share(label: str, text: str = "") -> forms.DecimalField:
-    return forms.DecimalField(
+def _share(label: str, text: str = "") -> TypedDecimalField:
+    return TypedDecimalField(
         label=label, min_value=0, max_digits=24, decimal_places=12, help_text=text,
         widget=UnfoldAdminDecimalFieldWidget,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 
 from billing_project.kernel.drafts import draft, draftable, example_of, submit
 from billing_project.kernel.errors import Invalid
-from billing_project.kernel.models import PolicyStatus
+from billing_project.kernel.models import PolicyStatus, User
 from invoicing.services.plans import create_plan
 from metering.models import Aggregation
 from metering.services.customers import create_customer
@@ -30,6 +30,7 @@ def shop() -> Shop:
         unit="token", by=shop.maker, at=LAUNCH,
     )  # fmt: skip
     create_plan(code="scale", name="Scale", by=shop.maker, at=LAUNCH)
+    User.objects.create_user("demo")  # Who owns the alerts of an example.
     for name in ("cust-01", "cust-02"):
         create_customer(external_id=name, name=name, currency="USD", by=shop.maker, at=LAUNCH)
     return shop
