@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from itertools import islice
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 Cell = str | int | bool | datetime | None
 Row = Mapping[str, Cell]
@@ -26,12 +24,6 @@ FORMATS = {
 _AT_ONCE = 2000  # Rows of one piece, and of one row group.
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_TYPES: dict[type, pa.DataType] = {
-    str: pa.string(),
-    int: pa.int64(),
-    bool: pa.bool_(),
-    datetime: pa.timestamp("us", tz="UTC"),
-}
 _json = msgspec.json.Encoder()
 
 
@@ -78,7 +70,16 @@ def _jsonl(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[bytes]:
 
 
 def _parquet(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[bytes]:
-    schema = pa.schema([(column.name, _TYPES[column.kind]) for column in columns])
+    import pyarrow as pa  # Heavy: only who exports Parquet loads it.
+    import pyarrow.parquet as pq
+
+    types = {
+        str: pa.string(),
+        int: pa.int64(),
+        bool: pa.bool_(),
+        datetime: pa.timestamp("us", tz="UTC"),
+    }
+    schema = pa.schema([(column.name, types[column.kind]) for column in columns])
     sink = _Sink()
     with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
         for some in _chunks(rows):

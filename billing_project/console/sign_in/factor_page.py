@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import segno
 from django import forms
 from django.conf import settings
 from django.contrib import admin
@@ -149,5 +148,7 @@ def _page(
 
 def _drawn(text: str) -> SafeString:
     """Draw a QR code as SVG for the page itself: dark on light in either mode."""
+    import segno  # Heavy: only who enrols a phone loads it.
+
     code = segno.make(text, error="m")
     return SafeString(code.svg_inline(omitsize=True, border=3, dark="#000", light="#fff"))

@@ -10,9 +10,6 @@ import hmac
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.hotp import HOTP
-
 _SECONDS, _DIGITS = 30, 6
 _DRIFT = 1  # Steps that a phone's clock may be off, either way.
 
@@ -24,6 +21,10 @@ def step_at(at: datetime) -> int:
 
 def code_of(secret: bytes, step: int) -> str:
     """Return the six digits of a step."""
+    # Heavy: only who is asked for a code loads it.
+    from cryptography.hazmat.primitives.hashes import SHA1
+    from cryptography.hazmat.primitives.twofactor.hotp import HOTP
+
     return HOTP(secret, _DIGITS, SHA1()).generate(step).decode()  # noqa: S303 - as the RFC says.
 
 

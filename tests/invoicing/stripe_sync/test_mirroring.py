@@ -9,6 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 
 from billing_project.kernel.models import User
+from billing_project.kernel.period import hour_of
 from invoicing import tasks
 from invoicing.models import (
     MIRRORED,
@@ -152,7 +153,7 @@ def test_what_stripe_refuses_is_kept_with_its_reason_and_told_with_the_next_chan
 
 def test_hours_that_run_or_are_older_than_stripe_takes_are_not_told(mirror: Till) -> None:
     _customer(mirror)
-    _use(mirror, "1", mirror.at - timedelta(minutes=1))
+    _use(mirror, "1", hour_of(mirror.at))
     _use(mirror, "2", mirror.at - 35 * DAY, "old")
 
     assert _run(mirror) == 0
