@@ -45,7 +45,7 @@ def market(maker: User, approver: User) -> Shop:
 
 
 def test_the_product_and_the_plain_model_agree(market: Shop) -> None:
-    _run(market, 25, 40)
+    _run(market, 10, 40)
 
 
 @pytest.mark.long
