@@ -1,7 +1,6 @@
 """The form that sells a plan to a customer: tried and shown before it is confirmed."""
 
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -18,11 +17,12 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from billing_project.kernel.period import midnight
 from billing_project.kernel.users import worker_user
-from credits.models import BillingPeriod, CreditGrant
+from credits.models import BillingPeriod
 from invoicing.admin.subscription_forms import PlanField, offered_to
 from invoicing.models import InvoiceLine, Subscription
 from invoicing.selectors import billing_periods_of
 from invoicing.selectors.advance import coming_lines
+from invoicing.selectors.changes import granted_with
 from invoicing.services.openings import lock_subscription, open_begun
 from invoicing.services.subscriptions import subscribe
 from metering.models import Customer
@@ -106,7 +106,7 @@ class SellPlanForm(PreviewedForm):
             ("Starts", moment_text(sold.start_at)),
             ("Periods", f"{len(periods)}, the last one to {moment_text(periods[-1].end_at)}"),
             ("Customer owes", f"{money_text(owed, currency)}, before tax" if owed else "nothing"),
-            ("Credits", f"{number_text(_granted(periods))} granted"),
+            ("Credits", f"{number_text(granted_with(periods))} granted"),
         )
 
     def sell(self, by: User) -> Subscription:
@@ -142,9 +142,3 @@ def _end_of(subscription: Subscription) -> str:
 def _claimed(period: BillingPeriod) -> list[InvoiceLine]:
     lines = InvoiceLine.objects.filter(billing_period=period)
     return list(lines.order_by("invoice_id", "position"))
-
-
-def _granted(periods: list[BillingPeriod]) -> Decimal:
-    keys = [f"billing_period:{period.pk}:included" for period in periods]
-    grants = CreditGrant.objects.filter(source_key__in=keys)
-    return sum((grant.amount for grant in grants), Decimal(0))

@@ -1,6 +1,6 @@
 """What holds for a subscription by its changes, what comes next, and what is left unused."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -161,6 +161,18 @@ def included_credits(
     )
     given = sum((_share(grant, span, zone) for grant in grants), Decimal(0))
     return max(due - given, Decimal(0))
+
+
+def included_key(billing_period: BillingPeriod) -> str:
+    """Name the grant of the credits that come with a period."""
+    return f"billing_period:{billing_period.pk}:included"
+
+
+def granted_with(billing_periods: Iterable[BillingPeriod]) -> Decimal:
+    """Sum the included credits that were granted with periods."""
+    keys = [included_key(period) for period in billing_periods]
+    amounts = CreditGrant.objects.filter(source_key__in=keys).values_list("amount", flat=True)
+    return sum(amounts, Decimal(0))
 
 
 def unused_of(billing_period: BillingPeriod, at: datetime) -> list[Unused]:

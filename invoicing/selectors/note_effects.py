@@ -28,10 +28,11 @@ def _of_note(change: PolicyChange) -> Effect | None:
 def _of_money(content: dict[str, Any]) -> Effect | None:
     invoice = Invoice.objects.select_related("customer").get(number=content["invoice"])
     asked = [(content["line"], content["amount_minor"])]
-    left = {line.position: line.left_minor for line in lines_left(invoice)}[content["line"]]
+    lines = lines_left(invoice)
+    left = {line.position: line.left_minor for line in lines}[content["line"]]
     still = Money(invoice.open_minor, invoice.currency)
     try:
-        split = credit(lines_left(invoice), asked, still, paid_of(invoice))
+        split = credit(lines, asked, still, paid_of(invoice))
         refuse_not_kept(invoice, split.total_minor)
     except (CreditRefused, Insufficient) as refusal:
         return Effect(f"As the books are now, nothing would be issued: {refusal}", (), 1, 0)

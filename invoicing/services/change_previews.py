@@ -14,10 +14,10 @@ from django.db import transaction
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
-from credits.models import BillingPeriod, CreditGrant
+from credits.models import BillingPeriod
 from invoicing.models import InvoiceLine, Subscription
 from invoicing.selectors import billing_periods_of, plan_version_at
-from invoicing.selectors.changes import coming, last_period, steps_of, unused_of
+from invoicing.selectors.changes import coming, granted_with, last_period, steps_of, unused_of
 from invoicing.selectors.seats import unused_seats
 from invoicing.services.changes import Asked, change_subscription, effective_time
 from invoicing.services.openings import lock_subscription, open_begun
@@ -112,7 +112,7 @@ def _try(subscription: Subscription, asked: Asked, by: User, at: datetime) -> Ch
         currency=version.currency,
         unused=unused,
         charges=_charges(opened),
-        credits=_granted(opened),
+        credits=granted_with([opened] if opened else []),
         plan=str(version),
         begins_at=opened.start_at if opened else None,
         ends_at=opened.end_at if opened else None,
@@ -163,10 +163,3 @@ def _charges(opened: BillingPeriod | None) -> tuple[Effect, ...]:
         )
         for line in lines.select_related("invoice").order_by("invoice_id", "position")
     )
-
-
-def _granted(opened: BillingPeriod | None) -> Decimal:
-    if opened is None:
-        return Decimal(0)
-    grant = CreditGrant.objects.filter(source_key=f"billing_period:{opened.pk}:included").first()
-    return grant.amount if grant else Decimal(0)

@@ -3,9 +3,10 @@
 Everything is summed from postings by effective day. Debits are positive; amounts are minor units.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
@@ -89,18 +90,19 @@ def trial_balance(
         )
         .order_by("account_id", "currency")
     )
-    return [
-        TrialBalanceRow(
-            account=row["account_id"],
-            name=row["account__name"],
-            currency=row["currency"],
-            opening_minor=row["opening"],
-            debit_minor=row["debit"],
-            credit_minor=-row["credit"],
-            closing_minor=row["opening"] + row["debit"] + row["credit"],
-        )
-        for row in rows
-    ]
+    return [_balance_row(row, row["currency"]) for row in rows]
+
+
+def _balance_row(row: Mapping[str, Any], currency: str) -> TrialBalanceRow:
+    return TrialBalanceRow(
+        account=row["account_id"],
+        name=row["account__name"],
+        currency=currency,
+        opening_minor=row["opening"],
+        debit_minor=row["debit"],
+        credit_minor=-row["credit"],
+        closing_minor=row["opening"] + row["debit"] + row["credit"],
+    )
 
 
 @dataclass(frozen=True)
@@ -131,18 +133,7 @@ def functional_balance(start_on: date, end_on: date) -> list[TrialBalanceRow]:
         )
         .order_by("books", "account_id")
     )
-    return [
-        TrialBalanceRow(
-            account=row["account_id"],
-            name=row["account__name"],
-            currency=row["books"],
-            opening_minor=row["opening"],
-            debit_minor=row["debit"],
-            credit_minor=-row["credit"],
-            closing_minor=row["opening"] + row["debit"] + row["credit"],
-        )
-        for row in rows
-    ]
+    return [_balance_row(row, row["books"]) for row in rows]
 
 
 def in_books_of(currency: str, account: str) -> QuerySet[Posting]:
