@@ -1,0 +1,1 @@
+"""Carry a whole installation elsewhere, and prove that what arrived says the same."""
