@@ -12,7 +12,7 @@ from billing_project.kernel.books import Finding, check
 from billing_project.kernel.money import settle
 from billing_project.kernel.quantity import plain
 from credits.models import BillingPeriod
-from invoicing.models import InvoiceLine, LineKind
+from invoicing.models import PREPAID, InvoiceLine
 from invoicing.selectors import grants_of_line, overage_price, pack_steps
 
 _PATIENCE = timedelta(hours=1)  # The worker opens periods within seconds.
@@ -236,7 +236,7 @@ SELECT l.id, g.id, g.amount, g.price_minor
   FROM invoice_line l
   JOIN invoice i ON i.id = l.invoice_id
   LEFT JOIN credit_grant g ON g.source_key = 'invoice_line:' || l.id || ':pack'
- WHERE l.kind = 'credit_pack'
+ WHERE l.kind IN ('credit_pack', 'commitment')
    AND CASE WHEN g.id IS NULL THEN i.status = 'paid' AND l.credited_minor < l.amount_minor
             ELSE i.status <> 'paid' OR g.category <> 'paid'
                  OR (g.amount <> l.quantity AND l.credited_minor = 0)
@@ -323,7 +323,7 @@ def packs_are_granted() -> Iterator[Finding]:
     for line, grant, amount, price in _rows(_PACKS):
         given = f"grant {grant} of {amount} at {price}" if grant else "no grant"
         yield Finding(f"invoice_line:{line}", f"its pack has {given}")
-    noted = InvoiceLine.objects.filter(kind=LineKind.CREDIT_PACK, credited_minor__gt=0)
+    noted = InvoiceLine.objects.filter(kind__in=PREPAID, credited_minor__gt=0)
     for credited in noted.order_by("id"):
         grants = grants_of_line(credited).values_list("amount", "price_minor")
         if not {*grants} <= {(step.credits, step.price_minor) for step in pack_steps(credited)}:

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     OUTCOME = "outcome"
     ONE_OFF = "one_off"
     COMMIT_SHORTFALL = "commit_shortfall"
+    COMMITMENT = "commitment"
 
 
 class AmountOutOfBounds(ValueError):
@@ -109,12 +110,13 @@ def pack_line(unit: str, amount: Decimal, price: Money) -> Line:
     Raises:
         AmountOutOfBounds: the price, or that of one credit, is larger than a line may claim.
     """
-    unit_price = round_unrounded(price.decimal / amount)
-    if unit_price >= _LARGEST_UNIT_PRICE:
-        raise AmountOutOfBounds(f"{plain(unit_price)} a credit is more than a line can show")
-    return Line(
-        Kind.CREDIT_PACK, "Credit pack", amount, unit, unit_price, _within(price.amount_minor)
-    )
+    return _of_credits(Kind.CREDIT_PACK, "Credit pack", unit, amount, price)
+
+
+def commitment_line(unit: str, amount: Decimal, price: Money, ends: str) -> Line:
+    """Claim a commitment ahead of its term: credits that end with it; see `pack_line`."""
+    words = f"Commitment of {plain(amount)} credits, paid ahead, until {ends}"
+    return _of_credits(Kind.COMMITMENT, words, unit, amount, price)
 
 
 def outcome_line(code: str, name: str, price: Money, count: int) -> Line:
@@ -187,6 +189,13 @@ def credits_used_lines(unit: str, shares: Iterable[UsageShare]) -> list[Line]:
 def total_minor(lines: Sequence[Line]) -> int:
     """Sum the amounts of lines in one currency."""
     return sum(line.amount_minor for line in lines)
+
+
+def _of_credits(kind: Kind, words: str, unit: str, amount: Decimal, price: Money) -> Line:
+    unit_price = round_unrounded(price.decimal / amount)
+    if unit_price >= _LARGEST_UNIT_PRICE:
+        raise AmountOutOfBounds(f"{plain(unit_price)} a credit is more than a line can show")
+    return Line(kind, words, amount, unit, unit_price, _within(price.amount_minor))
 
 
 def _within(amount_minor: int) -> int:

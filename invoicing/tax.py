@@ -15,6 +15,7 @@ NO_RATE = Decimal(0)
 # What has a list price. Usage, outcomes and what lacks to a commit are priced without tax.
 _LISTED = {
     Kind.RECURRING.value, Kind.SEAT.value, Kind.ONE_OFF.value, Kind.CREDIT_PACK.value,
+    Kind.COMMITMENT.value,
 }  # fmt: skip
 
 

@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator
 
 from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
-from revrec.selectors import basis_ties, functional_ties, losing_ties, silent, tieouts
+from revrec.selectors import (
+    basis_ties,
+    functional_ties,
+    losing_ties,
+    shortfall_ties,
+    silent,
+    tieouts,
+)
 from revrec.selectors.seals import stored_seal_faults
 from revrec.selectors.tieouts import Mismatch
 from revrec.selectors.verifying import chain_faults
@@ -80,7 +87,13 @@ def unbilled_ties() -> Iterator[Finding]:
 @check("Shortfall revenue is what commit lines claim, and none of it is left to bill")
 def shortfalls_tie() -> Iterator[Finding]:
     """Compare 4040 and 1210 line by line."""
-    return _findings(tieouts.untied_shortfalls)
+    return _findings(shortfall_ties.untied_shortfalls)
+
+
+@check("What a prepaid commitment leaves unused is its shortfall, what a pack leaves is breakage")
+def ends_have_their_account() -> Iterator[Finding]:
+    """Look for ends of credits on the account of the other kind."""
+    return _findings(shortfall_ties.misplaced_ends)
 
 
 @check("Outcome revenue is what was accepted; what of it is not invoiced is unbilled")

@@ -5,7 +5,7 @@ minor units. A negative amount turns a rule around (rule 31). Lines of amount ze
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -149,19 +149,6 @@ class CreditedPart:
     contra: Account = Account.CREDIT_NOTES
 
 
-@dataclass(frozen=True)
-class LostPart:
-    """What is given up of one promise: delivered and unpaid, and not delivered.
-
-    `promise` is where the undelivered part stood; None where everything was delivered.
-    """
-
-    promise: Account | None
-    impaired_minor: int
-    promise_minor: int
-    about: About
-
-
 def pack_invoiced(amount_minor: int, about: About) -> Lines:
     """Rule 1: credits sold on invoice are a liability until they are used."""
     return pair(Account.RECEIVABLE, Account.CREDITS_LIABILITY, amount_minor, about)
@@ -276,15 +263,20 @@ def tax_charged(tax_minor: int, about: About) -> Lines:
     return pair(Account.RECEIVABLE, Account.TAX_PAYABLE, tax_minor, about)
 
 
-def credits_refunded(refund: RefundSplit, about: About) -> tuple[CreditedPart, CreditedPart]:
+def credits_refunded(
+    refund: RefundSplit, about: About, ended: Account = Account.BREAKAGE_REVENUE
+) -> tuple[CreditedPart, CreditedPart]:
     """Rule 16: the price of unused credits goes back; what exceeds it is lost (4910).
 
-    What an end of the credits had made breakage is taken back first: the rest of it is retained.
+    What an end of the credits had earned is taken back first: the rest of it is retained.
+
+    Args:
+        ended: Where their end was earned.
     """
     return (
         CreditedPart(Account.CREDITS_LIABILITY, 0, refund.liability_minor, about),
         CreditedPart(
-            Account.BREAKAGE_REVENUE, refund.beyond_minor, refund.breakage_minor, about,
+            ended, refund.beyond_minor, refund.breakage_minor, about,
             contra=Account.REFUNDS,
         ),
     )  # fmt: skip
@@ -335,38 +327,6 @@ def credit_note_issued(parts: Iterable[CreditedPart], settled: Settled, about: A
 def invoice_voided(parts: Iterable[CreditedPart], amount_minor: int, about: About) -> Lines:
     """Rule 22: a claim that was never owed takes back revenue and promise."""
     return credit_note_issued(parts, Settled(amount_minor), about)
-
-
-def written_off(parts: Iterable[LostPart], amount_minor: int, about: About) -> Lines:
-    """Rule 20: what was delivered and is not paid is an expense; the rest is owed no more.
-
-    Raises:
-        Unbalanced: the parts do not sum to the amount.
-    """
-    return balanced([PostingLine(Account.RECEIVABLE, -amount_minor, about), *_lost_lines(parts, 1)])
-
-
-def loss_expected(amount_minor: int, about: About) -> Lines:
-    """Rule 20: what is expected never to be paid is an expense before it is written off."""
-    return pair(Account.IMPAIRMENT, Account.LOSS_ALLOWANCE, amount_minor, about)
-
-
-def recovered(
-    parts: Iterable[LostPart], amount_minor: int, about: About, into: Account = Account.CASH
-) -> Lines:
-    """Rule 21: what comes after all undoes the expense first, then restores the promise.
-
-    Args:
-        into: Cash; or the receivable, where a note takes off what was given up.
-    """
-    return balanced([PostingLine(into, amount_minor, about), *_lost_lines(parts, -1)])
-
-
-def _lost_lines(parts: Iterable[LostPart], sign: int) -> Iterator[PostingLine]:
-    for part in parts:
-        yield PostingLine(Account.IMPAIRMENT, sign * part.impaired_minor, part.about)
-        if part.promise is not None:
-            yield PostingLine(part.promise, sign * part.promise_minor, part.about)
 
 
 def balanced(lines: Iterable[PostingLine]) -> Lines:

@@ -3,11 +3,13 @@
 from typing import Any
 from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django_q.models import Failure, OrmQ, Schedule, Success
+from unfold.widgets import UnfoldAdminDateWidget
 
 from billing_project.console.account import figures_of
 from billing_project.console.freshness import freshness_of
@@ -33,7 +35,7 @@ from invoicing.admin.entities import AddressForm, EntityForm, SplitForm, is_enti
 from invoicing.admin.selling_forms import SellPlanForm
 from invoicing.models import CreditNote, Invoice, InvoiceLine, SplitBy, Subscription
 from invoicing.services.entities import assign_entity, record_address
-from invoicing.services.packs import sell_credit_pack
+from invoicing.services.packs import sell_commitment, sell_credit_pack
 from invoicing.services.splitting import split_invoices
 from metering.admin.customers import CustomerAdmin
 from metering.models import Customer, MeterEvent, QuarantinedEvent
@@ -51,6 +53,16 @@ class PackForm(CreditForm):
         self.fields["price"] = AmountField(currency=currency, label=f"Price in {currency}")
 
 
+class CommitmentForm(PackForm):
+    """Credits for a term, which the customer pays for ahead of it."""
+
+    start_on = forms.DateField(label="Term begins on", widget=UnfoldAdminDateWidget)
+    end_on = forms.DateField(
+        label="Term ends before", widget=UnfoldAdminDateWidget,
+        help_text="Credits that are left then end, and nothing of the price goes back.",
+    )  # fmt: skip
+
+
 admin.site.unregister(Customer)
 
 
@@ -63,6 +75,7 @@ class CustomerPage(CustomerAdmin):
         "give_every_period",
         "sell_plan",
         "sell_pack",
+        "sell_committed",
         "grant_paid",
         "bill_by",
         "set_address",
@@ -154,6 +167,32 @@ class CustomerPage(CustomerAdmin):
             pricing_unit=data["pricing_unit"],
             amount=data["amount"],
             price_minor=data["price"],
+            key=form.key,
+            by=by,
+            at=now(),
+        )
+        total = money_text(invoice.total_minor, invoice.currency)
+        return format_html("Issued {} over {}.", object_link(invoice), total)
+
+    @form_action(
+        "Sell commitment",
+        permission="invoicing.finalize_invoice",
+        form=CommitmentForm,
+        icon="handshake",
+        is_final=True,
+        explanation="An invoice is issued at once; its credits come when it is paid in full, and"
+        " end with the term. What is left of them then is earned as the commitment's shortfall.",
+    )
+    def sell_committed(self, by: User, customer: Customer, form: CommitmentForm) -> str:
+        """Invoice a commitment that is paid ahead of its term."""
+        data = form.cleaned_data
+        invoice = sell_commitment(
+            customer=customer,
+            pricing_unit=data["pricing_unit"],
+            amount=data["amount"],
+            price_minor=data["price"],
+            start_on=data["start_on"],
+            end_on=data["end_on"],
             key=form.key,
             by=by,
             at=now(),

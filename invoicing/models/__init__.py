@@ -21,6 +21,7 @@ from invoicing.models.entity import (
 )
 from invoicing.models.hold import BillingHold, DraftRejection, HoldCause, InvoicePolicy
 from invoicing.models.invoice import (
+    PREPAID,
     Invoice,
     InvoiceLine,
     InvoiceStatus,
@@ -72,6 +73,7 @@ __all__ = [
     "MAIN_CODE",
     "MAIN_ENTITY",
     "MIRRORED",
+    "PREPAID",
     "Anchor",
     "AttemptState",
     "AutoRecharge",

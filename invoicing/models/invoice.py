@@ -180,6 +180,10 @@ class LineKind(models.TextChoices):
     OUTCOME = "outcome"
     ONE_OFF = "one_off"
     COMMIT_SHORTFALL = "commit_shortfall"
+    COMMITMENT = "commitment"  # Credits for a term, paid ahead; what is left ends with it.
+
+
+PREPAID = (LineKind.CREDIT_PACK, LineKind.COMMITMENT)  # Lines whose payment brings credits.
 
 
 class InvoiceLine(models.Model):

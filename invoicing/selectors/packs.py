@@ -13,7 +13,8 @@ from metering.models import Customer
 
 # The source key of a pack's grant is written by `issue_pack_grants`.
 _WITHOUT_GRANT = """
-SELECT l.id FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.kind = 'credit_pack'
+SELECT l.id FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id
+  AND l.kind IN ('credit_pack', 'commitment')
 WHERE i.customer_id = %(customer)s AND i.finalized_at <= %(until)s AND NOT EXISTS (
     SELECT FROM credit_grant g
     WHERE g.source_key = 'invoice_line:' || l.id || ':pack' AND g.effective_at <= %(as_of)s

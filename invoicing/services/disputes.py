@@ -11,7 +11,7 @@ from billing_project.kernel.models import User
 from credits.models import ClawBackReason, CreditGrant, GrantCategory
 from credits.services.clawing import claw_back
 from credits.services.freezing import freeze_grant, thaw_grant
-from invoicing.models import Dispute, DisputeOutcome, Invoice, LineKind, Verdict
+from invoicing.models import PREPAID, Dispute, DisputeOutcome, Invoice, Verdict
 from invoicing.selectors import grants_of_line
 from invoicing.services.locks import lock_invoice, require_permission
 from metering.services.customers import lock_customer
@@ -125,5 +125,5 @@ def _claw_back(grant: CreditGrant, dispute: Dispute, by: User, at: datetime) -> 
 
 def _sold_by(invoice: Invoice) -> Iterator[CreditGrant]:
     """Yield the purchases of an invoice's packs that were granted, by id."""
-    for line in invoice.lines.filter(kind=LineKind.CREDIT_PACK).order_by("pk"):
+    for line in invoice.lines.filter(kind__in=PREPAID).order_by("pk"):
         yield from grants_of_line(line).filter(category=GrantCategory.PAID, origin=None)

@@ -21,7 +21,7 @@ from billing_project.kernel.errors import (
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from invoicing.approval import is_above_note_limit
-from invoicing.models import CreditNote, CreditNoteVoid, InvoiceStatus, LineKind, WriteOff
+from invoicing.models import PREPAID, CreditNote, CreditNoteVoid, InvoiceStatus, WriteOff
 from invoicing.selectors import balance_in, grants_of_line
 from invoicing.selectors.changes import SEAT_NOTES
 from invoicing.selectors.holds import limits_at
@@ -145,7 +145,7 @@ def _refuse_given_back(note: CreditNote) -> None:
 
 def _refuse_granted(note: CreditNote) -> None:
     """Refuse where credits were granted by what the note left: they would be unpaid, or too few."""
-    packs = note.invoice.lines.filter(kind=LineKind.CREDIT_PACK)
+    packs = note.invoice.lines.filter(kind__in=PREPAID)
     noted = set(note.lines.values_list("invoice_line_id", flat=True))
     for line in packs:
         if (note.open_minor or line.pk in noted) and grants_of_line(line).exists():

@@ -1,7 +1,13 @@
-"""Sell credits ahead of use: invoiced at once, granted once the invoice is fully paid."""
+"""Sell credits ahead of use: invoiced at once, granted once the invoice is fully paid.
 
-from datetime import datetime, timedelta
+A pack's credits stay until they are used; those of a commitment end with its term.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -13,7 +19,7 @@ from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period, midnight
 from billing_project.kernel.quantity import round_unrounded
 from credits.models import PricingUnit
-from invoicing.lines import AmountOutOfBounds, Line, pack_line
+from invoicing.lines import AmountOutOfBounds, Line, commitment_line, pack_line
 from invoicing.models import Invoice, Subscription
 from invoicing.selectors import items_of
 from invoicing.selectors.entities import entity_id_of
@@ -26,6 +32,7 @@ from metering.models import Customer
 from metering.services.customers import lock_customer, refuse_closed
 
 _LONGEST_KEY = 100
+_LONGEST_TERM = timedelta(days=3653)
 
 
 @transaction.atomic
@@ -53,21 +60,43 @@ def sell_credit_pack(
         Conflict: the customer is closed, or their market is not open.
         IdempotencyConflict: the key sold something else before.
     """
-    if not 0 < len(key) <= _LONGEST_KEY:
-        raise Invalid(f"a sale's key has 1 to {_LONGEST_KEY} characters")
     locked = lock_customer(customer.pk)
-    line = _line(pricing_unit, amount, Money(price_minor, locked.currency))
-    source_key = f"credit_pack:{key}"
-    before = Invoice.objects.filter(source_key=source_key).first()
-    if before is not None:
-        return _same_sale(before, locked, line)
-    refuse_closed(locked)
-    open_gate(locked, locked.currency, at, entity_id_of(locked))
-    service = _local_day(locked, at)
-    draft = create_draft(Draft(locked, None, locked.currency, service, at, source_key), at)
-    write_lines(draft, [line])
-    audit.record(by=by, at=at, action="sell_credit_pack", subject=draft, key=key)
-    return issue_unless_held(invoice=draft, by=by, at=at)
+    line = _pack(pricing_unit, amount, Money(price_minor, locked.currency))
+    return _sell(locked, line, _Sale("credit_pack", key, None), by, at)
+
+
+@transaction.atomic
+def sell_commitment(
+    *,
+    customer: Customer,
+    pricing_unit: PricingUnit,
+    amount: Decimal,
+    price_minor: int,
+    start_on: date,
+    end_on: date,
+    key: str,
+    by: User,
+    at: datetime,
+) -> Invoice:
+    """Issue the invoice of a commitment that is paid ahead of its term.
+
+    Its credits come with the payment, not before the term begins, and end with it: what is left
+    then is kept as the commitment's shortfall. Otherwise as `sell_credit_pack`.
+
+    Args:
+        start_on, end_on: Days of the customer's calendar; half-open, ten years at most.
+
+    Raises:
+        Invalid: a term that is over, ends before it begins, or is too long; with its field.
+    """
+    locked = lock_customer(customer.pk)
+    if not start_on < end_on <= start_on + _LONGEST_TERM:
+        raise Invalid("a term ends after it begins, and within ten years", field="end_on")
+    term = Period(midnight(start_on, locked.time_zone), midnight(end_on, locked.time_zone))
+    price = Money(price_minor, locked.currency)
+    last_day = (end_on - timedelta(days=1)).isoformat()
+    line = _line(partial(commitment_line, ends=last_day), pricing_unit, amount, price)
+    return _sell(locked, line, _Sale("commitment", key, term), by, at)
 
 
 def buy_pack(*, subscription: Subscription, code: str, key: str, by: User, at: datetime) -> Invoice:
@@ -95,7 +124,45 @@ def buy_pack(*, subscription: Subscription, code: str, key: str, by: User, at: d
     )
 
 
-def _line(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:
+@dataclass(frozen=True)
+class _Sale:
+    """What is sold, and the caller's name for it; the term is that of a commitment."""
+
+    kind: str
+    key: str
+    term: Period | None
+
+    @property
+    def source_key(self) -> str:
+        """Name the sale among all of them."""
+        return f"{self.kind}:{self.key}"
+
+
+def _sell(customer: Customer, line: Line, sale: _Sale, by: User, at: datetime) -> Invoice:
+    if not 0 < len(sale.key) <= _LONGEST_KEY:
+        raise Invalid(f"a sale's key has 1 to {_LONGEST_KEY} characters")
+    before = Invoice.objects.filter(source_key=sale.source_key).first()
+    if before is not None:
+        return _same_sale(before, customer, line, sale)
+    if sale.term is not None and sale.term.end <= at:
+        raise Invalid("the term is over already", field="end_on")
+    refuse_closed(customer)
+    open_gate(customer, customer.currency, at, entity_id_of(customer))
+    service = sale.term or _local_day(customer, at)
+    draft = create_draft(Draft(customer, None, customer.currency, service, at, sale.source_key), at)
+    write_lines(draft, [line])
+    audit.record(by=by, at=at, action=f"sell_{sale.kind}", subject=draft, key=sale.key)
+    return issue_unless_held(invoice=draft, by=by, at=at)
+
+
+def _pack(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:
+    return _line(pack_line, pricing_unit, amount, price)
+
+
+def _line(
+    make: Callable[[str, Decimal, Money], Line], pricing_unit: PricingUnit, amount: Decimal,
+    price: Money,
+) -> Line:  # fmt: skip
     if not (amount.is_finite() and 0 < amount < Decimal(10) ** 24):
         raise Invalid("a pack has more than 0 and less than 10^24 credits")
     if round_unrounded(amount) != amount:
@@ -103,17 +170,19 @@ def _line(pricing_unit: PricingUnit, amount: Decimal, price: Money) -> Line:
     if price.amount_minor <= 0:
         raise Invalid("a pack has a price; credits without one are a promotional grant")
     try:
-        return pack_line(pricing_unit.code, amount, price)
+        return make(pricing_unit.code, amount, price)
     except AmountOutOfBounds as error:
         raise Invalid(str(error)) from error
 
 
-def _same_sale(invoice: Invoice, customer: Customer, line: Line) -> Invoice:
+def _same_sale(invoice: Invoice, customer: Customer, line: Line, sale: _Sale) -> Invoice:
     sold = invoice.lines.get()
     price = sold.amount_minor + (sold.tax_minor if sold.is_tax_inclusive else 0)
     before = (invoice.customer_id, sold.unit, sold.quantity, price)
     if before != (customer.pk, line.unit, line.quantity, line.amount_minor):
         raise IdempotencyConflict("this key sold another pack before")
+    if sale.term not in (None, Period(invoice.service_start_at, invoice.service_end_at)):
+        raise IdempotencyConflict("this key sold a commitment of another term before")
     return invoice
 
 

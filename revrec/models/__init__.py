@@ -16,6 +16,7 @@ from revrec.models.journal import (
 )
 from revrec.models.loss import LossEstimate
 from revrec.models.obligation import (
+    PREPAID_CREDITS,
     ObligationKind,
     PerformanceObligation,
     RevenueSchedule,
@@ -26,6 +27,7 @@ from revrec.models.progress import BooksMark, UsedCredits
 from revrec.models.seal import LedgerSeal
 
 __all__ = [
+    "PREPAID_CREDITS",
     "AccountCode",
     "AccountMap",
     "AccountingPeriod",

@@ -10,7 +10,12 @@ class ObligationKind(models.TextChoices):
     OVERAGE = "overage"  # Earned as used, invoiced later; receivable 1200.
     ARREARS = "arrears"  # A fee that was invoiced after its days; unbilled until then, on 1200.
     OUTCOME = "outcome"  # Earned as outcomes are accepted, invoiced later; receivable 1200.
+    COMMITMENT = "commitment"  # As credits; what its term leaves unused is a shortfall.
     SHORTFALL = "shortfall"  # Earned with the end of its term, invoiced later; contract asset 1210.
+
+
+# Credits that were paid for ahead of their use; liability 2100.
+PREPAID_CREDITS = (ObligationKind.CREDITS, ObligationKind.COMMITMENT)
 
 
 class PerformanceObligation(models.Model):

@@ -16,23 +16,26 @@ WITH noted AS (
            coalesce(sum(p.amount_minor) FILTER (WHERE p.account_id = '4910'), 0) AS beyond,
            sum(p.amount_minor) AS taken
       FROM journal_entry e JOIN posting p ON p.entry_id = e.id
-      JOIN performance_obligation o ON o.id = p.obligation_id AND o.kind = 'credits'
-     WHERE e.kind = 'credit_note_issued' AND p.account_id IN ('2100', '4030', '4910')
+      JOIN performance_obligation o ON o.id = p.obligation_id
+       AND o.kind IN ('credits', 'commitment')
+     WHERE e.kind = 'credit_note_issued' AND p.account_id IN ('2100', '4030', '4040', '4910')
        AND EXISTS (SELECT FROM posting x WHERE x.entry_id = e.id
-                      AND x.obligation_id = p.obligation_id AND x.account_id IN ('4030', '4910'))
+                      AND x.obligation_id = p.obligation_id
+                      AND x.account_id IN ('4030', '4040', '4910'))
      GROUP BY e.id, e.chain_position, p.obligation_id)
 SELECT 'journal_entry:' || n.id, (n.taken - least(n.taken, greatest(c.carried, 0)))::text,
        n.beyond::text
   FROM noted n JOIN LATERAL (
        SELECT -coalesce(sum(p.amount_minor), 0) AS carried
          FROM posting p JOIN journal_entry e ON e.id = p.entry_id
-        WHERE p.obligation_id = n.obligation_id AND p.account_id IN ('2100', '4030')
+        WHERE p.obligation_id = n.obligation_id AND p.account_id IN ('2100', '4030', '4040')
           AND e.chain_position < n.chain_position) c ON true
  WHERE n.beyond <> n.taken - least(n.taken, greatest(c.carried, 0))
 UNION ALL
 SELECT 'posting:' || p.id, 'a credit note on credits', e.kind
   FROM posting p JOIN journal_entry e ON e.id = p.entry_id
-  LEFT JOIN performance_obligation o ON o.id = p.obligation_id AND o.kind = 'credits'
+  LEFT JOIN performance_obligation o ON o.id = p.obligation_id
+   AND o.kind IN ('credits', 'commitment')
  WHERE p.account_id = '4910' AND (e.kind <> 'credit_note_issued' OR o.id IS NULL)
  ORDER BY 1
 """

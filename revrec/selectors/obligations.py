@@ -11,11 +11,13 @@ from revrec.basis import CostBasis
 from revrec.models import (
     EntrySource,
     GrantBasis,
+    ObligationKind,
     PerformanceObligation,
     RevenueSchedule,
     RevenueScheduleLine,
     UsedCredits,
 )
+from revrec.posting import Account
 from revrec.selectors.facts import accounted
 from revrec.sources import ROLES, SourceType
 
@@ -45,6 +47,12 @@ def _priced_since(grant_id: int) -> int:
         minor if given_to == grant_id else -minor
         for given_to, minor in bases.values_list("grant_id", "price_minor")
     )
+
+
+def revenue_of_end(obligation: PerformanceObligation) -> Account:
+    """Return where the end of unused credits is earned: of a commitment it is a shortfall."""
+    is_commitment = obligation.kind == ObligationKind.COMMITMENT
+    return Account.SHORTFALL_REVENUE if is_commitment else Account.BREAKAGE_REVENUE
 
 
 def used_credits(obligation: PerformanceObligation) -> Decimal:

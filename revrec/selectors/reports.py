@@ -224,6 +224,7 @@ def _rollforward(
     usage = -moved.get(EntryKind.CREDITS_USED, 0)
     breakage = -moved.get(EntryKind.CREDITS_EXPIRED, 0)
     breakage -= moved.get(EntryKind.BREAKAGE_TRUED_UP, 0)
+    breakage -= moved.get(EntryKind.SHORTFALL_EARNED, 0)  # Of commitments that were paid ahead.
     credit_notes = -sum(moved.get(kind, 0) for kind in _TAKES_BACK)
     return DeferredRollforward(
         currency=currency,

@@ -24,7 +24,6 @@ from revrec.posting import (
     EntryKind,
     Lines,
     concession_promised,
-    credits_expired,
     credits_used,
     price_allocated,
 )
@@ -33,6 +32,7 @@ from revrec.selectors.bases import GRANT_BASIS, content_of_basis
 from revrec.selectors.facts import unaccounted_bases
 from revrec.selectors.obligations import basis_of, ended_credits, used_credits, used_so_far
 from revrec.services.drafts import Run, about
+from revrec.services.grants import end_of_credits
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.sources import Source, SourceType
 
@@ -167,8 +167,8 @@ def _moved(
         lines = credits_used(earned, about(promise))
         yield _entry(run, basis, EntryKind.CREDITS_USED, f"{word}:used", lines)
     if broken:
-        lines = credits_expired(broken, about(promise))
-        yield _entry(run, basis, EntryKind.CREDITS_EXPIRED, f"{word}:ended", lines)
+        kind, lines = end_of_credits(promise, broken, about(promise))
+        yield _entry(run, basis, kind, f"{word}:ended", lines)
 
 
 def _entry(

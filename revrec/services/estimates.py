@@ -18,8 +18,9 @@ from billing_project.kernel.versions import next_number
 from credits.models import GrantTerms
 from metering.models import Customer
 from revrec.breakage import Method, escheated, trued_up
+from revrec.losing import loss_expected
 from revrec.models import AccountingPeriod, BreakageEstimate, LedgerAccount, VariableEstimate
-from revrec.posting import About, Account, EntryKind, Lines, loss_expected
+from revrec.posting import About, Account, EntryKind, Lines
 from revrec.selectors.estimates import (
     BREAKAGE,
     VARIABLE,

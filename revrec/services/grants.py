@@ -1,15 +1,24 @@
 """Account for credits: sold, used, given back, ended. Credits that cost nothing earn nothing."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
 
+from billing_project.kernel.period import DAY
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
 from credits.selectors.frozen import OF_DISPUTES
 from revrec.basis import Movement, Release, releases
+from revrec.conditional import prepaid_shortfall
 from revrec.models import ObligationKind, PerformanceObligation
-from revrec.posting import EntryKind, credits_expired, credits_used, pack_sold_for_cash
+from revrec.posting import (
+    About,
+    EntryKind,
+    Lines,
+    credits_expired,
+    credits_used,
+    pack_sold_for_cash,
+)
 from revrec.schedule import day_of
 from revrec.selectors.facts import unaccounted_grants, unaccounted_movements
 from revrec.selectors.obligations import basis_of, ended_credits, used_so_far
@@ -69,6 +78,15 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
 
 
+def end_of_credits(
+    obligation: PerformanceObligation, amount_minor: int, dimensions: About
+) -> tuple[EntryKind, Lines]:
+    """Return what the end of unused credits is: breakage, or the shortfall of a commitment."""
+    if obligation.kind == ObligationKind.COMMITMENT:
+        return EntryKind.SHORTFALL_EARNED, prepaid_shortfall(amount_minor, dimensions)
+    return EntryKind.CREDITS_EXPIRED, credits_expired(amount_minor, dimensions)
+
+
 def _may_earn(row: LedgerTransaction) -> bool:
     """Tell whether a movement may earn: what moves on, or is frozen for a while, does not."""
     return row.kind != _ROLLED and row.reason_code not in OF_DISPUTES
@@ -114,7 +132,8 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
 def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) -> list[Release]:
     """Work out what a grant's new movements release, and let its promise follow."""
     movements = [
-        Movement(row.pk, day_of(row.effective_at), row.credits, row.kind in _ENDS) for row in rows
+        Movement(row.pk, _service_day(obligation, row), row.credits, row.kind in _ENDS)
+        for row in rows
     ]
     used = used_so_far(obligation)
     is_ending = any(movement.ends_grant for movement in movements)
@@ -129,18 +148,29 @@ def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) 
     return steps
 
 
+def _service_day(obligation: PerformanceObligation, row: LedgerTransaction) -> date:
+    """Return the day of a movement; what ends with a commitment's term, does on its last day."""
+    on = day_of(row.effective_at)
+    ends_at = row.grant.expires_at
+    if obligation.kind == ObligationKind.COMMITMENT and row.kind in _ENDS and ends_at is not None:
+        return min(on, day_of(ends_at) - DAY)
+    return on
+
+
 def _draft(run: Run, obligation: PerformanceObligation, release: Release) -> EntryDraft:
     """Write what a release earns, on its service day, but never before the credits were sold."""
     assert obligation.grant is not None, "a promise of credits that move has its grant"
-    rule = credits_expired if release.is_breakage else credits_used
-    kind = EntryKind.CREDITS_EXPIRED if release.is_breakage else EntryKind.CREDITS_USED
     word = "ended" if release.is_breakage else "used"
+    dimensions = about(obligation, release.service_on)
+    kind, lines = EntryKind.CREDITS_USED, credits_used(release.amount_minor, dimensions)
+    if release.is_breakage:
+        kind, lines = end_of_credits(obligation, release.amount_minor, dimensions)
     return EntryDraft(
         wanted_on=max(release.service_on, day_of(obligation.grant.created_at)),
         kind=kind,
         description=f"Credits {word} on {release.service_on}, grant {obligation.grant_id}",
         customer_id=run.customer_id,
-        lines=rule(release.amount_minor, about(obligation, release.service_on)),
+        lines=lines,
         source_key=f"grant:{obligation.grant_id}:{word}:through:{max(release.transaction_ids)}",
         sources=_sources(release.transaction_ids),
     )

@@ -114,6 +114,12 @@ def _pack(run: Run, line: InvoiceLine) -> Lines:
     return pack_invoiced(line.amount_minor, about(_obligation(line, ObligationKind.CREDITS)))
 
 
+def _commitment(run: Run, line: InvoiceLine) -> Lines:
+    if not line.amount_minor:
+        return ()
+    return pack_invoiced(line.amount_minor, about(_obligation(line, ObligationKind.COMMITMENT)))
+
+
 def _overage(run: Run, line: InvoiceLine) -> Lines:
     """Turn what was accrued for the usage into a claim."""
     assert line.billing_period is not None
@@ -165,6 +171,7 @@ _RULES: dict[LineKind, Callable[[Run, InvoiceLine], Lines]] = {
     LineKind.CREDITS_USED: _statement,
     LineKind.OUTCOME: _outcomes,
     LineKind.COMMIT_SHORTFALL: _shortfall,
+    LineKind.COMMITMENT: _commitment,
 }
 
 

@@ -47,7 +47,12 @@ from revrec.posting import (
     tax_taken_back,
 )
 from revrec.schedule import day_of, service_days, straight_line
-from revrec.selectors.obligations import earned_days, newest_schedule, used_so_far
+from revrec.selectors.obligations import (
+    earned_days,
+    newest_schedule,
+    revenue_of_end,
+    used_so_far,
+)
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.services.outcomes import outcome_key_of
@@ -58,6 +63,7 @@ LIABILITIES = {
     ObligationKind.FEE: Account.FEES_LIABILITY,
     ObligationKind.ARREARS: Account.UNBILLED,
     ObligationKind.CREDITS: Account.CREDITS_LIABILITY,
+    ObligationKind.COMMITMENT: Account.CREDITS_LIABILITY,
 }
 
 
@@ -169,13 +175,15 @@ def _refund_credits(
 ) -> Sequence[CreditedPart]:
     """Give the price of granted credits back (rule 16); none of them remain to be used."""
     deferred = obligation.price_minor - obligation.recognised_minor
-    posted = Posting.objects.filter(obligation=obligation, account=Account.BREAKAGE_REVENUE.value)
+    ended = revenue_of_end(obligation)
+    posted = Posting.objects.filter(obligation=obligation, account=ended.value)
     broken = -(posted.aggregate(sum=Sum("amount_minor"))["sum"] or 0)
     split = split_refund(line.amount_minor, deferred, broken)
     _lower(
         obligation, CreditSplit(split.breakage_minor + split.beyond_minor, split.liability_minor)
     )
-    return credits_refunded(split, About(obligation.currency, obligation.pk, line.invoice_line_id))
+    dimensions = About(obligation.currency, obligation.pk, line.invoice_line_id)
+    return credits_refunded(split, dimensions, ended)
 
 
 def _put_back(run: Run, line: CreditNoteLine) -> list[CreditedPart]:

@@ -35,6 +35,7 @@ _FRAUD = "fraudulent"
 _LIABILITIES = {
     ObligationKind.FEE.value: Account.FEES_LIABILITY,
     ObligationKind.CREDITS.value: Account.CREDITS_LIABILITY,
+    ObligationKind.COMMITMENT.value: Account.CREDITS_LIABILITY,
 }
 
 

@@ -10,8 +10,9 @@ from django.db.models import Sum
 from invoicing.models import CreditNote, InvoiceLine, Payment, WriteOff
 from invoicing.selectors.settlement import given_up_of
 from revrec.impairment import Loss, Unpaid, losses, recovery
+from revrec.losing import LostPart, recovered, written_off
 from revrec.models import ObligationKind, PerformanceObligation, Posting
-from revrec.posting import About, Account, EntryKind, LostPart, recovered, written_off
+from revrec.posting import About, Account, EntryKind
 from revrec.schedule import day_of
 from revrec.selectors.obligations import earned_days, newest_schedule
 from revrec.services.drafts import Run

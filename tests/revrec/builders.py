@@ -36,7 +36,7 @@ from invoicing.models import (
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.markets import Checklist, propose_market_gate
-from invoicing.services.packs import sell_credit_pack
+from invoicing.services.packs import sell_commitment, sell_credit_pack
 from invoicing.services.payments import record_payment
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
 from invoicing.services.refunds import (
@@ -194,6 +194,22 @@ class Shop:
             amount=Decimal(amount),
             price_minor=price,
             key=f"pack-{next(_numbers)}",
+            by=self.maker,
+            at=on(at),
+        )
+
+    def commitment(
+        self, customer: Customer, amount: str, price: int, term: tuple[str, str], at: str
+    ) -> Invoice:
+        """Sell a commitment that is paid ahead; its credits come with the payment."""
+        return sell_commitment(
+            customer=customer,
+            pricing_unit=self.unit,
+            amount=Decimal(amount),
+            price_minor=price,
+            start_on=date.fromisoformat(term[0]),
+            end_on=date.fromisoformat(term[1]),
+            key=f"commitment-{next(_numbers)}",
             by=self.maker,
             at=on(at),
         )

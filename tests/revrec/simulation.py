@@ -18,12 +18,12 @@ from revrec.breakage import Cohort, contra_target, never_used, trued_up
 from revrec.crediting import Promise, Reason, split_credit
 from revrec.disclosures import RollForward
 from revrec.impairment import Loss, Unpaid, losses, recovery
+from revrec.losing import LostPart, recovered, written_off
 from revrec.posting import (
     About,
     Account,
     CreditedPart,
     Lines,
-    LostPart,
     Settled,
     balance_applied,
     credit_note_issued,
@@ -35,9 +35,7 @@ from revrec.posting import (
     overage_used,
     pack_invoiced,
     payment_received,
-    recovered,
     refunded,
-    written_off,
 )
 from revrec.provider import dispute_opened, fee_kept, overpaid
 from revrec.schedule import straight_line

@@ -80,7 +80,11 @@ _MOVES: Mapping[str, tuple[EntryKind, ...]] = {
     "billings": (EntryKind.INVOICE_FINALIZED, EntryKind.CREDITS_SOLD),
     "fees": (EntryKind.FEES_EARNED,),
     "usage": (EntryKind.CREDITS_USED,),
-    "breakage": (EntryKind.CREDITS_EXPIRED, EntryKind.BREAKAGE_TRUED_UP),
+    "breakage": (
+        EntryKind.CREDITS_EXPIRED,
+        EntryKind.BREAKAGE_TRUED_UP,
+        EntryKind.SHORTFALL_EARNED,
+    ),
     "credit_notes": (
         EntryKind.CONCESSION_PROMISED,
         EntryKind.CREDIT_NOTE_ISSUED,

@@ -14,7 +14,7 @@ from billing_project.kernel.money import prorate
 from billing_project.kernel.period import add_months, month_of
 from invoicing.models import MAIN_ENTITY
 from revrec.disclosures import Released, from_opening
-from revrec.models import AccountingPeriod, ObligationKind, Posting
+from revrec.models import PREPAID_CREDITS, AccountingPeriod, ObligationKind, Posting
 from revrec.posting import Account
 from revrec.reporting import Drill, Figure, Row, Table
 from revrec.selectors.tables.ledger import REVENUE_CODES, before, within
@@ -25,6 +25,7 @@ _LIABILITIES = [Account.CREDITS_LIABILITY.value, Account.FEES_LIABILITY.value]
 STREAM_OF_KIND: dict[str, str] = {
     ObligationKind.FEE: "Base fees",
     ObligationKind.CREDITS: "Prepaid credits",
+    ObligationKind.COMMITMENT: "Prepaid commitments",
 }
 
 _PROMISES = """
@@ -108,7 +109,7 @@ def waterfall(period: AccountingPeriod) -> Table:
         for promise in promises:
             for index, amount in enumerate(_by_month_ahead(promise, months)):
                 rest[index] += amount
-        as_used = sum(p.closing_minor for p in promises if p.kind == ObligationKind.CREDITS)
+        as_used = sum(p.closing_minor for p in promises if p.kind in PREPAID_CREDITS)
         figures = {
             "price": Figure(sum(p.price_minor for p in promises)),
             "earned_before": Figure(
@@ -182,8 +183,8 @@ def deferred_by_expiry(period: AccountingPeriod) -> Table:
 
 
 def breakage_by_cohort(period: AccountingPeriod) -> Table:
-    """Show by month of sale what became of paid credits."""
-    credit_promises = [p for p in promise_states(period) if p.kind == ObligationKind.CREDITS]
+    """Show by month of sale what became of paid credits, those of commitments among them."""
+    credit_promises = [p for p in promise_states(period) if p.kind in PREPAID_CREDITS]
     rows = []
     for (currency, sold), promises in grouped(credit_promises, _month_sold):
         of = {**_of(promises), **before(period.end_on)}

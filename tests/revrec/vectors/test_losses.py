@@ -6,14 +6,12 @@ from decimal import Decimal
 from billing_project.kernel.money import prorate
 from revrec.crediting import Promise, Reason, split_credit
 from revrec.impairment import Loss, Unpaid, losses, recovery
+from revrec.losing import LostPart, recovered, written_off
 from revrec.posting import (
     About,
     Account,
     CreditedPart,
-    LostPart,
     invoice_voided,
-    recovered,
-    written_off,
 )
 from revrec.provider import Delivery, dispute_lost, dispute_opened, fee_kept
 from revrec.provider import losses as dispute_losses

@@ -1,0 +1,181 @@
+"""Commitments that are paid ahead: earned as they are used, the rest with the end of the term."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from billing_project.kernel.errors import IdempotencyConflict, Invalid
+from billing_project.kernel.users import worker_user
+from credits.models import CreditGrant
+from credits.services.grants import expire_due_grants, void_grant
+from invoicing.models import Invoice, LineKind
+from invoicing.services.endings import void_invoice
+from invoicing.services.packs import sell_commitment
+from metering.models import Customer
+from revrec.models import PerformanceObligation
+from revrec.posting import EntryKind, credits_expired
+from revrec.selectors.reports import deferred_rollforward
+from revrec.selectors.shortfall_ties import misplaced_ends
+from revrec.services.drafts import about
+from revrec.services.journal import EntryDraft, post_entries
+from revrec.services.months import ensure_period
+from tests.console.backoffice import action_url, client_of, person, send
+from tests.revrec.builders import Shop, balances, entries, on, recognise
+from tests.revrec.vectors import VECTORS, minor
+
+pytestmark = pytest.mark.django_db
+YEAR = ("2026-01-01", "2027-01-01")
+
+
+def _committed(shop: Shop, amount: str, price: int, paid: str = "2026-01-01") -> Customer:
+    customer = shop.subscriber("2026-01-01", overage="1.00")
+    shop.pay(shop.commitment(customer, amount, price, YEAR, "2026-01-01"), paid)
+    return customer
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_own_12_what_a_prepaid_commitment_leaves_unused_is_earned_at_its_end(shop: Shop) -> None:
+    inputs, expected = VECTORS["OWN-12"]["inputs"], VECTORS["OWN-12"]["expected"]
+    customer = _committed(shop, str(inputs["commit"]), minor(inputs["commit"]))
+    shop.renew("2026-06-01")
+    shop.use(customer, str(inputs["usage"]), "2026-06-01T09")
+    expire_due_grants(by=worker_user(), at=on("2027-01-02"))
+
+    recognise(customer, "2027-01-02")
+
+    assert balances(customer) == {
+        "1000": minor(inputs["commit"]),
+        "4010": -minor(expected["usage_revenue"]),
+        "4040": -minor(expected["shortfall_revenue_at_term_end"]),
+    }
+    [ended] = entries(customer, "shortfall_earned")
+    assert ended.effective_on == date(2026, 12, 31)  # The term's last day, not the day after it.
+    [row] = deferred_rollforward(ensure_period(date(2026, 12, 1)))
+    assert (row.breakage_minor, row.other_minor, row.closing_minor) == (250_000, 0, 0)
+    assert recognise(customer, "2027-01-02") == 0
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_late_usage_of_the_term_takes_its_part_of_the_shortfall_back(shop: Shop) -> None:
+    customer = _committed(shop, "1000", 10_000)
+    shop.renew("2026-12-01")
+    expire_due_grants(by=worker_user(), at=on("2027-01-01T02"))
+    recognise(customer, "2027-01-02")
+
+    shop.use(customer, "300", "2026-12-31T20")  # Rated after the term: it burns what had ended.
+    recognise(customer, "2027-01-03")
+
+    assert balances(customer) == {"1000": 10_000, "4010": -3_000, "4040": -7_000}
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_money_back_comes_off_the_liability_first_and_then_off_the_shortfall(shop: Shop) -> None:
+    customer = _committed(shop, "1000", 10_000)
+    shop.use(customer, "400", "2026-01-05T09")
+    grant = CreditGrant.objects.get(customer=customer)
+    void_grant(grant=grant, reason_code="ended early", by=shop.maker, at=on("2026-01-10"))
+    invoice = Invoice.objects.get(source_key__startswith="commitment:")
+
+    shop.credit(invoice, 7_000, "product_unsatisfactory", "2026-01-11")
+    recognise(customer, "2026-01-12")
+
+    # 60.00 were the unused part, 10.00 had paid for credits that were used.
+    assert balances(customer) == {"1000": 10_000, "2200": -7_000, "4010": -4_000, "4910": 1_000}
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_one_that_is_paid_after_its_term_is_a_shortfall_of_the_day_it_was_granted(
+    shop: Shop,
+) -> None:
+    customer = _committed(shop, "1000", 10_000, paid="2027-02-01")
+    recognise(customer, "2027-02-02")
+    assert balances(customer) == {"1000": 10_000, "2100": -10_000}
+
+    expire_due_grants(by=worker_user(), at=on("2027-02-02"))
+    recognise(customer, "2027-02-02")
+
+    assert balances(customer) == {"1000": 10_000, "4040": -10_000}
+    [ended] = entries(customer, "shortfall_earned")
+    assert ended.effective_on == date(2027, 2, 1)
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_void_takes_back_what_nobody_paid(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    invoice = shop.commitment(customer, "1000", 10_000, YEAR, "2026-01-01")
+    recognise(customer, "2026-01-02")
+    assert balances(customer) == {"1100": 10_000, "2100": -10_000}
+
+    void_invoice(invoice=invoice, reason="mistake", by=shop.maker, at=on("2026-01-03"))
+    recognise(customer, "2026-01-04")
+
+    assert balances(customer) == {}
+
+
+def test_its_credits_begin_and_end_with_the_term(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    term = ("2026-03-01", "2026-06-01")
+    invoice = shop.commitment(customer, "1000", 10_000, term, "2026-01-01")
+    shop.pay(invoice, "2026-01-02")
+
+    grant = CreditGrant.objects.get(customer=customer)
+    line = invoice.lines.get()
+    assert (grant.effective_at, grant.expires_at) == (on(term[0]), on(term[1]))
+    assert (grant.reason_code, line.kind) == ("commitment", LineKind.COMMITMENT)
+    assert line.description == "Commitment of 1000 credits, paid ahead, until 2026-05-31"
+
+
+def test_a_term_is_ahead_and_a_key_sells_once(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+
+    def sell(start: str, end: str, at: str = "2026-01-01") -> Invoice:
+        return sell_commitment(
+            customer=customer, pricing_unit=shop.unit, amount=Decimal(10), price_minor=100,
+            start_on=date.fromisoformat(start), end_on=date.fromisoformat(end), key="one",
+            by=shop.maker, at=on(at),
+        )  # fmt: skip
+
+    for start, end in (("2026-01-01", "2026-01-01"), ("2025-01-01", "2026-01-01"),
+                       ("2026-01-01", "2037-01-01")):  # fmt: skip
+        with pytest.raises(Invalid):
+            sell(start, end)
+    sold = sell(*YEAR)
+    assert sell(*YEAR, at="2027-05-01") == sold
+    with pytest.raises(IdempotencyConflict, match="another term"):
+        sell("2026-01-01", "2026-02-01")
+
+
+def test_an_end_on_the_account_of_packs_is_found(shop: Shop) -> None:
+    customer = _committed(shop, "1000", 10_000)
+    recognise(customer, "2026-01-02")
+    promise = PerformanceObligation.objects.get(customer=customer, kind="commitment")
+    assert list(misplaced_ends()) == []
+
+    post_entries(
+        drafts=[
+            EntryDraft(
+                date(2026, 1, 3), EntryKind.CREDITS_EXPIRED, "by hand", customer.pk,
+                credits_expired(5, about(promise)), "test:by_hand",
+            )
+        ],
+        by=shop.maker,
+        at=on("2026-01-03"),
+    )  # fmt: skip
+
+    [found] = misplaced_ends()
+    assert (found.expected, found.found) == ("4040 alone, for what ended", "-5 on 4030")
+
+
+def test_finance_sells_one_on_the_customers_page(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    client = client_of(person("finance_maker"))
+    url = action_url(customer, "sell_committed")
+
+    send(
+        client, url, pricing_unit=shop.unit.pk, amount="1000", price="100.00",
+        start_on="2026-12-01", end_on="2027-12-01",
+    )  # fmt: skip
+
+    line = Invoice.objects.get(source_key__startswith="commitment:").lines.get()
+    assert (line.kind, line.amount_minor) == (LineKind.COMMITMENT, 10_000)
