@@ -1,4 +1,4 @@
-"""The posting rules of claims that are given up, and of what comes after all. Pure, as `posting`."""
+"""The posting rules of claims that are given up, and of what comes after all; pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
