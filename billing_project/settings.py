@@ -31,7 +31,7 @@ if BILLING_CLOCK and not DEBUG:
     )
 
 INSTALLED_APPS = [
-    "unfold",
+    "billing_project.console.site.BackOfficeConfig",
     "unfold.contrib.filters",
     "unfold.contrib.simple_history",
     "django.contrib.admin",

@@ -1,5 +1,6 @@
 """The way around the back office: a sidebar by owner, and the one stylesheet."""
 
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -223,7 +224,7 @@ def account_links(request: HttpRequest) -> list[dict[str, Any]]:
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """List the pages that the person may see, grouped by who answers for them."""
-    groups = [_group(request, labels, title, parts) for title, labels, parts in _GROUPS]
+    groups = [_group(request, *group) for group in _GROUPS]
     across = [_pages()] if may_read(request) else []
     return [*across, *(group for group in groups if group["items"])]
 
@@ -257,15 +258,8 @@ def _pages() -> dict[str, Any]:
 
 
 def _group(
-    request: HttpRequest, labels: tuple[str, ...], title: str, are_parts: bool
+    request: HttpRequest, title: str, labels: tuple[str, ...], are_parts: bool
 ) -> dict[str, Any]:
-    models = [
-        model
-        for model, page in admin.site._registry.items()
-        if model._meta.app_label in labels
-        and (model._meta.model_name in _PARTS) == are_parts
-        and page.has_view_permission(request)
-    ]
     above = [page for label in labels if not are_parts for page in _ABOVE.get(label, ())]
     return {
         "title": title,
@@ -273,9 +267,24 @@ def _group(
         "collapsible": True,
         "items": [
             *(_page(*page) for page in above if may_read(request)),
-            *(_item(model) for model in sorted(models, key=_place)),
+            *(
+                _item(model)
+                for model in _models(labels, are_parts)
+                if admin.site.get_model_admin(model).has_view_permission(request)
+            ),
         ],
     }
+
+
+@cache
+def _models(labels: tuple[str, ...], are_parts: bool) -> list[type[Model]]:
+    """List a group's tables with a page; which they are is settled when the process has begun."""
+    models = [
+        model
+        for model in admin.site._registry
+        if model._meta.app_label in labels and (model._meta.model_name in _PARTS) == are_parts
+    ]
+    return sorted(models, key=_place)
 
 
 def _page(title: str, icon: str, name: str) -> dict[str, Any]:
@@ -288,6 +297,7 @@ def _place(model: type[Model]) -> int:
     return order.index(name) if name in order else len(order)
 
 
+@cache
 def _item(model: type[Model]) -> dict[str, Any]:
     opts = model._meta
     name = _NAMES.get(str(opts.model_name), str(opts.verbose_name_plural))

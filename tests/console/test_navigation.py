@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib import admin
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from billing_project.console.navigation import sidebar
@@ -27,3 +27,14 @@ def test_every_table_stands_in_one_group_and_parts_apart(auditor: User) -> None:
     assert len(daily) <= 16
     assert daily[:4] == ["Customers", "Workspaces", "Customer aliases", "Meter events"]
     assert "Quarantined events" in parts
+
+
+def test_tables_are_listed_on_the_page_of_their_app_alone(auditor: User, client: Client) -> None:
+    client.force_login(auditor)
+
+    of_an_app = client.get(reverse("admin:app_list", args=["metering"]))
+    home = client.get(reverse("admin:index"))
+
+    [app] = of_an_app.context["app_list"]
+    assert "MeterEvent" in [table["object_name"] for table in app["models"]]
+    assert home.context["available_apps"] == []

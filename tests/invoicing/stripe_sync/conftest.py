@@ -1,14 +1,16 @@
 """A fake Stripe for the tests of a process, and a shop that collects through it."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import pytest
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from tests.fakes.stripe.running import Fake, running_fake
 from tests.fakes.stripe.server import SECRET
-from tests.invoicing.builders import open_shop
+from tests.invoicing.builders import Shop, open_shop
 from tests.invoicing.stripe_sync.till import Till
+from tests.worlds import standing
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +20,20 @@ def stripe_process() -> Iterator[Fake]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def opened(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Shop]:
+    """Open one shop for a module's tests."""
+    with standing(open_shop, django_db_blocker) as shop:
+        yield shop
+
+
 @pytest.fixture
 def till(
-    db: None, stripe_process: Fake, settings: Settings, request: pytest.FixtureRequest
+    opened: Shop,
+    db: None,
+    stripe_process: Fake,
+    settings: Settings,
+    request: pytest.FixtureRequest,
 ) -> Till:
     """Return a shop whose money goes through the fake; each test has keys of its own."""
     stripe_process.faults()
@@ -29,4 +42,4 @@ def till(
     settings.STRIPE_WEBHOOK_SECRETS = [SECRET]
     settings.STRIPE_TIMEOUT_SECONDS = 5
     settings.STRIPE_NAMESPACE = f"test-{abs(hash(request.node.nodeid))}"
-    return Till(open_shop(), stripe_process)
+    return Till(deepcopy(opened), stripe_process)
