@@ -1,4 +1,4 @@
-"""The site of the back office: Unfold's, without the list of all apps that none of its pages show."""
+"""The site of the back office: Unfold's, without the list of all apps that no page of ours shows."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from unfold.apps import BasicAppConfig
 from unfold.sites import UnfoldAdminSite
 
 
-class BackOfficeSite(UnfoldAdminSite):
+class BackOfficeSite(UnfoldAdminSite):  # type: ignore[misc]
     """Unfold's site; people find their way by the sidebar of console/navigation.py."""
 
     def get_app_list(
@@ -25,9 +25,9 @@ class BackOfficeSite(UnfoldAdminSite):
         return apps
 
 
-class BackOfficeConfig(BasicAppConfig):
+class BackOfficeConfig(BasicAppConfig):  # type: ignore[misc]
     """Unfold as the settings name it, with our site in the place of its own."""
 
     def ready(self) -> None:
         """Let every page be registered with our site."""
-        admin.site = sites.site = BackOfficeSite()  # type: ignore[assignment]
+        admin.site = sites.site = BackOfficeSite()
