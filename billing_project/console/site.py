@@ -1,4 +1,4 @@
-"""The site of the back office: Unfold's, without the list of all apps that no page of ours shows."""
+"""The site of the back office: Unfold's, less a list of all apps that no page of ours shows."""
 
 from typing import Any
 
