@@ -67,6 +67,23 @@ def caught_up(basis: CostBasis, used: Decimal, ended: Decimal) -> tuple[int, int
     return earned, _broken(basis, used, ended, earned, False) if ended else 0
 
 
+def repriced(
+    before: CostBasis, after: CostBasis, used: Decimal, ended: Decimal, recognised_minor: int
+) -> tuple[int, int]:
+    """Return what a new price of credits earns, or takes back: by use, and by their end.
+
+    Args:
+        used, ended: Credits that were used, and that expired or were voided, until now.
+        recognised_minor: What was earned at the price of before.
+    """
+    earned = after.earned(used) - before.earned(used)
+    if not ended:
+        return earned, 0
+    left = after.left(recognised_minor + earned)
+    still_open = after.credits - used - ended
+    return earned, left - (after.earned(used + still_open) - after.earned(used))
+
+
 def releases(
     basis: CostBasis,
     used: Decimal,

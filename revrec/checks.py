@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from billing_project.kernel import clock
 from billing_project.kernel.books import Finding, check
 from revrec.selectors import (
+    allocation_ties,
     basis_ties,
     functional_ties,
     losing_ties,
@@ -154,6 +155,12 @@ def short_payments_tie() -> Iterator[Finding]:
 def bases_tie() -> Iterator[Finding]:
     """Work out again what each takes off revenue, or off its purchase."""
     return _findings(lambda: basis_ties.untied_bases(clock.now()))
+
+
+@check("What was sold together divides its price by what each part would cost alone")
+def contracts_tie() -> Iterator[Finding]:
+    """Divide the price of each approved contract again."""
+    return _findings(lambda: allocation_ties.untied_allocations(clock.now()))
 
 
 @check("Fee schedules end on the price")

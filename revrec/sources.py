@@ -26,6 +26,7 @@ class SourceType(StrEnum):
     SCHEDULE_LINE = "revenue_schedule_line"
     OUTCOME_DECISION = "outcome_decision"
     GRANT_BASIS = "grant_basis"
+    CONTRACT_ALLOCATION = "contract_allocation"
 
 
 # In which role each kind of fact is accounted for; once.
@@ -49,6 +50,7 @@ ROLES = {
     SourceType.SCHEDULE_LINE: "recognised",
     SourceType.OUTCOME_DECISION: "accrued",
     SourceType.GRANT_BASIS: "promised",
+    SourceType.CONTRACT_ALLOCATION: "promised",
 }
 
 

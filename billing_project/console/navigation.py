@@ -162,6 +162,7 @@ _ICONS = {
     "exchangesheet": "currency_exchange",
     "exchangerate": "percent",
     "grantbasis": "redeem",
+    "contractallocation": "join",
     "lossestimate": "trending_down",
     "disclosurepolicy": "fact_check",
     "variableestimate": "query_stats",

@@ -1,6 +1,7 @@
 """The back office's pages of obligations, schedules and the general ledger: owned by finance."""
 
 from revrec.admin import (
+    allocations,
     bases,
     disclosures,
     estimates,
@@ -14,6 +15,7 @@ from revrec.admin import (
 )
 
 __all__ = [
+    "allocations",
     "bases",
     "disclosures",
     "estimates",

@@ -1,5 +1,6 @@
 """What was earned: obligations, schedules, and the general ledger."""
 
+from revrec.models.allocation import AllocatedShare, ContractAllocation
 from revrec.models.basis import BasisCause, GrantBasis
 from revrec.models.close import CloseException
 from revrec.models.disclosure import DisclosurePolicy
@@ -31,11 +32,13 @@ __all__ = [
     "AccountCode",
     "AccountMap",
     "AccountingPeriod",
+    "AllocatedShare",
     "AuditPack",
     "BasisCause",
     "BooksMark",
     "BreakageEstimate",
     "CloseException",
+    "ContractAllocation",
     "DisclosurePolicy",
     "EntrySource",
     "ExchangeRate",

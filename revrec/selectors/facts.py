@@ -32,6 +32,7 @@ from invoicing.models import (
     WriteOff,
 )
 from revrec.models import (
+    ContractAllocation,
     EntrySource,
     GrantBasis,
     ObligationKind,
@@ -225,6 +226,18 @@ def unaccounted_bases(at: datetime, customer_id: int | None = None) -> QuerySet[
     return bases.select_related("grant", "purchase", "policy_change").order_by("id")
 
 
+def unaccounted_allocations(
+    at: datetime, customer_id: int | None = None
+) -> QuerySet[ContractAllocation]:
+    """List approved allocations that have begun and are not in the books, in their order."""
+    rows = ContractAllocation.objects.filter(
+        in_force(at, "policy_change__"), ~accounted(SourceType.CONTRACT_ALLOCATION)
+    )
+    if customer_id is not None:
+        rows = rows.filter(customer=customer_id)
+    return rows.select_related("policy_change").order_by("id")
+
+
 def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
     """List service days of fees that ended before a day and are not earned yet, in order.
 
@@ -276,7 +289,8 @@ def customers_to_recognise(
         .distinct()[:limit]
     )
     bases = unaccounted_bases(midnight(before)).values_list("grant__customer_id", flat=True)
-    return list(dict.fromkeys([*noted, *due, *bases[:limit]]))[:limit]
+    contracts = unaccounted_allocations(midnight(before)).values_list("customer_id", flat=True)
+    return list(dict.fromkeys([*noted, *due, *bases[:limit], *contracts[:limit]]))[:limit]
 
 
 def accounted(source_type: SourceType, pk: str = "pk") -> Exists:

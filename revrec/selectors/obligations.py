@@ -8,6 +8,7 @@ from credits.models import BillingPeriod, LedgerKind, LedgerTransaction
 from credits.selectors.frozen import OF_DISPUTES
 from invoicing.models import CreditNoteLine, LineKind
 from revrec.basis import CostBasis
+from revrec.crediting import Promise
 from revrec.models import (
     EntrySource,
     GrantBasis,
@@ -18,6 +19,7 @@ from revrec.models import (
     UsedCredits,
 )
 from revrec.posting import Account
+from revrec.selectors.allocations import shift_of
 from revrec.selectors.facts import accounted
 from revrec.sources import ROLES, SourceType
 
@@ -28,13 +30,14 @@ ENDS = (LedgerKind.EXPIRED, LedgerKind.VOIDED, LedgerKind.REINSTATED)
 def basis_of(obligation: PerformanceObligation) -> CostBasis:
     """Return what the credits of a promise cost; its grant must have been issued.
 
-    The basis is the grant's own, at its inception, less what bonuses that came with it take; of a
-    grant without a price it is the approved one. A later note lowers the promise's price, and so
-    what may still be released, but not what used credits earned.
+    The basis is the grant's own, at its inception, less what bonuses that came with it take, or as
+    its contract allocates it; of a grant without a price it is the approved one. A later note
+    lowers the promise's price, and so what may still be released, but not what used credits earned.
     """
     grant = obligation.grant
     assert grant is not None
     price_minor = grant.price_minor + _priced_since(grant.pk)
+    price_minor += shift_of(obligation.invoice_line_id)
     return CostBasis(price_minor, grant.amount, bound_minor=obligation.price_minor)
 
 
@@ -84,6 +87,19 @@ def conceded_on(billing_period: BillingPeriod) -> int:
     )
     conceded = lines.aggregate(minor=Sum(F("amount_minor") - F("evened_minor")))
     return conceded["minor"] or 0
+
+
+def progress_of(obligation: PerformanceObligation) -> Promise:
+    """Return how far a promise is kept in its own measure, with its price."""
+    if obligation.kind in (ObligationKind.FEE, ObligationKind.ARREARS):
+        schedule = newest_schedule(obligation)
+        done = Decimal(earned_days(obligation))
+        whole = Decimal((schedule.end_on - schedule.start_on).days)
+    else:
+        # An unpaid pack has no grant yet: nothing of it is done.
+        done = used_so_far(obligation).credits
+        whole = obligation.grant.amount if obligation.grant else Decimal(1)
+    return Promise(obligation.price_minor, obligation.recognised_minor, done, whole)
 
 
 def newest_schedule(obligation: PerformanceObligation) -> RevenueSchedule:

@@ -5,12 +5,10 @@ was decided when the note was issued; only what it conceded touches revenue.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
-from decimal import Decimal
+from datetime import datetime
 
 from django.db.models import QuerySet, Sum
 
-from billing_project.kernel.period import DAY
 from invoicing.models import (
     CreditNote,
     CreditNoteLine,
@@ -22,7 +20,6 @@ from invoicing.models import (
 from invoicing.selectors.changes import served_until
 from revrec.crediting import (
     CreditSplit,
-    Promise,
     Reason,
     restore,
     split_credit,
@@ -32,8 +29,6 @@ from revrec.models import (
     ObligationKind,
     PerformanceObligation,
     Posting,
-    RevenueSchedule,
-    RevenueScheduleLine,
 )
 from revrec.posting import (
     About,
@@ -46,28 +41,18 @@ from revrec.posting import (
     invoice_voided,
     tax_taken_back,
 )
-from revrec.schedule import day_of, service_days, straight_line
+from revrec.schedule import day_of
 from revrec.selectors.obligations import (
-    earned_days,
-    newest_schedule,
+    progress_of,
     revenue_of_end,
-    used_so_far,
 )
+from revrec.services.allocations import end_contracts, is_ended_by
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.services.outcomes import outcome_key_of
 from revrec.services.overage import concede
+from revrec.services.schedules import LIABILITIES, RATABLE, revise_schedule
 from revrec.sources import Source, SourceType
-
-LIABILITIES = {
-    ObligationKind.FEE: Account.FEES_LIABILITY,
-    ObligationKind.ARREARS: Account.UNBILLED,
-    ObligationKind.CREDITS: Account.CREDITS_LIABILITY,
-    ObligationKind.COMMITMENT: Account.CREDITS_LIABILITY,
-}
-
-
-RATABLE = (ObligationKind.FEE, ObligationKind.ARREARS)
 
 
 def account_note(run: Run, note: CreditNote) -> int:
@@ -78,6 +63,8 @@ def account_note(run: Run, note: CreditNote) -> int:
     if not note.total_minor:  # Credits given back are movements of the ledger of credits.
         return _nothing_to_post(SourceType.CREDIT_NOTE, note.pk)
     lines = _claiming_lines(note)
+    ended = [one.invoice_line for one in lines if is_ended_by(one.invoice_line, one.amount_minor)]
+    posted = end_contracts(run, ended, day_of(note.issued_at), f"credit_note:{note.pk}")
     parts = [part for line in lines for part in _take_off(run, line, Reason(note.reason))]
     parts += [_tax_off(line.invoice_line, line.tax_minor) for line in lines]
     owed = note.balance_minor + note.refund_minor
@@ -91,7 +78,7 @@ def account_note(run: Run, note: CreditNote) -> int:
         source_key=f"credit_note:{note.pk}:issued",
         sources=(Source(SourceType.CREDIT_NOTE, note.pk),),
     )
-    return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+    return posted + len(post_entries(drafts=[draft], by=run.by, at=run.at))
 
 
 def account_note_void(run: Run, void: CreditNoteVoid) -> int:
@@ -122,7 +109,8 @@ def account_void(run: Run, void: InvoiceVoid) -> int:
     """Post one void (rule 22): every line as if it had never been claimed."""
     invoice = void.invoice
     lines = invoice.lines.filter(amount_minor__gt=0).order_by("position")
-    parts = [_take_back(run, line) for line in lines]
+    posted = end_contracts(run, list(lines), day_of(void.voided_at), f"invoice_void:{void.pk}")
+    parts = [part for line in lines for part in _take_back(run, line)]
     parts += [_tax_off(line, line.tax_minor) for line in lines]
     draft = EntryDraft(
         wanted_on=day_of(void.voided_at),
@@ -133,7 +121,7 @@ def account_void(run: Run, void: InvoiceVoid) -> int:
         source_key=f"invoice_void:{void.pk}:voided",
         sources=(Source(SourceType.INVOICE_VOID, void.pk),),
     )
-    return len(post_entries(drafts=[draft], by=run.by, at=run.at))
+    return posted + len(post_entries(drafts=[draft], by=run.by, at=run.at))
 
 
 def _claiming_lines(note: CreditNote) -> QuerySet[CreditNoteLine]:
@@ -150,12 +138,12 @@ def _tax_off(line: InvoiceLine, tax_minor: int) -> CreditedPart:
     return tax_taken_back(tax_minor, About(line.invoice.currency, None, line.pk))
 
 
-def _take_back(run: Run, line: InvoiceLine) -> CreditedPart:
+def _take_back(run: Run, line: InvoiceLine) -> Sequence[CreditedPart]:
     """Take a whole line back; usage and outcomes behind it are unbilled again."""
     obligation = obligation_of(line)
     if obligation.kind in (ObligationKind.OVERAGE, ObligationKind.OUTCOME):
         dimensions = About(obligation.currency, obligation.pk, line.pk)
-        return CreditedPart(Account.UNBILLED, 0, line.amount_minor, dimensions)
+        return [CreditedPart(Account.UNBILLED, 0, line.amount_minor, dimensions)]
     return _lowered(run, obligation, line, line.amount_minor, Reason.BILLING_ERROR)
 
 
@@ -167,7 +155,7 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> Sequence[Credit
     if obligation.grant_id is not None:
         return _refund_credits(obligation, line)
     ends_at = served_until(line.credit_note, line.invoice_line)
-    return [_lowered(run, obligation, line.invoice_line, line.amount_minor, reason, ends_at)]
+    return _lowered(run, obligation, line.invoice_line, line.amount_minor, reason, ends_at)
 
 
 def _refund_credits(
@@ -194,7 +182,7 @@ def _put_back(run: Run, line: CreditNoteLine) -> list[CreditedPart]:
         return [_take_off_overage(obligation, line, sign=-1)]
     if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
         return [_take_off_earned(obligation, line.invoice_line, -minor)]
-    split = restore(_promise(obligation, kind), minor)
+    split = restore(progress_of(obligation), minor)
     _lower(obligation, split)
     if kind in RATABLE:
         revise_schedule(run, obligation)
@@ -224,20 +212,29 @@ def _lowered(
     minor: int,
     reason: Reason,
     ends_at: datetime | None = None,
-) -> CreditedPart:
+) -> Sequence[CreditedPart]:
+    """Lower a promise; what a line claims beyond it lies in another promise of its contract.
+
+    That is so only where that other one was given up and cannot give it back: it is conceded.
+    """
     kind = ObligationKind(obligation.kind)
     if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
-        return _take_off_earned(obligation, line, minor)
-    split = split_credit(_promise(obligation, kind), minor, reason)
+        return [_take_off_earned(obligation, line, minor)]
+    beyond = max(0, minor - obligation.price_minor)
+    minor -= beyond
+    split = split_credit(progress_of(obligation), minor, reason)
     _lower(obligation, split)
     if kind in RATABLE:
         revise_schedule(run, obligation, ends_at)
-    return CreditedPart(
-        liability=LIABILITIES[kind],
-        contra_minor=split.contra_minor,
-        liability_minor=split.liability_minor,
-        about=About(obligation.currency, obligation.pk, line.pk),
-    )
+    return [
+        CreditedPart(
+            liability=LIABILITIES[kind],
+            contra_minor=split.contra_minor,
+            liability_minor=split.liability_minor,
+            about=About(obligation.currency, obligation.pk, line.pk),
+        ),
+        CreditedPart(None, beyond, 0, About(obligation.currency, None, line.pk)),
+    ]
 
 
 def _take_off_overage(
@@ -278,50 +275,7 @@ def obligation_of(line: InvoiceLine) -> PerformanceObligation:
     return PerformanceObligation.objects.get(source_key=key)
 
 
-def _promise(obligation: PerformanceObligation, kind: ObligationKind) -> Promise:
-    if kind in RATABLE:
-        schedule = newest_schedule(obligation)
-        done = Decimal(earned_days(obligation))
-        whole = Decimal((schedule.end_on - schedule.start_on).days)
-    else:
-        # An unpaid pack has no grant yet: nothing of it is done.
-        done = used_so_far(obligation).credits
-        whole = obligation.grant.amount if obligation.grant else Decimal(1)
-    return Promise(obligation.price_minor, obligation.recognised_minor, done, whole)
-
-
 def _lower(obligation: PerformanceObligation, split: CreditSplit) -> None:
     obligation.price_minor -= split.contra_minor + split.liability_minor
     obligation.recognised_minor -= split.contra_minor
     obligation.save(update_fields=["price_minor", "recognised_minor"])
-
-
-def revise_schedule(
-    run: Run, obligation: PerformanceObligation, ends_at: datetime | None = None
-) -> None:
-    """Plan what is left of the fee over the service days that are left of it.
-
-    Args:
-        ends_at: Where the note ended the service: no day after it earns anything.
-    """
-    old = newest_schedule(obligation)
-    left = obligation.price_minor - obligation.recognised_minor
-    next_on = old.start_on + DAY * earned_days(obligation)
-    end_on = old.end_on
-    if ends_at is not None:
-        served = service_days(datetime.combine(old.start_on, time.min, UTC), ends_at)[1]
-        end_on = min(end_on, max(served, next_on + DAY if left else next_on))
-    schedule = RevenueSchedule.objects.create(
-        obligation=obligation,
-        revision=old.revision + 1,
-        price_minor=obligation.price_minor,
-        start_on=old.start_on,
-        end_on=end_on,
-        created_at=run.at,
-    )
-    RevenueScheduleLine.objects.bulk_create(
-        RevenueScheduleLine(
-            schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
-        )
-        for day in straight_line(left, next_on, end_on)
-    )

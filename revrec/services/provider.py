@@ -28,7 +28,7 @@ from revrec.selectors.facts import (
 )
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
-from revrec.services.notes import revise_schedule
+from revrec.services.schedules import revise_schedule
 from revrec.sources import Source, SourceType
 
 _FRAUD = "fraudulent"

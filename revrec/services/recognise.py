@@ -18,6 +18,7 @@ from metering.services.customers import lock_customer
 from revrec.models import BooksMark
 from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise
+from revrec.services.allocations import account_allocations
 from revrec.services.bases import account_bases
 from revrec.services.corrections import account_corrections
 from revrec.services.drafts import Run
@@ -49,7 +50,7 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
     run = Run(customer_id, by, at, mark)
     posted = accrue_overage(run) + account_decisions(run)
     posted += account_invoices(run) + account_payments(run)
-    posted += account_grants(run) + account_bases(run)
+    posted += account_grants(run) + account_bases(run) + account_allocations(run)
     posted += account_provider(run) + account_corrections(run)
     posted += account_settlements(run) + account_movements(run)
     _move(mark)

@@ -17,7 +17,8 @@ from revrec.schedule import day_of
 from revrec.selectors.obligations import earned_days, newest_schedule
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
-from revrec.services.notes import LIABILITIES, RATABLE, obligation_of, revise_schedule
+from revrec.services.notes import obligation_of
+from revrec.services.schedules import LIABILITIES, RATABLE, revise_schedule
 from revrec.sources import Source, SourceType
 
 _KINDS = (EntryKind.WRITTEN_OFF.value, EntryKind.RECOVERED.value)

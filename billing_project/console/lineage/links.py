@@ -225,7 +225,15 @@ LINKS = (
         " FROM outcome_decision d JOIN entry_source e ON e.source_id = d.id"
         "  AND e.source_type = 'outcome_decision' AND e.entry_id IS NOT NULL",
     ),
-    _entries(NodeType.INVOICE_LINE, "invoice_line"),
+    _relation(
+        NodeType.INVOICE_LINE,
+        NodeType.JOURNAL_ENTRY,
+        "SELECT source_id AS source, entry_id AS target, role AS label FROM entry_source"
+        " WHERE source_type = 'invoice_line' AND entry_id IS NOT NULL"
+        " UNION ALL SELECT a.invoice_line_id, e.entry_id, e.role"
+        " FROM allocated_share a JOIN entry_source e ON e.source_id = a.allocation_id"
+        "  AND e.source_type = 'contract_allocation' AND e.entry_id IS NOT NULL",
+    ),
     _entries(NodeType.CREDIT_NOTE, "credit_note"),
     _entries(NodeType.CREDIT_NOTE_VOID, "credit_note_void"),
     _entries(NodeType.INVOICE_VOID, "invoice_void"),

@@ -1,0 +1,56 @@
+"""Plans of fees, and where each kind of promise is owed."""
+
+from datetime import UTC, datetime, time
+
+from billing_project.kernel.period import DAY
+from revrec.models import (
+    ObligationKind,
+    PerformanceObligation,
+    RevenueSchedule,
+    RevenueScheduleLine,
+)
+from revrec.posting import Account
+from revrec.schedule import service_days, straight_line
+from revrec.selectors.obligations import earned_days, newest_schedule
+from revrec.services.drafts import Run
+
+LIABILITIES = {
+    ObligationKind.FEE: Account.FEES_LIABILITY,
+    ObligationKind.ARREARS: Account.UNBILLED,
+    ObligationKind.CREDITS: Account.CREDITS_LIABILITY,
+    ObligationKind.COMMITMENT: Account.CREDITS_LIABILITY,
+}
+
+
+RATABLE = (ObligationKind.FEE, ObligationKind.ARREARS)
+
+
+def revise_schedule(
+    run: Run, obligation: PerformanceObligation, ends_at: datetime | None = None
+) -> None:
+    """Plan what is left of the fee over the service days that are left of it.
+
+    Args:
+        ends_at: Where the note ended the service: no day after it earns anything.
+    """
+    old = newest_schedule(obligation)
+    left = obligation.price_minor - obligation.recognised_minor
+    next_on = old.start_on + DAY * earned_days(obligation)
+    end_on = old.end_on
+    if ends_at is not None:
+        served = service_days(datetime.combine(old.start_on, time.min, UTC), ends_at)[1]
+        end_on = min(end_on, max(served, next_on + DAY if left else next_on))
+    schedule = RevenueSchedule.objects.create(
+        obligation=obligation,
+        revision=old.revision + 1,
+        price_minor=obligation.price_minor,
+        start_on=old.start_on,
+        end_on=end_on,
+        created_at=run.at,
+    )
+    RevenueScheduleLine.objects.bulk_create(
+        RevenueScheduleLine(
+            schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
+        )
+        for day in straight_line(left, next_on, end_on)
+    )
