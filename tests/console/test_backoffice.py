@@ -329,7 +329,8 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
     # An identity cannot be addressed; the others are rows on the page of what they are part of, or
     # sums and marks of facts that have their page.
     assert missing == {
-        "AllocatedShare", "BackfillBatch", "BackfillRun", "EventIdentity", "CreditNoteLine", "RevenueScheduleLine",
+        "AllocatedShare", "BackfillBatch", "BackfillRun", "EventIdentity", "CreditNoteLine",
+        "RevenueScheduleLine",
         "RateTotal", "BooksMark", "UsedCredits", "PolicyApproval", "WindowRating", "SpendCounter",
         "AccountCode", "LineOutcome", "OutcomeDecision", "PlanItem", "LineDiscount",
         "CouponRedemption", "WebhookSecret", "DraftRejection", "RecoveryCode",
