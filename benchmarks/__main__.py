@@ -14,6 +14,7 @@ NAMES = (
     "latency",
     "rating",
     "rerate",
+    "whatif",
     "balance",
     "authorizations",
     "verify",

@@ -16,6 +16,7 @@ from invoicing.proration import Part
 
 LARGEST_MINOR = 10**15  # A claim beyond 10 trillion dollars is a fault upstream, not an invoice.
 _LARGEST_UNIT_PRICE = 10**24
+BEYOND = "Credits used beyond those granted"  # What a line of overage says.
 
 
 class Kind(StrEnum):
@@ -155,7 +156,7 @@ def overage_line(
     so_far = settle((credits_before + unbilled) * price.unit_price, price.currency)
     return Line(
         Kind.OVERAGE,
-        "Credits used beyond those granted",
+        BEYOND,
         unbilled,
         price.unit,
         price.unit_price,

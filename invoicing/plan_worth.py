@@ -12,7 +12,7 @@ from decimal import Decimal
 from billing_project.kernel.money import Money, settle
 from invoicing.discounts import Offer, discounted
 from invoicing.items import Item
-from invoicing.lines import Kind, Line
+from invoicing.lines import BEYOND, Kind, Line, fee_line
 
 _ZERO = Decimal(0)
 
@@ -23,6 +23,8 @@ class Worth:
 
     Attributes:
         overage_price: Major units for one credit beyond.
+        name: Of the plan, as its fee's line says it.
+        unit: Of the credits.
     """
 
     currency: str
@@ -30,6 +32,8 @@ class Worth:
     included_credits: Decimal
     overage_price: Decimal
     items: tuple[Item, ...] = ()
+    name: str = "Base fee"
+    unit: str = "credit"
 
 
 @dataclass(frozen=True)
@@ -69,35 +73,57 @@ class Bill:
         return Money(sum(parts), self.currency)
 
 
-def period_bill(worth: Worth, usage: Usage) -> Bill:
-    """Return what a period is charged, settled as on the invoice."""
-    needed = max(usage.charge - usage.paid_otherwise, _ZERO)
-    overage = max(needed - worth.included_credits, _ZERO)
+def period_lines(worth: Worth, usage: Usage) -> list[Line]:
+    """Return what a period claims, line by line, settled as on the invoice; discounts taken off."""
+    overage = overage_of(worth, usage)
     claimed = settle(overage * worth.overage_price, worth.currency)
-    lines = [_line(Kind.RECURRING, worth.fee_minor), _line(Kind.OVERAGE, claimed)]
+    fee = fee_line(worth.name, Money(worth.fee_minor, worth.currency), worth.included_credits)
+    lines = [fee, _overage(worth, overage, claimed)]
     for item in worth.items:
         if item.kind == "recurring":
-            lines.append(_line(Kind.RECURRING, item.amount_minor))
+            lines.append(_of_item(Kind.RECURRING, item, 1, "period", worth.currency))
         elif item.kind == "seat":
-            lines.append(_line(Kind.SEAT, item.amount_minor * usage.seats))
+            lines.append(_of_item(Kind.SEAT, item, usage.seats, "seat", worth.currency))
     offers = [
         Offer(item.name, item.percent, item.amount_minor, item.kinds)
         for item in worth.items
         if item.kind == "discount" and (not item.periods or usage.index < item.periods)
     ]
-    left = discounted(lines, offers, worth.currency)
+    commits = [
+        Line(Kind.COMMIT_SHORTFALL, item.name, Decimal(1), "commit", _ZERO, _missing(item, lines))
+        for item in worth.items
+        if item.kind == "commit"
+    ]
+    return [*discounted(lines, offers, worth.currency), *commits]
+
+
+def overage_of(worth: Worth, usage: Usage) -> Decimal:
+    """Return the credits that neither other grants nor the included ones cover."""
+    needed = max(usage.charge - usage.paid_otherwise, _ZERO)
+    return max(needed - worth.included_credits, _ZERO)
+
+
+def bill_of(lines: Iterable[Line], currency: str) -> Bill:
+    """Sum lines by what they claim."""
+    found = list(lines)
     return Bill(
-        worth.currency,
-        fees=_sum(lines, Kind.RECURRING),
-        seats=_sum(lines, Kind.SEAT),
-        overage=claimed,
-        discounts=sum(one.amount_minor for one in left) - sum(one.amount_minor for one in lines),
-        commit=sum(_missing(item, lines) for item in worth.items if item.kind == "commit"),
+        currency,
+        fees=_sum(found, Kind.RECURRING),
+        seats=_sum(found, Kind.SEAT),
+        overage=_sum(found, Kind.OVERAGE),
+        discounts=-sum(line.discount_minor for line in found),
+        commit=_sum(found, Kind.COMMIT_SHORTFALL),
     )
 
 
+def period_bill(worth: Worth, usage: Usage) -> Bill:
+    """Return what a period is charged, settled as on the invoice."""
+    return bill_of(period_lines(worth, usage), worth.currency)
+
+
 def _sum(lines: Iterable[Line], kind: Kind) -> int:
-    return sum(line.amount_minor for line in lines if line.kind == kind)
+    """Sum what lines of a kind claim before discounts."""
+    return sum(line.amount_minor + line.discount_minor for line in lines if line.kind == kind)
 
 
 def _missing(item: Item, lines: Iterable[Line]) -> int:
@@ -106,5 +132,11 @@ def _missing(item: Item, lines: Iterable[Line]) -> int:
     return max(item.amount_minor // item.periods - counted, 0)
 
 
-def _line(kind: Kind, amount_minor: int) -> Line:
-    return Line(kind, str(kind), Decimal(1), "", _ZERO, amount_minor)
+def _overage(worth: Worth, credit_count: Decimal, claimed: int) -> Line:
+    price, unit = worth.overage_price, worth.unit
+    return Line(Kind.OVERAGE, BEYOND, credit_count, unit, price, claimed)
+
+
+def _of_item(kind: Kind, item: Item, count: int, unit: str, currency: str) -> Line:
+    price = Money(item.amount_minor, currency).decimal
+    return Line(kind, item.name, Decimal(count), unit, price, item.amount_minor * count)

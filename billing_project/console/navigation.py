@@ -42,6 +42,7 @@ _PARTS = {
 _ABOVE = {
     "credits": (
         ("Burn table", "local_fire_department", "console:burn_table"),
+        ("Scenarios", "science", "console:scenarios"),
         ("Unrated usage", "money_off", "console:unrated"),
     ),
     "invoicing": (("Completeness", "done_all", "console:completeness"),),

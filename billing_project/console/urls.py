@@ -12,6 +12,7 @@ from billing_project.console.near_duplicates_page import near_duplicates_page
 from billing_project.console.owners_page import name_owner_page, owners_page
 from billing_project.console.policies_page import policies_page
 from billing_project.console.reports_page import report_page, reports_page
+from billing_project.console.scenarios_page import scenarios_page
 from billing_project.console.sign_in.again_page import sign_in_again_page
 from billing_project.console.sign_in.factor_page import second_factor_page
 from billing_project.console.sign_in.pages import (
@@ -39,6 +40,7 @@ urlpatterns = [
     path("usage/", admin.site.admin_view(usage_page), name="usage"),
     path("near-duplicates/", admin.site.admin_view(near_duplicates_page), name="near_duplicates"),
     path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),
+    path("scenarios/", admin.site.admin_view(scenarios_page), name="scenarios"),
     path("unrated/", admin.site.admin_view(unrated_page), name="unrated"),
     path("completeness/", admin.site.admin_view(completeness_page), name="completeness"),
     path("policies/", admin.site.admin_view(policies_page), name="policies"),

@@ -10,8 +10,9 @@ from django.db import connection
 from billing_project.kernel.approvals import is_as_proposed
 from billing_project.kernel.books import Finding, check
 from billing_project.kernel.constraint_text import Check, expected_checks, said_by, unique_names
+from billing_project.kernel.evidence import sha256_of
 from billing_project.kernel.guard_text import Guards, Trigger, bare, expected_guards
-from billing_project.kernel.models import PolicyChange, PolicyStatus
+from billing_project.kernel.models import PolicyChange, PolicyEvidence, PolicyStatus
 from billing_project.kernel.signing import digest_of
 
 _STANDING = """
@@ -73,6 +74,14 @@ def guards_stand() -> Iterator[Finding]:
         yield Finding(f"table:{table}", f"{name} is switched off")
     functions = {name: (body, settings) for name, body, settings in _read(_FUNCTIONS)}
     yield from _functions(expected, functions)
+
+
+@check("Evidence of proposals is what was attached")
+def evidence_stands() -> Iterator[Finding]:
+    """Take the hash of each document again."""
+    for row in PolicyEvidence.objects.iterator():
+        if sha256_of(row.title, row.document) != row.document_sha256:
+            yield Finding(f"policychange:{row.change_id}", f"evidence {row.pk} is another document")
 
 
 @check("Every constraint of the database stands, is enforced and says what its model says")

@@ -5,7 +5,7 @@ Nothing is rated by asking. Usage is read in one query for all customers: thousa
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection
 
-from billing_project.kernel.period import Period, hour_of
+from billing_project.kernel.period import DAY, Period, hour_of
 from credits.models import Pools, Rate, RateCardVersion
 from credits.rating import WORKSPACE, RateOption, asked_of, match_rate
 from credits.selectors.contents import content_of_rate
@@ -29,6 +29,7 @@ WITHOUT_PERIOD = timedelta(days=30)
 _USED = """
 SELECT w.customer_id, w.meter_id, w.workspace_id, coalesce(min(p.external_id), ''),
        w.dimensions_key, min(w.dimensions::text),
+       CASE WHEN %(by_day)s THEN extract(day FROM w.start_at - s.start_at)::int ELSE 0 END AS day,
        sum(CASE WHEN m.aggregation = ANY(%(additive)s) THEN w.quantity ELSE t.quantity END)
   FROM unnest(%(customers)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
        AS s (customer_id, start_at, end_at)
@@ -37,7 +38,7 @@ SELECT w.customer_id, w.meter_id, w.workspace_id, coalesce(min(p.external_id), '
   JOIN meter m ON m.id = w.meter_id
   LEFT JOIN workspace p ON p.id = w.workspace_id
   LEFT JOIN window_rating t ON t.window_id = w.id AND m.aggregation <> ALL(%(additive)s)
- GROUP BY w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key
+ GROUP BY w.customer_id, w.meter_id, w.workspace_id, w.dimensions_key, day
 """
 
 
@@ -119,21 +120,37 @@ def last_spans(customer_ids: Collection[int], at: datetime) -> dict[int, Period]
 def used_in(spans: Mapping[int, Period]) -> dict[int, list[Used]]:
     """Sum what customers used in their spans, by meter, workspace and dimensions."""
     found: dict[int, list[Used]] = {customer_id: [] for customer_id in spans}
+    for customer_id, _, used in _read(spans, by_day=False):
+        found[customer_id].append(used)
+    return found
+
+
+def used_by_day(spans: Mapping[int, Period]) -> dict[int, list[list[Used]]]:
+    """Sum as `used_in`, for each 24 hours of a span by itself; the last may be shorter."""
+    found: dict[int, list[list[Used]]] = {
+        customer_id: [[] for _ in range(-((span.start - span.end) // DAY))]
+        for customer_id, span in spans.items()
+    }
+    for customer_id, day, used in _read(spans, by_day=True):
+        found[customer_id][day].append(used)
+    return found
+
+
+def _read(spans: Mapping[int, Period], *, by_day: bool) -> Iterator[tuple[int, int, Used]]:
     codes = dict(Meter.objects.values_list("pk", "code"))
     params: dict[str, Any] = {
         "additive": sorted(ADDITIVE),
         "customers": list(spans),
         "starts": [span.start for span in spans.values()],
         "ends": [span.end for span in spans.values()],
+        "by_day": by_day,
     }
     with connection.cursor() as cursor:
         cursor.execute(_USED, params)
-        for customer_id, meter_id, workspace_id, name, key, text, quantity in cursor.fetchall():
+        for customer_id, meter_id, place, name, key, text, day, quantity in cursor.fetchall():
             if quantity:
                 code, dimensions = codes[meter_id], json.loads(text)
-                used = Used(code, workspace_id, name, key, dimensions, quantity)
-                found[customer_id].append(used)
-    return found
+                yield customer_id, day, Used(code, place, name, key, dimensions, quantity)
 
 
 def priced(usage: Collection[Used], layers: Sequence[Layer]) -> list[Priced]:

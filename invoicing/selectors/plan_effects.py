@@ -48,10 +48,7 @@ def of_plan(change: PolicyChange) -> Effect:
     periods = _compared_with(content, change.proposed_at)
     usage = usage_of(periods)
     again = _repriced(content, periods, usage, change)
-    proposed = Worth(
-        content["currency"], content["fee_minor"], Decimal(content["included_credits"]),
-        Decimal(content["overage_price"]), tuple(map(_item, content.get("items", ()))),
-    )  # fmt: skip
+    proposed = worth_in(content)
     compared = [
         (period, period_bill(worth_of(version), usage[period.pk]),
          period_bill(proposed, again[period.pk]))
@@ -224,6 +221,14 @@ def _item(content: Mapping[str, Any]) -> Item:
             words[name] = Decimal(words[name])
     words["kinds"] = tuple(words.get("kinds", ()))
     return Item(**words)
+
+
+def worth_in(content: Mapping[str, Any]) -> Worth:
+    """Return the terms that the content of a proposal says."""
+    return Worth(
+        content["currency"], content["fee_minor"], Decimal(content["included_credits"]),
+        Decimal(content["overage_price"]), tuple(map(_item, content.get("items", ()))),
+    )  # fmt: skip
 
 
 def worth_of(version: PlanVersion) -> Worth:

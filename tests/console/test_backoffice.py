@@ -72,6 +72,7 @@ def own_pages() -> list[str]:
         *("admin:index", "console:lineage", "console:books"),
         *("console:why", "console:near_duplicates", "console:unrated", "console:burn_table"),
         *("console:policies", "console:owners", "console:usage", "console:completeness"),
+        "console:scenarios",
     )
     return [*(reverse(name) for name in names), *(list_of(model) for model, _ in pages())]
 
@@ -334,6 +335,7 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
         "RateTotal", "BooksMark", "UsedCredits", "PolicyApproval", "WindowRating", "SpendCounter",
         "AccountCode", "LineOutcome", "OutcomeDecision", "PlanItem", "LineDiscount",
         "CouponRedemption", "WebhookSecret", "DraftRejection", "RecoveryCode",
+        "PolicyEvidence",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from django.conf import settings
 
 import metering.tasks
+from billing_project.console.demo.economics import draft_a_dearer_plan
 from billing_project.console.demo.embeddings import embedding_events
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.sender import send_events
@@ -105,6 +106,7 @@ def tell(
         _drain(progress)
     with story.stage(STAGES[2]):
         _invoice(setting, at)
+        draft_a_dearer_plan(setting, at)
         _drain(progress)
     if gateway.is_on():
         with story.stage("stripe"):

@@ -1,6 +1,7 @@
 """Policy changes: drafted and submitted by one person, decided by another."""
 
 from django.contrib import admin
+from django.template.loader import render_to_string
 
 from billing_project.kernel import approvals, drafts
 from billing_project.kernel.approvals import waiting_for
@@ -25,7 +26,13 @@ from billing_project.kernel.backoffice.policies import (
     why_not_approve,
 )
 from billing_project.kernel.clock import now
-from billing_project.kernel.models import PolicyApproval, PolicyChange, PolicyStatus, User
+from billing_project.kernel.models import (
+    PolicyApproval,
+    PolicyChange,
+    PolicyEvidence,
+    PolicyStatus,
+    User,
+)
 
 _APPROVE = ("kernel.approve_policychange", "kernel.approve_policychange_legal")
 _PROPOSE = "kernel.propose_policychange"
@@ -54,6 +61,25 @@ class ApprovalInline(ReadOnlyInline):
     fields = ("function", link("by"), moment("at"), "reason", "sha256")
     list_select_related = ("by",)
     tab = False
+
+
+class EvidenceInline(ReadOnlyInline):
+    """What was attached for its approvers, and whether the change is still what it was about."""
+
+    model = PolicyEvidence
+    fields = ("title", "figures", link("attached_by"), moment("attached_at"), "is_of_this")
+    list_select_related = ("attached_by", "change")
+    tab = False
+
+    @admin.display(description="Figures")
+    def figures(self, row: PolicyEvidence) -> str:
+        """Show the table as it was attached."""
+        return render_to_string("backoffice/evidence.html", {"document": row.document})
+
+    @admin.display(description="Of this content", boolean=True)
+    def is_of_this(self, row: PolicyEvidence) -> bool:
+        """Tell whether the change says now what it said then."""
+        return row.content_sha256 == row.change.content_sha256
 
 
 @admin.register(PolicyChange)
@@ -103,7 +129,7 @@ class PolicyChangeAdmin(ReadOnlyAdmin):
             {"fields": ("content_sha256", document("content")), "classes": ("collapse",)},
         ),
     )
-    inlines = (ApprovalInline,)
+    inlines = (EvidenceInline, ApprovalInline)
     actions_list = ("new_draft",)
     actions_detail = (
         "approve",

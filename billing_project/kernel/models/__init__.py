@@ -1,6 +1,7 @@
 """The ground's tables: who acts, by which key, what was decided, what was done."""
 
 from billing_project.kernel.models.access import SCOPES, ApiKey, User
+from billing_project.kernel.models.evidence import PolicyEvidence
 from billing_project.kernel.models.ownership import ChainStep, StepFunction, StepOwner
 from billing_project.kernel.models.policy import (
     ApprovalFunction,
@@ -34,6 +35,7 @@ __all__ = [
     "OutboxMessage",
     "PolicyApproval",
     "PolicyChange",
+    "PolicyEvidence",
     "PolicyStatus",
     "RecoveryCode",
     "SecondFactor",

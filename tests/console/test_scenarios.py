@@ -1,0 +1,176 @@
+"""Scenarios on a shop's own plans and usage: as its invoices and its books say, and on a page."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from django.urls import reverse
+from pytest_django import DjangoDbBlocker
+
+from billing_project.console.scenarios import compare
+from billing_project.kernel.approvals import Proposal
+from billing_project.kernel.drafts import draft
+from billing_project.kernel.errors import Invalid
+from billing_project.kernel.models import PolicyChange, PolicyEvidence, User
+from credits.mixes import Mix, presets
+from credits.services.supplier_rates import record_supplier_rates
+from credits.supplier_prices import SupplierPrice, TokenKind
+from invoicing.models import Invoice, Subscription
+from invoicing.services.invoices import finalize_due
+from invoicing.services.overage import draft_overage_invoices
+from revrec.models import Posting
+from revrec.scenario import Trigger
+from revrec.services.recognise import recognise_customer
+from tests.console.backoffice import client_of
+from tests.console.chain import CLOSED_AT, USED_AT
+from tests.invoicing.builders import START, Shop, open_shop, propose, subscribed, use
+from tests.worlds import standing
+
+pytestmark = pytest.mark.django_db
+SMALL = (("small", Decimal(1)),)
+
+
+@dataclass(frozen=True)
+class World:
+    shop: Shop
+    subscription: Subscription
+    cheaper: PolicyChange  # A proposed plan at USD 20.00 with 50 credits.
+
+    @property
+    def plan(self) -> PolicyChange:
+        return self.subscription.plan_version.policy_change
+
+
+def make_world() -> World:
+    """Let acme use 180 tokens in its first period, at a supplier's price of USD 0.10 each."""
+    shop = open_shop()
+    record_supplier_rates(
+        prices=[SupplierPrice("acme", "small", TokenKind.OUTPUT, Decimal("0.1"))],
+        currency="USD", effective_at=START, source="list", by=shop.maker, at=START,
+    )  # fmt: skip
+    subscription = subscribed(shop)
+    use(shop, 80, USED_AT)
+    use(shop, 100, USED_AT + timedelta(days=3), "req-2")
+    cheaper = propose(shop, "cheaper", fee_minor=2_000, included_credits=Decimal(50))
+    return World(shop, subscription, cheaper.policy_change)
+
+
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    with (
+        override_settings(BILLING_CLOCK=CLOSED_AT.isoformat()),
+        standing(make_world, django_db_blocker) as world,
+    ):
+        yield world
+
+
+@pytest.fixture
+def world(made: World, db: None, settings: Any) -> World:
+    settings.BILLING_CLOCK = CLOSED_AT.isoformat()
+    return deepcopy(made)
+
+
+def test_a_customers_period_comes_to_what_its_invoices_and_its_books_say(world: World) -> None:
+    customer = world.subscription.customer
+
+    report = compare([world.plan], None, [], customer, CLOSED_AT)
+    draft_overage_invoices(by=world.shop.maker, at=CLOSED_AT)
+    finalize_due(by=world.shop.maker, at=CLOSED_AT)
+    recognise_customer(customer_id=customer.pk, by=world.shop.worker, at=CLOSED_AT)
+
+    (row,) = report.rows
+    invoices = Invoice.objects.filter(customer=customer, service_start_at__lt=START + timedelta(30))
+    # 49.00 and 80 beyond at 0.012 = 0.96.
+    assert row.outcome.bill.total.amount_minor == sum(one.total_minor for one in invoices) == 4_996
+    revenue = Posting.objects.filter(
+        customer=customer, account__code__startswith="40", service_start_on__lt="2026-11-20"
+    )
+    assert -sum(one.amount_minor for one in revenue) == row.outcome.revenue.amount_minor == 4_996
+    # 180 tokens at 0.10 = 18.00. 80 tokens on the third day, 180 on the sixth: 100 are included.
+    assert row.outcome.margin.cost == Decimal(18)
+    assert row.outcome.spent_on_day == 6
+
+
+def test_plans_stand_side_by_side_scenario_by_scenario(world: World) -> None:
+    # 1 MTok, all output: 1,000,000 credits for USD 100,000.00 of tokens.
+    heavy = Mix("heavy", 1, Decimal(1), Decimal(100), Decimal(0), SMALL)
+    light = Mix("light", 1, Decimal("0.0001"), Decimal(100), Decimal(0), SMALL)  # 100 tokens.
+
+    report = compare([world.plan, world.cheaper], None, [light, heavy], None, CLOSED_AT)
+
+    seen = [(row.outcome.workload.name, row.terms.worth.fee_minor) for row in report.rows]
+    assert seen == [("light", 4900), ("light", 2000), ("heavy", 4900), ("heavy", 2000)]
+    first = report.rows[0].outcome
+    assert (first.workload.charge, first.margin.cost) == (Decimal(100), Decimal(10))
+    assert Trigger.UNDER_WATER in report.rows[2].outcome.triggers
+    # 0.012 a credit beyond, that costs 0.10.
+    assert Trigger.LOSING_OVERAGE in report.rows[2].outcome.triggers
+
+
+def test_what_has_no_price_is_named(world: World) -> None:
+    found = compare([world.plan], None, presets((("other", Decimal(1)),)), None, CLOSED_AT)
+
+    assert found.rows[0].outcome.workload.uncosted == (
+        "other cached_input", "other input", "other output",
+    )  # fmt: skip
+    assert "other output" in found.document.basis
+
+
+def test_a_draft_that_says_no_terms_is_refused_with_its_field(world: World) -> None:
+    words = Proposal("Later", "Wanted", "None", "price", CLOSED_AT)
+    empty = draft(
+        kind="plan", content={"plan": "starter"}, proposal=words, by=world.shop.maker, at=CLOSED_AT
+    )
+
+    with pytest.raises(Invalid) as refused:
+        compare([empty], None, presets(SMALL), None, CLOSED_AT)
+    assert refused.value.field == "plan"
+
+
+def test_the_page_compares_and_attaches_to_the_open_proposal(
+    world: World, maker: User, auditor: User
+) -> None:
+    asked = {
+        "plan": str(world.plan.pk), "beside": str(world.cheaper.pk), "models": "small 1",
+        "customer": "acme", "megatokens": "2", "output_percent": "50",
+    }  # fmt: skip
+    url = f"{reverse('console:scenarios')}?" + "&".join(f"{k}={v}" for k, v in asked.items())
+
+    shown = client_of(auditor).get(url)
+    refused = client_of(auditor).post(url, {"change": world.cheaper.pk})
+    done = client_of(maker).post(url, {"change": world.cheaper.pk})
+    page = client_of(auditor).get(done["Location"]).content.decode()
+
+    assert [row["cells"][0][1] for row in shown.context["rows"]] == [
+        name for name in ("low", "medium", "heavy", "own", "acme") for _ in range(2)
+    ]
+    assert "heavy user under water" in shown.content.decode()
+    assert "Attach to" not in shown.content.decode()
+    assert refused.status_code == 403
+    evidence = PolicyEvidence.objects.get(change=world.cheaper)
+    assert len(evidence.document["rows"]) == 10
+    assert "Loses from credits" in page
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"plan": "0"}, "plan"),
+        ({"models": "small x"}, "models"),
+        ({"megatokens": "1", "output_percent": "101"}, "output_percent"),
+        ({"customer": "nobody"}, "customer"),
+    ],
+)
+def test_nonsense_is_marked_at_its_field(
+    world: World, auditor: User, said: dict[str, str], field: str
+) -> None:
+    shown = client_of(auditor).get(reverse("console:scenarios"), said)
+
+    assert shown.status_code == 200
+    assert field in shown.context["form"].errors
+    assert "rows" not in shown.context
