@@ -4,14 +4,21 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TypeAlias
 
+from django.db.models import QuerySet
+
 from credits.models import SupplierRate
 
 Key: TypeAlias = tuple[str, str, str]  # Supplier, model, token kind.
 
 
+def standing_rates() -> QuerySet[SupplierRate]:
+    """List the prices that count."""
+    return SupplierRate.objects.all()
+
+
 def prices_at(at: datetime, suppliers: Collection[str] | None = None) -> dict[Key, SupplierRate]:
     """Return the price in force of each supplier, model and token kind."""
-    rows = SupplierRate.objects.filter(effective_at__lte=at)
+    rows = standing_rates().filter(effective_at__lte=at)
     if suppliers is not None:
         rows = rows.filter(supplier__in=suppliers)
     keys = ("supplier", "model", "token_kind")

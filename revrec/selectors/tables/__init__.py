@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from revrec.models import AccountingPeriod, Posting
 from revrec.reporting import Drill, Table
-from revrec.selectors.tables import customers, ledger, promises, remaining, revenue
+from revrec.selectors.tables import customers, ledger, margins, promises, remaining, revenue
 
 __all__ = ["REPORTS", "Report", "drill_total", "postings_behind"]
 
@@ -118,6 +118,43 @@ _ALL = (
         "revenue_by_customer", "Revenue by customer",
         "Revenue of the month by customer and stream, the largest first.",
         customers.revenue_by_customer, ("total",), "customer",
+    ),
+    Report(
+        "margin", "Margin by customer",
+        "Recognised revenue less what suppliers charge for the month's usage; the share of cached"
+        " input, and of output in all tokens.",
+        margins.by_customer, margins.FIGURES, "customer",
+    ),
+    Report(
+        "margin_below_floor", "Heavy users below the margin floor",
+        "Customers of whose recognised revenue less than 20 % is left, the worst first.",
+        margins.below_floor, margins.FIGURES, "customer",
+    ),
+    Report(
+        "margin_by_plan", "Margin by plan",
+        "By the plan that each customer had when the month ended.",
+        margins.by_plan, margins.FIGURES, "plan",
+    ),
+    Report(
+        "margin_by_model", "Margin by model",
+        "Each customer's revenue, shared by the credits that its models were charged.",
+        margins.by_model, margins.FIGURES, "model",
+    ),
+    Report(
+        "margin_by_workspace", "Margin by workspace",
+        "Each customer's revenue, shared by the credits that its workspaces were charged.",
+        margins.by_workspace, margins.FIGURES, "workspace",
+    ),
+    Report(
+        "margin_by_day", "Margin by day",
+        "Revenue by its day in the books, usage by its day in UTC.",
+        margins.by_day, margins.FIGURES, "day",
+    ),
+    Report(
+        "cost_by_funding", "Supplier's cost by what paid for it",
+        "Usage that paid, included, promotional and goodwill credits paid for, overage by how far"
+        " it is billed or refunded, credits that were given back, and usage that is not rated yet.",
+        margins.by_funding, ("supplier",), "paid_by",
     ),
 )  # fmt: skip
 REPORTS = {report.name: report for report in _ALL}

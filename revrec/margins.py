@@ -1,0 +1,66 @@
+"""Recognised revenue and the supplier's cost, laid on what earned and caused them.
+
+Revenue is known by customer and day; what of it a model or a workspace earned is shared by the
+credits that its usage was charged. Costs are exact and rounded once, over all rows of a table.
+"""
+
+from collections.abc import Hashable, Mapping
+from decimal import Decimal
+from typing import TypeVar
+
+from billing_project.kernel.money import allocate, settle
+from credits.margins import THIN_PERCENT
+
+K = TypeVar("K", bound=Hashable)
+_ZERO, _HUNDRED = Decimal(0), Decimal(100)
+
+
+def shared(amount_minor: int, charges: Mapping[K, Decimal], otherwise: K) -> dict[K, int]:
+    """Share revenue by what was charged; the parts sum to it.
+
+    31.00 of a fee, 750 credits of one model and 250 of another: 23.25 and 7.75.
+
+    Args:
+        charges: Credits; what is 0 or less after corrections earns nothing.
+        otherwise: Who gets it where nothing was charged.
+    """
+    weights = {key: charge for key, charge in charges.items() if charge > 0}
+    if not weights:
+        return {otherwise: amount_minor}
+    parts = allocate(amount_minor, list(weights.values()))
+    return dict(zip(weights, parts, strict=True))
+
+
+def settled(costs: Mapping[K, Decimal], currency: str) -> dict[K, int]:
+    """Round exact costs to minor units so that the rows sum to the rounded total.
+
+    Args:
+        costs: Major units; a negative one (usage that was corrected) is rounded by itself.
+    """
+    found = {key: settle(cost, currency) for key, cost in costs.items() if cost <= 0}
+    weights = {key: cost for key, cost in costs.items() if cost > 0}
+    if weights:
+        whole = settle(sum(weights.values(), _ZERO), currency)
+        parts = allocate(whole, list(weights.values()))
+        found |= zip(weights, parts, strict=True)
+    return found
+
+
+def percent_text(revenue_minor: int, cost_minor: int) -> str:
+    """Write a margin of 100 of revenue with one decimal; "-" without revenue."""
+    if not revenue_minor:
+        return "-"
+    margin = Decimal(revenue_minor - cost_minor) / revenue_minor * _HUNDRED
+    return f"{margin.quantize(Decimal('0.1'))}"
+
+
+def is_below_floor(revenue_minor: int, cost_minor: int) -> bool:
+    """Tell whether less than 20 % of revenue is left; cost without revenue is below any floor."""
+    if revenue_minor <= 0:
+        return cost_minor > 0
+    return Decimal(revenue_minor - cost_minor) * _HUNDRED < THIN_PERCENT * revenue_minor
+
+
+def share_text(part: Decimal, whole: Decimal) -> str:
+    """Write a share of 100 with one decimal; "-" of nothing."""
+    return f"{(part / whole * _HUNDRED).quantize(Decimal('0.1'))}" if whole else "-"

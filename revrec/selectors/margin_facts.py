@@ -1,0 +1,87 @@
+"""The facts behind margins of a month: revenue by customer and day, costs, charges, plans."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from django.db import connection
+from django.db.models import Sum
+
+from billing_project.kernel.period import Period, midnight
+from credits.selectors.supplier_costs import DayCost, cost_currency, costs_by_day
+from invoicing.models import Subscription
+from invoicing.selectors.plans import plan_version_now
+from revrec.models import AccountingPeriod, Posting
+from revrec.posting import REVENUE
+
+NOBODY = "(no customer)"
+_CODES = [account.value for account in REVENUE]
+_CHARGES = """
+SELECT r.customer_id, w.workspace_id, coalesce(w.dimensions->>'model', ''), sum(r.charge)
+  FROM rated_usage r JOIN usage_window w ON w.id = r.window_id
+ WHERE r.service_at >= %s AND r.service_at < %s
+ GROUP BY 1, 2, 3
+"""
+
+
+@dataclass(frozen=True)
+class DayRevenue:
+    """What one customer's postings on revenue accounts come to on a day of the books."""
+
+    customer_id: int | None
+    day: date
+    currency: str
+    amount_minor: int
+
+
+@dataclass(frozen=True)
+class MarginFacts:
+    """All of a month. Costs are in one currency, `cost_currency`."""
+
+    revenue: tuple[DayRevenue, ...]
+    costs: tuple[DayCost, ...]
+    charges: dict[tuple[int, int | None, str], Decimal]  # Customer, workspace, model: credits.
+    cost_currency: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether all usage had a supplier's price."""
+        return all(one.is_priced for one in self.costs)
+
+
+def margin_facts(period: AccountingPeriod) -> MarginFacts:
+    """Read a month: revenue by its day in the books, usage by its hour."""
+    span = Period(midnight(period.start_on), midnight(period.end_on))
+    currency = cost_currency()
+    rows = (
+        Posting.objects.filter(
+            account_id__in=_CODES,
+            entry__effective_on__gte=period.start_on,
+            entry__effective_on__lt=period.end_on,
+        )
+        .values_list("customer_id", "entry__effective_on", "currency")
+        .annotate(total=Sum("amount_minor"))
+        .order_by()
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_CHARGES, [span.start, span.end])
+        charges = {(who, place, model): sum_ for who, place, model, sum_ in cursor.fetchall()}
+    return MarginFacts(
+        tuple(DayRevenue(who, day, code, -total) for who, day, code, total in rows),
+        tuple(costs_by_day(span, currency)),
+        charges,
+        currency,
+    )
+
+
+def plans_at(customer_ids: Collection[int], day: date) -> dict[int, str]:
+    """Return the plan that each customer had at the end of a day; none is left out."""
+    at = midnight(day)
+    sold = Subscription.objects.filter(customer_id__in=customer_ids, start_at__lt=at)
+    sold = sold.select_related("plan_version__plan").prefetch_related("changes__plan_version__plan")
+    found: dict[int, str] = defaultdict(str)
+    for subscription in sold.order_by("start_at", "pk"):
+        found[subscription.customer_id] = plan_version_now(subscription, at).plan.code
+    return dict(found)
