@@ -31,17 +31,18 @@ SELECT e.id, e.chain_position, e.effective_on::text, d.start_on::text, d.status,
        e.description, x.position, x.account_id, a.name, x.amount_minor, x.currency,
        coalesce(c.external_id, ''), coalesce(o.source_key, ''), coalesce(i.number, ''),
        x.service_start_on::text, x.service_end_on::text, e.recorded_at, b.username, e.source_key,
-       x.functional_minor, coalesce(x.functional_currency, '')
+       x.functional_minor, coalesce(x.functional_currency, ''), y.code
   FROM posting x JOIN pack_entry p ON p.id = x.entry_id JOIN journal_entry e ON e.id = x.entry_id
   JOIN accounting_period d ON d.id = e.period_id JOIN ledger_account a ON a.code = x.account_id
+  JOIN legal_entity y ON y.id = e.entity_id
   JOIN kernel_user b ON b.id = e.recorded_by_id LEFT JOIN customer c ON c.id = x.customer_id
   LEFT JOIN performance_obligation o ON o.id = x.obligation_id
   LEFT JOIN invoice_line l ON l.id = x.invoice_line_id LEFT JOIN invoice i ON i.id = l.invoice_id
- ORDER BY e.chain_position, x.position
+ ORDER BY e.entity_id, e.chain_position, x.position
 """,
     (
         ("entry", "number of the entry: JE-7 is 7"),
-        ("chain_position", "its place in the hash chain"),
+        ("chain_position", "its place in the hash chain of its legal entity"),
         ("effective_on", "date in the books"),
         ("period", "first day of its month"),
         ("period_status", "open, soft or closed"),
@@ -62,6 +63,7 @@ SELECT e.id, e.chain_position, e.effective_on::text, d.start_on::text, d.status,
         ("source_key", "our name of the state that the entry brings about"),
         ("functional_minor", "worth in the currency of the entity's books, where that is another"),
         ("functional_currency", "that currency, or nothing"),
+        ("entity", "code of the legal entity whose books these are"),
     ),
 )
 SOURCES = PackFile(
@@ -150,7 +152,7 @@ SELECT o.step, o.function, p.username, o.since_at, o.reason, n.username, o.named
 FILES = (PROMISES, POSTINGS, SOURCES, POLICIES, APPROVALS, OWNERS)
 # What an entry's hash covers, in its order: texts, and null where there is nothing (`chain`).
 SEALED = """
-SELECT e.id, e.chain_position, e.entry_sha256, e.previous_sha256, jsonb_build_array(
+SELECT y.code, e.id, e.chain_position, e.entry_sha256, e.previous_sha256, jsonb_build_array(
        e.chain_position::text, d.start_on::text, e.effective_on::text, e.kind, e.description,
        e.customer_id::text, e.posting_count::text, e.reverses_id::text, e.source_key,
        to_char(e.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
@@ -162,6 +164,6 @@ SELECT e.id, e.chain_position, e.entry_sha256, e.previous_sha256, jsonb_build_ar
                   jsonb_build_array(x.functional_minor::text, x.functional_currency) END
                ORDER BY x.position)
           FROM posting x WHERE x.entry_id = e.id)::text
-  FROM journal_entry e JOIN pack_entry p ON p.id = e.id
-  JOIN accounting_period d ON d.id = e.period_id ORDER BY e.chain_position
+  FROM journal_entry e JOIN pack_entry p ON p.id = e.id JOIN legal_entity y ON y.id = e.entity_id
+  JOIN accounting_period d ON d.id = e.period_id ORDER BY e.entity_id, e.chain_position
 """

@@ -1,4 +1,4 @@
-"""Seal what a chain has come to: a manifest, signed with a key that lies outside the database.
+"""Seal what the chains have come to: a manifest, signed with a key that lies outside the database.
 
 Pure: keys and files come and go as text. A file holds the manifest, its Ed25519 signature over the
 manifest's canonical JSON (RFC 8032), and the public key; who checks it brings a key they trust.
@@ -6,7 +6,7 @@ manifest's canonical JSON (RFC 8032), and the public key; who checks it brings a
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,10 @@ from revrec.links import Head
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-FORMAT = "ledger-seal-1"
+FORMAT = "ledger-seal-2"
+ONE_CHAIN = (
+    "ledger-seal-1"  # Of before each legal entity had a chain: it says one head, the main's.
+)
 
 
 class BadSeal(ValueError):
@@ -36,8 +39,9 @@ class CurrencyTotal:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a chain holds up to its head."""
+    """What a legal entity's chain holds up to its head."""
 
+    code: str
     head: Head
     posting_count: int
     totals: Sequence[CurrencyTotal]
@@ -63,14 +67,15 @@ def manifest_text(
     entity: str,
     period: tuple[date, date],
     trial_balance_sha256: str,
-    contents: Contents,
+    chains: Iterable[Contents],
     at: datetime,
 ) -> str:
     """Write what is signed, as canonical JSON.
 
     Args:
-        entity: Whose chain it is.
+        entity: What the main legal entity is called.
         period: First day of the month that was closed, and the first after it.
+        chains: Of every legal entity, whether anything was posted for it or not.
     """
     return canonical_json(
         {
@@ -80,9 +85,26 @@ def manifest_text(
             "period": {"start_on": period[0].isoformat(), "end_on": period[1].isoformat()},
             "trial_balance_sha256": trial_balance_sha256,
             "created_at": at,
-            **contents.as_json(),
+            "chains": {contents.code: contents.as_json() for contents in chains},
         }
     )
+
+
+def chains_of(manifest: Mapping[str, Any], main: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return what a manifest says of each chain, by its legal entity's code.
+
+    Args:
+        main: Code of the main entity, of which a manifest with one head speaks.
+    """
+    if manifest["format"] == ONE_CHAIN:
+        return {main: manifest}
+    chains: Mapping[str, Mapping[str, Any]] = manifest["chains"]
+    return chains
+
+
+def head_of(chain: Mapping[str, Any]) -> Head:
+    """Return the head that a manifest says of a chain."""
+    return Head(int(chain["head"]["position"]), str(chain["head"]["sha256"]))
 
 
 def new_key() -> bytes:
@@ -157,7 +179,7 @@ def opened(text: str, trusted: Collection[str]) -> Mapping[str, Any]:
     try:
         seal = json.loads(text)
         manifest, signature = seal["manifest"], str(seal["signature"])
-        is_seal = manifest["format"] == FORMAT
+        is_seal = manifest["format"] in (FORMAT, ONE_CHAIN)
     except (ValueError, KeyError, TypeError) as error:
         raise BadSeal("the file is no seal of the ledger") from error
     if not is_seal:

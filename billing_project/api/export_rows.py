@@ -78,7 +78,7 @@ INVOICES = (
 JOURNAL = (
     Field("id", "number of the posting", int),
     Field("entry", "number of the entry", int),
-    Field("chain_position", "place of the entry in the hash chain", int),
+    Field("chain_position", "place of the entry in the hash chain of its legal entity", int),
     Field("entry_sha256", "hash over the entry, its postings and the entry before"),
     Field("effective_on", "date in the books"),
     Field("kind", "what happened"),
@@ -94,6 +94,10 @@ JOURNAL = (
     Field("service_end_on", "first day after the service, or nothing"),
     Field("recorded_at", "when it was posted", datetime),
     Field("source_key", "our name of the state that the entry brings about"),
+    Field("entity", "code of the legal entity whose books these are"),
+    Field("books_debit", "the debit in the currency of the books"),
+    Field("books_credit", "the credit in the currency of the books"),
+    Field("books_currency", "in which the books are kept, as far as the posting knows"),
 )
 
 
@@ -164,6 +168,7 @@ def journal_cells(posting: Posting) -> Mapping[str, Cell]:
     """Write one posting with its entry."""
     entry, line = posting.entry, posting.invoice_line
     amount = _money(abs(posting.amount_minor), posting.currency)
+    worth = _money(abs(posting.worth_minor), posting.worth_currency)
     return {
         "id": posting.pk,
         "entry": entry.pk,
@@ -183,6 +188,10 @@ def journal_cells(posting: Posting) -> Mapping[str, Cell]:
         "service_end_on": _day(posting.service_end_on),
         "recorded_at": entry.recorded_at,
         "source_key": entry.source_key,
+        "entity": entry.entity.code,
+        "books_debit": worth if posting.worth_minor > 0 else "",
+        "books_credit": worth if posting.worth_minor < 0 else "",
+        "books_currency": posting.worth_currency,
     }
 
 

@@ -74,7 +74,7 @@ def _journal(start: datetime, end: datetime) -> QuerySet[Posting]:
     """Entries are dated by day: those of the days that begin within the span."""
     return Posting.objects.filter(
         entry__effective_on__gte=day_of(start), entry__effective_on__lt=day_of(end)
-    ).select_related("entry", "customer", "invoice_line__invoice", "obligation")
+    ).select_related("entry__entity", "customer", "invoice_line__invoice", "obligation")
 
 
 class ExportQuery(serializers.Serializer[Any]):

@@ -15,6 +15,7 @@ from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
+from credits.models import CreditGrant
 from invoicing.models import (
     CustomerAddress,
     CustomerEntity,
@@ -113,6 +114,7 @@ def assign_entity(
         before is not None
         or Subscription.objects.filter(customer=locked).exists()
         or Invoice.objects.filter(customer=locked).exists()
+        or CreditGrant.objects.filter(customer=locked, price_minor__gt=0).exists()
     ):
         raise Conflict(
             f"{locked} is billed by another entity already: what it sold stays in its books."

@@ -24,6 +24,7 @@ from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from billing_project.kernel.quantity import how_many
+from invoicing.models import MAIN_ENTITY, LegalEntity
 from revrec.journal_forms import Detail, Form
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount
 from revrec.selectors.exports import NO_TAX, Stretch, file_name, file_pieces
@@ -85,8 +86,12 @@ class CodesForm(ReasonForm):
 
 
 class ExportForm(ActionForm):
-    """For whom, in which detail, of which currency."""
+    """Out of whose books, for whom, in which detail, of which currency."""
 
+    entity = forms.ModelChoiceField(
+        LegalEntity.objects.order_by("pk"), label="Legal entity", initial=MAIN_ENTITY,
+        empty_label=None, widget=UnfoldAdminSelectWidget,
+    )  # fmt: skip
     form_of = forms.ChoiceField(
         label="Form", choices=list(_FORMS.items()), widget=UnfoldAdminSelectWidget
     )
@@ -153,14 +158,14 @@ class JournalExportAdmin(ReadOnlyAdmin):
         moment("created_at"),
         link("created_by"),
     )
-    list_filter = ("form", "currency", "detail")
-    list_select_related = ("account_map", "created_by")
+    list_filter = ("entity", "form", "currency", "detail")
+    list_select_related = ("entity", "account_map", "created_by")
     fieldsets = (
         (
             None,
             {
                 "fields": (
-                    ("form", "detail", "currency"),
+                    (link("entity"), "form", "detail", "currency"),
                     ("first_position", "last_position"),
                     link("account_map"),
                 )
@@ -189,9 +194,9 @@ class JournalExportAdmin(ReadOnlyAdmin):
         permission="revrec.export_journal",
         form=ExportForm,
         icon="ios_share",
-        explanation="Everything in the currency that was posted since the last export of this form"
-        " and detail. The stretch is marked and never handed out again; its file can be downloaded"
-        " at any time, and stays the same to the last byte.",
+        explanation="Everything of the entity in the currency that was posted since the last export"
+        " of this form and detail. The stretch is marked and never handed out again; its file can"
+        " be downloaded at any time, and stays the same to the last byte.",
     )
     def export(self, by: User, form: ExportForm) -> tuple[JournalExport, str]:
         """Mark a stretch of the journal as handed out."""
@@ -199,6 +204,7 @@ class JournalExportAdmin(ReadOnlyAdmin):
         made = export_journal(
             form=Form(said["form_of"]), detail=Detail(said["detail"]),
             currency=said["currency"].upper(), key=form.key, by=by, at=now(),
+            entity=said["entity"],
         )  # fmt: skip
         return made, f"Exported {made}: {how_many(made.line_count, 'line')}"
 

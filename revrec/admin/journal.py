@@ -99,8 +99,8 @@ class JournalEntryAdmin(LargeTableAdmin):
         "posting_count",
         moment("recorded_at"),
     )
-    list_filter = (("customer", AutocompleteSelectFilter), "kind", "period")
-    list_select_related = ("customer", "period")
+    list_filter = (("customer", AutocompleteSelectFilter), "entity", "kind", "period")
+    list_select_related = ("entity", "customer", "period")
     search_fields = ("id", "source_key", "customer__external_id")
     search_help_text = "12 for JE-12, a source key or a customer, exactly"
     fieldsets = (
@@ -108,7 +108,7 @@ class JournalEntryAdmin(LargeTableAdmin):
             None,
             {
                 "fields": (
-                    ("effective_on", link("period")),
+                    ("effective_on", link("period"), link("entity")),
                     ("kind", link("customer")),
                     "description",
                     link("reverses"),

@@ -15,6 +15,8 @@ from billing_project.kernel.errors import NotFound
 from billing_project.kernel.rest.fields import CurrencyField, UtcDateTimeField
 from billing_project.kernel.rest.idempotency import read_key
 from billing_project.kernel.rest.views import ApiView
+from invoicing.models import MAIN_CODE
+from invoicing.selectors.entities import entity_named
 from revrec.journal_forms import Detail, Form
 from revrec.models import JournalExport
 from revrec.reporting import amount_text
@@ -23,8 +25,11 @@ from revrec.services.exports import export_journal
 
 
 class ExportInput(serializers.Serializer[Any]):
-    """Which form, in which detail, of which currency."""
+    """Which form, in which detail, of which currency, out of whose books."""
 
+    entity = serializers.CharField(
+        max_length=20, default=MAIN_CODE, help_text="code of a legal entity"
+    )
     form = serializers.ChoiceField([form.value for form in Form])
     detail = serializers.ChoiceField([d.value for d in Detail], default=Detail.DAY.value)
     currency = CurrencyField()
@@ -33,6 +38,7 @@ class ExportInput(serializers.Serializer[Any]):
 class ExportSerializer(serializers.ModelSerializer[JournalExport]):
     """A stretch of the journal that was handed out, with its totals and its file's sha256."""
 
+    entity = serializers.CharField(source="entity.code")
     account_map = serializers.IntegerField(source="account_map.number", default=None)
     debits = serializers.SerializerMethodField()
     credits = serializers.SerializerMethodField()
@@ -41,8 +47,8 @@ class ExportSerializer(serializers.ModelSerializer[JournalExport]):
     class Meta:
         model = JournalExport
         fields = (
-            "id", "form", "detail", "currency", "first_position", "last_position", "account_map",
-            "line_count", "debits", "credits", "sha256", "created_at",
+            "id", "entity", "form", "detail", "currency", "first_position", "last_position",
+            "account_map", "line_count", "debits", "credits", "sha256", "created_at",
         )  # fmt: skip
 
     def get_debits(self, export: JournalExport) -> str:
@@ -73,12 +79,12 @@ class JournalExportsView(ApiView):
     @extend_schema(operation_id="journal_exports_list", parameters=_PAGING, responses=_PAGE)
     def get(self, request: Request) -> Response:
         """List exports, newest first."""
-        exports = JournalExport.objects.select_related("account_map")
+        exports = JournalExport.objects.select_related("account_map", "entity")
         return self.page(request, exports, ExportSerializer)
 
     @extend_schema(request=ExportInput, responses={201: ExportSerializer})
     def post(self, request: Request) -> Response:
-        """Hand out everything that was posted since the last export of this kind."""
+        """Hand out all of an entity that was posted since the last export of this kind."""
         wanted = self.valid(ExportInput, request.data)
         key = read_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         assert request.auth is not None
@@ -86,6 +92,7 @@ class JournalExportsView(ApiView):
             form=Form(wanted["form"]),
             detail=Detail(wanted["detail"]),
             currency=wanted["currency"],
+            entity=entity_named(wanted["entity"]),
             key=f"api:{request.auth.pk}:{key}",
             by=request.user,  # type: ignore[arg-type]
             at=clock.now(),
@@ -129,7 +136,8 @@ def _digest(export: JournalExport) -> str:
 
 
 def _export(export_id: int) -> JournalExport:
-    export = JournalExport.objects.select_related("account_map").filter(pk=export_id).first()
+    exports = JournalExport.objects.select_related("account_map", "entity")
+    export = exports.filter(pk=export_id).first()
     if export is None:
         raise NotFound(f"there is no export {export_id}")
     return export

@@ -76,6 +76,7 @@ class PostingSerializer(serializers.ModelSerializer[Posting]):
 class EntrySerializer(serializers.ModelSerializer[JournalEntry]):
     """A balanced entry with its postings and its place in the hash chain."""
 
+    entity = serializers.CharField(source="entity.code", help_text="whose books")
     period = serializers.CharField()
     customer = serializers.CharField(source="customer.external_id", default=None)
     recorded_at = UtcDateTimeField()
@@ -84,8 +85,8 @@ class EntrySerializer(serializers.ModelSerializer[JournalEntry]):
     class Meta:
         model = JournalEntry
         fields = (
-            "id", "effective_on", "period", "kind", "description", "customer", "source_key",
-            "reverses", "recorded_at", "chain_position", "entry_sha256", "postings",
+            "id", "entity", "effective_on", "period", "kind", "description", "customer",
+            "source_key", "reverses", "recorded_at", "chain_position", "entry_sha256", "postings",
         )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from invoicing.models import MAIN_ENTITY, LegalEntity
 from revrec.journal_forms import Detail, Form
 from revrec.models.journal import LedgerAccount
 
@@ -54,13 +55,17 @@ class JournalExport(models.Model):
     """A stretch of the journal that was handed to another ledger, for good.
 
     Its file is made of what never changes, and its sha256 is kept: made again, it is the same to
-    the last byte. Each begins where the one before it, of its form, detail and currency, ended.
+    the last byte. Each begins where the one before it, of its entity, form, detail and currency,
+    ended.
     """
 
+    entity = models.ForeignKey(
+        LegalEntity, on_delete=models.PROTECT, related_name="+", db_default=MAIN_ENTITY
+    )
     form = models.CharField(max_length=12, choices=[(f.value, f.value) for f in Form])
     detail = models.CharField(max_length=6, choices=[(d.value, d.value) for d in Detail])
     currency = models.CharField(max_length=3)
-    first_position = models.BigIntegerField()  # Of the chain, both included.
+    first_position = models.BigIntegerField()  # Of its entity's chain, both included.
     last_position = models.BigIntegerField()
     account_map = models.ForeignKey(
         AccountMap, on_delete=models.PROTECT, related_name="+", null=True, blank=True
@@ -80,7 +85,7 @@ class JournalExport(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["form", "detail", "currency", "first_position"],
+                fields=["entity", "form", "detail", "currency", "first_position"],
                 name="journal_export_once",
             ),
             models.CheckConstraint(

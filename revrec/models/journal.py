@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from invoicing.models import MAIN_ENTITY, LegalEntity
 from revrec.models.obligation import PerformanceObligation
 
 
@@ -92,8 +93,17 @@ class JournalEntry(models.Model):
 
     The database refuses it at commit unless its postings number `posting_count` and sum to zero in
     each currency, and unless its date lies in an open period. `created_xid` is the transaction
-    that wrote it (set by trigger): postings may join in that transaction only.
+    that wrote it (set by trigger): postings may join in that transaction only. Entries of a legal
+    entity form its hash chain; the database holds that a customer's are in their entity's.
     """
+
+    entity = models.ForeignKey(  # The unique constraint's index begins with it.
+        LegalEntity,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_default=MAIN_ENTITY,
+        db_index=False,
+    )
 
     period = models.ForeignKey(AccountingPeriod, on_delete=models.PROTECT, related_name="+")
     effective_on = models.DateField()
@@ -111,7 +121,7 @@ class JournalEntry(models.Model):
     recorded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
-    chain_position = models.BigIntegerField(unique=True)
+    chain_position = models.BigIntegerField()  # In the chain of its entity.
     previous_sha256 = models.CharField(max_length=64, unique=True)
     entry_sha256 = models.CharField(max_length=64, unique=True)
     created_xid = models.BigIntegerField(editable=False, default=0)
@@ -120,6 +130,11 @@ class JournalEntry(models.Model):
         db_table = "journal_entry"
         ordering = ["-id"]
         verbose_name_plural = "journal entries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["entity", "chain_position"], name="journal_entry_chain_position"
+            )
+        ]
         indexes = [models.Index(fields=["customer", "effective_on"], name="journal_entry_customer")]
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ def check_journal(pack):
             sums[row["entry"], books] += int(row["functional_minor"])
         posted[row["entry"], row["position"]] = row
     faults += [f"JE-{key[0]} is off by {off} {key[1]}" for key, off in sums.items() if off]
-    before, count = (None, None), 0
+    before, count = (None, None, None), 0
     with pack.archive.open("journal_sealed.jsonl") as lines:
         for line in lines:
             count += 1
@@ -44,17 +44,18 @@ def check_journal(pack):
             again = hashlib.sha256(b"".join(framed(part) for part in parts)).hexdigest()
             if again != said["sha256"]:
                 faults.append(f"{name} is not what was sealed")
-            if before[0] == said["position"] - 1 and before[1] != said["previous_sha256"]:
+            place = (said["entity"], said["position"] - 1)
+            if before[:2] == place and before[2] != said["previous_sha256"]:
                 faults.append(f"{name} does not follow the entry before it")
             for posting in said["postings"]:
                 row = posted.pop((str(said["entry"]), posting[0]), None)
                 if row is None or not is_as_sealed(row, said["sealed"], posting):
                     faults.append(f"{name} is written out otherwise than it was sealed")
-            before = (said["position"], said["sha256"])
+            before = (said["entity"], said["position"], said["sha256"])
+            head = pack.manifest["journal_heads"][said["entity"]]
+            if head["position"] == said["position"] and head["sha256"] != said["sha256"]:
+                faults.append(f"{name} is not the head of its chain")
     faults += [f"JE-{entry} was never sealed" for entry, _ in posted]
-    head = pack.manifest["journal_head"]
-    if before[0] == head["position"] and before[1] != head["sha256"]:
-        faults.append("the last entry is not the journal's head")
     pack.note("entries balance and are as they were sealed", count, faults)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connection
 
 from billing_project.kernel.errors import Conflict
+from invoicing.models import MAIN_ENTITY, LegalEntity
 from revrec.journal_forms import HEADERS, Detail, Form, JournalLine, Mapped, by_day, rows
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount
 from revrec.tabular import csv_rows
@@ -22,7 +23,8 @@ SELECT e.id, e.effective_on, e.chain_position, p.position, e.description, e.kind
        coalesce(p.service_start_on::text, ''), coalesce(p.service_end_on::text, '')
   FROM journal_entry e JOIN posting p ON p.entry_id = e.id AND p.currency = %(currency)s
   LEFT JOIN customer c ON c.id = p.customer_id
- WHERE e.chain_position BETWEEN %(first)s AND %(last)s AND p.amount_minor <> 0
+ WHERE e.entity_id = %(entity)s AND e.chain_position BETWEEN %(first)s AND %(last)s
+   AND p.amount_minor <> 0
    AND (e.effective_on, e.chain_position, p.position) > (%(on)s, %(at)s, %(line)s)
  ORDER BY e.effective_on, e.chain_position, p.position LIMIT %(limit)s
 """
@@ -30,8 +32,9 @@ SELECT e.id, e.effective_on, e.chain_position, p.position, e.description, e.kind
 
 @dataclass(frozen=True)
 class Stretch:
-    """Which postings, for whom, in which codes."""
+    """Which postings, of whose books, for whom, in which codes."""
 
+    entity: LegalEntity
     form: Form
     detail: Detail
     currency: str
@@ -44,6 +47,7 @@ class Stretch:
         """Return the stretch that an export covers, in the codes that it was made with."""
         newest = export.account_map.number if export.account_map else 0
         return cls(
+            export.entity,
             Form(export.form),
             Detail(export.detail),
             export.currency,
@@ -97,13 +101,19 @@ def export_lines(stretch: Stretch) -> Iterator[JournalLine]:
 
 def file_pieces(stretch: Stretch) -> Iterator[bytes]:
     """Write the file of a stretch, piece by piece; the same bytes every time."""
-    prefix = f"{stretch.first_position}-"
+    prefix = f"{_of_other(stretch.entity)}{stretch.first_position}-"
     yield from csv_rows(HEADERS[stretch.form], rows(stretch.form, export_lines(stretch), prefix))
 
 
 def file_name(export: JournalExport) -> str:
     """Name an export's file."""
-    return f"journal-{export.form}-{export.currency}-{export.first_position}.csv"
+    whose = _of_other(export.entity)
+    return f"journal-{whose}{export.form}-{export.currency}-{export.first_position}.csv"
+
+
+def _of_other(entity: LegalEntity) -> str:
+    """Return the code of another than the main entity with a dash: what its names begin with."""
+    return "" if entity.pk == MAIN_ENTITY else f"{entity.code}-"
 
 
 def _entry_lines(stretch: Stretch) -> Iterator[JournalLine]:
@@ -119,6 +129,7 @@ def _page(stretch: Stretch, after: Sequence[Any]) -> list[tuple[object, ...]]:
         cursor.execute(
             _LINES,
             {
+                "entity": stretch.entity.pk,
                 "currency": stretch.currency,
                 "first": stretch.first_position,
                 "last": stretch.last_position,

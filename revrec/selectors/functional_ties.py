@@ -33,14 +33,14 @@ SELECT 'journal_entry:' || entry_id, '0', sum(functional_minor)::text FROM posti
  GROUP BY entry_id, functional_currency HAVING sum(functional_minor) <> 0 ORDER BY 1
 """
 _ENTRIES = """
-SELECT p.customer_id, p.currency, e.chain_position, e.id, e.kind, e.effective_on, e.recorded_at,
+SELECT p.customer_id, p.currency, e.id, e.kind, e.effective_on, e.recorded_at,
        p.position, p.account_id, p.obligation_id, p.amount_minor, p.functional_minor,
        p.functional_currency
   FROM (SELECT DISTINCT customer_id, currency FROM posting
          WHERE functional_currency IS NOT NULL) x
   JOIN posting p ON p.customer_id IS NOT DISTINCT FROM x.customer_id AND p.currency = x.currency
   JOIN journal_entry e ON e.id = p.entry_id
- ORDER BY p.customer_id, p.currency, e.chain_position, p.position
+ ORDER BY p.customer_id, p.currency, e.id, p.position
 """
 
 
@@ -81,7 +81,7 @@ def _of_entry(
     rows: list[tuple[Any, ...]], holdings: dict[str, Holdings], before: Holdings,
     rates: dict[tuple[str, str, date, datetime], Rate | None],
 ) -> Iterator[Mismatch]:  # fmt: skip
-    _, currency, _, pk, kind, on, known_at, *_, functional = rows[0]
+    _, currency, pk, kind, on, known_at, *_, functional = rows[0]
     if functional is None:
         _take(rows, before)
         return
@@ -100,11 +100,11 @@ def _of_entry(
         _take(rows, held)
         return
     lines = [
-        PostingLine(Account(row[8]), row[10], About(currency, row[9])) for row in rows if row[10]
+        PostingLine(Account(row[7]), row[9], About(currency, row[8])) for row in rows if row[9]
     ]
     told = translate(lines, held, rate)
     wanted = [*told.book_minor, *([told.difference_minor] if told.difference_minor else [])]
-    found = [row[11] for row in rows]
+    found = [row[10] for row in rows]
     if wanted != found:
         yield Mismatch(f"journal_entry:{pk}", str(wanted), str(found))
 
@@ -114,12 +114,12 @@ def _begin(rows: list[tuple[Any, ...]], held: Holdings, before: Holdings) -> Non
     for key, carried in before.carried.items():
         held.move(key, carried.amount_minor, 0)
     for row in rows:
-        stood = before.carried.get((row[8], row[9]))
-        if row[8] in LIABILITIES and stood is not None:
-            held.first[row[9]] = Carried(stood.amount_minor, row[11])
+        stood = before.carried.get((row[7], row[8]))
+        if row[7] in LIABILITIES and stood is not None:
+            held.first[row[8]] = Carried(stood.amount_minor, row[10])
 
 
 def _take(rows: list[tuple[Any, ...]], held: Holdings) -> None:
     for row in rows:
-        if key := key_of(row[8], row[9]):
-            held.move(key, row[10], row[11] or 0)
+        if key := key_of(row[7], row[8]):
+            held.move(key, row[9], row[10] or 0)

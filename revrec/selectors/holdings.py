@@ -23,11 +23,11 @@ SELECT DISTINCT ON (p.obligation_id) p.obligation_id,
        CASE WHEN p.amount_minor <> 0 THEN p.amount_minor ELSE (
            SELECT sum(x.amount_minor) FROM posting x JOIN journal_entry y ON y.id = x.entry_id
             WHERE x.obligation_id = p.obligation_id AND x.account_id = p.account_id
-              AND y.chain_position <= e.chain_position) END::bigint, p.functional_minor
+              AND y.id <= e.id) END::bigint, p.functional_minor
   FROM posting p JOIN journal_entry e ON e.id = p.entry_id
  WHERE p.obligation_id = ANY(%(obligations)s) AND p.account_id IN ('2100', '2120')
    AND p.functional_currency = %(functional)s
- ORDER BY p.obligation_id, e.chain_position, p.position
+ ORDER BY p.obligation_id, e.id, p.position
 """
 
 

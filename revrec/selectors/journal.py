@@ -5,7 +5,8 @@ from datetime import date
 
 from django.db.models import Prefetch, QuerySet
 
-from revrec.chain import GENESIS, Field, entry_sha256
+from invoicing.models import MAIN_ENTITY, CustomerEntity, LegalEntity
+from revrec.chain import Field, entry_sha256, origin
 from revrec.chain_columns import SEALED_OF_POSTING
 from revrec.models import EntrySource, JournalEntry, Posting
 
@@ -24,7 +25,9 @@ def journal_entries(
         account: Code; entries with at least one posting on it.
     """
     postings = Prefetch("postings", Posting.objects.order_by("position"))
-    entries = JournalEntry.objects.select_related("customer", "period").prefetch_related(postings)
+    entries = JournalEntry.objects.select_related("entity", "customer", "period").prefetch_related(
+        postings
+    )
     if customer is not None:
         entries = entries.filter(customer__external_id=customer)
     if period_start_on is not None:
@@ -48,14 +51,29 @@ def sources_of_entry(entry: JournalEntry) -> QuerySet[EntrySource]:
     return entry.sources.order_by("source_type", "source_id")
 
 
-def chain_head() -> tuple[int, str]:
-    """Return the position and hash of the last entry; call under the chain's lock to extend it."""
+def chain_head(entity_id: int = MAIN_ENTITY) -> tuple[int, str]:
+    """Return the position and hash of the last entry of a legal entity's chain.
+
+    Call under the chain's lock to extend it.
+    """
     head = (
-        JournalEntry.objects.order_by("-chain_position")
+        JournalEntry.objects.filter(entity_id=entity_id)
+        .order_by("-chain_position")
         .values_list("chain_position", "entry_sha256")
         .first()
     )
-    return head or (0, GENESIS)
+    return head or (0, origin(own_code(LegalEntity.objects.get(pk=entity_id))))
+
+
+def own_code(entity: LegalEntity) -> str | None:
+    """Return by which code an entity's chain begins; None for the main one's."""
+    return None if entity.pk == MAIN_ENTITY else entity.code
+
+
+def entities_of_customers(customer_ids: Iterable[int]) -> dict[int, int]:
+    """Return which entity bills each customer; those that the main one bills are left out."""
+    told = CustomerEntity.objects.filter(customer__in=set(customer_ids))
+    return dict(told.values_list("customer_id", "entity_id"))
 
 
 def sealed_sha256(previous: str, entry: JournalEntry, postings: Iterable[Posting]) -> str:

@@ -12,7 +12,7 @@ from revrec.selectors.tieouts import Mismatch, customer_mismatches, mismatches
 # Notes of before that rule have their whole amount on 4900, and no line on these accounts.
 _BEYOND = """
 WITH noted AS (
-    SELECT e.id, e.chain_position, p.obligation_id,
+    SELECT e.id, p.obligation_id,
            coalesce(sum(p.amount_minor) FILTER (WHERE p.account_id = '4910'), 0) AS beyond,
            sum(p.amount_minor) AS taken
       FROM journal_entry e JOIN posting p ON p.entry_id = e.id
@@ -22,14 +22,14 @@ WITH noted AS (
        AND EXISTS (SELECT FROM posting x WHERE x.entry_id = e.id
                       AND x.obligation_id = p.obligation_id
                       AND x.account_id IN ('4030', '4040', '4910'))
-     GROUP BY e.id, e.chain_position, p.obligation_id)
+     GROUP BY e.id, p.obligation_id)
 SELECT 'journal_entry:' || n.id, (n.taken - least(n.taken, greatest(c.carried, 0)))::text,
        n.beyond::text
   FROM noted n JOIN LATERAL (
        SELECT -coalesce(sum(p.amount_minor), 0) AS carried
          FROM posting p JOIN journal_entry e ON e.id = p.entry_id
         WHERE p.obligation_id = n.obligation_id AND p.account_id IN ('2100', '4030', '4040')
-          AND e.chain_position < n.chain_position) c ON true
+          AND e.id < n.id) c ON true
  WHERE n.beyond <> n.taken - least(n.taken, greatest(c.carried, 0))
 UNION ALL
 SELECT 'posting:' || p.id, 'a credit note on credits', e.kind

@@ -1,47 +1,65 @@
 """Seals of the journal: what they say, and whether the journal still stands to it."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.db.models import Q, Sum
-from django.db.models.functions import Coalesce
+from django.db import connection
 
-from revrec.chain import GENESIS
+from invoicing.models import MAIN_CODE, LegalEntity
+from revrec.chain import origin
 from revrec.links import Fault, Head
-from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, Posting
-from revrec.sealing import Contents, CurrencyTotal, is_signed
-from revrec.selectors.journal import chain_head
+from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal
+from revrec.sealing import Contents, CurrencyTotal, chains_of, head_of, is_signed
+from revrec.selectors.journal import chain_head, own_code
+
+_TOTALS = """
+SELECT p.currency, sum(greatest(p.amount_minor, 0))::bigint,
+       sum(greatest(-p.amount_minor, 0))::bigint, count(*)
+  FROM posting p JOIN journal_entry e ON e.id = p.entry_id
+ WHERE e.entity_id = %(entity)s AND e.chain_position <= %(position)s
+ GROUP BY p.currency ORDER BY p.currency
+"""
 
 
-def chain_contents(head: Head) -> Contents:
-    """Count and sum what the chain holds up to a position."""
-    postings = Posting.objects.filter(entry__chain_position__lte=head.position)
-    rows = (
-        postings.values("currency")
-        .annotate(
-            debit=Coalesce(Sum("amount_minor", filter=Q(amount_minor__gt=0)), 0),
-            credit=Coalesce(Sum("amount_minor", filter=Q(amount_minor__lt=0)), 0),
-        )
-        .order_by("currency")
-    )
-    totals = [CurrencyTotal(row["currency"], row["debit"], -row["credit"]) for row in rows]
-    return Contents(head, postings.count(), totals)
+def chain_contents(entities: Iterable[LegalEntity]) -> list[Contents]:
+    """Count and sum what the chain of each legal entity holds."""
+    heads = [(entity, Head(*chain_head(entity.pk))) for entity in entities]
+    return [contents_until(entity, head) for entity, head in heads]
+
+
+def contents_until(entity: LegalEntity, head: Head) -> Contents:
+    """Count and sum what an entity's chain holds up to a position."""
+    if not head.position:
+        return Contents(entity.code, head, 0, ())
+    with connection.cursor() as cursor:
+        cursor.execute(_TOTALS, {"entity": entity.pk, "position": head.position})
+        rows = cursor.fetchall()
+    totals = [CurrencyTotal(currency, debit, credit) for currency, debit, credit, _ in rows]
+    return Contents(entity.code, head, sum(row[3] for row in rows), totals)
 
 
 def seal_faults(name: str, manifest: Mapping[str, Any]) -> Iterator[Fault]:
-    """Compare a manifest with the journal; its signature is the caller's affair.
+    """Compare a manifest with the journal, chain by chain; its signature is the caller's affair.
 
     Args:
         name: What to call the seal ("seal of 2026-10").
     """
-    head = Head(int(manifest["head"]["position"]), str(manifest["head"]["sha256"]))
-    found = _sha256_at(head.position)
+    chains = chains_of(manifest, MAIN_CODE)
+    entities = {entity.code: entity for entity in LegalEntity.objects.filter(code__in=chains)}
+    for code, chain in chains.items():
+        of = name if code == MAIN_CODE else f"{name}, chain of {code}"
+        if code in entities:
+            yield from _faults_of_chain(of, entities[code], chain)
+        else:
+            yield Fault(of, _gone(0, head_of(chain).position))
+
+
+def _faults_of_chain(name: str, entity: LegalEntity, said: Mapping[str, Any]) -> Iterator[Fault]:
+    head = head_of(said)
+    found = _sha256_at(entity, head.position)
     if found is None:
-        yield Fault(
-            name,
-            f"the journal ends at position {chain_head()[0]}, before the sealed head"
-            f" {head.position}: entries are gone, or a state older than the seal was restored",
-        )
+        yield Fault(name, _gone(chain_head(entity.pk)[0], head.position))
     elif found != head.sha256:
         yield Fault(
             name,
@@ -49,22 +67,35 @@ def seal_faults(name: str, manifest: Mapping[str, Any]) -> Iterator[Fault]:
             " the journal was written anew",
         )
     else:
-        expected = chain_contents(head).as_json()
-        for key, value in expected.items():
-            if manifest.get(key) != value:
-                yield Fault(name, f"{key} is {value}, sealed was {manifest.get(key)}")
+        for key, value in contents_until(entity, head).as_json().items():
+            if said.get(key) != value:
+                yield Fault(name, f"{key} is {value}, sealed was {said.get(key)}")
+
+
+def _gone(last: int, sealed: int) -> str:
+    """Say what is missing of a chain that ends before its sealed head."""
+    span = f"{sealed}" if last + 1 == sealed else f"{last + 1} to {sealed}"
+    return (
+        f"the journal ends at position {last}, before the sealed head {sealed}: entries are gone,"
+        f" or a state older than the seal was restored; missing: {span}"
+    )
 
 
 def stored_seal_faults(only: LedgerSeal | None = None) -> Iterator[Fault]:
-    """Check each stored seal: its signature by the key beside it, and its head in the journal."""
+    """Check each stored seal: its signature by the key beside it, and its heads in the journal."""
+    entities = {entity.code: entity for entity in LegalEntity.objects.all()}
     for seal in LedgerSeal.objects.order_by("pk") if only is None else [only]:
         name = f"ledger_seal:{seal.pk}"
         if not is_signed(seal.manifest, seal.signature, seal.public_key):
             yield Fault(name, "the signature does not belong to the manifest")
-        elif _sha256_at(seal.head_position) != seal.head_sha256:
-            yield Fault(name, f"the sealed head {seal.head_position} is not in the journal")
-        elif f'"sha256":"{seal.head_sha256}"' not in seal.manifest:
+            continue
+        chains = chains_of(json.loads(seal.manifest), MAIN_CODE)
+        if head_of(chains[MAIN_CODE]) != Head(seal.head_position, seal.head_sha256):
             yield Fault(name, "the row names another head than its manifest")
+        for code, chain in chains.items():
+            head, of = head_of(chain), "" if code == MAIN_CODE else f" of {code}"
+            if code not in entities or _sha256_at(entities[code], head.position) != head.sha256:
+                yield Fault(name, f"the sealed head {head.position}{of} is not in the journal")
 
 
 def seal_of(period: AccountingPeriod) -> LedgerSeal | None:
@@ -77,8 +108,8 @@ def last_seal() -> LedgerSeal | None:
     return LedgerSeal.objects.select_related("period").order_by("-pk").first()
 
 
-def _sha256_at(position: int) -> str | None:
+def _sha256_at(entity: LegalEntity, position: int) -> str | None:
     if position == 0:
-        return GENESIS
-    entries = JournalEntry.objects.filter(chain_position=position)
+        return origin(own_code(entity))
+    entries = JournalEntry.objects.filter(entity=entity, chain_position=position)
     return entries.values_list("entry_sha256", flat=True).first()

@@ -1,4 +1,4 @@
-"""Walk the journal's hash chain from its first entry on, in blocks that never fill the memory.
+"""Walk the journal's hash chains, each from its first entry on, in blocks of bounded size.
 
 PostgreSQL copies a block's rows out as text while the block before is hashed; the reader's thread
 and the caller take turns on one connection, so that a caller's own transaction is what is read.
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import OperationalError, connection
 from psycopg.pq import ExecStatus
 
+from invoicing.models import MAIN_ENTITY
+from revrec.chain import origin
 from revrec.chain_columns import (
     SEALED_IF_TOLD,
     SEALED_OF_ENTRY,
@@ -31,7 +33,20 @@ SELECT e.id, e.entry_sha256, e.previous_sha256, e.chain_position, p.start_on, e.
        e.kind, e.description, e.customer_id, e.posting_count, e.reverses_id, e.source_key,
        e.recorded_at, e.recorded_by_id
   FROM journal_entry e LEFT JOIN accounting_period p ON p.id = e.period_id
- WHERE e.chain_position > {after} OR {is_first} ORDER BY e.chain_position LIMIT {limit}
+ WHERE e.entity_id = {entity} AND (e.chain_position > {after} OR {is_first})
+ ORDER BY e.chain_position LIMIT {limit}
+"""
+# Legal entities, and whatever else entries say of themselves, read by the index of the chains.
+_CHAINS = """
+WITH RECURSIVE named AS (
+    (SELECT entity_id FROM journal_entry ORDER BY entity_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.entity_id FROM journal_entry j WHERE j.entity_id > n.entity_id
+             ORDER BY j.entity_id LIMIT 1)
+      FROM named n WHERE n.entity_id IS NOT NULL)
+SELECT coalesce(n.entity_id, y.id), y.code
+  FROM (SELECT entity_id FROM named WHERE entity_id IS NOT NULL) n
+  FULL JOIN legal_entity y ON y.id = n.entity_id ORDER BY 1
 """
 _POSTINGS = """
 SELECT entry_id, position, account_id, amount_minor, currency, customer_id, obligation_id,
@@ -39,8 +54,13 @@ SELECT entry_id, position, account_id, amount_minor, currency, customer_id, obli
   FROM posting WHERE {of_block} ORDER BY entry_id, position
 """
 _STRAY = """
-SELECT p.id, p.entry_id FROM posting p
- WHERE NOT EXISTS (SELECT FROM journal_entry e WHERE e.id = p.entry_id) ORDER BY p.id LIMIT 100
+(SELECT 'posting:' || p.id, 'belongs to entry ' || p.entry_id || ', which does not exist'
+   FROM posting p WHERE NOT EXISTS (SELECT FROM journal_entry e WHERE e.id = p.entry_id)
+  ORDER BY p.id LIMIT 100)
+UNION ALL
+(SELECT 'journal_entry:' || e.id, 'stands in no chain'
+   FROM journal_entry e WHERE NOT EXISTS (SELECT FROM legal_entity y WHERE y.id = e.entity_id)
+  ORDER BY e.id LIMIT 100)
 """
 _OF_ENTRY = ("id", "entry_sha256", "previous_sha256", *SEALED_OF_ENTRY)
 # Columns whose cells hardly repeat; of the others each text is framed once a block.
@@ -53,11 +73,12 @@ _OF_POSTING = ("entry_id", *SEALED_OF_POSTING, *SEALED_IF_TOLD)
 
 @dataclass
 class Walk:
-    """How far a walk along the chain has come."""
+    """How far a walk along the chains has come."""
 
     entry_count: int = 0
     posting_count: int = 0
-    head: Head = field(default_factory=Head)  # The last entry walked, as stored.
+    # The last entry walked of each legal entity's chain, as stored; where it begins before that.
+    heads: dict[str, Head] = field(default_factory=dict)
 
 
 class _Block:
@@ -69,9 +90,17 @@ class _Block:
         self.previous: list[str] = entries["previous_sha256"].to_pylist()
         self.stored: list[str] = entries["entry_sha256"].to_pylist()
 
+    @property
+    def posting_count(self) -> int:
+        """Postings of its entries; those of others may be read along."""
+        import pyarrow.compute as pc
+
+        of_others = pc.index_in(self.postings["entry_id"], self.entries["id"]).null_count
+        return int(self.postings.num_rows - of_others)
+
 
 def chain_faults(walk: Walk | None = None, at_once: int = _ENTRIES_AT_ONCE) -> Iterator[Fault]:
-    """Recompute the whole chain; yield what is wrong by position, then stray postings.
+    """Recompute every chain; yield what is wrong by position, then stray entries and postings.
 
     Ask the database nothing else until the walk is over: it reads ahead on the connection.
 
@@ -80,22 +109,38 @@ def chain_faults(walk: Walk | None = None, at_once: int = _ENTRIES_AT_ONCE) -> I
         at_once: Entries of a block.
     """
     walk = walk or Walk()
+    for entity_id, code in _chains():
+        if code is None:
+            yield Fault(f"legal_entity:{entity_id}", "has a chain of entries and does not exist")
+        else:
+            yield from _faults_of_chain(entity_id, code, walk, at_once)
+    yield from _strays(walk)
+
+
+def _chains() -> list[tuple[int, str | None]]:
+    """List whose chains there are: legal entities, and those that entries name beside them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CHAINS)
+        return cursor.fetchall()
+
+
+def _faults_of_chain(entity_id: int, code: str, walk: Walk, at_once: int) -> Iterator[Fault]:
+    walk.heads[code] = Head(0, origin(None if entity_id == MAIN_ENTITY else code))
     held: _Block | None = None  # Judged once the entry after is known.
-    for block in _blocks(at_once):
+    for block in _blocks(entity_id, at_once):
         if held is not None:
-            yield from _faults(held, walk, block.previous[0])
+            yield from _faults(held, walk, code, block.previous[0])
         held = block
     if held is not None:
-        yield from _faults(held, walk, None)
-    yield from _stray_postings(walk)
+        yield from _faults(held, walk, code, None)
 
 
-def _faults(block: "_Block", walk: Walk, following: str | None) -> Iterator[Fault]:
-    before, computed = walk.head, entries_sha256(block.entries, block.postings)
+def _faults(block: "_Block", walk: Walk, code: str, following: str | None) -> Iterator[Fault]:
+    before, computed = walk.heads[code], entries_sha256(block.entries, block.postings)
     count = len(block.stored)
     walk.entry_count += count
-    walk.posting_count += block.postings.num_rows
-    walk.head = Head(block.positions[-1], block.stored[-1])
+    walk.posting_count += block.posting_count
+    walk.heads[code] = Head(block.positions[-1], block.stored[-1])
     is_well = (
         computed == block.stored
         and block.previous == [before.sha256, *block.stored[:-1]]
@@ -129,19 +174,23 @@ class _Resealed:
         return entries_sha256(entry, self._block.postings)[0]
 
 
-def _blocks(at_once: int) -> Iterator[_Block]:
+def _blocks(entity_id: int, at_once: int) -> Iterator[_Block]:
     """Read block after block, each while the one before is with the caller."""
     connection.ensure_connection()
+    line = connection.connection
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(_read_block, connection.connection, None, at_once)
+        coming = reader.submit(_read_block, line, entity_id, None, at_once)
         while (block := coming.result()) is not None:
-            coming = reader.submit(_read_block, connection.connection, block.positions[-1], at_once)
+            coming = reader.submit(_read_block, line, entity_id, block.positions[-1], at_once)
             yield block
 
 
-def _read_block(database: Any, after: int | None, at_once: int) -> _Block | None:
+def _read_block(database: Any, entity_id: int, after: int | None, at_once: int) -> _Block | None:
     query = _ENTRIES.format(
-        after=after or 0, is_first="true" if after is None else "false", limit=at_once
+        entity=entity_id,
+        after=after or 0,
+        is_first="true" if after is None else "false",
+        limit=at_once,
     )
     entries = _read(database, query, _OF_ENTRY)
     if not entries.num_rows:
@@ -221,12 +270,12 @@ def _with_instants(table: "pa.Table") -> "pa.Table":
     return table.set_column(place, "recorded_at", instants)
 
 
-def _stray_postings(walk: Walk) -> Iterator[Fault]:
-    """Find postings of no entry; they are looked for only where postings were left over."""
+def _strays(walk: Walk) -> Iterator[Fault]:
+    """Find entries of no chain and postings of no entry; looked for only where some are left."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM posting")
-        if cursor.fetchone()[0] == walk.posting_count:
+        cursor.execute("SELECT (SELECT count(*) FROM journal_entry), count(*) FROM posting")
+        if cursor.fetchone() == (walk.entry_count, walk.posting_count):
             return
         cursor.execute(_STRAY)
-        for pk, entry_id in cursor.fetchall():
-            yield Fault(f"posting:{pk}", f"belongs to entry {entry_id}, which does not exist")
+        for subject, message in cursor.fetchall():
+            yield Fault(subject, message)

@@ -14,10 +14,13 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
+from invoicing.models import LegalEntity
+from invoicing.selectors.entities import main_entity
 from revrec.journal_forms import Detail, Form
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount, Posting
 from revrec.selectors.exports import Maps, Stretch, export_lines, file_pieces
 from revrec.selectors.journal import chain_head
+from revrec.services.journal import lock_chain_head
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,21 @@ def map_accounts(
 
 @transaction.atomic
 def export_journal(
-    *, form: Form, detail: Detail, currency: str, key: str, by: User, at: datetime
+    *,
+    form: Form,
+    detail: Detail,
+    currency: str,
+    key: str,
+    by: User,
+    at: datetime,
+    entity: LegalEntity | None = None,
 ) -> JournalExport:
-    """Hand out everything in a currency that was posted since the last export of this kind.
+    """Hand out all of an entity in a currency that was posted since the last export of this kind.
 
-    Locks: the exports, then the head of the chain, so that the stretch has no hole.
+    Locks: the exports, then the head of the entity's chain, so that the stretch has no hole.
 
     Args:
+        entity: Whose books; None: the main entity's.
         key: The caller's name for this attempt; said again, the same export is returned.
 
     Raises:
@@ -89,38 +100,43 @@ def export_journal(
     if not is_currency(currency):
         raise Invalid("is not an ISO 4217 currency", field="currency")
     wait_for("journal_export")
+    whose = entity or main_entity()
     made = JournalExport.objects.filter(source_key=key).first()
     if made is not None:
-        if (made.form, made.detail, made.currency) != (form.value, detail.value, currency):
+        said = (made.entity_id, made.form, made.detail, made.currency)
+        if said != (whose.pk, form.value, detail.value, currency):
             raise IdempotencyConflict(f"{key} stands for another export")
         return made
-    wait_for("journal_chain")
-    stretch = _next(form, detail, currency)
+    lock_chain_head(whose.pk)
+    stretch = _next(whose, form, detail, currency)
     export = _counted(stretch)
     export.source_key, export.created_at, export.created_by = key, at, by
     export.save()
     audit.record(
-        by=by, at=at, action="export_journal", subject=export, form=form.value, currency=currency,
-        first_position=export.first_position, last_position=export.last_position,
-        sha256=export.sha256,
+        by=by, at=at, action="export_journal", subject=export, entity=whose.code,
+        form=form.value, currency=currency, first_position=export.first_position,
+        last_position=export.last_position, sha256=export.sha256,
     )  # fmt: skip
     return export
 
 
-def _next(form: Form, detail: Detail, currency: str) -> Stretch:
+def _next(entity: LegalEntity, form: Form, detail: Detail, currency: str) -> Stretch:
     """Return the stretch from where the last export of this kind ended to the chain's head."""
-    of_kind = JournalExport.objects.filter(form=form, detail=detail, currency=currency)
+    of_kind = JournalExport.objects.filter(
+        entity=entity, form=form, detail=detail, currency=currency
+    )
     first = (of_kind.aggregate(last=Max("last_position"))["last"] or 0) + 1
-    head = chain_head()[0]
+    head = chain_head(entity.pk)[0]
     has_any = Posting.objects.filter(
-        entry__chain_position__gte=first, entry__chain_position__lte=head, currency=currency
-    ).exists()
+        entry__entity=entity, entry__chain_position__gte=first,
+        entry__chain_position__lte=head, currency=currency,
+    ).exists()  # fmt: skip
     if not has_any:
         raise Conflict(
             f"nothing was posted in {currency} since the last export", code="nothing_to_export"
         )
     newest = AccountMap.objects.aggregate(last=Max("number"))["last"] or 0
-    return Stretch(form, detail, currency, first, head, Maps(newest))
+    return Stretch(entity, form, detail, currency, first, head, Maps(newest))
 
 
 def _counted(stretch: Stretch) -> JournalExport:
@@ -135,6 +151,7 @@ def _counted(stretch: Stretch) -> JournalExport:
         credit += max(-line.amount_minor, 0)
     newest = AccountMap.objects.order_by("-number").first()
     return JournalExport(
+        entity=stretch.entity,
         form=stretch.form.value,
         detail=stretch.detail.value,
         currency=stretch.currency,

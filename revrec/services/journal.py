@@ -1,4 +1,7 @@
-"""Post balanced entries to the general ledger, in bulk, once each, at the end of the hash chain."""
+"""Post balanced entries to the general ledger, in bulk, once each, at the end of the hash chain.
+
+Each legal entity has a chain of its own, so that what is posted for one waits for no other.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -8,24 +11,32 @@ from django.db import transaction
 from billing_project.kernel.errors import IdempotencyConflict, Unbalanced
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import wait_for
+from invoicing.models import MAIN_ENTITY
 from revrec.chain import Field
 from revrec.models import EntrySource, JournalEntry, Posting
 from revrec.posting import Lines, PostingLine, balanced
-from revrec.selectors.journal import chain_head, own_fields, sealed_sha256
+from revrec.selectors.journal import (
+    chain_head,
+    entities_of_customers,
+    own_fields,
+    sealed_sha256,
+)
 from revrec.services.drafts import EntryDraft
 from revrec.services.functional import Books
 from revrec.services.months import hold_open_books, periods_of
 from revrec.sources import Source
 
-__all__ = ["EntryDraft", "note_nothing_to_post", "post_entries"]
+__all__ = ["EntryDraft", "lock_chain_head", "note_nothing_to_post", "post_entries"]
+
+Whose = tuple[int | None, int]  # A customer, or nobody's of an entity.
 
 
 @transaction.atomic
 def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> list[JournalEntry]:
     """Append entries, each in its month or, if that is closed, in the first open one.
 
-    Drafts that were posted before are skipped. Locks: open periods, then the head of the chain;
-    everything that posts passes here one at a time.
+    Drafts that were posted before are skipped. Locks: open periods, then the heads of the chains of
+    the drafts' legal entities; what posts for one of them passes here one at a time.
 
     Returns:
         The entries that are new, in the order of the drafts.
@@ -39,7 +50,9 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
     if not drafts:
         return []
     books = hold_open_books()
-    _lock_chain_head()
+    entities = _entities_of(drafts)
+    for entity_id in sorted(set(entities.values())):
+        lock_chain_head(entity_id)
     new = _without_posted(drafts)
     days = [books.effective_day(draft.wanted_on) for draft in new]
     kept = Books.of(new, at)
@@ -52,6 +65,7 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
     ]
     entries = [
         JournalEntry(
+            entity_id=entities[_whose(draft)],
             period=periods[day],
             effective_on=day,
             kind=draft.kind.value,
@@ -75,8 +89,25 @@ def note_nothing_to_post(*, sources: Iterable[Source]) -> None:
     EntrySource.objects.bulk_create(_source(source, None) for source in sources)
 
 
-def _lock_chain_head() -> None:
-    wait_for("journal_chain")
+def lock_chain_head(entity_id: int) -> None:
+    """Wait until nobody else extends a legal entity's chain, until the transaction ends."""
+    wait_for(f"journal_chain:{entity_id}")
+
+
+def _whose(draft: EntryDraft) -> Whose:
+    return (draft.customer_id, 0) if draft.customer_id else (None, draft.entity_id)
+
+
+def _entities_of(drafts: Sequence[EntryDraft]) -> dict[Whose, int]:
+    """Return in whose books each draft is posted: its customer's entity, or the one it names."""
+    ids = {draft.customer_id for draft in drafts if draft.customer_id}
+    told = entities_of_customers(ids) if ids else {}
+    return {
+        _whose(draft): told.get(draft.customer_id, MAIN_ENTITY)
+        if draft.customer_id
+        else draft.entity_id
+        for draft in drafts
+    }
 
 
 def _without_posted(drafts: Sequence[EntryDraft]) -> list[EntryDraft]:
@@ -140,12 +171,13 @@ def _posting(
 
 
 def _seal(entries: Sequence[JournalEntry], postings: Sequence[list[Posting]]) -> None:
-    """Give each entry its place in the chain and its hash."""
-    position, previous = chain_head()
+    """Give each entry its place in its entity's chain and its hash."""
+    heads = {pk: chain_head(pk) for pk in {entry.entity_id for entry in entries}}
     for entry, of_entry in zip(entries, postings, strict=True):
-        position += 1
-        entry.chain_position, entry.previous_sha256 = position, previous
-        entry.entry_sha256 = previous = sealed_sha256(previous, entry, of_entry)
+        position, previous = heads[entry.entity_id]
+        entry.chain_position, entry.previous_sha256 = position + 1, previous
+        entry.entry_sha256 = sealed_sha256(previous, entry, of_entry)
+        heads[entry.entity_id] = entry.chain_position, entry.entry_sha256
 
 
 def _insert(

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 
 from billing_project.kernel.exporting import Column, pieces
 from billing_project.kernel.period import DAY
-from invoicing.models import MAIN_ENTITY, CreditNote, CreditNoteDocument, Invoice
+from invoicing.models import MAIN_ENTITY, CreditNote, CreditNoteDocument, Invoice, LegalEntity
 from invoicing.selectors.entities import entity_id_of, seller_at
 from invoicing.services.documents import keep_document
 from metering.reading_sql import IS_AGGREGATED, select_rows
@@ -199,7 +199,7 @@ def _read(
 
 
 def _sealed() -> Iterator[bytes]:
-    names = ("entry", "position", "sha256", "previous_sha256")
+    names = ("entity", "entry", "position", "sha256", "previous_sha256")
     for *head, sealed, postings in _read(pack_books_sql.SEALED, {}):
         said = {
             **dict(zip(names, head, strict=True)),
@@ -243,7 +243,7 @@ def _add_words(archive: Archive, pack: AuditPack) -> None:
 
 
 def _manifest(archive: Archive, pack: AuditPack, at: datetime) -> str:
-    position, sha256 = chain_head()
+    heads = {one.code: chain_head(one.pk) for one in LegalEntity.objects.order_by("pk")}
     said = {
         "pack": "billing-audit-1",
         "scope": {
@@ -256,7 +256,10 @@ def _manifest(archive: Archive, pack: AuditPack, at: datetime) -> str:
         "asked_by": pack.asked_by.username,
         "reason": pack.reason,
         "made_at": _instant(at),
-        "journal_head": {"position": position, "sha256": sha256},
+        "journal_heads": {
+            code: {"position": position, "sha256": sha256}
+            for code, (position, sha256) in heads.items()
+        },
         "files": archive.listed,
     }  # fmt: skip
     return json.dumps(said, ensure_ascii=False, indent=1)

@@ -1,4 +1,4 @@
-"""Seal the journal's head with the key outside the database, and hand the seal out as a file."""
+"""Seal the heads of the journal with the key outside the database; hand the seal out as a file."""
 
 import logging
 from datetime import datetime
@@ -10,8 +10,7 @@ from django.db import transaction
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, NotAllowed
 from billing_project.kernel.models import User
-from billing_project.kernel.sessions import wait_for
-from invoicing.models import MAIN_ENTITY
+from invoicing.models import MAIN_ENTITY, LegalEntity
 from invoicing.selectors.entities import seller_at
 from revrec.links import Head
 from revrec.models import AccountingPeriod, LedgerSeal, PeriodStatus
@@ -26,6 +25,7 @@ from revrec.sealing import (
 )
 from revrec.selectors.journal import chain_head
 from revrec.selectors.seals import chain_contents
+from revrec.services.journal import lock_chain_head
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 def seal_period(
     *, period: AccountingPeriod, by: User, at: datetime, reason: str = ""
 ) -> LedgerSeal:
-    """Seal the journal as it stands under a closed month's name, once.
+    """Seal the journal as it stands under a closed month's name, once: the head of each chain.
 
-    The seal's file goes to SEALS_DIR after the commit. Locks: the chain's head.
+    The seal's file goes to SEALS_DIR after the commit. Locks: the heads of all chains.
 
     Raises:
         NotAllowed: `by` is a person without the permission.
@@ -46,16 +46,18 @@ def seal_period(
         raise NotAllowed("only finance approvers seal the journal")
     if period.status != PeriodStatus.CLOSED:
         raise Conflict(f"{period} is open; a month is sealed when it closes")
-    wait_for("journal_chain")
+    entities = list(LegalEntity.objects.order_by("pk"))
+    for one in entities:
+        lock_chain_head(one.pk)
     if LedgerSeal.objects.filter(period=period).exists():
         raise Conflict(f"{period} is sealed already", code="period_sealed")
-    key, head = sealing_key(), Head(*chain_head())
-    entity = seller_at(MAIN_ENTITY, at).name
+    key, chains = sealing_key(), chain_contents(entities)
+    entity, head = seller_at(MAIN_ENTITY, at).name, Head(*chain_head())
     text = manifest_text(
         entity=entity,
         period=(period.start_on, period.end_on),
         trial_balance_sha256=period.trial_balance_sha256,
-        contents=chain_contents(head),
+        chains=chains,
         at=at,
     )
     seal = LedgerSeal.objects.create(

@@ -251,7 +251,9 @@ def test_finance_maps_and_exports_in_the_back_office(
     })  # fmt: skip
     form_url = reverse("admin:revrec_journalexport_export")
     nonce = client.get(form_url).context["form"]["nonce"].value()
-    sent = {"nonce": nonce, "form_of": "netsuite", "detail": "day", "currency": "usd"}
+    sent = {
+        "nonce": nonce, "entity": "1", "form_of": "netsuite", "detail": "day", "currency": "usd",
+    }  # fmt: skip
     client.post(form_url, sent)
     client.post(form_url, sent)  # A double click.
 

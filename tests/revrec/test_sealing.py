@@ -24,7 +24,9 @@ from revrec.sealing import (
     BadSeal,
     Contents,
     CurrencyTotal,
+    chains_of,
     file_text,
+    head_of,
     manifest_text,
     new_key,
     opened,
@@ -44,7 +46,7 @@ MANIFEST = manifest_text(
     entity="Œuvre, Inc.",
     period=(date(2026, 1, 1), date(2026, 2, 1)),
     trial_balance_sha256="b" * 64,
-    contents=Contents(Head(7, "a" * 64), 14, [CurrencyTotal("USD", 10**18, 10**18)]),
+    chains=[Contents("main", Head(7, "a" * 64), 14, [CurrencyTotal("USD", 10**18, 10**18)])],
     at=AT,
 )
 SEAL = file_text(MANIFEST, sign(MANIFEST, KEY), public_key_of(KEY))
@@ -54,8 +56,9 @@ def test_a_seal_opens_with_the_key_that_signed_it() -> None:
     manifest = opened(SEAL, [public_key_of(new_key()), public_key_of(public_pem(KEY))])
 
     assert canonical_json(manifest) == MANIFEST
-    assert manifest["head"] == {"position": 7, "sha256": "a" * 64}
-    assert manifest["totals_minor"] == {"USD": {"debits": str(10**18), "credits": str(10**18)}}
+    [(code, chain)] = chains_of(manifest, "main").items()
+    assert (code, head_of(chain)) == ("main", Head(7, "a" * 64))
+    assert chain["totals_minor"] == {"USD": {"debits": str(10**18), "credits": str(10**18)}}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,8 @@ def test_a_seal_opens_with_the_key_that_signed_it() -> None:
         SEAL.replace('"position": 7', '"position": 6'),
         SEAL.replace("Œuvre", "Oeuvre"),
         SEAL.replace('"posting_count": 14', '"posting_count": 14, "more": 1'),
-        SEAL.replace("ledger-seal-1", "ledger-seal-2"),
+        SEAL.replace("ledger-seal-2", "ledger-seal-1"),
+        SEAL.replace("ledger-seal-2", "ledger-seal-3"),
         file_text(MANIFEST, sign(MANIFEST, new_key()), public_key_of(KEY)),
         file_text(MANIFEST, "not base64", public_key_of(KEY)),
         "{}", "[]", "not json", '{"manifest": 1, "signature": ""}',
@@ -162,8 +166,10 @@ def test_a_close_seals_the_head_that_it_leaves(anchor: Path) -> None:
 
     assert (seal.head_position, seal.head_sha256) == (3, third.entry_sha256)
     assert manifest["period"] == {"start_on": "2026-01-01", "end_on": "2026-02-01"}
-    assert manifest["totals_minor"] == {"USD": {"debits": "1506", "credits": "1506"}}
-    assert (manifest["entry_count"], manifest["posting_count"]) == (3, 6)
+    chain = manifest["chains"]["main"]
+    assert chain["head"] == {"position": 3, "sha256": third.entry_sha256}
+    assert chain["totals_minor"] == {"USD": {"debits": "1506", "credits": "1506"}}
+    assert (chain["entry_count"], chain["posting_count"]) == (3, 6)
     assert manifest["trial_balance_sha256"] == seal.period.trial_balance_sha256
 
 

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from billing_project.kernel.sessions import one_state
-from revrec.sealing import BadSeal, opened, public_key_of
+from invoicing.models import MAIN_CODE
+from revrec.sealing import BadSeal, chains_of, head_of, opened, public_key_of
 from revrec.selectors.seals import seal_faults, stored_seal_faults
 from revrec.selectors.verifying import Walk, chain_faults
 
@@ -20,14 +21,15 @@ _SHOWN = 100
 
 class Command(BaseCommand):
     help = (
-        "Recompute the journal's hash chain and hold it against the seals; names the first bad"
+        "Recompute the journal's hash chains and hold them against the seals; names the first bad"
         " entry and exits 1 on any fault."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--anchor", action="append", default=[], metavar="FILE",
-            help="a seal's file, kept outside the database; may be given more than once",
+            help="a seal's file, or a folder of them, kept outside the database; may be given"
+            " more than once",
         )  # fmt: skip
         parser.add_argument(
             "--public-key", action="append", default=[], metavar="FILE",
@@ -52,8 +54,15 @@ class Command(BaseCommand):
             f"ok    {walk.entry_count:,} entries, {walk.posting_count:,} postings, {seconds:.1f} s"
         )
         for name, manifest in anchors:
-            self.stdout.write(f"ok    {name}: head {manifest['head']['position']} stands")
-        self.stdout.write(f"      head {walk.head.position} {walk.head.sha256}")
+            for code, said in chains_of(manifest, MAIN_CODE).items():
+                head = head_of(said).position
+                self.stdout.write(f"ok    {name}: head {head} stands{_of(code)}")
+        for code, last in walk.heads.items():
+            self.stdout.write(f"      head {last.position} {last.sha256}{_of(code)}")
+
+
+def _of(code: str) -> str:
+    return "" if code == MAIN_CODE else f" in the chain of {code}"
 
 
 def _anchors(files: list[str], keys: list[str]) -> list[tuple[str, Any]]:
@@ -63,7 +72,18 @@ def _anchors(files: list[str], keys: list[str]) -> list[tuple[str, Any]]:
     try:
         paths = [*map(Path, keys)] or [Path(settings.SEALING_KEY_FILE)]
         trusted = {public_key_of(path.read_bytes()) for path in paths}
-        texts = [(Path(name).name, Path(name).read_text()) for name in files]
+        texts = [(path.name, path.read_text()) for path in _seals_at(files)]
         return [(f"seal {name}", opened(text, trusted)) for name, text in texts]
     except (OSError, UnicodeDecodeError, BadSeal) as error:
         raise CommandError(f"no anchor to hold the journal against: {error}") from error
+
+
+def _seals_at(names: list[str]) -> list[Path]:
+    """Return the files named, and those in the folders named; a folder holds one at least."""
+    found: list[Path] = []
+    for path in map(Path, names):
+        inside = sorted(path.glob("*.seal.json")) if path.is_dir() else [path]
+        if not inside:
+            raise BadSeal(f"{path.name} holds no seal")
+        found += inside
+    return found
