@@ -18,6 +18,7 @@ NAMES = (
     "balance",
     "authorizations",
     "verify",
+    "close",
     "backfill",
     "invoices",
 )

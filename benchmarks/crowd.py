@@ -62,7 +62,7 @@ CROSS JOIN LATERAL jsonb_populate_record(l, jsonb_build_object(
 _WINDOWS = """
 INSERT INTO usage_window (customer_id, meter_id, dimensions, dimensions_key, start_at, quantity,
                           event_count, revision, updated_at)
-SELECT c, k.meter_id, k.dimensions, k.key, %(start)s + h * interval '1 hour',
+SELECT c, k.meter_id, k.dimensions, k.key, %(start)s + h * %(every)s * interval '1 hour',
        100 + (c * 7919 + k.number * 104729 + h * 31) %% 20000, %(events)s, 1, %(at)s
 FROM generate_series(1, %(customers)s) c CROSS JOIN generate_series(0, %(hours)s - 1) h
 CROSS JOIN unnest(%(meters)s::bigint[], %(dimensions)s::jsonb[], %(keys)s::text[])
@@ -76,8 +76,12 @@ FROM usage_window GROUP BY customer_id ORDER BY customer_id
 """
 
 
-def make_crowd(customers: int) -> Period:
-    """Make a fresh database with so many customers, ids from 1, and return their billing period."""
+def make_crowd(customers: int, paid: int = 500) -> Period:
+    """Make a fresh database with so many customers, ids from 1, and return their billing period.
+
+    Args:
+        paid: Credits that each has bought.
+    """
     make_fresh_database()
     call_command("setup_roles", stdout=StringIO())
     at = datetime.now(UTC)
@@ -93,7 +97,7 @@ def make_crowd(customers: int) -> Period:
     first = create_customer(external_id="c-1", name="Crowd", currency="USD", by=maker, at=at)
     assert first.pk == 1
     open_billing_period(customer=first, rate_card=card, period=period, source_key="bench", at=at)
-    for number, values in enumerate(_grants(period)):
+    for number, values in enumerate(_grants(period, Decimal(paid))):
         issue_grant(
             customer=first, pricing_unit=unit, reason_code="bench", by=maker, at=at,
             source_key=f"bench:{number}", effective_at=period.start, **values,
@@ -102,12 +106,13 @@ def make_crowd(customers: int) -> Period:
     return period
 
 
-def use(customers: int, start: datetime, hours: int, events: int = 1) -> int:
+def use(customers: int, start: datetime, hours: int, events: int = 1, every: int = 1) -> int:
     """Store windows of every customer and combination, as aggregation leaves them.
 
     Args:
         start: A whole hour.
         events: How many each window stands for.
+        every: Hours from one window to the next; one hour of so many is used.
 
     Returns:
         How many windows there are.
@@ -116,7 +121,7 @@ def use(customers: int, start: datetime, hours: int, events: int = 1) -> int:
     keys = [(meters[meter], {"model": model}) for meter in METERS for model in MODELS]
     words: dict[str, Any] = {
         "customers": customers, "start": start, "hours": hours, "events": events,
-        "at": datetime.now(UTC), "meters": [meter for meter, _ in keys],
+        "every": every, "at": datetime.now(UTC), "meters": [meter for meter, _ in keys],
         "dimensions": [f'{{"model": "{dimensions["model"]}"}}' for _, dimensions in keys],
         "keys": [dimensions_key(dimensions) for _, dimensions in keys],
     }  # fmt: skip
@@ -163,13 +168,13 @@ def _words(effective_at: datetime) -> Proposal:
     return Proposal("A version", "To be measured", "No code change", "launch", effective_at)
 
 
-def _grants(period: Period) -> list[dict[str, Any]]:
+def _grants(period: Period, paid: Decimal) -> list[dict[str, Any]]:
     """Say what each customer is given; together less than most of them use."""
     return [
         {"category": GrantCategory.INCLUDED, "amount": Decimal(200), "expires_at": period.end},
         {"category": GrantCategory.PROMOTIONAL, "amount": Decimal(50), "priority": 10},
         {"category": GrantCategory.GOODWILL, "amount": Decimal(25), "meter_codes": METERS[2:]},
-        {"category": GrantCategory.PAID, "amount": Decimal(500), "price_minor": 1_000},
+        {"category": GrantCategory.PAID, "amount": paid, "price_minor": 2 * int(paid)},
     ]
 
 

@@ -52,9 +52,12 @@ def entries_sha256(entries: "pa.Table", postings: "pa.Table") -> list[str]:
             entry adjacent, by position.
             Postings of other entries are left aside.
     """
-    head = _together([_framed(_constant(VERSION, entries)), _framed(entries["previous_sha256"])])
-    own = _together([_framed(entries[name]) for name in SEALED_OF_ENTRY])
-    texts = _together([_framed(head), _framed(own), _of_postings(entries["id"], postings)])
+    import pyarrow as pa
+
+    head = _together([*_parts(pa.scalar(VERSION)), *_parts(entries["previous_sha256"])])
+    own = _together([part for name in SEALED_OF_ENTRY for part in _parts(entries[name])])
+    of_postings = _of_postings(entries["id"], postings)
+    texts = _together([*_parts(head), *_parts(own), of_postings])
     return [sha256(text).hexdigest() for text in texts.cast("binary").to_pylist()]
 
 
@@ -63,7 +66,7 @@ def _of_postings(ids: Any, postings: "pa.Table") -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    own = [_framed(postings[name]) for name in SEALED_OF_POSTING]
+    own = [part for name in SEALED_OF_POSTING for part in _parts(postings[name])]
     each = _framed(_together([*own, *_told(postings)]))
     runs = pc.run_end_encode(postings["entry_id"].combine_chunks(), run_end_type=pa.int32())
     ends = pa.concat_arrays([pa.array([0], pa.int32()), runs.run_ends])
@@ -86,6 +89,24 @@ def _told(postings: "pa.Table") -> list[Any]:
     return told
 
 
+def _parts(column: Any) -> list[Any]:
+    """Return what is joined to write each cell with its length, copying no long text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(column, pa.Scalar):
+        return [pa.scalar(f"{len(column.as_py().encode())}:{column.as_py()}")]
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.DictionaryArray) or column.null_count:
+        return [_framed(column)]
+    lengths = pc.binary_length(column)
+    ends = pc.min_max(lengths).as_py()
+    if ends["min"] is not None and ends["min"] == ends["max"]:
+        return [pa.scalar(f"{ends['min']}:"), column]
+    return [lengths.cast("string"), pa.scalar(":"), column]
+
+
 def _framed(column: Any) -> Any:
     """Write each cell with its length in bytes; an absent one has a mark of its own."""
     import pyarrow as pa
@@ -106,9 +127,3 @@ def _together(columns: Sequence[Any]) -> Any:
 
     joined = pc.binary_join_element_wise(*columns, "")
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
-
-
-def _constant(text: str, entries: "pa.Table") -> Any:
-    import pyarrow as pa
-
-    return pa.repeat(text, entries.num_rows)

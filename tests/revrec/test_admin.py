@@ -189,7 +189,8 @@ def test_a_closed_month_shows_its_seal_and_hands_it_out(
 
     answer = reader.get(action_url(seal, "download"))
 
-    assert json.loads(answer.content)["manifest"]["head"]["sha256"] == seal.head_sha256
+    [chain] = json.loads(answer.content)["manifest"]["chains"].values()
+    assert chain["head"]["sha256"] == seal.head_sha256
     assert f'"ledger-2026-10-{seal.head_sha256[:12]}.seal.json"' in answer["Content-Disposition"]
     assert seal.manifest.replace('"', "&quot;") in reader.get(page_of(seal)).content.decode()
     assert action_url(october, "seal") not in page

@@ -15,8 +15,9 @@ from django.db import DatabaseError, connection, transaction
 from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.users import worker_user
+from invoicing.models import CustomerEntity, LegalEntity
 from metering.services.customers import create_customer
-from revrec.chain import GENESIS
+from revrec.chain import GENESIS, origin
 from revrec.links import Head
 from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, PeriodStatus
 from revrec.posting import About, Account, EntryKind, pair
@@ -192,8 +193,82 @@ def test_a_state_older_than_the_seal_is_found(anchor: Path) -> None:
     found = _verify(anchor)
 
     assert "the journal ends at position 2, before the sealed head 3" in found
-    assert "a state older than the seal was restored" in found
+    assert "a state older than the seal was restored; missing: 3" in found
     assert found.endswith("exit 1")
+
+
+def test_a_seal_of_before_each_entity_had_a_chain_stands_or_tells(
+    anchor: Path, settings: LazySettings, tmp_path: Path
+) -> None:
+    """It says one head, and that is the main entity's."""
+    manifest = json.loads(anchor.read_text())["manifest"]
+    manifest |= {"format": "ledger-seal-1", **manifest.pop("chains")["main"]}
+    key, text = Path(settings.SEALING_KEY_FILE).read_bytes(), canonical_json(manifest)
+    old = tmp_path / "old" / "ledger.seal.json"
+    old.parent.mkdir()
+    old.write_text(file_text(text, sign(text, key), public_key_of(key)))
+    stored = LedgerSeal.objects.get()
+    _run(
+        f"UPDATE ledger_seal SET manifest = '{text.replace(chr(39), chr(39) * 2)}',"
+        f" signature = '{sign(text, key)}' WHERE id = {stored.pk}"
+    )
+
+    assert "head 3 stands" in _verify(old)
+    assert "head 3 stands" in _verify(old.parent)  # A folder stands for what is in it.
+    _run(*_cut(2))
+    assert "before the sealed head 3" in _verify(old)
+    assert f"ledger_seal:{stored.pk}: the sealed head 3 is not in" in _verify(old)
+
+
+def test_a_chain_that_is_gone_with_its_entity_is_missed(
+    post: Callable[[int], None], tmp_path: Path
+) -> None:
+    by, name = worker_user(), "Beta"
+    customer = create_customer(external_id="beta", name=name, currency="USD", by=by, at=AT)
+    entity = LegalEntity.objects.create(code="de", series_prefix="DE", created_at=AT)
+    CustomerEntity.objects.create(customer=customer, entity=entity, recorded_by=by, recorded_at=AT)
+    post(1)
+    lines = pair(Account.PROCESSOR_FEES, Account.CASH, 700, About("USD"))
+    draft = EntryDraft(
+        wanted_on=date(2026, 1, 15), kind=EntryKind.PAYMENT_RECORDED, description="x",
+        customer_id=customer.pk, lines=lines, source_key="x",
+    )  # fmt: skip
+    [theirs] = post_entries(drafts=[draft], by=by, at=AT)
+    close_month("2026-01-01", AT)
+    file, text = seal_file(LedgerSeal.objects.get())
+    (tmp_path / file).write_text(text)
+
+    assert (theirs.chain_position, theirs.previous_sha256) == (1, origin("de"))
+    assert "head 1 stands in the chain of de" in _verify(tmp_path / file)
+    _run(
+        f"DELETE FROM posting WHERE entry_id = {theirs.pk}",
+        f"DELETE FROM journal_entry WHERE id = {theirs.pk}",
+        "DELETE FROM ledger_seal", f"DELETE FROM customer_entity WHERE entity_id = {entity.pk}",
+        f"DELETE FROM legal_entity WHERE id = {entity.pk}",
+    )  # fmt: skip
+    assert "chain of de: the journal ends at position 0, before the sealed head 1" in _verify(
+        tmp_path / file
+    )
+
+
+def test_postgresql_holds_a_customer_s_entries_in_their_entity_s_chain(
+    post: Callable[[int], None],
+) -> None:
+    post(1)
+    by = worker_user()
+    entity = LegalEntity.objects.create(code="de", series_prefix="DE", created_at=AT)
+    entry = JournalEntry.objects.get()
+
+    with pytest.raises(DatabaseError, match="another legal entity bills"), transaction.atomic():
+        JournalEntry.objects.create(
+            period=entry.period, effective_on=entry.effective_on, kind="x", description="x",
+            customer=entry.customer, posting_count=2, source_key="x", recorded_at=AT,
+            recorded_by=by, entity=entity, chain_position=1, previous_sha256="x", entry_sha256="y",
+        )  # fmt: skip
+    with pytest.raises(DatabaseError, match="books of another legal entity"), transaction.atomic():
+        CustomerEntity.objects.create(
+            customer=entry.customer, entity=entity, recorded_by=by, recorded_at=AT
+        )
 
 
 def test_a_chain_written_anew_from_its_first_entry_is_found(anchor: Path) -> None:

@@ -1,0 +1,232 @@
+"""The journal's hash chains as text, in blocks that never fill the memory.
+
+PostgreSQL copies a block's rows out while the block before is parsed and hashed, so that database
+and caller have a core each. The reader's thread and the caller take turns on one connection: a
+caller's own transaction is what is read.
+"""
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from select import select
+from typing import TYPE_CHECKING, Any
+
+from django.db import OperationalError, connection
+from psycopg.pq import ExecStatus
+
+from revrec.chain_columns import SEALED_IF_TOLD, SEALED_OF_ENTRY, SEALED_OF_POSTING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENTRIES_AT_ONCE = 16_000
+# Where the next block ends, and which ids its entries have.
+_BOUNDS = """
+SELECT max(b.chain_position), min(b.id), max(b.id), count(*)
+  FROM (SELECT chain_position, id FROM journal_entry
+         WHERE entity_id = {entity} AND {after} ORDER BY chain_position LIMIT {limit}) b
+"""
+# An entry that follows the one before it, as it should, says nothing of that.
+_ENTRIES = """
+SELECT e.id, e.entry_sha256,
+       CASE WHEN e.previous_sha256 = lag(e.entry_sha256) OVER (ORDER BY e.chain_position) THEN NULL
+            ELSE coalesce(e.previous_sha256, 'none') END,
+       e.chain_position, p.start_on, e.effective_on, e.kind, e.description, e.customer_id,
+       e.posting_count, e.reverses_id, e.source_key, e.recorded_at, e.recorded_by_id
+  FROM journal_entry e LEFT JOIN accounting_period p ON p.id = e.period_id
+ WHERE {of_block} ORDER BY e.chain_position
+"""
+_POSTINGS = """
+SELECT entry_id, position, account_id, amount_minor, currency, customer_id, obligation_id,
+       invoice_line_id, service_start_on, service_end_on, functional_minor, functional_currency
+  FROM posting WHERE {of_block} ORDER BY entry_id, position
+"""
+_OF_ENTRY = ("id", "entry_sha256", "previous_sha256", *SEALED_OF_ENTRY)
+_OF_POSTING = ("entry_id", *SEALED_OF_POSTING, *SEALED_IF_TOLD)
+_IDS = {"id", "entry_id"}
+# Columns whose cells hardly repeat; of the others each text is framed once a block.
+_DISTINCT = {
+    "entry_sha256", "previous_sha256", "chain_position", "description", "source_key",
+    "amount_minor", "functional_minor",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Where a block ends, and which ids its entries have."""
+
+    last: int
+    first_id: int
+    last_id: int
+    count: int
+
+    @property
+    def has_every_id(self) -> bool:
+        """Whether no id between the first and the last is another entry's, or nobody's."""
+        return self.last_id - self.first_id + 1 == self.count
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether few ids between the first and the last are others'."""
+        return self.last_id - self.first_id < 4 * self.count
+
+
+@dataclass(frozen=True)
+class Block:
+    """Entries of one chain that follow one another, with their postings, as they were read."""
+
+    bounds: _Bounds
+    entries_text: io.BytesIO
+    postings_text: io.BytesIO
+
+    @cached_property
+    def entries(self) -> "pa.Table":
+        """The entries, each with what it says it follows."""
+        import pyarrow.compute as pc
+
+        table = _parsed(self.entries_text, _OF_ENTRY)
+        place = table.schema.get_field_index("previous_sha256")
+        told = table["previous_sha256"].combine_chunks()
+        before = table["entry_sha256"].combine_chunks()
+        shifted = before.take(pc.subtract(_numbers(len(before)), 1))
+        return table.set_column(place, "previous_sha256", pc.coalesce(told, shifted))
+
+    @cached_property
+    def postings(self) -> "pa.Table":
+        """The postings of its entries, by entry and position; others' may be among them."""
+        return _parsed(self.postings_text, _OF_POSTING)
+
+    @cached_property
+    def positions(self) -> list[int]:
+        """The place of each entry in the chain."""
+        found: list[int] = self.entries["chain_position"].cast("int64").to_pylist()
+        return found
+
+    @cached_property
+    def previous(self) -> list[str]:
+        """What each entry says that it follows."""
+        found: list[str] = self.entries["previous_sha256"].to_pylist()
+        return found
+
+    @cached_property
+    def stored(self) -> list[str]:
+        """The hash that each entry says it has."""
+        found: list[str] = self.entries["entry_sha256"].to_pylist()
+        return found
+
+    @property
+    def posting_count(self) -> int:
+        """How many postings its entries have."""
+        import pyarrow.compute as pc
+
+        if self.bounds.has_every_id:
+            return int(self.postings.num_rows)
+        of_others = pc.index_in(self.postings["entry_id"], self.entries["id"].combine_chunks())
+        return int(self.postings.num_rows - of_others.null_count)
+
+
+def chain_blocks(entity_id: int, at_once: int) -> Iterator[Block]:
+    """Read block after block of a legal entity's chain, each while the caller has the one before.
+
+    Args:
+        at_once: Entries of a block.
+    """
+    connection.ensure_connection()
+    line = connection.connection.pgconn
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(_read_block, line, entity_id, None, at_once)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(_read_block, line, entity_id, block.bounds.last, at_once)
+            yield block
+
+
+def _read_block(line: Any, entity_id: int, after: int | None, at_once: int) -> Block | None:
+    beyond = "true" if after is None else f"chain_position > {after}"
+    query = _BOUNDS.format(entity=entity_id, after=beyond, limit=at_once)
+    told = _copied(line, query).getvalue().decode().strip().split(",")
+    if not told[0]:
+        return None
+    bounds = _Bounds(*map(int, told))
+    these = f"entity_id = {entity_id} AND {beyond} AND chain_position <= {bounds.last}"
+    ids = f"entry_id BETWEEN {bounds.first_id} AND {bounds.last_id}"
+    if not bounds.is_dense:
+        ids = f"entry_id IN (SELECT id FROM journal_entry WHERE {these})"  # noqa: S608 - numbers
+    entries = _copied(line, _ENTRIES.format(of_block=these))
+    return Block(bounds, entries, _copied(line, _POSTINGS.format(of_block=ids)))
+
+
+def _parsed(text: io.BytesIO, names: tuple[str, ...]) -> "pa.Table":
+    """Read rows as text, the way it is sealed; ids as numbers."""
+    import pyarrow as pa
+    import pyarrow.csv as arrow_csv
+
+    types = {name: _type_of(name) for name in names}
+    if not text.tell():
+        return pa.table({name: pa.array([], kind) for name, kind in types.items()})
+    text.seek(0)
+    table = arrow_csv.read_csv(
+        text,
+        read_options=arrow_csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=1 << 26
+        ),
+        parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=types, null_values=[""], strings_can_be_null=True,
+            quoted_strings_can_be_null=False, check_utf8=False,
+        ),
+    )  # fmt: skip
+    return _with_instants(table).combine_chunks()
+
+
+def _type_of(name: str) -> Any:
+    import pyarrow as pa
+
+    if name in _IDS:
+        return pa.int64()
+    return pa.string() if name in _DISTINCT else pa.dictionary(pa.int32(), pa.string())
+
+
+def _numbers(count: int) -> Any:
+    """Return 0, 1, 2 ... and null for the first, which nothing precedes."""
+    import pyarrow as pa
+
+    return pa.array([None, *range(1, count)], pa.int64())
+
+
+def _copied(line: Any, query: str) -> io.BytesIO:
+    """Copy rows out over libpq itself: a cursor costs more for each row than all that follows."""
+    answer = line.exec_(f"COPY ({query}) TO STDOUT (FORMAT csv)".encode())
+    if answer.status != ExecStatus.COPY_OUT:
+        raise OperationalError(answer.error_message.decode())
+    text = io.BytesIO()
+    while True:
+        count, piece = line.get_copy_data(1)
+        if count > 0:
+            text.write(piece)
+        elif count == 0:  # Wait here, where other threads may run; libpq would not let them.
+            select([line.socket], [], [])
+            line.consume_input()
+        else:
+            break
+    while answer := line.get_result():
+        if answer.status != ExecStatus.COMMAND_OK:
+            raise OperationalError(answer.error_message.decode())
+    return text
+
+
+def _with_instants(table: "pa.Table") -> "pa.Table":
+    """Write instants as the chain does: "2026-11-02T09:00:00.000000+00:00"."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "recorded_at" not in table.column_names:
+        return table
+    column = table["recorded_at"].combine_chunks()
+    text = column.dictionary.cast(pa.timestamp("us", "UTC")).cast("timestamp[us]").cast("string")
+    day, time = pc.utf8_slice_codeunits(text, 0, 10), pc.utf8_slice_codeunits(text, 11)
+    text = pc.binary_join_element_wise(pc.binary_join_element_wise(day, time, "T"), "+00:00", "")
+    place = table.schema.get_field_index("recorded_at")
+    instants = pa.DictionaryArray.from_arrays(column.indices, text)
+    return table.set_column(place, "recorded_at", instants)
