@@ -153,7 +153,10 @@ def _run(*statements: str) -> None:
     """Execute statements with every guard off."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for table in ("journal_entry", "posting", "entry_source", "ledger_seal"):
+        for table in (
+            "journal_entry", "posting", "entry_source", "ledger_seal", "customer_entity",
+            "legal_entity",
+        ):  # fmt: skip
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         cursor.execute("SET LOCAL session_replication_role = replica")
         for statement in statements:

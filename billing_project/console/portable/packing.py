@@ -43,7 +43,7 @@ _SEQUENCES = """
 SELECT sequencename, last_value FROM pg_sequences
  WHERE schemaname = current_schema() AND last_value IS NOT NULL ORDER BY sequencename
 """
-_JOURNAL = "SELECT entry_sha256 FROM journal_entry ORDER BY chain_position, id"
+_JOURNAL = "SELECT entry_sha256 FROM journal_entry ORDER BY entity_id, chain_position, id"
 ROLES = """
 SELECT u.username, g.name FROM kernel_user_groups m JOIN kernel_user u ON u.id = m.user_id
   JOIN auth_group g ON g.id = m.group_id ORDER BY 1, 2
