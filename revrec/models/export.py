@@ -59,7 +59,7 @@ class JournalExport(models.Model):
     ended.
     """
 
-    entity = models.ForeignKey(
+    entity: models.ForeignKey[LegalEntity | int, LegalEntity] = models.ForeignKey(
         LegalEntity, on_delete=models.PROTECT, related_name="+", db_default=MAIN_ENTITY
     )
     form = models.CharField(max_length=12, choices=[(f.value, f.value) for f in Form])

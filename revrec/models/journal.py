@@ -97,12 +97,14 @@ class JournalEntry(models.Model):
     entity form its hash chain; the database holds that a customer's are in their entity's.
     """
 
-    entity = models.ForeignKey(  # The unique constraint's index begins with it.
-        LegalEntity,
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_default=MAIN_ENTITY,
-        db_index=False,
+    entity: models.ForeignKey[LegalEntity | int, LegalEntity] = (
+        models.ForeignKey(  # The unique constraint's index begins with it.
+            LegalEntity,
+            on_delete=models.PROTECT,
+            related_name="+",
+            db_default=MAIN_ENTITY,
+            db_index=False,
+        )
     )
 
     period = models.ForeignKey(AccountingPeriod, on_delete=models.PROTECT, related_name="+")

@@ -66,7 +66,7 @@ def _chains() -> list[tuple[int, str | None]]:
     """List whose chains there are: legal entities, and those that entries name beside them."""
     with connection.cursor() as cursor:
         cursor.execute(_CHAINS)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _faults_of_chain(entity_id: int, code: str, walk: Walk, at_once: int) -> Iterator[Fault]:

@@ -261,6 +261,7 @@ def test_postgresql_holds_a_customer_s_entries_in_their_entity_s_chain(
     by = worker_user()
     entity = LegalEntity.objects.create(code="de", series_prefix="DE", created_at=AT)
     entry = JournalEntry.objects.get()
+    assert entry.customer is not None
 
     with pytest.raises(DatabaseError, match="another legal entity bills"), transaction.atomic():
         JournalEntry.objects.create(
