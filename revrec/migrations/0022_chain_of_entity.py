@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('invoicing', '0045_auto_recharge'),
         ('metering', '0028_customer_locale'),
-        ('revrec', '0020_commitment_obligation'),
+        ('revrec', '0021_contract_allocation'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
