@@ -22,6 +22,7 @@ from invoicing.approval import (
 )
 from invoicing.models import (
     BillingHold,
+    DraftRejection,
     HoldCause,
     Invoice,
     InvoicePolicy,
@@ -64,6 +65,11 @@ def open_holds() -> QuerySet[BillingHold]:
 def hold_of(subject: str) -> BillingHold | None:
     """Return the hold that stands for a subject."""
     return open_holds().filter(subject=subject).first()
+
+
+def rejection_of(invoice: Invoice) -> DraftRejection | None:
+    """Return why a draft will never be issued, if somebody rejected it."""
+    return DraftRejection.objects.filter(hold__invoice=invoice).order_by("-id").first()
 
 
 def was_released(subject: str, cause: str, detail: str) -> bool:

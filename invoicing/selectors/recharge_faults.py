@@ -11,7 +11,8 @@ FROM recharge r JOIN auto_recharge a ON a.id = r.auto_recharge_id
 WHERE r.state <> 'failed' GROUP BY a.id, r.month_on, a.monthly_limit_minor
 HAVING sum(r.price_minor) > a.monthly_limit_minor ORDER BY 1, 2
 """
-# A grant may be less than was bought: a note took some off before it was paid.
+# A grant may be less than was bought: a note took some off before it was paid. A draft that was
+# rejected has no lines any more.
 _OFF = """
 SELECT r.id, r.state, i.status, coalesce(g.credits, 0), r.credits
 FROM recharge r JOIN invoice i ON i.id = r.invoice_id
@@ -22,7 +23,10 @@ LEFT JOIN LATERAL (
     SELECT sum(c.amount) AS credits FROM credit_grant c JOIN invoice_line l
         ON c.source_key = 'invoice_line:' || l.id || ':pack'
     WHERE l.invoice_id = i.id) g ON true
-WHERE l.count <> 1 OR l.credits <> r.credits OR i.customer_id <> r.customer_id
+WHERE (l.count <> 1 OR l.credits <> r.credits) AND NOT EXISTS (
+        SELECT FROM draft_rejection d JOIN billing_hold h ON h.id = d.hold_id
+        WHERE h.invoice_id = i.id)
+   OR i.customer_id <> r.customer_id
    OR r.state = 'paid' AND i.status IN ('draft', 'void', 'uncollectible')
    OR g.credits > r.credits
    OR coalesce(g.credits, 0) > 0 AND i.status NOT IN ('paid', 'finalized')

@@ -5,10 +5,11 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Max, Sum
+from django.db.models.functions import Greatest
 
 from billing_project.kernel.period import month_of
-from credits.models import Authorization
+from credits.models import Authorization, CreditGrant
 from credits.selectors.balances import balance_now
 from credits.spend import Reason
 from invoicing.models import AutoRecharge, Recharge, RechargeState
@@ -16,34 +17,40 @@ from invoicing.recharging import Agreed, Standing
 from metering.models import Customer
 
 REMEMBERED = timedelta(minutes=10)  # A refusal longer ago asks for nothing any more.
-# Customers whose recharge is open, or whose balance is below, or who were refused just now. It is
-# asked all the time: what it finds is judged again under the customer's lock.
+# Customers whose recharge is open, its agreement ended or not; whose balance is below; or who were
+# refused since credits came. It is asked all the time: what it finds is judged again under the
+# customer's lock.
 _WAITING = """
-SELECT DISTINCT a.customer_id FROM auto_recharge a
+SELECT customer_id FROM recharge WHERE state = 'open'
+UNION
+SELECT a.customer_id FROM auto_recharge a
 JOIN customer c ON c.id = a.customer_id
 LEFT JOIN LATERAL (
-    SELECT max(opened_at) AS opened_at, bool_or(state = 'open') AS is_open
+    SELECT max(opened_at) AS opened_at
     FROM recharge r WHERE r.customer_id = a.customer_id AND r.pricing_unit_id = a.pricing_unit_id
 ) last ON true
-WHERE a.ended_at IS NULL AND (
-    coalesce(last.is_open, false)
-    OR c.closed_at IS NULL
-       AND (last.opened_at IS NULL
-            OR last.opened_at + a.cool_down_seconds * interval '1 second' <= %(at)s)
-       AND (a.threshold > coalesce((
-                SELECT sum(g.remaining) FROM credit_grant g
-                WHERE g.customer_id = a.customer_id AND g.pricing_unit_id = a.pricing_unit_id
-                  AND g.effective_at <= %(at)s
-                  AND (g.expires_at IS NULL OR g.expires_at > %(at)s)), 0) - coalesce((
-                SELECT sum(h.credits) FROM hold h
-                WHERE h.customer_id = a.customer_id AND h.pricing_unit_id = a.pricing_unit_id
-                  AND ((h.state = 'open' AND h.expires_at > %(at)s)
-                       OR (h.state = 'settled' AND h.counted_at IS NULL))), 0)
-            OR EXISTS (
-                SELECT FROM spend_authorization s
-                WHERE s.customer_id = a.customer_id AND s.pricing_unit_id = a.pricing_unit_id
-                  AND s.decided_at > greatest(%(since)s, last.opened_at) AND s.reason = %(reason)s))
-) ORDER BY 1
+WHERE a.ended_at IS NULL AND c.closed_at IS NULL
+  AND (last.opened_at IS NULL
+       OR last.opened_at + a.cool_down_seconds * interval '1 second' <= %(at)s)
+  AND (a.threshold > coalesce((
+           SELECT sum(g.remaining) FROM credit_grant g
+           WHERE g.customer_id = a.customer_id AND g.pricing_unit_id = a.pricing_unit_id
+             AND g.effective_at <= %(at)s
+             AND (g.expires_at IS NULL OR g.expires_at > %(at)s)), 0) - coalesce((
+           SELECT sum(h.credits) FROM hold h
+           WHERE h.customer_id = a.customer_id AND h.pricing_unit_id = a.pricing_unit_id
+             AND ((h.state = 'open' AND h.expires_at > %(at)s)
+                  OR (h.state = 'settled' AND h.counted_at IS NULL))), 0)
+       OR EXISTS (
+           SELECT FROM spend_authorization s
+           WHERE s.customer_id = a.customer_id AND s.pricing_unit_id = a.pricing_unit_id
+             AND s.decided_at > greatest(%(since)s, last.opened_at) AND s.reason = %(reason)s
+             AND NOT EXISTS (
+                 SELECT FROM credit_grant g
+                 WHERE g.customer_id = a.customer_id AND g.pricing_unit_id = a.pricing_unit_id
+                   AND g.effective_at <= %(at)s
+                   AND greatest(g.effective_at, g.created_at) > s.decided_at)))
+ORDER BY 1
 """
 
 
@@ -66,13 +73,16 @@ def agreed_by(row: AutoRecharge) -> Agreed:
 
 
 def standing_of(row: AutoRecharge, customer: Customer, at: datetime) -> Standing:
-    """Return how a customer stands, by all that was bought by itself in their month."""
+    """Return how a customer stands, by all that was bought by itself in their month.
+
+    What was refused while a purchase waited for its payment is answered by the credits that came.
+    """
     bought = Recharge.objects.filter(customer=customer, pricing_unit=row.pricing_unit)
     last = bought.order_by("-opened_at").first()
     since = at - REMEMBERED if last is None else max(at - REMEMBERED, last.opened_at)
     refused = Authorization.objects.filter(
         customer=customer, pricing_unit=row.pricing_unit, decided_at__gt=since, decided_at__lte=at,
-        reason=Reason.INSUFFICIENT_BALANCE,
+        reason=Reason.INSUFFICIENT_BALANCE, decided_at__gte=_came_at(row, customer, at),
     )  # fmt: skip
     month = bought.filter(month_on=month_at(customer, at)).exclude(state=RechargeState.FAILED)
     return Standing(
@@ -81,6 +91,15 @@ def standing_of(row: AutoRecharge, customer: Customer, at: datetime) -> Standing
         last_at=last.opened_at if last else None,
         month_minor=month.aggregate(sum=Sum("price_minor"))["sum"] or 0,
     )
+
+
+def _came_at(row: AutoRecharge, customer: Customer, at: datetime) -> datetime:
+    """Return when credits last came, however they did; long ago where none did of late."""
+    grants = CreditGrant.objects.filter(
+        customer=customer, pricing_unit=row.pricing_unit, effective_at__lte=at
+    )
+    came_at = grants.aggregate(last=Max(Greatest("effective_at", "created_at")))["last"]
+    return came_at or at - REMEMBERED
 
 
 def available_in(customer: Customer, unit: str, at: datetime) -> Decimal:

@@ -176,7 +176,9 @@ def _line(
 
 
 def _same_sale(invoice: Invoice, customer: Customer, line: Line, sale: _Sale) -> Invoice:
-    sold = invoice.lines.get()
+    sold = invoice.lines.first()
+    if sold is None:  # Its lines went with the rejection.
+        raise Conflict("this sale was rejected: sell it under another key")
     price = sold.amount_minor + (sold.tax_minor if sold.is_tax_inclusive else 0)
     before = (invoice.customer_id, sold.unit, sold.quantity, price)
     if before != (customer.pk, line.unit, line.quantity, line.amount_minor):

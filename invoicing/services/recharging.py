@@ -27,6 +27,8 @@ from invoicing.models import (
     RechargeState,
 )
 from invoicing.recharging import Buy, WhyNot, decide
+from invoicing.selectors import grants_of_line
+from invoicing.selectors.holds import rejection_of
 from invoicing.selectors.recharging import (
     agreed_by,
     customers_to_recharge,
@@ -177,25 +179,30 @@ def _write(
 
 
 def _follow(one: Recharge, by: User, at: datetime) -> None:
-    """Close a purchase that is paid or over; end what keeps being declined."""
-    invoice = one.invoice
+    """Close a purchase that is paid or over; end what is rejected or keeps being declined."""
+    invoice, row = one.invoice, one.auto_recharge
     if invoice.status == InvoiceStatus.PAID:
-        return _close(one, RechargeState.PAID, at)
+        has_come = any(grants_of_line(line).exists() for line in invoice.lines.all())
+        return _close(one, RechargeState.PAID if has_come else RechargeState.FAILED, at)
     if invoice.status in _ENDED_WITHOUT:
         return _close(one, RechargeState.FAILED, at)
+    if (why := rejection_of(invoice)) is not None:
+        _close(one, RechargeState.FAILED, at)
+        return _switch_off(row, f"its draft was rejected: {why.reason}", by, at)
     attempts = PaymentAttempt.objects.filter(invoice=invoice)
     declined = attempts.filter(state=AttemptState.DECLINED).count()
-    row = one.auto_recharge
     is_going_on = attempts.filter(state=AttemptState.OPEN).exists()
     if declined < row.most_failures or is_going_on or invoice.open_minor != invoice.total_minor:
         return None
     void_invoice(invoice=invoice, reason=f"{declined} payments of a recharge failed", by=by, at=at)
     _close(one, RechargeState.FAILED, at)
+    return _switch_off(row, f"{declined} payments failed", by, at)
+
+
+def _switch_off(row: AutoRecharge, why: str, by: User, at: datetime) -> None:
     if row.ended_at is None:
-        _end(row, f"{declined} payments failed", by, at)
-        title = f"Auto-recharge is off: {declined} payments failed"
-        _warn(row, title, "failures", at)
-    return None
+        _end(row, why[:500], by, at)
+        _warn(row, f"Auto-recharge is off: {why}", "failures", at)
 
 
 def _close(one: Recharge, state: RechargeState, at: datetime) -> None:

@@ -16,7 +16,7 @@ from credits.models import Alert, CreditGrant
 from credits.services.authorizing import authorize
 from credits.services.grants import issue_grant
 from credits.services.standing import Request
-from invoicing.models import AutoRecharge, Invoice, Recharge
+from invoicing.models import AutoRecharge, BillingHold, Invoice, Recharge
 from invoicing.recharge_checks import recharges_are_their_invoices, recharges_are_within_limits
 from invoicing.recharging import Agreed, Buy, Standing, WhyNot, decide
 from invoicing.selectors.recharging import standing_of
@@ -29,6 +29,7 @@ from invoicing.services.recharging import (
     recharge_due,
     set_up_recharge,
 )
+from invoicing.services.rejecting import reject_draft
 from metering.models import Customer
 from tests.console.backoffice import action_url, client_of, send, url_above_list
 from tests.invoicing.builders import (
@@ -39,6 +40,7 @@ from tests.invoicing.builders import (
     issued,
     note_on,
     paid,
+    set_limits,
 )
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -181,6 +183,63 @@ def test_what_is_taken_back_counts_no_more_and_frees_the_way(shop: Shop, acme: C
 
     assert fill(shop, START + HOUR) == 1
     assert [state for state, _ in _bought()] == ["failed", "open"]
+
+
+@pytest.mark.django_db
+def test_a_rejected_purchase_is_over_and_ends_what_was_agreed(shop: Shop, acme: Customer) -> None:
+    set_limits(shop, approval_above={"USD": 1})
+    hold(acme, "30", START)
+    fill(shop, START)
+    held = BillingHold.objects.get(released_at=None)
+    reject_draft(held=held, reason="no such order", by=shop.approver, at=START)
+    assert _sound()
+
+    assert [fill(shop, START + HOUR), fill(shop, START + 2 * HOUR)] == [0, 0]
+
+    why = "its draft was rejected: no such order"
+    assert (_bought(), _sound()) == ([("failed", "0")], True)
+    assert (AutoRecharge.objects.get().end_reason, Alert.objects.get().title) == (
+        why, f"Auto-recharge is off: {why}",
+    )  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_what_was_refused_before_the_credits_came_asks_for_no_second_purchase(
+    shop: Shop, acme: Customer
+) -> None:
+    set_up_recharge(customer=acme, wish=wish(shop, cool_down=timedelta(0)), by=shop.maker, at=START)
+    hold(acme, "30", START)
+    fill(shop, START)
+    hold(acme, "130", START + timedelta(seconds=30))  # Refused: 90 are left, none came yet.
+    paid(shop, Recharge.objects.get().invoice, at=START + timedelta(minutes=1))
+
+    assert fill(shop, START + timedelta(minutes=2)) == 0
+
+    hold(acme, "700", START + timedelta(minutes=3))  # 590 are there now.
+    assert fill(shop, START + timedelta(minutes=3)) == 1
+
+
+@pytest.mark.django_db
+def test_an_open_purchase_is_followed_after_its_agreement_ended(shop: Shop, acme: Customer) -> None:
+    hold(acme, "30", START)
+    fill(shop, START)
+    row = AutoRecharge.objects.get()
+    end_recharge(row=row, reason="they asked", by=shop.maker, at=START)
+    paid(shop, Recharge.objects.get().invoice)
+
+    assert (fill(shop, START + HOUR), _bought()) == (0, [("paid", "4500")])
+
+
+@pytest.mark.django_db
+def test_a_purchase_that_was_credited_in_full_brought_nothing(shop: Shop, acme: Customer) -> None:
+    hold(acme, "30", START)
+    fill(shop, START)
+    note_on(shop, Recharge.objects.get().invoice, 4_500)
+
+    fill(shop, START + timedelta(minutes=1))
+
+    assert (_bought(), _sound()) == ([("failed", "4500")], True)
+    assert not CreditGrant.objects.filter(category="paid").exists()
 
 
 @pytest.mark.django_db

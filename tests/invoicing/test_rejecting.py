@@ -1,15 +1,17 @@
 """Held drafts that are rejected, and drafts that wait for a market and go on once it is open."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, transaction
 
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
-from invoicing.models import BillingHold, DraftRejection
+from invoicing.models import BillingHold, DraftRejection, Invoice
 from invoicing.selectors.completeness import figures_of
 from invoicing.services.holds import release_hold
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
+from invoicing.services.packs import sell_credit_pack
 from invoicing.services.rejecting import reject_draft
 from metering.models import Customer
 from tests.console.backoffice import action_url, client_of, page_of, send, told
@@ -19,6 +21,7 @@ from tests.invoicing.builders import (
     START,
     Shop,
     cancel,
+    customer_of,
     fee_invoice,
     first_period,
     open_market,
@@ -136,3 +139,21 @@ def test_rejecting_is_a_dialog_of_approvers_that_says_what_becomes_of_the_claim(
     assert "are given up" in asked
     assert told(done).startswith("success: Rejected draft")
     assert "49.00 USD" in client.get(page_of(hold)).content.decode()
+
+
+def test_a_rejected_sale_is_not_made_again_under_its_key(shop: Shop) -> None:
+    set_limits(shop, approval_above={"USD": 1})
+    customer = customer_of(shop)
+
+    def sell(key: str) -> Invoice:
+        return sell_credit_pack(
+            customer=customer, pricing_unit=shop.unit, amount=Decimal(5), price_minor=500,
+            key=key, by=shop.worker, at=START,
+        )  # fmt: skip
+
+    draft = sell("order 7")
+    reject_draft(held=_hold(), reason="not agreed", by=shop.approver, at=START)
+
+    with pytest.raises(Conflict, match="was rejected"):
+        sell("order 7")
+    assert sell("order 8") != draft
