@@ -8,8 +8,10 @@ from decimal import Decimal
 from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, TruncDate
+from django.urls import reverse
 
 from billing_project.console.charts import Row
+from billing_project.kernel.backoffice.display import object_url
 from billing_project.kernel.models import (
     AuditEntry,
     OutboxMessage,
@@ -32,6 +34,7 @@ from revrec.models import Posting
 RECEIVABLE, UNBILLED = ("1100",), ("1200",)
 MOST_UNRATED = 1_000  # Counted on the home page; past that it says "more than".
 STUCK_AFTER = timedelta(minutes=15)  # A note is taken up within seconds while the worker runs.
+FAILURES_SHOWN = timedelta(days=3)  # Of tasks; the worker's own list has the older ones.
 DEFERRED, REVENUE = ("2100", "2120", "2190"), ("4",)
 
 
@@ -231,6 +234,12 @@ def invoice_of_overage(billing_period_id: int) -> Invoice | None:
     issued = lines.exclude(invoice__status__in=NOT_CLAIMING).select_related("invoice")
     line = issued.order_by("-invoice_id").first()
     return line.invoice if line else None
+
+
+def overage_url(billing_period_id: int) -> str:
+    """Return the address of the invoice of a period's overage, or of all invoices."""
+    invoice = invoice_of_overage(billing_period_id)
+    return object_url(invoice) if invoice else reverse("admin:invoicing_invoice_changelist")
 
 
 def draft_counts(at: datetime) -> tuple[int, int]:

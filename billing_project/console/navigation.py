@@ -245,6 +245,8 @@ def _pages() -> dict[str, Any]:
     return {
         "items": [
             {"title": "Home", "icon": "home", "link": reverse("admin:index")},
+            {"title": "Approvals", "icon": "inbox", "link": reverse("console:approvals")},
+            {"title": "Exceptions", "icon": "report", "link": reverse("console:exceptions")},
             {"title": "Lineage", "icon": "account_tree", "link": reverse("console:lineage")},
             {"title": "Why not billed?", "icon": "help", "link": reverse("console:why")},
             {"title": "Usage", "icon": "bar_chart", "link": reverse("console:usage")},

@@ -3,9 +3,11 @@
 from django.contrib import admin
 from django.urls import path
 
+from billing_project.console.approvals_page import approvals_page
 from billing_project.console.books import books_page
 from billing_project.console.burn_table_page import burn_table_page
 from billing_project.console.completeness_page import completeness_page
+from billing_project.console.exceptions_page import exceptions_page
 from billing_project.console.explaining_page import explaining_page
 from billing_project.console.lineage_page import lineage_page
 from billing_project.console.near_duplicates_page import near_duplicates_page
@@ -37,6 +39,8 @@ urlpatterns = [
     ),
     path("lineage/", admin.site.admin_view(lineage_page), name="lineage"),
     path("why/", admin.site.admin_view(explaining_page), name="why"),
+    path("approvals/", admin.site.admin_view(approvals_page), name="approvals"),
+    path("exceptions/", admin.site.admin_view(exceptions_page), name="exceptions"),
     path("usage/", admin.site.admin_view(usage_page), name="usage"),
     path("near-duplicates/", admin.site.admin_view(near_duplicates_page), name="near_duplicates"),
     path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),

@@ -90,7 +90,7 @@ def _overcharged(user: User) -> Iterator[Item]:
         yield Item(
             f"{period.customer.name} was charged {amount} too much",
             f"overage from {period.start_at:%Y-%m-%d}: needs a credit note",
-            _invoice_url(period.pk),
+            figures.overage_url(period.pk),
             may_credit,
         )
 
@@ -105,11 +105,6 @@ def _refunds(user: User) -> Iterator[Item]:
             object_url(note),
             may_refund,
         )
-
-
-def _invoice_url(billing_period_id: int) -> str:
-    invoice = figures.invoice_of_overage(billing_period_id)
-    return object_url(invoice) if invoice else reverse("admin:invoicing_invoice_changelist")
 
 
 def _decisions(user: User) -> Iterator[Item]:

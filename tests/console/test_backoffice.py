@@ -70,6 +70,7 @@ def own_pages() -> list[str]:
     """List the console's pages and every list."""
     names = (
         *("admin:index", "console:lineage", "console:books"),
+        *("console:approvals", "console:exceptions"),
         *("console:why", "console:near_duplicates", "console:unrated", "console:burn_table"),
         *("console:policies", "console:owners", "console:usage", "console:completeness"),
         "console:scenarios",
