@@ -18,6 +18,8 @@ _DRAW_IDS = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_seri
 def copy_rows(rows: Sequence[Model]) -> None:
     """Give new rows of one model their ids, ascending in the order given, and store them.
 
+    Rows that have an id already keep it.
+
     Columns that the database fills by itself are left to it, as long as no row names a value.
 
     Raises:
@@ -26,7 +28,7 @@ def copy_rows(rows: Sequence[Model]) -> None:
     if not rows:
         return
     meta = rows[0]._meta
-    _draw_ids(meta.db_table, rows)
+    _draw_ids(meta.db_table, [row for row in rows if row.pk is None])
     fields = [field for field in meta.concrete_fields if not _is_left(field, rows)]
     names = ", ".join(f'"{field.column}"' for field in fields)
     values = attrgetter(*(field.attname for field in fields))

@@ -214,6 +214,7 @@ SELECT {
                       'UTF8')), 'hex')
                      FROM revenue_schedule_line y WHERE y.schedule_id = h.id) AS days
                FROM revenue_schedule h) d ON d.obligation_id = o.id
+ WHERE o.price_minor <> 0 OR o.recognised_minor <> 0 OR d.id IS NOT NULL
 """,  # noqa: S608 - texts of this module
 )
 JOURNAL = Part(
@@ -222,6 +223,7 @@ JOURNAL = Part(
     f"""
 SELECT {
         _line(
+            "n.code",
             "x.effective_on",
             "x.kind",
             "c.external_id",
@@ -235,14 +237,15 @@ SELECT {
             "x.worth",
         )
     }
-  FROM (SELECT e.effective_on, e.kind, p.customer_id, p.account_id, p.currency, o.kind AS promise,
-               p.service_start_on, p.service_end_on, p.functional_currency AS worth_currency,
+  FROM (SELECT e.entity_id, e.effective_on, e.kind, p.customer_id, p.account_id, p.currency,
+               o.kind AS promise, p.service_start_on, p.service_end_on,
+               p.functional_currency AS worth_currency,
                sum(p.amount_minor)::text AS amount, sum(p.functional_minor)::text AS worth
           FROM posting p JOIN journal_entry e ON e.id = p.entry_id
           LEFT JOIN performance_obligation o ON o.id = p.obligation_id
-         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
         HAVING sum(p.amount_minor) <> 0 OR sum(p.functional_minor) <> 0) x
-  LEFT JOIN customer c ON c.id = x.customer_id
+  JOIN legal_entity n ON n.id = x.entity_id LEFT JOIN customer c ON c.id = x.customer_id
 """,  # noqa: S608 - texts of this module
 )
 PARTS = (WINDOWS, RATINGS, GRANTS, LEDGER, INVOICES, SETTLED, SCHEDULES, JOURNAL)
