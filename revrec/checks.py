@@ -9,6 +9,7 @@ from revrec.selectors import (
     basis_ties,
     functional_ties,
     losing_ties,
+    modification_ties,
     shortfall_ties,
     silent,
     tieouts,
@@ -161,6 +162,12 @@ def bases_tie() -> Iterator[Finding]:
 def contracts_tie() -> Iterator[Finding]:
     """Divide the price of each approved contract again."""
     return _findings(lambda: allocation_ties.untied_allocations(clock.now()))
+
+
+@check("What was left of a changed contract lies in the promise that goes on")
+def modifications_tie() -> Iterator[Finding]:
+    """Compare what each change moved with what its promises deferred until then."""
+    return _findings(lambda: modification_ties.untied_modifications(clock.now()))
 
 
 @check("Fee schedules end on the price")

@@ -85,6 +85,7 @@ class EntryKind(StrEnum):
     CREDITS_SOLD = "credits_sold"
     CONCESSION_PROMISED = "concession_promised"
     PRICE_ALLOCATED = "price_allocated"
+    CONTRACT_MODIFIED = "contract_modified"
     CREDITS_USED = "credits_used"
     CREDITS_EXPIRED = "credits_expired"
     OVERAGE_USED = "overage_used"

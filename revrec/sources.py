@@ -27,6 +27,7 @@ class SourceType(StrEnum):
     OUTCOME_DECISION = "outcome_decision"
     GRANT_BASIS = "grant_basis"
     CONTRACT_ALLOCATION = "contract_allocation"
+    CONTRACT_MODIFICATION = "contract_modification"
 
 
 # In which role each kind of fact is accounted for; once.
@@ -51,6 +52,7 @@ ROLES = {
     SourceType.OUTCOME_DECISION: "accrued",
     SourceType.GRANT_BASIS: "promised",
     SourceType.CONTRACT_ALLOCATION: "promised",
+    SourceType.CONTRACT_MODIFICATION: "modified",
 }
 
 

@@ -164,6 +164,7 @@ _ICONS = {
     "exchangerate": "percent",
     "grantbasis": "redeem",
     "contractallocation": "join",
+    "contractmodification": "edit_document",
     "lossestimate": "trending_down",
     "disclosurepolicy": "fact_check",
     "variableestimate": "query_stats",

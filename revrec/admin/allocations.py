@@ -49,18 +49,25 @@ def _part(row: list[str]) -> Alone:
     words = " ".join(row)[:60]
     if len(row) != 2:
         raise ValidationError(f"{words}: a row is a line and a price.")
-    invoice, _, position = row[0].rpartition("/")
-    found = InvoiceLine.objects.filter(
-        invoice__number=invoice, position=int(position) if position.isdecimal() else 0
-    )
-    line = found.select_related("invoice__customer").first()
-    if line is None:
-        raise ValidationError(f"{words}: there is no such line.")
+    line = line_named(row[0])
     try:
         ssp: Decimal = typed_number(row[1])
     except NotAQuantity as error:
         raise ValidationError(f"{words}: the price is no number.") from error
     return Alone(line, ssp)
+
+
+def line_named(words: str) -> InvoiceLine:
+    """Find a line by its invoice's number and its position: INV-000001/1."""
+    invoice, _, position = words.rpartition("/")
+    is_number = position.isascii() and position.isdecimal() and len(position) < 6
+    found = InvoiceLine.objects.filter(
+        invoice__number=invoice, position=int(position) if is_number else 0
+    )
+    line = found.select_related("invoice__customer").first()
+    if line is None:
+        raise ValidationError(f"{words[:60]}: there is no such line.")
+    return line
 
 
 class AllocatedShareInline(ReadOnlyInline):

@@ -16,6 +16,7 @@ from revrec.models.journal import (
     Posting,
 )
 from revrec.models.loss import LossEstimate
+from revrec.models.modification import ContractModification, ModifiedLine
 from revrec.models.obligation import (
     PREPAID_CREDITS,
     ObligationKind,
@@ -39,6 +40,7 @@ __all__ = [
     "BreakageEstimate",
     "CloseException",
     "ContractAllocation",
+    "ContractModification",
     "DisclosurePolicy",
     "EntrySource",
     "ExchangeRate",
@@ -49,6 +51,7 @@ __all__ = [
     "LedgerAccount",
     "LedgerSeal",
     "LossEstimate",
+    "ModifiedLine",
     "ObligationKind",
     "PackState",
     "PerformanceObligation",

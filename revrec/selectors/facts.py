@@ -33,6 +33,7 @@ from invoicing.models import (
 )
 from revrec.models import (
     ContractAllocation,
+    ContractModification,
     EntrySource,
     GrantBasis,
     ObligationKind,
@@ -238,6 +239,18 @@ def unaccounted_allocations(
     return rows.select_related("policy_change").order_by("id")
 
 
+def unaccounted_modifications(
+    at: datetime, customer_id: int | None = None
+) -> QuerySet[ContractModification]:
+    """List approved changes of contracts that have begun and are not in the books, in order."""
+    rows = ContractModification.objects.filter(
+        in_force(at, "policy_change__"), ~accounted(SourceType.CONTRACT_MODIFICATION)
+    )
+    if customer_id is not None:
+        rows = rows.filter(customer=customer_id)
+    return rows.select_related("policy_change").order_by("policy_change__effective_at", "id")
+
+
 def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
     """List service days of fees that ended before a day and are not earned yet, in order.
 
@@ -289,8 +302,14 @@ def customers_to_recognise(
         .distinct()[:limit]
     )
     bases = unaccounted_bases(midnight(before)).values_list("grant__customer_id", flat=True)
-    contracts = unaccounted_allocations(midnight(before)).values_list("customer_id", flat=True)
-    return list(dict.fromkeys([*noted, *due, *bases[:limit], *contracts[:limit]]))[:limit]
+    contracts = [
+        rows.values_list("customer_id", flat=True)[:limit]
+        for rows in (
+            unaccounted_allocations(midnight(before)), unaccounted_modifications(midnight(before))
+        )
+    ]  # fmt: skip
+    found = [*noted, *due, *bases[:limit], *contracts[0], *contracts[1]]
+    return list(dict.fromkeys(found))[:limit]
 
 
 def accounted(source_type: SourceType, pk: str = "pk") -> Exists:

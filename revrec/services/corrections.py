@@ -12,6 +12,7 @@ from invoicing.models import CreditNote
 from invoicing.selectors.settlement import given_up_of
 from revrec.schedule import day_of
 from revrec.selectors.facts import (
+    unaccounted_modifications,
     unaccounted_note_voids,
     unaccounted_notes,
     unaccounted_recoveries,
@@ -22,6 +23,7 @@ from revrec.selectors.facts import (
 from revrec.services.drafts import Run
 from revrec.services.fees import recognise_fees
 from revrec.services.grants import account_movements
+from revrec.services.modifications import account_modification
 from revrec.services.notes import account_note, account_note_void, account_void
 from revrec.services.provider import account_verdict
 from revrec.services.write_offs import account_reclaim, account_recovery, account_write_off
@@ -60,6 +62,10 @@ def _steps(run: Run) -> list[_Step]:
         *(
             _Step(p.recorded_at, 3, lambda p=p: account_recovery(run, p))  # type: ignore[misc]
             for p in unaccounted_recoveries(key)
+        ),
+        *(
+            _Step(m.policy_change.effective_at, 5, lambda m=m: account_modification(run, m))  # type: ignore[misc]
+            for m in unaccounted_modifications(run.at, key)
         ),
         *(
             _Step(d.decided_at, 4, lambda d=d: account_verdict(run, d))  # type: ignore[misc]

@@ -5,12 +5,7 @@ from itertools import groupby
 
 from billing_project.kernel.period import DAY
 from invoicing.models import Invoice, InvoiceLine, LineKind, Payment
-from revrec.models import (
-    ObligationKind,
-    PerformanceObligation,
-    RevenueSchedule,
-    RevenueScheduleLine,
-)
+from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import (
     About,
     EntryKind,
@@ -32,6 +27,7 @@ from revrec.services.drafts import Run, about, over
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.services.outcomes import outcome_key_of
 from revrec.services.overage import overage_obligation
+from revrec.services.schedules import plan_days
 from revrec.sources import Source, SourceType
 
 
@@ -90,20 +86,7 @@ def _fee(run: Run, line: InvoiceLine) -> Lines:
     kind = ObligationKind.ARREARS if is_over else ObligationKind.FEE
     obligation = _obligation(line, kind)
     start_on, end_on = service_days(line.service_start_at, line.service_end_at)
-    schedule = RevenueSchedule.objects.create(
-        obligation=obligation,
-        revision=1,
-        price_minor=line.amount_minor,
-        start_on=start_on,
-        end_on=end_on,
-        created_at=run.at,
-    )
-    RevenueScheduleLine.objects.bulk_create(
-        RevenueScheduleLine(
-            schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
-        )
-        for day in straight_line(line.amount_minor, start_on, end_on)
-    )
+    plan_days(run, obligation, start_on, end_on, straight_line(line.amount_minor, start_on, end_on))
     invoiced = arrears_fee_invoiced if kind == ObligationKind.ARREARS else fee_invoiced
     return invoiced(line.amount_minor, over(about(obligation), start_on, end_on))
 

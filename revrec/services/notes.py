@@ -42,6 +42,7 @@ from revrec.posting import (
     tax_taken_back,
 )
 from revrec.schedule import day_of
+from revrec.selectors.modifications import heir_of
 from revrec.selectors.obligations import (
     progress_of,
     revenue_of_end,
@@ -215,7 +216,8 @@ def _lowered(
 ) -> Sequence[CreditedPart]:
     """Lower a promise; what a line claims beyond it lies in another promise of its contract.
 
-    That is so only where that other one was given up and cannot give it back: it is conceded.
+    That is the one which took it over when the contract changed; what cannot be found there, since
+    it was given up, is conceded.
     """
     kind = ObligationKind(obligation.kind)
     if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
@@ -233,8 +235,17 @@ def _lowered(
             liability_minor=split.liability_minor,
             about=About(obligation.currency, obligation.pk, line.pk),
         ),
-        CreditedPart(None, beyond, 0, About(obligation.currency, None, line.pk)),
+        *_beyond(run, obligation, line, beyond, reason),
     ]
+
+
+def _beyond(
+    run: Run, obligation: PerformanceObligation, line: InvoiceLine, minor: int, reason: Reason
+) -> Sequence[CreditedPart]:
+    heir = heir_of(obligation) if minor else None
+    if heir is not None and heir.price_minor:
+        return _lowered(run, heir, line, minor, reason)
+    return [CreditedPart(None, minor, 0, About(obligation.currency, None, line.pk))]
 
 
 def _take_off_overage(

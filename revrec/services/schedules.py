@@ -1,6 +1,9 @@
 """Plans of fees, and where each kind of promise is owed."""
 
-from datetime import UTC, datetime, time
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time
+
+from django.db.models import Max
 
 from billing_project.kernel.period import DAY
 from revrec.models import (
@@ -10,7 +13,7 @@ from revrec.models import (
     RevenueScheduleLine,
 )
 from revrec.posting import Account
-from revrec.schedule import service_days, straight_line
+from revrec.schedule import ScheduleDay, service_days, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule
 from revrec.services.drafts import Run
 
@@ -40,11 +43,20 @@ def revise_schedule(
     if ends_at is not None:
         served = service_days(datetime.combine(old.start_on, time.min, UTC), ends_at)[1]
         end_on = min(end_on, max(served, next_on + DAY if left else next_on))
+    plan_days(run, obligation, old.start_on, end_on, straight_line(left, next_on, end_on))
+
+
+def plan_days(
+    run: Run, obligation: PerformanceObligation, start_on: date, end_on: date,
+    days: Iterable[ScheduleDay],
+) -> None:  # fmt: skip
+    """Write the next revision of a fee's plan: from now on only its days earn anything."""
+    last = obligation.schedules.aggregate(last=Max("revision"))["last"] or 0
     schedule = RevenueSchedule.objects.create(
         obligation=obligation,
-        revision=old.revision + 1,
+        revision=last + 1,
         price_minor=obligation.price_minor,
-        start_on=old.start_on,
+        start_on=start_on,
         end_on=end_on,
         created_at=run.at,
     )
@@ -52,5 +64,5 @@ def revise_schedule(
         RevenueScheduleLine(
             schedule=schedule, service_on=day.service_on, amount_minor=day.amount_minor
         )
-        for day in straight_line(left, next_on, end_on)
+        for day in days
     )

@@ -332,7 +332,7 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
     # sums and marks of facts that have their page.
     assert missing == {
         "AllocatedShare", "BackfillBatch", "BackfillRun", "EventIdentity", "CreditNoteLine",
-        "RevenueScheduleLine",
+        "ModifiedLine",        "RevenueScheduleLine",
         "RateTotal", "BooksMark", "UsedCredits", "PolicyApproval", "WindowRating", "SpendCounter",
         "AccountCode", "LineOutcome", "OutcomeDecision", "PlanItem", "LineDiscount",
         "CouponRedemption", "WebhookSecret", "DraftRejection", "RecoveryCode",

@@ -232,7 +232,10 @@ LINKS = (
         " WHERE source_type = 'invoice_line' AND entry_id IS NOT NULL"
         " UNION ALL SELECT a.invoice_line_id, e.entry_id, e.role"
         " FROM allocated_share a JOIN entry_source e ON e.source_id = a.allocation_id"
-        "  AND e.source_type = 'contract_allocation' AND e.entry_id IS NOT NULL",
+        "  AND e.source_type = 'contract_allocation' AND e.entry_id IS NOT NULL"
+        " UNION ALL SELECT m.invoice_line_id, e.entry_id, e.role"
+        " FROM modified_line m JOIN entry_source e ON e.source_id = m.modification_id"
+        "  AND e.source_type = 'contract_modification' AND e.entry_id IS NOT NULL",
     ),
     _entries(NodeType.CREDIT_NOTE, "credit_note"),
     _entries(NodeType.CREDIT_NOTE_VOID, "credit_note_void"),
