@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
         ('invoicing', '0046_commitment_line'),
         ('kernel', '0012_second_factor'),
         ('metering', '0028_customer_locale'),
-        ('revrec', '0021_contract_allocation'),
+        ('revrec', '0022_chain_of_entity'),
     ]
 
     operations = [
