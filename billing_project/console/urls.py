@@ -23,14 +23,16 @@ from billing_project.console.sign_in.pages import (
     sign_out_device_page,
     sign_out_page,
 )
+from billing_project.console.sign_in.password_page import own_password_page
 from billing_project.console.unrated_page import unrated_page
 from billing_project.console.usage_page import usage_page
 
 app_name = "console"
 urlpatterns = [
-    # In front of the admin's own two, under their names: reverse("admin:login") leads here.
+    # In front of the admin's own three, under their names: reverse("admin:login") leads here.
     path("login/", sign_in_page),
     path("logout/", sign_out_page),
+    path("password_change/", admin.site.admin_view(own_password_page)),
     path("your-log-in/", admin.site.admin_view(own_page), name="own_sign_in"),
     path("sign-in-again/", admin.site.admin_view(sign_in_again_page), name="sign_in_again"),
     path("second-factor/", admin.site.admin_view(second_factor_page), name="second_factor"),

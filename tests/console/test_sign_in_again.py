@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import ApiKey, SignInAttempt, User
+from billing_project.kernel.signins.devices import devices_of
 from billing_project.kernel.signins.factors import enrol_factor, secret_to_enrol
 from billing_project.kernel.signins.fresh import SIGNED_IN_AT, is_fresh
 from billing_project.kernel.signins.totp import code_of, step_at
@@ -111,6 +112,49 @@ def test_a_phone_is_not_replaced_in_a_browser_left_open(key: ApiKey, engineer: U
     client = signed_in(engineer, 16)
 
     assert client.get(reverse("console:second_factor"))["Location"].startswith(reverse(AGAIN))
+
+
+def test_guesses_of_the_old_password_are_tries_too(key: ApiKey, engineer: User) -> None:
+    client, page = signed_in(engineer, 1), reverse("admin:password_change")
+    new = {"new_password1": "a-new-one-of-77", "new_password2": "a-new-one-of-77"}
+    for _ in range(5):
+        assert client.post(page, {"old_password": "wrong", **new}).status_code == 200
+
+    answer = client.post(page, {"old_password": PASSWORD, **new})
+
+    assert "Too many tries" in answer.content.decode()
+    engineer.refresh_from_db()
+    assert engineer.check_password(PASSWORD)
+
+
+def test_a_password_is_not_changed_in_a_browser_left_open(key: ApiKey, engineer: User) -> None:
+    client, page = signed_in(engineer, 16), reverse("admin:password_change")
+
+    assert client.get(page)["Location"].startswith(reverse(AGAIN))
+    assert client.post(page)["Location"].startswith(reverse(AGAIN))
+
+
+def test_a_new_password_ends_other_devices(key: ApiKey, engineer: User) -> None:
+    elsewhere, client = signed_in(engineer, 1), signed_in(engineer, 1)
+    new = {"new_password1": "a-new-one-of-77", "new_password2": "a-new-one-of-77"}
+
+    client.post(reverse("admin:password_change"), {"old_password": PASSWORD, **new})
+
+    assert client.get(reverse("console:own_sign_in")).status_code == 200
+    assert elsewhere.get(reverse("console:own_sign_in")).status_code == 302
+    assert devices_of(engineer, timezone.now()).count() == 1
+
+
+def test_a_second_factor_ends_what_was_opened_without_it(key: ApiKey, engineer: User) -> None:
+    elsewhere, client = signed_in(engineer, 1), signed_in(engineer, 1)
+    client.get(reverse("console:second_factor"))
+    secret = secret_to_enrol(client.session["second_factor_nonce"])
+
+    code = code_of(secret, step_at(timezone.now()))
+    assert client.post(reverse("console:second_factor"), {"code": code}).status_code == 200
+
+    assert client.get(reverse("console:own_sign_in")).status_code == 200
+    assert elsewhere.get(reverse("console:own_sign_in")).status_code == 302
 
 
 def test_what_is_dangerous_is_written_down() -> None:

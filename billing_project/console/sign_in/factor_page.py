@@ -15,11 +15,12 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing_project.console.sign_in.middleware import PASSED, WANTED
+from billing_project.console.sign_in.middleware import DEVICE, PASSED, WANTED
 from billing_project.console.sign_in.origin import origin_of
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import SecondFactor, SignInOutcome, SignInStep, User
 from billing_project.kernel.signins.attempts import TooManyTries, begin_attempt, end_attempt
+from billing_project.kernel.signins.devices import sign_out_everywhere
 from billing_project.kernel.signins.factors import (
     enrol_factor,
     factor_of,
@@ -66,6 +67,12 @@ def next_url(request: HttpRequest) -> str:
     return wanted if is_ours else reverse("admin:index")
 
 
+def again_url(request: HttpRequest) -> str:
+    """Return where somebody signs in again, and comes back from."""
+    again = resolve_url(settings.SIGN_IN_AGAIN_URL)
+    return f"{again}?{urlencode({'next': request.get_full_path()})}"
+
+
 def try_code(request: HttpRequest, user: User, code: str, step: SignInStep) -> SecondFactor | None:
     """Count a try and take its code; None where it is wrong.
 
@@ -100,8 +107,7 @@ def _enrol(
     request: HttpRequest, user: User, form: CodeForm, factor: SecondFactor | None
 ) -> HttpResponse:
     if not is_fresh(request.session, timezone.now()):
-        again = resolve_url(settings.SIGN_IN_AGAIN_URL)
-        return HttpResponseRedirect(f"{again}?{urlencode({'next': request.get_full_path()})}")
+        return HttpResponseRedirect(again_url(request))
     nonce = request.session.setdefault(_NONCE, new_nonce())
     if form.is_valid():
         try:
@@ -114,6 +120,7 @@ def _enrol(
             del request.session[_NONCE]
             request.session.cycle_key()
             request.session.update({PASSED: made.pk, WANTED: True})
+            _sign_out_elsewhere(request, user)
             title, template = "Recovery codes", "console/recovery_codes.html"
             return _page(request, form, title, template, codes=codes)
     secret = secret_to_enrol(nonce)
@@ -124,6 +131,14 @@ def _enrol(
         "back_url": reverse("console:own_sign_in") if _may_leave(request) else "",
     }
     return _page(request, form, "Set up a second factor", "console/enrol_factor.html", **about)
+
+
+def _sign_out_elsewhere(request: HttpRequest, user: User) -> None:
+    """End what was opened without this factor: by the password alone, or by a lost phone."""
+    sign_out_everywhere(
+        user=user, by=user, at=timezone.now(), reason="set up a second factor",
+        but=request.session.get(DEVICE),
+    )  # fmt: skip
 
 
 def _may_leave(request: HttpRequest) -> bool:

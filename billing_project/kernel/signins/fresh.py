@@ -10,6 +10,7 @@ SIGNED_IN_AT = "signed_in_at"  # Where a session keeps when its person last prov
 DANGEROUS = frozenset(
     {
         "credits.void_creditgrant",
+        "invoicing.approve_invoice",
         "invoicing.record_refund",
         "invoicing.release_billinghold",
         "invoicing.void_creditnote",
