@@ -191,7 +191,10 @@ def _without_refundable(
 
 
 def loss_targets(period: AccountingPeriod) -> list[Target]:
-    """List what 1190 must hold, by currency; what was written off is an open invoice no more."""
+    """List what 1190 must hold, by currency; what was written off is an open invoice no more.
+
+    Nothing is expected to be lost in a currency whose estimate no longer governs.
+    """
     held = _held(period, EntryKind.LOSSES_EXPECTED)
     governing: dict[str, LossEstimate] = {}
     for estimate in _in_force(LossEstimate.objects.all(), period):
@@ -207,6 +210,15 @@ def loss_targets(period: AccountingPeriod) -> list[Target]:
                 f"Expected credit losses, {governing[currency]}", Account.IMPAIRMENT,
             )
         )  # fmt: skip
+    for (key, name), left in sorted(held.items()):
+        currency = key.partition(":")[2]
+        if name == account.value and currency not in governing:
+            targets.append(
+                Target(
+                    key, account, currency, 0, left.amount_minor,
+                    f"No estimate of losses in {currency} governs", Account.IMPAIRMENT,
+                )
+            )  # fmt: skip
     return targets
 
 

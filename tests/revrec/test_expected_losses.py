@@ -1,5 +1,6 @@
 """What is expected never to be paid stands on 1190, by how late it is (rule 20)."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -55,6 +56,26 @@ def test_the_allowance_follows_what_is_open_until_it_is_written_off(shop: Shop) 
     after = balances()
     assert "1190" not in after
     assert after["6200"] == 10_000  # The loss itself, once.
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("books_hold")
+def test_nothing_is_expected_to_be_lost_once_no_estimate_governs(shop: Shop) -> None:
+    made = propose_losses(
+        currency="USD", rates=RATES, evidence="eight quarters", by=shop.maker, at=LONG_AGO,
+        proposal=replace(WORDS, expires_at=on("2026-02-10")),
+    )  # fmt: skip
+    approve(change=made.policy_change, by=shop.approver, reason="read", at=LONG_AGO)
+    customer = shop.subscriber("2026-01-01", fee=10_000, days=31)
+    recognise(customer, "2026-02-01")
+    close_month("2026-01-01", "2026-02-02")
+    assert balances()["1190"] == -100
+
+    shop.pay(Invoice.objects.get(customer=customer), "2026-02-03")
+    recognise(customer, "2026-03-01")
+    close_month("2026-02-01", "2026-03-02")
+
+    assert balances() == {"1000": 10_000, "4000": -10_000}
 
 
 @pytest.mark.django_db
