@@ -21,6 +21,7 @@ from metering.models import QuarantinedEvent
 from metering.models.event import QuarantineState
 from metering.selectors.lag import aggregation_state
 
+_MOST_ROWS = 2**62  # That PostgreSQL's LIMIT takes.
 BEFORE = 7  # Windows that a change is measured against.
 _LENGTHS = {"hour": HOUR, "day": DAY}
 _OURS = """
@@ -162,8 +163,8 @@ def _unrated(rule: AlertRule, at: datetime) -> list[Measure]:
 def _quarantined(rule: AlertRule, at: datetime) -> list[Measure]:
     """Count what waits, as far as it matters: no more than the threshold."""
     is_open = QuarantinedEvent.objects.filter(state=QuarantineState.OPEN).order_by()
-    most = min(int(rule.threshold) + 1, 10**6)
-    return _of_all(rule, Decimal(len(is_open.values_list("pk", flat=True)[:most])))
+    most = min(int(rule.threshold) + 1, _MOST_ROWS)
+    return _of_all(rule, Decimal(is_open.values("pk")[:most].count()))
 
 
 def _lag(rule: AlertRule, at: datetime) -> list[Measure]:

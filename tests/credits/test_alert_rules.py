@@ -170,6 +170,7 @@ def _wait(shop: Shop, name: str, customer: str) -> None:
 def test_what_waits_and_what_lags_is_about_all_usage(open_shop: Shop) -> None:
     shop = open_shop
     rule(shop, Watched.QUARANTINED, "2", "quarantine")
+    rule(shop, Watched.QUARANTINED, f"{10**20}", "more than PostgreSQL counts")
     rule(shop, Watched.UNRATED, "1", "unrated")
     rule(shop, Watched.LAG, "60", "lag")
     shop.version([rate("output", "2")])  # Input has none any more.

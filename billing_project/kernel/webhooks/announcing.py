@@ -1,13 +1,14 @@
 """Write down what happened for those who want to be told, in the transaction of its cause.
 
 The kinds are registered by the app that they happen in, so that the ground knows none of them.
-Where nobody wants to be told, nothing is written.
+Where nobody wants to be told, nothing is written; what an endpoint wants that was switched off of
+late is kept, so that it can be told once it is mended.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -17,11 +18,13 @@ from billing_project.kernel.quantity import plain
 
 ALL = "*"
 TEST = "webhook.test"
+KEPT = timedelta(days=30)  # Of what happens while an endpoint is switched off.
 
 _ANNOUNCE = """
 WITH wanting AS (
-    SELECT id FROM webhook_endpoint
-    WHERE disabled_at IS NULL AND (events @> %(kinds)s::jsonb OR events @> '["*"]')
+    SELECT id, disabled_at FROM webhook_endpoint
+    WHERE (events @> %(kinds)s::jsonb OR events @> '["*"]')
+      AND (disabled_at IS NULL OR disabled_at > %(kept_since)s)
 ), event AS (
     INSERT INTO webhook_event (message_id, kind, at, body, source_key)
     SELECT %(message)s, %(kind)s, %(at)s, %(body)s, %(key)s WHERE EXISTS (SELECT FROM wanting)
@@ -29,6 +32,7 @@ WITH wanting AS (
 )
 INSERT INTO webhook_delivery (event_id, endpoint_id, queued_at, attempts, next_try_at, failure)
 SELECT event.id, wanting.id, %(at)s, 0, %(at)s, '' FROM event, wanting
+WHERE wanting.disabled_at IS NULL
 """
 
 
@@ -71,7 +75,7 @@ def announce(kind: str, *, key: str, data: Mapping[str, object], at: datetime) -
     """
     assert kind in _kinds, f"{kind} is not registered"
     said: dict[str, str | datetime] = {
-        "kind": kind, "kinds": f'["{kind}"]', "at": at, "key": key,
+        "kind": kind, "kinds": f'["{kind}"]', "at": at, "key": key, "kept_since": at - KEPT,
         "body": body_of(kind, data, at), "message": message_id(),
     }  # fmt: skip
     with connection.cursor() as cursor:

@@ -47,8 +47,8 @@ def replay_range(
 ) -> int:
     """Send again what an endpoint was not told of events in [since, until); return how many.
 
-    What happened while it was switched off, or before it wanted it, is sent too, as far as anybody
-    was told of it then.
+    What happened while it was switched off is sent too, if that was no longer than `KEPT`, or if
+    anybody was told of it then; so is what it wanted only later.
 
     Args:
         with_taken: Send what it has taken as well.

@@ -25,7 +25,7 @@ from billing_project.kernel.models import (
 )
 from billing_project.kernel.users import worker_user
 from billing_project.kernel.webhooks import delivering
-from billing_project.kernel.webhooks.announcing import TEST, announce
+from billing_project.kernel.webhooks.announcing import KEPT, TEST, announce
 from billing_project.kernel.webhooks.delivering import send_due_webhooks, tell_of_disabled
 from billing_project.kernel.webhooks.endpoints import (
     OVERLAP,
@@ -107,7 +107,7 @@ def test_only_who_wants_it_is_told_and_nothing_is_written_where_nobody_does(
 ) -> None:
     _happens("before anybody listens")
     off, _ = _endpoint(f"{receiver.url}?off", engineer, "*")
-    disable_endpoint(endpoint=off, reason="not now", by=engineer, at=AT)
+    disable_endpoint(endpoint=off, reason="not now", by=engineer, at=AT - KEPT)
     _happens("nobody is told")
     assert not WebhookEvent.objects.exists()
     everything, _ = _endpoint(f"{receiver.url}?all", engineer, "*")
