@@ -17,6 +17,7 @@ NAMES = (
     "whatif",
     "balance",
     "authorizations",
+    "anomalies",
     "verify",
     "close",
     "backfill",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from billing_project.kernel.books import Finding, check
 from credits.checks import findings
+from credits.selectors.checkpoint_facts import unlike_signed
 from credits.selectors.spending import drifted_counters
 
 
@@ -25,3 +26,10 @@ def counters_follow_rated_usage() -> Iterator[Finding]:
     """Fold rated usage of each counter's scope again, as far as the counter has read."""
     for counter_id, counted, rated in drifted_counters():
         yield Finding(f"spend_counter:{counter_id}", f"{rated} rated, {counted} counted")
+
+
+@check("Checkpoints of the controls are what was prepared and signed")
+def checkpoints_are_as_signed() -> Iterator[Finding]:
+    """Take the hash of each again, and hold it against what its signer signed."""
+    for checkpoint_id, message in unlike_signed():
+        yield Finding(f"controlcheckpoint:{checkpoint_id}", message)

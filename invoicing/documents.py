@@ -4,17 +4,14 @@ Frozen rows enter, bytes leave: the same rows give the same bytes. The template 
 JSON and never as typst source, so that no name or memo can be more than text.
 """
 
-import json
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import cast
 
-import typst
-from django.conf import settings
 from django.db.models import Sum
 
 from billing_project.kernel.errors import Conflict
+from billing_project.kernel.pdf import set_pdf
 from invoicing.models import (
     BalanceApplication,
     CreditNote,
@@ -30,7 +27,6 @@ from invoicing.selectors import is_issued
 from invoicing.selectors.writing import writer_of
 from invoicing.writing import Writer
 
-_TEMPLATES = Path(settings.BASE_DIR) / "templates" / "typst"
 Data = dict[str, object]
 
 
@@ -42,12 +38,12 @@ def invoice_pdf(invoice: Invoice) -> bytes:
     """
     if not is_issued(invoice) or invoice.finalized_at is None:
         raise Conflict("a draft has no document: finalize it first")
-    return _compile("invoice.typ", invoice_data(invoice), invoice.finalized_at)
+    return set_pdf("invoice.typ", invoice_data(invoice), invoice.finalized_at)
 
 
 def credit_note_pdf(note: CreditNote) -> bytes:
     """Set a credit note."""
-    return _compile("credit_note.typ", credit_note_data(note), note.issued_at)
+    return set_pdf("credit_note.typ", credit_note_data(note), note.issued_at)
 
 
 def invoice_data(invoice: Invoice) -> Data:
@@ -122,24 +118,6 @@ def _restored(note: CreditNote, writer: Writer) -> str | None:
     """Write how many credits go back to the grants that paid."""
     row = note.lines.filter(restored_credits__gt=0).select_related("invoice_line").first()
     return writer.counted(note.restored_credits, row.invoice_line.unit) if row else None
-
-
-def _compile(template: str, data: Data, at: datetime) -> bytes:
-    """Set a template with the embedded fonts and a fixed date: deterministic bytes.
-
-    The date is of whole seconds: PDF knows no finer ones, and typst refuses them.
-    """
-    pdf: bytes = typst.compile(
-        _TEMPLATES / template,
-        root=_TEMPLATES,
-        format="pdf",
-        ignore_system_fonts=True,
-        font_paths=[_TEMPLATES / "fonts"],  # For scripts that the embedded fonts lack.
-        sys_inputs={"data": json.dumps(data, ensure_ascii=False, sort_keys=True)},
-        timestamp=at.replace(microsecond=0),
-        pdf_standards="ua-1",  # For who has it read aloud: headings, tables, order.
-    )
-    return pdf
 
 
 def _seller(invoice: Invoice) -> Data:

@@ -4,12 +4,16 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from billing_project.kernel import clock
 from billing_project.kernel.sessions import held
 from billing_project.kernel.users import worker_user
+from credits.models import ControlCheckpoint
+from credits.services.anomalies import detect_anomalies
+from credits.services.checkpoints import prepare_checkpoint
 from invoicing.models import MIRRORED
+from invoicing.selectors.credit_price import credit_price_at
 from invoicing.services.backfill_work import ring_worker, work_on_backfills
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.deciding import settle_proposals
@@ -164,3 +168,19 @@ def ring_backfills() -> int:
     if waiting:
         ring_worker()
     return waiting
+
+
+def look_for_anomalies() -> int:
+    """Look at the last full hour of every customer; return how many anomalies are new."""
+    return detect_anomalies(price_of=credit_price_at, at=clock.now())
+
+
+def prepare_checkpoints() -> int:
+    """Write down the last week that has ended, once; return 1 where it was not yet."""
+    at = clock.now()
+    today = at.astimezone(UTC).date()
+    start_on = today - timedelta(days=today.weekday() + 7)
+    if ControlCheckpoint.objects.filter(start_on=start_on).exists():
+        return 0
+    prepare_checkpoint(start_on=start_on, price_of=credit_price_at, by=worker_user(), at=at)
+    return 1

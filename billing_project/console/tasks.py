@@ -47,6 +47,8 @@ SCHEDULES = (
     ("limits", "credits.tasks.watch_limits", 1),
     ("forecast", "credits.tasks.forecast", 15),
     ("alert rules", "credits.tasks.watch_rules", 1),
+    ("anomalies", "invoicing.tasks.look_for_anomalies", 60),
+    ("checkpoints", "invoicing.tasks.prepare_checkpoints", 60),
     ("alerts", "credits.tasks.tell_alerts", 1),
     ("collecting", "invoicing.tasks.collect", 1),
     ("mirror", "invoicing.tasks.mirror", 5),

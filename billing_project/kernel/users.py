@@ -26,6 +26,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.acknowledge_lagepisode",
         "credits.acknowledge_unratedepisode",
         "credits.acknowledge_alert",
+        "credits.manage_anomaly",
         "revrec.sign_closeexception",
     ),
     "finance_maker": (
@@ -60,6 +61,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "finance_approver": (
         "kernel.approve_policychange",
         "kernel.name_stepowner",
+        "credits.sign_controlcheckpoint",
         "invoicing.finalize_invoice",
         "invoicing.void_invoice",
         "invoicing.void_creditnote",
@@ -87,6 +89,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "metering.acknowledge_lagepisode",
         "kernel.manage_apikey",
         "kernel.manage_webhookendpoint",
+        "credits.manage_anomaly",
         "kernel.name_stepowner",
         "revrec.sign_closeexception",
     ),
@@ -97,6 +100,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "credits.void_creditgrant",
         "credits.acknowledge_unratedepisode",
         "credits.acknowledge_alert",
+        "credits.manage_anomaly",
+        "credits.sign_controlcheckpoint",
         "revrec.sign_closeexception",
     ),
     "auditor": ("revrec.make_auditpack",),

@@ -40,7 +40,8 @@ _WINDOWS = (
 )
 
 
-def _people() -> Any:
+def people() -> Any:
+    """List who may look after something."""
     return User.objects.filter(is_active=True, is_service=False).order_by("username")
 
 
@@ -80,7 +81,7 @@ class AlertRuleForm(ProposalForm):
     )  # fmt: skip
     floor = _number("Only from credits", "Of change: less spent says nothing.", required=False)
     owner = forms.ModelChoiceField(
-        _people(), label="Looks after it", widget=UnfoldAdminSelectWidget,
+        people(), label="Looks after it", widget=UnfoldAdminSelectWidget,
         help_text="Is told of each alert by mail.",
     )  # fmt: skip
     expires_at = forms.SplitDateTimeField(
@@ -128,6 +129,6 @@ class AcknowledgeForm(ReasonForm):
     """What comes of an alert, and who looks after it."""
 
     owner = forms.ModelChoiceField(
-        _people(), label="Looks after it", required=False, empty_label="I do",
+        people(), label="Looks after it", required=False, empty_label="I do",
         widget=UnfoldAdminSelectWidget,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Balances, credit grants, the ledger, rate cards and the request path over REST."""
 
-from credits.api import alerts, authorizations, controls, ending, grants, ledger, rates
+from credits.api import alerts, authorizations, controls, ending, grants, incidents, ledger, rates
 
 urlpatterns = [
     *grants.urlpatterns,
@@ -10,4 +10,5 @@ urlpatterns = [
     *authorizations.urlpatterns,
     *controls.urlpatterns,
     *alerts.urlpatterns,
+    *incidents.urlpatterns,
 ]

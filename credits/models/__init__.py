@@ -2,6 +2,7 @@
 
 from credits.models.alert import Alert, AlertKind
 from credits.models.alert_rule import OF_CUSTOMERS, AlertRule, RuleWindow, Watched
+from credits.models.anomaly import Anomaly, AnomalyPattern, Feedback, PlannedActivity
 from credits.models.control import (
     ControlPolicy,
     LimitMode,
@@ -18,6 +19,13 @@ from credits.models.grant import (
     LedgerTransaction,
 )
 from credits.models.hold import Authorization, Hold, HoldState, SpendCounter
+from credits.models.incident import (
+    ControlCheckpoint,
+    Incident,
+    IncidentAction,
+    IncidentEvidence,
+    IncidentState,
+)
 from credits.models.rate import (
     Pools,
     PricingModel,
@@ -46,23 +54,32 @@ __all__ = [
     "Alert",
     "AlertKind",
     "AlertRule",
+    "Anomaly",
+    "AnomalyPattern",
     "Authorization",
     "BillingPeriod",
     "ClawBack",
     "ClawBackReason",
+    "ControlCheckpoint",
     "ControlPolicy",
     "CreditGrant",
     "CreditPolicy",
+    "Feedback",
     "GrantCategory",
     "GrantTerms",
     "Hold",
     "HoldState",
+    "Incident",
+    "IncidentAction",
+    "IncidentEvidence",
+    "IncidentState",
     "LedgerKind",
     "LedgerTransaction",
     "LimitMode",
     "LimitWindow",
     "ModelException",
     "OverdraftMode",
+    "PlannedActivity",
     "Pools",
     "PricingModel",
     "PricingUnit",

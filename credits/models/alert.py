@@ -17,6 +17,7 @@ class AlertKind(models.TextChoices):
     UNRATED = "unrated"
     QUARANTINED = "quarantined"
     LAG = "lag"
+    ANOMALY = "anomaly"
     RECHARGE = "recharge"  # A balance is not filled by itself any more.
 
 
