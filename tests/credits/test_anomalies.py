@@ -37,7 +37,8 @@ def test_ten_times_the_usual_is_a_spike_with_its_cause() -> None:
     found = examine(then(weeks(4), hour(0, 10), hour(0, 100, place="batch")))
 
     assert found
-    assert (found.pattern, found.observed, found.expected) == (Pattern.SPIKE, 220, 40)
+    assert found.pattern == Pattern.SPIKE
+    assert (found.observed, found.expected) == (Decimal(220), Decimal(40))
     assert found.impact == 180
     # The model spent 220, 40 of them as ever; the new workspace spent 200.
     assert found.causes == (Cause("workspace", "batch", 100), Cause("model", "small", 100))
@@ -78,7 +79,7 @@ def test_nothing_where_much_comes_is_silence() -> None:
     found = examine(then(weeks(4), hour(0, 0), hour(0, 0)))
 
     assert found
-    assert (found.pattern, found.impact) == (Pattern.SILENCE, -40)
+    assert (found.pattern, found.impact) == (Pattern.SILENCE, Decimal(-40))
     assert examine(then(weeks(4, (3,)), hour(0, 0), hour(0, 0))) is None  # 6 calls may stay away.
 
 

@@ -278,6 +278,7 @@ def test_the_back_office_and_the_api_show_it(
         at=DAY_2 + timedelta(days=7),
     )  # fmt: skip
     client = client_of(auditor)
+    assert incident.anomaly
     for row in (incident, incident.anomaly, pack, week):
         opts = row._meta
         page = client.get(reverse(f"admin:credits_{opts.model_name}_change", args=[row.pk]))
