@@ -31,7 +31,8 @@ def test_schedules_are_written_once_and_old_ones_go() -> None:
     names = Schedule.objects.order_by("name").values_list("name", flat=True)
     assert list(names) == [
         "alert rules", "alerts", "anomalies", "audit packs", "backfills", "billing", "books",
-        "checkpoints", "collecting", "expiry", "forecast", "holds", "imports", "invoice mails", "lag", "limits", "mirror",
+        "checkpoints", "collecting", "expiry", "forecast", "holds", "imports", "invoice mails",
+        "lag", "limits", "mirror",
         "partitions", "reconciliation", "recurring grants", "usage", "webhooks",
     ]  # fmt: skip
 
