@@ -5,7 +5,7 @@ cumulative, so that the days always sum to the price. No clock, no ledger.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -68,6 +68,39 @@ def equal_months(amount_minor: int, start_on: date, months: int) -> Iterator[Sch
     for done in range(1, months + 1):
         target = prorate(amount_minor, Decimal(done), Decimal(months))
         yield ScheduleDay(add_months(start_on, done - 1, start_on.day), target - earned)
+        earned = target
+
+
+def months_alike(amount_minor: int, start_on: date, end_on: date) -> Iterator[ScheduleDay]:
+    """Spread an amount over the months of a service, each of equal weight, its days alike.
+
+    Where the service is no whole number of months, over its days.
+
+    Returns:
+        Every day in order; the amounts sum to `amount_minor` exactly.
+    """
+    count = (end_on.year - start_on.year) * 12 + end_on.month - start_on.month
+    if count < 1 or add_months(start_on, count, start_on.day) != end_on:
+        yield from straight_line(amount_minor, start_on, end_on)
+        return
+    for index, month in enumerate(equal_months(amount_minor, start_on, count), start=1):
+        until = add_months(start_on, index, start_on.day)
+        yield from straight_line(month.amount_minor, month.service_on, until)
+
+
+def respread(amount_minor: int, days: Sequence[ScheduleDay]) -> Iterator[ScheduleDay]:
+    """Spread what is left of a fee over days in proportion to what they were to earn before.
+
+    Returns:
+        Every day in order; the amounts sum to `amount_minor` exactly, unless nothing was to be
+        earned on any of them: then none is.
+    """
+    whole = sum(day.amount_minor for day in days)
+    done = earned = 0
+    for day in days if whole else ():
+        done += day.amount_minor
+        target = prorate(amount_minor, Decimal(done), Decimal(whole))
+        yield ScheduleDay(day.service_on, target - earned)
         earned = target
 
 

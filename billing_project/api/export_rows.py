@@ -98,6 +98,7 @@ JOURNAL = (
     Field("books_debit", "the debit in the currency of the books"),
     Field("books_credit", "the credit in the currency of the books"),
     Field("books_currency", "in which the books are kept, as far as the posting knows"),
+    Field("contract", "number of the subscription that sold it, or nothing"),
 )
 
 
@@ -192,6 +193,7 @@ def journal_cells(posting: Posting) -> Mapping[str, Cell]:
         "books_debit": worth if posting.worth_minor > 0 else "",
         "books_credit": worth if posting.worth_minor < 0 else "",
         "books_currency": posting.worth_currency,
+        "contract": str(vars(posting).get("contract") or ""),
     }
 
 

@@ -38,6 +38,7 @@ from metering.models import MeterEvent
 from metering.selectors.archive import refuse_archived
 from revrec.models import Posting
 from revrec.schedule import day_of
+from revrec.selectors.contracts import with_contract
 
 _PAGE = 2_000
 
@@ -72,9 +73,12 @@ def _invoices(start: datetime, end: datetime) -> QuerySet[InvoiceLine]:
 
 def _journal(start: datetime, end: datetime) -> QuerySet[Posting]:
     """Entries are dated by day: those of the days that begin within the span."""
-    return Posting.objects.filter(
+    of_days = Posting.objects.filter(
         entry__effective_on__gte=day_of(start), entry__effective_on__lt=day_of(end)
-    ).select_related("entry__entity", "customer", "invoice_line__invoice", "obligation")
+    )
+    return with_contract(of_days).select_related(
+        "entry__entity", "customer", "invoice_line__invoice", "obligation"
+    )
 
 
 class ExportQuery(serializers.Serializer[Any]):

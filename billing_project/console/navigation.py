@@ -172,6 +172,7 @@ _ICONS = {
     "contractmodification": "edit_document",
     "lossestimate": "trending_down",
     "disclosurepolicy": "fact_check",
+    "recognitionpolicy": "calendar_view_month",
     "variableestimate": "query_stats",
     "accountmap": "swap_horiz",
     "journalexport": "ios_share",

@@ -12,6 +12,7 @@ from revrec.admin import (
     obligations,
     packs,
     periods,
+    recognition,
     seals,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "obligations",
     "packs",
     "periods",
+    "recognition",
     "seals",
 ]

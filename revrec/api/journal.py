@@ -50,11 +50,14 @@ class PostingSerializer(serializers.ModelSerializer[Posting]):
 
     account = serializers.CharField(source="account_id")
     amount = serializers.SerializerMethodField()
+    contract = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="number of the subscription that sold it"
+    )
 
     class Meta:
         model = Posting
         fields: tuple[str, ...] = (
-            "account", "amount", "currency", "invoice_line", "obligation",
+            "account", "amount", "currency", "invoice_line", "obligation", "contract",
             "service_start_on", "service_end_on",
         )  # fmt: skip
 

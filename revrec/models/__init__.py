@@ -26,6 +26,7 @@ from revrec.models.obligation import (
 )
 from revrec.models.pack import AuditPack, PackState
 from revrec.models.progress import BooksMark, UsedCredits
+from revrec.models.recognition import Granularity, Presentation, RecognitionPolicy
 from revrec.models.seal import LedgerSeal
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "ExchangeRate",
     "ExchangeSheet",
     "GrantBasis",
+    "Granularity",
     "JournalEntry",
     "JournalExport",
     "LedgerAccount",
@@ -57,6 +59,8 @@ __all__ = [
     "PerformanceObligation",
     "PeriodStatus",
     "Posting",
+    "Presentation",
+    "RecognitionPolicy",
     "RevenueSchedule",
     "RevenueScheduleLine",
     "UsedCredits",

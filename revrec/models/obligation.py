@@ -67,12 +67,18 @@ class RevenueSchedule(models.Model):
     price_minor = models.BigIntegerField()
     start_on = models.DateField()
     end_on = models.DateField()  # Exclusive.
+    pattern = models.CharField(max_length=5, default="day", db_default="day")  # Or "month".
     created_at = models.DateTimeField()
 
     class Meta:
         db_table = "revenue_schedule"
         constraints = [
-            models.UniqueConstraint(fields=["obligation", "revision"], name="revenue_schedule_once")
+            models.UniqueConstraint(
+                fields=["obligation", "revision"], name="revenue_schedule_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(pattern__in=["day", "month"]), name="revenue_schedule_pattern"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from django.db.models import F, Q, Sum
 
+from billing_project.kernel.period import DAY
 from credits.models import BillingPeriod, LedgerKind, LedgerTransaction
 from credits.selectors.frozen import OF_DISPUTES
 from invoicing.models import CreditNoteLine, LineKind
@@ -12,6 +13,7 @@ from revrec.crediting import Promise
 from revrec.models import (
     EntrySource,
     GrantBasis,
+    Granularity,
     ObligationKind,
     PerformanceObligation,
     RevenueSchedule,
@@ -95,11 +97,21 @@ def progress_of(obligation: PerformanceObligation) -> Promise:
         schedule = newest_schedule(obligation)
         done = Decimal(earned_days(obligation))
         whole = Decimal((schedule.end_on - schedule.start_on).days)
+        if schedule.pattern == Granularity.MONTH:
+            done, whole = _planned(obligation, schedule)
     else:
         # An unpaid pack has no grant yet: nothing of it is done.
         done = used_so_far(obligation).credits
         whole = obligation.grant.amount if obligation.grant else Decimal(1)
     return Promise(obligation.price_minor, obligation.recognised_minor, done, whole)
+
+
+def _planned(obligation: PerformanceObligation, newest: RevenueSchedule) -> tuple[Decimal, Decimal]:
+    """Return how much of a fee its first plan has earned by now, of how much: its days differ."""
+    next_on = newest.start_on + DAY * earned_days(obligation)
+    first = obligation.schedules.earliest("revision")
+    done = first.lines.filter(service_on__lt=next_on).aggregate(sum=Sum("amount_minor"))["sum"]
+    return Decimal(done or 0), Decimal(first.price_minor)
 
 
 def newest_schedule(obligation: PerformanceObligation) -> RevenueSchedule:

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from billing_project.kernel.period import DAY
 from invoicing.models import Invoice, InvoiceLine, LineKind, Payment
-from revrec.models import ObligationKind, PerformanceObligation
+from revrec.models import Granularity, ObligationKind, PerformanceObligation
 from revrec.posting import (
     About,
     EntryKind,
@@ -21,8 +21,9 @@ from revrec.posting import (
     shortfall_invoiced,
     tax_charged,
 )
-from revrec.schedule import day_of, service_days, straight_line
+from revrec.schedule import day_of, months_alike, service_days, straight_line
 from revrec.selectors.facts import unaccounted_lines, unaccounted_payments
+from revrec.selectors.recognition import granularity_at
 from revrec.services.drafts import Run, about, over
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.services.outcomes import outcome_key_of
@@ -86,7 +87,10 @@ def _fee(run: Run, line: InvoiceLine) -> Lines:
     kind = ObligationKind.ARREARS if is_over else ObligationKind.FEE
     obligation = _obligation(line, kind)
     start_on, end_on = service_days(line.service_start_at, line.service_end_at)
-    plan_days(run, obligation, start_on, end_on, straight_line(line.amount_minor, start_on, end_on))
+    pattern = granularity_at(line.invoice.finalized_at)
+    spread = months_alike if pattern == Granularity.MONTH else straight_line
+    days = spread(line.amount_minor, start_on, end_on)
+    plan_days(run, obligation, start_on, end_on, days, pattern.value)
     invoiced = arrears_fee_invoiced if kind == ObligationKind.ARREARS else fee_invoiced
     return invoiced(line.amount_minor, over(about(obligation), start_on, end_on))
 

@@ -7,13 +7,14 @@ from django.db.models import Max
 
 from billing_project.kernel.period import DAY
 from revrec.models import (
+    Granularity,
     ObligationKind,
     PerformanceObligation,
     RevenueSchedule,
     RevenueScheduleLine,
 )
 from revrec.posting import Account
-from revrec.schedule import ScheduleDay, service_days, straight_line
+from revrec.schedule import ScheduleDay, respread, service_days, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule
 from revrec.services.drafts import Run
 
@@ -43,12 +44,19 @@ def revise_schedule(
     if ends_at is not None:
         served = service_days(datetime.combine(old.start_on, time.min, UTC), ends_at)[1]
         end_on = min(end_on, max(served, next_on + DAY if left else next_on))
-    plan_days(run, obligation, old.start_on, end_on, straight_line(left, next_on, end_on))
+    days = list(straight_line(left, next_on, end_on))
+    if old.pattern == Granularity.MONTH:
+        rest = old.lines.filter(service_on__gte=next_on, service_on__lt=end_on)
+        planned = [
+            ScheduleDay(line.service_on, line.amount_minor) for line in rest.order_by("service_on")
+        ]
+        days = list(respread(left, planned)) or days
+    plan_days(run, obligation, old.start_on, end_on, days, old.pattern)
 
 
 def plan_days(
     run: Run, obligation: PerformanceObligation, start_on: date, end_on: date,
-    days: Iterable[ScheduleDay],
+    days: Iterable[ScheduleDay], pattern: str = Granularity.DAY.value,
 ) -> None:  # fmt: skip
     """Write the next revision of a fee's plan: from now on only its days earn anything."""
     last = obligation.schedules.aggregate(last=Max("revision"))["last"] or 0
@@ -58,6 +66,7 @@ def plan_days(
         price_minor=obligation.price_minor,
         start_on=start_on,
         end_on=end_on,
+        pattern=pattern,
         created_at=run.at,
     )
     RevenueScheduleLine.objects.bulk_create(

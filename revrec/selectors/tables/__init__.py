@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 
 from revrec.models import AccountingPeriod, Posting
 from revrec.reporting import Drill, Table
+from revrec.selectors.contracts import with_contract
 from revrec.selectors.tables import customers, ledger, margins, promises, remaining, revenue
 
 __all__ = ["REPORTS", "Report", "drill_total", "postings_behind"]
@@ -120,6 +121,12 @@ _ALL = (
         customers.revenue_by_customer, ("total",), "customer",
     ),
     Report(
+        "revenue_by_contract", "Revenue by contract",
+        "Revenue of the month by customer, contract (the subscription that sold it) and stream"
+        " (IFRS 15.114). Packs are sold beside a subscription, and belong to none.",
+        customers.revenue_by_contract,
+    ),
+    Report(
         "margin", "Margin by customer",
         "Recognised revenue less what suppliers charge for the month's usage; the share of cached"
         " input, and of output in all tokens.",
@@ -163,7 +170,7 @@ REPORTS = {report.name: report for report in _ALL}
 def postings_behind(drill: Drill) -> QuerySet[Posting]:
     """List the postings that a figure is the sum of, the newest first."""
     return (
-        Posting.objects.filter(**drill.where)
+        with_contract(Posting.objects.filter(**drill.where))
         .select_related("entry", "account", "customer", "obligation")
         .order_by("-entry_id", "position")
     )

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 from django.db import connection
-from django.db.models import Min, Sum
+from django.db.models import Min, Q, Sum
 
+from invoicing.models import Subscription
 from metering.models import Customer
 from revrec.models import AccountingPeriod, Posting
 from revrec.posting import Account
 from revrec.reporting import Drill, Figure, Row, Table
+from revrec.selectors.contracts import contract_number, with_contract
 from revrec.selectors.tables.ledger import REVENUE_CODES, before, within
 from revrec.selectors.tables.revenue import STREAMS, revenue_postings
 
@@ -75,6 +77,40 @@ def revenue_by_customer(period: AccountingPeriod) -> Table:
         )
         rows.append(Row({"customer": names[key[0]]}, key[1], figures, key[0]))
     return Table(("customer",), (*map(_column, STREAMS), "total"), rows)
+
+
+def revenue_by_contract(period: AccountingPeriod) -> Table:
+    """Sum the month's revenue by contract and stream: by subscription, named with its plan."""
+    on = {"account_id__in": REVENUE_CODES, **within(period)}
+    found = (
+        Posting.objects.filter(**on)
+        .annotate(contract=contract_number())
+        .values_list("customer_id", "contract", "account_id", "currency")
+        .annotate(total=Sum("amount_minor"))
+        .order_by("currency", "customer_id", "contract", "account_id")
+    )
+    rows = list(found)
+    names = _names(row[0] for row in rows)
+    plans = dict(
+        Subscription.objects.filter(
+            pk__in={row[1] for row in rows if row[1] is not None}
+        ).values_list("pk", "plan_version__plan__code")
+    )
+    made = []
+    for customer_id, contract, account, currency, total in rows:
+        mine = Posting.objects.filter(
+            customer=customer_id, account=account, currency=currency, **within(period)
+        )
+        is_it = Q(contract=contract) if contract is not None else Q(contract__isnull=True)
+        of = with_contract(mine).filter(is_it)
+        said = "none" if contract is None else f"subscription {contract}, {plans[contract]}"
+        labels = {
+            "customer": names[customer_id], "contract": said,
+            "stream": STREAMS.get(account, account),
+        }  # fmt: skip
+        figure = Figure(-total, Drill({"pk__in": of.values("pk")}, -1))
+        made.append(Row(labels, currency, {"amount": figure}, customer_id))
+    return Table(("customer", "contract", "stream"), ("amount",), made)
 
 
 def unbilled(period: AccountingPeriod) -> Table:

@@ -1,11 +1,13 @@
 """Reports that show the ledger's accounts as they stand."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 
-from revrec.models import AccountingPeriod
+from revrec.models import AccountingPeriod, Presentation
 from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
 from revrec.reporting import Drill, Figure, Row, Table
+from revrec.selectors.hidden import hidden_pairs
+from revrec.selectors.recognition import presentation_of
 from revrec.selectors.reports import (
     deferred_rollforward,
     functional_balance,
@@ -147,4 +149,19 @@ def contract_balances(period: AccountingPeriod) -> Table:
                 ),
             }
             rows.append(Row({"balance": name}, currency, figures))
+    rows += _hidden_pairs(period)
     return Table(("balance",), ("opening", "closing"), rows)
+
+
+def _hidden_pairs(period: AccountingPeriod) -> Iterator[Row]:
+    """Take off what statements do not show yet: claims and liabilities of equal size (PRES-1)."""
+    if presentation_of(period) != Presentation.DUE:
+        return
+    opening, closing = hidden_pairs(period.start_on), hidden_pairs(period.end_on)
+    for currency in sorted({*opening, *closing}):
+        figures = {
+            "opening": Figure(-opening.get(currency, 0)),
+            "closing": Figure(-closing.get(currency, 0)),
+        }
+        for balance in ("Receivables not due yet", "Contract liabilities not due yet"):
+            yield Row({"balance": f"{balance}, of what can be cancelled"}, currency, figures)
