@@ -298,6 +298,11 @@ def unaccounted_facts(at: datetime | None = None) -> Iterator[Mismatch]:
         (SourceType.PAYMENT, facts.unaccounted_payments(), "invoice__customer_id"),
         (SourceType.SHORT_PAYMENT, facts.unaccounted_short_payments(), "invoice__customer_id"),
         (SourceType.CREDIT_NOTE, facts.unaccounted_notes(), "invoice__customer_id"),
+        (
+            SourceType.CREDIT_NOTE_VOID,
+            facts.unaccounted_note_voids(),
+            "credit_note__invoice__customer_id",
+        ),
         (SourceType.INVOICE_VOID, facts.unaccounted_voids(), "invoice__customer_id"),
         (SourceType.WRITE_OFF, facts.unaccounted_write_offs(), "invoice__customer_id"),
         (SourceType.BALANCE_APPLICATION, facts.unaccounted_applications(), "invoice__customer_id"),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
+from operator import attrgetter
 
 from billing_project.kernel.period import DAY
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
@@ -20,7 +21,7 @@ from revrec.posting import (
     pack_sold_for_cash,
 )
 from revrec.schedule import day_of
-from revrec.selectors.facts import unaccounted_grants, unaccounted_movements
+from revrec.selectors.facts import Move, unaccounted_grants, unaccounted_moves
 from revrec.selectors.obligations import basis_of, ended_credits, used_so_far
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
@@ -58,17 +59,22 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
     Args:
         until: Leaves later movements for a next call; a credit note comes between.
     """
-    rows = list(unaccounted_movements(run.customer_id, until, run.mark.through_transaction))
+    rows = unaccounted_moves(run.customer_id, until, run.mark.through_transaction)
     promises = {
         promise.grant_id: promise
         for promise in PerformanceObligation.objects.filter(
-            grant__in={_promised(row) for row in rows}
+            grant__in={row.promised_grant_id for row in rows}
         ).select_related("grant")
     }
-    moves = [row for row in rows if _promised(row) in promises and _may_earn(row)]
-    silent = [row.pk for row in rows if _promised(row) not in promises or not _may_earn(row)]
+    moves: list[Move] = []
+    silent: list[int] = []
+    for row in rows:
+        if row.promised_grant_id in promises and _may_earn(row):
+            moves.append(row)
+        else:
+            silent.append(row.pk)
     drafts: list[EntryDraft] = []
-    for grant_id, of_grant in groupby(moves, key=_promised):
+    for grant_id, of_grant in groupby(moves, key=attrgetter("promised_grant_id")):
         for release in _earn(promises[grant_id], list(of_grant)):
             if release.amount_minor:
                 drafts.append(_draft(run, promises[grant_id], release))
@@ -87,14 +93,9 @@ def end_of_credits(
     return EntryKind.CREDITS_EXPIRED, credits_expired(amount_minor, dimensions)
 
 
-def _may_earn(row: LedgerTransaction) -> bool:
+def _may_earn(row: Move) -> bool:
     """Tell whether a movement may earn: what moves on, or is frozen for a while, does not."""
     return row.kind != _ROLLED and row.reason_code not in OF_DISPUTES
-
-
-def _promised(row: LedgerTransaction) -> int:
-    """Return the grant that the promise of a movement's credits is about."""
-    return row.grant.root_id or row.grant_id
 
 
 def _join_invoice(grant: CreditGrant) -> bool:
@@ -129,7 +130,7 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
     )
 
 
-def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) -> list[Release]:
+def _earn(obligation: PerformanceObligation, rows: Sequence[Move]) -> list[Release]:
     """Work out what a grant's new movements release, and let its promise follow."""
     movements = [
         Movement(row.pk, _service_day(obligation, row), row.credits, row.kind in _ENDS)
@@ -148,10 +149,10 @@ def _earn(obligation: PerformanceObligation, rows: Sequence[LedgerTransaction]) 
     return steps
 
 
-def _service_day(obligation: PerformanceObligation, row: LedgerTransaction) -> date:
+def _service_day(obligation: PerformanceObligation, row: Move) -> date:
     """Return the day of a movement; what ends with a commitment's term, does on its last day."""
     on = day_of(row.effective_at)
-    ends_at = row.grant.expires_at
+    ends_at = row.expires_at
     if obligation.kind == ObligationKind.COMMITMENT and row.kind in _ENDS and ends_at is not None:
         return min(on, day_of(ends_at) - DAY)
     return on

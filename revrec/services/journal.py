@@ -6,14 +6,14 @@ Each legal entity has a chain of its own, so that what is posted for one waits f
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing_project.kernel.errors import IdempotencyConflict, Unbalanced
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import wait_for
 from invoicing.models import MAIN_ENTITY
 from revrec.chain import Field
-from revrec.models import EntrySource, JournalEntry, Posting
+from revrec.models import JournalEntry, Posting
 from revrec.posting import Lines, PostingLine, balanced
 from revrec.selectors.journal import (
     chain_head,
@@ -29,9 +29,12 @@ from revrec.sources import Source
 __all__ = ["EntryDraft", "lock_chain_head", "note_nothing_to_post", "post_entries"]
 
 Whose = tuple[int | None, int]  # A customer, or nobody's of an entity.
+_SOURCES = """
+INSERT INTO entry_source (entry_id, source_type, source_id, role)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[])
+"""
 
 
-@transaction.atomic
 def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> list[JournalEntry]:
     """Append entries, each in its month or, if that is closed, in the first open one.
 
@@ -47,8 +50,11 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
             approved rate of exchange of its day (`rate_missing`).
         IdempotencyConflict: a source key was posted with other content.
     """
-    if not drafts:
-        return []
+    return _post(drafts, by, at) if drafts else []
+
+
+@transaction.atomic
+def _post(drafts: Sequence[EntryDraft], by: User, at: datetime) -> list[JournalEntry]:
     books = hold_open_books()
     entities = _entities_of(drafts)
     for entity_id in sorted(set(entities.values())):
@@ -86,7 +92,7 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
 
 def note_nothing_to_post(*, sources: Iterable[Source]) -> None:
     """Record that facts were looked at and move no money."""
-    EntrySource.objects.bulk_create(_source(source, None) for source in sources)
+    _insert_sources((None, source) for source in sources)
 
 
 def lock_chain_head(entity_id: int) -> None:
@@ -190,14 +196,17 @@ def _insert(
         for posting in of_entry:
             posting.entry = entry
     Posting.objects.bulk_create(posting for of_entry in postings for posting in of_entry)
-    EntrySource.objects.bulk_create(
-        _source(source, entry)
+    _insert_sources(
+        (entry.pk, source)
         for draft, entry in zip(drafts, entries, strict=True)
         for source in draft.sources
     )
 
 
-def _source(source: Source, entry: JournalEntry | None) -> EntrySource:
-    return EntrySource(
-        entry=entry, source_type=source.type.value, source_id=source.id, role=source.role
-    )
+def _insert_sources(rows: Iterable[tuple[int | None, Source]]) -> None:
+    """Write which facts an entry accounts for, without an object for each: they are many."""
+    cells = [(entry, one.type.value, one.id, one.role) for entry, one in rows]
+    if not cells:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_SOURCES, [list(column) for column in zip(*cells, strict=True)])

@@ -5,6 +5,7 @@ usage, and the passing of service days. Each is accounted for once; running agai
 changes nothing.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -18,6 +19,7 @@ from metering.services.customers import lock_customer
 from revrec.models import BooksMark
 from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise
+from revrec.selectors.waiting import kinds_waiting
 from revrec.services.allocations import account_allocations
 from revrec.services.bases import account_bases
 from revrec.services.corrections import account_corrections
@@ -30,6 +32,36 @@ from revrec.services.outcomes import account_decisions
 from revrec.services.overage import accrue_overage
 from revrec.services.provider import account_provider
 from revrec.services.settlements import account_settlements
+from revrec.sources import SourceType
+
+_OF = SourceType
+# What is done for a customer, in this order, where facts of these kinds wait; or always.
+_STEPS: Sequence[tuple[Callable[[Run], int], frozenset[SourceType]]] = (
+    (accrue_overage, frozenset()),
+    (account_decisions, frozenset({_OF.OUTCOME_DECISION})),
+    (account_invoices, frozenset({_OF.INVOICE_LINE})),
+    (account_payments, frozenset({_OF.PAYMENT})),
+    (account_grants, frozenset()),
+    (account_bases, frozenset()),
+    (account_allocations, frozenset()),
+    (account_provider, frozenset({_OF.OVERPAYMENT, _OF.PROCESSOR_FEE, _OF.DISPUTE})),
+    (
+        account_corrections,
+        frozenset(
+            {
+                _OF.CREDIT_NOTE, _OF.CREDIT_NOTE_VOID, _OF.INVOICE_VOID, _OF.WRITE_OFF,
+                _OF.PAYMENT, _OF.DISPUTE_OUTCOME,
+            }
+        ),
+    ),
+    (
+        account_settlements,
+        frozenset(
+            {_OF.REFUND, _OF.REFUND_FAILURE, _OF.BALANCE_APPLICATION, _OF.SHORT_PAYMENT}
+        ),
+    ),
+    (account_movements, frozenset()),
+)  # fmt: skip
 
 
 @transaction.atomic
@@ -48,11 +80,10 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
         outbox.take(topic, customer_id)
     mark = BooksMark.objects.get_or_create(customer_id=customer_id)[0]
     run = Run(customer_id, by, at, mark)
-    posted = accrue_overage(run) + account_decisions(run)
-    posted += account_invoices(run) + account_payments(run)
-    posted += account_grants(run) + account_bases(run) + account_allocations(run)
-    posted += account_provider(run) + account_corrections(run)
-    posted += account_settlements(run) + account_movements(run)
+    waiting, posted = kinds_waiting(customer_id), 0
+    for account, kinds in _STEPS:
+        if not kinds or not waiting.isdisjoint(kinds):
+            posted += account(run)
     _move(mark)
     return posted + recognise_fees(run, before=day_of(at))
 
