@@ -6,10 +6,10 @@ caller's own transaction is what is read.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from select import select
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from django.db import OperationalError, connection
 from psycopg.pq import ExecStatus
 
 from revrec.chain_columns import SEALED_IF_TOLD, SEALED_OF_ENTRY, SEALED_OF_POSTING
+from revrec.models import AccountingPeriod
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,15 +29,11 @@ SELECT max(b.chain_position), min(b.id), max(b.id), count(*)
   FROM (SELECT chain_position, id FROM journal_entry
          WHERE entity_id = {entity} AND {after} ORDER BY chain_position LIMIT {limit}) b
 """
-# An entry that follows the one before it, as it should, says nothing of that.
 _ENTRIES = """
-SELECT e.id, e.entry_sha256,
-       CASE WHEN e.previous_sha256 = lag(e.entry_sha256) OVER (ORDER BY e.chain_position) THEN NULL
-            ELSE coalesce(e.previous_sha256, 'none') END,
-       e.chain_position, p.start_on, e.effective_on, e.kind, e.description, e.customer_id,
-       e.posting_count, e.reverses_id, e.source_key, e.recorded_at, e.recorded_by_id
-  FROM journal_entry e LEFT JOIN accounting_period p ON p.id = e.period_id
- WHERE {of_block} ORDER BY e.chain_position
+SELECT id, entry_sha256, previous_sha256, chain_position, period_id, effective_on, kind,
+       description, customer_id, posting_count, reverses_id, source_key, recorded_at,
+       recorded_by_id
+  FROM journal_entry WHERE {of_block} ORDER BY chain_position
 """
 _POSTINGS = """
 SELECT entry_id, position, account_id, amount_minor, currency, customer_id, obligation_id,
@@ -80,18 +77,13 @@ class Block:
     bounds: _Bounds
     entries_text: io.BytesIO
     postings_text: io.BytesIO
+    months: Mapping[str, str]  # First days by the ids of periods.
 
     @cached_property
     def entries(self) -> "pa.Table":
-        """The entries, each with what it says it follows."""
-        import pyarrow.compute as pc
-
+        """The entries, each with the month that it is in."""
         table = _parsed(self.entries_text, _OF_ENTRY)
-        place = table.schema.get_field_index("previous_sha256")
-        told = table["previous_sha256"].combine_chunks()
-        before = table["entry_sha256"].combine_chunks()
-        shifted = before.take(pc.subtract(_numbers(len(before)), 1))
-        return table.set_column(place, "previous_sha256", pc.coalesce(told, shifted))
+        return _with_instants(_with_months(table, self.months))
 
     @cached_property
     def postings(self) -> "pa.Table":
@@ -134,15 +126,20 @@ def chain_blocks(entity_id: int, at_once: int) -> Iterator[Block]:
         at_once: Entries of a block.
     """
     connection.ensure_connection()
-    line = connection.connection.pgconn
+    months = {
+        f"{pk}": f"{day}" for pk, day in AccountingPeriod.objects.values_list("pk", "start_on")
+    }
+    read = partial(_read_block, connection.connection.pgconn, months, entity_id, at_once)
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(_read_block, line, entity_id, None, at_once)
+        coming = reader.submit(read, None)
         while (block := coming.result()) is not None:
-            coming = reader.submit(_read_block, line, entity_id, block.bounds.last, at_once)
+            coming = reader.submit(read, block.bounds.last)
             yield block
 
 
-def _read_block(line: Any, entity_id: int, after: int | None, at_once: int) -> Block | None:
+def _read_block(
+    line: Any, months: Mapping[str, str], entity_id: int, at_once: int, after: int | None
+) -> Block | None:
     beyond = "true" if after is None else f"chain_position > {after}"
     query = _BOUNDS.format(entity=entity_id, after=beyond, limit=at_once)
     told = _copied(line, query).getvalue().decode().strip().split(",")
@@ -154,7 +151,7 @@ def _read_block(line: Any, entity_id: int, after: int | None, at_once: int) -> B
     if not bounds.is_dense:
         ids = f"entry_id IN (SELECT id FROM journal_entry WHERE {these})"  # noqa: S608 - numbers
     entries = _copied(line, _ENTRIES.format(of_block=these))
-    return Block(bounds, entries, _copied(line, _POSTINGS.format(of_block=ids)))
+    return Block(bounds, entries, _copied(line, _POSTINGS.format(of_block=ids)), months)
 
 
 def _parsed(text: io.BytesIO, names: tuple[str, ...]) -> "pa.Table":
@@ -177,7 +174,7 @@ def _parsed(text: io.BytesIO, names: tuple[str, ...]) -> "pa.Table":
             quoted_strings_can_be_null=False, check_utf8=False,
         ),
     )  # fmt: skip
-    return _with_instants(table).combine_chunks()
+    return table.combine_chunks()
 
 
 def _type_of(name: str) -> Any:
@@ -186,13 +183,6 @@ def _type_of(name: str) -> Any:
     if name in _IDS:
         return pa.int64()
     return pa.string() if name in _DISTINCT else pa.dictionary(pa.int32(), pa.string())
-
-
-def _numbers(count: int) -> Any:
-    """Return 0, 1, 2 ... and null for the first, which nothing precedes."""
-    import pyarrow as pa
-
-    return pa.array([None, *range(1, count)], pa.int64())
 
 
 def _copied(line: Any, query: str) -> io.BytesIO:
@@ -216,13 +206,22 @@ def _copied(line: Any, query: str) -> io.BytesIO:
     return text
 
 
+def _with_months(table: "pa.Table", months: Mapping[str, str]) -> "pa.Table":
+    """Write the month of each entry in the place of its period; none where there is no such."""
+    import pyarrow as pa
+
+    column = table["period_start_on"].combine_chunks()
+    days = pa.array([months.get(pk) for pk in column.dictionary.to_pylist()], pa.string())
+    place = table.schema.get_field_index("period_start_on")
+    found = pa.DictionaryArray.from_arrays(column.indices, days)
+    return table.set_column(place, "period_start_on", found)
+
+
 def _with_instants(table: "pa.Table") -> "pa.Table":
     """Write instants as the chain does: "2026-11-02T09:00:00.000000+00:00"."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if "recorded_at" not in table.column_names:
-        return table
     column = table["recorded_at"].combine_chunks()
     text = column.dictionary.cast(pa.timestamp("us", "UTC")).cast("timestamp[us]").cast("string")
     day, time = pc.utf8_slice_codeunits(text, 0, 10), pc.utf8_slice_codeunits(text, 11)
