@@ -9,10 +9,17 @@ from functools import cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
+from revrec.models import ContractAllocation, ContractModification, GrantBasis
 from revrec.selectors import facts
 from revrec.sources import SourceType
+
+
+def _any_of(model: type[Model], kind: SourceType, customer: str) -> Callable[[int], QuerySet[Any]]:
+    """List what is not in the books, whether it is approved and has begun or not."""
+    return lambda key: model._default_manager.filter(~facts.accounted(kind), **{customer: key})
+
 
 # Kinds that a step may pass by. The others are read at each run: they come with use and with time.
 KINDS: Mapping[SourceType, Callable[[int], QuerySet[Any]]] = {
@@ -31,14 +38,19 @@ KINDS: Mapping[SourceType, Callable[[int], QuerySet[Any]]] = {
     SourceType.DISPUTE: facts.unaccounted_disputes,
     SourceType.DISPUTE_OUTCOME: facts.unaccounted_verdicts,
     SourceType.OUTCOME_DECISION: facts.unaccounted_decisions,
+    SourceType.GRANT_BASIS: _any_of(GrantBasis, SourceType.GRANT_BASIS, "grant__customer"),
+    SourceType.CONTRACT_ALLOCATION: _any_of(
+        ContractAllocation, SourceType.CONTRACT_ALLOCATION, "customer"
+    ),
+    SourceType.CONTRACT_MODIFICATION: _any_of(
+        ContractModification, SourceType.CONTRACT_MODIFICATION, "customer"
+    ),
 }
 ALWAYS_READ = frozenset(
     {
         SourceType.LEDGER_TRANSACTION,
         SourceType.RATED_USAGE,
         SourceType.SCHEDULE_LINE,
-        SourceType.GRANT_BASIS,
-        SourceType.CONTRACT_ALLOCATION,
     }
 )
 _SOMEBODY = -(2**40)  # Stands for the customer in the statement that is kept.

@@ -42,15 +42,15 @@ _STEPS: Sequence[tuple[Callable[[Run], int], frozenset[SourceType]]] = (
     (account_invoices, frozenset({_OF.INVOICE_LINE})),
     (account_payments, frozenset({_OF.PAYMENT})),
     (account_grants, frozenset()),
-    (account_bases, frozenset()),
-    (account_allocations, frozenset()),
+    (account_bases, frozenset({_OF.GRANT_BASIS})),
+    (account_allocations, frozenset({_OF.CONTRACT_ALLOCATION})),
     (account_provider, frozenset({_OF.OVERPAYMENT, _OF.PROCESSOR_FEE, _OF.DISPUTE})),
     (
         account_corrections,
         frozenset(
             {
                 _OF.CREDIT_NOTE, _OF.CREDIT_NOTE_VOID, _OF.INVOICE_VOID, _OF.WRITE_OFF,
-                _OF.PAYMENT, _OF.DISPUTE_OUTCOME,
+                _OF.PAYMENT, _OF.DISPUTE_OUTCOME, _OF.CONTRACT_MODIFICATION,
             }
         ),
     ),

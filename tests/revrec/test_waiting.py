@@ -1,30 +1,65 @@
-"""What waits for the books is asked in one statement, and no kind of fact is forgotten in it."""
+"""One customer's fault stops nobody else's books, and does not stay hidden behind a note."""
+
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from billing_project.kernel import outbox
+from billing_project.kernel.users import worker_user
 from metering.models import Customer
-from revrec.selectors.waiting import ALWAYS_READ, KINDS, kinds_waiting
-from revrec.services import recognise as service
-from revrec.sources import SourceType
-from tests.revrec.builders import Shop, recognise
+from revrec import checks
+from revrec.selectors.facts import PATIENCE, waiting_customers
+from revrec.services.drafts import Run
+from revrec.services.overage import accrue_overage
+from revrec.services.recognise import recognise_pending
+from tests.revrec.builders import Shop, balances, on
+
+pytestmark = pytest.mark.django_db
+NOTED = on("2026-01-01")
 
 
-def test_every_kind_of_fact_is_asked_for_or_always_read() -> None:
-    """A new kind of fact must be put into one of the two, or a step may pass it by."""
-    assert set(KINDS) | ALWAYS_READ == set(SourceType)
-    assert not set(KINDS) & ALWAYS_READ
+@pytest.fixture
+def broken(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Customer:
+    """Return a customer whose facts raise what nobody expected."""
+    customer = shop.subscriber("2026-01-01", fee=3_100)
+
+    def accrue(run: Run) -> int:
+        if run.customer_id == customer.pk:
+            raise OverflowError("date value out of range")
+        return accrue_overage(run)
+
+    monkeypatch.setattr("revrec.services.recognise.accrue_overage", accrue)
+    return customer
 
 
-def test_every_kind_that_is_asked_for_has_its_step() -> None:
-    assert {kind for _, kinds in service._STEPS for kind in kinds} == set(KINDS)
+def test_the_others_are_recognised(shop: Shop, broken: Customer) -> None:
+    other = shop.subscriber("2026-01-01", fee=3_100)
+
+    posted = recognise_pending(by=worker_user(), at=on("2026-01-02"))
+
+    assert posted == 2  # The invoice and one day of its fee.
+    assert balances(other) == {"1100": 3_100, "2120": -3_000, "4000": -100}
+    assert balances(broken) == {}
 
 
-@pytest.mark.django_db
-def test_only_the_customer_s_own_facts_that_are_not_in_the_books_wait(shop: Shop) -> None:
-    one: Customer = shop.subscriber("2026-01-01", fee=3_100)
-    other = shop.customer()
+def test_who_fails_keeps_the_note_and_waits_in_sight(broken: Customer, settings: Any) -> None:
+    recognise_pending(by=worker_user(), at=NOTED)
 
-    assert kinds_waiting(one.pk) == {SourceType.INVOICE_LINE}
-    assert kinds_waiting(other.pk) == frozenset()
-    recognise(one, "2026-01-04")
-    assert kinds_waiting(one.pk) == frozenset()
+    assert outbox.waiting("money_changed") == [broken.pk]
+    assert not _findings(settings, NOTED + PATIENCE)
+    [finding] = _findings(settings, NOTED + PATIENCE + timedelta(seconds=1))
+    assert finding.startswith("invoice_line:")
+
+
+def test_a_note_that_others_follow_is_as_old_as_its_first(broken: Customer) -> None:
+    outbox.publish("credits_changed", [broken.pk], NOTED + PATIENCE)
+
+    assert list(waiting_customers(NOTED + PATIENCE)) == [broken.pk]
+    assert list(waiting_customers(NOTED + 2 * PATIENCE)) == []
+    assert list(waiting_customers()) == [broken.pk]
+
+
+def _findings(settings: Any, at: datetime) -> list[str]:
+    settings.BILLING_CLOCK = at.isoformat()
+    return [finding.subject for finding in checks.facts_are_accounted()]
