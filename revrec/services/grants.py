@@ -11,7 +11,7 @@ from credits.models import CreditGrant, LedgerKind, LedgerTransaction
 from credits.selectors.frozen import OF_DISPUTES
 from revrec.basis import Movement, Release, releases
 from revrec.conditional import prepaid_shortfall
-from revrec.models import ObligationKind, PerformanceObligation
+from revrec.models import ObligationKind, PerformanceObligation, UsedCredits
 from revrec.posting import (
     About,
     EntryKind,
@@ -93,6 +93,13 @@ def end_of_credits(
     return EntryKind.CREDITS_EXPIRED, credits_expired(amount_minor, dimensions)
 
 
+def _begin_use(obligation: PerformanceObligation) -> None:
+    """Keep that nothing of a new promise is used, so that its grant's ledger is not folded."""
+    UsedCredits.objects.bulk_create(
+        [UsedCredits(obligation=obligation, credits=0)], ignore_conflicts=True
+    )
+
+
 def _may_earn(row: Move) -> bool:
     """Tell whether a movement may earn: what moves on, or is frozen for a while, does not."""
     return row.kind != _ROLLED and row.reason_code not in OF_DISPUTES
@@ -106,6 +113,7 @@ def _join_invoice(grant: CreditGrant) -> bool:
     obligation = PerformanceObligation.objects.get(source_key=line_key)
     obligation.grant = grant
     obligation.save(update_fields=["grant"])
+    _begin_use(obligation)
     return True
 
 
@@ -119,6 +127,7 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
         price_minor=grant.price_minor,
         source_key=f"credit_grant:{grant.pk}",
     )
+    _begin_use(obligation)
     return EntryDraft(
         wanted_on=day_of(grant.created_at),
         kind=EntryKind.CREDITS_SOLD,

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from django.db import connection
-from django.db.models import Max
 
 from billing_project.kernel.period import month_of
-from revrec.models import AccountingPeriod, PeriodStatus
+from revrec.models import AccountingPeriod
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ def hold_open_books() -> OpenBooks:
         cursor.execute(
             "SELECT id FROM accounting_period WHERE status <> 'closed' ORDER BY start_on FOR SHARE"
         )
-    closed = AccountingPeriod.objects.filter(status=PeriodStatus.CLOSED)
-    return OpenBooks(closed.aggregate(end=Max("end_on"))["end"])
+        cursor.execute("SELECT max(end_on) FROM accounting_period WHERE status = 'closed'")
+        return OpenBooks(cursor.fetchone()[0])
 
 
 def periods_of(days: Iterable[date]) -> dict[date, AccountingPeriod]:

@@ -8,13 +8,11 @@ changes nothing.
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
-from django.db.models import Max
+from django.db import connection, transaction
 
 from billing_project.kernel import outbox
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.models import User
-from credits.models import LedgerTransaction, RatedUsage
 from metering.services.customers import lock_customer
 from revrec.models import BooksMark
 from revrec.schedule import day_of
@@ -35,6 +33,14 @@ from revrec.services.settlements import account_settlements
 from revrec.sources import SourceType
 
 _OF = SourceType
+_MOVE = """
+UPDATE books_mark b SET
+  through_transaction = coalesce(
+      (SELECT max(t.id) FROM ledger_transaction t WHERE t.customer_id = b.customer_id), 0),
+  through_usage = coalesce(
+      (SELECT max(u.id) FROM rated_usage u WHERE u.customer_id = b.customer_id), 0)
+ WHERE b.customer_id = %s RETURNING through_transaction, through_usage
+"""
 # What is done for a customer, in this order, where facts of these kinds wait; or always.
 _STEPS: Sequence[tuple[Callable[[Run], int], frozenset[SourceType]]] = (
     (accrue_overage, frozenset()),
@@ -90,11 +96,9 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
 
 def _move(mark: BooksMark) -> None:
     """Set the mark to the newest facts; all of them are accounted for, and none can come in."""
-    transactions = LedgerTransaction.objects.filter(customer_id=mark.customer_id)
-    usage = RatedUsage.objects.filter(customer_id=mark.customer_id)
-    mark.through_transaction = transactions.aggregate(last=Max("pk"))["last"] or 0
-    mark.through_usage = usage.aggregate(last=Max("pk"))["last"] or 0
-    mark.save()
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, [mark.customer_id])
+        mark.through_transaction, mark.through_usage = cursor.fetchone()
 
 
 def recognise_pending(
