@@ -8,7 +8,7 @@ Xero (Manual journals) and NetSuite (CSV import of journal entries).
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from itertools import groupby
 
 from billing_project.kernel.money import Money
@@ -21,6 +21,13 @@ class Form(StrEnum):
     QUICKBOOKS = "quickbooks"
     XERO = "xero"
     NETSUITE = "netsuite"
+
+
+class Layout(IntEnum):
+    """Which columns a file has; one that was handed out keeps its own."""
+
+    AMOUNTS = 1  # In the file's currency alone.
+    WORTH = 2  # And what each line is worth in the currency of the books.
 
 
 class Detail(StrEnum):
@@ -41,7 +48,10 @@ class Mapped:
 
 @dataclass(frozen=True)
 class JournalLine:
-    """One posting of an export, or the sum of several; debit positive, never zero."""
+    """One posting of an export, or the sum of several; debit positive.
+
+    A difference of exchange moves only what it is worth in the books.
+    """
 
     number: str  # Of the journal it is a line of: "JE-12", "2026-11-03".
     on: date
@@ -53,6 +63,8 @@ class JournalLine:
     customer: str = ""
     description: str = ""
     evidence: Sequence[str] = ()  # Further columns of the full form.
+    worth_minor: int | None = None  # None: the books say nothing of it in their own currency.
+    worth_currency: str = ""
 
 
 _PER_CUSTOMER = {"1100"}  # QuickBooks asks whose a receivable is.
@@ -76,6 +88,19 @@ HEADERS: dict[Form, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_WORTH: dict[Form, tuple[str, ...]] = {
+    Form.CSV: ("books_debit", "books_credit", "books_currency"),
+    Form.QUICKBOOKS: ("Books Debits", "Books Credits", "Books Currency"),
+    Form.XERO: ("Books Amount", "Books Currency"),
+    Form.NETSUITE: ("Books Debit", "Books Credit", "Books Currency"),
+}
+
+
+def header(form: Form, layout: Layout) -> tuple[str, ...]:
+    """Return the columns of a form."""
+    return HEADERS[form] + (_WORTH[form] if layout is Layout.WORTH else ())
+
+
 def by_day(lines: Iterable[JournalLine]) -> Iterator[JournalLine]:
     """Sum an export's lines to one journal a day.
 
@@ -83,30 +108,46 @@ def by_day(lines: Iterable[JournalLine]) -> Iterator[JournalLine]:
         lines: Ascending by date. Every journal of them balances, so every day does.
     """
     for on, of_day in groupby(lines, key=lambda line: line.on):
-        sums: dict[tuple[str, str, str], int] = {}
+        sums: dict[tuple[str, str, str, str], list[int]] = {}
         known: dict[str, Mapped] = {}
         for line in of_day:
             customer = line.customer if line.account in _PER_CUSTOMER else ""
-            key = (line.account, customer, line.currency)
-            sums[key] = sums.get(key, 0) + line.amount_minor
+            key = (line.account, customer, line.currency, line.worth_currency)
+            total = sums.setdefault(key, [0, 0])
+            total[0] += line.amount_minor
+            total[1] += line.worth_minor or 0
             known[line.account] = line.mapped
-        for (account, customer, currency), total in sorted(sums.items()):
-            if total:
+        for (account, customer, currency, books), (amount, worth) in sorted(sums.items()):
+            if amount or worth:
                 yield JournalLine(
-                    f"{on}", on, f"Billing of {on}", account, known[account], total, currency,
-                    customer, f"Billing of {on}",
+                    f"{on}", on, f"Billing of {on}", account, known[account], amount, currency,
+                    customer, f"Billing of {on}", (), worth if books else None, books,
                 )  # fmt: skip
 
 
-def rows(form: Form, lines: Iterable[JournalLine], prefix: str) -> Iterator[list[str]]:
-    """Write lines as the rows of a form, in its columns (HEADERS).
+def rows(
+    form: Form, lines: Iterable[JournalLine], prefix: str, layout: Layout = Layout.AMOUNTS
+) -> Iterator[list[str]]:
+    """Write lines as the rows of a form, in its columns (`header`).
 
     Args:
         prefix: Before each journal's number, so that no other file's journal has the same.
     """
     write = _WRITERS[form]
     for line in lines:
-        yield write(line, f"{prefix}{line.number}")
+        row = write(line, f"{prefix}{line.number}")
+        yield [*row, *_worth(form, line)] if layout is Layout.WORTH else row
+
+
+def _worth(form: Form, line: JournalLine) -> list[str]:
+    """Write what a line is worth in the books, in as many columns as the form has sides."""
+    if line.worth_minor is None:
+        return [""] * len(_WORTH[form])
+    if form is Form.XERO:
+        return [_text(line.worth_minor, line.worth_currency), line.worth_currency]
+    text = _text(abs(line.worth_minor), line.worth_currency)
+    sides = [text, ""] if line.worth_minor >= 0 else ["", text]
+    return [*sides, line.worth_currency]
 
 
 def _full(line: JournalLine, number: str) -> list[str]:
@@ -151,7 +192,7 @@ _WRITERS: dict[Form, Callable[[JournalLine, str], list[str]]] = {
 
 def _sides(line: JournalLine) -> tuple[str, str]:
     text = _text(abs(line.amount_minor), line.currency)
-    return (text, "") if line.amount_minor > 0 else ("", text)
+    return (text, "") if (line.amount_minor or line.worth_minor or 0) > 0 else ("", text)
 
 
 def _text(amount_minor: int, currency: str) -> str:

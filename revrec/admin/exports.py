@@ -19,7 +19,7 @@ from unfold.widgets import (
 
 from billing_project.kernel.backoffice.actions import list_action, page_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import link, moment, money
+from billing_project.kernel.backoffice.display import EMPTY, link, moment, money, money_text
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
@@ -180,6 +180,7 @@ class JournalExportAdmin(ReadOnlyAdmin):
                         money("debit_minor", "debits"),
                         money("credit_minor", "credits"),
                     ),
+                    ("books_currency", "books_debits", "books_credits"),
                     "sha256",
                 )
             },
@@ -188,6 +189,16 @@ class JournalExportAdmin(ReadOnlyAdmin):
     )
     actions_list = ("export",)
     actions_detail = ("download",)
+
+    @admin.display(description="debits in the books")
+    def books_debits(self, export: JournalExport) -> str:
+        """Show what all debits are worth in the currency of the books."""
+        return _worth(export, export.books_debit_minor)
+
+    @admin.display(description="credits in the books")
+    def books_credits(self, export: JournalExport) -> str:
+        """Show what all credits are worth in the currency of the books."""
+        return _worth(export, export.books_credit_minor)
 
     @list_action(
         "Export journal",
@@ -219,3 +230,8 @@ class JournalExportAdmin(ReadOnlyAdmin):
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{file_name(export)}"'},
         )
+
+
+def _worth(export: JournalExport, minor: int) -> str:
+    """Write an amount in the currency of the books; files of before say nothing of it."""
+    return money_text(minor, export.books_currency) if export.books_currency else EMPTY

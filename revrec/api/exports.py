@@ -42,13 +42,19 @@ class ExportSerializer(serializers.ModelSerializer[JournalExport]):
     account_map = serializers.IntegerField(source="account_map.number", default=None)
     debits = serializers.SerializerMethodField()
     credits = serializers.SerializerMethodField()
+    books_currency = serializers.CharField(
+        help_text="of the books that the lines say their worth in; empty in files of before"
+    )
+    books_debits = serializers.SerializerMethodField()
+    books_credits = serializers.SerializerMethodField()
     created_at = UtcDateTimeField()
 
     class Meta:
         model = JournalExport
         fields = (
             "id", "entity", "form", "detail", "currency", "first_position", "last_position",
-            "account_map", "line_count", "debits", "credits", "sha256", "created_at",
+            "account_map", "line_count", "debits", "credits", "books_currency", "books_debits",
+            "books_credits", "sha256", "created_at",
         )  # fmt: skip
 
     def get_debits(self, export: JournalExport) -> str:
@@ -58,6 +64,14 @@ class ExportSerializer(serializers.ModelSerializer[JournalExport]):
     def get_credits(self, export: JournalExport) -> str:
         """Return the sum of all credits in major units; it equals the debits."""
         return amount_text(export.credit_minor, export.currency)
+
+    def get_books_debits(self, export: JournalExport) -> str:
+        """Return what all debits are worth in the books, in major units."""
+        return _worth_text(export, export.books_debit_minor)
+
+    def get_books_credits(self, export: JournalExport) -> str:
+        """Return what all credits are worth in the books; it equals the debits."""
+        return _worth_text(export, export.books_credit_minor)
 
 
 _PAGE = inline_serializer(
@@ -128,6 +142,10 @@ class JournalExportFileView(ApiView):
                 "Repr-Digest": f"sha-256=:{_digest(export)}:",
             },
         )
+
+
+def _worth_text(export: JournalExport, minor: int) -> str:
+    return amount_text(minor, export.books_currency) if export.books_currency else ""
 
 
 def _digest(export: JournalExport) -> str:

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from invoicing.models import MAIN_ENTITY, LegalEntity
-from revrec.journal_forms import Detail, Form
+from revrec.journal_forms import Detail, Form, Layout
 from revrec.models.journal import LedgerAccount
 
 
@@ -73,6 +73,13 @@ class JournalExport(models.Model):
     line_count = models.BigIntegerField()
     debit_minor = models.BigIntegerField()
     credit_minor = models.BigIntegerField()
+    # What the lines are worth in the currency of the books; nothing in files of before.
+    layout = models.PositiveSmallIntegerField(
+        choices=[(one.value, one.name.lower()) for one in Layout], db_default=Layout.AMOUNTS.value
+    )
+    books_currency = models.CharField(max_length=3, blank=True, default="", db_default="")
+    books_debit_minor = models.BigIntegerField(default=0, db_default=0)
+    books_credit_minor = models.BigIntegerField(default=0, db_default=0)
     sha256 = models.CharField(max_length=64)
     source_key = models.CharField(max_length=160, unique=True)
     created_at = models.DateTimeField()
@@ -95,6 +102,11 @@ class JournalExport(models.Model):
             models.CheckConstraint(
                 condition=Q(debit_minor=F("credit_minor"), debit_minor__gte=0),
                 name="journal_export_balanced",
+            ),
+            models.CheckConstraint(
+                condition=Q(books_debit_minor=F("books_credit_minor"), books_debit_minor__gte=0)
+                & (Q(books_currency__gt="") | Q(books_debit_minor=0)),
+                name="journal_export_balanced_in_books",
             ),
         ]
 

@@ -9,8 +9,17 @@ from django.db import connection
 
 from billing_project.kernel.errors import Conflict
 from invoicing.models import MAIN_ENTITY, LegalEntity
-from revrec.journal_forms import HEADERS, Detail, Form, JournalLine, Mapped, by_day, rows
-from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount
+from revrec.journal_forms import (
+    Detail,
+    Form,
+    JournalLine,
+    Layout,
+    Mapped,
+    by_day,
+    header,
+    rows,
+)
+from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount, Posting
 from revrec.tabular import csv_rows
 
 NO_TAX = "Tax Exempt"
@@ -20,11 +29,13 @@ _AT_ONCE = 5_000
 _LINES = """
 SELECT e.id, e.effective_on, e.chain_position, p.position, e.description, e.kind, e.source_key,
        e.entry_sha256, p.account_id, p.amount_minor, coalesce(c.external_id, ''),
-       coalesce(p.service_start_on::text, ''), coalesce(p.service_end_on::text, '')
+       coalesce(p.service_start_on::text, ''), coalesce(p.service_end_on::text, ''),
+       CASE WHEN p.functional_currency = %(books)s THEN p.functional_minor
+            WHEN p.currency = %(books)s THEN p.amount_minor END
   FROM journal_entry e JOIN posting p ON p.entry_id = e.id AND p.currency = %(currency)s
   LEFT JOIN customer c ON c.id = p.customer_id
  WHERE e.entity_id = %(entity)s AND e.chain_position BETWEEN %(first)s AND %(last)s
-   AND p.amount_minor <> 0
+   AND (p.amount_minor <> 0 OR %(books)s <> '')
    AND (e.effective_on, e.chain_position, p.position) > (%(on)s, %(at)s, %(line)s)
  ORDER BY e.effective_on, e.chain_position, p.position LIMIT %(limit)s
 """
@@ -41,6 +52,8 @@ class Stretch:
     first_position: int
     last_position: int
     maps: "Maps"
+    layout: Layout = Layout.AMOUNTS
+    books_currency: str = ""  # In which the lines say what they are worth.
 
     @classmethod
     def of(cls, export: JournalExport) -> "Stretch":
@@ -54,6 +67,8 @@ class Stretch:
             export.first_position,
             export.last_position,
             Maps(newest),
+            Layout(export.layout),
+            export.books_currency,
         )
 
 
@@ -102,7 +117,20 @@ def export_lines(stretch: Stretch) -> Iterator[JournalLine]:
 def file_pieces(stretch: Stretch) -> Iterator[bytes]:
     """Write the file of a stretch, piece by piece; the same bytes every time."""
     prefix = f"{_of_other(stretch.entity)}{stretch.first_position}-"
-    yield from csv_rows(HEADERS[stretch.form], rows(stretch.form, export_lines(stretch), prefix))
+    lines = rows(stretch.form, export_lines(stretch), prefix, stretch.layout)
+    yield from csv_rows(header(stretch.form, stretch.layout), lines)
+
+
+def books_currency(entity_id: int, first: int, last: int, currency: str) -> str:
+    """Return the currency in which a stretch's postings of a currency stand in the books.
+
+    It is the one that they name, which is the same for all of an entity, or else their own.
+    """
+    told = Posting.objects.filter(
+        entry__entity=entity_id, entry__chain_position__gte=first,
+        entry__chain_position__lte=last, currency=currency, functional_currency__isnull=False,
+    )  # fmt: skip
+    return told.values_list("functional_currency", flat=True).first() or currency
 
 
 def file_name(export: JournalExport) -> str:
@@ -137,15 +165,17 @@ def _page(stretch: Stretch, after: Sequence[Any]) -> list[tuple[object, ...]]:
                 "at": after[1],
                 "line": after[2],
                 "limit": _AT_ONCE,
+                "books": stretch.books_currency,
             },
         )
         return list(cursor.fetchall())
 
 
 def _line(row: Sequence[object], stretch: Stretch) -> JournalLine:
-    pk, on, _, _, text, kind, key, sha256, account, amount, customer, start, end = row
+    pk, on, _, _, text, kind, key, sha256, account, amount, customer, start, end, worth = row
     assert isinstance(on, date)
     assert isinstance(amount, int)
+    assert worth is None or isinstance(worth, int)
     return JournalLine(
         number=f"JE-{pk}",
         on=on,
@@ -157,4 +187,6 @@ def _line(row: Sequence[object], stretch: Stretch) -> JournalLine:
         customer=str(customer),
         description=str(text),
         evidence=(f"JE-{pk}", str(kind), str(key), str(start), str(end), str(sha256)),
+        worth_minor=worth,
+        worth_currency="" if worth is None else stretch.books_currency,
     )

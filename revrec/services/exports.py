@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.db import transaction
@@ -16,9 +16,15 @@ from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
 from invoicing.models import LegalEntity
 from invoicing.selectors.entities import main_entity
-from revrec.journal_forms import Detail, Form
+from revrec.journal_forms import Detail, Form, Layout
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount, Posting
-from revrec.selectors.exports import Maps, Stretch, export_lines, file_pieces
+from revrec.selectors.exports import (
+    Maps,
+    Stretch,
+    books_currency,
+    export_lines,
+    file_pieces,
+)
 from revrec.selectors.journal import chain_head
 from revrec.services.journal import lock_chain_head
 
@@ -136,7 +142,8 @@ def _next(entity: LegalEntity, form: Form, detail: Detail, currency: str) -> Str
             f"nothing was posted in {currency} since the last export", code="nothing_to_export"
         )
     newest = AccountMap.objects.aggregate(last=Max("number"))["last"] or 0
-    return Stretch(entity, form, detail, currency, first, head, Maps(newest))
+    books = books_currency(entity.pk, first, head, currency)
+    return Stretch(entity, form, detail, currency, first, head, Maps(newest), Layout.WORTH, books)
 
 
 def _counted(stretch: Stretch) -> JournalExport:
@@ -144,11 +151,13 @@ def _counted(stretch: Stretch) -> JournalExport:
     digest = hashlib.sha256()
     for piece in file_pieces(stretch):
         digest.update(piece)
-    count = debit = credit = 0
-    for line in export_lines(replace(stretch)):
+    count = debit = credit = books_debit = books_credit = 0
+    for line in export_lines(stretch):
         count += 1
         debit += max(line.amount_minor, 0)
         credit += max(-line.amount_minor, 0)
+        books_debit += max(line.worth_minor or 0, 0)
+        books_credit += max(-(line.worth_minor or 0), 0)
     newest = AccountMap.objects.order_by("-number").first()
     return JournalExport(
         entity=stretch.entity,
@@ -161,6 +170,10 @@ def _counted(stretch: Stretch) -> JournalExport:
         line_count=count,
         debit_minor=debit,
         credit_minor=credit,
+        layout=stretch.layout.value,
+        books_currency=stretch.books_currency,
+        books_debit_minor=books_debit,
+        books_credit_minor=books_credit,
         sha256=digest.hexdigest(),
     )
 

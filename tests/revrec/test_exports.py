@@ -139,6 +139,22 @@ def test_formulas_are_text(shop: Shop) -> None:
     assert (row["account"], row["account_name"]) == ("'=1+1", "'@sum")
 
 
+def test_a_file_of_before_keeps_its_columns(shop: Shop, customer: Customer) -> None:
+    """It was handed out without what lines are worth, and is made again to the last byte."""
+    export = _export(shop)
+    old = JournalExport(
+        entity=export.entity, form="quickbooks", detail="entry", currency="USD",
+        first_position=1, last_position=export.last_position, layout=1, account_map=None,
+    )  # fmt: skip
+
+    header, *rows = b"".join(file_pieces(Stretch.of(old))).decode().splitlines()
+
+    assert header.endswith(",Name,Currency")
+    assert len(rows) == export.line_count
+    assert _rows(export)[0].keys() > {"books_debit", "books_credit"}
+    assert (export.books_currency, export.books_debit_minor) == ("USD", 3_400)
+
+
 @pytest.mark.parametrize(
     ("codes", "reason", "field"),
     [

@@ -1,5 +1,7 @@
 """Books in one currency, sales in another: through the services, with approved rates."""
 
+import csv
+import io
 from datetime import date
 from decimal import Decimal
 
@@ -16,11 +18,14 @@ from invoicing.crediting import Settlement
 from invoicing.models import Invoice
 from invoicing.services.entities import EntityTerms, propose_legal_entity
 from metering.models import Customer
+from revrec.journal_forms import Detail, Form
 from revrec.models import ExchangeRate, ExchangeSheet, JournalEntry, Posting
+from revrec.selectors.exports import Stretch, file_pieces
 from revrec.selectors.reports import functional_balance, signed_balance
 from revrec.selectors.tables import REPORTS, drill_total
 from revrec.selectors.verifying import chain_faults
 from revrec.services.exchange import RateInput, propose_rates
+from revrec.services.exports import export_journal
 from tests.revrec.builders import (
     LONG_AGO,
     Shop,
@@ -300,6 +305,34 @@ def test_an_entity_keeps_its_books_in_one_currency(shop: Shop) -> None:
             terms=EntityTerms(**{**vars(TERMS), "currency": "EUR"}), proposal=_words(),
             by=shop.maker, at=LONG_AGO,
         )  # fmt: skip
+
+
+def test_an_export_says_what_each_line_is_worth_and_totals_in_both(dollars: Shop) -> None:
+    """The euros of a pack, sold at 1.10 and used at 1.20; what the close revalued comes along."""
+    customer = dollars.customer("EUR")
+    dollars.pack(customer, "10", 1_000, "2026-01-02")
+    recognise(customer, "2026-01-12")
+    close_month("2026-01-01", "2026-02-02")
+
+    export = export_journal(
+        form=Form.CSV, detail=Detail.ENTRY, currency="EUR", key="x", by=dollars.maker,
+        at=on("2026-02-03"),
+    )  # fmt: skip
+
+    rows = list(csv.DictReader(io.StringIO(b"".join(file_pieces(Stretch.of(export))).decode())))
+    sides = {
+        name: sum(int(row[name].replace(".", "") or 0) for row in rows)
+        for name in ("debit", "credit", "books_debit", "books_credit")
+    }
+    assert {row["books_currency"] for row in rows} == {export.books_currency} == {"USD"}
+    assert sides == {
+        "debit": export.debit_minor, "credit": export.debit_minor,
+        "books_debit": export.books_debit_minor, "books_credit": export.books_credit_minor,
+    }  # fmt: skip
+    posted = Posting.objects.filter(currency="EUR")
+    assert len(rows) == posted.count()
+    assert export.books_debit_minor == sum(max(one.worth_minor, 0) for one in posted)
+    assert any(row["debit"] == "0.00" for row in rows)  # A difference of exchange.
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The journal in other programs' columns: balanced, in their dates and codes, nothing lost."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -8,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revrec.journal_forms import HEADERS, Form, JournalLine, Mapped, by_day, rows
+from revrec.journal_forms import (
+    HEADERS,
+    Form,
+    JournalLine,
+    Layout,
+    Mapped,
+    by_day,
+    header,
+    rows,
+)
 
 DAY = date(2026, 11, 3)
 CODES = {
@@ -53,6 +63,27 @@ def test_credits_stand_on_their_side_or_below_zero() -> None:
 
     assert next(rows(Form.QUICKBOOKS, [line], ""))[3:5] == ["", "1.50"]
     assert next(rows(Form.XERO, [line], ""))[5] == "-1.50"
+
+
+def test_what_a_line_is_worth_in_the_books_stands_after_what_each_program_reads() -> None:
+    line = replace(_line("4000", -150), worth_minor=-165, worth_currency="EUR")
+    written = {form: next(rows(form, [line], "", Layout.WORTH)) for form in Form}
+
+    assert written[Form.CSV][-3:] == ["", "1.65", "EUR"]
+    assert written[Form.QUICKBOOKS][-3:] == ["", "1.65", "EUR"]
+    assert written[Form.NETSUITE][-3:] == ["", "1.65", "EUR"]
+    assert written[Form.XERO][-2:] == ["-1.65", "EUR"]
+    for form, row in written.items():
+        assert len(row) == len(header(form, Layout.WORTH))
+        assert row[: len(HEADERS[form])] == next(rows(form, [line], ""))
+
+
+def test_a_difference_of_exchange_moves_nothing_but_its_worth() -> None:
+    line = replace(_line("4000", 0), worth_minor=-7, worth_currency="EUR")
+
+    assert next(rows(Form.QUICKBOOKS, [line], "", Layout.WORTH))[3:5] == ["", "0.00"]
+    assert [one.worth_minor for one in by_day([line])] == [-7]
+    assert list(by_day([line, replace(line, worth_minor=7)])) == []
 
 
 def test_a_day_is_one_journal_and_receivables_keep_their_customer() -> None:
