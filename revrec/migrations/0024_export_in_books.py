@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('invoicing', '0046_commitment_line'),
-        ('revrec', '0022_chain_of_entity'),
+        ('revrec', '0023_contract_modification'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
