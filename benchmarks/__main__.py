@@ -20,6 +20,7 @@ NAMES = (
     "anomalies",
     "verify",
     "close",
+    "trace",
     "backfill",
     "invoices",
 )
