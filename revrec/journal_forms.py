@@ -96,6 +96,17 @@ _WORTH: dict[Form, tuple[str, ...]] = {
 }
 
 
+def layout_of(form: Form, *, is_foreign: bool) -> Layout:
+    """Return which columns a new file has.
+
+    What a program reads is left as its template has it where lines are worth their amounts.
+
+    Args:
+        is_foreign: The file's currency is not that of the books.
+    """
+    return Layout.WORTH if is_foreign or form is Form.CSV else Layout.AMOUNTS
+
+
 def header(form: Form, layout: Layout) -> tuple[str, ...]:
     """Return the columns of a form."""
     return HEADERS[form] + (_WORTH[form] if layout is Layout.WORTH else ())

@@ -16,7 +16,7 @@ from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
 from invoicing.models import LegalEntity
 from invoicing.selectors.entities import main_entity
-from revrec.journal_forms import Detail, Form, Layout
+from revrec.journal_forms import Detail, Form, layout_of
 from revrec.models import AccountCode, AccountMap, JournalExport, LedgerAccount, Posting
 from revrec.selectors.exports import (
     Maps,
@@ -143,7 +143,8 @@ def _next(entity: LegalEntity, form: Form, detail: Detail, currency: str) -> Str
         )
     newest = AccountMap.objects.aggregate(last=Max("number"))["last"] or 0
     books = books_currency(entity.pk, first, head, currency)
-    return Stretch(entity, form, detail, currency, first, head, Maps(newest), Layout.WORTH, books)
+    layout = layout_of(form, is_foreign=books != currency)
+    return Stretch(entity, form, detail, currency, first, head, Maps(newest), layout, books)
 
 
 def _counted(stretch: Stretch) -> JournalExport:

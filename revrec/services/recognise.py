@@ -41,13 +41,14 @@ UPDATE books_mark b SET
       (SELECT max(u.id) FROM rated_usage u WHERE u.customer_id = b.customer_id), 0)
  WHERE b.customer_id = %s RETURNING through_transaction, through_usage
 """
-# What is done for a customer, in this order, where facts of these kinds wait; or always.
-_STEPS: Sequence[tuple[Callable[[Run], int], frozenset[SourceType]]] = (
-    (accrue_overage, frozenset()),
+Step = tuple[Callable[[Run], int], frozenset[SourceType]]
+# What is done for a customer where facts of these kinds wait, in this order.
+_CLAIMS: Sequence[Step] = (
     (account_decisions, frozenset({_OF.OUTCOME_DECISION})),
     (account_invoices, frozenset({_OF.INVOICE_LINE})),
     (account_payments, frozenset({_OF.PAYMENT})),
-    (account_grants, frozenset()),
+)
+_CHANGES: Sequence[Step] = (
     (account_bases, frozenset({_OF.GRANT_BASIS})),
     (account_allocations, frozenset({_OF.CONTRACT_ALLOCATION})),
     (account_provider, frozenset({_OF.OVERPAYMENT, _OF.PROCESSOR_FEE, _OF.DISPUTE})),
@@ -66,7 +67,6 @@ _STEPS: Sequence[tuple[Callable[[Run], int], frozenset[SourceType]]] = (
             {_OF.REFUND, _OF.REFUND_FAILURE, _OF.BALANCE_APPLICATION, _OF.SHORT_PAYMENT}
         ),
     ),
-    (account_movements, frozenset()),
 )  # fmt: skip
 
 
@@ -86,12 +86,16 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
         outbox.take(topic, customer_id)
     mark = BooksMark.objects.get_or_create(customer_id=customer_id)[0]
     run = Run(customer_id, by, at, mark)
-    waiting, posted = kinds_waiting(customer_id), 0
-    for account, kinds in _STEPS:
-        if not kinds or not waiting.isdisjoint(kinds):
-            posted += account(run)
+    waiting = kinds_waiting(customer_id)
+    posted = accrue_overage(run) + _take_up(run, waiting, _CLAIMS)
+    posted += account_grants(run) + _take_up(run, waiting, _CHANGES) + account_movements(run)
     _move(mark)
     return posted + recognise_fees(run, before=day_of(at))
+
+
+def _take_up(run: Run, waiting: frozenset[SourceType], steps: Sequence[Step]) -> int:
+    """Take the steps whose facts wait; return the entries posted."""
+    return sum(account(run) for account, kinds in steps if not waiting.isdisjoint(kinds))
 
 
 def _move(mark: BooksMark) -> None:

@@ -9,9 +9,10 @@ from metering.events import EventInput
 from metering.models import Customer
 from metering.services.capture import capture_events
 from revrec import checks
-from revrec.models import AccountingPeriod, BooksMark, LedgerAccount, PeriodStatus
+from revrec.models import AccountingPeriod, LedgerAccount, PeriodStatus
 from revrec.selectors.facts import customers_to_recognise
 from revrec.services import periods
+from revrec.services.drafts import Run
 from revrec.services.periods import ensure_period
 from revrec.services.recognise import recognise_customer
 from tests.revrec.builders import Shop, balances, close_month, on
@@ -76,10 +77,10 @@ def test_who_appears_while_the_others_are_recognised_is_recognised_too(
 def test_a_fault_keeps_the_month_open(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.subscriber("2026-01-01", fee=3_100)
 
-    def fail(mark: BooksMark) -> None:
+    def fail(run: Run) -> int:
         raise OverflowError("date value out of range")
 
-    monkeypatch.setattr("revrec.services.recognise._move", fail)
+    monkeypatch.setattr("revrec.services.recognise.accrue_overage", fail)
 
     with pytest.raises(OverflowError):
         _close()

@@ -17,6 +17,7 @@ from revrec.journal_forms import (
     Mapped,
     by_day,
     header,
+    layout_of,
     rows,
 )
 
@@ -76,6 +77,12 @@ def test_what_a_line_is_worth_in_the_books_stands_after_what_each_program_reads(
     for form, row in written.items():
         assert len(row) == len(header(form, Layout.WORTH))
         assert row[: len(HEADERS[form])] == next(rows(form, [line], ""))
+
+
+def test_a_program_s_template_is_kept_where_lines_are_worth_their_amounts() -> None:
+    assert layout_of(Form.XERO, is_foreign=False) is Layout.AMOUNTS
+    assert {layout_of(form, is_foreign=True) for form in Form} == {Layout.WORTH}
+    assert layout_of(Form.CSV, is_foreign=False) is Layout.WORTH
 
 
 def test_a_difference_of_exchange_moves_nothing_but_its_worth() -> None:

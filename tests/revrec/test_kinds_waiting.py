@@ -16,7 +16,9 @@ def test_every_kind_of_fact_is_asked_for_or_always_read() -> None:
 
 
 def test_every_kind_that_is_asked_for_has_its_step() -> None:
-    assert {kind for _, kinds in service._STEPS for kind in kinds} == set(KINDS)
+    steps = (*service._CLAIMS, *service._CHANGES)
+
+    assert {kind for _, kinds in steps for kind in kinds} == set(KINDS)
 
 
 @pytest.mark.django_db
