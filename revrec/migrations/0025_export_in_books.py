@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('invoicing', '0046_commitment_line'),
-        ('revrec', '0023_contract_modification'),
+        ('revrec', '0024_recognition_policy'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
