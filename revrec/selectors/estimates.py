@@ -191,7 +191,7 @@ def _without_refundable(
 
 
 def loss_targets(period: AccountingPeriod) -> list[Target]:
-    """List what 1190 must hold, by currency; what was written off is an open invoice no more.
+    """List what 1190 must hold, by currency and entity; what was written off is open no more.
 
     Nothing is expected to be lost in a currency whose estimate no longer governs.
     """
@@ -200,26 +200,24 @@ def loss_targets(period: AccountingPeriod) -> list[Target]:
     for estimate in _in_force(LossEstimate.objects.all(), period):
         governing.setdefault(estimate.currency, estimate)
     account = Account.LOSS_ALLOWANCE
-    targets = []
-    for currency, minor in sorted(expected_losses(period, list(governing.values())).items()):
-        key = f"losses:{currency}"
-        targets.append(
-            Target(
-                key, account, currency, -minor,
-                held.get((key, account.value), _NOTHING).amount_minor,
-                f"Expected credit losses, {governing[currency]}", Account.IMPAIRMENT,
-            )
-        )  # fmt: skip
-    for (key, name), left in sorted(held.items()):
-        currency = key.partition(":")[2]
-        if name == account.value and currency not in governing:
-            targets.append(
-                Target(
-                    key, account, currency, 0, left.amount_minor,
-                    f"No estimate of losses in {currency} governs", Account.IMPAIRMENT,
-                )
-            )  # fmt: skip
-    return targets
+    before = {_whose(key): left for (key, name), left in held.items() if name == account.value}
+    expected = expected_losses(period, list(governing.values()))
+    return [
+        Target(
+            f"losses:{currency}" + (f":{entity_id}" if entity_id != MAIN_ENTITY else ""),
+            account, currency, -expected.get((currency, entity_id), 0),
+            before.get((currency, entity_id), _NOTHING).amount_minor,
+            f"Expected credit losses, {governing.get(currency, 'no estimate governs')}",
+            Account.IMPAIRMENT, entity_id=entity_id,
+        )
+        for currency, entity_id in sorted({*expected, *before})
+    ]  # fmt: skip
+
+
+def _whose(key: str) -> tuple[str, int]:
+    """Read currency and entity from what names an allowance; the main entity's has none."""
+    _, currency, *entity = key.split(":")
+    return currency, int(entity[0]) if entity else MAIN_ENTITY
 
 
 def _of_cohort(

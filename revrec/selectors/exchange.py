@@ -9,7 +9,7 @@ from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.quantity import plain
-from invoicing.models import MAIN_ENTITY, LegalEntity
+from invoicing.models import MAIN_ENTITY
 from revrec.fx import Rate, required
 from revrec.models import ExchangeRate, ExchangeSheet
 
@@ -52,12 +52,6 @@ def currencies_of_customers(customer_ids: Collection[int], at: datetime) -> Mapp
 def currencies_of_entities(entity_ids: Collection[int], at: datetime) -> Mapping[int, str]:
     """Return the currency of each entity's books; nothing for one without an approved version."""
     return _found(_OF_ENTITIES, entity_ids, at)
-
-
-def entity_keeping(currency: str, at: datetime) -> int:
-    """Return the first entity that keeps its books in a currency."""
-    entities = currencies_of_entities(LegalEntity.objects.values_list("pk", flat=True), at)
-    return min((pk for pk, books in entities.items() if books == currency), default=MAIN_ENTITY)
 
 
 def _found(query: str, ids: Collection[int], at: datetime) -> Mapping[int, str]:

@@ -33,14 +33,14 @@ SELECT 'journal_entry:' || entry_id, '0', sum(functional_minor)::text FROM posti
  GROUP BY entry_id, functional_currency HAVING sum(functional_minor) <> 0 ORDER BY 1
 """
 _ENTRIES = """
-SELECT p.customer_id, p.currency, e.id, e.kind, e.effective_on, e.recorded_at,
-       p.position, p.account_id, p.obligation_id, p.amount_minor, p.functional_minor,
-       p.functional_currency
+SELECT coalesce('customer:' || p.customer_id, 'entity:' || e.entity_id), p.currency, e.id,
+       e.kind, e.effective_on, e.recorded_at, p.position, p.account_id, p.obligation_id,
+       p.amount_minor, p.functional_minor, p.functional_currency
   FROM (SELECT DISTINCT customer_id, currency FROM posting
          WHERE functional_currency IS NOT NULL) x
   JOIN posting p ON p.customer_id IS NOT DISTINCT FROM x.customer_id AND p.currency = x.currency
   JOIN journal_entry e ON e.id = p.entry_id
- ORDER BY p.customer_id, p.currency, e.id, p.position
+ ORDER BY 1, p.currency, e.id, p.position
 """
 
 
@@ -73,7 +73,8 @@ def untied_closing_rates() -> Iterator[Mismatch]:
         for account, carried in balances.items():
             worth = None if rate is None else rate.of(carried.amount_minor)
             if worth != carried.book_minor:
-                subject = f"customer:{pair.customer_id} {account.value} in {pair.currency}"
+                whose = f"customer:{pair.customer_id}" if pair.customer_id else "nobody"
+                subject = f"{whose} {account.value} in {pair.currency}"
                 yield Mismatch(subject, str(worth), str(carried.book_minor))
 
 

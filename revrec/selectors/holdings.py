@@ -12,9 +12,18 @@ _SUMS = """
 SELECT account_id, obligation_id, sum(amount_minor)::bigint,
        coalesce(sum(functional_minor), 0)::bigint, count(functional_currency), count(*)
   FROM posting
- WHERE customer_id IS NOT DISTINCT FROM %(customer)s AND currency = %(currency)s
+ WHERE customer_id = %(customer)s AND currency = %(currency)s
    AND (functional_currency IS NULL OR functional_currency = %(functional)s)
  GROUP BY account_id, obligation_id
+"""
+# What is nobody's is carried by entity, from when its books had a currency of their own.
+_SUMS_OF_NOBODY = """
+SELECT p.account_id, p.obligation_id, sum(p.amount_minor)::bigint, sum(p.functional_minor)::bigint,
+       count(*), count(*)
+  FROM posting p JOIN journal_entry e ON e.id = p.entry_id AND e.entity_id = %(entity)s
+ WHERE p.customer_id IS NULL AND p.currency = %(currency)s
+   AND p.functional_currency = %(functional)s
+ GROUP BY p.account_id, p.obligation_id
 """
 # The posting that first put a promise's liability into the books' currency: what stands there then
 # was sold in that entry, or, where the books were translated only later, all that was left.
@@ -52,14 +61,28 @@ class Pile:
     untranslated: tuple[Balance, ...]
 
 
-def pile_of(
-    customer_id: int | None, currency: str, functional: str, obligations: Collection[int]
-) -> Pile:
+@dataclass(frozen=True)
+class Whose:
+    """Whose amounts are carried, in which currency, for books in which.
+
+    `entity_id` says in whose books stands what is nobody's; None for a customer's.
+    """
+
+    customer_id: int | None
+    entity_id: int | None
+    currency: str
+    functional: str
+
+
+def pile_of(whose: Whose, obligations: Collection[int]) -> Pile:
     """Read what is carried, and the first rates of these promises."""
+    functional = whose.functional
+    said = {
+        "customer": whose.customer_id, "entity": whose.entity_id, "currency": whose.currency,
+        "functional": functional,
+    }  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(
-            _SUMS, {"customer": customer_id, "currency": currency, "functional": functional}
-        )
+        cursor.execute(_SUMS if whose.customer_id else _SUMS_OF_NOBODY, said)
         rows = cursor.fetchall()
         cursor.execute(_FIRST, {"obligations": list(obligations), "functional": functional})
         first = {pk: Carried(amount, book) for pk, amount, book in cursor.fetchall() if amount}

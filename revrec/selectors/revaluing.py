@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.db import connection
@@ -12,11 +11,14 @@ from revrec.fx import Carried, Rate, required
 from revrec.models import AccountingPeriod
 from revrec.posting import Account
 from revrec.selectors.exchange import rate_on
+from revrec.selectors.holdings import Whose
 from revrec.translating import MONETARY
 
 # What was ever translated is carried from then on; what stood there before is in the sums, too.
+# What is nobody's is carried by entity.
 _CARRIED = """
-SELECT p.customer_id, p.currency, x.functional_currency, p.account_id,
+SELECT p.customer_id, CASE WHEN p.customer_id IS NULL THEN e.entity_id END AS entity_id,
+       p.currency, x.functional_currency, p.account_id,
        sum(p.amount_minor)::bigint, coalesce(sum(p.functional_minor), 0)::bigint
   FROM (SELECT DISTINCT customer_id, currency, functional_currency FROM posting
          WHERE functional_currency IS NOT NULL) x
@@ -25,30 +27,21 @@ SELECT p.customer_id, p.currency, x.functional_currency, p.account_id,
   JOIN journal_entry e ON e.id = p.entry_id AND e.effective_on < %(end)s
  WHERE p.account_id = ANY(%(accounts)s) AND (p.customer_id IS NOT NULL
        OR p.functional_currency IS NOT NULL)
- GROUP BY p.customer_id, p.currency, x.functional_currency, p.account_id
+ GROUP BY 1, 2, 3, 4, 5
 HAVING count(p.functional_currency) > 0
- ORDER BY p.customer_id, p.currency, x.functional_currency, p.account_id
+ ORDER BY 1, 2, 3, 4, 5
 """
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Whose money in which currency, for books in which."""
-
-    customer_id: int | None
-    currency: str
-    functional: str
-
-
-def monetary_balances(period: AccountingPeriod) -> dict[Pair, dict[Account, Carried]]:
+def monetary_balances(period: AccountingPeriod) -> dict[Whose, dict[Account, Carried]]:
     """Sum by account what is carried of foreign money at a month's end."""
     accounts = sorted(account.value for account in MONETARY)
     with connection.cursor() as cursor:
         cursor.execute(_CARRIED, {"end": period.end_on, "accounts": accounts})
         rows = cursor.fetchall()
-    found: dict[Pair, dict[Account, Carried]] = defaultdict(dict)
-    for customer_id, currency, functional, account, amount, book in rows:
-        found[Pair(customer_id, currency, functional)][Account(account)] = Carried(amount, book)
+    found: dict[Whose, dict[Account, Carried]] = defaultdict(dict)
+    for *whose, account, amount, book in rows:
+        found[Whose(*whose)][Account(account)] = Carried(amount, book)
     return found
 
 
@@ -57,7 +50,7 @@ def closing_day(period: AccountingPeriod) -> date:
     return period.end_on - DAY
 
 
-def rate_for(pair: Pair, balances: dict[Account, Carried], on: date, at: datetime) -> Rate | None:
+def rate_for(pair: Whose, balances: dict[Account, Carried], on: date, at: datetime) -> Rate | None:
     """Return the rate of a day; where nothing is left of the currency none is needed."""
     if not any(carried.amount_minor for carried in balances.values()):
         return required(None, pair.functional, pair.functional)

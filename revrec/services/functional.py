@@ -15,11 +15,9 @@ from revrec.selectors.exchange import (
     currencies_of_entities,
     required_rate,
 )
-from revrec.selectors.holdings import Balance, pile_of
+from revrec.selectors.holdings import Balance, Whose, pile_of
 from revrec.services.drafts import EntryDraft
 from revrec.translating import LIABILITIES, Holdings, key_of, translate
-
-Whose = tuple[int | None, str, str]  # A customer, or nobody; currency of entry and of its books.
 
 
 @dataclass
@@ -58,7 +56,7 @@ class Books:
         first_day: dict[Whose, date] = {}
         for draft, day in zip(drafts, days, strict=True):
             if functional := self.functional_of(draft):
-                whose = draft.customer_id, _currency_of(draft), functional
+                whose = _whose(draft, functional)
                 first_day[whose] = min(day, first_day.get(whose, day))
                 wanted.setdefault(whose, set()).update(_promises(draft))
         return [
@@ -78,8 +76,7 @@ class Books:
             return draft.lines
         currency = _currency_of(draft)
         rate = self._rate(currency, functional, on)
-        holdings = self._holdings[draft.customer_id, currency, functional]
-        told = translate(draft.lines, holdings, rate)
+        told = translate(draft.lines, self._holdings[_whose(draft, functional)], rate)
         lines = [
             replace(line, functional_minor=worth)
             for line, worth in zip(draft.lines, told.book_minor, strict=True)
@@ -89,8 +86,8 @@ class Books:
         return tuple(lines)
 
     def _read(self, whose: Whose, promises: set[int], on: date) -> EntryDraft | None:
-        customer_id, currency, functional = whose
-        pile = pile_of(customer_id, currency, functional, promises)
+        customer_id, currency, functional = whose.customer_id, whose.currency, whose.functional
+        pile = pile_of(whose, promises)
         self._holdings[whose] = pile.holdings
         if customer_id is None or not pile.untranslated:
             return None
@@ -132,6 +129,11 @@ def _translated(
         if balance.account in LIABILITIES and balance.obligation_id is not None:
             holdings.first[balance.obligation_id] = Carried(balance.amount_minor, book - before)
     return tuple(lines)
+
+
+def _whose(draft: EntryDraft, functional: str) -> Whose:
+    entity_id = draft.entity_id if draft.customer_id is None else None
+    return Whose(draft.customer_id, entity_id, _currency_of(draft), functional)
 
 
 def _currency_of(draft: EntryDraft) -> str:

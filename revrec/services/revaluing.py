@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from billing_project.kernel.models import User
+from invoicing.models import MAIN_ENTITY
 from revrec.fx import revaluation, revalued, worth_alone
 from revrec.models import AccountingPeriod
 from revrec.posting import About, EntryKind, joined
-from revrec.selectors.exchange import entity_keeping
 from revrec.selectors.revaluing import closing_day, monetary_balances, rate_for
 from revrec.services.journal import EntryDraft, post_entries
 
@@ -33,7 +33,7 @@ def revalue(*, period: AccountingPeriod, by: User, at: datetime) -> int:
         ]
         if not changes:
             continue
-        whose = "none" if pair.customer_id is None else pair.customer_id
+        whose = pair.customer_id or f"entity:{pair.entity_id}"
         drafts.append(
             EntryDraft(
                 wanted_on=on,
@@ -42,7 +42,7 @@ def revalue(*, period: AccountingPeriod, by: User, at: datetime) -> int:
                 customer_id=pair.customer_id,
                 lines=worth_alone(joined(changes), pair.currency),
                 source_key=f"revaluation:{whose}:{pair.currency}:through:{period}",
-                entity_id=entity_keeping(pair.functional, at),
+                entity_id=pair.entity_id or MAIN_ENTITY,  # A customer's say whose by themselves.
             )
         )
     return len(post_entries(drafts=drafts, by=by, at=at))
