@@ -28,7 +28,7 @@ SILENT_CALLS = Decimal(12)  # So many calls are missing before silence is one.
 FEW_CALLS, _BEYOND = Decimal(5), Decimal("1.5")
 _SWITCH_SHARE, _SWITCH_CALLS = Decimal("0.35"), 6
 _SWITCH_SCORE, _SWITCH_DEARER = Decimal("4.5"), Decimal("1.3")
-_REPEATS = Decimal("0.5")  # Of all calls, with the same content: a loop.
+_REPEATS, _LOOP = Decimal("0.5"), 10  # Of all calls, and at least, with the same content.
 
 
 class Pattern(StrEnum):
@@ -228,7 +228,8 @@ def _spike(
     if score < SCORE:
         return None
     repeated = sum(hour.repeated for hour in seen)
-    pattern = Pattern.RETRY_LOOP if repeated >= _REPEATS * calls else Pattern.SPIKE
+    is_loop = repeated >= max(_REPEATS * calls, _LOOP)
+    pattern = Pattern.RETRY_LOOP if is_loop else Pattern.SPIKE
     causes = tuple(causes_of(seen, before, excess))
     return Finding(pattern, seen[0].start, spent, usual.credits, score, causes)
 

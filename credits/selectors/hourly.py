@@ -85,7 +85,8 @@ def series_of(customer_ids: Collection[int], span: Period) -> list[Series]:
         for customer_id, at, place, model, amount in cursor.fetchall():
             parts = spent[customer_id, at]
             for key in (("model", model), ("workspace", place)):
-                parts[key] = parts.get(key, Decimal(0)) + amount
+                if key[1]:
+                    parts[key] = parts.get(key, Decimal(0)) + amount
             total[customer_id, at] += amount
         cursor.execute(_CALLS, [list(units), span.start, span.end])
         for customer_id, at, model, count in cursor.fetchall():

@@ -51,6 +51,9 @@ def test_the_same_call_again_and_again_is_a_loop() -> None:
 
     assert found
     assert found.pattern == Pattern.RETRY_LOOP
+    # One large call is no loop, though it is all of them.
+    large = replace(hour(0, 1, 500), repeated=1)
+    assert examine(then(weeks(4, (1,)), hour(0, 1), large)).pattern == Pattern.SPIKE  # type: ignore[union-attr]
 
 
 def test_calls_of_another_model_are_a_switch_where_they_cost_more() -> None:

@@ -14,6 +14,7 @@ import metering.tasks
 from billing_project.console.demo.economics import draft_a_dearer_plan
 from billing_project.console.demo.embeddings import embedding_events
 from billing_project.console.demo.errors import DemoRefused
+from billing_project.console.demo.odd import look_after_odd_hours
 from billing_project.console.demo.sender import send_events
 from billing_project.console.demo.setting import Setting
 from billing_project.console.demo.through_stripe import Collected, collect_through_stripe
@@ -107,6 +108,7 @@ def tell(
     with story.stage(STAGES[2]):
         _invoice(setting, at)
         draft_a_dearer_plan(setting, at)
+        look_after_odd_hours(setting, at)
         _drain(progress)
     if gateway.is_on():
         with story.stage("stripe"):
