@@ -14,6 +14,7 @@ from credits.services.anomalies import detect_anomalies
 from credits.services.checkpoints import prepare_checkpoint
 from invoicing.models import MIRRORED
 from invoicing.selectors.credit_price import credit_price_at
+from invoicing.services import opening
 from invoicing.services.backfill_work import ring_worker, work_on_backfills
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.deciding import settle_proposals
@@ -82,6 +83,11 @@ def propose_notes() -> int:
     """Issue the credit notes that were approved, and propose those that are due."""
     by, at = worker_user(), clock.now()
     return settle_proposals(by=by, at=at) + follow_overcharges(by=by, at=at)
+
+
+def apply_openings() -> int:
+    """Let approved opening balances take effect; return how many items did."""
+    return opening.apply_openings(by=worker_user(), at=clock.now())
 
 
 def recharge() -> int:

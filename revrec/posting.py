@@ -31,6 +31,7 @@ class Account(StrEnum):
     REFUND_LIABILITY = "2210"
     TAX_PAYABLE = "2300"
     UNCLAIMED_PROPERTY = "2400"
+    OPENING_BALANCES = "3900"
     FEE_REVENUE = "4000"
     USAGE_REVENUE = "4010"
     OVERAGE_REVENUE = "4020"
@@ -83,6 +84,7 @@ class EntryKind(StrEnum):
     DISPUTE_WON = "dispute_won"
     DISPUTE_LOST = "dispute_lost"
     CREDITS_SOLD = "credits_sold"
+    OPENING_BALANCE = "opening_balance"
     CONCESSION_PROMISED = "concession_promised"
     PRICE_ALLOCATED = "price_allocated"
     CONTRACT_MODIFIED = "contract_modified"
@@ -158,6 +160,11 @@ def pack_invoiced(amount_minor: int, about: About) -> Lines:
 def pack_sold_for_cash(amount_minor: int, about: About) -> Lines:
     """Rules 1 and 2 in one: credits paid out of band, without an invoice."""
     return pair(Account.CASH, Account.CREDITS_LIABILITY, amount_minor, about)
+
+
+def opening_credits(amount_minor: int, about: About) -> Lines:
+    """Credits that were sold before these books began: their cash is in the books of before."""
+    return pair(Account.OPENING_BALANCES, Account.CREDITS_LIABILITY, amount_minor, about)
 
 
 def payment_received(amount_minor: int, about: About) -> Lines:

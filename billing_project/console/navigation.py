@@ -45,7 +45,10 @@ _ABOVE = {
         ("Scenarios", "science", "console:scenarios"),
         ("Unrated usage", "money_off", "console:unrated"),
     ),
-    "invoicing": (("Completeness", "done_all", "console:completeness"),),
+    "invoicing": (
+        ("Completeness", "done_all", "console:completeness"),
+        ("Opening balances", "move_to_inbox", "console:openings"),
+    ),
     "revrec": (("Reports", "bar_chart", "console:reports"),),
     "kernel": (("Owners of the steps", "assignment_ind", "console:owners"),),
 }
@@ -134,6 +137,8 @@ _ICONS = {
     "parkedevent": "pending_actions",
     "mirroredusage": "screen_share",
     "stripemeter": "speed",
+    "openingimport": "move_to_inbox",
+    "openingitem": "rule",
     "customerbalance": "account_balance_wallet",
     "balanceapplication": "price_check",
     "subscription": "autorenew",

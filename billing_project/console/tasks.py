@@ -152,6 +152,7 @@ def run_billing() -> None:
         async_task("invoicing.tasks.bill_backwards")
     _each(
         "billing",
+        invoicing.tasks.apply_openings,
         invoicing.tasks.renew,
         invoicing.tasks.settle_seats,
         invoicing.tasks.invoice_thresholds,

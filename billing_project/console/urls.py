@@ -11,6 +11,7 @@ from billing_project.console.exceptions_page import exceptions_page
 from billing_project.console.explaining_page import explaining_page
 from billing_project.console.lineage_page import lineage_page
 from billing_project.console.near_duplicates_page import near_duplicates_page
+from billing_project.console.openings_page import openings_page
 from billing_project.console.owners_page import name_owner_page, owners_page
 from billing_project.console.policies_page import policies_page
 from billing_project.console.reports_page import report_page, reports_page
@@ -49,6 +50,7 @@ urlpatterns = [
     path("scenarios/", admin.site.admin_view(scenarios_page), name="scenarios"),
     path("unrated/", admin.site.admin_view(unrated_page), name="unrated"),
     path("completeness/", admin.site.admin_view(completeness_page), name="completeness"),
+    path("openings/", admin.site.admin_view(openings_page), name="openings"),
     path("policies/", admin.site.admin_view(policies_page), name="policies"),
     path("owners/", admin.site.admin_view(owners_page), name="owners"),
     path("owners/name/", admin.site.admin_view(name_owner_page), name="name_owner"),

@@ -57,6 +57,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "invoicing.void_creditnote",
         "revrec.sign_closeexception",
         "invoicing.release_billinghold",
+        "invoicing.import_openings",
     ),
     "finance_approver": (
         "kernel.approve_policychange",

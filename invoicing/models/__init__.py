@@ -34,6 +34,12 @@ from invoicing.models.item import ItemKind, ItemTiming, PlanItem
 from invoicing.models.mail import HostedLink, InvoiceMail
 from invoicing.models.market import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.mirror import MirroredUsage, StripeMeter
+from invoicing.models.opening import (
+    OpeningImport,
+    OpeningItem,
+    OpeningItemState,
+    OpeningState,
+)
 from invoicing.models.outcome import LineOutcome, Outcome, OutcomeDecision, OutcomeState
 from invoicing.models.plan import Anchor, Plan, PlanVersion, Subscription
 from invoicing.models.proposal import ProposedCreditNote
@@ -118,6 +124,10 @@ __all__ = [
     "MarketGate",
     "MirroredUsage",
     "NumberSeries",
+    "OpeningImport",
+    "OpeningItem",
+    "OpeningItemState",
+    "OpeningState",
     "Outcome",
     "OutcomeDecision",
     "OutcomeState",

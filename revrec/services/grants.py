@@ -9,6 +9,7 @@ from operator import attrgetter
 from billing_project.kernel.period import DAY
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction
 from credits.selectors.frozen import OF_DISPUTES
+from invoicing.selectors.opening import is_opening_grant
 from revrec.basis import Movement, Release, releases
 from revrec.conditional import prepaid_shortfall
 from revrec.models import ObligationKind, PerformanceObligation, UsedCredits
@@ -18,6 +19,7 @@ from revrec.posting import (
     Lines,
     credits_expired,
     credits_used,
+    opening_credits,
     pack_sold_for_cash,
 )
 from revrec.schedule import day_of
@@ -128,12 +130,15 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
         source_key=f"credit_grant:{grant.pk}",
     )
     _begin_use(obligation)
+    is_opening = is_opening_grant(grant)
+    rule = opening_credits if is_opening else pack_sold_for_cash
+    how = "before these books" if is_opening else "out of band"
     return EntryDraft(
         wanted_on=day_of(grant.created_at),
-        kind=EntryKind.CREDITS_SOLD,
-        description=f"Credits sold out of band, grant {grant.pk}",
+        kind=EntryKind.OPENING_BALANCE if is_opening else EntryKind.CREDITS_SOLD,
+        description=f"Credits sold {how}, grant {grant.pk}",
         customer_id=run.customer_id,
-        lines=pack_sold_for_cash(grant.price_minor, about(obligation)),
+        lines=rule(grant.price_minor, about(obligation)),
         source_key=f"{obligation.source_key}:sold",
         sources=_sources([transaction.pk]),
     )

@@ -76,7 +76,7 @@ def own_pages() -> list[str]:
         *("console:approvals", "console:exceptions"),
         *("console:why", "console:near_duplicates", "console:unrated", "console:burn_table"),
         *("console:policies", "console:owners", "console:usage", "console:completeness"),
-        "console:scenarios",
+        *("console:scenarios", "console:openings"),
     )
     return [*(reverse(name) for name in names), *(list_of(model) for model, _ in pages())]
 

@@ -139,7 +139,7 @@ def test_the_api_answers_policies_with_approvals(orders: list[PolicyChange], at:
 def test_an_act_is_no_policy_and_says_what_its_approval_does() -> None:
     assert acts() == {
         "backfill", "contract_allocation", "contract_modification", "coupon", "credit_note",
-        "grant_basis", "window_repair",
+        "grant_basis", "opening_balances", "window_repair",
     }  # fmt: skip
     assert "issues this credit note" in kind_of("credit_note").consequence
     assert "governs" in kind_of("rate_card").consequence

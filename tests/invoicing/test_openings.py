@@ -1,0 +1,317 @@
+"""Opening balances are checked, approved by somebody else, made once, and held to the source."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from pytest_django import DjangoDbBlocker
+
+from billing_project.kernel.approvals import approve, reject
+from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
+from billing_project.kernel.models import AuditEntry
+from billing_project.kernel.quantity import plain
+from credits.models import CreditGrant, PricingUnit
+from credits.services.rates import create_pricing_unit
+from invoicing.models import (
+    OpeningImport,
+    OpeningItem,
+    OpeningState,
+    StripeCustomer,
+    Subscription,
+)
+from invoicing.opening import Item, read_csv
+from invoicing.opening_stripe import read_stripe
+from invoicing.selectors.opening import parity_of
+from invoicing.services import opening
+from invoicing.services.opening import (
+    BadItems,
+    OpeningFile,
+    apply_openings,
+    check_openings,
+    propose_openings,
+)
+from metering.models import Customer
+from revrec.models import Posting
+from revrec.services.recognise import recognise_customer
+from tests.console.backoffice import client_of, person
+from tests.invoicing.builders import START, Shop, customer_of, open_shop, sell_plan
+from tests.worlds import standing
+
+pytestmark = pytest.mark.django_db
+
+HEAD = (
+    "kind,source_id,customer,name,currency,credits,unit,category,price,effective_at,plan,start_at,"
+    "amount,number"
+)
+ROWS = (
+    "customer,c1,zenith,Zenith,USD,,,,,,,,,",
+    "grant,g1,zenith,,USD,120.5,credit,paid,60.25,2026-10-01,,,,",
+    "grant,g2,zenith,,USD,10,credit,promotional,,2026-10-01,,,,",
+    "balance,b1,zenith,,,130.5,credit,,,,,,,",
+    "claim,i1,zenith,,USD,,,,,,,,49.00,A-1",
+    "subscription,s1,zenith,,,,,,,,starter,2026-11-20,,",
+)
+
+
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Shop]:
+    def make() -> Shop:
+        shop = open_shop()
+        sell_plan(shop)
+        return shop
+
+    with standing(make, django_db_blocker) as shop:
+        yield shop
+
+
+@pytest.fixture
+def shop(made: Shop, db: None) -> Shop:
+    return deepcopy(made)
+
+
+def _items(*rows: str) -> list[Item]:
+    reading = read_csv("\n".join([HEAD, *rows]))
+    assert reading.faults == []
+    return reading.items
+
+
+def _file(name: str = "old.csv", source: str = "old") -> OpeningFile:
+    return OpeningFile(source, name, f"{name:0<64}"[:64])
+
+
+def _propose(shop: Shop, *rows: str, name: str = "old.csv") -> OpeningImport:
+    return propose_openings(
+        file=_file(name), items=_items(*rows), reason="they came to us", by=shop.maker, at=START
+    )
+
+
+def _approve(shop: Shop, row: OpeningImport) -> None:
+    approve(change=row.policy_change, by=shop.approver, reason="as agreed", at=START)
+
+
+def _apply(shop: Shop) -> int:
+    return apply_openings(by=shop.worker, at=START)
+
+
+def _parity(row: OpeningImport) -> list[tuple[str, str, str]]:
+    return [(f"{one.what} {one.unit}".strip(), plain(one.difference), one.why)
+            for one in parity_of(row)]  # fmt: skip
+
+
+def test_a_dry_run_writes_nothing_and_names_what_would_not_take_effect(shop: Shop) -> None:
+    before = AuditEntry.objects.count()
+    rows = [*ROWS[1:3], ROWS[5].replace("starter", "gone")]
+    faults = check_openings(file=_file(), items=_items(*rows), by=shop.maker, at=START)
+    assert [str(fault) for fault in faults] == [
+        "line 2, customer: read 'g1'; allowed is there is no customer zenith, here or in the file",
+        "line 3, customer: read 'g2'; allowed is there is no customer zenith, here or in the file",
+        "line 4, customer: read 's1'; allowed is there is no customer zenith, here or in the file",
+    ]
+    unit = ROWS[1].replace(",credit,", ",tokens,")
+    [fault] = check_openings(file=_file(), items=_items(ROWS[0], unit), by=shop.maker, at=START)
+    assert (fault.line, fault.column) == (3, "unit")
+    assert not check_openings(file=_file(), items=_items(*ROWS), by=shop.maker, at=START)
+    assert not Customer.objects.filter(external_id="zenith").exists()
+    assert AuditEntry.objects.count() == before
+
+
+def test_nothing_takes_effect_before_somebody_else_approved_it(shop: Shop) -> None:
+    row = _propose(shop, *ROWS)
+    assert _apply(shop) == 0
+    with pytest.raises(NotAllowed):
+        approve(change=row.policy_change, by=shop.maker, reason="mine", at=START)
+    _approve(shop, row)
+
+    assert _apply(shop) == 6
+
+    row.refresh_from_db()
+    assert row.state == OpeningState.APPLIED
+    paid, promotional = CreditGrant.objects.filter(customer__external_id="zenith").exclude(
+        category="included"
+    ).order_by("pk")  # fmt: skip
+    assert (paid.amount, paid.price_minor, paid.reason_code) == (
+        Decimal("120.5"),
+        6025,
+        "opening_balance",
+    )
+    assert (promotional.amount, promotional.price_minor) == (Decimal(10), 0)
+    assert Subscription.objects.get(customer__external_id="zenith").start_at.day == 20
+    assert _parity(row) == [
+        ("credits credit", "0", ""),
+        ("open invoices USD", "-49", "A-1 stays with the source"),
+        ("subscriptions", "0", ""),
+    ]
+    assert all(one.is_named for one in parity_of(row))
+
+
+def test_what_was_paid_before_is_owed_against_opening_balances(shop: Shop) -> None:
+    _approve(shop, _propose(shop, *ROWS[:3]))
+    _apply(shop)
+    customer = Customer.objects.get(external_id="zenith")
+    recognise_customer(customer_id=customer.pk, by=shop.worker, at=START)
+    said = Posting.objects.filter(customer=customer).values_list("account_id", "amount_minor")
+    assert sorted(said) == [("2100", -6025), ("3900", 6025)]
+
+
+def test_the_same_again_changes_nothing(shop: Shop) -> None:
+    row = _propose(shop, *ROWS)
+    assert _propose(shop, *ROWS) == row
+    _approve(shop, row)
+    _apply(shop)
+    assert _apply(shop) == 0
+    with pytest.raises(Conflict, match="everything in this file was taken before"):
+        _propose(shop, *ROWS, name="again.csv")
+    more = "grant,g3,zenith,,USD,1,credit,promotional,,2026-10-01,,,,"
+    second = _propose(shop, *ROWS, more, name="more.csv")
+    assert [item.source_id for item in second.items.all()] == ["g3"]
+
+
+def test_another_content_under_a_name_that_was_taken_is_refused(shop: Shop) -> None:
+    _propose(shop, *ROWS)
+    with pytest.raises(BadItems, match=r"line 3, source_id: read 'g1'; allowed is what old\.csv"):
+        _propose(shop, ROWS[0], ROWS[1].replace("120.5", "121"), name="other.csv")
+
+
+def test_what_was_rejected_can_come_again(shop: Shop) -> None:
+    row = _propose(shop, *ROWS)
+    reject(change=row.policy_change, by=shop.approver, reason="not agreed", at=START)
+    assert _apply(shop) == 0
+    row.refresh_from_db()
+    assert row.state == OpeningState.CLOSED
+    assert _propose(shop, *ROWS) != row
+
+
+def test_what_fails_keeps_its_reason_and_is_tried_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_pricing_unit(code="token", name="Token", by=shop.maker, at=START)
+    row = _propose(shop, *ROWS[:3], ROWS[3].replace("130.5", "131"),
+                   "grant,g9,zenith,,USD,3,token,promotional,,2026-10-01,,,,")  # fmt: skip
+    _approve(shop, row)
+
+    def no_tokens(code: str) -> PricingUnit:
+        if code == "token":
+            raise Invalid("there is no pricing unit token")
+        return shop.unit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "_unit", no_tokens)
+        _apply(shop)
+
+    row.refresh_from_db()
+    assert row.state == OpeningState.OPEN
+    credits_, tokens = _parity(row)
+    assert credits_ == (
+        "credits credit", "-0.5", "the source states 131, its grants come to 130.5",
+    )  # fmt: skip
+    assert tokens[1] == "-3"
+    assert tokens[2].startswith("grant g9 failed: there is no pricing unit token")
+
+    assert _apply(shop) == 1
+    assert _parity(row)[1] == ("credits token", "0", "")
+
+
+def test_approval_is_over_every_item(shop: Shop) -> None:
+    row = _propose(shop, *ROWS)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE opening_item DISABLE TRIGGER USER")
+        cursor.execute(
+            "UPDATE opening_item SET content = jsonb_set(content, '{credits}', '\"9\"')"
+            " WHERE source_id = 'g1'"
+        )
+    with pytest.raises(Conflict):
+        _approve(shop, row)
+
+
+def test_items_are_kept_as_they_were_proposed(shop: Shop) -> None:
+    row = _propose(shop, *ROWS)
+    refused = (
+        "UPDATE opening_item SET content = '{}'", "DELETE FROM opening_item",
+        "UPDATE opening_import SET source = 'other'",
+    )  # fmt: skip
+    for statement in refused:
+        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    _approve(shop, row)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        OpeningItem.objects.create(
+            opening_import=row, line=9, source="old", kind="left", source_id="x", customer="x",
+            content={},
+        )  # fmt: skip
+
+
+def test_only_finance_imports(shop: Shop) -> None:
+    with pytest.raises(NotAllowed):
+        propose_openings(
+            file=_file(), items=_items(*ROWS), reason="x", by=person("support"), at=START
+        )
+    with pytest.raises(Invalid, match="nothing in it"):
+        propose_openings(file=_file(), items=[], reason="x", by=shop.maker, at=START)
+
+
+def test_a_stripe_customer_keeps_its_name_there(shop: Shop) -> None:
+    create_pricing_unit(code="usd", name="US dollars", currency="USD", by=shop.maker, at=START)
+    reading = read_stripe(
+        '{"object": "customer", "id": "cus_1", "currency": "usd"}\n'
+        '{"object": "billing.credit_grant", "id": "credgr_1", "customer": "cus_1",'
+        ' "category": "paid", "created": 1792540800,'
+        ' "amount": {"monetary": {"currency": "usd", "value": 1000}}}\n',
+        {},
+    )
+    row = propose_openings(
+        file=_file("dump.jsonl", "stripe"), items=reading.items, reason="moved", by=shop.maker,
+        at=START,
+    )  # fmt: skip
+    _approve(shop, row)
+    assert _apply(shop) == 2
+    assert StripeCustomer.objects.get(customer__external_id="cus_1").stripe_id == "cus_1"
+    assert CreditGrant.objects.get(customer__external_id="cus_1").amount == 10
+
+
+def test_a_customer_who_is_billed_in_another_currency_is_named(shop: Shop) -> None:
+    customer_of(shop, "zenith", currency="EUR")
+    faults = check_openings(file=_file(), items=_items(ROWS[0]), by=shop.maker, at=START)
+    assert "zenith is billed in EUR here" in str(faults[0])
+
+
+def test_the_page_shows_parity_and_gives_it_as_csv(shop: Shop) -> None:
+    row = _propose(shop, *ROWS)
+    _approve(shop, row)
+    _apply(shop)
+    client = client_of(person("auditor"))
+    page = client.get(f"/admin/openings/?import={row.pk}").content.decode()
+    assert "A-1 stays with the source" in page
+    assert "every difference has its name" in page
+    file = client.get(f"/admin/openings/?import={row.pk}&format=csv")
+    lines = b"".join(file.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+    assert lines[1] == "zenith,credits,credit,130.5,130.5,0,true,"
+    assert client.get("/admin/openings/").status_code == 200
+    for other in ("x", "0", "9" * 30):
+        assert client.get(f"/admin/openings/?import={other}").status_code == 404
+
+
+def test_the_command_checks_first_and_proposes_when_asked(shop: Shop, tmp_path: Path) -> None:
+    path, out = tmp_path / "old.csv", StringIO()
+    path.write_text("\n".join([HEAD, *ROWS]))
+    call_command("import_openings", str(path), source="old", stdout=out)
+    assert "6 items, no fault; nothing was written" in out.getvalue()
+    assert not OpeningImport.objects.exists()
+    call_command(
+        "import_openings", str(path), source="old", propose=True, reason="moved", by="mia.shop",
+        stdout=out,
+    )  # fmt: skip
+    row = OpeningImport.objects.get()
+    _approve(shop, row)
+    call_command("import_openings", apply=True, stdout=out)
+    call_command("import_openings", parity=row.pk, stdout=out)
+    assert "credits credit: source 130.5, here 130.5, difference 0" in out.getvalue()
+    path.write_text("\n".join([HEAD, ROWS[1].replace("120.5", "lots")]))
+    with pytest.raises(SystemExit):
+        call_command("import_openings", str(path), stdout=out)
+    assert "line 2, credits: read 'lots'" in out.getvalue()
