@@ -228,7 +228,7 @@ def _spike(
     if score < SCORE:
         return None
     repeated = sum(hour.repeated for hour in seen)
-    is_loop = repeated >= max(_REPEATS * calls, _LOOP)
+    is_loop = repeated >= _LOOP and repeated >= _REPEATS * calls
     pattern = Pattern.RETRY_LOOP if is_loop else Pattern.SPIKE
     causes = tuple(causes_of(seen, before, excess))
     return Finding(pattern, seen[0].start, spent, usual.credits, score, causes)
