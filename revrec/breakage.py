@@ -69,20 +69,6 @@ def contra_target(consumed_minor: int, expected_minor: int, unused_minor: int) -
     return prorate(unused_minor, Decimal(consumed_minor), Decimal(whole)) if whole else 0
 
 
-def earned_with_breakage(price_minor: int, used: Decimal, expected_total: Decimal) -> int:
-    """Return what use has earned in all when the rest of the price is breakage.
-
-    Args:
-        used: So far, in any unit.
-        expected_total: Expected to be used in all, in the same unit; never what was granted.
-
-    Returns:
-        round(price x used / expected). A new estimate is caught up: take off what was earned
-        before. Source: IFRS 15.B46, Example 52.
-    """
-    return prorate(price_minor, min(used, expected_total), expected_total)
-
-
 def trued_up(target_minor: int, held_minor: int, about: About) -> Lines:
     """Rule 25: bring 2190 to its target; the difference is breakage revenue, or takes it back."""
     return pair(

@@ -151,15 +151,6 @@ def from_opening(released: Iterable[Released]) -> int:
     return sum(min(one.amount_minor, one.opening_minor) for one in released)
 
 
-def is_of_prior_period(service_end_on: date | None, period_start_on: date) -> bool:
-    """Tell whether revenue is for service that ended before a period began (116(c)).
-
-    Args:
-        service_end_on: Exclusive.
-    """
-    return service_end_on is not None and service_end_on <= period_start_on
-
-
 @dataclass(frozen=True)
 class Claim:
     """An invoice in advance as it is posted: a receivable and, as large, a contract liability."""

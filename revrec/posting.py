@@ -251,16 +251,6 @@ def outcome_invoiced(amount_minor: int, about: About) -> Lines:
     return pair(Account.RECEIVABLE, Account.UNBILLED, amount_minor, about)
 
 
-def shortfall_earned(amount_minor: int, about: About) -> Lines:
-    """Rule 27: what a term lacks of its commit is earned with the term's end."""
-    return pair(Account.CONTRACT_ASSET, Account.SHORTFALL_REVENUE, amount_minor, about)
-
-
-def shortfall_invoiced(amount_minor: int, about: About) -> Lines:
-    """Rule 27: what was accrued is now billed."""
-    return pair(Account.RECEIVABLE, Account.CONTRACT_ASSET, amount_minor, about)
-
-
 def fee_invoiced(amount_minor: int, about: About) -> Lines:
     """Rule 11: a fee in advance is owed to the customer as service."""
     return pair(Account.RECEIVABLE, Account.FEES_LIABILITY, amount_minor, about)

@@ -4,15 +4,14 @@ A price and its service days come in; what each day earns goes out, in minor uni
 cumulative, so that the days always sum to the price. No clock, no ledger.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from billing_project.kernel.money import prorate
-from billing_project.kernel.period import DAY, add_months, month_of
+from billing_project.kernel.period import DAY, add_months
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,3 @@ def respread(amount_minor: int, days: Sequence[ScheduleDay]) -> Iterator[Schedul
         target = prorate(amount_minor, Decimal(done), Decimal(whole))
         yield ScheduleDay(day.service_on, target - earned)
         earned = target
-
-
-def by_month(days: Iterable[ScheduleDay]) -> Mapping[date, int]:
-    """Sum what days earn by the first day of their month, in order."""
-    months: Counter[date] = Counter()
-    for day in days:
-        months[month_of(day.service_on)[0]] += day.amount_minor
-    return months

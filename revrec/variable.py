@@ -10,7 +10,6 @@ from decimal import Decimal
 from enum import StrEnum
 
 from billing_project.kernel.errors import Invalid
-from billing_project.kernel.money import settle
 from revrec.posting import About, Account, Lines, pair
 
 _ONE = Decimal(1)
@@ -68,39 +67,6 @@ def included(outcomes: Sequence[Outcome], method: EstimateMethod, confidence: De
         EstimateMethod.MOST_LIKELY: most_likely,
     }[method](outcomes)
     return min(estimate, assured(outcomes, confidence))
-
-
-@dataclass(frozen=True)
-class VolumePrice:
-    """A unit price that falls for all units, also past ones, once a volume is exceeded."""
-
-    unit_price: Decimal
-    lower_price: Decimal
-    threshold: Decimal  # Units of the term; beyond it the lower price holds for all.
-    currency: str
-
-    def expected(self, expected_units: Decimal) -> Decimal:
-        """Return the price that units are expected to have in the end."""
-        return self.lower_price if expected_units > self.threshold else self.unit_price
-
-
-def earned_so_far(price: VolumePrice, units: Decimal, expected_units: Decimal) -> int:
-    """Return what all units so far earned by the present estimate, in minor units.
-
-    Take off what was recognised before: the difference is the period's revenue, catch-up included.
-    """
-    return settle(units * price.expected(expected_units), price.currency)
-
-
-def rebate_owed(price: VolumePrice, units: Decimal, expected_units: Decimal) -> int:
-    """Return the refund liability: what was billed for the units above what they will cost."""
-    billed = settle(units * price.unit_price, price.currency)
-    return billed - earned_so_far(price, units, expected_units)
-
-
-def rebate_expected(amount_minor: int, about: About) -> Lines:
-    """Rule 9: what customers are expected to get back is a liability and no revenue."""
-    return pair(Account.OVERAGE_REVENUE, Account.REFUND_LIABILITY, amount_minor, about)
 
 
 def refund_expected(before_minor: int, now_minor: int, revenue: Account, about: About) -> Lines:

@@ -18,6 +18,7 @@ from credits.models import RatedUsage
 from invoicing.models import CreditNoteLine, InvoiceLine, LineKind
 from invoicing.selectors import overage_price
 from revrec.accrual import Price
+from revrec.disclosures import RollForward
 from revrec.models import (
     AccountingPeriod,
     ObligationKind,
@@ -253,10 +254,10 @@ def unexplained_rollforwards(only: AccountingPeriod | None = None) -> Iterator[M
     """Check that movements explain each month's closing liabilities without a remainder."""
     for period in AccountingPeriod.objects.all() if only is None else [only]:
         for row in deferred_rollforward(period):
-            explained = (
-                row.opening_minor + row.billings_minor - row.fees_minor - row.usage_minor
-                - row.breakage_minor - row.credit_notes_minor
-            )  # fmt: skip
+            explained = RollForward(
+                row.opening_minor, row.billings_minor, row.fees_minor + row.usage_minor,
+                breakage_minor=row.breakage_minor, credit_notes_minor=row.credit_notes_minor,
+            ).closing_minor  # fmt: skip
             if explained != row.closing_minor:
                 yield Mismatch(
                     f"accounting_period:{period}", str(row.closing_minor), str(explained)

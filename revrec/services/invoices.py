@@ -5,9 +5,11 @@ from itertools import groupby
 
 from billing_project.kernel.period import DAY
 from invoicing.models import Invoice, InvoiceLine, LineKind, Payment
+from revrec.conditional import became_due, conditional_earned
 from revrec.models import Granularity, ObligationKind, PerformanceObligation
 from revrec.posting import (
     About,
+    Account,
     EntryKind,
     Lines,
     arrears_fee_invoiced,
@@ -17,8 +19,6 @@ from revrec.posting import (
     overage_invoiced,
     pack_invoiced,
     payment_received,
-    shortfall_earned,
-    shortfall_invoiced,
     tax_charged,
 )
 from revrec.schedule import day_of, months_alike, service_days, straight_line
@@ -136,12 +136,13 @@ def _shortfall(run: Run, line: InvoiceLine) -> Lines:
         kind=EntryKind.SHORTFALL_EARNED,
         description=f"Commit shortfall on invoice {line.invoice.number}",
         customer_id=run.customer_id,
-        lines=shortfall_earned(line.amount_minor, dimensions),
+        lines=conditional_earned(line.amount_minor, Account.SHORTFALL_REVENUE, dimensions),
         source_key=f"invoice_line:{line.pk}:shortfall",
         sources=(Source(SourceType.INVOICE_LINE, line.pk, "accrued"),),
     )
     post_entries(drafts=[draft], by=run.by, at=run.at)
-    return shortfall_invoiced(line.amount_minor, dimensions)
+    minor = line.amount_minor
+    return became_due(minor, minor, Account.SHORTFALL_REVENUE, dimensions)
 
 
 def _statement(run: Run, line: InvoiceLine) -> Lines:

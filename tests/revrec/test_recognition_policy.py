@@ -11,12 +11,12 @@ from invoicing.services.note_voids import void_credit_note
 from metering.models import Customer
 from revrec.models import Granularity, Presentation
 from revrec.reporting import Table
-from revrec.schedule import ScheduleDay, by_month, months_alike, respread
+from revrec.schedule import ScheduleDay, months_alike, respread
 from revrec.selectors.tables import REPORTS
 from revrec.services.months import ensure_period
 from revrec.services.recognition import propose_recognition
 from tests.revrec.builders import LONG_AGO, Shop, balances, on, recognise
-from tests.revrec.vectors import VECTORS, minor
+from tests.revrec.vectors import VECTORS, by_month, minor
 
 
 def test_each_month_of_a_service_earns_alike() -> None:

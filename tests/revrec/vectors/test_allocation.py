@@ -3,15 +3,9 @@
 from datetime import date
 from decimal import Decimal
 
-from revrec.allocation import (
-    Part,
-    allocate_price,
-    bonus_shares,
-    discount_option_ssp,
-    look_through,
-)
-from revrec.schedule import equal_months
-from tests.revrec.vectors import VECTORS, minor
+from revrec.allocation import Part, allocate_price
+from revrec.schedule import months_alike
+from tests.revrec.vectors import VECTORS, by_month, minor
 
 
 def _whole(amounts: list[int]) -> list[int]:
@@ -30,19 +24,19 @@ def test_ey_01_an_option_takes_its_share_and_joins_what_it_buys() -> None:
     assert _whole([service, option]) == [expected["alloc_A"], expected["alloc_option"]]
     total = option + minor(inputs["exercise_price"])
     assert _whole([total]) == [expected["B_total"]]
-    months = list(equal_months(total, date(2026, 7, 1), expected["B_months"]))
-    assert sum(month.amount_minor for month in months) == total
+    months = by_month(months_alike(total, date(2026, 7, 1), date(2028, 7, 1)))
+    assert len(months) == expected["B_months"]
+    assert sum(months.values()) == total
 
 
 def test_ifr_49_a_voucher_is_worth_what_it_saves_and_how_often() -> None:
     inputs, expected = VECTORS["IFR-49"]["inputs"], VECTORS["IFR-49"]["expected"]
 
-    ssp = discount_option_ssp(
-        Decimal(inputs["avg"]), Decimal(inputs["incremental"]), Decimal(inputs["prob"])
-    )
-    amounts = allocate_price(minor(inputs["tp"]), [Part(Decimal(inputs["tp"])), Part(ssp)])
+    saved = Decimal(inputs["avg"]) * Decimal(inputs["incremental"])
+    voucher = Part(saved, Decimal(inputs["prob"]))
+    amounts = allocate_price(minor(inputs["tp"]), [Part(Decimal(inputs["tp"])), voucher])
 
-    assert ssp == expected["ssp_option"]
+    assert voucher.ssp * voucher.likelihood == expected["ssp_option"]
     assert amounts == [8_929, 1_071]  # Exact 89.2857 and 10.7143.
     assert _whole(amounts) == [expected["alloc_product"], expected["alloc_voucher"]]
 
@@ -50,8 +44,8 @@ def test_ifr_49_a_voucher_is_worth_what_it_saves_and_how_often() -> None:
 def test_ifr_51_renewals_are_looked_through_by_their_costs() -> None:
     inputs, expected = VECTORS["IFR-51"]["inputs"], VECTORS["IFR-51"]["expected"]
 
-    shares = look_through(
-        minor(inputs["consideration"]), [Decimal(weight) for weight in inputs["weights"]]
+    shares = allocate_price(  # By what serving each costs, in the place of its price (B43).
+        minor(inputs["consideration"]), [Part(Decimal(weight)) for weight in inputs["weights"]]
     )
 
     assert sum(shares) == minor(inputs["consideration"])
@@ -105,4 +99,4 @@ def test_own_09_bonus_credits_share_the_price_by_their_likelihood() -> None:
 
 def test_bonus_credits_on_equal_terms_cost_what_the_others_cost() -> None:
     # 100.00 for 1,000 + 200 credits: 8.333 cents each.
-    assert bonus_shares(10_000, Decimal(1_000), Decimal(200)) == (8_333, 1_667)
+    assert allocate_price(10_000, [Part(Decimal(1_000)), Part(Decimal(200))]) == [8_333, 1_667]

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from billing_project.kernel.money import settle
+from billing_project.kernel.period import DAY
 from revrec.modification import Treatment, blended, caught_up, treatment
-from revrec.schedule import equal_months
+from revrec.schedule import straight_line
 from tests.revrec.vectors import VECTORS, minor
 
 
@@ -41,9 +42,12 @@ def test_ifr_07_years_that_are_left_cost_alike() -> None:
         added_minor=minor(inputs["extension"]),
         added_units=Decimal(inputs["years_left"] - 1),
     )
-    years = list(equal_months(blend.price_minor, date(2026, 1, 1), int(blend.units)))
+    # As services spread it: alike over the days that are left (365 a year, and no leap year).
+    days = int(blend.units) * 365
+    spread = list(straight_line(blend.price_minor, date(2025, 1, 1), date(2025, 1, 1) + days * DAY))
+    years = [sum(day.amount_minor for day in spread[n : n + 365]) for n in range(0, days, 365)]
 
-    assert [year.amount_minor for year in years] == [minor(expected["annual_revenue_after"])] * 4
+    assert years == [minor(expected["annual_revenue_after"])] * 4
 
 
 def test_ifr_08_a_catch_up_is_not_made_of_a_rounded_percentage() -> None:

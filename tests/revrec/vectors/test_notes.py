@@ -15,8 +15,8 @@ from revrec.posting import (
     fee_invoiced,
     payment_received,
 )
-from revrec.schedule import by_month, straight_line
-from tests.revrec.vectors import VECTORS, minor, minors, moved
+from revrec.schedule import straight_line
+from tests.revrec.vectors import VECTORS, by_month, minor, minors, moved
 
 USD = About("USD")
 QUARTER = (date(2026, 1, 1), date(2026, 4, 1))  # 31 + 28 + 31 days.

@@ -3,8 +3,8 @@
 from datetime import date
 
 from billing_project.kernel.money import Money, allocate
-from revrec.schedule import by_month, straight_line
-from tests.revrec.vectors import VECTORS
+from revrec.schedule import straight_line
+from tests.revrec.vectors import VECTORS, by_month
 
 
 def test_own_01_a_quarter_by_days() -> None:

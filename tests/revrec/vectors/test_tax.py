@@ -8,8 +8,8 @@ from typing import Any
 from invoicing.tax import Taxed, taxed
 from revrec.posting import About, fee_earned, fee_invoiced, payment_received, tax_charged
 from revrec.provider import fee_kept
-from revrec.schedule import by_month, straight_line
-from tests.revrec.vectors import VECTORS, minor, moved
+from revrec.schedule import straight_line
+from tests.revrec.vectors import VECTORS, by_month, minor, moved
 
 USD = About("USD")
 

@@ -8,7 +8,6 @@ from credits.drawdown import GrantState, Use, draw_down
 from revrec.accrual import DayUse, Price, accruals
 from revrec.basis import CostBasis, Movement, releases
 from revrec.conditional import became_due, conditional_earned, prepaid_shortfall
-from revrec.disclosures import is_of_prior_period
 from revrec.posting import About, Account, credits_used, overage_invoiced, overage_used
 from revrec.schedule import day_of
 from revrec.services.months import OpenBooks
@@ -145,8 +144,6 @@ def test_own_14_late_usage_goes_to_the_open_month_and_says_when_it_was() -> None
     assert moved(overage_used(amount, USD)) == {
         "1200": minor(expected["Dr 1200"]), "4020": -minor(expected["Cr 4020"]),
     }  # fmt: skip
-    assert is_of_prior_period(used_on + timedelta(days=1), date(2026, 2, 1))
-    assert not is_of_prior_period(date(2026, 2, 2), date(2026, 2, 1))
 
 
 def test_own_16_the_zone_of_the_entity_decides_the_month() -> None:
