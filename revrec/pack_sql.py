@@ -129,6 +129,11 @@ UNION SELECT policy_change_id FROM exchange_sheet
 UNION SELECT policy_change_id FROM disclosure_policy
 UNION SELECT policy_change_id FROM loss_estimate
 UNION SELECT b.policy_change_id FROM grant_basis b JOIN pack_grant p ON p.id = b.grant_id
+UNION SELECT a.policy_change_id FROM contract_allocation a
+  JOIN pack_customer p ON p.id = a.customer_id
+UNION SELECT m.policy_change_id FROM contract_modification m
+  JOIN pack_customer p ON p.id = m.customer_id
+UNION SELECT policy_change_id FROM recognition_policy
 UNION SELECT policy_change_id FROM legal_entity_version
 """
 CHOICE = (

@@ -39,7 +39,6 @@ from revrec.selectors.allocations import (
     shares_of,
     standing_shares,
 )
-from revrec.selectors.facts import unaccounted_allocations
 from revrec.selectors.obligations import basis_of, ended_credits, progress_of, used_so_far
 from revrec.services.drafts import Run, about
 from revrec.services.grants import end_of_credits
@@ -113,25 +112,20 @@ def propose_allocation(
     return allocation
 
 
-def account_allocations(run: Run) -> int:
+def account_allocation(run: Run, allocation: ContractAllocation) -> int:
     """Let promises take their approved shares; return the entries posted.
 
-    What was credited, or sold with a bonus, before finance approved is left as it is.
+    What was earned or taken off until finance approved must have been accounted for before: what
+    was credited by then, or sold with a bonus, is left as it is.
     """
-    posted = 0
-    for allocation in unaccounted_allocations(run.at, run.customer_id):
-        source = Source(SourceType.CONTRACT_ALLOCATION, allocation.pk)
-        moves = _moves(shares_of(allocation))
-        if not all(_is_whole(move.promise) for move in moves):
-            note_nothing_to_post(sources=[source])
-            continue
-        on = max(
-            day_of(allocation.policy_change.effective_at),
-            *(day_of(share.invoice_line.invoice.finalized_at) for share in shares_of(allocation)
-              if share.invoice_line.invoice.finalized_at),
-        )  # fmt: skip
-        posted += _post(run, allocation, moves, on, "promised", source)
-    return posted
+    source, shares = Source(SourceType.CONTRACT_ALLOCATION, allocation.pk), shares_of(allocation)
+    moves = _moves(shares)
+    if not all(_is_whole(move.promise) for move in moves):
+        note_nothing_to_post(sources=[source])
+        return 0
+    issued = [share.invoice_line.invoice.finalized_at for share in shares]
+    days = [day_of(at) for at in (allocation.policy_change.effective_at, *issued) if at is not None]
+    return _post(run, allocation, moves, max(days), "promised", source)
 
 
 def end_contracts(run: Run, lines: Sequence[InvoiceLine], on: date, cause: str) -> int:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from billing_project.kernel.models import PolicyChange
 from invoicing.models import CreditNote
 from invoicing.selectors.settlement import given_up_of
 from revrec.schedule import day_of
 from revrec.selectors.facts import (
+    unaccounted_allocations,
     unaccounted_modifications,
     unaccounted_note_voids,
     unaccounted_notes,
@@ -20,6 +22,7 @@ from revrec.selectors.facts import (
     unaccounted_voids,
     unaccounted_write_offs,
 )
+from revrec.services.allocations import account_allocation
 from revrec.services.drafts import Run
 from revrec.services.fees import recognise_fees
 from revrec.services.grants import account_movements
@@ -64,7 +67,11 @@ def _steps(run: Run) -> list[_Step]:
             for p in unaccounted_recoveries(key)
         ),
         *(
-            _Step(m.policy_change.effective_at, 5, lambda m=m: account_modification(run, m))  # type: ignore[misc]
+            _Step(_settled(a.policy_change), 5, lambda a=a: account_allocation(run, a))  # type: ignore[misc]
+            for a in unaccounted_allocations(run.at, key)
+        ),
+        *(
+            _Step(_settled(m.policy_change), 5, lambda m=m: account_modification(run, m))  # type: ignore[misc]
             for m in unaccounted_modifications(run.at, key)
         ),
         *(
@@ -72,6 +79,11 @@ def _steps(run: Run) -> list[_Step]:
             for d in unaccounted_verdicts(key)
         ),
     ]
+
+
+def _settled(change: PolicyChange) -> datetime:
+    """Return from when on an approved act is in the books: once it is both approved and due."""
+    return max(change.effective_at, change.decided_at or change.effective_at)
 
 
 def _step_of_note(run: Run, note: CreditNote) -> _Step:

@@ -125,7 +125,8 @@ def account_modification(run: Run, change: ContractModification) -> int:
     if change.treatment == Treatment.SEPARATE.value or not given:
         note_nothing_to_post(sources=[source])
         return 0
-    effective_on = day_of(change.policy_change.effective_at)
+    decided = change.policy_change
+    effective_on = day_of(max(decided.effective_at, decided.decided_at or decided.effective_at))
     start_on = max([effective_on, *(fee.next_on for fee in fees if fee.earned_days)])
     moved = sum(fee.left_minor for fee in given)
     shares = [

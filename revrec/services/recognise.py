@@ -18,7 +18,6 @@ from revrec.models import BooksMark
 from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise
 from revrec.selectors.waiting import kinds_waiting
-from revrec.services.allocations import account_allocations
 from revrec.services.bases import account_bases
 from revrec.services.corrections import account_corrections
 from revrec.services.drafts import Run
@@ -50,14 +49,14 @@ _CLAIMS: Sequence[Step] = (
 )
 _CHANGES: Sequence[Step] = (
     (account_bases, frozenset({_OF.GRANT_BASIS})),
-    (account_allocations, frozenset({_OF.CONTRACT_ALLOCATION})),
     (account_provider, frozenset({_OF.OVERPAYMENT, _OF.PROCESSOR_FEE, _OF.DISPUTE})),
     (
         account_corrections,
         frozenset(
             {
                 _OF.CREDIT_NOTE, _OF.CREDIT_NOTE_VOID, _OF.INVOICE_VOID, _OF.WRITE_OFF,
-                _OF.PAYMENT, _OF.DISPUTE_OUTCOME, _OF.CONTRACT_MODIFICATION,
+                _OF.PAYMENT, _OF.DISPUTE_OUTCOME, _OF.CONTRACT_ALLOCATION,
+                _OF.CONTRACT_MODIFICATION,
             }
         ),
     ),
