@@ -77,7 +77,10 @@ def _outlives(
     shares: Sequence[AllocatedShare],
     sources: Mapping[str, int | None],
 ) -> bool:
-    """Tell whether a contract stands although a line of it is gone, and nothing was given up."""
+    """Tell whether a contract stands although a line of it is gone.
+
+    It may where what a line took cannot go back: it was given up, or went on in a changed contract.
+    """
     if sources.get("promised") is None or UNDONE in sources:
         return False
     lines = [share.invoice_line for share in shares]
@@ -89,7 +92,7 @@ def _outlives(
     )
     given_up = Posting.objects.filter(
         invoice_line__in=[line.pk for line in lines],
-        entry__kind__in=["written_off", "dispute_lost"],
+        entry__kind__in=["written_off", "dispute_lost", "contract_modified"],
     )
     return gone and not given_up.exists()
 

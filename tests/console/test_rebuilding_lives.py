@@ -11,7 +11,8 @@ from revrec.services.recognise import recognise_customer
 from tests.console.chain import run_chain, settle
 from tests.credits.life import make_market
 from tests.credits.test_life import _live
-from tests.revrec.builders import on
+from tests.revrec.builders import on, open_shop
+from tests.revrec.contracts import live_contracts
 
 pytestmark = pytest.mark.django_db
 
@@ -32,3 +33,9 @@ def test_what_the_worker_has_not_done_yet_is_refused(db: None) -> None:
     run_chain("other")  # Whose books nobody wrote.
     with pytest.raises(Conflict, match="the books of 1 customer wait"):
         rebuild()
+
+
+def test_what_finance_decided_of_contracts_is_decided_again(maker: User, approver: User) -> None:
+    live_contracts(open_shop(maker, approver))
+
+    assert rebuild().differences == ()

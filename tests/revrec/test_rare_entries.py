@@ -13,9 +13,18 @@ from invoicing.services.entities import EntityTerms, propose_legal_entity
 from revrec.models import Posting
 from revrec.services.exchange import RateInput, propose_rates
 from tests.revrec.builders import LONG_AGO, Shop, balances, close_month, entries, on, recognise
+from tests.revrec.contracts import live_contracts
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_hold")]
 WORDS = Proposal("test", "wanted", "done", "test", LONG_AGO)
+
+
+def test_all_that_finance_decides_of_contracts_goes_together(shop: Shop) -> None:
+    customer = live_contracts(shop)
+
+    assert recognise(customer, "2026-02-10") == 0
+    recognise(customer, "2026-04-02")
+    assert "2120" not in balances(customer)
 
 
 def test_rule_14_what_a_note_owes_back_buys_new_credits(shop: Shop) -> None:
