@@ -1,5 +1,7 @@
 """Which exemptions the notes to the statements use, by the version in force."""
 
+from datetime import timedelta
+
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, in_force
@@ -16,7 +18,8 @@ def exemptions_of(period: AccountingPeriod) -> Exemptions:
 
     Of a closed month only by what was approved before its close.
     """
-    found = DisclosurePolicy.objects.filter(in_force(midnight(period.end_on), "policy_change__"))
+    last = midnight(period.end_on) - timedelta(microseconds=1)
+    found = DisclosurePolicy.objects.filter(in_force(last, "policy_change__"))
     if period.closed_at is not None:
         found = found.filter(policy_change__decided_at__lte=period.closed_at)
     policy = found.order_by("-policy_change__effective_at", "-number").first()

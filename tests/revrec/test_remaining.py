@@ -1,5 +1,6 @@
 """What is promised and still to be earned: commitments, and what a policy leaves out."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -14,6 +15,7 @@ from revrec.breakage import Method
 from revrec.disclosures import Exemptions, Framework, is_short, not_invoiced
 from revrec.models import DisclosurePolicy
 from revrec.reporting import Table
+from revrec.selectors.disclosures import exemptions_of
 from revrec.selectors.tables import REPORTS, drill_total
 from revrec.services.disclosures import propose_disclosure
 from revrec.services.estimates import BreakageTerms, propose_breakage
@@ -122,6 +124,23 @@ def test_a_closed_month_keeps_the_exemptions_that_it_was_closed_with(shop: Shop)
     approve(change=policy.policy_change, by=shop.approver, reason="so", at=on("2026-02-03"))
 
     assert _bands(_report(date(2026, 1, 1)))["Base fees"][-1] == 5_900
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("begins", "expires", "is_short_out"),
+    [("2026-01-31", None, True), ("2026-02-01", None, False), ("2026-01-01", "2026-02-01", True)],
+)
+def test_a_month_follows_the_policy_of_its_last_instant_not_of_the_next_first(
+    shop: Shop, begins: str, expires: str | None, is_short_out: bool
+) -> None:
+    proposal = replace(WORDS, effective_at=on(begins), expires_at=on(expires) if expires else None)
+    policy = propose_disclosure(
+        exemptions=Exemptions(short=True), proposal=proposal, by=shop.maker, at=LONG_AGO
+    )
+    approve(change=policy.policy_change, by=shop.approver, reason="so", at=LONG_AGO)
+
+    assert exemptions_of(ensure_period(date(2026, 1, 1))).short is is_short_out
 
 
 @pytest.mark.django_db
