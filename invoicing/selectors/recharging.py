@@ -17,6 +17,9 @@ from invoicing.recharging import Agreed, Standing
 from metering.models import Customer
 
 REMEMBERED = timedelta(minutes=10)  # A refusal longer ago asks for nothing any more.
+# What was asked at the very time the credits came was refused without them: who still wants it asks
+# again.
+SETTLING = timedelta(minutes=1)
 # Customers whose recharge is open, its agreement ended or not; whose balance is below; or who were
 # refused since credits came. It is asked all the time: what it finds is judged again under the
 # customer's lock.
@@ -26,7 +29,8 @@ UNION
 SELECT a.customer_id FROM auto_recharge a
 JOIN customer c ON c.id = a.customer_id
 LEFT JOIN LATERAL (
-    SELECT max(opened_at) AS opened_at
+    SELECT max(opened_at) AS opened_at,
+           max(closed_at) FILTER (WHERE state = 'paid') + %(settling)s AS paid_at
     FROM recharge r WHERE r.customer_id = a.customer_id AND r.pricing_unit_id = a.pricing_unit_id
 ) last ON true
 WHERE a.ended_at IS NULL AND c.closed_at IS NULL
@@ -44,7 +48,8 @@ WHERE a.ended_at IS NULL AND c.closed_at IS NULL
        OR EXISTS (
            SELECT FROM spend_authorization s
            WHERE s.customer_id = a.customer_id AND s.pricing_unit_id = a.pricing_unit_id
-             AND s.decided_at > greatest(%(since)s, last.opened_at) AND s.reason = %(reason)s
+             AND s.decided_at > greatest(%(since)s, last.opened_at, last.paid_at)
+             AND s.reason = %(reason)s
              AND NOT EXISTS (
                  SELECT FROM credit_grant g
                  WHERE g.customer_id = a.customer_id AND g.pricing_unit_id = a.pricing_unit_id
@@ -56,8 +61,9 @@ ORDER BY 1
 
 def customers_to_recharge(at: datetime) -> list[int]:
     """Return who may have to be recharged, or whose open recharge may be over."""
-    words: dict[str, datetime | str] = {
-        "at": at, "since": at - REMEMBERED, "reason": Reason.INSUFFICIENT_BALANCE.value,
+    words: dict[str, datetime | timedelta | str] = {
+        "at": at, "since": at - REMEMBERED, "settling": SETTLING,
+        "reason": Reason.INSUFFICIENT_BALANCE.value,
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, words)
@@ -79,7 +85,7 @@ def standing_of(row: AutoRecharge, customer: Customer, at: datetime) -> Standing
     """
     bought = Recharge.objects.filter(customer=customer, pricing_unit=row.pricing_unit)
     last = bought.order_by("-opened_at").first()
-    since = at - REMEMBERED if last is None else max(at - REMEMBERED, last.opened_at)
+    since = max([at - REMEMBERED, *_answered(last)])
     refused = Authorization.objects.filter(
         customer=customer, pricing_unit=row.pricing_unit, decided_at__gt=since, decided_at__lte=at,
         reason=Reason.INSUFFICIENT_BALANCE, decided_at__gte=_came_at(row, customer, at),
@@ -91,6 +97,15 @@ def standing_of(row: AutoRecharge, customer: Customer, at: datetime) -> Standing
         last_at=last.opened_at if last else None,
         month_minor=month.aggregate(sum=Sum("price_minor"))["sum"] or 0,
     )
+
+
+def _answered(last: Recharge | None) -> list[datetime]:
+    """Return until when the last purchase answers refusals."""
+    if last is None:
+        return []
+    if last.closed_at is None or last.state != RechargeState.PAID:
+        return [last.opened_at]
+    return [last.opened_at, last.closed_at + SETTLING]
 
 
 def _came_at(row: AutoRecharge, customer: Customer, at: datetime) -> datetime:

@@ -211,12 +211,13 @@ def test_what_was_refused_before_the_credits_came_asks_for_no_second_purchase(
     hold(acme, "30", START)
     fill(shop, START)
     hold(acme, "130", START + timedelta(seconds=30))  # Refused: 90 are left, none came yet.
+    hold(acme, "130", START + timedelta(seconds=61))  # While the payment waits to be written.
     paid(shop, Recharge.objects.get().invoice, at=START + timedelta(minutes=1))
 
-    assert fill(shop, START + timedelta(minutes=2)) == 0
+    assert [fill(shop, START + timedelta(minutes=minute)) for minute in (2, 3)] == [0, 0]
 
-    hold(acme, "700", START + timedelta(minutes=3))  # 590 are there now.
-    assert fill(shop, START + timedelta(minutes=3)) == 1
+    hold(acme, "700", START + timedelta(minutes=4))  # 590 are there now.
+    assert fill(shop, START + timedelta(minutes=4)) == 1
 
 
 @pytest.mark.django_db
