@@ -25,6 +25,12 @@ from revrec.selectors.tables import REPORTS, Report, drill_total, postings_behin
 
 _MOST_POSTINGS = 200  # Shown behind one figure; the API pages through all.
 _MOST_BARS = 15
+_SUMMED = {  # Reports of which a sum of all rows says something.
+    "trial_balance", "functional_trial_balance", "waterfall", "opening_liability_revenue",
+    "prior_period_revenue", "rpo", "disaggregation", "deferred_by_expiry", "unbilled",
+    "receivable_ageing", "breakage_by_cohort", "recognised_billed_cash", "revenue_by_customer",
+    "revenue_by_contract",
+}  # fmt: skip
 
 
 class MonthForm(forms.Form):
@@ -97,10 +103,29 @@ def _shown(report: Report, table: Table, period: AccountingPeriod) -> dict[str, 
         "label_names": [_words(name) for name in table.label_names],
         "figure_names": [_words(name) for name in table.figure_names],
         "lines": [_line(report, table, row, period) for row in table.rows],
+        "totals": _totals(table) if report.name in _SUMMED else [],
         "notes": table.notes,
         "charts": _charts(report, table),
         "chart_options": chart_options(is_stacked=False),
     }
+
+
+def _totals(table: Table) -> list[tuple[str, list[str]]]:
+    """Add up the rows of each currency that has several."""
+    by_currency: dict[str, list[Row]] = defaultdict(list)
+    for row in table.rows:
+        by_currency[row.currency].append(row)
+    return [
+        (
+            currency,
+            [
+                _plain_money(sum(row.figures[name].amount_minor for row in rows), currency)
+                for name in table.figure_names
+            ],
+        )
+        for currency, rows in sorted(by_currency.items())
+        if len(rows) > 1
+    ]
 
 
 def _line(report: Report, table: Table, row: Row, period: AccountingPeriod) -> Line:

@@ -108,10 +108,10 @@ class JournalEntryAdmin(LargeTableAdmin):
             None,
             {
                 "fields": (
-                    ("effective_on", link("period"), link("entity")),
+                    ("effective_on", link("period")),
                     ("kind", link("customer")),
+                    (link("entity"), link("reverses")),
                     "description",
-                    link("reverses"),
                 )
             },
         ),

@@ -22,7 +22,7 @@ from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from billing_project.kernel.period import midnight
-from revrec.admin.seals import verdict_of
+from revrec.admin.seals import heads_of, verdict_of
 from revrec.models import AccountingPeriod, CloseException, PeriodStatus
 from revrec.selectors.closing import Item, close_checklist, owners_of
 from revrec.selectors.reports import deferred_rollforward, trial_balance
@@ -123,11 +123,11 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
         seal = seal_of(period)
         return object_link(seal) if seal else "The journal is sealed when the month closes."
 
-    @admin.display(description="Head")
-    def seal_head(self, period: AccountingPeriod) -> str:
-        """Show the last entry that the seal covers."""
+    @admin.display(description="Heads")
+    def seal_head(self, period: AccountingPeriod) -> Any:
+        """Show the last entry of each chain that the seal covers."""
         seal = seal_of(period)
-        return f"position {seal.head_position}, {seal.head_sha256}" if seal else EMPTY
+        return heads_of(seal) if seal else EMPTY
 
     @admin.display(description="Now")
     def seal_verdict(self, period: AccountingPeriod) -> Any:

@@ -1,17 +1,21 @@
 """Seals of the journal: what was signed at each close, and whether the journal stands to it."""
 
+import json
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 
 from billing_project.kernel.backoffice.actions import page_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import badge_html, link, moment
+from invoicing.models import MAIN_CODE
 from revrec.models import LedgerSeal
+from revrec.sealing import chains_of, head_of
 from revrec.selectors.seals import stored_seal_faults
 from revrec.services.sealing import seal_file
 
@@ -35,7 +39,7 @@ class LedgerSealAdmin(ReadOnlyAdmin):
             None,
             {"fields": ((link("period"), "verdict"), ("sealed_at", link("sealed_by")), "entity")},
         ),
-        ("What was sealed", {"fields": ("head_position", "head_sha256", "signed")}),
+        ("What was sealed", {"fields": ("chains", "signed")}),
         ("Signature", {"fields": ("signature", "public_key")}),
     )
     actions_detail = ("download",)
@@ -44,6 +48,11 @@ class LedgerSealAdmin(ReadOnlyAdmin):
     def verdict(self, seal: LedgerSeal) -> Any:
         """Say whether the signature holds and the journal still has the head."""
         return verdict_of(seal)
+
+    @admin.display(description="Heads")
+    def chains(self, seal: LedgerSeal) -> Any:
+        """Show the last entry of each legal entity's chain."""
+        return heads_of(seal)
 
     @admin.display(description="Manifest")
     def signed(self, seal: LedgerSeal) -> str:
@@ -67,6 +76,16 @@ def file_response(seal: LedgerSeal) -> HttpResponse:
         content_type="application/json",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+def heads_of(seal: LedgerSeal) -> Any:
+    """Return a line for each chain: whose it is, its last entry, and that entry's hash."""
+    chains = chains_of(json.loads(seal.manifest), MAIN_CODE)
+    heads = ((code, head_of(chain)) for code, chain in chains.items())
+    return format_html_join(
+        mark_safe("<br>"), "{}: position {}, {}",
+        ((code, head.position, head.sha256) for code, head in heads),
+    )  # fmt: skip
 
 
 def verdict_of(seal: LedgerSeal) -> Any:

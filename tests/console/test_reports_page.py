@@ -55,6 +55,18 @@ def test_a_figure_opens_the_postings_that_it_is_the_sum_of(shop: Shop, auditor: 
     assert behind["rows"][0]["service"] == "2026-01-03"
 
 
+def test_a_trial_balance_is_added_up_and_balances_of_another_kind_are_not(
+    shop: Shop, auditor: User
+) -> None:
+    recognise(shop.subscriber("2026-01-01", fee=3_100), "2026-01-04")
+    client = client_of(auditor)
+
+    totals = client.get(_url("trial_balance", period="2026-01")).context["totals"]
+
+    assert totals == [("USD", ["-", "34.00", "34.00", "-"])]
+    assert client.get(_url("contract_balances", period="2026-01")).context["totals"] == []
+
+
 def test_a_report_is_downloaded_as_a_file(shop: Shop, auditor: User) -> None:
     recognise(shop.subscriber("2026-01-01", fee=3_100), "2026-01-04")
 
