@@ -22,6 +22,8 @@ class TokenKind(StrEnum):
     CACHED_INPUT = "cached_input"
     CACHE_WRITE = "cache_write"
     OUTPUT = "output"
+    BATCH_INPUT = "batch_input"
+    BATCH_OUTPUT = "batch_output"
 
 
 COLUMNS = {
@@ -29,6 +31,8 @@ COLUMNS = {
     "cache_read_input_token_cost": TokenKind.CACHED_INPUT,
     "cache_creation_input_token_cost": TokenKind.CACHE_WRITE,
     "output_cost_per_token": TokenKind.OUTPUT,
+    "input_cost_per_token_batches": TokenKind.BATCH_INPUT,
+    "output_cost_per_token_batches": TokenKind.BATCH_OUTPUT,
 }
 
 

@@ -107,6 +107,8 @@ _ICONS = {
     "incidentevidence": "folder_zip",
     "controlcheckpoint": "fact_check",
     "supplierrate": "local_shipping",
+    "supplierbill": "receipt",
+    "supplierbillline": "difference",
     "unratedepisode": "notification_important",
     "invoice": "receipt",
     "creditnote": "assignment_return",

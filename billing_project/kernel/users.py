@@ -32,6 +32,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "finance_maker": (
         "kernel.propose_policychange",
         "credits.grant_credits",
+        "credits.reconcile_supplierbill",
         "credits.void_creditgrant",
         "metering.close_customer",
         "metering.decide_lateevent",
@@ -102,6 +103,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "credits.acknowledge_unratedepisode",
         "credits.acknowledge_alert",
         "credits.manage_anomaly",
+        "credits.reconcile_supplierbill",
         "credits.sign_controlcheckpoint",
         "revrec.sign_closeexception",
     ),

@@ -37,6 +37,7 @@ from credits.models.rate import (
 )
 from credits.models.rated import BillingPeriod, RatedUsage
 from credits.models.supplier import SupplierRate, TokenKindChoice
+from credits.models.supplier_bill import SupplierBill, SupplierBillLine
 from credits.models.terms import (
     ClawBack,
     ClawBackReason,
@@ -96,6 +97,8 @@ __all__ = [
     "RuleWindow",
     "SpendCounter",
     "SpendLimit",
+    "SupplierBill",
+    "SupplierBillLine",
     "SupplierRate",
     "TokenKindChoice",
     "UnratedEpisode",

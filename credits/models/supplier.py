@@ -12,6 +12,8 @@ class TokenKindChoice(models.TextChoices):
     CACHED_INPUT = TokenKind.CACHED_INPUT.value
     CACHE_WRITE = TokenKind.CACHE_WRITE.value
     OUTPUT = TokenKind.OUTPUT.value
+    BATCH_INPUT = TokenKind.BATCH_INPUT.value
+    BATCH_OUTPUT = TokenKind.BATCH_OUTPUT.value
 
 
 class SupplierRate(models.Model):

@@ -48,6 +48,11 @@ SELECT customer_id, workspace_id, model, kind, (start_at AT TIME ZONE 'UTC')::da
   FROM costed GROUP BY 1, 2, 3, 4, 5
 """  # noqa: S608 - own text
 
+_BY_MODEL = f"""
+{PRICED_WINDOWS}
+SELECT model, sum(cost) FROM costed WHERE unit_price IS NOT NULL GROUP BY model
+"""  # noqa: S608 - own text
+
 
 @dataclass(frozen=True)
 class DayCost:
@@ -70,9 +75,15 @@ def cost_currency() -> str:
     return most["currency"] if most else "USD"
 
 
-def price_spans(currency: str, until: datetime) -> list[PriceSpan]:
-    """Return the spans of all prices in a currency that begin before an instant."""
+def price_spans(currency: str, until: datetime, supplier: str = "") -> list[PriceSpan]:
+    """Return the spans of all prices in a currency that begin before an instant.
+
+    Args:
+        supplier: Only of this one's prices.
+    """
     rows = standing_rates().filter(currency=currency, effective_at__lt=until)
+    if supplier:
+        rows = rows.filter(supplier=supplier)
     return spans_of(
         PriceFrom(row.supplier, row.model, row.token_kind, row.unit_price, row.effective_at)
         for row in rows.order_by("pk")
@@ -86,9 +97,19 @@ def costs_by_day(period: Period, currency: str) -> list[DayCost]:
         return [DayCost(*row) for row in cursor.fetchall()]
 
 
-def params_of(period: Period, currency: str) -> dict[str, Any]:
+def costs_by_model(period: Period, currency: str, supplier: str) -> dict[str, Decimal]:
+    """Sum what usage costs by the prices of one supplier, model by model; exact.
+
+    A model that several suppliers sell is expected of each of them: who served it is not known.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_MODEL, params_of(period, currency, supplier))
+        return dict(cursor.fetchall())
+
+
+def params_of(period: Period, currency: str, supplier: str = "") -> dict[str, Any]:
     """Return what `PRICED_WINDOWS` asks for."""
-    spans = price_spans(currency, period.end)
+    spans = price_spans(currency, period.end, supplier)
     kinds = dict(_kinds())
     return {
         "start": period.start,

@@ -220,7 +220,9 @@ def _row(
 def _table(
     labels: Sequence[str], rows: Sequence[Row], facts: MarginFacts, notes: tuple[str, ...] = ()
 ) -> Table:
-    lacking = sorted({f"{one.model or '-'} {one.kind}" for one in facts.costs if not one.is_priced})
+    lacking = sorted(
+        {f"{one.model or '-'} {one.kind}".strip() for one in facts.costs if not one.is_priced}
+    )
     if lacking:
         notes = (
             *notes,
