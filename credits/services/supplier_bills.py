@@ -42,14 +42,7 @@ def import_supplier_bill(
     start_on, end_on = month_of(month_on)
     if at < midnight(end_on):
         raise Conflict(f"{start_on:%Y-%m} has not ended")
-    if not 0 < len(supplier.strip()) <= 64:
-        raise Invalid("name the supplier in up to 64 characters", field="supplier")
-    if not is_currency(currency):
-        raise Invalid(f"{currency} is no currency", field="currency")
-    if not 0 < len(source.strip()) <= 200:
-        raise Invalid("say in 1 to 200 characters where the bill comes from", field="source")
-    if not owner.is_active or owner.is_service:
-        raise Invalid(f"{owner} is not an active person", field="owner")
+    _refuse_bad_words(supplier, currency, source, owner)
     try:
         billed = read_bill(text)
     except UnreadableBill as error:
@@ -100,3 +93,14 @@ def explain_difference(
 def _refuse_stranger(by: User) -> None:
     if not by.is_service and not by.has_perm(_MAY):
         raise NotAllowed(f"{by.username} may not reconcile suppliers' bills")
+
+
+def _refuse_bad_words(supplier: str, currency: str, source: str, owner: User) -> None:
+    if not 0 < len(supplier.strip()) <= 64:
+        raise Invalid("name the supplier in up to 64 characters", field="supplier")
+    if not is_currency(currency):
+        raise Invalid(f"{currency} is no currency", field="currency")
+    if not 0 < len(source.strip()) <= 200:
+        raise Invalid("say in 1 to 200 characters where the bill comes from", field="source")
+    if not owner.is_active or owner.is_service:
+        raise Invalid(f"{owner} is not an active person", field="owner")
