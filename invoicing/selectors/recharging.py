@@ -30,7 +30,7 @@ SELECT a.customer_id FROM auto_recharge a
 JOIN customer c ON c.id = a.customer_id
 LEFT JOIN LATERAL (
     SELECT max(opened_at) AS opened_at,
-           max(closed_at) FILTER (WHERE state = 'paid') + %(settling)s AS paid_at
+           max(closed_at) FILTER (WHERE state = 'paid') AS paid_at
     FROM recharge r WHERE r.customer_id = a.customer_id AND r.pricing_unit_id = a.pricing_unit_id
 ) last ON true
 WHERE a.ended_at IS NULL AND c.closed_at IS NULL
@@ -48,7 +48,8 @@ WHERE a.ended_at IS NULL AND c.closed_at IS NULL
        OR EXISTS (
            SELECT FROM spend_authorization s
            WHERE s.customer_id = a.customer_id AND s.pricing_unit_id = a.pricing_unit_id
-             AND s.decided_at > greatest(%(since)s, last.opened_at, last.paid_at)
+             AND s.decided_at > greatest(
+                 %(since)s, last.opened_at, last.paid_at + %(settling)s * interval '1 second')
              AND s.reason = %(reason)s
              AND NOT EXISTS (
                  SELECT FROM credit_grant g
@@ -61,8 +62,8 @@ ORDER BY 1
 
 def customers_to_recharge(at: datetime) -> list[int]:
     """Return who may have to be recharged, or whose open recharge may be over."""
-    words: dict[str, datetime | timedelta | str] = {
-        "at": at, "since": at - REMEMBERED, "settling": SETTLING,
+    words: dict[str, datetime | int | str] = {
+        "at": at, "since": at - REMEMBERED, "settling": SETTLING // timedelta(seconds=1),
         "reason": Reason.INSUFFICIENT_BALANCE.value,
     }  # fmt: skip
     with connection.cursor() as cursor:
