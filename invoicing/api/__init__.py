@@ -24,6 +24,7 @@ from invoicing.api.changes import (
     SubscriptionView,
     UndoChangeView,
 )
+from invoicing.api.commitments import CommitmentsView
 from invoicing.api.credit_notes import (
     CreditNotePdfView,
     CreditNotePreviewView,
@@ -65,6 +66,7 @@ urlpatterns = [
     path("subscriptions/<int:subscription_id>/seats", SeatsView.as_view()),
     path("subscriptions/<int:subscription_id>/coupons", CouponsView.as_view()),
     path("subscriptions/<int:subscription_id>/packs", PacksView.as_view()),
+    path("commitments", CommitmentsView.as_view()),
     path("outcomes", OutcomesView.as_view()),
     path("outcomes/<int:outcome_id>/decisions", OutcomeDecisionsView.as_view()),
     path("subscriptions/<int:subscription_id>", SubscriptionView.as_view()),

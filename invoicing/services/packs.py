@@ -90,7 +90,8 @@ def sell_commitment(
         Invalid: a term that is over, ends before it begins, or is too long; with its field.
     """
     locked = lock_customer(customer.pk)
-    if not start_on < end_on <= start_on + _LONGEST_TERM:
+    is_near = end_on - at.date() < _LONGEST_TERM  # As its credits have to be.
+    if not is_near or not timedelta(0) < end_on - start_on <= _LONGEST_TERM:
         raise Invalid("a term ends after it begins, and within ten years", field="end_on")
     term = Period(midnight(start_on, locked.time_zone), midnight(end_on, locked.time_zone))
     price = Money(price_minor, locked.currency)

@@ -137,6 +137,28 @@ def test_a_pack_of_the_plan_is_sold_once_a_key(sold: Subscription, admin: Api) -
     assert "sells no pack million: it sells thousand" in _detail(refused)
 
 
+def test_a_commitment_is_sold_once_for_its_term(sold: Subscription, admin: Api) -> None:
+    wanted = {
+        "customer": "acme", "amount": "1000", "unit": "credit",
+        "price": {"amount": "90.00", "currency": "USD"},
+        "start_on": "2026-11-01", "end_on": "2027-11-01",
+    }  # fmt: skip
+
+    first, again = (admin.post("commitments", wanted, key="c1") for _ in range(2))
+
+    assert (first.status_code, first.json()["total"]) == (201, "90.00")
+    assert again.json()["number"] == first.json()["number"]
+    assert Invoice.objects.latest("id").lines.get().kind == "commitment"
+    for wrong, status in (
+        ({"price": {"amount": "90.00", "currency": "EUR"}}, 422),
+        ({"end_on": "2026-11-01"}, 422), ({"end_on": "9999-12-31"}, 422),
+        ({"start_on": "9999-12-30", "end_on": "9999-12-31"}, 422), ({"start_on": "soon"}, 422),
+        ({"price": {"amount": "0", "currency": "USD"}}, 422), ({"unit": "nothing"}, 404),
+    ):  # fmt: skip
+        refused = admin.post("commitments", {**wanted, **wrong}, key=f"c{wrong}")
+        assert refused.status_code == status, refused.json()
+
+
 def test_the_preview_tells_what_the_next_period_will_claim(sold: Subscription, admin: Api) -> None:
     seen = admin.get("invoices/preview?customer=acme").json()
 
