@@ -14,6 +14,8 @@ from django.db.models.functions import Coalesce
 from revrec.models import AccountingPeriod, Posting
 from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
 
+# What is sold, before these books began among it.
+_SOLD = (EntryKind.INVOICE_FINALIZED, EntryKind.CREDITS_SOLD, EntryKind.OPENING_BALANCE)
 # What takes claims back after they were made: a void is a note over everything.
 _TAKES_BACK = (
     EntryKind.CONCESSION_PROMISED,
@@ -219,7 +221,7 @@ def _rollforward(
     currency: str, opening_minor: int, closing_minor: int, moved: dict[str, int]
 ) -> DeferredRollforward:
     """Put movements in their places; what lowers the liability is shown as a positive amount."""
-    billings = moved.get(EntryKind.INVOICE_FINALIZED, 0) + moved.get(EntryKind.CREDITS_SOLD, 0)
+    billings = sum(moved.get(kind, 0) for kind in _SOLD)
     fees = -moved.get(EntryKind.FEES_EARNED, 0)
     usage = -moved.get(EntryKind.CREDITS_USED, 0)
     breakage = -moved.get(EntryKind.CREDITS_EXPIRED, 0)

@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.approvals import approve, reject
+from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import AuditEntry
 from billing_project.kernel.quantity import plain
@@ -156,6 +157,7 @@ def test_what_was_paid_before_is_owed_against_opening_balances(shop: Shop) -> No
     recognise_customer(customer_id=customer.pk, by=shop.worker, at=START)
     said = Posting.objects.filter(customer=customer).values_list("account_id", "amount_minor")
     assert sorted(said) == [("2100", -6025), ("3900", 6025)]
+    assert [result.title for result in run_checks(["revrec"]) if result.findings] == []
 
 
 def test_the_same_again_changes_nothing(shop: Shop) -> None:
@@ -309,6 +311,9 @@ def test_the_command_checks_first_and_proposes_when_asked(shop: Shop, tmp_path: 
     row = OpeningImport.objects.get()
     _approve(shop, row)
     call_command("import_openings", apply=True, stdout=out)
+    again = {"source": "old", "propose": True, "reason": "moved", "by": "mia.shop"}
+    call_command("import_openings", str(path), stdout=out, **again)
+    assert f"This file was taken before: import {row.pk} is applied" in out.getvalue()
     call_command("import_openings", parity=row.pk, stdout=out)
     assert "credits credit: source 130.5, here 130.5, difference 0" in out.getvalue()
     path.write_text("\n".join([HEAD, ROWS[1].replace("120.5", "lots")]))

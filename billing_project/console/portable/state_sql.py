@@ -223,7 +223,6 @@ JOURNAL = Part(
     f"""
 SELECT {
         _line(
-            "n.code",
             "x.effective_on",
             "x.kind",
             "c.external_id",
@@ -237,15 +236,15 @@ SELECT {
             "x.worth",
         )
     }
-  FROM (SELECT e.entity_id, e.effective_on, e.kind, p.customer_id, p.account_id, p.currency,
+  FROM (SELECT e.effective_on, e.kind, p.customer_id, p.account_id, p.currency,
                o.kind AS promise, p.service_start_on, p.service_end_on,
                p.functional_currency AS worth_currency,
                sum(p.amount_minor)::text AS amount, sum(p.functional_minor)::text AS worth
           FROM posting p JOIN journal_entry e ON e.id = p.entry_id
           LEFT JOIN performance_obligation o ON o.id = p.obligation_id
-         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
         HAVING sum(p.amount_minor) <> 0 OR sum(p.functional_minor) <> 0) x
-  JOIN legal_entity n ON n.id = x.entity_id LEFT JOIN customer c ON c.id = x.customer_id
+  LEFT JOIN customer c ON c.id = x.customer_id
 """,  # noqa: S608 - texts of this module
 )
 PARTS = (WINDOWS, RATINGS, GRANTS, LEDGER, INVOICES, SETTLED, SCHEDULES, JOURNAL)

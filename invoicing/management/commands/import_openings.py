@@ -12,7 +12,7 @@ from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.management.reading import person
 from billing_project.kernel.quantity import how_many, plain
-from invoicing.models import OpeningImport
+from invoicing.models import OpeningImport, OpeningState
 from invoicing.opening import Fault, Reading, read_csv
 from invoicing.opening_stripe import read_stripe
 from invoicing.selectors.opening import parity_of
@@ -87,6 +87,9 @@ class Command(BaseCommand):
             return
         except BillingError as error:
             raise CommandError(error.message) from error
+        if made.state != OpeningState.OPEN:
+            self.stdout.write(f"This file was taken before: import {made.pk} is {made.state}")
+            return
         self.stdout.write(
             f"Import {made.pk} waits: once somebody else approved policy change"
             f" {made.policy_change_id}, the worker lets it take effect"

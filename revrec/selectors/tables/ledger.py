@@ -79,7 +79,11 @@ def functional_balance_table(period: AccountingPeriod) -> Table:
 
 # What each movement of the roll-forward is made of; the sign is the row's.
 _MOVES: Mapping[str, tuple[EntryKind, ...]] = {
-    "billings": (EntryKind.INVOICE_FINALIZED, EntryKind.CREDITS_SOLD),
+    "billings": (
+        EntryKind.INVOICE_FINALIZED,
+        EntryKind.CREDITS_SOLD,
+        EntryKind.OPENING_BALANCE,  # Sold before these books.
+    ),
     "fees": (EntryKind.FEES_EARNED,),
     "usage": (EntryKind.CREDITS_USED,),
     "breakage": (
