@@ -1,7 +1,7 @@
 """Open and close the months of the books: one person proposes, another closes, once and for all."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -9,7 +9,8 @@ from billing_project.kernel import audit
 from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
-from billing_project.kernel.period import midnight
+from billing_project.kernel.period import DAY, midnight
+from credits.services.grants import expire_due_grants
 from credits.services.rating import rate_pending
 from metering.services.aggregate import aggregate_batches
 from revrec.models import AccountingPeriod, CloseException, PeriodStatus
@@ -112,7 +113,7 @@ def close_period(
     _admit(by, "revrec.close_accountingperiod")
     _refuse(AccountingPeriod.objects.get(pk=period.pk), by, at)
     sealing_key()
-    _catch_up(by, at)
+    _catch_up(period, by, at)
     return _close(period, by, at, reason)
 
 
@@ -121,13 +122,16 @@ def _admit(by: User, *permissions: str) -> None:
         raise NotAllowed("only finance closes a period")
 
 
-def _catch_up(by: User, at: datetime) -> None:
+def _catch_up(period: AccountingPeriod, by: User, at: datetime) -> None:
     """Bring usage and facts that wait into the books, each customer in a transaction of their own.
 
-    Who fails here is met again under the lock.
+    Credits whose time was over with the month end now, before what they leave is dated: usage of
+    before burns them however late it is rated. Who fails here is met again under the lock.
     """
     aggregate_batches(at=at, limit=_ALL)
     rate_pending(by=by, at=at, limit=_ALL)
+    month_is_over = midnight(period.end_on) + DAY  # In every time zone.
+    expire_due_grants(by=by, at=at, grace=max(at - month_is_over, timedelta(0)))
     recognise_pending(by=by, at=at, limit=None)
 
 

@@ -46,7 +46,7 @@ def test_all_who_wait_are_recognised_under_the_lock(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customers = [shop.subscriber("2026-01-01", fee=3_100) for _ in range(3)]
-    monkeypatch.setattr(periods, "_catch_up", lambda by, at: None)
+    monkeypatch.setattr(periods, "_catch_up", lambda period, by, at: None)
 
     _close()
 
@@ -66,7 +66,7 @@ def test_who_appears_while_the_others_are_recognised_is_recognised_too(
             outbox.publish("money_changed", [second.pk], on("2026-02-01"))
         return recognise_customer(**words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(periods, "_catch_up", lambda by, at: None)
+    monkeypatch.setattr(periods, "_catch_up", lambda period, by, at: None)
     monkeypatch.setattr(periods, "recognise_customer", recognise_then_ring)
 
     _close()

@@ -17,11 +17,12 @@ from revrec.models import PerformanceObligation
 from revrec.posting import EntryKind, credits_expired
 from revrec.selectors.reports import deferred_rollforward
 from revrec.selectors.shortfall_ties import misplaced_ends
+from revrec.selectors.tables import REPORTS
 from revrec.services.drafts import about
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.services.months import ensure_period
 from tests.console.backoffice import action_url, client_of, person, send
-from tests.revrec.builders import Shop, balances, entries, on, recognise
+from tests.revrec.builders import Shop, balances, close_month, entries, on, recognise
 from tests.revrec.vectors import VECTORS, minor
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +55,23 @@ def test_own_12_what_a_prepaid_commitment_leaves_unused_is_earned_at_its_end(sho
     [row] = deferred_rollforward(ensure_period(date(2026, 12, 1)))
     assert (row.breakage_minor, row.other_minor, row.closing_minor) == (250_000, 0, 0)
     assert recognise(customer, "2027-01-02") == 0
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_month_does_not_close_without_the_shortfall_of_terms_that_ended_with_it(
+    shop: Shop,
+) -> None:
+    customer = shop.subscriber("2026-01-01")
+    term = ("2026-01-01", "2026-02-01")
+    shop.pay(shop.commitment(customer, "1000", 10_000, term, "2026-01-01"), "2026-01-01")
+    later = shop.grant(customer, "10", "2026-01-01", price=100, expires="2026-02-02T06")
+
+    close_month("2026-01-01", "2026-02-03")  # The worker ended nothing meanwhile.
+
+    [ended] = entries(customer, "shortfall_earned")
+    assert (ended.effective_on, ended.period.status) == (date(2026, 1, 31), "closed")
+    later.refresh_from_db()
+    assert later.remaining == 10  # It is over as well, but not with the month: that is the job's.
 
 
 @pytest.mark.usefixtures("books_hold")
@@ -124,6 +142,19 @@ def test_its_credits_begin_and_end_with_the_term(shop: Shop) -> None:
     assert (grant.effective_at, grant.expires_at) == (on(term[0]), on(term[1]))
     assert (grant.reason_code, line.kind) == ("commitment", LineKind.COMMITMENT)
     assert line.description == "Commitment of 1000 credits, paid ahead, until 2026-05-31"
+
+
+def test_what_is_not_paid_yet_is_a_promise_of_its_term(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01")
+    shop.commitment(customer, "1000", 24_000, ("2026-01-01", "2028-02-01"), "2026-01-01")
+    recognise(customer, "2026-02-01")
+
+    [row] = REPORTS["rpo"].build(ensure_period(date(2026, 1, 1))).rows
+
+    # From February 2026 on there are 730 days, 365 of them within a year.
+    assert (row.labels["stream"], row.figures["up_to_12_months"].amount_minor) == (
+        "Prepaid commitments", 12_000,
+    )  # fmt: skip
 
 
 def test_a_term_is_ahead_and_a_key_sells_once(shop: Shop) -> None:

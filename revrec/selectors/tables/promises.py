@@ -31,7 +31,9 @@ STREAM_OF_KIND: dict[str, str] = {
 _PROMISES = """
 SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id IN ('2100','2120')),
        s.start_on, CASE WHEN o.kind = 'fee' THEN s.end_on
-                        ELSE (g.expires_at AT TIME ZONE 'UTC')::date END,
+                        ELSE coalesce((g.expires_at AT TIME ZONE 'UTC')::date, (
+                            SELECT (l.service_end_at AT TIME ZONE 'UTC')::date FROM invoice_line l
+                             WHERE l.id = o.invoice_line_id AND o.kind = 'commitment')) END,
        coalesce(-sum(p.amount_minor) FILTER (
            WHERE p.account_id IN ('2100','2120') AND e.effective_on < %(start)s), 0) AS opening,
        coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id IN ('2100','2120')), 0) AS closing,
