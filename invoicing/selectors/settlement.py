@@ -92,10 +92,11 @@ def refuse_not_kept(invoice: Invoice, total_minor: int) -> None:
 def given_up_of(note: CreditNote) -> int:
     """Return what a note took off what had been written off: its open part, if it came later.
 
-    No note is voided once its invoice was written off, so that the last ones are those.
+    No note is voided once its invoice was written off, so that the last ones are those, and one
+    that was voided came before.
     """
     row = WriteOff.objects.select_related("invoice").filter(invoice=note.invoice_id).first()
-    if row is None or not note.open_minor:
+    if row is None or not note.open_minor or hasattr(note, "void"):
         return 0
     back = Payment.objects.filter(invoice=note.invoice_id, is_recovery=True)
     recovered: int = back.aggregate(total=Sum("amount_minor", default=0))["total"]

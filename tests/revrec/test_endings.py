@@ -114,6 +114,18 @@ def test_a_note_on_what_was_written_off_claims_it_again_and_takes_it_back(shop: 
     assert balances(customer) == {"1000": 3_000, "2200": -1_500, "4000": -4_000, "4900": 2_500}
 
 
+def test_a_note_that_was_void_before_the_write_off_took_nothing_off_it(shop: Shop) -> None:
+    customer, invoice = _fee(shop)
+    note = shop.credit(invoice, 9_000, "goodwill", "2026-01-12")
+    void_credit_note(credit_note=note, reason="wrong one", by=shop.maker, at=on("2026-01-13"))
+    _write_off(shop, invoice, "2026-01-31")
+
+    recognise(customer, "2026-02-01")
+
+    assert entries(customer, "recovered") == []
+    assert balances(customer) == {"4000": -3_000, "6200": 3_000}  # 30 days were earned.
+
+
 def test_overage_that_was_false_goes_back_although_it_was_given_up_in_part(shop: Shop) -> None:
     customer = shop.subscriber("2026-01-01", fee=0, included=0, overage="0.01", days=30)
     shop.use(customer, "10000", "2026-01-05")
