@@ -13,10 +13,10 @@ from decimal import Decimal
 from django.db import connection
 
 from benchmarks.crowd import COMBINATIONS, MODELS, last_hour, make_crowd, use
-from billing_project.kernel.approvals import Proposal
+from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.models import PolicyChange, User
 from credits.models import RateCard
-from credits.services.supplier_rates import record_supplier_rates
+from credits.services.supplier_rates import propose_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.services.plans import PlanTerms, create_plan, propose_plan_version
 from metering.models import Customer
@@ -67,10 +67,12 @@ def _draft(at: datetime) -> PolicyChange:
         for model in MODELS
         for kind in (TokenKind.INPUT, TokenKind.CACHED_INPUT, TokenKind.OUTPUT)
     ]
-    record_supplier_rates(
-        prices=prices, currency="USD", effective_at=at - timedelta(days=40), source="bench", by=by,
-        at=at,
-    )  # fmt: skip
+    since = Proposal("Prices", "To be measured", "No code change", "launch", at - timedelta(40))
+    sheet = propose_supplier_rates(
+        prices=prices, currency="USD", source="bench", proposal=since, by=by, at=at
+    )
+    approver = User.objects.get(username="approver")
+    approve(change=sheet.policy_change, by=approver, reason="to be measured", at=at)
     plan = create_plan(code="scale", name="Scale", by=by, at=at)
     terms = PlanTerms(
         currency="USD", fee_minor=112_500, included_credits=Decimal(15_000),

@@ -13,13 +13,21 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class PriceFrom:
-    """What one supplier charges for one token from an instant on, until its next price."""
+    """What one supplier charges for one token from an instant on, until its next price.
+
+    `until`: from then on the price before counts again; None: it lasts.
+    """
 
     supplier: str
     model: str
     kind: str
     unit_price: Decimal
     effective_at: datetime
+    until: datetime | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Tell whether it is in force at an instant, unless a later one is."""
+        return self.effective_at <= at and (self.until is None or at < self.until)
 
 
 @dataclass(frozen=True)
@@ -38,10 +46,12 @@ def spans_of(prices: Iterable[PriceFrom]) -> list[PriceSpan]:
     """Return who is the dearest when, by model and token kind.
 
     Acme at 5 from January, Bolt at 4 from January and at 6 from March: Acme's 5 until March, then
-    Bolt's 6. Spans of one model and kind follow one another without a gap and never overlap.
+    Bolt's 6. Spans of one model and kind never overlap; there is a gap only where a price ended
+    and none was in force before it.
 
     Args:
-        prices: All in one currency, in any order; one for each supplier and instant.
+        prices: All in one currency, the one that was known last at the end: of two from the same
+            instant on it counts.
     """
     by_key: dict[tuple[str, str], list[PriceFrom]] = defaultdict(list)
     for price in prices:
@@ -52,14 +62,21 @@ def spans_of(prices: Iterable[PriceFrom]) -> list[PriceSpan]:
 def _spans(prices: list[PriceFrom]) -> list[PriceSpan]:
     """Walk through the instants of one model and kind; a span goes on while nothing differs."""
     found: list[PriceSpan] = []
-    in_force: dict[str, PriceFrom] = {}
-    instants = sorted({price.effective_at for price in prices})
-    ends = [*instants[1:], None]
-    for start, end in zip(instants, ends, strict=True):
-        in_force |= {one.supplier: one for one in prices if one.effective_at == start}
-        best = max(in_force.values(), key=lambda one: (one.unit_price, one.supplier))
-        last = found[-1] if found else None
-        if last and (last.unit_price, last.supplier) == (best.unit_price, best.supplier):
-            start = found.pop().start
-        found.append(PriceSpan(best.model, best.kind, best.unit_price, best.supplier, start, end))
+    instants = sorted(
+        {price.effective_at for price in prices} | {price.until for price in prices if price.until}
+    )
+    for start, end in zip(instants, [*instants[1:], None], strict=True):
+        newest: dict[str, PriceFrom] = {}
+        for one in sorted(prices, key=lambda price: price.effective_at):  # Stable: known last wins.
+            if one.holds(start):
+                newest[one.supplier] = one
+        if not newest:
+            continue
+        best = max(newest.values(), key=lambda one: (one.unit_price, one.supplier))
+        begin, last = start, found[-1] if found else None
+        if last and (last.unit_price, last.supplier, last.end) == (
+            best.unit_price, best.supplier, start,
+        ):  # fmt: skip
+            begin = found.pop().start
+        found.append(PriceSpan(best.model, best.kind, best.unit_price, best.supplier, begin, end))
     return found

@@ -107,6 +107,7 @@ _ICONS = {
     "incidentevidence": "folder_zip",
     "controlcheckpoint": "fact_check",
     "supplierrate": "local_shipping",
+    "suppliersheet": "request_quote",
     "supplierbill": "receipt",
     "supplierbillline": "difference",
     "unratedepisode": "notification_important",

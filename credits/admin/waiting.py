@@ -1,14 +1,17 @@
 """What suppliers charge, and stretches in which usage had no rate."""
 
 from django.contrib import admin
+from django.db.models import Model
 
-from billing_project.kernel.backoffice.actions import form_action
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin
+from billing_project.kernel.backoffice.actions import form_action, list_action
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import link, moment, number, pairs
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from credits.models import SupplierRate, UnratedEpisode
+from credits.admin.rates import PROPOSE, VersionAdmin
+from credits.admin.supplier_forms import PriceListForm
+from credits.models import SupplierRate, SupplierSheet, UnratedEpisode
 from credits.services.watching import acknowledge_unrated
 
 
@@ -23,9 +26,11 @@ class SupplierRateAdmin(ReadOnlyAdmin):
         number("unit_price", "price a token", unit="currency"),
         moment("effective_at", "holds from"),
         "source",
+        link("sheet"),
         moment("recorded_at"),
     )
-    list_filter = ("supplier", "token_kind")
+    list_filter = ("supplier", "token_kind", "sheet__policy_change__status")
+    list_select_related = ("sheet",)
     search_fields = ("model", "supplier")
     search_help_text = "Model or supplier"
     ordering = ("model", "token_kind", "-effective_at", "-id")
@@ -36,9 +41,52 @@ class SupplierRateAdmin(ReadOnlyAdmin):
         number("unit_price", "price a token", unit="currency"),
         "effective_at",
         "source",
+        link("sheet"),
         "recorded_at",
         link("recorded_by", "recorded by"),
     )
+
+
+class SupplierRateInline(ReadOnlyInline):
+    """The prices of a sheet."""
+
+    model = SupplierRate
+    fields = ("supplier", "model", "token_kind", number("unit_price", unit="currency"))
+    ordering = ("model", "token_kind")
+    tab = False
+    per_page = 100
+
+
+@admin.register(SupplierSheet)
+class SupplierSheetAdmin(VersionAdmin):
+    """Lists of prices, as far as they differed from those in force."""
+
+    list_display = (
+        "__str__",
+        "source",
+        "currency",
+        "status",
+        "governs_from",
+        link("policy_change"),
+    )
+    list_filter = ("policy_change__status",)
+    list_select_related = ("policy_change",)
+    search_fields = ("source",)
+    search_help_text = "Source"
+    fields = (("number", "status"), ("source", "currency"), "governs_from", link("policy_change"))
+    inlines = (SupplierRateInline,)
+    actions_list = ("import_list",)
+
+    @list_action(
+        "Import price list",
+        permission=PROPOSE,
+        form=PriceListForm,
+        explanation="Prices that differ from those in force are proposed as one sheet; they count"
+        " once finance approved it. Send the form to see the difference, then confirm it.",
+    )
+    def import_list(self, by: User, form: PriceListForm) -> tuple[Model, str]:
+        """Propose what differs."""
+        return form.proposed(SupplierSheet, by=by, at=now())
 
 
 @admin.register(UnratedEpisode)

@@ -36,7 +36,7 @@ from credits.models.rate import (
     RatePin,
 )
 from credits.models.rated import BillingPeriod, RatedUsage
-from credits.models.supplier import SupplierRate, TokenKindChoice
+from credits.models.supplier import SupplierRate, SupplierSheet, TokenKindChoice
 from credits.models.supplier_bill import SupplierBill, SupplierBillLine
 from credits.models.terms import (
     ClawBack,
@@ -100,6 +100,7 @@ __all__ = [
     "SupplierBill",
     "SupplierBillLine",
     "SupplierRate",
+    "SupplierSheet",
     "TokenKindChoice",
     "UnratedEpisode",
     "Watched",

@@ -85,8 +85,15 @@ def price_spans(currency: str, until: datetime, supplier: str = "") -> list[Pric
     if supplier:
         rows = rows.filter(supplier=supplier)
     return spans_of(
-        PriceFrom(row.supplier, row.model, row.token_kind, row.unit_price, row.effective_at)
-        for row in rows.order_by("pk")
+        PriceFrom(
+            row.supplier,
+            row.model,
+            row.token_kind,
+            row.unit_price,
+            row.effective_at,
+            row.sheet.policy_change.expires_at if row.sheet else None,
+        )
+        for row in rows.select_related("sheet__policy_change").order_by("pk")
     )
 
 

@@ -4,21 +4,25 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TypeAlias
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
+from billing_project.kernel.models import PolicyStatus
 from credits.models import SupplierRate
 
 Key: TypeAlias = tuple[str, str, str]  # Supplier, model, token kind.
 
 
 def standing_rates() -> QuerySet[SupplierRate]:
-    """List the prices that count."""
-    return SupplierRate.objects.all()
+    """List the prices that count: of approved sheets, and those of before there were any."""
+    approved = Q(sheet__policy_change__status=PolicyStatus.APPROVED)
+    return SupplierRate.objects.filter(Q(sheet__isnull=True) | approved)
 
 
 def prices_at(at: datetime, suppliers: Collection[str] | None = None) -> dict[Key, SupplierRate]:
     """Return the price in force of each supplier, model and token kind."""
-    rows = standing_rates().filter(effective_at__lte=at)
+    goes_on = Q(sheet__policy_change__expires_at__isnull=True)
+    goes_on |= Q(sheet__policy_change__expires_at__gt=at)
+    rows = standing_rates().filter(goes_on, effective_at__lte=at)
     if suppliers is not None:
         rows = rows.filter(supplier__in=suppliers)
     keys = ("supplier", "model", "token_kind")

@@ -39,7 +39,7 @@ from credits.models import GrantTerms, UnratedEpisode
 from credits.services.policies import propose_credit_policy
 from credits.services.rates import RateInput, propose_rate_card_version
 from credits.services.recurring import create_recurring_grant
-from credits.services.supplier_rates import record_supplier_rates
+from credits.services.supplier_rates import propose_supplier_rates
 from credits.services.terms import TermsInput, propose_grant_terms
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.crediting import Settlement
@@ -264,10 +264,11 @@ def _leave_waiting(by: User) -> None:
 def _watch_rates(by: User) -> None:
     """Leave two supplier prices, and two episodes of a model without a rate."""
     kinds = (TokenKind.INPUT, TokenKind.OUTPUT)
-    record_supplier_rates(
-        prices=[SupplierPrice("acme", HOSTILE, kind, Decimal(1)) for kind in kinds],
-        currency="USD", effective_at=NOW, source=HOSTILE, by=by, at=NOW,
-    )  # fmt: skip
+    for price in (1, 2):
+        propose_supplier_rates(
+            prices=[SupplierPrice("acme", HOSTILE, kind, Decimal(price)) for kind in kinds],
+            currency="USD", source=HOSTILE, proposal=_wish(), by=by, at=NOW,
+        )  # fmt: skip
     for name in ("next", HOSTILE):
         UnratedEpisode.objects.create(
             meter=Meter.objects.earliest("pk"), model=name, dimensions={"model": name},

@@ -16,11 +16,11 @@ from credits.margins import Mark
 from credits.models import RateCardVersion
 from credits.services.grants import issue_grant
 from credits.services.rates import RateInput, propose_rate_card_version
-from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.models import Subscription
 from tests.console.backoffice import client_of
 from tests.console.chain import USED_AT
+from tests.credits.pricing import supplier_prices
 from tests.invoicing.builders import START, Shop, open_shop, subscribed, use, words
 
 pytestmark = pytest.mark.django_db
@@ -32,10 +32,12 @@ def shop(db: None, settings: Any) -> Shop:
     """Return a shop whose supplier takes USD 5 for a million output tokens of `small`."""
     settings.BILLING_CLOCK = (USED_AT + timedelta(days=1)).isoformat()
     shop = open_shop()
-    record_supplier_rates(
-        prices=[SupplierPrice("acme", "small", TokenKind.OUTPUT, Decimal("0.000005"))],
-        currency="USD", effective_at=START, source="list", by=shop.maker, at=START,
-    )  # fmt: skip
+    supplier_prices(
+        [SupplierPrice("acme", "small", TokenKind.OUTPUT, Decimal("0.000005"))],
+        START,
+        shop.maker,
+        shop.approver,
+    )
     return shop
 
 

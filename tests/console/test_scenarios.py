@@ -18,7 +18,6 @@ from billing_project.kernel.drafts import draft
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import PolicyChange, PolicyEvidence, User
 from credits.mixes import Mix, presets
-from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.models import Invoice, Subscription
 from invoicing.services.invoices import finalize_due
@@ -28,6 +27,7 @@ from revrec.scenario import Trigger
 from revrec.services.recognise import recognise_customer
 from tests.console.backoffice import client_of
 from tests.console.chain import CLOSED_AT, USED_AT
+from tests.credits.pricing import supplier_prices
 from tests.invoicing.builders import START, Shop, open_shop, propose, subscribed, use
 from tests.worlds import standing
 
@@ -49,10 +49,12 @@ class World:
 def make_world() -> World:
     """Let acme use 180 tokens in its first period, at a supplier's price of USD 0.10 each."""
     shop = open_shop()
-    record_supplier_rates(
-        prices=[SupplierPrice("acme", "small", TokenKind.OUTPUT, Decimal("0.1"))],
-        currency="USD", effective_at=START, source="list", by=shop.maker, at=START,
-    )  # fmt: skip
+    supplier_prices(
+        [SupplierPrice("acme", "small", TokenKind.OUTPUT, Decimal("0.1"))],
+        START,
+        shop.maker,
+        shop.approver,
+    )
     subscription = subscribed(shop)
     use(shop, 80, USED_AT)
     use(shop, 100, USED_AT + timedelta(days=3), "req-2")

@@ -8,7 +8,6 @@ import pytest
 from credits.models import RateCardVersion
 from credits.selectors.burn_table import BurnRow, burn_table
 from credits.services.overrides import propose_rate_override
-from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
 from metering.models import UsageWindow
 from tests.credits.builders import (
@@ -20,6 +19,7 @@ from tests.credits.builders import (
     tiered,
     words,
 )
+from tests.credits.pricing import supplier_prices
 
 pytestmark = pytest.mark.django_db
 
@@ -102,10 +102,12 @@ def test_usage_that_says_no_model_stands_beside_usage_that_does(shop: Shop) -> N
 def test_the_supplier_s_price_stands_beside_its_model_and_kind(shop: Shop) -> None:
     version = shop.version([rate("input", "1", model="small"), rate("output", "1", model="small")],
                            NOVEMBER.start + timedelta(days=1))  # fmt: skip
-    record_supplier_rates(
-        prices=[SupplierPrice("acme", "small", TokenKind.INPUT, Decimal("0.000005"))],
-        currency="USD", effective_at=shop.at, source="list", by=shop.maker, at=shop.at,
-    )  # fmt: skip
+    supplier_prices(
+        [SupplierPrice("acme", "small", TokenKind.INPUT, Decimal("0.000005"))],
+        shop.at,
+        shop.maker,
+        shop.approver,
+    )
 
     found = rows(shop, version, at=shop.at)
 

@@ -16,11 +16,11 @@ from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
 from credits.models import SupplierBill, SupplierBillLine
 from credits.services.supplier_bills import explain_difference, import_supplier_bill
-from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_bills import Difference, UnreadableBill, compared, read_bill
 from credits.supplier_prices import SupplierPrice, TokenKind, read_price_list
 from tests.console.backoffice import client_of
 from tests.credits.builders import NOVEMBER, Shop
+from tests.credits.pricing import supplier_prices
 
 AFTER = NOVEMBER.end + timedelta(days=1)
 AMOUNTS = st.decimals(-1000, 1000, places=4, allow_nan=False, allow_infinity=False)
@@ -88,10 +88,7 @@ def priced(shop: Shop) -> Shop:
         SupplierPrice("acme-ai", "small", TokenKind.OUTPUT, Decimal("0.1")),
         SupplierPrice("other-ai", "small", TokenKind.OUTPUT, Decimal(9)),
     ]
-    record_supplier_rates(
-        prices=prices, currency="USD", effective_at=NOVEMBER.start, source="list", by=shop.maker,
-        at=shop.at,
-    )  # fmt: skip
+    supplier_prices(prices, NOVEMBER.start, shop.maker, shop.approver)
     shop.use(input="300")
     shop.use(output="10")
     return shop

@@ -18,7 +18,6 @@ from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits.selectors.supplier_costs import costs_by_day
 from credits.services.grants import issue_grant
-from credits.services.supplier_rates import record_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.models import Subscription
 from invoicing.services.invoices import finalize_due
@@ -28,6 +27,7 @@ from revrec.reporting import Table
 from revrec.selectors.tables import REPORTS, margins
 from revrec.services.recognise import recognise_customer
 from tests.console.backoffice import client_of
+from tests.credits.pricing import supplier_prices
 from tests.invoicing.builders import START, Shop, open_shop, subscribed, use
 from tests.worlds import standing
 
@@ -76,10 +76,12 @@ def make_world() -> tuple[Shop, Subscription]:
     for model, amount, at in (
         ("small", "0.1", START), ("large", "0.05", START), ("large", "0.3", USED_AT + timedelta(1)),
     ):  # fmt: skip
-        record_supplier_rates(
-            prices=[SupplierPrice("acme", model, TokenKind.OUTPUT, Decimal(amount))],
-            currency="USD", effective_at=at, source="list", by=shop.maker, at=START,
-        )  # fmt: skip
+        supplier_prices(
+            [SupplierPrice("acme", model, TokenKind.OUTPUT, Decimal(amount))],
+            at,
+            shop.maker,
+            shop.approver,
+        )
     subscription = subscribed(shop)
     issue_grant(
         customer=subscription.customer, category="promotional", amount=Decimal(30), priority=1,

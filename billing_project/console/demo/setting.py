@@ -27,7 +27,7 @@ from credits.services.rates import (
     create_rate_card,
     propose_rate_card_version,
 )
-from credits.services.supplier_rates import record_supplier_rates
+from credits.services.supplier_rates import propose_supplier_rates
 from credits.supplier_prices import read_price_list
 from invoicing.models import Invoice, PlanVersion
 from invoicing.services.invoices import finalize_invoice
@@ -113,10 +113,18 @@ def _name_owners(cast: Cast, since_at: datetime, at: datetime) -> None:
 
 
 def _import_supplier_prices(cast: Cast, effective_at: datetime, at: datetime) -> None:
-    record_supplier_rates(
-        prices=read_price_list(PRICES.read_text()).prices, currency="USD",
-        effective_at=effective_at, source=PRICES.name, by=cast.product, at=at,
+    words = Proposal(
+        title="Suppliers' prices, version 1",
+        product_requirement="Margins follow what suppliers charge",
+        engineering_note="Read from a price list; no code change",
+        reason_code="launch",
+        effective_at=effective_at,
+    )
+    sheet = propose_supplier_rates(
+        prices=read_price_list(PRICES.read_text()).prices, currency="USD", source=PRICES.name,
+        proposal=words, by=cast.product, at=at,
     )  # fmt: skip
+    _approve(cast, sheet.policy_change, "as published", at)
 
 
 def _approved_rates(

@@ -1,21 +1,22 @@
 """Read a supplier price list into the table that the burn table compares rates with."""
 
 from argparse import ArgumentParser
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from billing_project.kernel import clock
+from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.management.reading import day, person
-from credits.services.supplier_rates import record_supplier_rates
+from credits.services.supplier_rates import differing, propose_supplier_rates
 from credits.supplier_prices import PriceList, UnreadablePrices, read_price_list
 
 
 class Command(BaseCommand):
-    help = "Import prices per token by model from a JSON file; the same file again changes nothing."
+    help = "Propose the prices per token of a JSON file that differ from those in force."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, help="LiteLLM's model price map, or a part of it")
@@ -35,19 +36,35 @@ class Command(BaseCommand):
         at = clock.now()
         today = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         try:
-            imported = record_supplier_rates(
-                prices=found.prices,
-                currency=options["currency"],
-                effective_at=options["effective"] or today,
-                source=options["source"] or path.name,
-                by=person(options["by"]),
-                at=at,
-            )
+            effective_at = options["effective"] or today
+            source = options["source"] or path.name
+            new = differing(found.prices, options["currency"], effective_at)
+            if new:
+                sheet = propose_supplier_rates(
+                    prices=new,
+                    currency=options["currency"],
+                    source=source,
+                    proposal=_words(source, effective_at),
+                    by=person(options["by"]),
+                    at=at,
+                )
+                self.stdout.write(f"Proposed as {sheet}: finance approves it, then it counts")
         except BillingError as error:
             raise CommandError(error.message) from error
-        self.stdout.write(f"{imported.new:,} new prices, {imported.same:,} in force already")
+        same = len(found.prices) - len(new)
+        self.stdout.write(f"{len(new):,} new prices, {same:,} in force already")
         if found.left_out:
             self.stdout.write(f"Not priced by the token, left out: {', '.join(found.left_out)}")
+
+
+def _words(source: str, effective_at: datetime) -> Proposal:
+    return Proposal(
+        title=f"Suppliers' prices: {source}"[:200],
+        product_requirement="Margins follow what suppliers charge",
+        engineering_note="Read from a price list; no code change",
+        reason_code="supplier_price",
+        effective_at=effective_at,
+    )
 
 
 def _read(path: Path) -> PriceList:
