@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from billing_project.kernel import audit
 from billing_project.kernel.approvals import Proposal, propose_version
@@ -116,17 +116,25 @@ def assign_entity(
         or Invoice.objects.filter(customer=locked).exists()
         or CreditGrant.objects.filter(customer=locked, price_minor__gt=0).exists()
     ):
-        raise Conflict(
-            f"{locked} is billed by another entity already: what it sold stays in its books."
-            " Make a new customer for what this one sells",
-            code="entity_fixed",
-        )
+        raise _billed_already(locked)
     seller_at(entity.pk, at)  # Refused until finance approved what it is called.
-    row = CustomerEntity.objects.create(
-        customer=locked, entity=entity, recorded_by=by, recorded_at=at
-    )
+    try:
+        with transaction.atomic():
+            row = CustomerEntity.objects.create(
+                customer=locked, entity=entity, recorded_by=by, recorded_at=at
+            )
+    except IntegrityError as error:  # Something of theirs is in another entity's books.
+        raise _billed_already(locked) from error
     audit.record(by=by, at=at, action="assign_entity", subject=row, customer=locked.external_id)
     return row
+
+
+def _billed_already(customer: Customer) -> Conflict:
+    return Conflict(
+        f"{customer} is billed by another entity already: what it sold stays in its books."
+        " Make a new customer for what this one sells",
+        code="entity_fixed",
+    )
 
 
 @transaction.atomic

@@ -2,18 +2,26 @@
 
 import threading
 import time
+from datetime import date
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 from billing_project.kernel import outbox
+from billing_project.kernel.approvals import Proposal, approve
+from billing_project.kernel.errors import Conflict
+from billing_project.kernel.users import worker_user
+from invoicing.models import MAIN_ENTITY, CustomerEntity, LegalEntity
+from invoicing.services.entities import EntityTerms, assign_entity, propose_legal_entity
 from metering.models import Customer
 from revrec.models import JournalEntry
+from revrec.posting import About, EntryKind, payment_received
 from revrec.selectors.tieouts import untied_revenue
 from revrec.services import recognise as recognise_module
 from revrec.services.drafts import Run
+from revrec.services.journal import EntryDraft, lock_chain_head, post_entries
 from revrec.services.overage import accrue_overage
-from tests.revrec.builders import Shop, balances, recognise
+from tests.revrec.builders import LONG_AGO, Shop, balances, on, recognise
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,3 +105,53 @@ def test_two_customers_at_once_share_one_chain(shop: Shop) -> None:
         "chain_position", flat=True
     )
     assert list(positions) == list(range(1, 4 * 31 + 1))
+
+
+def _entity() -> LegalEntity:
+    return LegalEntity.objects.create(code="de", series_prefix="DE", created_at=LONG_AGO)
+
+
+@pytest.mark.parametrize(("held", "waits"), [(MAIN_ENTITY, False), (None, True)])
+def test_what_is_posted_for_an_entity_waits_for_its_own_chain_alone(
+    shop: Shop, held: int | None, waits: bool
+) -> None:
+    """With the head of the other entity's chain held it posts; with its own, it waits."""
+    customer, entity = shop.customer(), _entity()
+    CustomerEntity.objects.create(
+        customer=customer, entity=entity, recorded_by=worker_user(), recorded_at=LONG_AGO
+    )
+    shop.grant(customer, "10", "2026-01-01", price=1_000)
+    done = threading.Event()
+
+    def work() -> None:
+        recognise(customer, "2026-01-02")
+        done.set()
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    with transaction.atomic():
+        lock_chain_head(held or entity.pk)
+        thread.start()
+        assert done.wait(0.4 if waits else 20) is not waits
+    thread.join()
+    assert JournalEntry.objects.get().entity == entity
+
+
+def test_who_has_entries_in_one_entity_s_books_is_not_billed_by_another(shop: Shop) -> None:
+    """Whatever put them there: PostgreSQL refuses, and the refusal says why."""
+    customer, entity = shop.customer(), _entity()
+    draft = EntryDraft(
+        wanted_on=date(2026, 1, 2), kind=EntryKind.PAYMENT_RECORDED, description="By hand",
+        customer_id=customer.pk, lines=payment_received(500, About("USD")), source_key="by hand",
+    )  # fmt: skip
+    post_entries(drafts=[draft], by=worker_user(), at=on("2026-01-02"))
+    version = propose_legal_entity(
+        terms=EntityTerms("de", "DE", "Beispiel GmbH", "Hafenstr. 1", "DE", "EUR"),
+        proposal=Proposal("entity", "wanted", "done", "test", LONG_AGO), by=shop.maker, at=LONG_AGO,
+    )  # fmt: skip
+    approve(change=version.policy_change, by=shop.approver, reason="so", at=LONG_AGO)
+
+    with pytest.raises(Conflict) as refused:
+        assign_entity(customer=customer, entity=entity, by=worker_user(), at=LONG_AGO)
+
+    assert refused.value.code == "entity_fixed"
