@@ -43,7 +43,15 @@ def read_bill(text: str) -> dict[str, Decimal]:
     Raises:
         UnreadableBill: no such columns, no rows or too many, or an amount that is none.
     """
-    rows = csv.DictReader(io.StringIO(text.lstrip("\ufeff")))
+    if "\x00" in text:
+        raise UnreadableBill("the bill holds a character that no text has")
+    try:
+        return _summed(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
+    except csv.Error as error:
+        raise UnreadableBill(f"the bill is no CSV: {error}") from error
+
+
+def _summed(rows: "csv.DictReader[str]") -> dict[str, Decimal]:
     if not {"model", "amount"} <= set(rows.fieldnames or ()):
         raise UnreadableBill("the first row names the columns: model and amount")
     found: dict[str, Decimal] = {}

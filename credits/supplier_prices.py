@@ -77,6 +77,8 @@ def read_price_list(text: str) -> PriceList:
         rows = json.loads(text, parse_float=Decimal, parse_int=Decimal, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise UnreadablePrices(f"line {error.lineno}: {error.msg}") from error
+    except RecursionError as error:
+        raise UnreadablePrices("the file is nested too deeply") from error
     if not isinstance(rows, dict) or not rows:
         raise UnreadablePrices("the file holds no models")
     by_model = {model: list(_prices(model, row)) for model, row in rows.items()}
@@ -101,6 +103,8 @@ def _prices(model: str, row: Any) -> Iterator[SupplierPrice]:
     supplier = row.get(_SUPPLIER)
     if not isinstance(supplier, str) or not supplier.strip():
         raise UnreadablePrices(f"{model}: {_SUPPLIER} is missing")
+    if "\x00" in model + supplier:
+        raise UnreadablePrices(f"{model[:40]!r}: a name holds a character that no text has")
     if not model.strip() or len(model) > 128 or len(supplier) > 64:
         raise UnreadablePrices(f"{model[:40]!r}: the name of a model or supplier is empty or long")
     for column, kind in COLUMNS.items():

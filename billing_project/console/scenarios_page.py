@@ -27,7 +27,7 @@ from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.evidence import attach_evidence
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 from billing_project.kernel.money import Money
-from billing_project.kernel.quantity import plain
+from billing_project.kernel.quantity import NotAQuantity, plain, typed_number
 from credits.mixes import BadMix, Mix, Shape, presets, refuse_bad_mix
 from metering.admin.fields import customer_field
 from metering.models import Customer
@@ -84,8 +84,8 @@ class ScenarioForm(forms.Form):
         for part in filter(None, map(str.strip, self.cleaned_data["models"].split(","))):
             name, _, weight = part.partition(" ")
             try:
-                found.append((name, Decimal(weight.strip() or 1)))
-            except ArithmeticError as error:
+                found.append((name, typed_number(weight.strip() or "1")))
+            except NotAQuantity as error:
                 raise ValidationError(f"{part}: a weight is a number.") from error
         return tuple(found)
 
@@ -168,7 +168,9 @@ def _report(data: dict[str, Any], at: datetime) -> Report:
 
 def _attach(request: HttpRequest, report: Report, at: datetime) -> HttpResponse:
     assert isinstance(request.user, User)
-    change = PolicyChange.objects.filter(pk=request.POST.get("change", "0") or 0).first()
+    asked = request.POST.get("change", "")
+    is_number = asked.isascii() and asked.isdecimal() and len(asked) < 19
+    change = PolicyChange.objects.filter(pk=asked).first() if is_number else None
     try:
         if change is None:
             raise Invalid("choose a proposal")

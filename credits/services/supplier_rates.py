@@ -113,7 +113,8 @@ def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) ->
 def _price(row: Content) -> SupplierPrice:
     refuse_missing(row, "supplier", "model", "token_kind", "unit_price")
     supplier, model = text_in(row, "supplier"), text_in(row, "model")
-    if not 0 < len(supplier.strip()) <= 64 or not 0 < len(model.strip()) <= 128:
+    is_named = 0 < len(supplier.strip()) <= 64 and 0 < len(model.strip()) <= 128
+    if not is_named or "\x00" in supplier + model:
         raise Invalid("the name of a model or supplier is empty or long", field="rates")
     kind = text_in(row, "token_kind")
     if kind not in set(TokenKind):

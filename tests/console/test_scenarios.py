@@ -176,3 +176,11 @@ def test_nonsense_is_marked_at_its_field(
     assert shown.status_code == 200
     assert field in shown.context["form"].errors
     assert "rows" not in shown.context
+
+
+@pytest.mark.parametrize("change", ["", "abc", "9" * 40, "0"])
+def test_a_proposal_that_is_none_is_said_so(world: World, maker: User, change: str) -> None:
+    answer = client_of(maker).post(reverse("console:scenarios"), {"change": change}, follow=True)
+
+    assert "choose a proposal" in answer.content.decode()
+    assert not PolicyEvidence.objects.exists()

@@ -43,6 +43,8 @@ def test_a_bill_is_read_by_model_and_rows_of_a_model_are_summed() -> None:
         ("model,amount\na,NaN\n", "out of bounds"),
         ("model,amount\na,1e20\n", "out of bounds"),
         ("model,amount\na\n", "is no amount"),
+        ("model,amount\na\x00,1\n", "no text has"),
+        (f"model,amount\n{'a' * 200_000},1\n", "no CSV"),
     ],
 )
 def test_what_is_no_bill_is_refused_with_its_row(text: str, why: str) -> None:

@@ -55,6 +55,8 @@ def test_a_model_that_is_not_priced_by_the_token_is_named() -> None:
         ('{"m": {"litellm_provider": "a", "input_cost_per_token": 1e-19}}', "18 decimals"),
         ('{"m": {"litellm_provider": "a"}, "m": {"litellm_provider": "a"}}', "m stands"),
         ('{"": {"litellm_provider": "a"}}', "empty or long"),
+        ('{"a\\u0000": {"litellm_provider": "a"}}', "no text has"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_no_price_list_says_where(text: str, words: str) -> None:
