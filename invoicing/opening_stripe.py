@@ -71,13 +71,13 @@ def _objects(text: str, reading: Reading) -> Iterator[tuple[int, _Object]]:
             continue
         try:
             said = json.loads(written, parse_float=Decimal)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             reading.faults.append(Fault(line, "", written[:40], f"one JSON value: {error}"))
             continue
         pages = said if isinstance(said, list) else [said]
         for page in pages:
-            things = page.get("data", []) if _is_list(page) else [page]
-            for thing in things:
+            things = page.get("data") if _is_list(page) else [page]
+            for thing in things if isinstance(things, list) else [things]:
                 if isinstance(thing, dict):
                     yield line, thing
                 else:
@@ -101,7 +101,7 @@ def _name_customers(found: _Found) -> None:
     paid_in = {_id(one, "customer"): _money(one).get("currency") for _, one in grants}
     for _, one in found.by_type["customer"]:
         pk = str(one.get("id"))
-        found.names[pk] = str((one.get("metadata") or {}).get("external_id") or pk)
+        found.names[pk] = str(_part(one, "metadata").get("external_id") or pk)
         found.currencies[pk] = str(one.get("currency") or paid_in.get(pk) or "").upper()
 
 
@@ -111,7 +111,7 @@ def _customer(found: _Found, line: int, one: _Object) -> list[Item]:
     content: Content = {
         "name": str(one.get("name") or one.get("email") or pk)[:200],
         "currency": currency,
-        "country": str((one.get("address") or {}).get("country") or ""),
+        "country": str(_part(one, "address").get("country") or ""),
         "email": str(one.get("email") or ""),
         "time_zone": "UTC",
         "stripe_id": pk,
@@ -131,7 +131,7 @@ def _grant(found: _Found, line: int, one: _Object) -> list[Item]:
         raise Bad(
             "amount.monetary.value", _money(one).get("value"), "what its debits take, or more"
         )
-    scope = (one.get("applicability_config") or {}).get("scope") or {}
+    scope = _part(one, "applicability_config", "scope")
     if scope.get("prices"):
         allowed = "price_type metered; a grant for some prices is written as CSV, and scoped here"
         raise Bad("applicability_config.scope.prices", scope["prices"], allowed)
@@ -161,8 +161,8 @@ def _sum_up_taken(found: _Found, reading: Reading) -> None:
     """Sum by grant what transactions took, less what came back."""
     for line, one in found.by_type[_UNTIL]:
         side = str(one.get("type"))
-        change = one.get(side) or {}
-        money = (change.get("amount") or {}).get("monetary") or {}
+        change = _part(one, side)
+        money = _part(change, "amount", "monetary")
         try:
             value = _whole(money, "value", f"{side}.amount.monetary.value")
         except Bad as bad:
@@ -176,8 +176,8 @@ def _sum_up_taken(found: _Found, reading: Reading) -> None:
 
 def _summary(found: _Found, line: int, one: _Object) -> list[Item]:
     customer, items = _owner(found, one), []
-    for balance in one.get("balances") or []:
-        money = (balance.get("ledger_balance") or {}).get("monetary") or {}
+    for balance in _list(one, "balances"):
+        money = _part(balance, "ledger_balance", "monetary")
         currency = _currency(money.get("currency"), "balances.ledger_balance.monetary.currency")
         value = _whole(money, "value", "balances.ledger_balance.monetary.value")
         content: Content = {
@@ -206,7 +206,7 @@ def _subscription(found: _Found, line: int, one: _Object, plans: Mapping[str, st
         return [Item(line, ItemKind.LEFT, pk, customer, said)]
     if status not in _RUNNING:
         raise Bad("status", status, f"one of {', '.join((*_RUNNING, *_ENDED))}")
-    parts = (one.get("items") or {}).get("data") or []
+    parts = _list(_part(one, "items"), "data")
     if not parts:
         raise Bad("items.data", parts, "at least one item")
     named = {_id(part, "price"): part for part in parts}
@@ -225,9 +225,7 @@ def _subscription(found: _Found, line: int, one: _Object, plans: Mapping[str, st
 
 
 def _plan_in(part: _Object) -> str:
-    price = part.get("price")
-    metadata = (price.get("metadata") or {}) if isinstance(price, dict) else {}
-    return str(metadata.get("plan") or "")
+    return str(_part(part, "price", "metadata").get("plan") or "")
 
 
 def _owner(found: _Found, one: _Object) -> str:
@@ -244,7 +242,22 @@ def _id(one: _Object, name: str) -> str:
 
 
 def _money(one: _Object) -> _Object:
-    return (one.get("amount") or {}).get("monetary") or {}
+    return _part(one, "amount", "monetary")
+
+
+def _part(one: Any, *names: str) -> _Object:
+    """Return a part of an object by its path; empty where there is none."""
+    for name in names:
+        one = one.get(name) if isinstance(one, dict) else None
+    return one if isinstance(one, dict) else {}
+
+
+def _list(one: _Object, name: str) -> list[_Object]:
+    """Return the objects of a list."""
+    things = one.get(name)
+    return (
+        [thing for thing in things if isinstance(thing, dict)] if isinstance(things, list) else []
+    )
 
 
 def _text(one: _Object, name: str) -> str:

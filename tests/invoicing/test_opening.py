@@ -185,3 +185,12 @@ def test_what_stripe_says_otherwise_is_refused_by_its_path(things: list[Any], fa
 
 def test_a_line_that_is_no_json_is_named() -> None:
     assert _faults(read_stripe("{", {}))[0].startswith("line 1, : read '{'; allowed is one JSON")
+
+
+@pytest.mark.parametrize("other", [None, 7, "x", [1], {"data": 3}, True])
+def test_parts_of_other_shapes_are_faults_and_never_errors(other: Any) -> None:
+    for thing in (CUSTOMER, _grant(), _debit(1), _subscription()):
+        for name in thing:
+            _stripe({**thing, name: other}, CUSTOMER | {"id": "cus_2"})
+    assert _stripe(CUSTOMER, _grant(amount=other)).faults
+    assert read_stripe("[" * 100_000, {}).faults
