@@ -9,12 +9,19 @@ from billing_project.kernel.models import PolicyStatus
 from invoicing.models import PREPAID, InvoiceStatus, LineKind
 from revrec.allocation import Part, allocate_price
 from revrec.models import AllocatedShare, ContractAllocation, EntrySource, GrantBasis, Posting
-from revrec.posting import Account
+from revrec.posting import Account, EntryKind
 from revrec.selectors.allocations import ALLOCATION, UNDONE, shares_of
 from revrec.selectors.facts import PATIENCE, accounted, unaccounted_allocations, waiting_customers
 from revrec.selectors.tieouts import Mismatch
 from revrec.sources import SourceType
 
+_CHANGES = (
+    EntryKind.CREDIT_NOTE_ISSUED.value,
+    EntryKind.INVOICE_VOIDED.value,
+    EntryKind.WRITTEN_OFF.value,
+    EntryKind.DISPUTE_LOST.value,
+    EntryKind.CONTRACT_MODIFIED.value,
+)
 _LIABILITIES = (Account.CREDITS_LIABILITY.value, Account.FEES_LIABILITY.value)
 
 
@@ -62,14 +69,9 @@ def _expected(
 def _was_changed(share: AllocatedShare) -> bool:
     """Tell whether something came off a line beside its contract."""
     line = share.invoice_line
-    ends = (InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
     bonus = GrantBasis.objects.filter(purchase__source_key=f"invoice_line:{line.pk}:pack")
-    return (
-        bool(line.credited_minor)
-        or line.invoice.status in ends
-        or bonus.exists()
-        or (Posting.objects.filter(invoice_line=line, entry__kind="dispute_lost").exists())
-    )
+    changed = Posting.objects.filter(invoice_line=line, entry__kind__in=_CHANGES)
+    return bonus.exists() or changed.exists()
 
 
 def _outlives(

@@ -265,7 +265,9 @@ def _refuse_taken(lines: Sequence[InvoiceLine]) -> None:
         name, at = f"line {line.position} of {line.invoice}", line.invoice.finalized_at
         if line.invoice.status not in (InvoiceStatus.FINALIZED, InvoiceStatus.PAID) or at is None:
             raise Conflict(f"{name} claims nothing: its invoice is {line.invoice.status}")
-        if line.credited_minor or not line.amount_minor:
+        promise = PerformanceObligation.objects.filter(source_key=f"invoice_line:{line.pk}").first()
+        is_whole = promise is None or promise.price_minor == line.amount_minor
+        if line.credited_minor or not line.amount_minor or not is_whole:
             raise Conflict(f"{name} is no longer at its whole price")
         if LineKind(line.kind) in _FEES and line.service_end_at <= at:
             raise Conflict(f"{name} was earned before it was claimed: nothing of it is deferred")

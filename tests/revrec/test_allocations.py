@@ -8,8 +8,9 @@ from django.urls import reverse
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
-from invoicing.models import InvoiceLine
+from invoicing.models import CreditNote, InvoiceLine
 from invoicing.services.endings import void_invoice
+from invoicing.services.note_voids import void_credit_note
 from metering.models import Customer
 from revrec.basis import CostBasis, repriced
 from revrec.models import ContractAllocation, JournalEntry, PerformanceObligation
@@ -168,6 +169,10 @@ def test_what_was_credited_before_finance_approved_is_left_as_it_is(shop: Shop) 
 
     assert _prices() == [3_000, 10_000]
     assert entries(customer, "price_allocated") == []
+    note = CreditNote.objects.get()
+    void_credit_note(credit_note=note, reason="mistake", by=shop.maker, at=on("2026-01-05"))
+    recognise(customer, "2026-01-05T01")
+    assert _prices() == [3_100, 10_000]
 
 
 def test_only_whole_lines_of_one_customer_that_nothing_holds_are_a_contract(shop: Shop) -> None:

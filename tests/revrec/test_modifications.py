@@ -1,6 +1,7 @@
 """A contract that changes is blended, caught up or a contract of its own, as its answers say."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pytest
 from django.db.models import Sum
@@ -13,6 +14,7 @@ from invoicing.items import Item
 from invoicing.models import InvoiceLine
 from metering.models import Customer
 from revrec.models import ContractModification, PerformanceObligation, RevenueScheduleLine
+from revrec.services.allocations import Alone, propose_allocation
 from revrec.services.modifications import Answers, propose_modification
 from tests.console.backoffice import client_of, person, send
 from tests.revrec.builders import LONG_AGO, Shop, balances, entries, on, recognise
@@ -157,6 +159,20 @@ def test_only_fees_in_advance_of_one_customer_are_a_contract(shop: Shop) -> None
     _change(shop, [fee], [more], BLENDS, approved=False)
     with pytest.raises(Conflict, match="a change that waits"):
         _change(shop, [fee], [more], BLENDS)
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_what_went_on_in_a_changed_contract_is_allocated_no_more(shop: Shop) -> None:
+    customer, fee, more = _sold(shop)
+    _change(shop, [fee], [more], BLENDS)
+    recognise(customer, "2026-01-11T09")
+
+    with pytest.raises(Conflict, match="no longer at its whole price"):
+        propose_allocation(
+            customer=customer, parts=[Alone(fee, Decimal(1)), Alone(more, Decimal(1))],
+            evidence="x", proposal=Proposal("x", "wanted", "done", "test", LONG_AGO),
+            by=shop.maker, at=LONG_AGO,
+        )  # fmt: skip
 
 
 def test_a_change_that_is_not_in_the_books_is_found(shop: Shop) -> None:
