@@ -21,6 +21,7 @@ _WEEKS = 4
 _NORMAL = Decimal("1.4826")  # A median deviation of so much of a normal one.
 _DECAY = Decimal(1) / 48  # The moving average forgets half of an hour in some 33 hours.
 _YOUNG_HOURS = 24  # Before that nothing is usual.
+_MOST_TIMES = Decimal(4)
 SCORE, RATIO = Decimal(6), Decimal(3)  # A spike is so many deviations above, and so many times.
 _WILD = Decimal(3)  # Counts vary so much more than rare events do; calls come in conversations.
 SILENT_CALLS = Decimal(12)  # So many calls are missing before silence is one.
@@ -189,14 +190,21 @@ def _seasonal(samples: Sequence[tuple[Decimal, int]]) -> Usual:
 
 
 def _moving(before: Sequence[HourUse]) -> Usual:
-    """Average hours with weights that halve every 33 hours, and their deviations the same."""
+    """Average hours with weights that halve every 33 hours, and their deviations the same.
+
+    After the first day an hour counts as four times the usual calls at most, and as four of them
+    at least: a loop makes nothing usual.
+    """
     spent = calls = spent_off = calls_off = _ZERO
     for number, hour in enumerate(before):
         part = max(_DECAY, _ONE / (number + 1))
-        spent_off += part * (abs(hour.credits - spent) - spent_off)
-        calls_off += part * (abs(hour.calls - calls) - calls_off)
-        spent += part * (hour.credits - spent)
-        calls += part * (hour.calls - calls)
+        most = _MOST_TIMES * max(calls, _ONE)
+        counts = _ONE if number < _YOUNG_HOURS or hour.calls <= most else most / hour.calls
+        now_spent, now_calls = hour.credits * counts, hour.calls * counts
+        spent_off += part * (abs(now_spent - spent) - spent_off)
+        calls_off += part * (abs(now_calls - calls) - calls_off)
+        spent += part * (now_spent - spent)
+        calls += part * (now_calls - calls)
     return Usual(_LOOK * spent, _LOOK * calls, _LOOK * spent_off, _LOOK * calls_off)
 
 

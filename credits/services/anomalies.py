@@ -6,7 +6,7 @@ its usage had time to come; looking again finds the same.
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 LOOKED = timedelta(weeks=4)
 _SETTLED = timedelta(minutes=10)  # So long after an hour its usage is awaited.
 _GOES_ON = timedelta(hours=3)
+_HOURS_BACK = 6  # So many are looked at each time.
 _AT_ONCE = 200  # Customers whose hours are in memory together.
 _FLOOR = Decimal(1)  # Credits; less disturbs nobody.
 # What a credit beyond the included ones costs a customer at an instant; None where nothing does.
@@ -50,7 +51,11 @@ Price = Callable[[Customer, datetime], tuple[Decimal, str] | None]
 
 
 def detect_anomalies(*, price_of: Price, at: datetime) -> int:
-    """Look at the last full hour of every customer; return how many anomalies are new."""
+    """Look at the last full hours of every customer; return how many anomalies are new.
+
+    Hours that were looked at before find the same; those that nobody looked at, because the worker
+    stood still, are looked at now.
+    """
     end = hour_of(at - _SETTLED)
     span = Period(end - LOOKED, end)
     customers, new = customers_in(span), 0
@@ -64,14 +69,17 @@ def detect_anomalies(*, price_of: Price, at: datetime) -> int:
 def _findings(series: list[Series], span: Period) -> Iterable[tuple[Series, Finding]]:
     by_customer = {one.customer_id: one for one in series}
     for one in series:
-        finding = examine(one.hours, _FLOOR)
-        if finding and finding.pattern == Pattern.SPIKE:
-            finding = examine(with_repeats(one, 2).hours, _FLOOR)
-        if finding:
-            yield one, finding
-    last = Period(span.end - HOUR, span.end)
+        for back in reversed(range(min(_HOURS_BACK, len(one.hours)))):  # The oldest first.
+            until = replace(one, hours=one.hours[: len(one.hours) - back])
+            finding = examine(until.hours, _FLOOR)
+            if finding and finding.pattern == Pattern.SPIKE:
+                finding = examine(with_repeats(until, 2).hours, _FLOOR)
+            if finding:
+                yield one, finding
+    last = Period(span.end - _HOURS_BACK * HOUR, span.end)
     for use in first_uses(series, last):
-        key = new_key(f"key {use.api_key_id}", last.start, use.credits, False, _FLOOR)
+        first = hour_of(use.first_at)
+        key = new_key(f"key {use.api_key_id}", first, use.credits, False, _FLOOR)
         if key:
             yield by_customer[use.customer_id], key
 

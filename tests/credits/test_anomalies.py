@@ -102,6 +102,13 @@ def test_the_young_are_held_against_a_moving_average() -> None:
     assert examine(then(young[:20], hour(0, 100), hour(0, 100))) is None  # Nothing is usual yet.
 
 
+def test_a_loop_makes_nothing_usual_of_the_young() -> None:
+    # Of 500 calls 40 count: 10 + 30 / 48 an hour on average.
+    young = [hour(n, 500 if n == 60 else 10) for n in range(61)]
+
+    assert round(usual_of(young).calls, 9) == round(2 * (10 + Decimal(30) / 48), 9)
+
+
 def test_one_bad_week_changes_nothing_of_what_is_usual() -> None:
     known = weeks(4)
     known[168 : 2 * 168] = [hour(n, 500) for n in range(168, 2 * 168)]

@@ -136,6 +136,13 @@ def test_a_loop_is_found_once_with_its_impact_and_owner(shop: Shop, anomaly: Ano
     assert Alert.objects.count() == 1
 
 
+def test_an_hour_that_nobody_looked_at_is_found_later_once(shop: Shop) -> None:
+    assert detect_anomalies(price_of=price_of, at=SEEN + 3 * HOUR) == 1
+    assert detect_anomalies(price_of=price_of, at=SEEN + 4 * HOUR) == 0
+    loop = Anomaly.objects.get(pattern="retry_loop")
+    assert (loop.start_at, loop.end_at) == (ODD - HOUR, ODD + 2 * HOUR)
+
+
 def test_what_was_planned_is_no_anomaly(shop: Shop) -> None:
     plan_activity(
         customer=shop.customer, start_at=ODD, end_at=ODD + 5 * HOUR, reason="a load test",
