@@ -14,12 +14,13 @@ FAKE_STRIPE = STRIPE_API_KEY=sk_test_fake STRIPE_WEBHOOK_SECRETS=whsec_fake \
 # Workers of the test run; the default is one per core.
 JOBS ?= auto
 
-.PHONY: help setup demo serve test lint types contracts migrations deploy-check unit test-long bench format lock clean
+.PHONY: help setup demo serve test lint types contracts migrations deploy-check unit test-browser test-long bench format lock clean
 
 help:
 	@echo "make demo [SERVE=0] [PORT=8000] [STRIPE=fake]   the whole chain on real traffic, then the back office"
 	@echo "make serve [PORT=8000]            the back office on the last demo's data"
 	@echo "make test                         lint, types, contracts, migrations, tests"
+	@echo "make test-browser                 five stories in a real browser, with pictures into docs/screens"
 	@echo "make test-long | bench | format | lock | clean"
 
 setup: $(READY)
@@ -61,10 +62,21 @@ deploy-check: $(READY)
 
 unit: $(READY)
 	$(MANAGE) embedded_db start >/dev/null
-	$(BIN)/pytest -q -n $(JOBS) -m "not long"
+	$(BIN)/pytest -q -n $(JOBS) -m "not long and not browser"
+
+# The system's Chromium; no browser is downloaded.
+test-browser: $(VENV)/.browser
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q chromium; } \
+	|| { echo "There is no Chromium: install Debian's package chromium"; exit 1; }
+	$(BIN)/pytest -q tests/browser
+
+$(VENV)/.browser: tests/browser/requirements.txt $(READY)
+	@if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<; \
+	else $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<; fi
+	@touch $@
 
 test-long: $(READY)
-	$(BIN)/pytest -q -m long
+	$(BIN)/pytest -q -m "long and not browser"
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -10,8 +10,8 @@ from billing_project.api.logs import logging_config
 from billing_project.kernel.locales import canonical_locale
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-LOCAL_DIR = BASE_DIR / ".local"
 env = environ.Env()
+LOCAL_DIR = Path(env.str("LOCAL_DIR", default=str(BASE_DIR / ".local")))  # Kept by this machine.
 
 IS_TESTING = "pytest" in sys.modules
 DEBUG = env.bool("DEBUG", default=True)
@@ -237,6 +237,7 @@ UNFOLD = {
         }
     ],
     "STYLES": ["billing_project.console.navigation.stylesheet"],
+    "SCRIPTS": ["billing_project.console.navigation.icons_script"],
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,

@@ -219,6 +219,11 @@ def stylesheet(request: HttpRequest) -> str:
     return static("console/console.css")
 
 
+def icons_script(request: HttpRequest) -> str:
+    """Return the address of the script that keeps icons from being read aloud."""
+    return static("console/icons.js")
+
+
 def favicon(request: HttpRequest) -> str:
     """Return the address of the console's icon."""
     return static("console/favicon.svg")

@@ -201,8 +201,8 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
     )
     inlines = (LineInline, PaymentInline, NoteInline)
     actions_detail = (
-        *("pdf", "customer_page", "send", "finalize", "pay", "apply_balance"),
-        *("credit", "propose_credit", "void", "regenerate", "write_off"),
+        *("pdf", "finalize", "credit", "pay", "propose_credit", "customer_page", "send"),
+        *("apply_balance", "void", "regenerate", "write_off"),
     )  # fmt: skip
 
     @page_action("PDF", icon="picture_as_pdf")

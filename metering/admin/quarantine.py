@@ -264,5 +264,6 @@ def told(done: ReplayResult) -> str:
     """Say what became of replayed rows."""
     return (
         f"Replayed {done.replayed}, already stored {done.duplicates}, superseded {done.superseded},"
-        f" in conflict {done.conflicts}, still open {done.still_open}."
+        f" in conflict {done.conflicts}, still open {done.still_open}"
+        + (f": {done.waits_for}." if done.waits_for else ".")
     )

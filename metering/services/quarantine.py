@@ -38,6 +38,7 @@ class ReplayResult:
     duplicates: int = 0
     conflicts: int = 0
     superseded: int = 0
+    waits_for: str = ""  # What the first of those that are still open lacks now.
 
     @property
     def tried(self) -> int:
@@ -52,6 +53,7 @@ class ReplayResult:
             self.duplicates + other.duplicates,
             self.conflicts + other.conflicts,
             self.superseded + other.superseded,
+            self.waits_for or other.waits_for,
         )
 
     @property
@@ -161,12 +163,14 @@ def replay_rows(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
     closed = (*stored, *repeated, *superseded)
     audit.record_each(by=by, at=at, action="replay_quarantine", subjects=closed)
     by_status = Counter(verdict.status for verdict in verdicts.values())
+    open_ = [one for one in verdicts.values() if one.status in {Status.QUARANTINED, Status.REJECTED}]
     return ReplayResult(
         replayed=len(stored),
-        still_open=by_status[Status.QUARANTINED] + by_status[Status.REJECTED],
+        still_open=len(open_),
         duplicates=by_status[Status.DUPLICATE],
         conflicts=by_status[Status.CONFLICT] - len(superseded),
         superseded=len(superseded),
+        waits_for=open_[0].detail if open_ else "",
     )
 
 

@@ -94,6 +94,11 @@ class ReadOnlyAdmin(_Admin):
         actions: list[Any] = super().get_actions_list(request)  # type: ignore[misc]
         return [a for a in actions if _is_admitted(a, request.user)]
 
+    @property
+    def what(self) -> str:
+        """What the list is of, in the words of the class; an empty list says it."""
+        return (self.__doc__ or "").strip().partition("\n")[0]
+
     def freshness(self) -> Fresh | None:
         """Return how far usage is counted in the figures of the list; None: not made of it."""
         return None

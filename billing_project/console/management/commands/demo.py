@@ -1,6 +1,7 @@
 """The main job: a month of real traffic through the whole chain, then the back office."""
 
 import json
+import os
 import sys
 import time
 from argparse import ArgumentParser
@@ -109,7 +110,7 @@ class Command(BaseCommand):
             + (" and what a lost dispute ended" if told.collected else "")
             + " = recognised + deferred, less what is unbilled."
         )
-        console.print(f"Figures in {path.relative_to(settings.BASE_DIR)}")
+        console.print(f"Figures in {os.path.relpath(path)}")
         console.print(
             f"Logins (password {PASSWORD}): demo; or by role sam.support, mia.maker, ann.approver,"
             " lea.legal, pat.product, eli.engineer, ada.auditor"

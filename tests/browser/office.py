@@ -1,0 +1,61 @@
+"""The office that the stories happen in: its address, and what stands outside of the browser."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+
+
+@dataclass(frozen=True)
+class Office:
+    """A server on the demo's data.
+
+    Attributes:
+        environment: What its own commands run with.
+        open_month: The month that is over and not closed ("2026-11").
+        clock: What time it is for the server.
+    """
+
+    address: str
+    environment: dict[str, str]
+    open_month: str
+    clock: datetime
+
+    def send(self, customer: str) -> None:
+        """Send one event of a customer, as an app does."""
+        key = self._manage("create_api_key", "stories", "--scope", "events:write").split()[-1]
+        event = {
+            "event_name": "llm_request",
+            "identifier": f"story-{customer}",
+            "customer": customer,
+            "timestamp": (self.clock - timedelta(minutes=5)).isoformat(),
+            "properties": {
+                "model": "gpt-5.4", "input_tokens": "10", "cached_input_tokens": "0",
+                "output_tokens": "5",
+            },
+        }
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            f"{self.address}/v1/events",
+            json.dumps(event).encode(),
+            {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            assert answer.status in {200, 202}
+
+    def verify_pack(self, pack: Path) -> None:
+        """Run a pack, which adds itself up again, as an auditor does."""
+        subprocess.run([sys.executable, "-I", str(pack)], check=True)  # noqa: S603
+
+    def _manage(self, *words: str) -> str:
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "manage.py", *words],
+            cwd=settings.BASE_DIR, env={**os.environ, **self.environment}, check=True,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        return done.stdout
