@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import QuerySet
@@ -22,6 +22,7 @@ from metering.services.deciding import ensure_may_decide
 from metering.services.retrying import atomic_with_retries
 from metering.services.superseding import SUPERSEDED
 
+_STILL_OPEN = {Status.QUARANTINED, Status.REJECTED}
 AT_ONCE = 1000  # Rows of one transaction.
 
 
@@ -38,7 +39,8 @@ class ReplayResult:
     duplicates: int = 0
     conflicts: int = 0
     superseded: int = 0
-    waits_for: str = ""  # What the first of those that are still open lacks now.
+    # What the first of those that are still open lacks now: words, and no part of the counts.
+    waits_for: str = field(default="", compare=False)
 
     @property
     def tried(self) -> int:
@@ -163,7 +165,9 @@ def replay_rows(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
     closed = (*stored, *repeated, *superseded)
     audit.record_each(by=by, at=at, action="replay_quarantine", subjects=closed)
     by_status = Counter(verdict.status for verdict in verdicts.values())
-    open_ = [one for one in verdicts.values() if one.status in {Status.QUARANTINED, Status.REJECTED}]
+    open_ = [
+        one for one in verdicts.values() if one.status in {Status.QUARANTINED, Status.REJECTED}
+    ]
     return ReplayResult(
         replayed=len(stored),
         still_open=len(open_),

@@ -25,7 +25,7 @@ except ImportError:  # `make test-browser` installs them.
     IS_INSTALLED = False
 
 collect_ignore_glob = [] if IS_INSTALLED else ["test_*.py"]
-PASSWORD = "demo-password"  # noqa: S105 - the demo prints it
+PASSWORD = "demo-password"
 SERVED_SECONDS = 120
 
 
@@ -65,8 +65,12 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     environment["BILLING_CLOCK"] = clock.isoformat()
     with (folder / "told.log").open("wb") as log:
         command = [sys.executable, "manage.py", "serve", "--port", port]
-        server = subprocess.Popen(  # noqa: S603 - our own program
-            command, cwd=settings.BASE_DIR, env={**os.environ, **environment}, stdout=log, stderr=log
+        server = subprocess.Popen(
+            command,
+            cwd=settings.BASE_DIR,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
         )
         try:
             _wait_until_served(server, folder / "told.log")
@@ -80,7 +84,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 def _run(environment: dict[str, str], *words: str) -> None:
     command = [sys.executable, "manage.py", *words]
     env = {**os.environ, **environment}
-    subprocess.run(command, cwd=settings.BASE_DIR, env=env, check=True)  # noqa: S603
+    subprocess.run(command, cwd=settings.BASE_DIR, env=env, check=True)
 
 
 def _free_port() -> int:
@@ -104,7 +108,9 @@ def signed_in(office: Office, browser: Any) -> Iterator[Callable[[str], Any]]:
     faults: list[str] = []
 
     def sign_in(username: str) -> Any:
-        context = browser.new_context(base_url=office.address, viewport={"width": 1280, "height": 860})
+        context = browser.new_context(
+            base_url=office.address, viewport={"width": 1280, "height": 860}
+        )
         context.set_default_timeout(20_000)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))

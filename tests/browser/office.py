@@ -36,7 +36,9 @@ class Office:
             "customer": customer,
             "timestamp": (self.clock - timedelta(minutes=5)).isoformat(),
             "properties": {
-                "model": "gpt-5.4", "input_tokens": "10", "cached_input_tokens": "0",
+                "model": "gpt-5.4",
+                "input_tokens": "10",
+                "cached_input_tokens": "0",
                 "output_tokens": "5",
             },
         }
@@ -50,10 +52,10 @@ class Office:
 
     def verify_pack(self, pack: Path) -> None:
         """Run a pack, which adds itself up again, as an auditor does."""
-        subprocess.run([sys.executable, "-I", str(pack)], check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-I", str(pack)], check=True)
 
     def _manage(self, *words: str) -> str:
-        done = subprocess.run(  # noqa: S603 - our own program
+        done = subprocess.run(
             [sys.executable, "manage.py", *words],
             cwd=settings.BASE_DIR, env={**os.environ, **self.environment}, check=True,
             capture_output=True, text=True,

@@ -1,6 +1,5 @@
 """Five stories, each from the home page by clicks, as somebody does who has never been here."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.browser.office import Office
 
 pytestmark = pytest.mark.browser
 SignIn = Callable[[str], Any]
+_WEAR = "isDark => document.documentElement.classList.toggle('dark', isDark)"
 SCREENS = Path(__file__).parents[2] / "docs" / "screens"
 
 
@@ -21,14 +21,14 @@ def _seen(page: Any, name: str = "") -> None:
     """Look at a page, light and dark: nothing keeps anybody from using it; keep its picture."""
     page.wait_for_load_state("networkidle")
     for scheme in ("light", "dark"):
-        page.evaluate(f"document.documentElement.classList.toggle('dark', {json.dumps(scheme == 'dark')})")
+        page.evaluate(_WEAR, scheme == "dark")
         found = Axe().run(page).response["violations"]
         wrong = [one for one in found if one["impact"] in {"serious", "critical"}]
         assert [(one["id"], one["nodes"][0]["html"]) for one in wrong] == []
         if name:
             shot = SCREENS / f"{name}-{scheme}.jpeg"
             page.screenshot(path=str(shot), type="jpeg", quality=55)
-    page.evaluate("document.documentElement.classList.remove('dark')")
+    page.evaluate(_WEAR, False)
 
 
 def _go(page: Any, group: str, title: str) -> None:

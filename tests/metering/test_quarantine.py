@@ -80,7 +80,10 @@ def test_a_value_that_a_new_meter_cannot_read_stays_open(engineer: User, at: dat
     send(at, an_event(event_name="image", properties={"pixels": "many"}))
     a_meter(at, code="pixels", event_name="image", value_property="pixels")
 
-    assert replay_quarantine(by=engineer, at=at) == ReplayResult(still_open=1)
+    result = replay_quarantine(by=engineer, at=at)
+
+    assert result == ReplayResult(still_open=1)
+    assert result.waits_for == "pixels is not a plain decimal number"
 
 
 def test_a_conflict_stays_open(engineer: User, at: datetime) -> None:
