@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office() -> Iterator[Office]:
     """Run the demo in a folder of its own, and serve it on the third day of the next month.
 
     BROWSER_URL names a server that runs so already.
@@ -57,7 +58,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     if running := os.environ.get("BROWSER_URL"):
         yield Office(running.rstrip("/"), {"BILLING_CLOCK": clock.isoformat()}, month, clock)
         return
-    folder = tmp_path_factory.mktemp("office")
+    folder = Path(tempfile.mkdtemp(prefix="office-"))
+    folder.chmod(0o755)  # As root, the database runs as a user of its own.
     environment = {"LOCAL_DIR": str(folder), "DEBUG": "1", "BILLING_CLOCK": ""}
     port = str(_free_port())
     _run(environment, "demo", "--port", port, "--no-serve")
@@ -79,6 +81,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             server.terminate()
             server.wait(timeout=30)
             _run(environment, "embedded_db", "stop")
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(environment: dict[str, str], *words: str) -> None:
