@@ -103,12 +103,11 @@ def refuse_twice(reading: Reading) -> None:
     """Refuse what a file names twice."""
     seen: dict[tuple[str, str], int] = {}
     for item in reading.items:
-        first = seen.setdefault((item.kind, item.source_id), item.line)
-        if first != item.line:
-            fault = Bad("source_id", item.source_id, f"each once; line {first} has it").at(
-                item.line
-            )
-            reading.faults.append(fault)
+        key = (item.kind, item.source_id)
+        if key in seen:  # A line of Stripe's may hold a page of many.
+            bad = Bad("source_id", item.source_id, f"each once; line {seen[key]} has it")
+            reading.faults.append(bad.at(item.line))
+        seen.setdefault(key, item.line)
 
 
 def _header_faults(header: Sequence[str]) -> Iterator[Fault]:

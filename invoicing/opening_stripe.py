@@ -158,20 +158,27 @@ def _grant(found: _Found, line: int, one: _Object) -> list[Item]:
 
 
 def _sum_up_taken(found: _Found, reading: Reading) -> None:
-    """Sum by grant what transactions took, less what came back."""
+    """Sum by grant what transactions took, less what came back; each once."""
+    seen: dict[str, int] = {}
     for line, one in found.by_type[_UNTIL]:
-        side = str(one.get("type"))
-        change = _part(one, side)
-        money = _part(change, "amount", "monetary")
         try:
-            value = _whole(money, "value", f"{side}.amount.monetary.value")
+            _sum_up(found, seen, line, one)
         except Bad as bad:
             reading.faults.append(bad.at(line))
-            continue
-        if side == "debit":
-            found.taken[_id(one, "credit_grant")] += value
-        elif change.get("type") != "credits_granted":
-            found.taken[_id(one, "credit_grant")] -= value
+
+
+def _sum_up(found: _Found, seen: dict[str, int], line: int, one: _Object) -> None:
+    pk, side = _text(one, "id"), str(one.get("type"))
+    if pk in seen:
+        raise Bad("id", pk, f"each once; line {seen[pk]} has it")
+    seen[pk] = line
+    change = _part(one, side)
+    money = _part(change, "amount", "monetary")
+    value = _whole(money, "value", f"{side}.amount.monetary.value")
+    if side == "debit":
+        found.taken[_id(one, "credit_grant")] += value
+    elif change.get("type") != "credits_granted":
+        found.taken[_id(one, "credit_grant")] -= value
 
 
 def _summary(found: _Found, line: int, one: _Object) -> list[Item]:
@@ -217,11 +224,20 @@ def _subscription(found: _Found, line: int, one: _Object, plans: Mapping[str, st
     if len(sold) > 1 or "" in sold:
         raise Bad("items.data.price", ", ".join(named), "prices of one plan: name it by"
                   " --plan PRICE=CODE, or leave a price behind by --plan PRICE=-")  # fmt: skip
+    counted = (_quantity(part) for price, part in named.items() if plans.get(price) != "-")
     ends = one.get("current_period_end") or parts[0].get("current_period_end")
     content: Content = {
-        "plan": sold.pop(), "start_at": _instant(ends, "current_period_end"), "seats": 0,
-    }  # fmt: skip
+        "plan": sold.pop(),
+        "start_at": _instant(ends, "current_period_end"),
+        "seats": 0,
+        "quantity": max(counted),
+    }
     return [Item(line, ItemKind.SUBSCRIPTION, pk, customer, content)]
+
+
+def _quantity(part: _Object) -> int:
+    """Return how many of a price are sold: seats, where the plan here sells them."""
+    return 1 if part.get("quantity") is None else _whole(part, "quantity", "items.data.quantity")
 
 
 def _plan_in(part: _Object) -> str:

@@ -14,7 +14,6 @@ from django.db import connection
 from django.db.models import Count
 
 from billing_project.kernel.period import Period
-from credits.models import SupplierRate
 from credits.selectors.supplier_rates import standing_rates
 from credits.supplier_costs import PriceFrom, PriceSpan, spans_of
 from credits.supplier_prices import token_kind_of
@@ -69,8 +68,8 @@ class DayCost:
 
 
 def cost_currency() -> str:
-    """Return the currency in which most suppliers' prices are."""
-    rows = SupplierRate.objects.order_by().values("currency").annotate(count=Count("pk"))
+    """Return the currency in which most suppliers' prices are, of those that count."""
+    rows = standing_rates().order_by().values("currency").annotate(count=Count("pk"))
     most = max(rows, key=lambda row: (row["count"], row["currency"]), default=None)
     return most["currency"] if most else "USD"
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 
 from billing_project.kernel import audit
+from billing_project.kernel.exporting import safe_cell
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.pdf import set_pdf
@@ -56,7 +57,7 @@ def _text(rows: Rows) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(rows.columns)
-    writer.writerows(rows.rows)
+    writer.writerows([safe_cell(cell) for cell in row] for row in rows.rows)
     return out.getvalue().encode()
 
 

@@ -30,7 +30,7 @@ from invoicing.models import (
     Subscription,
 )
 from invoicing.opening import Fault, Item, ItemKind
-from invoicing.selectors import governing_plan_version
+from invoicing.selectors import governing_plan_version, items_of
 from invoicing.selectors.opening import OPENING, content_of_opening, key_of
 from invoicing.services.locks import require_permission
 from invoicing.services.subscriptions import subscribe
@@ -77,9 +77,9 @@ def check_openings(
             try:
                 with transaction.atomic():
                     _make(item, by, at)
-            except BillingError as error:
-                faults.append(Fault(item.line, error.field or item.kind, item.source_id,
-                                    error.message))  # fmt: skip
+            except (BillingError, Error) as error:
+                column = (error.field if isinstance(error, BillingError) else "") or item.kind
+                faults.append(Fault(item.line, column, item.source_id, _why(error)))
         transaction.set_rollback(True)
     return sorted(faults, key=lambda fault: fault.line)
 
@@ -173,11 +173,14 @@ def _apply_item(pk: int, by: User, at: datetime) -> int:
             item.state, item.done_at = OpeningItemState.DONE, at
             item.save(update_fields=["made", "detail", "state", "done_at"])
     except (BillingError, Error) as error:
-        why = error.message if isinstance(error, BillingError) else str(error).splitlines()[0]
         rows = OpeningItem.objects.filter(pk=pk).exclude(state=OpeningItemState.DONE)
-        rows.update(state=OpeningItemState.FAILED, detail=why[:500])
+        rows.update(state=OpeningItemState.FAILED, detail=_why(error)[:500])
         return 0
     return 1
+
+
+def _why(error: BillingError | Error) -> str:
+    return error.message if isinstance(error, BillingError) else str(error).splitlines()[0]
 
 
 def _close(row: OpeningImport, at: datetime) -> None:
@@ -277,8 +280,11 @@ def _make_subscription(item: OpeningItem, by: User, at: datetime) -> str:
     version = None if plan is None else governing_plan_version(plan, start_at, customer)
     if version is None:
         raise Invalid(f"no plan {said['plan']} governs on {start_at:%Y-%m-%d}", field="plan")
+    # Stripe counts one of a plan that sells no seats, too.
+    count, has_seats = said.get("quantity", 1), bool(items_of(version, "seat"))
+    seats = count if "quantity" in said and (has_seats or count != 1) else said["seats"]
     sold: Subscription = subscribe(
-        customer=customer, plan_version=version, start_at=start_at, seats=said["seats"],
+        customer=customer, plan_version=version, start_at=start_at, seats=seats,
         by=by, at=at,
     )  # fmt: skip
     return f"subscription:{sold.pk}"

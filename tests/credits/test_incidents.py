@@ -192,6 +192,7 @@ def test_an_incident_is_acted_on_and_resolved_once(shop: Shop, incident: Inciden
 def test_a_pack_holds_the_rows_behind_it_with_their_hashes(shop: Shop, incident: Incident) -> None:
     act_on_incident(incident=incident, what="Key revoked", by=shop.maker, at=SEEN)
 
+    act_on_incident(incident=incident, what='=HYPERLINK("https://e.test")', by=shop.maker, at=SEEN)
     pack = make_evidence(incident=incident, by=shop.maker, at=SEEN)
 
     assert bytes(pack.pdf).startswith(b"%PDF")
@@ -204,7 +205,8 @@ def test_a_pack_holds_the_rows_behind_it_with_their_hashes(shop: Shop, incident:
         assert len(rows) == one["rows"], one["name"]
     counts = {one["name"]: one["rows"] for one in manifest["files"]}
     assert counts["events.csv"] == 310  # Two hours of five calls, and the loop.
-    assert counts["actions.csv"] == 1
+    assert counts["actions.csv"] == 2
+    assert "\"'=HYPERLINK(" in texts["actions.csv"].decode()  # No formula in a spreadsheet.
     assert counts["audit.csv"] >= 2
     assert make_evidence(incident=incident, by=shop.maker, at=SEEN) != pack
 

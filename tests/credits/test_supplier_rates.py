@@ -17,7 +17,7 @@ from billing_project.kernel.effects import effect_in
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from credits.models import SupplierRate, SupplierSheet
-from credits.selectors.supplier_costs import price_spans
+from credits.selectors.supplier_costs import cost_currency, price_spans
 from credits.selectors.supplier_rates import dearest_at
 from credits.services.supplier_rates import propose_supplier_rates
 from credits.supplier_prices import SupplierPrice, TokenKind
@@ -64,6 +64,16 @@ def test_a_price_counts_once_somebody_else_approved_it(
 
     assert dearest_at(at, "USD")[KEY].unit_price == Decimal("0.000005")
     assert is_as_proposed(sheet.policy_change)
+
+
+def test_a_proposal_does_not_choose_the_currency_of_all_costs(
+    product: User, approver: User, at: datetime
+) -> None:
+    approved(product, approver, at, price("0.000005"))
+    euros = proposed(product, at, *(price("1", f"s{n}") for n in range(3)), currency="EUR")
+    assert cost_currency() == "USD"
+    approve(change=euros.policy_change, by=approver, reason="as published", at=at)
+    assert cost_currency() == "EUR"
 
 
 def test_only_what_differs_is_proposed(product: User, approver: User, at: datetime) -> None:

@@ -110,7 +110,7 @@ def test_what_is_left_of_a_stripe_grant_is_taken_over_at_its_share_of_the_price(
 
 def test_credits_that_came_back_when_an_invoice_was_void_are_left_again() -> None:
     amount = {"monetary": {"currency": "usd", "value": 250}}
-    back = {**_debit(0), "type": "credit",
+    back = {**_debit(0), "id": "cbtxn_2", "type": "credit",
             "credit": {"type": "credits_application_invoice_voided", "amount": amount}}  # fmt: skip
     reading = _stripe(CUSTOMER, _grant(), _debit(250), back)
     assert reading.items[-1].content["credits"] == "10.00"
@@ -140,6 +140,16 @@ def test_open_invoices_and_stated_balances_are_kept_beside() -> None:
     assert items[2].content == {"number": "A-1", "amount_minor": 4900, "currency": "USD"}
 
 
+def test_what_pages_of_stripe_hold_twice_is_refused_and_never_counted_twice() -> None:
+    twice = {"object": "list", "data": [_grant(), _grant()]}
+    assert _faults(_stripe(CUSTOMER, twice)) == [
+        "line 2, source_id: read 'credgr_1'; allowed is each once; line 2 has it"
+    ]
+    reading = _stripe(CUSTOMER, _grant(), _debit(250), _debit(250))
+    assert _faults(reading) == ["line 4, id: read 'cbtxn_1'; allowed is each once; line 3 has it"]
+    assert reading.items[-1].content["credits"] == "7.50"
+
+
 def _subscription(**changes: Any) -> dict[str, Any]:
     standard = {
         "object": "subscription", "id": "sub_1", "customer": "cus_1", "status": "active",
@@ -152,7 +162,22 @@ def test_a_subscription_goes_on_where_its_paid_period_ends() -> None:
     reading = _stripe(CUSTOMER, _subscription(), plans={"price_1": "starter"})
     assert reading.items[-1].content == {
         "plan": "starter", "start_at": "2026-12-23T04:26:40+00:00", "seats": 0,
+        "quantity": 1,
     }  # fmt: skip
+
+
+def test_how_many_of_a_price_were_sold_is_taken_over() -> None:
+    parts: list[dict[str, Any]] = [
+        {"price": {"id": f"price_{n}"}, "quantity": n, "current_period_end": 1798000000}
+        for n in (1, 5, 9)
+    ]
+    plans = {"price_1": "team", "price_5": "team", "price_9": "-"}
+    said = _stripe(CUSTOMER, _subscription(items={"data": parts}), plans=plans).items[-1].content
+    assert (said["plan"], said["quantity"]) == ("team", 5)
+    parts[0]["quantity"] = "5"
+    assert _faults(_stripe(CUSTOMER, _subscription(items={"data": parts}), plans=plans)) == [
+        "line 2, items.data.quantity: read '5'; allowed is a whole number"
+    ]
 
 
 def test_a_price_without_a_plan_here_is_asked_for_or_left_behind() -> None:

@@ -18,10 +18,12 @@ from billing_project.kernel.models import AuditEntry
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant, PricingUnit
 from credits.services.rates import create_pricing_unit
+from invoicing.items import Item as PlanItem
 from invoicing.models import (
     OpeningImport,
     OpeningItem,
     OpeningState,
+    SeatChange,
     StripeCustomer,
     Subscription,
 )
@@ -274,6 +276,30 @@ def test_a_stripe_customer_keeps_its_name_there(shop: Shop) -> None:
     assert _apply(shop) == 2
     assert StripeCustomer.objects.get(customer__external_id="cus_1").stripe_id == "cus_1"
     assert CreditGrant.objects.get(customer__external_id="cus_1").amount == 10
+
+
+def test_a_stripe_customer_who_is_somebody_else_here_is_a_fault_and_no_error(shop: Shop) -> None:
+    StripeCustomer.objects.create(customer=customer_of(shop), stripe_id="cus_1", created_at=START)
+    items = read_stripe('{"object": "customer", "id": "cus_1", "currency": "usd"}', {}).items
+    [fault] = check_openings(file=_file(), items=items, by=shop.maker, at=START)
+    assert (fault.line, "stripe_customer_stripe_id_key" in fault.allowed) == (1, True)
+
+
+@pytest.mark.parametrize(("plan", "seats"), [("team", 1), ("starter", 0)])
+def test_seats_that_stripe_counts_are_sold_here_where_the_plan_sells_seats(
+    shop: Shop, plan: str, seats: int
+) -> None:
+    sell_plan(shop, "team", items=(PlanItem("seat", "seats", "Seats", 2_000),))
+    customer_of(shop, "zenith")
+    said = {"plan": plan, "start_at": START.isoformat(), "seats": 0, "quantity": 1}
+    row = OpeningItem(customer="zenith", kind="subscription", content=said)
+    if not seats:
+        said["quantity"] = 3
+        with pytest.raises(Invalid, match="sells no such seats"), transaction.atomic():
+            opening._make(row, shop.maker, START)
+        said["quantity"] = 1
+    opening._make(row, shop.maker, START)
+    assert sum(SeatChange.objects.values_list("seats", flat=True)) == seats
 
 
 def test_a_customer_who_is_billed_in_another_currency_is_named(shop: Shop) -> None:
