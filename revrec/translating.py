@@ -74,7 +74,9 @@ def translate(lines: Sequence[PostingLine], holdings: Holdings, rate: Rate) -> T
     Args:
         lines: In one currency; they sum to zero. One that says what it is worth stays so.
     """
-    spot, handed = _Spot(rate), Carried(0, 0)
+    spot = _Spot(rate)
+    if lines and all(_is_promised(line) for line in lines):
+        return Translated(_handed_on(lines, holdings, spot), 0)
     amounts = [0] * len(lines)
     later = []
     for place, line in enumerate(lines):
@@ -82,17 +84,8 @@ def translate(lines: Sequence[PostingLine], holdings: Holdings, rate: Rate) -> T
             amounts[place] = line.functional_minor
         elif _follows(line):
             later.append(place)
-        elif _is_handed_on(line, handed, holdings):  # From one promise to another, as it stands.
-            amounts[place] = -handed.book_minor
-            holdings.first[line.about.obligation_id or 0] = Carried(
-                line.amount_minor, amounts[place]
-            )
         else:
             amounts[place] = _worth(line, holdings, spot)
-        if line.account in LIABILITIES:
-            handed = Carried(
-                handed.amount_minor + line.amount_minor, handed.book_minor + amounts[place]
-            )
         if place not in later:
             _move(line, amounts[place], holdings)
     mirrored = _mirrored([lines[place] for place in later], lines, amounts)
@@ -133,9 +126,44 @@ def _follows(line: PostingLine) -> bool:
     return line.account.startswith("4") and line.about.obligation_id is not None
 
 
-def _is_handed_on(line: PostingLine, handed: Carried, holdings: Holdings) -> bool:
-    is_new = line.about.obligation_id not in holdings.first
-    return is_new and line.account in LIABILITIES and 0 < handed.amount_minor == -line.amount_minor
+def _is_promised(line: PostingLine) -> bool:
+    return line.account in LIABILITIES and line.functional_minor is None
+
+
+def _handed_on(lines: Sequence[PostingLine], holdings: Holdings, spot: _Spot) -> tuple[int, ...]:
+    """Move liabilities from promise to promise as they stand: no money moves, so nothing differs.
+
+    Those that take share what the others stood at, by what each takes.
+    """
+    amounts = {
+        place: _given(line, holdings, spot)
+        for place, line in enumerate(lines)
+        if line.amount_minor > 0
+    }
+    given = Carried(
+        sum(line.amount_minor for line in lines if line.amount_minor > 0), sum(amounts.values())
+    )
+    taken = _Mirror(Carried(-given.amount_minor, -given.book_minor))
+    for place, line in enumerate(lines):
+        if place not in amounts:
+            amounts[place] = taken.of(line.amount_minor)
+            promise = line.about.obligation_id
+            if promise is not None:
+                first = Carried(line.amount_minor, amounts[place])
+                holdings.first.setdefault(promise, first)
+        _move(line, amounts[place], holdings)
+    return tuple(amounts[place] for place in range(len(lines)))
+
+
+def _given(line: PostingLine, holdings: Holdings, spot: _Spot) -> int:
+    """Value what a promise gives; beyond what it still carries, at the rate at which it began."""
+    first = holdings.first.get(line.about.obligation_id or 0)
+    carried = holdings.carried.get((line.account, line.about.obligation_id), _NOTHING)
+    part = min(line.amount_minor, max(0, -carried.amount_minor))
+    rest = line.amount_minor - part
+    if first is None or not rest:
+        return _worth(line, holdings, spot)
+    return (-carried.part(-part) if part else 0) + _at_rate_of(first, rest)
 
 
 def _worth(line: PostingLine, holdings: Holdings, spot: _Spot) -> int:

@@ -1,5 +1,6 @@
 """What entries in a foreign currency are worth: liabilities keep their rate, money does not."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ from revrec.posting import (
     Lines,
     PostingLine,
     Settled,
+    balanced,
     credit_note_issued,
     credits_used,
     fee_earned,
@@ -116,6 +118,51 @@ def test_credits_that_come_back_are_promised_at_their_own_rate() -> None:
     back = _worth(credits_used(-2_500, PROMISE), holdings, "1.30")
 
     assert back == ([-2_750, 2_750], 0)
+
+
+@pytest.mark.parametrize("is_taker_first", [True, False])
+def test_a_promise_hands_on_what_it_stands_at_whatever_the_others_first_rate_was(
+    is_taker_first: bool,
+) -> None:
+    holdings, other, third = (
+        Holdings(),
+        replace(PROMISE, obligation_id=8),
+        replace(PROMISE, obligation_id=9),
+    )
+    for rate, promise in (("1.10", PROMISE), ("1.20", other), ("1.50", third)):
+        _worth(fee_invoiced(1_000, promise), holdings, rate)
+    shares = [
+        PostingLine(Account.FEES_LIABILITY, -333, PROMISE),
+        PostingLine(Account.FEES_LIABILITY, 1_000, other),
+        PostingLine(Account.FEES_LIABILITY, -667, third),
+    ]
+    if not is_taker_first:
+        shares.reverse()
+
+    amounts, difference = _worth(balanced(shares), holdings, "1.30")
+
+    # 10.00 at 1.20 go on as 12.00: nothing is gained or lost, on whatever day.
+    assert difference == 0
+    assert amounts in ([-400, 1_200, -800], [-800, 1_200, -400])
+    earned, difference = _worth(fee_earned(1_333, PROMISE), holdings, "0.9")
+    assert (earned, difference) == ([1_500, -1_500], 0)
+
+
+def test_a_promise_that_gives_what_it_earned_already_ends_with_nothing() -> None:
+    holdings, other = Holdings(), replace(PROMISE, obligation_id=8)
+    for lines, rate in (
+        (pack_invoiced(1_000, PROMISE), "1.10"),
+        (fee_invoiced(500, other), "1.20"),
+        (credits_used(1_000, PROMISE), "1.20"),
+        (balanced([
+            PostingLine(Account.CREDITS_LIABILITY, 300, PROMISE),
+            PostingLine(Account.FEES_LIABILITY, -300, other),
+        ]), "1.30"),
+        (credits_used(-300, PROMISE), "1.30"),
+    ):  # fmt: skip
+        assert _worth(lines, holdings, rate)[1] == 0
+
+    assert holdings.carried["2100", 7] == Carried(0, 0)
 
 
 _amounts = st.integers(1, 10**6)
