@@ -151,6 +151,34 @@ def test_a_journal_that_was_written_anew_is_found_by_its_chain(chain: Chain, pac
         load_pack(pack)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("kernel_user", "password", "md5$salt$0123456789abcdef"),
+        ("api_key", "revoked_at", None),
+        ("api_key", "secret_sha256", "1" * 64),
+    ],
+)
+def test_a_pack_that_was_written_to_let_somebody_in_is_refused(
+    chain: Chain, pack: Path, table: str, column: str, value: str | None
+) -> None:
+    name = f"tables/{table}.jsonl"
+
+    def opening(content: bytes) -> bytes:
+        first, _, rest = content.partition(b"\n")
+        return json.dumps({**json.loads(first), column: value}).encode() + b"\n" + rest
+
+    def agree(manifest: dict[str, Any]) -> None:
+        content = opening(ZipFile(pack).read(name))
+        manifest["files"][name]["sha256"] = hashlib.sha256(content).hexdigest()
+
+    _rewrite(pack, {name: opening}, agree)
+    empty()
+    with pytest.raises(BadPack, match=f"tables/{table}: a {column} opens something"):
+        load_pack(pack)
+    assert not User.objects.exists()
+
+
 @pytest.mark.parametrize("part", ["0.5", "0.99"])
 def test_a_cut_file_is_refused(chain: Chain, pack: Path, part: str) -> None:
     content = pack.read_bytes()

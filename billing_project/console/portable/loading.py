@@ -8,6 +8,7 @@ before it commits.
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from billing_project.console.portable.packing import (
     journal_digest,
 )
 from billing_project.console.portable.state import of_content, state_hash
-from billing_project.console.portable.tables import SEEDED, Table, carried_tables
+from billing_project.console.portable.tables import LOCKED, SEEDED, Table, carried_tables
 from billing_project.console.portable.unguarded import unguarded
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
@@ -69,7 +70,7 @@ def opened(path: Path) -> Iterator[tuple[ZipFile, dict[str, Any]]]:
             yield zipped, manifest
     except FileNotFoundError as error:
         raise BadPack(f"there is no file {path}") from error
-    except (BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (BadZipFile, KeyError, ValueError, EOFError, zlib.error) as error:
         raise BadPack(f"{path.name} is cut or is no migration pack: {error}") from error
 
 
@@ -169,8 +170,25 @@ def _load_all(
         for name, table in files:
             load_table(zipped, name, table, manifest["files"][name], on_rows)
         _set_sequences(manifest)
+    refuse_unlocked(datetime.fromisoformat(manifest["made_at"]))
     forget_rules()
     forget_months()
+
+
+def refuse_unlocked(at: datetime) -> None:
+    """Let nothing arrive that lets somebody in, whoever wrote the pack.
+
+    Raises:
+        BadPack: a password, a key, an endpoint or the like that is not as packs carry it.
+    """
+    with connection.cursor() as cursor:
+        for (table, column), locked in LOCKED.items():
+            cursor.execute(
+                f'SELECT EXISTS (SELECT FROM "{table}" WHERE "{column}" IS DISTINCT FROM {locked})',  # noqa: S608 - own names
+                {"at": at},
+            )
+            if cursor.fetchone()[0]:
+                raise BadPack(f"tables/{table}: a {column} opens something; packs carry none")
 
 
 def load_table(
