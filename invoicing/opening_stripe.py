@@ -226,13 +226,32 @@ def _subscription(found: _Found, line: int, one: _Object, plans: Mapping[str, st
                   " --plan PRICE=CODE, or leave a price behind by --plan PRICE=-")  # fmt: skip
     counted = (_quantity(part) for price, part in named.items() if plans.get(price) != "-")
     ends = one.get("current_period_end") or parts[0].get("current_period_end")
+    start_at = _instant(ends, "current_period_end")
+    if _ends_by(one, ends):
+        said = {"why": "ends with its period at the source", "what": f"subscription {pk}"}
+        return [Item(line, ItemKind.LEFT, pk, customer, said)]
     content: Content = {
-        "plan": sold.pop(),
-        "start_at": _instant(ends, "current_period_end"),
-        "seats": 0,
-        "quantity": max(counted),
-    }
+        "plan": sold.pop(), "start_at": start_at, "seats": 0, "quantity": max(counted),
+    }  # fmt: skip
     return [Item(line, ItemKind.SUBSCRIPTION, pk, customer, content)]
+
+
+def _ends_by(one: _Object, ends: Any) -> bool:
+    """Tell whether a subscription ends with its paid period; refuse what is not taken over of it.
+
+    Raises:
+        Bad: it ends later, is paused, or has a discount: here it would be billed as if it had not.
+    """
+    if one.get("cancel_at_period_end"):
+        return True
+    if (until := one.get("cancel_at")) is not None:
+        if _whole(one, "cancel_at") <= ends:
+            return True
+        raise Bad("cancel_at", until, f"none, or at most {ends}: write it as CSV and end it here")
+    for name in ("pause_collection", "discount", "discounts"):
+        if one.get(name):
+            raise Bad(name, one[name], "none: write it as CSV, and agree here on what it pays")
+    return False
 
 
 def _quantity(part: _Object) -> int:

@@ -166,6 +166,27 @@ def test_a_subscription_goes_on_where_its_paid_period_ends() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("end", [{"cancel_at_period_end": True}, {"cancel_at": 1798000000}])
+def test_who_has_cancelled_is_not_sold_another_period(end: dict[str, Any]) -> None:
+    reading = _stripe(CUSTOMER, _subscription(**end), plans={"price_1": "starter"})
+    assert (reading.items[-1].kind, reading.items[-1].content["why"]) == (
+        "left", "ends with its period at the source",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("cancel_at", 1798000001), ("pause_collection", {"behavior": "void"}),
+     ("discount", {"id": "di_1"}), ("discounts", ["di_1"])],
+)  # fmt: skip
+def test_what_would_be_billed_otherwise_than_at_stripe_is_refused(name: str, value: Any) -> None:
+    given = _subscription(**{name: value})
+    [fault] = _faults(_stripe(CUSTOMER, given, plans={"price_1": "starter"}))
+    assert fault.startswith(f"line 2, {name}: read ")
+    none = _subscription(cancel_at=None, discounts=[], discount=None, cancel_at_period_end=False)
+    assert not _stripe(CUSTOMER, none, plans={"price_1": "starter"}).faults
+
+
 def test_how_many_of_a_price_were_sold_is_taken_over() -> None:
     parts: list[dict[str, Any]] = [
         {"price": {"id": f"price_{n}"}, "quantity": n, "current_period_end": 1798000000}
