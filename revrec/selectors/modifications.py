@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from django.db.models import QuerySet
+
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
@@ -63,17 +65,25 @@ def lines_of(change: ContractModification) -> Sequence[ModifiedLine]:
 
 def heir_of(obligation: PerformanceObligation) -> PerformanceObligation | None:
     """Return the promise that took over what was left of one when its contract changed, if any."""
-    entries = EntrySource.objects.filter(
-        source_type=SourceType.CONTRACT_MODIFICATION.value, entry__isnull=False
-    )
-    given = Posting.objects.filter(
-        entry__in=entries.values("entry"), obligation=obligation,
-        account=Account.FEES_LIABILITY.value, amount_minor__gt=0,
-    ).order_by("-entry__chain_position")  # fmt: skip
-    last = given.first()
+    last = _moved(obligation).filter(amount_minor__gt=0).order_by("-entry__chain_position").first()
     if last is None:
         return None
     taken = Posting.objects.filter(
         entry=last.entry_id, account=Account.FEES_LIABILITY.value, amount_minor__lt=0
     )
     return PerformanceObligation.objects.get(pk=taken.values("obligation")[:1])
+
+
+def took_over(obligation: PerformanceObligation) -> bool:
+    """Tell whether a promise took over what was left of others when its contract changed."""
+    return _moved(obligation).filter(amount_minor__lt=0).exists()
+
+
+def _moved(obligation: PerformanceObligation) -> QuerySet[Posting]:
+    entries = EntrySource.objects.filter(
+        source_type=SourceType.CONTRACT_MODIFICATION.value, entry__isnull=False
+    )
+    return Posting.objects.filter(
+        entry__in=entries.values("entry"), obligation=obligation,
+        account=Account.FEES_LIABILITY.value,
+    )  # fmt: skip

@@ -1,8 +1,9 @@
 """How far a promise is kept, in its own measure."""
 
 from decimal import Decimal
+from itertools import pairwise
 
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from billing_project.kernel.period import DAY
 from credits.models import BillingPeriod, LedgerKind, LedgerTransaction
@@ -23,6 +24,7 @@ from revrec.models import (
 from revrec.posting import Account
 from revrec.selectors.allocations import shift_of
 from revrec.selectors.facts import accounted
+from revrec.selectors.modifications import took_over
 from revrec.sources import ROLES, SourceType
 
 USES = (LedgerKind.DRAWN, LedgerKind.RETURNED)
@@ -98,7 +100,9 @@ def progress_of(obligation: PerformanceObligation) -> Promise:
         done = Decimal(earned_days(obligation))
         whole = Decimal((schedule.end_on - schedule.start_on).days)
         if schedule.pattern == Granularity.MONTH:
-            done, whole = _planned(obligation, schedule)
+            done, whole = _planned(obligation, schedule, obligation.schedules.earliest("revision"))
+        elif (plan := _plan_of_change(obligation)) is not None:
+            done, whole = _planned(obligation, schedule, plan)
     else:
         # An unpaid pack has no grant yet: nothing of it is done.
         done = used_so_far(obligation).credits
@@ -106,12 +110,34 @@ def progress_of(obligation: PerformanceObligation) -> Promise:
     return Promise(obligation.price_minor, obligation.recognised_minor, done, whole)
 
 
-def _planned(obligation: PerformanceObligation, newest: RevenueSchedule) -> tuple[Decimal, Decimal]:
-    """Return how much of a fee its first plan has earned by now, of how much: its days differ."""
+def _planned(
+    obligation: PerformanceObligation, newest: RevenueSchedule, plan: RevenueSchedule
+) -> tuple[Decimal, Decimal]:
+    """Return how much of a fee a plan has earned by now, of how much: its days differ.
+
+    What was earned before the plan is what it has no days for.
+    """
     next_on = newest.start_on + DAY * earned_days(obligation)
-    first = obligation.schedules.earliest("revision")
-    done = first.lines.filter(service_on__lt=next_on).aggregate(sum=Sum("amount_minor"))["sum"]
-    return Decimal(done or 0), Decimal(first.price_minor)
+    before = plan.price_minor - _sum_of(plan.lines.all())
+    done = before + _sum_of(plan.lines.filter(service_on__lt=next_on))
+    return Decimal(done), Decimal(plan.price_minor)
+
+
+def _plan_of_change(obligation: PerformanceObligation) -> RevenueSchedule | None:
+    """Return the plan that a promise follows since its contract changed, if it took others over.
+
+    Its days earn otherwise than those before; a plan that raises the price is one that others,
+    of what notes take off, measure by.
+    """
+    if not took_over(obligation):
+        return None
+    plans = list(obligation.schedules.order_by("revision"))
+    raised = [after for before, after in pairwise(plans) if after.price_minor > before.price_minor]
+    return raised[-1] if raised else None
+
+
+def _sum_of(lines: QuerySet[RevenueScheduleLine]) -> int:
+    return lines.aggregate(sum=Sum("amount_minor"))["sum"] or 0
 
 
 def newest_schedule(obligation: PerformanceObligation) -> RevenueSchedule:

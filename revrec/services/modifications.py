@@ -30,7 +30,12 @@ from revrec.modification import Treatment, blended, caught_up, treatment
 from revrec.posting import Account, EntryKind, Lines, PostingLine, balanced, fee_earned
 from revrec.schedule import day_of, straight_line
 from revrec.selectors.facts import accounted
-from revrec.selectors.modifications import MODIFICATION, content_of_modification, lines_of
+from revrec.selectors.modifications import (
+    MODIFICATION,
+    content_of_modification,
+    heir_of,
+    lines_of,
+)
 from revrec.selectors.obligations import earned_days, newest_schedule
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
@@ -117,12 +122,18 @@ def propose_modification(
 
 
 def account_modification(run: Run, change: ContractModification) -> int:
-    """Post one approved change; what was earned until it must have been accounted for before."""
+    """Post one approved change; what was earned until it must have been accounted for before.
+
+    What was taken off whole before is no part of it; without a line on both sides nothing changes.
+    """
     source = Source(SourceType.CONTRACT_MODIFICATION, change.pk)
-    fees = _fees(change)
+    fees = [fee for fee in _fees(change) if not _is_gone(fee)]
+    if change.treatment == Treatment.SEPARATE.value or len({fee.is_added for fee in fees}) < 2:
+        note_nothing_to_post(sources=[source])
+        return 0
     into = _survivor(fees, Treatment(change.treatment))
     given = [fee for fee in fees if fee is not into and fee.left_minor]
-    if change.treatment == Treatment.SEPARATE.value or not given:
+    if not given:
         note_nothing_to_post(sources=[source])
         return 0
     decided = change.policy_change
@@ -147,6 +158,11 @@ def account_modification(run: Run, change: ContractModification) -> int:
         fee.promise.save(update_fields=["price_minor"])
         revise_schedule(run, fee.promise)
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _is_gone(fee: _Fee) -> bool:
+    """Tell whether nothing is promised of a fee, and no other promise took it over."""
+    return not fee.promise.price_minor and heir_of(fee.promise) is None
 
 
 def _survivor(fees: Sequence[_Fee], how: Treatment) -> _Fee:

@@ -158,6 +158,21 @@ def test_a_void_takes_back_every_line_as_it_was_claimed(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("books_hold")
+def test_the_rest_of_a_contract_that_ended_is_allocated_anew(shop: Shop) -> None:
+    customer, fee, pack = _sold(shop)
+    third = shop.pack(customer, "500", 5_000, "2026-01-01")
+    _join(shop, customer, (fee, "62.00"), (pack, "69.00"), (third.lines.get(), "60.00"))
+    recognise(customer, "2026-01-05")
+    void_invoice(invoice=third, reason="mistake", by=shop.maker, at=on("2026-01-06"))
+    recognise(customer, "2026-01-06T01")
+
+    _join(shop, customer, (fee, "62.00"), (pack, "69.00"))
+    recognise(customer, "2026-01-06T02")
+
+    assert _prices() == [6_200, 6_900, 0]
+
+
+@pytest.mark.usefixtures("books_hold")
 def test_what_was_credited_before_finance_approved_is_left_as_it_is(shop: Shop) -> None:
     customer, fee, pack = _sold(shop)
     made = _join(shop, customer, (fee, "62.00"), (pack, "69.00"), approved=False)

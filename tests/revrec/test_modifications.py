@@ -12,6 +12,9 @@ from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
 from invoicing.items import Item
 from invoicing.models import InvoiceLine
+from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.endings import void_invoice
+from invoicing.services.note_voids import void_credit_note
 from metering.models import Customer
 from revrec.models import ContractModification, PerformanceObligation, RevenueScheduleLine
 from revrec.services.allocations import Alone, propose_allocation
@@ -128,6 +131,41 @@ def test_what_is_taken_off_an_old_line_comes_off_the_promise_that_took_it_over(s
     )
     recognise(customer, "2026-04-01")
     assert balances(customer)["4000"] + balances(customer)["4900"] == -9_000
+
+
+@pytest.mark.usefixtures("books_hold")
+@pytest.mark.parametrize("answers", [BLENDS, CATCHES_UP])
+def test_a_note_and_its_void_leave_what_a_changed_contract_earned(
+    shop: Shop, answers: Answers
+) -> None:
+    customer, fee, more = _sold(shop)
+    _change(shop, [fee], [more], answers)
+    recognise(customer, "2026-01-21")
+    before, line = balances(customer), more if answers is BLENDS else fee
+
+    note = issue_credit_note(
+        invoice=line.invoice, lines=[(line, 100)], reason="goodwill", memo="", key="note",
+        by=shop.maker, at=on("2026-01-21T10"),
+    )  # fmt: skip
+    recognise(customer, "2026-01-21T11")
+    void_credit_note(credit_note=note, reason="x", by=shop.maker, at=on("2026-01-21T12"))
+    recognise(customer, "2026-01-21T13")
+
+    assert balances(customer) == before
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_what_was_void_before_a_change_began_takes_nothing_over(shop: Shop) -> None:
+    customer, _fee, more = _sold(shop)
+    shop.renew("2026-02-01")
+    february = InvoiceLine.objects.filter(invoice__customer=customer).latest("pk")
+    _change(shop, [more], [february], CATCHES_UP, "2026-02-01")
+    void_invoice(invoice=more.invoice, reason="mistake", by=shop.maker, at=on("2026-02-01"))
+
+    recognise(customer, "2026-02-01T09")
+
+    assert entries(customer, "contract_modified") == []
+    assert balances(customer)["2120"] == -3_100
 
 
 @pytest.mark.usefixtures("books_hold")
