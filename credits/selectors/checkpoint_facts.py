@@ -22,6 +22,7 @@ from credits.models import (
     Incident,
     IncidentState,
     ModelException,
+    PlannedActivity,
 )
 from credits.spend import Reason
 from metering.models import Customer
@@ -46,6 +47,7 @@ def checkpoint_document(start_on: date, price_of: Price, at: datetime) -> dict[s
         "prevented": _prevented(start, end, price_of),
         "alerts": _alerts(start, end),
         "unresolved_anomalies": _unresolved(end),
+        "planned_activities": _planned(start, end),
         "open_incidents": _incidents(end),
         "premium_exceptions": _exceptions(start, end),
         "computed_at": at.astimezone(UTC).isoformat(),
@@ -129,6 +131,19 @@ def _unresolved(end: datetime) -> list[dict[str, Any]]:
             "impact_minor": row.impact_minor, "currency": row.currency,
         }
         for row in rows[:500]
+    ]  # fmt: skip
+
+
+def _planned(start: datetime, end: datetime) -> list[dict[str, Any]]:
+    """List hours of the week in which no anomaly was raised because somebody had planned them."""
+    rows = PlannedActivity.objects.filter(start_at__lt=end, end_at__gt=start)
+    return [
+        {
+            "customer": row.customer.external_id, "planned_by": row.planned_by.username,
+            "from": row.start_at.astimezone(UTC).isoformat(),
+            "until": row.end_at.astimezone(UTC).isoformat(), "reason": row.reason,
+        }
+        for row in rows.select_related("customer", "planned_by").order_by("start_at", "pk")[:500]
     ]  # fmt: skip
 
 

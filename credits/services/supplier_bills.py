@@ -36,7 +36,7 @@ def import_supplier_bill(
     Raises:
         NotAllowed: a person without the permission.
         Invalid: a text that is no bill, no supplier, no currency, no active owner; with its field.
-        Conflict: the month has not ended.
+        Conflict: the month has not ended, or the same text is a bill in another currency.
     """
     _refuse_stranger(by)
     start_on, end_on = month_of(month_on)
@@ -53,6 +53,8 @@ def import_supplier_bill(
             "currency": currency, "source": source.strip(), "imported_by": by, "imported_at": at,
         },
     )  # fmt: skip
+    if bill.currency != currency:
+        raise Conflict(f"this bill was imported in {bill.currency}")
     if is_new:
         span = Period(midnight(start_on), midnight(end_on))
         expected = costs_by_model(span, currency, bill.supplier)

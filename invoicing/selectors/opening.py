@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ from invoicing.models import OpeningImport, OpeningItem, OpeningItemState
 from invoicing.opening import ItemKind
 
 OPENING = "opening_balances"
-_KEY = "opening_item:"
+_KEY, _GRANT = "opening_item:", "creditgrant:"
 _ZERO = Decimal(0)
 register_kind(
     Kind(
@@ -108,14 +108,16 @@ def parity_of(row: OpeningImport) -> list[Parity]:
 
     stated: dict[tuple[str, str], Decimal] = {}
     granted: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for item in row.items.order_by("id"):
+    items = list(row.items.order_by("id"))
+    here = _granted_by(items)
+    for item in items:
         if item.kind == ItemKind.BALANCE:
             unit, said = item.content["unit"], Decimal(item.content["credits"])
             stated[item.customer, unit] = stated.get((item.customer, unit), _ZERO) + said
             at(item.customer, "credits", unit)
         elif item.kind == ItemKind.GRANT:
             granted[item.customer, item.content["unit"]] += Decimal(item.content["credits"])
-            _take_grant(at(item.customer, "credits", item.content["unit"]), item)
+            _take_grant(at(item.customer, "credits", item.content["unit"]), item, here)
         else:
             _take_other(at, item)
     for (customer, what, unit), parity in found.items():
@@ -124,12 +126,18 @@ def parity_of(row: OpeningImport) -> list[Parity]:
     return [found[key] for key in sorted(found)]
 
 
-def _take_grant(parity: Parity, item: OpeningItem) -> None:
-    amount = Decimal(item.content["credits"])
+def _granted_by(items: Iterable[OpeningItem]) -> dict[str, Decimal]:
+    """Return the amounts of the grants that items became, as the ledger has them."""
+    ids = [item.made.removeprefix(_GRANT) for item in items if item.made.startswith(_GRANT)]
+    rows = CreditGrant.objects.filter(pk__in=ids).values_list("pk", "amount")
+    return {f"{_GRANT}{pk}": amount for pk, amount in rows}
+
+
+def _take_grant(parity: Parity, item: OpeningItem, here: Mapping[str, Decimal]) -> None:
     if item.state == OpeningItemState.DONE:
-        parity.here += amount
+        parity.here += here.get(item.made, _ZERO)
         return
-    parity.explained -= amount
+    parity.explained -= Decimal(item.content["credits"])
     parity.named.append(f"grant {item.source_id} {_state(item)}")
 
 

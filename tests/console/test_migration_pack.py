@@ -216,6 +216,7 @@ def test_the_commands_say_what_is_to_be_set_again(chain: Chain, tmp_path: Path) 
     path, out = tmp_path / "all.zip", StringIO()
     call_command("migration_pack", str(path), stdout=out)
     assert f"state  {state_hash().sha256}" in out.getvalue()
+    assert path.stat().st_mode & 0o077 == 0
     with pytest.raises(CommandError, match="not empty"):
         call_command("import_pack", str(path))
     empty()

@@ -244,6 +244,11 @@ def test_a_week_says_what_was_prevented_and_is_signed_once(shop: Shop, anomaly: 
         )  # fmt: skip
         assert not answer.decision.is_allowed
     after = DAY_2 + timedelta(days=7)
+    for start_at in (DAY_2 - HOUR, after):  # The second is of the next week.
+        plan_activity(
+            customer=shop.customer, start_at=start_at, end_at=start_at + 3 * HOUR, reason="a test",
+            by=shop.approver, at=DAY_2,
+        )  # fmt: skip
 
     week = prepare_checkpoint(
         start_on=date(2026, 11, 2), price_of=price_of, by=shop.maker, at=after
@@ -255,6 +260,8 @@ def test_a_week_says_what_was_prevented_and_is_signed_once(shop: Shop, anomaly: 
     (open_,) = week.document["unresolved_anomalies"]
     assert (open_["owner"], open_["impact_minor"]) == ("mia.loop", 4_200)
     assert {row["kind"] for row in week.document["alerts"]} == {"anomaly"}
+    (planned,) = week.document["planned_activities"]
+    assert (planned["planned_by"], planned["reason"]) == ("ann.loop", "a test")
     assert signed.signed_by == shop.maker
     assert list(checkpoints_are_as_signed()) == []
     again = prepare_checkpoint(

@@ -145,6 +145,12 @@ def test_a_month_that_goes_on_and_strangers_are_refused(priced: Shop, approver: 
             text="model,amount\na,1\n", supplier="a", month_on=date(2026, 12, 1), currency="USD",
             source="x", owner=priced.maker, by=priced.maker, at=AFTER,
         )  # fmt: skip
+    imported(priced, "model,amount\na,1\n")
+    with pytest.raises(Conflict, match="was imported in USD"):
+        import_supplier_bill(
+            text="model,amount\na,1\n", supplier="acme-ai", month_on=date(2026, 11, 1),
+            currency="EUR", source="x", owner=priced.maker, by=priced.maker, at=AFTER,
+        )  # fmt: skip
     with pytest.raises(Invalid) as refused:
         imported(priced, "model\na\n")
     assert refused.value.field == "text"

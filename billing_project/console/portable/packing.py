@@ -94,6 +94,7 @@ def write_migration_pack(
         raise Conflict(f"restore the archived months first: {named}", code="month_archived")
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        half.touch(mode=0o600)  # It tells everything of everybody: whose it is reads it.
         with one_state(), ZipFile(half, "w") as zipped:
             manifest = _write(_Archive(zipped, at), path.name, kind, on_rows)
         with half.open("rb+") as stream:
