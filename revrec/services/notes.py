@@ -222,7 +222,8 @@ def _lowered(
     kind = ObligationKind(obligation.kind)
     if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
         return [_take_off_earned(obligation, line, minor)]
-    beyond = max(0, minor - obligation.price_minor)
+    heir = heir_of(obligation) if kind == ObligationKind.FEE else None
+    beyond = _beyond_of(obligation, heir, minor, reason)
     minor -= beyond
     split = split_credit(progress_of(obligation), minor, reason)
     _lower(obligation, split)
@@ -235,15 +236,27 @@ def _lowered(
             liability_minor=split.liability_minor,
             about=About(obligation.currency, obligation.pk, line.pk),
         ),
-        *_beyond(run, obligation, line, beyond, reason),
+        *_beyond(run, obligation, heir, line, beyond, reason),
     ]
 
 
+def _beyond_of(
+    obligation: PerformanceObligation, heir: PerformanceObligation | None, minor: int,
+    reason: Reason,
+) -> int:  # fmt: skip
+    """Return what of a note lies in another promise: a cancelled future, as far as it is there."""
+    beyond = max(0, minor - obligation.price_minor)
+    if heir is None or reason is not Reason.CANCEL_FUTURE:
+        return beyond
+    deferred = obligation.price_minor - obligation.recognised_minor
+    return max(beyond, min(minor - deferred, heir.price_minor - heir.recognised_minor))
+
+
 def _beyond(
-    run: Run, obligation: PerformanceObligation, line: InvoiceLine, minor: int, reason: Reason
-) -> Sequence[CreditedPart]:
-    heir = heir_of(obligation) if minor else None
-    if heir is not None and heir.price_minor:
+    run: Run, obligation: PerformanceObligation, heir: PerformanceObligation | None,
+    line: InvoiceLine, minor: int, reason: Reason,
+) -> Sequence[CreditedPart]:  # fmt: skip
+    if minor and heir is not None and heir.price_minor:
         return _lowered(run, heir, line, minor, reason)
     return [CreditedPart(None, minor, 0, About(obligation.currency, None, line.pk))]
 

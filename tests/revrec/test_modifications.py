@@ -11,7 +11,7 @@ from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
 from invoicing.items import Item
-from invoicing.models import InvoiceLine
+from invoicing.models import CreditNote, InvoiceLine
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.endings import void_invoice
 from invoicing.services.note_voids import void_credit_note
@@ -131,6 +131,24 @@ def test_what_is_taken_off_an_old_line_comes_off_the_promise_that_took_it_over(s
     )
     recognise(customer, "2026-04-01")
     assert balances(customer)["4000"] + balances(customer)["4900"] == -9_000
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_future_that_is_cancelled_comes_off_the_promise_that_owes_it(shop: Shop) -> None:
+    customer, fee, more = _sold(shop)
+    _change(shop, [fee], [more], BLENDS)
+    recognise(customer, "2026-01-11T09")
+
+    shop.credit(fee.invoice, 2_100, "cancel_future", "2026-01-11T10")
+    recognise(customer, "2026-01-11T11")
+
+    # Ten days were delivered and stay earned; of the 101.00 that were left, 80.00 are.
+    assert balances(customer) == {"1100": 10_000, "2120": -8_000, "4000": -2_000}
+    void_credit_note(
+        credit_note=CreditNote.objects.get(), reason="x", by=shop.maker, at=on("2026-01-11T12")
+    )
+    recognise(customer, "2026-04-01")
+    assert balances(customer) == {"1100": 12_100, "4000": -12_100}
 
 
 @pytest.mark.usefixtures("books_hold")
