@@ -1,4 +1,4 @@
-"""Where the books disagree with approved changes of contracts, by the journal's own order."""
+"""Where the books disagree with approved changes of contracts, by the order of entries."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -50,7 +50,7 @@ def _of_entry(
     moved = _sums(Posting.objects.filter(entry=entry, account=_OWED), lines)
     before = _sums(
         Posting.objects.filter(
-            account=_OWED, entry__chain_position__lt=entry.chain_position,
+            account=_OWED, entry_id__lt=entry.pk,  # A customer's entries, over all chains.
             obligation__invoice_line__in=lines,
         ),
         lines,

@@ -65,7 +65,7 @@ def lines_of(change: ContractModification) -> Sequence[ModifiedLine]:
 
 def heir_of(obligation: PerformanceObligation) -> PerformanceObligation | None:
     """Return the promise that took over what was left of one when its contract changed, if any."""
-    last = _moved(obligation).filter(amount_minor__gt=0).order_by("-entry__chain_position").first()
+    last = _moved(obligation).filter(amount_minor__gt=0).order_by("-entry_id").first()
     if last is None:
         return None
     taken = Posting.objects.filter(
