@@ -182,11 +182,16 @@ def look_for_anomalies() -> int:
 
 
 def prepare_checkpoints() -> int:
-    """Write down the last week that has ended, once; return 1 where it was not yet."""
+    """Write down each week that has ended since the last one; return how many those were.
+
+    The first is the last week; one that nobody wrote down, because the worker stood still, follows.
+    """
     at = clock.now()
     today = at.astimezone(UTC).date()
-    start_on = today - timedelta(days=today.weekday() + 7)
-    if ControlCheckpoint.objects.filter(start_on=start_on).exists():
-        return 0
-    prepare_checkpoint(start_on=start_on, price_of=credit_price_at, by=worker_user(), at=at)
-    return 1
+    last_on = today - timedelta(days=today.weekday() + 7)
+    known = ControlCheckpoint.objects.order_by("start_on").last()
+    start_on, done = (known.end_on if known else last_on), 0
+    while start_on <= last_on:
+        prepare_checkpoint(start_on=start_on, price_of=credit_price_at, by=worker_user(), at=at)
+        start_on, done = start_on + timedelta(days=7), done + 1
+    return done

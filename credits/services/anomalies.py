@@ -95,9 +95,11 @@ def _raise(
         customer=customer, start_at__lt=end_at, end_at__gt=finding.start
     ).exists():
         return False
-    last = Anomaly.objects.filter(
+    going = Anomaly.objects.filter(
         customer=customer, pattern=finding.pattern.value, end_at__gte=finding.start - _GOES_ON
-    ).first()
+    )
+    # Who called it real did something about it: what comes after that is another one.
+    last = going.exclude(feedback=Feedback.REAL, feedback_at__lte=finding.start).first()
     price = price_of(customer, finding.start)
     if last is not None:
         _follow(last, finding, end_at, price)

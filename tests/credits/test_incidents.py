@@ -42,6 +42,7 @@ from credits.services.evidence import make_evidence
 from credits.services.incidents import Scope, act_on_incident, open_incident, resolve_incident
 from credits.services.standing import Request
 from credits.spend_checks import checkpoints_are_as_signed
+from invoicing.tasks import prepare_checkpoints
 from metering.events import EventInput
 from metering.models import Customer
 from metering.services.aggregate import aggregate_batches
@@ -168,6 +169,24 @@ def test_feedback_is_kept_once_and_owners_change(shop: Shop, anomaly: Anomaly) -
         say_what_it_was(anomaly=anomaly, feedback="expected", note="x", by=shop.maker, at=SEEN)
 
 
+def test_what_comes_after_somebody_called_it_real_is_raised_anew(
+    shop: Shop, anomaly: Anomaly
+) -> None:
+    say_what_it_was(anomaly=anomaly, feedback="real", note="Key revoked", by=shop.maker, at=SEEN)
+    again = ODD + 3 * HOUR  # Two hours later: less than what counts as going on.
+    capture_events(items=sent(300, again, "next", "7"), sender="test", at=again + HOUR)
+    aggregate_batches(at=again + HOUR)
+    shop.rate(again + HOUR)
+
+    detect_anomalies(price_of=price_of, at=again + HOUR + timedelta(minutes=15))
+
+    first, second = Anomaly.objects.filter(pattern="retry_loop").order_by("pk")
+    assert (first.observed, first.feedback) == (anomaly.observed, "real")
+    assert (second.start_at, second.feedback) == (again - HOUR, "")
+    assert Alert.objects.filter(source_key__endswith=second.source_key).exists()
+    assert not detect_anomalies(price_of=price_of, at=again + HOUR + timedelta(minutes=20))
+
+
 def test_an_incident_is_acted_on_and_resolved_once(shop: Shop, incident: Incident) -> None:
     act_on_incident(
         incident=incident, what="Key revoked", by=shop.maker, at=SEEN, is_contained=True
@@ -272,6 +291,18 @@ def test_a_week_says_what_was_prevented_and_is_signed_once(shop: Shop, anomaly: 
         sign_checkpoint(checkpoint=week, note="Again", by=shop.approver, at=after)
     with pytest.raises(Conflict):
         prepare_checkpoint(start_on=date(2026, 11, 9), price_of=price_of, by=shop.maker, at=after)
+
+
+def test_a_week_in_which_the_worker_stood_still_is_written_down_later(
+    shop: Shop, settings: Any
+) -> None:
+    made = []
+    for weeks in (1, 1, 4):
+        settings.BILLING_CLOCK = (DAY_2 + weeks * timedelta(days=7)).isoformat()
+        made.append(prepare_checkpoints())
+    assert made == [1, 0, 3]
+    days = ControlCheckpoint.objects.order_by("start_on").values_list("start_on", flat=True)
+    assert [day.day for day in days] == [2, 9, 16, 23]
 
 
 def test_the_books_find_who_did_not_sign(shop: Shop) -> None:
