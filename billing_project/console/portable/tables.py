@@ -57,6 +57,8 @@ TO_SET_AGAIN = (
     " make another one with `manage.py make_sealing_key`",
     "Stripe: STRIPE_API_KEY, webhook secrets and the same STRIPE_NAMESPACE; never let two"
     " installations collect at once",
+    "the worker: billing runs and automatic recharges go on here as soon as one runs; stop that of"
+    " the old installation for good before",
     "files: ARCHIVE_DIR, SEALS_DIR and audit packs are copied by hand",
 )
 # Rows that `migrate` made: they are replaced by those of the pack.
