@@ -35,7 +35,7 @@ class Outcome:
 
     def quantile(self, hundredth: int) -> float:
         """Return the latency that this many hundredths of the answers stay below."""
-        return statistics.quantiles(self.latencies, n=100)[hundredth - 1]
+        return statistics.quantiles(self.latencies, n=100, method="inclusive")[hundredth - 1]
 
 
 def post(path: str, body: bytes, key: str) -> bytes:

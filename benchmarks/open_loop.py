@@ -64,4 +64,4 @@ def words(latencies: list[float]) -> str:
 
 def quantile(latencies: list[float], hundredth: int) -> float:
     """Return the latency below which so many of a hundred lie, in seconds."""
-    return statistics.quantiles(latencies, n=100)[hundredth - 1]
+    return statistics.quantiles(latencies, n=100, method="inclusive")[hundredth - 1]

@@ -152,7 +152,7 @@ def badge(field: str, tones: Mapping[str, str], title: str = "") -> Display:
 
     def show(row: Any) -> str:
         value = str(choice(row))
-        return badge_html(value.replace("_", " "), tones.get(value, ""))
+        return badge_html(value.replace("_", " "), tones.get(value, "")) if value else EMPTY
 
     return _named(show, field, title or field, order=field)
 
