@@ -144,16 +144,25 @@ def test_its_credits_begin_and_end_with_the_term(shop: Shop) -> None:
     assert line.description == "Commitment of 1000 credits, paid ahead, until 2026-05-31"
 
 
-def test_what_is_not_paid_yet_is_a_promise_of_its_term(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("starts", "ends", "within_a_year"),
+    [
+        ("2026-01-01", "2028-02-01", 12_000),
+        ("2026-08-02", "2027-08-02", 12_033),  # Not before its term: 183 of 365 days.
+    ],
+)
+def test_what_is_not_paid_yet_is_a_promise_of_its_term(
+    shop: Shop, starts: str, ends: str, within_a_year: int
+) -> None:
     customer = shop.subscriber("2026-01-01")
-    shop.commitment(customer, "1000", 24_000, ("2026-01-01", "2028-02-01"), "2026-01-01")
+    shop.commitment(customer, "1000", 24_000, (starts, ends), "2026-01-01")
     recognise(customer, "2026-02-01")
 
     [row] = REPORTS["rpo"].build(ensure_period(date(2026, 1, 1))).rows
 
     # From February 2026 on there are 730 days, 365 of them within a year.
     assert (row.labels["stream"], row.figures["up_to_12_months"].amount_minor) == (
-        "Prepaid commitments", 12_000,
+        "Prepaid commitments", within_a_year,
     )  # fmt: skip
 
 

@@ -30,10 +30,9 @@ STREAM_OF_KIND: dict[str, str] = {
 
 _PROMISES = """
 SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id IN ('2100','2120')),
-       s.start_on, CASE WHEN o.kind = 'fee' THEN s.end_on
-                        ELSE coalesce((g.expires_at AT TIME ZONE 'UTC')::date, (
-                            SELECT (l.service_end_at AT TIME ZONE 'UTC')::date FROM invoice_line l
-                             WHERE l.id = o.invoice_line_id AND o.kind = 'commitment')) END,
+       coalesce(s.start_on, (l.service_start_at AT TIME ZONE 'UTC')::date),
+       CASE WHEN o.kind = 'fee' THEN s.end_on
+            ELSE (coalesce(g.expires_at, l.service_end_at) AT TIME ZONE 'UTC')::date END,
        coalesce(-sum(p.amount_minor) FILTER (
            WHERE p.account_id IN ('2100','2120') AND e.effective_on < %(start)s), 0) AS opening,
        coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id IN ('2100','2120')), 0) AS closing,
@@ -50,9 +49,11 @@ SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id 
   JOIN journal_entry e ON e.id = p.entry_id AND e.effective_on < %(end)s
   JOIN performance_obligation o ON o.id = p.obligation_id AND o.kind <> 'overage'
   LEFT JOIN credit_grant g ON g.id = o.grant_id
+  LEFT JOIN invoice_line l ON l.id = o.invoice_line_id AND o.kind = 'commitment'
   LEFT JOIN LATERAL (SELECT start_on, end_on FROM revenue_schedule r WHERE r.obligation_id = o.id
                       ORDER BY revision DESC LIMIT 1) s ON true
- GROUP BY o.id, o.kind, p.currency, s.start_on, s.end_on, g.expires_at, g.terms_id
+ GROUP BY o.id, o.kind, p.currency, s.start_on, s.end_on, l.service_start_at, l.service_end_at,
+          g.expires_at, g.terms_id
  ORDER BY o.id
 """
 
