@@ -266,7 +266,10 @@ def instant_of(row: Mapping[str, str], name: str) -> str:
         if len(text) != len("2026-01-31"):
             raise Bad(name, text, "an instant with its offset (2026-01-31T09:00:00Z)")
         at = at.replace(tzinfo=UTC)
-    return at.astimezone(UTC).isoformat()
+    try:
+        return at.astimezone(UTC).isoformat()
+    except OverflowError as error:
+        raise Bad(name, text, "an instant of the years 1 to 9999") from error
 
 
 def _decimals(number: Decimal) -> int:

@@ -76,6 +76,7 @@ def check_openings(
             item.pk = -number  # Names what it becomes; nothing of it is kept.
             try:
                 with transaction.atomic():
+                    _refuse_ended(item, at)
                     _make(item, by, at)
             except (BillingError, Error) as error:
                 column = (error.field if isinstance(error, BillingError) else "") or item.kind
@@ -224,6 +225,17 @@ def _taken_before(file: OpeningFile, items: Sequence[Item]) -> list[Fault]:
             said = f"what {before.opening_import} took: {before.content}"
             faults.append(Fault(row.line, "source_id", row.source_id, said))
     return faults
+
+
+def _refuse_ended(item: OpeningItem, at: datetime) -> None:
+    """Leave credits with the source whose time is over: their end was earned in the books of then.
+
+    What ends between its proposal and its approval was taken over alive, and ends here.
+    """
+    expires_at = item.content.get("expires_at")
+    if expires_at and datetime.fromisoformat(expires_at) <= at:
+        raise Invalid(f"an end after {at:%Y-%m-%d %H:%M}: what is over stays with the source",
+                      field="expires_at")  # fmt: skip
 
 
 def _make(item: OpeningItem, by: User, at: datetime) -> tuple[str, str]:

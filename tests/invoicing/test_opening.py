@@ -71,6 +71,7 @@ def test_a_csv_of_customers_and_grants_is_read_exactly() -> None:
         ("grant,g1,acme,,USD,1,credit,gift,9,2026-01-31,",
          "line 2, category: read 'gift'; allowed is one of paid, promotional, goodwill"),
         ("grant,g1,acme,,USD,1,credit,paid,9,2026-01-31T10:00:00,", "line 2, effective_at"),
+        ("grant,g1,acme,,USD,1,credit,paid,9,9999-12-31T23:00:00-02:00,", "line 2, effective_at"),
         ("grant,g1,acme,,USD,1,credit,paid,9,31.1.2026,", "line 2, effective_at: read '31.1.2026'"),
         ("grants,g1,acme,,USD,1,credit,paid,9,2026-01-31,", "line 2, kind: read 'grants'"),
         ("grant,,acme,,USD,1,credit,paid,9,2026-01-31,", "line 2, source_id: read ''"),

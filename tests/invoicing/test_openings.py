@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -303,6 +304,19 @@ def test_seats_that_stripe_counts_are_sold_here_where_the_plan_sells_seats(
         said["quantity"] = 1
     opening._make(row, shop.maker, START)
     assert sum(SeatChange.objects.values_list("seats", flat=True)) == seats
+
+
+def test_credits_whose_time_is_over_stay_with_the_source(shop: Shop) -> None:
+    # Here their end would be earned a second time: 60.25 of revenue.
+    lines = (f"{HEAD},expires_at", f"{ROWS[0]},", f"{ROWS[1]},2026-10-21")
+    items = read_csv("\n".join(lines)).items
+    [fault] = check_openings(file=_file(), items=items, by=shop.maker, at=START)
+    assert (fault.line, fault.column) == (3, "expires_at")
+    with pytest.raises(BadItems):
+        propose_openings(file=_file(), items=items, reason="moved", by=shop.maker, at=START)
+    assert not check_openings(
+        file=_file(), items=items, by=shop.maker, at=START - timedelta(seconds=1)
+    )
 
 
 def test_a_customer_who_is_billed_in_another_currency_is_named(shop: Shop) -> None:
