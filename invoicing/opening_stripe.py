@@ -16,6 +16,7 @@ from typing import Any
 
 from billing_project.kernel.money import exponent, is_currency
 from invoicing.opening import Bad, Content, Fault, Item, ItemKind, Reading, refuse_twice
+from invoicing.stripe_sync.policy import from_stripe
 
 _RUNNING = ("active", "trialing", "past_due")
 _ENDED = ("canceled", "incomplete_expired", "unpaid", "incomplete", "paused")
@@ -118,7 +119,9 @@ def _customer(found: _Found, line: int, one: _Object) -> list[Item]:
     }
     items = [Item(line, ItemKind.CUSTOMER, pk, found.names[pk], content)]
     if owed := _whole(one, "balance") if one.get("balance") else 0:
-        said: Content = {"number": "", "amount_minor": -owed, "currency": currency}
+        said: Content = {
+            "number": "", "amount_minor": -_minor(owed, currency, "balance"), "currency": currency,
+        }  # fmt: skip
         items.append(Item(line, ItemKind.MONEY, pk, found.names[pk], said))
     return items
 
@@ -131,6 +134,7 @@ def _grant(found: _Found, line: int, one: _Object) -> list[Item]:
         raise Bad(
             "amount.monetary.value", _money(one).get("value"), "what its debits take, or more"
         )
+    left = _minor(left, currency, "amount.monetary.value")
     scope = _part(one, "applicability_config", "scope")
     if scope.get("prices"):
         allowed = "price_type metered; a grant for some prices is written as CSV, and scoped here"
@@ -186,7 +190,8 @@ def _summary(found: _Found, line: int, one: _Object) -> list[Item]:
     for balance in _list(one, "balances"):
         money = _part(balance, "ledger_balance", "monetary")
         currency = _currency(money.get("currency"), "balances.ledger_balance.monetary.currency")
-        value = _whole(money, "value", "balances.ledger_balance.monetary.value")
+        column = "balances.ledger_balance.monetary.value"
+        value = _minor(_whole(money, "value", column), currency, column)
         content: Content = {
             "credits": f"{Decimal(value).scaleb(-exponent(currency)):f}", "unit": currency,
         }  # fmt: skip
@@ -198,10 +203,11 @@ def _summary(found: _Found, line: int, one: _Object) -> list[Item]:
 def _invoice(found: _Found, line: int, one: _Object) -> list[Item]:
     if one.get("status") != "open":
         return []
+    currency = _currency(one.get("currency"), "currency")
     content: Content = {
         "number": str(one.get("number") or ""),
-        "amount_minor": _whole(one, "amount_remaining"),
-        "currency": _currency(one.get("currency"), "currency"),
+        "amount_minor": _minor(_whole(one, "amount_remaining"), currency, "amount_remaining"),
+        "currency": currency,
     }
     return [Item(line, ItemKind.CLAIM, _text(one, "id"), _owner(found, one), content)]
 
@@ -307,6 +313,14 @@ def _whole(one: _Object, name: str, column: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 10**15:
         raise Bad(column or name, value, "a whole number")
     return value
+
+
+def _minor(amount: int, currency: str, column: str) -> int:
+    """Return an amount of Stripe's in minor units: some currencies it counts in hundredths."""
+    minor = from_stripe(amount, currency)
+    if amount not in (minor, minor * 100):
+        raise Bad(column, amount, f"an amount of whole {currency}")
+    return minor
 
 
 def _currency(value: object, column: str) -> str:

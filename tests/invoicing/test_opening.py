@@ -109,6 +109,22 @@ def test_what_is_left_of_a_stripe_grant_is_taken_over_at_its_share_of_the_price(
     }  # fmt: skip
 
 
+def test_a_currency_that_stripe_counts_in_hundredths_is_taken_over_as_it_is() -> None:
+    money = {"monetary": {"currency": "isk", "value": 100_000}}
+    customer = {**CUSTOMER, "currency": "isk"}
+    summary = {"object": "billing.credit_balance_summary", "customer": "cus_1",
+               "balances": [{"ledger_balance": money}]}  # fmt: skip
+    invoice = {"object": "invoice", "id": "in_1", "customer": "cus_1", "status": "open",
+               "amount_remaining": 4900, "currency": "isk"}  # fmt: skip
+    items = _stripe(customer, _grant(amount=money), summary, invoice).items
+    said = {item.kind: item.content for item in items}
+    assert (said[ItemKind.GRANT]["credits"], said[ItemKind.GRANT]["price_minor"]) == ("1000", 1000)
+    assert said[ItemKind.BALANCE]["credits"] == "1000"
+    assert (said[ItemKind.MONEY]["amount_minor"], said[ItemKind.CLAIM]["amount_minor"]) == (5, 49)
+    [fault] = _faults(_stripe(customer, {**invoice, "amount_remaining": 4950}))
+    assert fault == "line 2, amount_remaining: read '4950'; allowed is an amount of whole ISK"
+
+
 def test_credits_that_came_back_when_an_invoice_was_void_are_left_again() -> None:
     amount = {"monetary": {"currency": "usd", "value": 250}}
     back = {**_debit(0), "id": "cbtxn_2", "type": "credit",
