@@ -10,6 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from billing_project.kernel.content import is_text
+
 PRICE_LIMIT = Decimal(10) ** 15
 PRICE_DECIMALS = 18
 _SUPPLIER = "litellm_provider"
@@ -103,7 +105,7 @@ def _prices(model: str, row: Any) -> Iterator[SupplierPrice]:
     supplier = row.get(_SUPPLIER)
     if not isinstance(supplier, str) or not supplier.strip():
         raise UnreadablePrices(f"{model}: {_SUPPLIER} is missing")
-    if "\x00" in model + supplier:
+    if not is_text(model + supplier):
         raise UnreadablePrices(f"{model[:40]!r}: a name holds a character that no text has")
     if not model.strip() or len(model) > 128 or len(supplier) > 64:
         raise UnreadablePrices(f"{model[:40]!r}: the name of a model or supplier is empty or long")

@@ -8,12 +8,13 @@ money is the unit, so that a pricing unit of the currency holds it.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from billing_project.kernel.content import is_text
 from billing_project.kernel.money import exponent, is_currency
 from invoicing.opening import Bad, Content, Fault, Item, ItemKind, Reading, refuse_twice
 from invoicing.stripe_sync.policy import from_stripe
@@ -67,7 +68,7 @@ def read_stripe(text: str, plans: Mapping[str, str]) -> Reading:
 
 
 def _objects(text: str, reading: Reading) -> Iterator[tuple[int, _Object]]:
-    for line, written in enumerate(text.splitlines(), start=1):
+    for line, written in enumerate(text.split("\n"), start=1):
         if not written.strip():
             continue
         try:
@@ -89,11 +90,17 @@ def _is_list(page: Any) -> bool:
     return isinstance(page, dict) and page.get("object") == "list"
 
 
-def _take(reading: Reading, line: int, read: Any) -> None:
+def _take(reading: Reading, line: int, read: Callable[[], list[Item]]) -> None:
     try:
-        reading.items += read()
-    except Bad as bad:
-        reading.faults.append(bad.at(line))
+        items = read()
+        for item in items:
+            said = [item.source_id, item.customer, *item.content.values()]
+            if bad := [one for one in said if isinstance(one, str) and not is_text(one)]:
+                raise Bad("", ascii(bad[0]), "text without NUL and without half characters")
+    except Bad as bad_part:
+        reading.faults.append(bad_part.at(line))
+    else:
+        reading.items += items
 
 
 def _name_customers(found: _Found) -> None:

@@ -56,6 +56,7 @@ def test_a_model_that_is_not_priced_by_the_token_is_named() -> None:
         ('{"m": {"litellm_provider": "a"}, "m": {"litellm_provider": "a"}}', "m stands"),
         ('{"": {"litellm_provider": "a"}}', "empty or long"),
         ('{"a\\u0000": {"litellm_provider": "a"}}', "no text has"),
+        ('{"a\\ud800": {"litellm_provider": "a"}}', "no text has"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )

@@ -246,6 +246,15 @@ def test_what_stripe_says_otherwise_is_refused_by_its_path(things: list[Any], fa
     assert _faults(_stripe(*things))[0].startswith(fault)
 
 
+@pytest.mark.parametrize("name", ["a\ud800b", "a\0b"])
+def test_what_no_text_has_is_a_fault_and_other_line_ends_are_text(name: str) -> None:
+    [fault] = _faults(_stripe({**CUSTOMER, "name": name}))
+    assert fault.startswith("line 1, : read")
+    fault.encode()
+    written = json.dumps({**CUSTOMER, "name": "a\u2028b\u0085c"}, ensure_ascii=False)
+    assert read_stripe(f"{written}\r\n", {}).items[0].content["name"] == "a\u2028b\u0085c"
+
+
 def test_a_line_that_is_no_json_is_named() -> None:
     assert _faults(read_stripe("{", {}))[0].startswith("line 1, : read '{'; allowed is one JSON")
 
