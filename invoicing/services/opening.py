@@ -15,7 +15,7 @@ from django.db import Error, transaction
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.approvals import Proposal, propose_version
-from billing_project.kernel.errors import BillingError, Conflict, Invalid
+from billing_project.kernel.errors import BillingError, Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.sessions import wait_for
 from credits.models import CreditGrant, PricingUnit
@@ -92,11 +92,13 @@ def propose_openings(
     """Keep a file's items and propose that they take effect; the same file again is the same.
 
     Raises:
-        NotAllowed: a person without the permission.
+        NotAllowed: a service, or a person without the permission.
         Invalid: no items, or no reason.
         BadItems: an item was taken before with other content, or could not take effect.
         Conflict: all of it was taken before, by other files.
     """
+    if by.is_service:
+        raise NotAllowed("a person proposes opening balances, so that somebody else approves them")
     require_permission(by, "invoicing.import_openings", "import opening balances")
     if not items:
         raise Invalid("a file with nothing in it opens nothing", field="file")

@@ -363,3 +363,10 @@ def test_the_command_checks_first_and_proposes_when_asked(shop: Shop, tmp_path: 
     with pytest.raises(SystemExit):
         call_command("import_openings", str(path), stdout=out)
     assert "line 2, credits: read 'lots'" in out.getvalue()
+
+
+def test_nobody_hides_behind_the_worker_to_approve_the_own_import(shop: Shop) -> None:
+    with pytest.raises(NotAllowed, match="a person proposes"):
+        propose_openings(
+            file=_file(), items=_items(*ROWS), reason="moved", by=shop.worker, at=START
+        )

@@ -45,7 +45,7 @@ class Command(BaseCommand):
             "--propose", action="store_true", help="keep it, for somebody else to approve"
         )
         parser.add_argument("--reason", default="", help="why it is taken over")
-        parser.add_argument("--by", metavar="USERNAME", help="who proposes; default: the worker")
+        parser.add_argument("--by", metavar="USERNAME", help="who proposes, a person; who applies")
         parser.add_argument(
             "--apply", action="store_true", help="let what was approved take effect now"
         )
