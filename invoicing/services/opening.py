@@ -238,6 +238,9 @@ def _refuse_ended(item: OpeningItem, at: datetime) -> None:
     if expires_at and datetime.fromisoformat(expires_at) <= at:
         raise Invalid(f"an end after {at:%Y-%m-%d %H:%M}: what is over stays with the source",
                       field="expires_at")  # fmt: skip
+    if "quantity" in item.content and datetime.fromisoformat(item.content["start_at"]) <= at:
+        raise Invalid("a paid period that goes on: Stripe billed the next one; export it anew",
+                      field="current_period_end")  # fmt: skip
 
 
 def _make(item: OpeningItem, by: User, at: datetime) -> tuple[str, str]:

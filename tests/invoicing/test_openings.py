@@ -319,6 +319,20 @@ def test_credits_whose_time_is_over_stay_with_the_source(shop: Shop) -> None:
     )
 
 
+def test_a_period_that_stripe_renewed_since_the_export_is_not_billed_here_too(shop: Shop) -> None:
+    export = (
+        '{"object": "customer", "id": "cus_1", "currency": "usd"}\n{"object": "subscription",'
+        ' "id": "sub_1", "customer": "cus_1", "status": "active", "current_period_end": 1792540800,'
+        ' "items": {"data": [{"price": {"id": "price_1"}}]}}'
+    )
+    items = read_stripe(export, {"price_1": "starter"}).items
+    [fault] = check_openings(file=_file(), items=items, by=shop.maker, at=START)
+    assert (fault.line, fault.column) == (2, "current_period_end")
+    assert not check_openings(
+        file=_file(), items=items, by=shop.maker, at=START - timedelta(seconds=1)
+    )
+
+
 def test_a_customer_who_is_billed_in_another_currency_is_named(shop: Shop) -> None:
     customer_of(shop, "zenith", currency="EUR")
     faults = check_openings(file=_file(), items=_items(ROWS[0]), by=shop.maker, at=START)
