@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
-from billing_project.kernel.models import PolicyChange
+from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.quantity import plain
 from revrec.models import AllocatedShare, ContractAllocation, EntrySource
 from revrec.selectors.facts import accounted
@@ -67,6 +67,18 @@ def standing_shares() -> QuerySet[AllocatedShare]:
     )
     return AllocatedShare.objects.filter(
         accounted(SourceType.CONTRACT_ALLOCATION, "allocation_id"), Exists(in_books), ~Exists(ended)
+    )
+
+
+def held_shares() -> QuerySet[AllocatedShare]:
+    """Return the shares that hold their lines: of contracts that stand, or that wait.
+
+    What ended, or never began, holds no line.
+    """
+    return AllocatedShare.objects.filter(
+        ~accounted(SourceType.CONTRACT_ALLOCATION, "allocation_id")
+        | Q(pk__in=standing_shares().values("pk")),
+        allocation__policy_change__status__in=(PolicyStatus.SUBMITTED, PolicyStatus.APPROVED),
     )
 
 

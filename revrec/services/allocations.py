@@ -12,7 +12,6 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Q
 
 from billing_project.kernel.approvals import Proposal, propose
 from billing_project.kernel.errors import Conflict, Invalid
@@ -37,10 +36,10 @@ from revrec.selectors.allocations import (
     ALLOCATION,
     UNDONE,
     content_of_allocation,
+    held_shares,
     shares_of,
     standing_shares,
 )
-from revrec.selectors.facts import accounted
 from revrec.selectors.obligations import basis_of, ended_credits, progress_of, used_so_far
 from revrec.services.drafts import Run, about
 from revrec.services.grants import end_of_credits
@@ -262,11 +261,7 @@ def _lines_of(customer: Customer, parts: Sequence[Alone]) -> list[InvoiceLine]:
 
 
 def _refuse_taken(lines: Sequence[InvoiceLine]) -> None:
-    taken = AllocatedShare.objects.filter(  # What ended, or never began, holds no line.
-        ~accounted(SourceType.CONTRACT_ALLOCATION, "allocation_id")
-        | Q(pk__in=standing_shares().values("pk")),
-        allocation__policy_change__status__in=_OPEN,
-    )
+    taken = held_shares()
     for line in lines:
         name, at = f"line {line.position} of {line.invoice}", line.invoice.finalized_at
         if line.invoice.status not in (InvoiceStatus.FINALIZED, InvoiceStatus.PAID) or at is None:

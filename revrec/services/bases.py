@@ -28,6 +28,7 @@ from revrec.posting import (
     price_allocated,
 )
 from revrec.schedule import day_of
+from revrec.selectors.allocations import held_shares
 from revrec.selectors.bases import GRANT_BASIS, content_of_basis
 from revrec.selectors.facts import unaccounted_bases
 from revrec.selectors.obligations import basis_of, ended_credits, used_credits, used_so_far
@@ -83,8 +84,10 @@ def propose_bonus(
     Raises:
         Invalid: a price or likelihood out of bounds, no evidence, or grants that are no purchase
             and its bonus; with its field.
-        Conflict: the bonus has a basis, or one that waits; or the purchase is no longer whole.
+        Conflict: the bonus has a basis, or one that waits; or the purchase is no longer whole, or
+            shares its price with a contract, or with one that waits.
     """
+    lock_customer(grant.customer_id)
     _refuse_no_price(alone, "")
     _refuse_no_price(purchase_alone, "purchase_")
     _refuse_unrelated(grant, purchase)
@@ -227,3 +230,7 @@ def _refuse_unrelated(grant: CreditGrant, purchase: CreditGrant) -> None:
     promise = PerformanceObligation.objects.filter(grant=purchase).first()
     if promise is not None and promise.price_minor != purchase.price_minor:
         raise Conflict(f"grant {purchase.pk} is no longer at its whole price: something came off")
+    lines = held_shares().filter(allocation__customer=purchase.customer_id)
+    held = {f"invoice_line:{pk}:pack" for pk in lines.values_list("invoice_line", flat=True)}
+    if purchase.source_key in held:
+        raise Conflict(f"grant {purchase.pk} is in a contract, or in one that waits for approval")

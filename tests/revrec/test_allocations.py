@@ -8,6 +8,7 @@ from django.urls import reverse
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
+from credits.models import CreditGrant
 from invoicing.models import CreditNote, InvoiceLine
 from invoicing.services.endings import void_invoice
 from invoicing.services.note_voids import void_credit_note
@@ -15,6 +16,8 @@ from metering.models import Customer
 from revrec.basis import CostBasis, repriced
 from revrec.models import ContractAllocation, JournalEntry, PerformanceObligation
 from revrec.services.allocations import Alone, propose_allocation
+from revrec.services.bases import Alone as Worth
+from revrec.services.bases import propose_bonus
 from tests.console.backoffice import client_of, person, send
 from tests.revrec.builders import LONG_AGO, Shop, balances, entries, on, recognise, signed
 
@@ -204,6 +207,20 @@ def test_only_whole_lines_of_one_customer_that_nothing_holds_are_a_contract(shop
     _join(shop, customer, (fee, "62.00"), (pack, "69.00"), approved=False)
     with pytest.raises(Conflict, match="waits for approval"):
         _join(shop, customer, (fee, "62.00"), (pack, "69.00"))
+
+
+def test_a_pack_in_a_contract_that_waits_shares_its_price_with_no_bonus(shop: Shop) -> None:
+    customer, fee, pack = _sold(shop)
+    _join(shop, customer, (fee, "99.00"), (pack, "1.00"), approved=False)
+
+    # Both would take more of its price than there is, and its books would stand still.
+    with pytest.raises(Conflict, match="waits for approval"):
+        propose_bonus(
+            grant=shop.grant(customer, "1000", "2026-01-02"),
+            purchase=CreditGrant.objects.get(source_key=f"invoice_line:{pack.pk}:pack"),
+            alone=Worth(Decimal(1)), purchase_alone=Worth(Decimal(1)), evidence="x",
+            proposal=WORDS, by=shop.maker, at=LONG_AGO,
+        )  # fmt: skip
 
 
 def test_a_share_that_is_not_in_the_books_or_not_as_approved_is_found(shop: Shop) -> None:
