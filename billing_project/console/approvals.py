@@ -1,22 +1,22 @@
 """What waits for a second person: what was proposed, drafts that are held, months to close."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from billing_project.kernel.backoffice.difference import Difference
-from billing_project.kernel.backoffice.display import number_text, object_url, sentence_text
+from billing_project.kernel.backoffice.display import object_url, sentence_text
 from billing_project.kernel.backoffice.policies import (
     approvals_text,
     content_differences,
     previous_version,
+    totals_of,
     why_not_approve,
 )
 from billing_project.kernel.effects import effect_in
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 from billing_project.kernel.quantity import how_many
 from invoicing.models import BillingHold, HoldCause
+from revrec.admin.periods import why_not_close
 from revrec.models import AccountingPeriod, PeriodStatus
 
 MOST = 30  # Changes shown; the oldest first, so that none is passed by.
@@ -93,13 +93,10 @@ def effect_text(change: PolicyChange) -> str:
     if change.effect is None:
         return ""
     effect, _ = effect_in(change.effect)
-    sums: dict[str, Decimal] = defaultdict(Decimal)
-    for row in effect.figures:
-        sums[row.unit] += row.difference
     moved = [
-        f"{'+' if total > 0 else ''}{number_text(total)} {unit}"
-        for unit, total in sorted(sums.items())
-        if total
+        f"{total['difference']} {total['unit']}"
+        for total in totals_of(effect)
+        if total["difference"] != "0"
     ]
     touched = how_many(effect.customers, "customer")
     return f"{touched}: {', '.join(moved) if moved else 'no figure changes'}"
@@ -107,8 +104,7 @@ def effect_text(change: PolicyChange) -> str:
 
 def _of_close(user: User, period: AccountingPeriod) -> Approval:
     assert period.soft_closed_at is not None, "in soft close"
-    is_own = period.soft_closed_by_id == user.pk
-    refusal = "You proposed this close: somebody else closes the month." if is_own else ""
+    refusal = why_not_close(user, period)
     if not user.has_perm("revrec.close_accountingperiod"):
         refusal = "Only finance approvers close a month."
     return Approval(

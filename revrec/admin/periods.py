@@ -49,8 +49,8 @@ class CloseForm(ReasonForm):
         return _balance_rows(self.subject)
 
 
-def _refuse_proposer(user: User, period: AccountingPeriod) -> str:
-    """Say why a person cannot close a month, or nothing."""
+def why_not_close(user: User, period: AccountingPeriod) -> str:
+    """Say why who proposed a close cannot make it, or return ""."""
     if period.soft_closed_by_id == user.pk:
         return "You proposed this close: somebody else closes the month."
     return ""
@@ -181,7 +181,7 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
         form=CloseForm,
         icon="lock",
         offered=lambda period: period.status == PeriodStatus.SOFT,
-        refusal=_refuse_proposer,
+        refusal=why_not_close,
         is_final=True,
         explanation="The trial balance shown here is before the final recognition: first everything"
         " due through the month's end is recognised, then the trial balance is stored with its"

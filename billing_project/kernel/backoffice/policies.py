@@ -143,9 +143,9 @@ def _effect_context(effect: Effect, fresh: Effect | None) -> dict[str, Any]:
         "more": len(ordered) - len(shown),
         "dearer": sum(row.difference > 0 for row in ordered),
         "cheaper": sum(row.difference < 0 for row in ordered),
-        "totals": _totals(effect),
+        "totals": totals_of(effect),
         "fresh": fresh,
-        "fresh_totals": _totals(fresh) if fresh else [],
+        "fresh_totals": totals_of(fresh) if fresh else [],
     }
 
 
@@ -183,8 +183,8 @@ def _now_text(row: EffectRow | None) -> str:
     return signed_text(row.difference) if row else "-"
 
 
-def _totals(effect: Effect) -> list[dict[str, str]]:
-    """Sum the rows by unit."""
+def totals_of(effect: Effect) -> list[dict[str, str]]:
+    """Sum the figures by unit, those of no part; as people read them."""
     sums: dict[str, tuple[Decimal, Decimal]] = {}
     for row in effect.figures:
         before, after = sums.get(row.unit, (Decimal(0), Decimal(0)))
