@@ -17,6 +17,7 @@ from invoicing.models import InvoiceStatus, Payment, PaymentTolerance, ShortPaym
 from invoicing.selectors.tolerances import TOLERANCE, content_of_tolerance, tolerance_at
 
 _LARGEST = 10_000  # Minor units: a difference of rounding, and no discount.
+_OF_WHAT_CAME = 10  # A payment falls short by a tenth of what came at most, however small it is.
 
 
 @transaction.atomic
@@ -52,7 +53,7 @@ def propose_payment_tolerance(
 def accept_short_payment(payment: Payment) -> ShortPayment | None:
     """Let a payment pay its invoice where it fell short by no more than is tolerated.
 
-    Once for an invoice: one that a void of a note opened again is paid to the last unit. Call it in
+    Nor by more than a tenth of what came: a tolerance pays no invoice that is hardly above it. Once for an invoice: one that a void of a note opened again is paid to the last unit. Call it in
     the payment's transaction, under the invoice's lock, with the invoice as it is now.
     """
     invoice, at = payment.invoice, payment.recorded_at
@@ -62,6 +63,8 @@ def accept_short_payment(payment: Payment) -> ShortPayment | None:
         return None
     tolerance = tolerance_at(invoice.currency, at)
     if tolerance is None or invoice.open_minor > tolerance.most_minor:
+        return None
+    if invoice.open_minor * _OF_WHAT_CAME > invoice.paid_minor + invoice.applied_minor:
         return None
     row = ShortPayment.objects.create(
         invoice=invoice, payment=payment, tolerance=tolerance, amount_minor=invoice.open_minor,

@@ -73,3 +73,14 @@ def test_an_invoice_that_a_void_opens_again_is_paid_to_the_last_unit(shop: Shop)
     assert paid(shop, invoice, 3).status == "paid"
     assert ShortPayment.objects.get().amount_minor == 2
     assert list(settlements_add_up()) == []
+
+
+def test_a_cent_does_not_pay_what_is_hardly_above_the_tolerance(shop: Shop) -> None:
+    invoice = issued(shop, customer_of(shop), 500)
+
+    paid(shop, invoice, 1)
+    assert (invoice.status, invoice.open_minor) == ("finalized", 499)
+    paid(shop, invoice, 453)  # 0.46 are more than a tenth of 4.54.
+    assert (invoice.status, invoice.open_minor) == ("finalized", 46)
+    assert paid(shop, invoice, 1).status == "paid"
+    assert ShortPayment.objects.get().amount_minor == 45
