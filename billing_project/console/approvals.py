@@ -16,6 +16,7 @@ from billing_project.kernel.effects import effect_in
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
 from billing_project.kernel.quantity import how_many
 from invoicing.models import BillingHold, HoldCause
+from invoicing.selectors.holds import why_not_release
 from revrec.admin.periods import why_not_close
 from revrec.models import AccountingPeriod, PeriodStatus
 
@@ -119,7 +120,6 @@ def _of_close(user: User, period: AccountingPeriod) -> Approval:
 
 
 def _of_hold(user: User, hold: BillingHold) -> Approval:
-    may = user.has_perm("invoicing.approve_invoice")
     return Approval(
         kind="Invoice",
         title=f"{hold.invoice or hold.subject} for {hold.customer.name}",
@@ -128,5 +128,5 @@ def _of_hold(user: User, hold: BillingHold) -> Approval:
         proposed_by="billing run",
         since=hold.opened_at,
         differs=(), more=0, effect="", waits_for="finance: waits",
-        refusal="" if may else "Only finance approvers let it go.",
+        refusal=why_not_release(user, hold),
     )  # fmt: skip

@@ -176,8 +176,8 @@ def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> Pol
 
     Raises:
         NotAllowed: `by` proposed it, or has none of the functions that approve it.
-        Conflict: somebody decided already, `by` approved already, or the version's rows are not
-            what was submitted.
+        Conflict: somebody decided already, `by` approved already, who approved before holds the
+            function no more, or the version's rows are not what was submitted.
     """
     locked = _undecided(change, reason)
     function = _function(locked, by)
@@ -192,6 +192,7 @@ def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> Pol
     )  # fmt: skip
     if waiting_for(locked):
         return locked
+    _refuse_lapsed(locked)
     return _write_decision(locked, PolicyStatus.APPROVED, by, reason, at)
 
 
@@ -249,6 +250,17 @@ def _function(change: PolicyChange, by: User) -> str:
         if function in waiting:
             return function
     raise Conflict(f"this change waits for {' and '.join(waiting)} only")
+
+
+def _refuse_lapsed(change: PolicyChange) -> None:
+    """Refuse what PostgreSQL would refuse: who approved before must hold the function still."""
+    for row in change.approvals.select_related("by"):
+        if not holds(row.by, row.function):
+            raise Conflict(
+                f"{row.by} approved for {row.function} and does not any more: whoever proposed this"
+                " withdraws it, and proposes it again",
+                code="approval_lapsed",
+            )
 
 
 def _refuse_others(change: PolicyChange, by: User) -> list[str]:

@@ -23,6 +23,7 @@ from billing_project.kernel.models import ChainStep, StepFunction, User
 from billing_project.kernel.money import Money
 from billing_project.kernel.ownership import owners_known
 from invoicing.models import BillingHold, DraftRejection, HoldCause, Invoice, InvoicePolicy
+from invoicing.selectors.holds import why_not_release
 from invoicing.services.holds import release_hold
 from invoicing.services.rejecting import reject_draft
 from metering.models import Customer
@@ -145,6 +146,7 @@ class BillingHoldAdmin(ReadOnlyAdmin):
         form=ReleaseForm,
         icon="play_arrow",
         offered=_is_open,
+        refusal=why_not_release,
         is_final=True,
         explanation="The next run goes on with it. An invoice that waits for an approval is let go"
         " by an approver; if its figures change before it is issued, it is held again.",

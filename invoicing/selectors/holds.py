@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from billing_project.kernel.approvals import content_of
-from billing_project.kernel.models import PolicyChange, in_force
+from billing_project.kernel.models import AuditEntry, PolicyChange, User, in_force
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import hour_of
 from billing_project.kernel.remembering import remembered
@@ -35,6 +35,7 @@ from invoicing.selectors.markets import can_be_taxed
 from invoicing.selectors.splitting import split_of
 
 _MOST_LOOKED_AT = 200
+_SALES = ("sell_credit_pack", "sell_commitment")  # At a price that somebody named.
 # Those from before markets were a cause of their own are told by their words.
 _FOR_MARKETS = Q(cause=HoldCause.MARKET) | Q(
     cause=HoldCause.FAULT, detail__startswith="the market of "
@@ -65,6 +66,18 @@ def open_holds() -> QuerySet[BillingHold]:
 def hold_of(subject: str) -> BillingHold | None:
     """Return the hold that stands for a subject."""
     return open_holds().filter(subject=subject).first()
+
+
+def why_not_release(user: User, hold: BillingHold) -> str:
+    """Say why a person cannot let a hold go, or return ""."""
+    if hold.cause != HoldCause.APPROVAL:
+        return ""
+    if not user.has_perm("invoicing.approve_invoice"):
+        return "Only finance approvers let it go."
+    sales = AuditEntry.objects.filter(subject=f"invoice:{hold.invoice_id}", action__in=_SALES)
+    if sales.filter(by=user).exists():
+        return "You sold this: somebody else approves its invoice."
+    return ""
 
 
 def rejection_of(invoice: Invoice) -> DraftRejection | None:

@@ -17,7 +17,7 @@ from billing_project.kernel.content import (
     yes_or_no_in,
 )
 from billing_project.kernel.drafts import materialise
-from billing_project.kernel.errors import BillingError, Conflict, Invalid
+from billing_project.kernel.errors import BillingError, Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
 from billing_project.kernel.money import is_currency
 from billing_project.kernel.sessions import wait_for
@@ -30,6 +30,7 @@ from invoicing.selectors.holds import (
     hold_of,
     holds_to_reopen,
     was_released,
+    why_not_release,
 )
 from invoicing.services.locks import require_permission
 
@@ -108,12 +109,14 @@ def release_hold(*, hold: BillingHold, reason: str, by: User, at: datetime) -> B
 
     Raises:
         NotAllowed: a person without the permission; what waits for an approval, an approver lets
-            go.
+            go, who did not sell it.
         Invalid: no reason.
         Conflict: somebody else released it for another reason.
     """
-    name = "approve_invoice" if hold.cause == HoldCause.APPROVAL else "release_billinghold"
-    require_permission(by, f"invoicing.{name}", "release what billing holds for this cause")
+    if hold.cause == HoldCause.APPROVAL:
+        _admit_approver(by, hold)
+    else:
+        require_permission(by, "invoicing.release_billinghold", "release what billing holds")
     refuse_bad_reason(reason)
     locked = BillingHold.objects.select_for_update(no_key=True).get(pk=hold.pk)
     if locked.released_at is not None:
@@ -123,6 +126,11 @@ def release_hold(*, hold: BillingHold, reason: str, by: User, at: datetime) -> B
     end_hold(locked, reason, by, at)
     audit.record(by=by, at=at, action="release_hold", subject=locked, reason=reason)
     return locked
+
+
+def _admit_approver(by: User, hold: BillingHold) -> None:
+    if not by.is_service and (why := why_not_release(by, hold)):
+        raise NotAllowed(f"{by.username} may not approve this: {why[0].lower()}{why[1:]}")
 
 
 def refuse_bad_reason(reason: str) -> None:

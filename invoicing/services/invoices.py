@@ -45,7 +45,7 @@ from invoicing.services.overage import (
 )
 from invoicing.services.proposals import propose_for_late_usage
 from invoicing.services.splitting import cut_by_workspace
-from invoicing.services.taxing import tax_for_issue
+from invoicing.services.taxing import tax_for_issue, tax_for_look
 
 _AT_ONCE = 200  # Between two looks at what another worker has issued.
 
@@ -123,7 +123,9 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
     if is_issued(locked) or hold_of(f"invoice:{locked.pk}") is not None:
         return locked
     if not is_overage(locked):
-        if not locked.lines.exists() or hold_if_in_doubt(locked, None, by, at):
+        prefetch_related_objects([locked], "lines")
+        tax_for_look(locked, at)
+        if not locked.lines.all() or hold_if_in_doubt(locked, None, by, at):
             return locked
         return _issue(locked, by, at)
     period = billing_period_of(locked)
@@ -132,6 +134,7 @@ def issue_unless_held(*, invoice: Invoice, by: User, at: datetime) -> Invoice:
         rate_customer(customer_id=locked.customer_id, by=by, at=at)
     rebuild(locked, period)
     prefetch_related_objects([locked], "lines")  # Asked for by each of the next steps.
+    tax_for_look(locked, at)
     if not locked.lines.all() or hold_if_in_doubt(locked, in_doubt, by, at):
         return locked
     drafts = cut_by_workspace(locked, period, at)

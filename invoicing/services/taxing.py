@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from billing_project.kernel.errors import Conflict
 from invoicing.lines import Line
 from invoicing.models import Invoice, InvoiceLine
 from invoicing.selectors.markets import known_tax, tax_id_of, tax_of_sale
@@ -24,6 +25,19 @@ def mark(row: InvoiceLine, parts: Taxed, tax: Tax) -> None:
     row.is_tax_inclusive = is_in_price(row.kind, tax)
 
 
+def tax_for_look(invoice: Invoice, at: datetime) -> None:
+    """Tax a draft as it would be issued now, so that limits and approvers see what is claimed.
+
+    Where its market is not open, whoever issues it is told so.
+    """
+    try:
+        tax = tax_of_sale(invoice.customer, invoice.currency, at, invoice.entity_id)
+    except Conflict:
+        return
+    if _tax_lines(invoice, tax):
+        invoice.save(update_fields=["tax_minor", "total_minor"])
+
+
 def tax_for_issue(invoice: Invoice, at: datetime) -> None:
     """Tax a draft as of the instant at which it is issued, and keep by what it was taxed.
 
@@ -31,12 +45,7 @@ def tax_for_issue(invoice: Invoice, at: datetime) -> None:
         Conflict: the market is not open, or has no approved rate.
     """
     tax = tax_of_sale(invoice.customer, invoice.currency, at, invoice.entity_id)
-    changed = [row for row in invoice.lines.all() if _tax_again(row, tax)]
-    if changed:
-        InvoiceLine.objects.bulk_update(
-            changed, ["amount_minor", "tax_minor", "tax_rate", "is_tax_inclusive"]
-        )
-        total_again(invoice)
+    _tax_lines(invoice, tax)
     tax_id = tax_id_of(invoice.customer)
     invoice.tax_treatment, invoice.tax_name = tax.treatment.value, tax.name
     invoice.customer_tax_id = tax_id.value if tax_id else ""
@@ -47,6 +56,17 @@ def total_again(invoice: Invoice) -> None:
     rows = invoice.lines.values_list("amount_minor", "tax_minor")
     invoice.tax_minor = sum(tax for _, tax in rows)
     invoice.total_minor = sum(net for net, _ in rows) + invoice.tax_minor
+
+
+def _tax_lines(invoice: Invoice, tax: Tax) -> bool:
+    """Tax a draft's lines; tell whether any of them changed."""
+    changed = [row for row in invoice.lines.all() if _tax_again(row, tax)]
+    if changed:
+        InvoiceLine.objects.bulk_update(
+            changed, ["amount_minor", "tax_minor", "tax_rate", "is_tax_inclusive"]
+        )
+        total_again(invoice)
+    return bool(changed)
 
 
 def _tax_again(row: InvoiceLine, tax: Tax) -> bool:

@@ -53,7 +53,8 @@ def propose_payment_tolerance(
 def accept_short_payment(payment: Payment) -> ShortPayment | None:
     """Let a payment pay its invoice where it fell short by no more than is tolerated.
 
-    Nor by more than a tenth of what came: a tolerance pays no invoice that is hardly above it. Once for an invoice: one that a void of a note opened again is paid to the last unit. Call it in
+    Nor by more than a tenth of what came: a tolerance pays no invoice that is hardly above it.
+    Once for an invoice: one that a void of a note opened again is paid to the last unit. Call it in
     the payment's transaction, under the invoice's lock, with the invoice as it is now.
     """
     invoice, at = payment.invoice, payment.recorded_at

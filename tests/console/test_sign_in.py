@@ -89,6 +89,22 @@ def test_everywhere_else_keeps_the_device_at_hand(support: User) -> None:
     assert here.get(reverse("admin:index")).status_code == 200
 
 
+def test_a_session_from_before_devices_were_kept_ends_with_all_others(
+    support: User, approver: User
+) -> None:
+    olds, anns = Client(), Client()
+    olds.force_login(support)
+    anns.force_login(approver)
+    here, _ = sign_in("sam.support")
+
+    here.post(reverse("console:sign_out_device"), {"device": "others"})
+
+    statuses = [one.get(reverse("console:own_sign_in")).status_code for one in (olds, here, anns)]
+    assert statuses == [302, 200, 200]
+    anns.post(reverse("console:sign_out_device"), {"device": "others"})
+    assert anns.get(reverse("console:own_sign_in")).status_code == 200  # The one at hand stays.
+
+
 @pytest.mark.parametrize("wanted", ["", "x", "-1", "9" * 30, "٣"])
 def test_a_mad_device_is_refused(client: Client, support: User, wanted: str) -> None:
     client.force_login(support)

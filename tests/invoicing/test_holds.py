@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError
+from django.urls import reverse
 
+from billing_project.kernel.approvals import approve
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
@@ -26,6 +28,7 @@ from invoicing.services import invoices as issuing
 from invoicing.services import overage
 from invoicing.services.holds import release_hold
 from invoicing.services.invoices import draft_overage_invoices, finalize_due, finalize_invoice
+from invoicing.services.markets import propose_tax_rate
 from invoicing.services.packs import sell_credit_pack
 from invoicing.services.subscriptions import subscribe
 from metering.events import EventInput
@@ -43,10 +46,13 @@ from tests.invoicing.builders import (
     first_period,
     overage_invoices,
     rate,
+    registered_in,
     sell_plan,
     set_limits,
+    sold_pack,
     subscribed,
     use,
+    words,
 )
 
 USD = Limits({"USD": 10_000}, approves_first=True, notes_above={"USD": 500})
@@ -109,6 +115,48 @@ def test_an_approval_is_for_the_figures_that_were_seen(shop: Shop) -> None:
     newest = BillingHold.objects.filter(invoice=draft).first()
     assert newest is not None
     assert newest.detail == "1.20 USD is above 0.10 USD"  # 100 credits x 0.012, not 50.
+
+
+@pytest.mark.django_db
+def test_what_is_approved_is_what_is_claimed_with_the_tax_of_now(shop: Shop) -> None:
+    set_limits(shop, approval_above={"EUR": 10_000})
+    registered_in(shop, "DE", "0.1")
+    customer = customer_of(shop, country="DE", currency="EUR")
+    draft = sold_pack(shop, customer, 10_000)
+    _release(BillingHold.objects.get(), shop.approver)
+    row = propose_tax_rate(
+        country="DE", rate=Decimal("0.2"), name="VAT", is_inclusive=False, has_reverse_charge=True,
+        proposal=words(START + DAY), by=shop.maker, at=START,
+    )  # fmt: skip
+    approve(change=row.policy_change, by=shop.approver, reason="the law", at=START)
+
+    assert finalize_due(by=shop.worker, at=START + DAY) == 0
+
+    holds = BillingHold.objects.filter(invoice=draft).order_by("id")
+    assert [hold.detail for hold in holds] == [
+        "110.00 EUR is above 100.00 EUR", "120.00 EUR is above 100.00 EUR",
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_nobody_approves_the_invoice_of_what_they_sold(shop: Shop) -> None:
+    set_limits(shop, approval_above={"USD": 100})
+    shop.approver.groups.add(*shop.maker.groups.all())
+    sell_credit_pack(
+        customer=customer_of(shop), pricing_unit=shop.unit, amount=Decimal(100), price_minor=900,
+        key="pack", by=shop.approver, at=START,
+    )  # fmt: skip
+    hold = BillingHold.objects.get()
+
+    page = client_of(shop.approver).get(reverse("console:approvals")).content.decode()
+    assert "somebody else approves its invoice" in page
+    client_of(shop.approver).post(
+        action_url(hold, "release"), {"reason": "mine", "nonce": "n" * 20}
+    )
+    with pytest.raises(NotAllowed, match="you sold this"):
+        _release(hold, shop.approver)
+    hold.refresh_from_db()
+    assert hold.released_at is None
 
 
 @pytest.mark.django_db

@@ -111,8 +111,13 @@ def test_an_approval_lapses_with_the_function_of_who_gave_it(
     change = approve(change=proposed(maker), by=approver, reason="pays", at=AT)
     approver.groups.clear()
 
-    with pytest.raises(DatabaseError, match="lacks an approval"):
+    with pytest.raises(Conflict, match=r"ann.approver approved for finance and does not any more"):
         approve(change=change, by=lawyer, reason="lawful", at=AT)
+    sign(change, lawyer, "legal")
+    with pytest.raises(DatabaseError, match="lacks an approval"):
+        PolicyChange.objects.filter(pk=change.pk).update(
+            status="approved", decided_by=lawyer, decided_at=AT
+        )
 
 
 def sign(change: PolicyChange, by: User, function: str = "finance", sha256: str = "") -> None:

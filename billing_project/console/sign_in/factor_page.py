@@ -15,12 +15,12 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing_project.console.sign_in.middleware import DEVICE, PASSED, WANTED
+from billing_project.console.sign_in.middleware import PASSED, WANTED
 from billing_project.console.sign_in.origin import origin_of
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import SecondFactor, SignInOutcome, SignInStep, User
 from billing_project.kernel.signins.attempts import TooManyTries, begin_attempt, end_attempt
-from billing_project.kernel.signins.devices import sign_out_everywhere
+from billing_project.kernel.signins.devices import DEVICE, sign_out_everywhere
 from billing_project.kernel.signins.factors import (
     enrol_factor,
     factor_of,
@@ -137,7 +137,7 @@ def _sign_out_elsewhere(request: HttpRequest, user: User) -> None:
     """End what was opened without this factor: by the password alone, or by a lost phone."""
     sign_out_everywhere(
         user=user, by=user, at=timezone.now(), reason="set up a second factor",
-        but=request.session.get(DEVICE),
+        but=request.session.get(DEVICE), but_session=request.session.session_key,
     )  # fmt: skip
 
 

@@ -9,10 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from billing_project.kernel.signins.devices import see_device
+from billing_project.kernel.signins.devices import DEVICE, see_device
 from billing_project.kernel.signins.fresh import is_fresh
 
-DEVICE = "signed_in_device"  # Where a session keeps the id of its device.
 WANTED = "second_factor_wanted"  # Whether its person has to show a second factor,
 PASSED = "second_factor_passed"  # and the id of the one that was shown.
 

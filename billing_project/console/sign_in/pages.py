@@ -12,10 +12,11 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from billing_project.console.sign_in.middleware import DEVICE, PASSED, WANTED
+from billing_project.console.sign_in.middleware import PASSED, WANTED
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import SignInAttempt, SignInOutcome, User
 from billing_project.kernel.signins.devices import (
+    DEVICE,
     devices_of,
     sign_in_device,
     sign_out_device,
@@ -78,8 +79,10 @@ def sign_out_device_page(request: HttpRequest) -> HttpResponse:
     assert isinstance(user, User)
     wanted = request.POST.get("device", "")
     if wanted == "others":
-        but = request.session.get(DEVICE)
-        count = sign_out_everywhere(user=user, by=user, at=at, but=but)
+        count = sign_out_everywhere(
+            user=user, by=user, at=at, but=request.session.get(DEVICE),
+            but_session=request.session.session_key,
+        )  # fmt: skip
         messages.success(request, f"Signed out on {count} other device{'s' * (count != 1)}.")
     elif wanted.isascii() and wanted.isdigit() and len(wanted) <= 18:
         try:

@@ -13,11 +13,10 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
 from billing_project.console.sign_in.factor_page import again_url
-from billing_project.console.sign_in.middleware import DEVICE
 from billing_project.console.sign_in.origin import origin_of
 from billing_project.kernel.models import SignInOutcome, SignInStep, User
 from billing_project.kernel.signins.attempts import TooManyTries, begin_attempt, end_attempt
-from billing_project.kernel.signins.devices import sign_out_everywhere
+from billing_project.kernel.signins.devices import DEVICE, sign_out_everywhere
 from billing_project.kernel.signins.fresh import is_fresh
 
 if TYPE_CHECKING:
@@ -64,8 +63,11 @@ class _PasswordView(PasswordChangeView):
         answer = super().form_valid(form)
         user, at = self.request.user, timezone.now()
         assert isinstance(user, User)
-        but = self.request.session.get(DEVICE)
-        sign_out_everywhere(user=user, by=user, at=at, reason="changed the password", but=but)
+        session = self.request.session
+        sign_out_everywhere(
+            user=user, by=user, at=at, reason="changed the password", but=session.get(DEVICE),
+            but_session=session.session_key,
+        )  # fmt: skip
         return answer
 
 

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -10,6 +12,7 @@ from billing_project.kernel import audit
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import SignedInDevice, SignInAttempt, User
 
+DEVICE = "signed_in_device"  # Where a session keeps the id of its device.
 _SEEN_EVERY = timedelta(minutes=5)  # So that not every page is a write.
 
 
@@ -52,14 +55,28 @@ def sign_out_device(*, device: int, by: User, at: datetime) -> None:
 
 @transaction.atomic
 def sign_out_everywhere(
-    *, user: User, by: User, at: datetime, reason: str = "", but: int | None = None
-) -> int:
-    """Sign a person out on all devices, or on all but one; return how many they were."""
+    *, user: User, by: User, at: datetime, reason: str = "", but: int | None = None,
+    but_session: str | None = None,
+) -> int:  # fmt: skip
+    """Sign a person out on all devices, or on all but one; return how many they were.
+
+    Sessions from before devices were kept have none: they end with them, but for one.
+    """
     rows = SignedInDevice.objects.filter(user=user, ended_at=None)
     if but is not None:
         rows = rows.exclude(pk=but)
-    count = rows.update(ended_at=at, ended_by=by)
+    count = rows.update(ended_at=at, ended_by=by) + _end_without_device(user, at, but_session)
     audit.record(
         by=by, at=at, action="sign_out_everywhere", subject=user, reason=reason, devices=count
     )
     return count
+
+
+def _end_without_device(user: User, at: datetime, but: str | None) -> int:
+    """Delete a person's sessions that no row ends; return how many they were."""
+    found = [
+        session.pk
+        for session in Session.objects.filter(expire_date__gt=at).exclude(pk=but or "")
+        if (said := session.get_decoded()).get(SESSION_KEY) == str(user.pk) and DEVICE not in said
+    ]
+    return Session.objects.filter(pk__in=found).delete()[0]
