@@ -1,5 +1,6 @@
 """What every test may lean on: people with roles, and a reset that the guards let through."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -68,6 +69,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what needs no database."""
     items.sort(key=_needs_database)
+
+
+def pytest_collection_finish() -> None:
+    """Let nobody look again and again through what was loaded: it stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _needs_database(item: pytest.Item) -> bool:

@@ -8,7 +8,12 @@ from revrec.api.exports import (
     JournalExportView,
 )
 from revrec.api.journal import JournalEntriesView
-from revrec.api.packs import AuditPackFileView, AuditPacksView, AuditPackView
+from revrec.api.packs import (
+    AuditPackExportView,
+    AuditPackFileView,
+    AuditPacksView,
+    AuditPackView,
+)
 from revrec.api.reports import ReportPostingsView, ReportView
 
 urlpatterns = [
@@ -19,6 +24,7 @@ urlpatterns = [
     path("audit_packs", AuditPacksView.as_view()),
     path("audit_packs/<int:pack_id>", AuditPackView.as_view()),
     path("audit_packs/<int:pack_id>/file", AuditPackFileView.as_view()),
+    path("exports/audit_pack", AuditPackExportView.as_view()),
     path("reports/<str:name>", ReportView.as_view()),
     path("reports/<str:name>/postings", ReportPostingsView.as_view()),
 ]

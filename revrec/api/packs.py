@@ -1,6 +1,7 @@
-"""Audit packs over HTTP: ask for one, see how far it is, fetch its file."""
+"""Audit packs over HTTP: ask for one, see how far it is, fetch its file; or a small one at once."""
 
 from typing import Any, ClassVar, cast
+from uuid import uuid4
 
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
@@ -10,14 +11,23 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.errors import NotFound
+from billing_project.kernel.errors import Conflict, NotFound
 from billing_project.kernel.models import User
 from billing_project.kernel.rest.fields import ExternalIdField, UtcDateTimeField
 from billing_project.kernel.rest.idempotency import read_key
 from billing_project.kernel.rest.views import ApiView
 from metering.selectors.customers import customer_named
 from revrec.models import AuditPack
-from revrec.services.packs import MOST_INVOICES, Wish, ask_for_pack, ring_worker, take_file
+from revrec.services.packs import (
+    MOST_EVENTS_AT_ONCE,
+    MOST_INVOICES,
+    Wish,
+    ask_for_pack,
+    holds_more_than,
+    make_pack,
+    ring_worker,
+    take_file,
+)
 
 _READ: dict[str, str] = {"GET": "admin"}  # A pack holds everything.
 
@@ -106,10 +116,56 @@ class AuditPackFileView(ApiView):
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def get(self, request: Request, pack_id: int) -> FileResponse:
         """Stream the file; who took it is recorded."""
-        pack = _find(pack_id)
-        stream = take_file(pack=pack, by=cast(User, request.user), at=clock.now())
-        headers = {"ETag": f'"{pack.content_sha256}"'}
-        return FileResponse(stream, as_attachment=True, filename=pack.file_name, headers=headers)
+        return _file(_find(pack_id), request)
+
+
+class AuditPackExportQuery(serializers.Serializer[Any]):
+    """Which whole days, [start, end), and of whom."""
+
+    start = UtcDateTimeField()
+    end = UtcDateTimeField()
+    customer = ExternalIdField(required=False, help_text="All customers where it is left out.")
+    format = serializers.ChoiceField(
+        [("zip", "zip"), ("csv", "csv")], default="zip", help_text="A ZIP of CSV files either way."
+    )
+
+
+class AuditPackExportView(ApiView):
+    """A pack that is made while the caller waits."""
+
+    scopes: ClassVar[dict[str, str]] = _READ
+
+    @extend_schema(
+        operation_id="exports_audit_pack",
+        parameters=[AuditPackExportQuery],
+        responses={(200, "application/zip"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request) -> FileResponse:
+        """Make a pack of the span as it is now, and stream it; a large one is to be asked for."""
+        query = self.valid_query(AuditPackExportQuery)
+        customer = customer_named(query["customer"]) if "customer" in query else None
+        wish = Wish(query["start"], query["end"], customer)
+        if holds_more_than(MOST_EVENTS_AT_ONCE, wish):
+            raise Conflict(
+                f"this span holds more than {MOST_EVENTS_AT_ONCE:,} events: ask for its pack with"
+                " POST /v1/audit_packs and fetch it when it is done",
+                code="pack_too_large",
+            )
+        pack = ask_for_pack(
+            wish=wish, reason="asked for as an export", key=f"export:{uuid4()}",
+            by=cast(User, request.user), at=clock.now(),
+        )  # fmt: skip
+        make_pack(pack=pack, now=clock.now)
+        pack.refresh_from_db()
+        if pack.fault:
+            raise Conflict(pack.fault, code="pack_failed")
+        return _file(pack, request)
+
+
+def _file(pack: AuditPack, request: Request) -> FileResponse:
+    stream = take_file(pack=pack, by=cast(User, request.user), at=clock.now())
+    headers = {"ETag": f'"{pack.content_sha256}"'}
+    return FileResponse(stream, as_attachment=True, filename=pack.file_name, headers=headers)
 
 
 def _find(pack_id: int) -> AuditPack:

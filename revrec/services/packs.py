@@ -23,12 +23,13 @@ from billing_project.kernel.errors import BillingError, Conflict, Invalid, NotAl
 from billing_project.kernel.models import User
 from billing_project.kernel.sessions import held
 from invoicing.selectors import find_invoice, is_issued
-from metering.models import Customer
+from metering.models import Customer, MeterEvent
 from metering.selectors.archive import refuse_archived
 from revrec.models import AuditPack, PackState
 from revrec.services.pack_files import FILE_COUNT, keep_documents, write_pack
 
 MOST_INVOICES = 1_000
+MOST_EVENTS_AT_ONCE = 200_000  # Of a pack that somebody waits for.
 MOST_ATTEMPTS = 3
 _LONGEST_SECONDS = 3600  # Of making the packs that wait.
 
@@ -86,6 +87,14 @@ def _check(wish: Wish) -> None:
         if at.astimezone(UTC).time() != time.min:
             raise Invalid("a pack is of whole days, UTC", field=name)
     refuse_archived(wish.start, wish.end)
+
+
+def holds_more_than(count: int, wish: Wish) -> bool:
+    """Say whether more than so many events lie in a span."""
+    events = MeterEvent.objects.filter(timestamp__gte=wish.start, timestamp__lt=wish.end)
+    if wish.customer is not None:
+        events = events.filter(customer=wish.customer)
+    return events[: count + 1].count() > count
 
 
 def ring_worker() -> None:

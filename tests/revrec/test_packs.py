@@ -439,6 +439,26 @@ def test_the_api_asks_once_and_hands_out_the_file(chain: Chain) -> None:
     assert api.get("audit_packs/999/file").status_code == 404
 
 
+def test_an_export_makes_a_small_pack_while_one_waits(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Api("admin")
+    span = f"start={MONTH.start:%Y-%m-%d}T00:00:00Z&end={MONTH.end:%Y-%m-%d}T00:00:00Z"
+
+    answer = api.get(f"exports/audit_pack?{span}&customer=acme")
+
+    target = tmp_path / "export.zip"
+    target.write_bytes(b"".join(answer.streaming_content))
+    assert (answer.status_code, _verified(target)[0]) == (200, 0)
+    assert {row["customer"] for row in _rows(target, "events")} == {"acme"}
+    assert AuditEntry.objects.filter(action="download_audit_pack").count() == 1
+    assert api.get("exports/audit_pack?start=2026-11-01T00:00:00Z").status_code == 422
+    halved = api.get("exports/audit_pack?start=2026-11-01T12:00:00Z&end=2026-11-02T00:00:00Z")
+    assert "whole days" in halved.json()["detail"]
+    monkeypatch.setattr("revrec.api.packs.MOST_EVENTS_AT_ONCE", 1)
+    assert api.get(f"exports/audit_pack?{span}").json()["code"] == "pack_too_large"
+
+
 def test_the_shell_makes_a_pack_at_once(chain: Chain, tmp_path: Path) -> None:
     out, target = io.StringIO(), tmp_path / "mine.zip"
     call_command(
