@@ -111,6 +111,12 @@ def _database() -> dict[str, object]:
     }
 
 
+def _seals_name() -> str:
+    """Name the folder of the seals: a second embedded database has its own."""
+    name = "" if env.str("DATABASE_URL", default="") else env.str("EMBEDDED_PG_NAME", default="")
+    return f"seals-{name}" if name not in ("", "postgres") else "seals"
+
+
 DATABASES = {
     "default": {
         **_database(),
@@ -279,7 +285,8 @@ ARCHIVE_DIR = env.path("ARCHIVE_DIR", default=str(LOCAL_DIR / "archive"))
 # What the journal is sealed with at each close, and where the seals' files go. Both belong outside
 # the database and its backups: they are what a restored or rewritten database is held against.
 SEALING_KEY_FILE = env.path("SEALING_KEY_FILE", default=str(LOCAL_DIR / "sealing_key.pem"))
-SEALS_DIR = env.path("SEALS_DIR", default=str(LOCAL_DIR / "seals"))
+# Nothing is posted to a journal that is older than the newest seal there: one folder a database.
+SEALS_DIR = env.path("SEALS_DIR", default=str(LOCAL_DIR / _seals_name()))
 # Audit packs, for people to fetch; shared between web and worker. They may be removed at any time.
 PACKS_DIR = env.path("PACKS_DIR", default=str(LOCAL_DIR / "packs"))
 # Uploaded files of events, for the worker to read; shared between web and worker.

@@ -17,6 +17,7 @@ from revrec.selectors import (
 from revrec.selectors.seals import stored_seal_faults
 from revrec.selectors.tieouts import Mismatch
 from revrec.selectors.verifying import chain_faults
+from revrec.services.anchoring import missing_of_anchor
 
 
 def _findings(mismatches: Callable[[], Iterator[Mismatch]]) -> Iterator[Finding]:
@@ -65,6 +66,13 @@ def chain_is_intact() -> Iterator[Finding]:
 def seals_stand() -> Iterator[Finding]:
     """Look each sealed head up, and check each signature."""
     for fault in stored_seal_faults():
+        yield Finding(fault.subject, fault.message)
+
+
+@check("The journal reaches the last seal that lies outside the database")
+def anchor_stands() -> Iterator[Finding]:
+    """Look the heads of the newest file in SEALS_DIR up."""
+    for fault in missing_of_anchor():
         yield Finding(fault.subject, fault.message)
 
 

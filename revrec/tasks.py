@@ -1,23 +1,39 @@
 """What the worker runs; safe to run twice at once, and to lose."""
 
+import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from billing_project.kernel.clock import now
 from billing_project.kernel.users import worker_user
+from revrec.services.anchoring import OlderState
 from revrec.services.packs import make_waiting_packs, ring_worker, waiting_packs
 from revrec.services.recognise import recognise_pending
 
+logger = logging.getLogger(__name__)
 REST = timedelta(seconds=30)  # Under steady use each customer's books move twice a minute.
 
 
 def recognise() -> int:
     """Bring the books up to date with all that waits; return the number of entries posted."""
-    return recognise_pending(by=worker_user(), at=now())
+    return _unless_older(lambda: recognise_pending(by=worker_user(), at=now()))
 
 
 def recognise_gathered() -> int:
     """Bring the books up to date with what has gathered; return the number of entries posted."""
-    return recognise_pending(by=worker_user(), at=now(), rest=REST)
+    return _unless_older(lambda: recognise_pending(by=worker_user(), at=now(), rest=REST))
+
+
+def _unless_older(recognise_some: Callable[[], int]) -> int:
+    """Post nothing onto a state that is older than the last seal: facts wait until it is mended.
+
+    The page of exceptions and /readyz say so as long as it lasts.
+    """
+    try:
+        return recognise_some()
+    except OlderState as error:
+        logger.error("books older than their seal", extra={"missing": error.message})
+        return 0
 
 
 def make_packs() -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -20,6 +21,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.users import ROLES, ensure_roles
 from credits.selectors.remembered import forget_rules
 from metering.services.storing import forget_months
+from revrec.services.anchoring import SEAL_FILES
 from revrec.services.sealing import make_sealing_key
 from tests.template import ensure_template
 
@@ -125,6 +127,8 @@ def reset_database() -> None:
         with transaction.atomic():
             for table, guard in guards:
                 cursor.execute(f'ALTER TABLE "{table}" ENABLE ALWAYS TRIGGER "{guard}"')
+    for seal in Path(settings.SEALS_DIR).glob(SEAL_FILES):
+        seal.unlink()  # Of a journal that is gone.
     Group.objects.exclude(name__in=ROLES).delete()  # Roles stay, as they were made.
     ensure_roles()
 

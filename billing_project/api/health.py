@@ -15,6 +15,7 @@ from billing_project.kernel.embedded.server import EmbeddedServerError
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.errors import PROBLEM_TYPE, RETRY_SECONDS, problem
 from metering.selectors.lag import aggregation_state
+from revrec.services.anchoring import older_state
 
 
 @require_safe
@@ -30,12 +31,12 @@ def readyz(request: HttpRequest) -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         missing = _missing_migrations()
-        freshness = {} if missing else _freshness()
+        state = {} if missing else {**_freshness(), **_books()}
     except (DatabaseError, InterfaceError, EmbeddedServerError):
         return _not_ready("database_down", "the database does not answer")
     if missing:
         return _not_ready("migrations_missing", f"{missing} migrations are not applied")
-    return JsonResponse({"status": "ready", **freshness})
+    return JsonResponse({"status": "ready", **state})
 
 
 @require_safe
@@ -51,6 +52,12 @@ def _freshness() -> dict[str, object]:
         "aggregation_lag_seconds": plain(state.lag_seconds),
         "is_lagging": state.lag_seconds > settings.AGGREGATION_LAG_LIMIT_SECONDS,
     }
+
+
+def _books() -> dict[str, object]:
+    """Tell whether the books are posted to; capture goes on where they are not."""
+    told = older_state()
+    return {"books": "older_state", "books_detail": told} if told else {"books": "open"}
 
 
 def _missing_migrations() -> int:

@@ -16,6 +16,7 @@ from billing_project.kernel.books import Result, run_checks
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from revrec.selectors.seals import last_seal
+from revrec.services.anchoring import older_state
 
 
 @require_http_methods(["GET", "POST"])
@@ -28,6 +29,7 @@ def books_page(request: HttpRequest) -> HttpResponse:
         "title": "Books",
         "last_check": last_check(),
         "seal": last_seal(),
+        "older_state": older_state(),
     }
     if request.method == "POST" and isinstance(request.user, User):
         context.update(_run(request.user))

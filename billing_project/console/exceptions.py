@@ -35,6 +35,7 @@ from invoicing.models import (
 from invoicing.selectors import refunds_due
 from invoicing.stripe_sync.parking import parked_events
 from metering.models import LagEpisode, QuarantineGroup
+from revrec.services.anchoring import last_anchor, missing_of_anchor
 
 _REFUNDS = 500  # Counted at most.
 MOST = 20  # Shown of one kind; the list of its app has the others.
@@ -157,6 +158,23 @@ def _failed(at: datetime) -> Kind:
             str(one.func), str(one.result)[:120], "engineering", one.started, object_url(one)
         ),
         list_url(Failure, {}),
+    )
+
+
+def _older_state(at: datetime) -> Kind:
+    anchor, faults = last_anchor(), missing_of_anchor()
+    rows = tuple(
+        Exceptional(fault.subject, fault.message, "engineering", None, reverse("console:books"))
+        for fault in faults
+    )
+    after = anchor.manifest["created_at"] if anchor else ""
+    return Kind(
+        "The books are older than their last seal: nothing is posted or closed",
+        f"Restore a backup from after {after}; a seal of another installation is moved out of"
+        " SEALS_DIR.",
+        rows,
+        len(rows),
+        reverse("console:books"),
     )
 
 
@@ -354,6 +372,7 @@ def _kind(
 
 
 _KINDS: tuple[Callable[[datetime], Kind], ...] = (
+    _older_state,
     *(_quarantine, _lag, _unrated, _stuck, _failed, _alerts, _holds, _overcharged, _declined),
     *(_refunds, _differences, _parked, _mails, _webhooks),
 )

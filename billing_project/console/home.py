@@ -24,6 +24,7 @@ from billing_project.kernel.period import midnight
 from invoicing.models import Invoice
 from metering.models import EventBatch, MeterEvent, QuarantineGroup, UsageWindow
 from revrec.models import JournalEntry
+from revrec.services.anchoring import older_state
 
 DAYS = 31
 
@@ -84,6 +85,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         **banner(),
         "queue": queue_of(request.user, at),
         "last_check": figures.last_check(),
+        "older_state": older_state(),
         "books_url": reverse("console:books"),
         "lineage_url": reverse("console:lineage"),
     }

@@ -21,6 +21,7 @@ from revrec.selectors.journal import (
     own_fields,
     sealed_sha256,
 )
+from revrec.services.anchoring import refuse_older_state
 from revrec.services.drafts import EntryDraft
 from revrec.services.functional import Books
 from revrec.services.months import hold_open_books, periods_of
@@ -49,6 +50,7 @@ def post_entries(*, drafts: Sequence[EntryDraft], by: User, at: datetime) -> lis
         NotFound: an entity's books are kept in another currency than a draft's, and there is no
             approved rate of exchange of its day (`rate_missing`).
         IdempotencyConflict: a source key was posted with other content.
+        OlderState: the journal ends before the last sealed head outside the database.
     """
     return _post(drafts, by, at) if drafts else []
 
@@ -59,6 +61,7 @@ def _post(drafts: Sequence[EntryDraft], by: User, at: datetime) -> list[JournalE
     entities = _entities_of(drafts)
     for entity_id in sorted(set(entities.values())):
         lock_chain_head(entity_id)
+    refuse_older_state()
     new = _without_posted(drafts)
     days = [books.effective_day(draft.wanted_on) for draft in new]
     kept = Books.of(new, at)

@@ -18,6 +18,7 @@ from revrec.schedule import day_of
 from revrec.selectors.closing import Item, close_checklist, owners_of
 from revrec.selectors.facts import customers_to_recognise
 from revrec.selectors.reports import signed_balance
+from revrec.services.anchoring import refuse_older_state
 from revrec.services.estimates import true_up
 from revrec.services.months import ensure_period
 from revrec.services.recognise import recognise_customer, recognise_pending
@@ -40,11 +41,13 @@ def propose_close(
 
     Raises:
         NotAllowed: `by` is a person without the permission.
-        Conflict: the month has not ended, or is closed already.
+        Conflict: the month has not ended, or is closed already; or the journal is older than the
+            last seal outside the database (`older_state`).
     """
     _admit(by, "revrec.propose_close", "revrec.close_accountingperiod")
     locked = AccountingPeriod.objects.select_for_update().get(pk=period.pk)
     _refuse_early(locked, at)
+    refuse_older_state()
     locked.status, locked.soft_closed_at, locked.soft_closed_by = PeriodStatus.SOFT, at, by
     locked.save(update_fields=["status", "soft_closed_at", "soft_closed_by"])
     audit.record(
@@ -106,12 +109,14 @@ def close_period(
     Raises:
         NotAllowed: `by` is a person without the permission, or proposed the close themselves.
         Conflict: the month has not ended, is closed already, follows one that is open, or nobody
-            proposed its close; something of the checklist is missing (`close_findings`); or there
-            is no key to seal it with.
+            proposed its close; something of the checklist is missing (`close_findings`); there is
+            no key to seal it with; or the journal is older than the last seal outside the database
+            (`older_state`).
         Exception: whatever keeps a customer from being recognised; the month stays open.
     """
     _admit(by, "revrec.close_accountingperiod")
     _refuse(AccountingPeriod.objects.get(pk=period.pk), by, at)
+    refuse_older_state()
     sealing_key()
     _catch_up(period, by, at)
     return _close(period, by, at, reason)

@@ -18,6 +18,7 @@ from revrec.models import BooksMark
 from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise
 from revrec.selectors.waiting import kinds_waiting
+from revrec.services.anchoring import refuse_older_state
 from revrec.services.bases import account_bases
 from revrec.services.corrections import account_corrections
 from revrec.services.drafts import Run
@@ -116,7 +117,12 @@ def recognise_pending(
         limit: Customers at most, the longest-waiting first; None: all.
         rest: Lets movements of credits gather for so long: a customer costs much the same for one
             as for hundreds. What concerns money does not wait.
+
+    Raises:
+        OlderState: the journal ends before the last sealed head outside the database; nobody is
+            brought up to date.
     """
+    refuse_older_state()
     return each_apart(
         customers_to_recognise(day_of(at), None, at - rest if rest else None),
         lambda customer_id: recognise_customer(customer_id=customer_id, by=by, at=at),

@@ -25,6 +25,7 @@ from revrec.sealing import (
 )
 from revrec.selectors.journal import chain_head
 from revrec.selectors.seals import chain_contents
+from revrec.services.anchoring import refuse_older_state
 from revrec.services.journal import lock_chain_head
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def seal_period(
     Raises:
         NotAllowed: `by` is a person without the permission.
         Conflict: the month is open or sealed already, or there is no key (`no_sealing_key`).
+        OlderState: the journal ends before the last sealed head outside the database.
     """
     if not by.is_service and not by.has_perm("revrec.close_accountingperiod"):
         raise NotAllowed("only finance approvers seal the journal")
@@ -49,6 +51,7 @@ def seal_period(
     entities = list(LegalEntity.objects.order_by("pk"))
     for one in entities:
         lock_chain_head(one.pk)
+    refuse_older_state()
     if LedgerSeal.objects.filter(period=period).exists():
         raise Conflict(f"{period} is sealed already", code="period_sealed")
     key, chains = sealing_key(), chain_contents(entities)
@@ -126,11 +129,16 @@ def seal_file(seal: LedgerSeal) -> tuple[str, str]:
 
 
 def _hand_out(seal: LedgerSeal) -> None:
-    """Keep the seal where the database cannot reach; it can be downloaded again at any time."""
+    """Keep the seal where the database cannot reach; it can be downloaded again at any time.
+
+    It appears whole under its name, for whoever holds the journal against it meanwhile.
+    """
     name, text = seal_file(seal)
     try:
         folder = Path(settings.SEALS_DIR)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        part = folder / f"{name}.part"
+        part.write_text(text)
+        part.replace(folder / name)
     except OSError:
         logger.exception("seal not written", extra={"seal": seal.pk})

@@ -25,7 +25,7 @@ def test_ready_means_that_every_migration_is_applied() -> None:
 
     assert response.status_code == 200
     assert response.json() == {
-        "status": "ready", "aggregation_lag_seconds": "0", "is_lagging": False,
+        "status": "ready", "aggregation_lag_seconds": "0", "is_lagging": False, "books": "open",
     }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from metering.models import EventBatch
 from metering.services.aggregate import aggregate_batches, carry_idle_hours
 from revrec.models import AccountingPeriod
 from revrec.selectors.facts import waiting_customers
+from revrec.services.anchoring import set_aside
 from revrec.services.rebuilding import end_month_again, recognise_again
 
 OnStep = Callable[[str, int], None]  # What is done, and how many more of it.
@@ -67,7 +68,7 @@ def rebuild(on_step: OnStep = lambda name, count: None) -> Rebuilt:
     Raises:
         Conflict: the worker was not done: events wait for their windows, or facts for the books.
     """
-    with transaction.atomic():
+    with transaction.atomic(), set_aside():
         _refuse_waiting()
         recorded = state_hash()
         _keep()
