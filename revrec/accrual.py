@@ -5,12 +5,13 @@ period, so that many small uses never round to nothing. What credit notes conced
 lowers its revenue as far as usage earned any. Source: IFRS 15.B16, 105, 87-90; rules 8 and 13.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from billing_project.kernel.money import settle
+from revrec.by_model import Part, cut_by_model
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,15 @@ class Price:
 
 @dataclass(frozen=True)
 class DayUse:
-    """Overage of one service day, in credits; negative after an adjustment."""
+    """Overage of one service day by model, in credits; negative after an adjustment."""
 
     service_on: date
-    credits: Decimal
+    by_model: Mapping[str | None, Decimal]
+
+    @property
+    def credits(self) -> Decimal:
+        """All of the day's overage."""
+        return sum(self.by_model.values(), Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Accrual:
     service_on: date
     amount_minor: int
     conceded_minor: int = 0
+    by_model: tuple[Part, ...] = ()  # Which model earned how much of the amount.
 
 
 def accruals(
@@ -61,10 +68,11 @@ def accruals(
     credit_count = credits_before
     for day in days:
         before = price.of(credit_count)
+        parts = cut_by_model(credit_count, day.by_model, price.of)
         credit_count += day.credits
         after = price.of(credit_count)
         conceded = borne(after, conceded_minor) - borne(before, conceded_minor)
-        yield Accrual(day.service_on, after - before, conceded)
+        yield Accrual(day.service_on, after - before, conceded, parts)
 
 
 def borne(used_minor: int, conceded_minor: int) -> int:

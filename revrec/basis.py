@@ -13,6 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from billing_project.kernel.money import prorate
+from revrec.by_model import Part, cut_by_model, used_by_model
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Movement:
     service_on: date
     credits: Decimal  # Signed as in the ledger: use is negative.
     ends_grant: bool = False  # Expired or voided, or such an end undone (positive).
+    model: str | None = None  # Whose usage it paid for.
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Release:
     amount_minor: int
     is_breakage: bool
     transaction_ids: tuple[int, ...]
+    by_model: tuple[Part, ...] = ()  # Of use: which model earned how much of it.
 
 
 def caught_up(basis: CostBasis, used: Decimal, ended: Decimal) -> tuple[int, int]:
@@ -113,12 +116,13 @@ def releases(
                 yield Release(end.service_on, amount, True, (end.transaction_id,))
             continue
         for service_on, day in _by_day(run):
-            before = basis.earned(used)
-            used -= sum((movement.credits for movement in day), Decimal(0))
-            amount = basis.earned(used) - before
+            uses = used_by_model((movement.model, -movement.credits) for movement in day)
+            parts = cut_by_model(used, uses, basis.earned)
+            used += sum(uses.values(), Decimal(0))
+            amount = sum(minor for _, minor in parts)
             recognised_minor += amount
             ids = tuple(movement.transaction_id for movement in day)
-            yield Release(service_on, amount, False, ids)
+            yield Release(service_on, amount, False, ids, parts)
 
 
 def _broken(

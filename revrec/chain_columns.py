@@ -39,8 +39,9 @@ SEALED_OF_POSTING = (
     "service_start_on",
     "service_end_on",
 )
-# What follows them where it is told; nothing is written where it is not.
-SEALED_IF_TOLD = ("functional_minor", "functional_currency")
+# What follows them where it is told; nothing is written where it is not. Worth and currency are
+# told together, so that one more field is a model, two are a worth, and three are both.
+SEALED_IF_TOLD = ("functional_minor", "functional_currency", "model")
 
 
 def entries_sha256(entries: "pa.Table", postings: "pa.Table") -> list[str]:

@@ -9,6 +9,7 @@ from revrec.selectors import (
     basis_ties,
     functional_ties,
     losing_ties,
+    model_ties,
     modification_ties,
     shortfall_ties,
     silent,
@@ -53,6 +54,12 @@ def closing_rates_tie() -> Iterator[Finding]:
 def entries_balance() -> Iterator[Finding]:
     """Recount every entry."""
     return _findings(tieouts.unbalanced_entries)
+
+
+@check("Revenue that names a model comes of that model's use")
+def models_were_used() -> Iterator[Finding]:
+    """Read the windows behind every posting of a model."""
+    return _findings(model_ties.unused_models)
 
 
 @check("The journal's hash chain is intact")

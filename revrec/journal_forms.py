@@ -28,6 +28,7 @@ class Layout(IntEnum):
 
     AMOUNTS = 1  # In the file's currency alone.
     WORTH = 2  # And what each line is worth in the currency of the books.
+    MODEL = 3  # And which model's use was earned.
 
 
 class Detail(StrEnum):
@@ -65,6 +66,7 @@ class JournalLine:
     evidence: Sequence[str] = ()  # Further columns of the full form.
     worth_minor: int | None = None  # None: the books say nothing of it in their own currency.
     worth_currency: str = ""
+    model: str = ""
 
 
 _PER_CUSTOMER = {"1100"}  # QuickBooks asks whose a receivable is.
@@ -104,12 +106,15 @@ def layout_of(form: Form, *, is_foreign: bool) -> Layout:
     Args:
         is_foreign: The file's currency is not that of the books.
     """
-    return Layout.WORTH if is_foreign or form is Form.CSV else Layout.AMOUNTS
+    if form is Form.CSV:
+        return Layout.MODEL
+    return Layout.WORTH if is_foreign else Layout.AMOUNTS
 
 
 def header(form: Form, layout: Layout) -> tuple[str, ...]:
     """Return the columns of a form."""
-    return HEADERS[form] + (_WORTH[form] if layout is Layout.WORTH else ())
+    worth = _WORTH[form] if layout >= Layout.WORTH else ()
+    return HEADERS[form] + worth + (("model",) if layout is Layout.MODEL else ())
 
 
 def by_day(lines: Iterable[JournalLine]) -> Iterator[JournalLine]:
@@ -147,7 +152,9 @@ def rows(
     write = _WRITERS[form]
     for line in lines:
         row = write(line, f"{prefix}{line.number}")
-        yield [*row, *_worth(form, line)] if layout is Layout.WORTH else row
+        if layout >= Layout.WORTH:
+            row += _worth(form, line)
+        yield [*row, line.model] if layout is Layout.MODEL else row
 
 
 def _worth(form: Form, line: JournalLine) -> list[str]:

@@ -31,7 +31,7 @@ SELECT e.id, e.chain_position, e.effective_on::text, d.start_on::text, d.status,
        e.description, x.position, x.account_id, a.name, x.amount_minor, x.currency,
        coalesce(c.external_id, ''), coalesce(o.source_key, ''), coalesce(i.number, ''),
        x.service_start_on::text, x.service_end_on::text, e.recorded_at, b.username, e.source_key,
-       x.functional_minor, coalesce(x.functional_currency, ''), y.code
+       x.functional_minor, coalesce(x.functional_currency, ''), y.code, coalesce(x.model, '')
   FROM posting x JOIN pack_entry p ON p.id = x.entry_id JOIN journal_entry e ON e.id = x.entry_id
   JOIN accounting_period d ON d.id = e.period_id JOIN ledger_account a ON a.code = x.account_id
   JOIN legal_entity y ON y.id = e.entity_id
@@ -64,6 +64,7 @@ SELECT e.id, e.chain_position, e.effective_on::text, d.start_on::text, d.status,
         ("functional_minor", "worth in the currency of the entity's books, where that is another"),
         ("functional_currency", "that currency, or nothing"),
         ("entity", "code of the legal entity whose books these are"),
+        ("model", "whose use was earned, or nothing"),
     ),
 )
 SOURCES = PackFile(
@@ -162,6 +163,7 @@ SELECT y.code, e.id, e.chain_position, e.entry_sha256, e.previous_sha256, jsonb_
                x.service_start_on::text, x.service_end_on::text)
                || CASE WHEN x.functional_currency IS NULL THEN '[]'::jsonb ELSE
                   jsonb_build_array(x.functional_minor::text, x.functional_currency) END
+               || CASE WHEN x.model IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(x.model) END
                ORDER BY x.position)
           FROM posting x WHERE x.entry_id = e.id)::text
   FROM journal_entry e JOIN pack_entry p ON p.id = e.id JOIN legal_entity y ON y.id = e.entity_id

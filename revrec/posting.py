@@ -6,11 +6,12 @@ minor units. A negative amount turns a rule around (rule 31). Lines of amount ze
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 
 from billing_project.kernel.errors import Unbalanced
+from revrec.by_model import Part
 from revrec.crediting import RefundSplit
 
 
@@ -108,6 +109,7 @@ class About:
     invoice_line_id: int | None = None
     service_start_on: date | None = None
     service_end_on: date | None = None  # Exclusive.
+    model: str | None = None  # Whose use was earned, where it is one's.
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,18 @@ def price_allocated(amount_minor: int, purchase: About, bonus: About) -> Lines:
     )
 
 
-def credits_used(amount_minor: int, about: About) -> Lines:
-    """Rules 5, 6 and 31: used credits earn their cost basis; promotional ones have none."""
-    return pair(Account.CREDITS_LIABILITY, Account.USAGE_REVENUE, amount_minor, about)
+def credits_used(amount_minor: int, about: About, by_model: Sequence[Part] = ()) -> Lines:
+    """Rules 5, 6 and 31: used credits earn their cost basis; promotional ones have none.
+
+    Args:
+        by_model: Which model's use earned how much of it; they sum to the amount.
+    """
+    return balanced(
+        [
+            PostingLine(Account.CREDITS_LIABILITY, amount_minor, about),
+            *_earned_by(Account.USAGE_REVENUE, amount_minor, about, by_model),
+        ]
+    )
 
 
 def credits_expired(amount_minor: int, about: About) -> Lines:
@@ -220,17 +231,20 @@ def credits_expired(amount_minor: int, about: About) -> Lines:
     return pair(Account.CREDITS_LIABILITY, Account.BREAKAGE_REVENUE, amount_minor, about)
 
 
-def overage_used(amount_minor: int, about: About, conceded_minor: int = 0) -> Lines:
+def overage_used(
+    amount_minor: int, about: About, conceded_minor: int = 0, by_model: Sequence[Part] = ()
+) -> Lines:
     """Rules 8 and 31: overage is earned as used; the right to it is unconditional.
 
     Args:
         conceded_minor: What earlier concessions take off it; negative when usage they were
             about is cancelled.
+        by_model: Which model's use earned how much of the amount; they sum to it.
     """
     return balanced(
         [
             PostingLine(Account.UNBILLED, amount_minor - conceded_minor, about),
-            PostingLine(Account.OVERAGE_REVENUE, -amount_minor, about),
+            *_earned_by(Account.OVERAGE_REVENUE, amount_minor, about, by_model),
             PostingLine(Account.CREDIT_NOTES, conceded_minor, about),
         ]
     )
@@ -353,3 +367,11 @@ def pair(debit: Account, credit: Account, amount_minor: int, about: About) -> Li
     return balanced(
         [PostingLine(debit, amount_minor, about), PostingLine(credit, -amount_minor, about)]
     )
+
+
+def _earned_by(
+    account: Account, amount_minor: int, about: About, by_model: Sequence[Part]
+) -> list[PostingLine]:
+    """Credit revenue by model; without parts, at once."""
+    parts = by_model or [(None, amount_minor)]
+    return [PostingLine(account, -minor, replace(about, model=model)) for model, minor in parts]

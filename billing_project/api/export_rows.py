@@ -99,6 +99,7 @@ JOURNAL = (
     Field("books_credit", "the credit in the currency of the books"),
     Field("books_currency", "in which the books are kept, as far as the posting knows"),
     Field("contract", "number of the subscription that sold it, or nothing"),
+    Field("model", "whose use was earned, or nothing"),
 )
 
 
@@ -194,6 +195,7 @@ def journal_cells(posting: Posting) -> Mapping[str, Cell]:
         "books_credit": worth if posting.worth_minor < 0 else "",
         "books_currency": posting.worth_currency,
         "contract": str(vars(posting).get("contract") or ""),
+        "model": posting.model or "",
     }
 
 

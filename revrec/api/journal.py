@@ -58,7 +58,7 @@ class PostingSerializer(serializers.ModelSerializer[Posting]):
         model = Posting
         fields: tuple[str, ...] = (
             "account", "amount", "currency", "invoice_line", "obligation", "contract",
-            "service_start_on", "service_end_on",
+            "service_start_on", "service_end_on", "model",
         )  # fmt: skip
 
     def to_representation(self, instance: Posting) -> dict[str, Any]:

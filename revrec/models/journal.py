@@ -168,6 +168,7 @@ class Posting(models.Model):
     service_end_on = models.DateField(null=True, blank=True)  # Exclusive.
     functional_minor = models.BigIntegerField(null=True, blank=True)
     functional_currency = models.CharField(max_length=3, null=True, blank=True)
+    model = models.CharField(max_length=1000, null=True, blank=True)  # Whose use was earned.
 
     class Meta:
         db_table = "posting"
@@ -186,6 +187,7 @@ class Posting(models.Model):
                 ),
                 name="posting_functional_is_another",
             ),
+            models.CheckConstraint(condition=~Q(model=""), name="posting_model_named"),
         ]
         indexes = [
             models.Index(

@@ -20,7 +20,7 @@ OF_ENTRY = {"chain_position": 0, "period": 1, "effective_on": 2, "kind": 3, "des
 OF_ENTRY["source_key"] = 8
 OF_POSTING = {"position": 0, "account": 1, "amount_minor": 2, "currency": 3}
 OF_POSTING.update(service_start_on=7, service_end_on=8)
-IF_TOLD = {"functional_minor": 9, "functional_currency": 10}  # In packs of before nowhere.
+WORTH = ("functional_minor", "functional_currency")  # In packs of before nowhere.
 
 
 def check_journal(pack):
@@ -63,9 +63,15 @@ def is_as_sealed(row, entry, posting):
     """Compare a row of the journal with what its entry's hash covers."""
     pairs = [(name, entry[place]) for name, place in OF_ENTRY.items()]
     pairs += [(name, posting[place]) for name, place in OF_POSTING.items()]
-    told = dict(zip(IF_TOLD, posting[9:], strict=False))
-    pairs += [(name, told.get(name)) for name in IF_TOLD if name in row]
+    pairs += [(name, sealed) for name, sealed in if_told(posting[9:]).items() if name in row]
     return all(row[name] == plain(sealed or "") for name, sealed in pairs)
+
+
+def if_told(fields):
+    """Name what is sealed only where it is told: a worth has two fields, a model one."""
+    worth = fields[:2] if len(fields) > 1 else (None, None)
+    model = fields[-1] if len(fields) % 2 else None
+    return dict(zip(WORTH, worth, strict=True), model=model)
 
 
 def check_policies(pack):

@@ -37,7 +37,8 @@ SELECT id, entry_sha256, previous_sha256, chain_position, period_id, effective_o
 """
 _POSTINGS = """
 SELECT entry_id, position, account_id, amount_minor, currency, customer_id, obligation_id,
-       invoice_line_id, service_start_on, service_end_on, functional_minor, functional_currency
+       invoice_line_id, service_start_on, service_end_on, functional_minor, functional_currency,
+       model
   FROM posting WHERE {of_block} ORDER BY entry_id, position
 """
 _OF_ENTRY = ("id", "entry_sha256", "previous_sha256", *SEALED_OF_ENTRY)

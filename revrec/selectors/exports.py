@@ -31,7 +31,7 @@ SELECT e.id, e.effective_on, e.chain_position, p.position, e.description, e.kind
        e.entry_sha256, p.account_id, p.amount_minor, coalesce(c.external_id, ''),
        coalesce(p.service_start_on::text, ''), coalesce(p.service_end_on::text, ''),
        CASE WHEN p.functional_currency = %(books)s THEN p.functional_minor
-            WHEN p.currency = %(books)s THEN p.amount_minor END
+            WHEN p.currency = %(books)s THEN p.amount_minor END, coalesce(p.model, '')
   FROM journal_entry e JOIN posting p ON p.entry_id = e.id AND p.currency = %(currency)s
   LEFT JOIN customer c ON c.id = p.customer_id
  WHERE e.entity_id = %(entity)s AND e.chain_position BETWEEN %(first)s AND %(last)s
@@ -172,7 +172,7 @@ def _page(stretch: Stretch, after: Sequence[Any]) -> list[tuple[object, ...]]:
 
 
 def _line(row: Sequence[object], stretch: Stretch) -> JournalLine:
-    pk, on, _, _, text, kind, key, sha256, account, amount, customer, start, end, worth = row
+    pk, on, _, _, text, kind, key, sha256, account, amount, customer, start, end, worth, model = row
     assert isinstance(on, date)
     assert isinstance(amount, int)
     assert worth is None or isinstance(worth, int)
@@ -189,4 +189,5 @@ def _line(row: Sequence[object], stretch: Stretch) -> JournalLine:
         evidence=(f"JE-{pk}", str(kind), str(key), str(start), str(end), str(sha256)),
         worth_minor=worth,
         worth_currency="" if worth is None else stretch.books_currency,
+        model=str(model),
     )

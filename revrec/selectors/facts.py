@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
 from billing_project.kernel.models import OutboxMessage, in_force
@@ -206,12 +207,15 @@ class Move(NamedTuple):
     effective_at: datetime
     credits: Decimal
     expires_at: datetime | None  # Of its own grant.
+    model: str | None  # Of the usage that it paid for.
 
 
 def unaccounted_moves(customer_id: int, until: datetime | None, after: int) -> list[Move]:
     """Read what `unaccounted_movements` lists of a customer, without a model's object for each."""
     movements = unaccounted_movements(customer_id, until, after).select_related(None)
-    rows = movements.annotate(promised=Coalesce("grant__root", "grant"))
+    rows = movements.annotate(
+        promised=Coalesce("grant__root", "grant"), model=model_of("rated_usage__window__dimensions")
+    )
     names = (
         "pk",
         "promised",
@@ -220,8 +224,14 @@ def unaccounted_moves(customer_id: int, until: datetime | None, after: int) -> l
         "effective_at",
         "credits",
         "grant__expires_at",
+        "model",
     )
     return list(map(Move._make, rows.values_list(*names)))
+
+
+def model_of(dimensions: str) -> KeyTextTransform:
+    """Return the model that windows' dimensions name, as an expression."""
+    return KeyTextTransform("model", dimensions)
 
 
 def unaccounted_overage(customer_id: int | None = None, after: int = 0) -> QuerySet[RatedUsage]:

@@ -7,7 +7,7 @@ from django.db.models import Prefetch, QuerySet
 
 from invoicing.models import MAIN_ENTITY, CustomerEntity, LegalEntity
 from revrec.chain import Field, entry_sha256, origin
-from revrec.chain_columns import SEALED_OF_POSTING
+from revrec.chain_columns import SEALED_IF_TOLD, SEALED_OF_POSTING
 from revrec.models import EntrySource, JournalEntry, Posting
 from revrec.selectors.contracts import with_contract
 
@@ -83,13 +83,13 @@ def sealed_sha256(previous: str, entry: JournalEntry, postings: Iterable[Posting
 
 
 def posting_fields(posting: Posting) -> list[Field]:
-    """Return what is sealed of a posting: what it is worth, where that is told, at the end."""
-    told = [posting.functional_minor, posting.functional_currency]
+    """Return what is sealed of a posting: what it says only at times, where it does, at the end."""
+    told = [getattr(posting, name) for name in SEALED_IF_TOLD]
     return [*own_fields(posting), *(field for field in told if field is not None)]
 
 
 def own_fields(posting: Posting) -> list[Field]:
-    """Return what is sealed of a posting besides what it is worth in another currency."""
+    """Return what is sealed of every posting."""
     return [getattr(posting, name) for name in SEALED_OF_POSTING]
 
 

@@ -28,12 +28,17 @@ SELECT r.customer_id, w.workspace_id, coalesce(w.dimensions->>'model', ''), sum(
 
 @dataclass(frozen=True)
 class DayRevenue:
-    """What one customer's postings on revenue accounts come to on a day of the books."""
+    """What one customer's postings on revenue accounts come to on a day of the books.
+
+    Attributes:
+        model: Whose use was earned; None where postings name none: fees, breakage, notes.
+    """
 
     customer_id: int | None
     day: date
     currency: str
     amount_minor: int
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def margin_facts(period: AccountingPeriod) -> MarginFacts:
             entry__effective_on__gte=period.start_on,
             entry__effective_on__lt=period.end_on,
         )
-        .values_list("customer_id", "entry__effective_on", "currency")
+        .values_list("customer_id", "entry__effective_on", "currency", "model")
         .annotate(total=Sum("amount_minor"))
         .order_by()
     )
@@ -69,7 +74,7 @@ def margin_facts(period: AccountingPeriod) -> MarginFacts:
         cursor.execute(_CHARGES, [span.start, span.end])
         charges = {(who, place, model): sum_ for who, place, model, sum_ in cursor.fetchall()}
     return MarginFacts(
-        tuple(DayRevenue(who, day, code, -total) for who, day, code, total in rows),
+        tuple(DayRevenue(who, day, code, -total, model) for who, day, code, model, total in rows),
         tuple(costs_by_day(span, currency)),
         charges,
         currency,

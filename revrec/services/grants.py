@@ -78,7 +78,7 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
     drafts: list[EntryDraft] = []
     for grant_id, of_grant in groupby(moves, key=attrgetter("promised_grant_id")):
         for release in _earn(promises[grant_id], list(of_grant)):
-            if release.amount_minor:
+            if release.amount_minor or release.by_model:
                 drafts.append(_draft(run, promises[grant_id], release))
             else:
                 silent += release.transaction_ids
@@ -147,7 +147,7 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
 def _earn(obligation: PerformanceObligation, rows: Sequence[Move]) -> list[Release]:
     """Work out what a grant's new movements release, and let its promise follow."""
     movements = [
-        Movement(row.pk, _service_day(obligation, row), row.credits, row.kind in _ENDS)
+        Movement(row.pk, _service_day(obligation, row), row.credits, row.kind in _ENDS, row.model)
         for row in rows
     ]
     used = used_so_far(obligation)
@@ -177,7 +177,8 @@ def _draft(run: Run, obligation: PerformanceObligation, release: Release) -> Ent
     assert obligation.grant is not None, "a promise of credits that move has its grant"
     word = "ended" if release.is_breakage else "used"
     dimensions = about(obligation, release.service_on)
-    kind, lines = EntryKind.CREDITS_USED, credits_used(release.amount_minor, dimensions)
+    lines = credits_used(release.amount_minor, dimensions, release.by_model)
+    kind = EntryKind.CREDITS_USED
     if release.is_breakage:
         kind, lines = end_of_credits(obligation, release.amount_minor, dimensions)
     return EntryDraft(

@@ -147,7 +147,7 @@ def _content_of_entry(entry: JournalEntry) -> list[object]:
 
 def _amounts(postings: Iterable[Posting]) -> list[list[Field]]:
     """Return what postings say in their own currency; what they are worth follows from the day."""
-    return [own_fields(posting) for posting in postings if posting.amount_minor]
+    return [[*own_fields(posting), posting.model] for posting in postings if posting.amount_minor]
 
 
 def _postings(draft: EntryDraft, lines: Lines, functional: str | None) -> list[Posting]:
@@ -174,6 +174,7 @@ def _posting(
         invoice_line_id=line.about.invoice_line_id,
         service_start_on=line.about.service_start_on,
         service_end_on=line.about.service_end_on,
+        model=line.about.model,
         functional_minor=line.functional_minor if functional else None,
         functional_currency=functional,
     )

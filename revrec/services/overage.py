@@ -15,10 +15,11 @@ from django.db.models import Sum
 from credits.models import BillingPeriod, RatedUsage
 from invoicing.selectors import overage_price
 from revrec.accrual import Accrual, DayUse, Price, accruals, borne
+from revrec.by_model import used_by_model
 from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import EntryKind, overage_used
 from revrec.schedule import day_of
-from revrec.selectors.facts import unaccounted_overage
+from revrec.selectors.facts import model_of, unaccounted_overage
 from revrec.selectors.obligations import conceded_on
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
@@ -32,9 +33,9 @@ def accrue_overage(run: Run) -> int:
     """
     posted = 0
     rows = list(
-        unaccounted_overage(run.customer_id, run.mark.through_usage).select_related(
-            "billing_period"
-        )
+        unaccounted_overage(run.customer_id, run.mark.through_usage)
+        .select_related("billing_period")
+        .annotate(model=model_of("window__dimensions"))
     )
     for billing_period, of_period in groupby(rows, key=lambda row: row.billing_period):
         posted += _accrue_period(run, billing_period, list(of_period))
@@ -74,7 +75,7 @@ def _accrue_period(run: Run, billing_period: BillingPeriod, rows: Sequence[Rated
         day: list(group) for day, group in groupby(rows, key=lambda row: day_of(row.service_at))
     }
     days = [
-        DayUse(day, sum((row.overage for row in group), Decimal(0)))
+        DayUse(day, used_by_model((vars(row)["model"], row.overage) for row in group))
         for day, group in by_day.items()
     ]
     new = sum((day.credits for day in days), Decimal(0))
@@ -82,12 +83,10 @@ def _accrue_period(run: Run, billing_period: BillingPeriod, rows: Sequence[Rated
     steps = list(accruals(before, days, price, conceded_on(billing_period)))
     obligation = overage_obligation(billing_period, price.currency)
     _follow(obligation, sum(step.amount_minor - step.conceded_minor for step in steps))
-    idle = [step.service_on for step in steps if not step.amount_minor]
+    idle = [step.service_on for step in steps if not step.by_model]
     note_nothing_to_post(sources=_sources(row for day in idle for row in by_day[day]))
     drafts = [
-        _draft(run, obligation, step, by_day[step.service_on])
-        for step in steps
-        if step.amount_minor
+        _draft(run, obligation, step, by_day[step.service_on]) for step in steps if step.by_model
     ]
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
 
@@ -113,7 +112,10 @@ def _draft(
         description=f"Overage used on {step.service_on}",
         customer_id=run.customer_id,
         lines=overage_used(
-            step.amount_minor, about(obligation, step.service_on), step.conceded_minor
+            step.amount_minor,
+            about(obligation, step.service_on),
+            step.conceded_minor,
+            step.by_model,
         ),
         source_key=_key(obligation, step.service_on, rows),
         sources=_sources(rows),

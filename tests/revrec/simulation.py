@@ -301,7 +301,9 @@ class World:
             self._move(one, Movement(3, self.today, -gone, ends_grant=True))
 
     def _overage(self, change: Decimal) -> None:
-        [step] = accruals(self.overage, [DayUse(self.today, change)], self.price, self.conceded)
+        [step] = accruals(
+            self.overage, [DayUse(self.today, {None: change})], self.price, self.conceded
+        )
         assert step.conceded_minor == borne(0, self.conceded)
         self.overage += change
         self.unbilled += step.amount_minor

@@ -13,7 +13,7 @@ FIRST = date(2026, 11, 1)
 
 
 def _days(*uses: str) -> list[DayUse]:
-    return [DayUse(FIRST + timedelta(days=n), Decimal(text)) for n, text in enumerate(uses)]
+    return [DayUse(FIRST + timedelta(days=n), {None: Decimal(text)}) for n, text in enumerate(uses)]
 
 
 def test_days_accrue_the_change_of_the_settled_total() -> None:
@@ -46,7 +46,10 @@ def test_concessions_follow_usage_down_and_up_again() -> None:
     # 100 credits, 1.20, of which 0.50 was conceded; cancelled to 0.24, then back to 0.72.
     steps = list(accruals(Decimal(100), _days("-80", "40"), CENT, conceded_minor=50))
 
-    assert steps == [Accrual(FIRST, -96, -26), Accrual(FIRST + timedelta(days=1), 48, 26)]
+    assert steps == [
+        Accrual(FIRST, -96, -26, ((None, -96),)),
+        Accrual(FIRST + timedelta(days=1), 48, 26, ((None, 48),)),
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +63,9 @@ def test_days_sum_to_usage_less_what_it_bears_of_concessions(
 ) -> None:
     price = Price(unit_price, "USD")
 
-    steps = list(accruals(Decimal(0), [DayUse(FIRST, use) for use in uses], price, conceded))
+    steps = list(
+        accruals(Decimal(0), [DayUse(FIRST, {None: use}) for use in uses], price, conceded)
+    )
 
     whole = price.of(sum(uses, Decimal(0)))
     earned = sum(step.amount_minor - step.conceded_minor for step in steps)

@@ -81,8 +81,8 @@ def test_what_a_line_is_worth_in_the_books_stands_after_what_each_program_reads(
 
 def test_a_program_s_template_is_kept_where_lines_are_worth_their_amounts() -> None:
     assert layout_of(Form.XERO, is_foreign=False) is Layout.AMOUNTS
-    assert {layout_of(form, is_foreign=True) for form in Form} == {Layout.WORTH}
-    assert layout_of(Form.CSV, is_foreign=False) is Layout.WORTH
+    assert {layout_of(form, is_foreign=True) for form in Form} == {Layout.WORTH, Layout.MODEL}
+    assert layout_of(Form.CSV, is_foreign=False) is Layout.MODEL
 
 
 def test_a_difference_of_exchange_moves_nothing_but_its_worth() -> None:

@@ -141,11 +141,17 @@ def test_margins_tie_to_recognised_revenue_in_every_cut(october: AccountingPerio
     # 0.012 = 0.60: 16.93. The supplier's 13.00.
     assert figures(margins.by_customer(october)) == {("acme", "plan-acme"): (1_693, 1_300)}
     assert figures(margins.by_plan(october)) == {("plan-acme",): (1_693, 1_300)}
-    # 80 and 100 of 180 credits: each entry is shared by itself.
+    # The 50 credits beyond are of `large`, whose 0.60 the books name; of the fee each has its share
+    # by the 80 and 100 credits that it was charged: 16.33 x 80/180 = 7.26, rounded day by day.
     by_model = figures(margins.by_model(october))
     assert {key: cost for key, (_, cost) in by_model.items()} == {("large",): 500, ("small",): 800}
     assert sum(revenue for revenue, _ in by_model.values()) == 1_693
-    assert by_model["small",][0] in range(748, 757)  # 1,693 x 80/180 = 752, rounded day by day.
+    assert by_model["small",][0] in range(722, 731)
+    found = REPORTS["disaggregation"].build(october)
+    told = {
+        (row.labels["stream"], row.labels["model"]): row.texts()["amount"] for row in found.rows
+    }
+    assert told == {("Base fees", "-"): "16.33", ("Overage", "large"): "0.60"}
     assert figures(margins.by_workspace(october)) == {("acme", "-"): (1_693, 1_300)}
     by_day = figures(margins.by_day(october))
     assert by_day["2026-10-23",] == (163 + 60, 1_300)

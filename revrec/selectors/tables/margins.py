@@ -98,16 +98,17 @@ def by_day(period: AccountingPeriod) -> Table:
 
 
 def by_model(period: AccountingPeriod) -> Table:
-    """Sum by model; each customer's revenue is shared by the credits that its models were charged.
+    """Sum by model: what postings name one for is its; the rest is shared.
 
-    What was recognised of a month is shared by the usage of that month.
+    Fees, breakage and notes of a customer are shared by the credits that its models were charged
+    for the usage of that month.
     """
     facts = margin_facts(period)
     charges = _charges(facts, lambda place, model: model or "-")
     return _by_text(
         facts,
         "model",
-        lambda one: _parts(one, charges),
+        lambda one: [((one.model,), one.amount_minor)] if one.model else _parts(one, charges),
         lambda one: (one.model or "-",),
         is_shared=True,
     )
@@ -161,7 +162,10 @@ def _by_text(
 ) -> Table:
     """Sum under labels of text, in their order."""
     labels = (names,) if isinstance(names, str) else names
-    note = ("Revenue is shared by the credits that the month's usage was charged.",)
+    note = (
+        "Revenue that the books do not name for one of them is shared by the credits that the"
+        " month's usage was charged.",
+    )
     rows = [
         _row(dict(zip(labels, map(str, key), strict=True)), one, cost_minor, currency, names=_MIX)
         for key, currency, one, cost_minor in _summed(facts, of_revenue, of_cost)

@@ -19,11 +19,14 @@ STREAMS: Mapping[str, str] = {
     Account.OVERAGE_REVENUE: "Overage",
     Account.BREAKAGE_REVENUE: "Breakage",
     Account.SHORTFALL_REVENUE: "Commit shortfall",
+    Account.OUTCOME_REVENUE: "Outcomes",
     Account.CREDIT_NOTES: "Credit notes",
     Account.REFUNDS: "Refunds",
     Account.DISPUTES_LOST: "Disputes lost",
 }
-_AT_ONE_TIME = {Account.BREAKAGE_REVENUE, Account.SHORTFALL_REVENUE}
+_AT_ONE_TIME = {
+    Account.BREAKAGE_REVENUE, Account.SHORTFALL_REVENUE, Account.OUTCOME_REVENUE,
+}  # fmt: skip
 _MONTHS = 12
 
 
@@ -33,13 +36,13 @@ def revenue_postings() -> QuerySet[Posting]:
 
 
 def disaggregation(period: AccountingPeriod) -> Table:
-    """Sum the month's revenue by stream, timing and the customer's country."""
+    """Sum the month's revenue by stream, timing, the customer's country and model."""
     found = (
         revenue_postings()
         .filter(**within(period))
-        .values("account_id", "customer__country", "currency")
+        .values("account_id", "customer__country", "model", "currency")
         .annotate(total=Sum("amount_minor"))
-        .order_by("currency", "account_id", "customer__country")
+        .order_by("currency", "account_id", "customer__country", "model")
     )
     rows = []
     for row in found:
@@ -47,6 +50,7 @@ def disaggregation(period: AccountingPeriod) -> Table:
         where = {
             "account_id": account,
             "customer__country": row["customer__country"],
+            **({"model": row["model"]} if row["model"] else {"model__isnull": True}),
             "currency": row["currency"],
             **within(period),
         }
@@ -54,11 +58,12 @@ def disaggregation(period: AccountingPeriod) -> Table:
             "stream": STREAMS.get(account, account),
             "timing": "point in time" if account in _AT_ONE_TIME else "over time",
             "region": row["customer__country"] or "not known",
+            "model": row["model"] or "-",
         }
         rows.append(
             Row(labels, row["currency"], {"amount": Figure(-row["total"], Drill(where, -1))})
         )
-    return Table(("stream", "timing", "region"), ("amount",), rows)
+    return Table(("stream", "timing", "region", "model"), ("amount",), rows)
 
 
 def prior_period_revenue(period: AccountingPeriod) -> Table:

@@ -32,7 +32,9 @@ def test_lag_02_usage_is_earned_on_its_day() -> None:
     vector = VECTORS["LAG-02"]
     price = Price(Decimal(vector["inputs"]["price"]), "USD")
 
-    [step] = accruals(Decimal(0), [DayUse(NOON.date(), Decimal(vector["inputs"]["calls"]))], price)
+    [step] = accruals(
+        Decimal(0), [DayUse(NOON.date(), {None: Decimal(vector["inputs"]["calls"])})], price
+    )
 
     assert step.service_on == NOON.date()
     assert moved(overage_used(step.amount_minor, USD)) == {
