@@ -8,14 +8,14 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 
 from billing_project.kernel.backoffice.actions import FormAction, form_action
-from billing_project.kernel.backoffice.base import ReadOnlyAdmin
+from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge, document, link, moment, sentence
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.exporting import FORMATS, pieces
 from billing_project.kernel.models import User
 from metering.admin.quarantine_forms import ConflictForm, MapForm, ReplayForm, SelectionForm
-from metering.models import QuarantinedEvent, QuarantineGroup
+from metering.models import QuarantinedEvent, QuarantineGroup, QuarantineTry
 from metering.models.event import QuarantineReason, QuarantineState
 from metering.selectors.quarantine import Chosen
 from metering.selectors.unmatched import COLUMNS, unmatched_rows
@@ -66,6 +66,20 @@ def refused_for(user: User, waiting: QuarantinedEvent | QuarantineGroup) -> str:
     return refusal_of_reason(user, waiting.reason)
 
 
+class QuarantineTryInline(ReadOnlyInline):
+    """Replays that could not store the event: what it waited for, and what was found."""
+
+    model = QuarantineTry
+    fields = (
+        moment("tried_at"), link("tried_by", "by"), sentence("reason_before", "waited for"),
+        "detail_before", sentence("reason", "found"), "detail",
+    )  # fmt: skip
+    ordering = ("-id",)
+    list_select_related = ("tried_by",)
+    tab = False
+    verbose_name_plural = "Tries"
+
+
 @admin.register(QuarantinedEvent)
 class QuarantinedEventAdmin(ReadOnlyAdmin):
     """Received, kept, not yet billable: to be mapped and replayed, decided, or dismissed."""
@@ -96,7 +110,7 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("Why it waits", {"fields": (sentence("reason"), "detail")}),
+        ("Why it waits", {"fields": (sentence("reason"), "detail", "kept_for")}),
         (
             "What became of it",
             {
@@ -109,8 +123,15 @@ class QuarantinedEventAdmin(ReadOnlyAdmin):
             },
         ),
     )
+    inlines = (QuarantineTryInline,)
     actions = ("download_selected", "replay_selected", "dismiss_selected")
     actions_detail = ("map_customer", "keep_stored", "amend_stored", "replay", "dismiss")
+
+    @admin.display(description="First kept because")
+    def kept_for(self, event: QuarantinedEvent) -> str:
+        """Say what the event waited for when it came; the tries below say what was found since."""
+        first = event.tries.order_by("id").first()
+        return f"{first.detail_before or first.reason_before}" if first else event.detail
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Tell whether the person may act on some of what may be selected."""

@@ -59,6 +59,9 @@ _REMEDIES: dict[str, str] = {
     " the same identifiers: a good report closes the one that waits. A replay finds the value"
     " missing again, and a new version of the meter helps only for use from its hour on. Dismiss"
     " what is never to be billed.",
+    QuarantineReason.INVALID_VALUE: "A meter reads a value here that is no number: its sender"
+    " reports it again under the same identifier, which closes this one. Dismiss what is never to"
+    " be billed.",
     QuarantineReason.IDENTIFIER_CONFLICT: "One identifier says two things: decide on each event"
     " which of them holds.",
     QuarantineReason.PERIOD_CLOSED: "The period is invoiced and the customer's rule asks a person:"

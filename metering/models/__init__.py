@@ -18,6 +18,7 @@ from metering.models.event import (
     MeterEvent,
     MeterEventAdjustment,
     QuarantinedEvent,
+    QuarantineTry,
 )
 from metering.models.imports import ImportedLine, ImportRun, ImportState
 from metering.models.lag import LagEpisode
@@ -65,6 +66,7 @@ __all__ = [
     "QuarantineGroup",
     "QuarantineRole",
     "QuarantineRun",
+    "QuarantineTry",
     "QuarantinedEvent",
     "RunKind",
     "UsageLevel",

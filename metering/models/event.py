@@ -93,13 +93,14 @@ class QuarantineReason(models.TextChoices):
     UNKNOWN_CUSTOMER = "unknown_customer"
     UNKNOWN_EVENT_NAME = "unknown_event_name"
     MISSING_VALUE = "missing_value"
+    INVALID_VALUE = "invalid_value"  # Found by a replay: at the door such a report is refused.
     IDENTIFIER_CONFLICT = "identifier_conflict"
     PERIOD_CLOSED = "period_closed"
 
 
 # What a good report under the same identifier answers. Whatever else was reported twice with two
 # contents is a conflict, which somebody has to decide.
-MENDABLE = (QuarantineReason.MISSING_VALUE,)
+MENDABLE = (QuarantineReason.MISSING_VALUE, QuarantineReason.INVALID_VALUE)
 
 
 class QuarantineState(models.TextChoices):
@@ -110,7 +111,11 @@ class QuarantineState(models.TextChoices):
 
 
 class QuarantinedEvent(models.Model):
-    """Received, kept, not yet billable: waits for somebody to map it, replay it or dismiss it."""
+    """Received, kept, not yet billable: waits for somebody to map it, replay it or dismiss it.
+
+    `reason` and `detail` say what it waits for now. A replay that finds something else sets them;
+    the database admits that only beside the `QuarantineTry` that says what they were before.
+    """
 
     customer_external_id = models.CharField(max_length=128)
     workspace_external_id = models.CharField(max_length=128, blank=True)
@@ -161,6 +166,31 @@ class QuarantinedEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.customer_external_id}/{self.identifier}"
+
+
+class QuarantineTry(models.Model):
+    """A replay that could not store an event: what it waited for, and what was found; append-only.
+
+    What the first try of an event found before it is what the event was kept for.
+    """
+
+    event = models.ForeignKey(QuarantinedEvent, on_delete=models.PROTECT, related_name="tries")
+    reason_before = models.CharField(max_length=30, choices=QuarantineReason.choices)
+    detail_before = models.TextField(blank=True)
+    reason = models.CharField(max_length=30, choices=QuarantineReason.choices)
+    detail = models.TextField(blank=True)
+    tried_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    tried_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "quarantine_try"
+        ordering = ["-id"]
+        verbose_name_plural = "quarantine tries"
+
+    def __str__(self) -> str:
+        return f"try {self.pk} of {self.event_id}"
 
 
 class EventRejection(models.Model):

@@ -40,6 +40,7 @@ _ADJUSTED: dict[str, str] = {
     AdjustmentType.REINSTATE.value: "reinstated",
 }
 _MOST = 20  # Customers that one identifier is looked up for.
+_TRIES = 3  # Of an event, the newest.
 # One probe of the identities' key for each customer (LIMIT keeps the planner from joining instead):
 # no index on the identifier alone is paid for at every insert.
 _CUSTOMERS_OF = """
@@ -330,7 +331,15 @@ def _quarantined(row: QuarantinedEvent) -> Explanation:
         text = f"{row.state} by {row.resolved_by}: {row.resolution}"
         last = Step(row.state, Progress.STOPPED, text, str(row.resolved_by), row.resolved_at, row)
     state = "quarantined" if row.state == QuarantineState.OPEN else row.state
-    return Explanation(row.customer_external_id, row.identifier, state, (came, last))
+    return Explanation(row.customer_external_id, row.identifier, state, (came, *_tries(row), last))
+
+
+def _tries(row: QuarantinedEvent) -> Iterator[Step]:
+    """Say what the event lacked first, and each time that it was tried again; the newest tries."""
+    newest = list(row.tries.select_related("tried_by").order_by("-id")[:_TRIES])
+    for one in reversed(newest):
+        text = f"waited for this: {one.detail_before or one.reason_before}; tried again"
+        yield Step("tried", Progress.SKIPPED, text, str(one.tried_by), one.tried_at, row)
 
 
 def _refused(customer: str, identifier: str, rejection: EventRejection) -> Explanation:

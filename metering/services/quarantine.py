@@ -21,6 +21,7 @@ from metering.services.capture import Candidate, settle_candidates
 from metering.services.deciding import ensure_may_decide
 from metering.services.retrying import atomic_with_retries
 from metering.services.superseding import SUPERSEDED
+from metering.services.trying import keep_tries
 
 _STILL_OPEN = {Status.QUARANTINED, Status.REJECTED}
 AT_ONCE = 1000  # Rows of one transaction.
@@ -163,6 +164,8 @@ def replay_rows(ids: Sequence[int], by: User, at: datetime) -> ReplayResult:
     superseded = _superseded(rows, verdicts)
     resolve_rows(superseded, QuarantineState.DISMISSED, SUPERSEDED, by, at)
     closed = (*stored, *repeated, *superseded)
+    gone = {row.pk for row in closed}
+    keep_tries([(row, verdicts[i]) for i, row in enumerate(rows) if row.pk not in gone], by, at)
     audit.record_each(by=by, at=at, action="replay_quarantine", subjects=closed)
     by_status = Counter(verdict.status for verdict in verdicts.values())
     open_ = [

@@ -3,13 +3,19 @@
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import AuditEntry, User
 from billing_project.kernel.users import worker_user
-from metering.models import Customer, MeterEvent, QuarantinedEvent, UsageWindow
+from metering.models import (
+    Customer,
+    MeterEvent,
+    QuarantinedEvent,
+    QuarantineGroup,
+    UsageWindow,
+)
 from metering.services.aggregate import aggregate_batches
 from metering.services.customers import add_alias
 from metering.services.quarantine import ReplayResult, dismiss_quarantined, replay_quarantine
@@ -253,3 +259,56 @@ def test_a_repeat_of_what_still_waits_goes_on_waiting(at: datetime) -> None:
 
     assert [one.quarantined for one in results] == [1, 1, 1]
     assert QuarantinedEvent.objects.count() == 1
+
+
+def test_an_event_waits_for_what_its_last_try_found_and_keeps_what_it_came_with(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    late = at + timedelta(days=1)
+    send(at, an_event("a", customer="acme-eu", properties={"model": "haiku"}))
+    first = QuarantinedEvent.objects.get()
+    replay_quarantine(by=engineer, at=at)
+    _alias(customer, engineer, at)
+
+    result = replay_quarantine(by=engineer, at=late)
+
+    row = QuarantinedEvent.objects.get()
+    assert (first.reason, row.reason) == ("unknown_customer", "missing_value")
+    assert result.waits_for == row.detail == "meter tokens_sum reads tokens, which is not there"
+    tries = [(one.reason_before, one.reason, one.tried_at) for one in row.tries.order_by("id")]
+    assert tries == [
+        ("unknown_customer", "unknown_customer", at), ("unknown_customer", "missing_value", late),
+    ]  # fmt: skip
+    (group,) = QuarantineGroup.objects.all()
+    assert (group.reason, group.missing, group.role) == ("missing_value", row.detail, "engineering")
+
+
+def test_what_the_door_would_refuse_today_and_what_contradicts_is_named(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    other = an_event("b", event_name="other", properties={"model": "x", "count": "many"})
+    send(at, other, an_event("c", customer="acme-eu"))
+    a_meter(at, code="counts", event_name="other", value_property="count")
+    _alias(customer, engineer, at)
+    send(at, an_event("c", properties={"model": "x", "tokens": "5"}))
+
+    replay_quarantine(by=engineer, at=at)
+
+    found = dict(QuarantinedEvent.objects.values_list("identifier", "reason"))
+    assert found == {"b": "invalid_value", "c": "identifier_conflict"}
+
+
+def test_the_reason_changes_only_by_a_try_which_nobody_edits(
+    customer: Customer, engineer: User, at: datetime
+) -> None:
+    send(at, an_event(customer="acme-eu"))
+    replay_quarantine(by=engineer, at=at)
+
+    for statement in (
+        "UPDATE quarantined_event SET reason = 'missing_value'",
+        "UPDATE quarantined_event SET detail = 'another'",
+        "UPDATE quarantine_try SET reason = 'missing_value'",
+        "DELETE FROM quarantine_try",
+    ):
+        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
