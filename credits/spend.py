@@ -243,11 +243,22 @@ def _overdraft_left(controls: Controls, standing: Standing) -> Decimal:
     return max(controls.overdraft_credits - standing.overdrawn, _ZERO)
 
 
+def after_holds(
+    grants: Iterable[GrantState], held: Iterable[tuple[Use, Decimal]], order: Sequence[str]
+) -> tuple[list[GrantState], Decimal]:
+    """Draw what is held; return what is left of the grants, and what they did not reach for.
+
+    Args:
+        grants: Of one pricing unit.
+        held: The oldest first.
+    """
+    left = {grant.id: grant for grant in grants}
+    short = _draw(left, held, order)
+    return list(left.values()), short
+
+
 def _after_holds(standing: Standing) -> tuple[list[GrantState], Decimal]:
-    """Draw what is held; return what is left of the grants, and what they did not reach for."""
-    grants = {grant.id: grant for grant in standing.grants}
-    short = _draw(grants, standing.held, standing.order)
-    return list(grants.values()), short
+    return after_holds(standing.grants, standing.held, standing.order)
 
 
 def _draw(

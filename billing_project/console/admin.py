@@ -12,6 +12,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.widgets import UnfoldAdminDateWidget
 
 from billing_project.console.account import figures_of
+from billing_project.console.customer_sections import sections_of
 from billing_project.console.freshness import freshness_of
 from billing_project.console.navigation import lineage_url
 from billing_project.console.timeline import MOST, timeline_of
@@ -83,7 +84,7 @@ class CustomerPage(CustomerAdmin):
         *CustomerAdmin.actions_detail,
     )
     change_form_outer_before_template = "console/customer.html"
-    change_form_outer_after_template = "console/timeline.html"
+    change_form_outer_after_template = "console/customer_sections.html"
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -91,6 +92,7 @@ class CustomerPage(CustomerAdmin):
         """Add the figures at the top."""
         if context.get("original") is not None:
             at = now()
+            context |= sections_of(context["original"], at)
             context["figures"] = figures_of(context["original"], at)
             context["freshness"] = freshness_of(at)
             context["timeline"] = timeline_of(context["original"], at)

@@ -111,6 +111,7 @@ class LimitForm(ProposalForm):
 
     subject: SpendLimit | None
     shows_difference = True
+    from_address = ("customer",)
     code = forms.CharField(
         max_length=64, widget=UnfoldAdminTextInputWidget,
         help_text="Of the limit, as acme:daily; a known code gets its next version.",

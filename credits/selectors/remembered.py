@@ -119,7 +119,9 @@ def _read() -> Approved:
     for policy in policies.order_by(*_NEWEST_FIRST):
         controls[policy.customer_id].append(policy)
     limits: dict[int, list[SpendLimit]] = defaultdict(list)
-    versions = SpendLimit.objects.filter(**approved).select_related("policy_change")
+    versions = SpendLimit.objects.filter(**approved).select_related(
+        "policy_change", "workspace", "pricing_unit"
+    )
     for limit in versions.order_by("code", *_NEWEST_FIRST):
         limits[limit.customer_id].append(limit)
     exceptions: dict[int, list[ModelException]] = defaultdict(list)

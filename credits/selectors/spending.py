@@ -21,6 +21,7 @@ from credits.models import (
     SpendCounter,
     SpendLimit,
 )
+from credits.selectors.remembered import approved_rules
 from credits.spend import Controls, LimitState, ModelRule, Overdraft
 from metering.models import Customer
 
@@ -158,6 +159,27 @@ def limit_uses(
         job = "" if window else limit.job or place.job
         found.append(LimitUse(limit, window, state, job))
     return found
+
+
+def limits_now(customer: Customer, at: datetime) -> list[LimitUse]:
+    """Return how far each limit in force is used up, by code; counts on from the kept counters.
+
+    Of a limit by job that names none, nothing is used: each job has its own life.
+    """
+    limits = approved_rules().limits_of(customer.pk, at)
+    pairs = counted_limits(limits, customer.time_zone, at)
+    kept = SpendCounter.objects.filter(limit_id__in=[limit.pk for limit, _ in pairs])
+    known = {
+        (row.limit_id, row.start_at, row.end_at): row
+        for row in kept.filter(start_at__in={window.start for _, window in pairs})
+    }
+    counters = {}
+    for limit, window in pairs:
+        row = known.get((limit.pk, window.start, window.end)) or SpendCounter(credits=_ZERO)
+        added, _ = rated_since(limit, window, row.through_id)
+        row.credits += added  # For show: whoever has the customer's lock keeps it.
+        counters[limit.pk, window.start] = row
+    return limit_uses(limits, counters, customer, Place(None, "", "", None), at)
 
 
 def is_asked(limit: SpendLimit) -> bool:

@@ -34,6 +34,7 @@ WITH kind AS (
            coalesce(nullif(k.kind, ''), w.dimensions->>'token_kind', '') AS kind
       FROM usage_window w JOIN kind k ON k.meter_id = w.meter_id
      WHERE w.start_at >= %(start)s AND w.start_at < %(end)s
+       AND (%(customer)s::bigint IS NULL OR w.customer_id = %(customer)s)
 ), costed AS (
     SELECT u.*, p.unit_price, coalesce(u.quantity * p.unit_price, 0) AS cost
       FROM used u LEFT JOIN price p ON p.model = u.model AND p.kind = u.kind
@@ -96,10 +97,14 @@ def price_spans(currency: str, until: datetime, supplier: str = "") -> list[Pric
     )
 
 
-def costs_by_day(period: Period, currency: str) -> list[DayCost]:
-    """Sum usage and its cost by customer, workspace, model, kind and day (UTC)."""
+def costs_by_day(period: Period, currency: str, customer_id: int | None = None) -> list[DayCost]:
+    """Sum usage and its cost by customer, workspace, model, kind and day (UTC).
+
+    Args:
+        customer_id: Only of this one.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_BY_DAY, params_of(period, currency))
+        cursor.execute(_BY_DAY, {**params_of(period, currency), "customer": customer_id})
         return [DayCost(*row) for row in cursor.fetchall()]
 
 
@@ -118,6 +123,7 @@ def params_of(period: Period, currency: str, supplier: str = "") -> dict[str, An
     spans = price_spans(currency, period.end, supplier)
     kinds = dict(_kinds())
     return {
+        "customer": None,
         "start": period.start,
         "end": period.end,
         "meters": list(kinds),

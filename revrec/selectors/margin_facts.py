@@ -1,13 +1,13 @@
 """The facts behind margins of a month: revenue by customer and day, costs, charges, plans."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from billing_project.kernel.period import Period, midnight
 from credits.selectors.supplier_costs import DayCost, cost_currency, costs_by_day
@@ -58,27 +58,43 @@ class MarginFacts:
 
 def margin_facts(period: AccountingPeriod) -> MarginFacts:
     """Read a month: revenue by its day in the books, usage by its hour."""
-    span = Period(midnight(period.start_on), midnight(period.end_on))
+    span = _span(period.start_on, period.end_on)
     currency = cost_currency()
-    rows = (
-        Posting.objects.filter(
-            account_id__in=_CODES,
-            entry__effective_on__gte=period.start_on,
-            entry__effective_on__lt=period.end_on,
-        )
-        .values_list("customer_id", "entry__effective_on", "currency", "model")
-        .annotate(total=Sum("amount_minor"))
-        .order_by()
-    )
     with connection.cursor() as cursor:
         cursor.execute(_CHARGES, [span.start, span.end])
         charges = {(who, place, model): sum_ for who, place, model, sum_ in cursor.fetchall()}
     return MarginFacts(
-        tuple(DayRevenue(who, day, code, -total, model) for who, day, code, model, total in rows),
+        tuple(_revenue(period.start_on, period.end_on)),
         tuple(costs_by_day(span, currency)),
         charges,
         currency,
     )
+
+
+def margin_facts_of(customer_id: int, start_on: date, end_on: date) -> MarginFacts:
+    """Read the same of one customer and any days, end exclusive; without what was charged."""
+    currency = cost_currency()
+    return MarginFacts(
+        tuple(_revenue(start_on, end_on, Q(customer=customer_id))),
+        tuple(costs_by_day(_span(start_on, end_on), currency, customer_id)),
+        {},
+        currency,
+    )
+
+
+def _span(start_on: date, end_on: date) -> Period:
+    return Period(midnight(start_on), midnight(end_on))
+
+
+def _revenue(start_on: date, end_on: date, whose: Q | None = None) -> Iterator[DayRevenue]:
+    rows = Posting.objects.filter(
+        whose or Q(),
+        account_id__in=_CODES,
+        entry__effective_on__gte=start_on,
+        entry__effective_on__lt=end_on,
+    ).values_list("customer_id", "entry__effective_on", "currency", "model")
+    for who, day, code, model, total in rows.annotate(total=Sum("amount_minor")).order_by():
+        yield DayRevenue(who, day, code, -total, model)
 
 
 def plans_at(customer_ids: Collection[int], day: date) -> dict[int, str]:

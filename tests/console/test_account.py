@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing_project.console.account import figures_of
+from billing_project.console.customer_sections import sections_of
 from billing_project.console.timeline import timeline_of
 from billing_project.kernel.models import User
 from tests.console.backoffice import client_of, page_of
@@ -16,6 +17,7 @@ from tests.console.chain import CLOSED_AT, USED_AT, run_chain
 pytestmark = pytest.mark.django_db
 
 MOST_QUERIES = 11
+MOST_OF_SECTIONS = 16
 
 
 def test_a_customer_s_page_shows_credits_usage_claims_and_plan(
@@ -41,6 +43,22 @@ def test_a_customer_s_page_shows_credits_usage_claims_and_plan(
     assert ("Credit note", "-0.10 USD") in told
     assert told[-1] == ("Plan begins", "")
     assert "Contract, claims and payments" in answer.content.decode()
+    # What is recognised later is dated in the month of its service.
+    (chart,) = answer.context["usage_charts"]
+    assert (chart["unit"], chart["totals"]) == ("token", [("small", "output", "150")])
+    assert [row["month"] for row in answer.context["margin_rows"]] == ["2026-10"]
+    for title in ("Balance by grant", "Usage of 31 days", "Margin of 3 months", "Controls and"):
+        assert title in answer.content.decode()
+
+
+def test_the_sections_take_few_queries_however_much_there_is() -> None:
+    customer = run_chain().subscription.customer
+    sections_of(customer, USED_AT)  # The approved rules are remembered.
+
+    with CaptureQueriesContext(connection) as captured:
+        sections_of(customer, USED_AT)
+
+    assert len(captured.captured_queries) <= MOST_OF_SECTIONS
 
 
 def test_the_timeline_takes_one_query_a_source_and_says_what_is_ahead() -> None:

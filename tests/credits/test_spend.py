@@ -17,6 +17,7 @@ from credits.spend import (
     Overdraft,
     Reason,
     Standing,
+    after_holds,
     decide,
 )
 
@@ -172,3 +173,14 @@ def test_no_order_of_asking_is_promised_more_than_there_is(
             held.append((use, amount))
 
     assert sum(amount for _, amount in held) <= sum(amount for amount, _ in grants)
+
+
+def test_what_is_held_comes_from_the_grants_that_burn_first_and_admit_it() -> None:
+    grants = [_grant("3", pk=1), _grant("4", pk=2, workspace_id=7), _grant("5", pk=3)]
+    there = Use(HERE.period, 7, "")
+
+    # 6 held of workspace 7: 3 of the first, 3 of its own; 9 elsewhere: 5 of the last, 4 beyond.
+    left, beyond = after_holds(grants, [(there, Decimal(6)), (HERE, Decimal(9))], STRIPE_ORDER)
+
+    assert [grant.remaining for grant in left] == [0, 1, 0]
+    assert beyond == 4

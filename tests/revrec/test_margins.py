@@ -201,3 +201,13 @@ def test_pages_and_the_api_answer(
     )
     (row,) = answer.json()["data"]
     assert (row["customer"], row["recognised"], row["supplier"]) == ("acme", "16.93", "13.00")
+
+
+def test_one_customer_s_months_are_those_of_the_table(
+    world: tuple[Shop, Subscription], october: AccountingPeriod
+) -> None:
+    customer = world[1].customer
+
+    found = figures(margins.by_month_of(customer, date(2026, 8, 1), date(2026, 11, 1)))
+
+    assert found == {("2026-10",): figures(margins.by_customer(october))["acme", "plan-acme"]}

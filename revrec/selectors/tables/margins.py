@@ -7,6 +7,7 @@ than suppliers' prices are in has a row of each: nothing is exchanged here.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 
 from billing_project.kernel.period import Period, midnight
@@ -18,7 +19,14 @@ from revrec.margins import is_below_floor, percent_text, settled, share_text, sh
 from revrec.models import AccountingPeriod
 from revrec.reporting import Drill, Figure, Row, Table
 from revrec.selectors.funding import costs_by_funding
-from revrec.selectors.margin_facts import NOBODY, DayRevenue, MarginFacts, margin_facts, plans_at
+from revrec.selectors.margin_facts import (
+    NOBODY,
+    DayRevenue,
+    MarginFacts,
+    margin_facts,
+    margin_facts_of,
+    plans_at,
+)
 from revrec.selectors.tables.ledger import REVENUE_CODES, within
 
 FIGURES = ("recognised", "supplier", "margin")
@@ -58,6 +66,23 @@ def by_customer(period: AccountingPeriod) -> Table:
         for key, currency, one, cost_minor in sums
     ]  # fmt: skip
     return _table(("customer", "plan", *_MIX), rows, facts)
+
+
+def by_month_of(customer: Customer, start_on: date, end_on: date) -> Table:
+    """Sum one customer by month of the books.
+
+    The revenue is that of `by_customer`. The cost is rounded over these months instead of over all
+    customers: the same but for one minor unit.
+
+    Args:
+        start_on: First day of a month; as `end_on`, exclusive.
+    """
+    return _by_text(
+        margin_facts_of(customer.pk, start_on, end_on),
+        "month",
+        lambda one: [((f"{one.day:%Y-%m}",), one.amount_minor)],
+        lambda one: (f"{one.day:%Y-%m}",),
+    )
 
 
 def below_floor(period: AccountingPeriod) -> Table:
