@@ -54,21 +54,24 @@ def approvals_of(user: User) -> tuple[list[Approval], int]:
     waiting = PolicyChange.objects.filter(status=PolicyStatus.SUBMITTED)
     changes = list(waiting.select_related("proposed_by").order_by("id")[:MOST])
     found = [
-        *(_of_close(user, one) for one in _closes()),
-        *(_of_hold(user, one) for one in _holds()),
+        *close_approvals(user),
+        *hold_approvals(user),
         *(_of_change(user, one) for one in changes),
     ]
     return sorted(found, key=lambda one: bool(one.refusal)), waiting.count() - len(changes)
 
 
-def _closes() -> list[AccountingPeriod]:
+def close_approvals(user: User) -> list[Approval]:
+    """List the months in soft close."""
     rows = AccountingPeriod.objects.filter(status=PeriodStatus.SOFT)
-    return list(rows.select_related("soft_closed_by"))
+    return [_of_close(user, one) for one in rows.select_related("soft_closed_by")]
 
 
-def _holds() -> list[BillingHold]:
+def hold_approvals(user: User) -> list[Approval]:
+    """List the drafts that only finance lets go, the oldest first."""
     rows = BillingHold.objects.filter(released_at=None, cause=HoldCause.APPROVAL)
-    return list(rows.select_related("customer", "invoice").order_by("id")[:MOST])
+    held = rows.select_related("customer", "invoice").order_by("id")[:MOST]
+    return [_of_hold(user, one) for one in held]
 
 
 def _of_change(user: User, change: PolicyChange) -> Approval:

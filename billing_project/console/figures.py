@@ -23,7 +23,7 @@ from billing_project.kernel.models import (
 from billing_project.kernel.money import exponent
 from credits.models import CreditGrant, RatedUsage
 from credits.selectors import unrated_windows
-from invoicing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
+from invoicing.models import BillingHold, Invoice, InvoiceLine, InvoiceStatus, LineKind, LineUsage
 from invoicing.selectors import OverageState, overcharged_periods
 from invoicing.selectors.proposals import open_proposals
 from invoicing.selectors.usage import NOT_CLAIMING
@@ -142,16 +142,6 @@ def charge_by_day(start_at: datetime, end_at: datetime) -> list[Row]:
     ]
 
 
-def account_totals() -> dict[tuple[str, str], int]:
-    """Sum all postings by account and currency, in minor units; debits are positive."""
-    rows = (
-        Posting.objects.values_list("account_id", "currency")
-        .annotate(total=Sum("amount_minor"))
-        .order_by("account_id", "currency")
-    )
-    return {(account, currency): total for account, currency, total in rows}
-
-
 def total_of(
     totals: dict[tuple[str, str], int], accounts: Iterable[str], sign: int
 ) -> list[tuple[int, str]]:
@@ -196,9 +186,10 @@ def changes_to_decide(limit: int = 6) -> list[PolicyChange]:
 
 
 def drafts(limit: int = 6) -> list[Invoice]:
-    """List the draft invoices, those that may be finalized first."""
+    """List the draft invoices that nothing holds, those that may be finalized first."""
+    held = BillingHold.objects.filter(invoice=OuterRef("pk"), released_at=None)
     return list(
-        Invoice.objects.filter(status=InvoiceStatus.DRAFT)
+        Invoice.objects.filter(~Exists(held), status=InvoiceStatus.DRAFT)
         .select_related("customer")
         .order_by("ready_at", "id")[:limit]
     )

@@ -24,6 +24,7 @@ from billing_project.kernel.period import midnight
 from invoicing.models import Invoice
 from metering.models import EventBatch, MeterEvent, QuarantineGroup, UsageWindow
 from revrec.models import JournalEntry
+from revrec.selectors.reports import account_totals
 from revrec.services.anchoring import older_state
 
 DAYS = 31
@@ -92,7 +93,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tiles(at: datetime, usage: Sequence[tuple[Any, str, str, Decimal]]) -> list[Tile]:
-    totals = figures.account_totals()
+    totals = account_totals()
     entries = list_url(JournalEntry, {})
     return [
         _usage_tile(usage),

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from revrec.models import AccountingPeriod, Posting
+from revrec.models import AccountingPeriod, PeriodStatus, Posting
 from revrec.posting import DEFERRED, REVENUE, Account, EntryKind
 
 # What is sold, before these books began among it.
@@ -166,6 +166,29 @@ def translated_balance(start_on: date, end_on: date) -> list[WorthRow]:
         )
         for row in rows
     ]  # fmt: skip
+
+
+def account_totals() -> dict[tuple[str, str], int]:
+    """Return what every account stands at, by code and currency; debits are positive.
+
+    Of months that are closed the newest one's stored trial balance is taken: only postings of the
+    months after it are summed. `check_books` holds that balance against the postings.
+    """
+    closed = AccountingPeriod.objects.filter(status=PeriodStatus.CLOSED)
+    kept = closed.order_by("-start_on").values_list("end_on", "trial_balance").first()
+    end_on, rows = kept or (None, [])
+    totals: dict[tuple[str, str], int] = {
+        (row["account"], row["currency"]): row["closing_minor"]
+        for row in rows
+        if "of_currency" not in row
+    }
+    later = Posting.objects.all()
+    if end_on is not None:
+        later = later.filter(entry__period__start_on__gte=end_on)
+    moved = later.order_by().values_list("account_id", "currency")
+    for account, currency, minor in moved.annotate(total=Sum("amount_minor")):
+        totals[account, currency] = totals.get((account, currency), 0) + minor
+    return totals
 
 
 def signed_balance(period: AccountingPeriod) -> list[dict[str, object]]:

@@ -16,11 +16,15 @@ from billing_project.console.home import DAYS
 from billing_project.kernel import outbox
 from billing_project.kernel.books import Finding, Result
 from billing_project.kernel.models import AuditEntry, User
+from credits.models import UnratedEpisode
 from invoicing.crediting import Settlement
+from invoicing.models import StripeDifference
 from invoicing.selectors import unbilled_overage
 from invoicing.services.refunds import record_refund
 from invoicing.services.subscriptions import renew_due
-from revrec.selectors.reports import revenue_totals
+from metering.models import Meter
+from revrec.models import AccountingPeriod
+from revrec.selectors.reports import account_totals, revenue_totals, signed_balance
 from tests.console.backoffice import client_of, page_of, person
 from tests.console.chain import CLOSED_AT as NOW
 from tests.console.chain import Chain, run_chain
@@ -28,7 +32,7 @@ from tests.invoicing.builders import START, cancel, issued, note_on, paid, propo
 
 pytestmark = pytest.mark.django_db
 
-MOST_QUERIES = 27  # Session, person and permissions among them; not one for each row.
+MOST_QUERIES = 42  # One for each kind of exception among them; not one for each row.
 
 
 @pytest.fixture(autouse=True)
@@ -183,13 +187,52 @@ def test_notes_that_nobody_takes_up_are_named_by_topic(chain: Chain, auditor: Us
 
 def test_usage_without_a_rate_is_not_called_stuck(chain: Chain, auditor: User) -> None:
     outbox.publish("rating_blocked", [1, 2], NOW - timedelta(minutes=16))
+    UnratedEpisode.objects.create(
+        meter=Meter.objects.get(), model="small", window_count=2, customer_count=1,
+        first_used_at=START, opened_at=NOW - timedelta(minutes=20), seen_at=NOW, quantity=5,
+    )  # fmt: skip
 
     queue = home(auditor).context["queue"]
 
-    (item,) = [i for i in queue if "rated" in i.title]
-    assert item.title == "Usage waits that cannot be rated"
-    assert item.url == reverse("console:unrated")
+    (item,) = [i for i in queue if "/unratedepisode/" in i.url]
+    assert item.title == "output_tokens: small"
+    assert item.note == "2 windows of 1 customer, for 20 min"
     assert not [i for i in queue if "stuck" in i.title]
+
+
+def test_many_of_one_kind_are_one_line_that_leads_to_their_list(
+    chain: Chain, auditor: User
+) -> None:
+    StripeDifference.objects.bulk_create(
+        StripeDifference(
+            kind="state", subject=f"charge {n}", owner="finance",
+            first_seen_at=NOW - timedelta(hours=n + 1), last_seen_at=NOW,
+        )
+        for n in range(4)
+    )  # fmt: skip
+
+    queue = home(auditor).context["queue"]
+
+    (item,) = [i for i in queue if "/stripedifference/" in i.url]
+    assert (item.title, item.note) == ("Differences with Stripe: 4", "the oldest for 4 h")
+
+
+def test_totals_are_kept_at_a_close_and_only_later_postings_are_added(
+    chain: Chain, django_assert_num_queries: Any
+) -> None:
+    summed = account_totals()
+    october = AccountingPeriod.objects.order_by("start_on").first()
+    assert october is not None
+    october.status, october.soft_closed_at, october.soft_closed_by = "soft", NOW, chain.shop.maker
+    october.save()
+    october.status, october.closed_at, october.closed_by = "closed", NOW, chain.shop.worker
+    october.trial_balance = signed_balance(october)
+    october.save()
+
+    with django_assert_num_queries(2) as captured:
+        assert account_totals() == summed
+    assert summed != {}
+    assert '"start_on" >= ' in captured[1]["sql"]
 
 
 def test_usage_and_charges_are_summed_by_day(chain: Chain) -> None:
