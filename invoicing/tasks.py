@@ -18,6 +18,7 @@ from invoicing.services import opening
 from invoicing.services.backfill_work import ring_worker, work_on_backfills
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.deciding import settle_proposals
+from invoicing.services.disputes import freeze_disputed
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.mails import send_due_mails
 from invoicing.services.proposals import follow_overcharges
@@ -93,6 +94,11 @@ def apply_openings() -> int:
 def recharge() -> int:
     """Fill the balances that fell below what their customers agreed to; return how many."""
     return recharge_due(by=worker_user(), at=clock.now())
+
+
+def freeze() -> int:
+    """Freeze what came back of purchases that are disputed; return how many grants."""
+    return freeze_disputed(by=worker_user(), at=clock.now())
 
 
 def collect() -> int:

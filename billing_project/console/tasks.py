@@ -89,7 +89,7 @@ def move_usage(seconds: float = CHAIN_SECONDS) -> None:
 
     def step() -> None:
         _each("renew", invoicing.tasks.renew)  # Usage must find its period.
-        _each("usage", metering.tasks.aggregate, credits.tasks.rate)
+        _each("usage", metering.tasks.aggregate, credits.tasks.rate, invoicing.tasks.freeze)
         if _each("recharge", invoicing.tasks.recharge):  # The balance is as low as it gets now.
             async_task("invoicing.tasks.collect")
 

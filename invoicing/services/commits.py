@@ -14,7 +14,8 @@ def give_back_shortfall(billing_period: BillingPeriod, at: datetime) -> list[Cre
 
     Of a term are due max(commit, what counts), however late a part of it is known: what was
     claimed as missing goes back as far as it is not missing any more, the newest line first. It
-    follows from the plan's approved terms, so that the worker does it and nobody is asked.
+    follows from the plan's approved terms, so that the worker does it and nobody is asked. What is
+    disputed waits: call it again once the dispute is won.
     """
     left, lines = shortfall_overclaimed(billing_period)
     notes = []
@@ -31,7 +32,7 @@ def give_back_shortfall(billing_period: BillingPeriod, at: datetime) -> list[Cre
             lines=lines_back,
             reason=CreditNoteReason.BILLING_ERROR,
             memo="usage that was known later counts toward the commit",
-            key=f"invoice_line:{line.pk}:made_up:{line.credited_minor + amount_minor}",
+            key=f"invoice_line:{line.pk}:made_up:{line.credited_minor}+{lines_back[0][1]}",
             by=worker_user(),
             at=at,
         )

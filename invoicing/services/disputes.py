@@ -2,17 +2,29 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 from django.db import transaction
+from django.db.models import Q
 
 from billing_project.kernel import audit, outbox
+from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
 from credits.models import ClawBackReason, CreditGrant, GrantCategory
 from credits.services.clawing import claw_back
 from credits.services.freezing import freeze_grant, thaw_grant
-from invoicing.models import PREPAID, Dispute, DisputeOutcome, Invoice, Verdict
+from invoicing.models import (
+    PREPAID,
+    Dispute,
+    DisputeOutcome,
+    Invoice,
+    InvoiceLine,
+    LineKind,
+    Verdict,
+)
 from invoicing.selectors import grants_of_line
+from invoicing.services.commits import give_back_shortfall
 from invoicing.services.locks import lock_invoice, require_permission
 from metering.services.customers import lock_customer
 
@@ -64,13 +76,53 @@ def record_dispute(
     return dispute
 
 
+def freeze_disputed(*, by: User, at: datetime) -> int:
+    """Freeze what open disputes are about and is free: it was granted, or came back, since.
+
+    A purchase that was used up when its dispute began has nothing to freeze then. Call it after
+    usage was rated.
+
+    Returns:
+        Grants frozen now.
+    """
+    free = _free_while_disputed()
+    return each_apart(free, partial(_freeze_all, by=by, at=at), step="freeze_disputed")
+
+
+@transaction.atomic
+def _freeze_all(dispute: Dispute, by: User, at: datetime) -> int:
+    lock_customer(dispute.customer_id)
+    if DisputeOutcome.objects.filter(dispute=dispute).exists():
+        return 0  # It ended meanwhile.
+    found = [
+        freeze_grant(grant=grant, reference=dispute.reference, by=by, at=at)
+        for grant in _sold_by(dispute.invoice)
+    ]
+    return sum(map(len, found))
+
+
+def _free_while_disputed() -> list[Dispute]:
+    """List open disputes of invoices that sold what may be used now."""
+    going_on = Dispute.objects.filter(outcome=None)
+    lines = InvoiceLine.objects.filter(kind__in=PREPAID, invoice__in=going_on.values("invoice"))
+    invoices = dict(lines.values_list("pk", "invoice"))
+    keys = {f"invoice_line:{pk}:pack": invoice for pk, invoice in invoices.items()}
+    sold = dict(CreditGrant.objects.filter(source_key__in=keys).values_list("pk", "source_key"))
+    if not sold:
+        return []
+    grants = CreditGrant.objects.filter(Q(pk__in=sold) | Q(root__in=sold), remaining__gt=0)
+    free = {keys[sold[root or pk]] for pk, root in grants.values_list("pk", "root")}
+    return list(going_on.filter(invoice__in=free).select_related("invoice"))
+
+
 @transaction.atomic
 def record_dispute_outcome(
     *, dispute: Dispute, verdict: str, decided_at: datetime, by: User, at: datetime
 ) -> DisputeOutcome:
     """Record how a dispute ended, once (rules 18 and 19).
 
-    Won: the money is back, and frozen credits are free again. Lost: what is unused of the credits
+    Won: the money is back, frozen credits are free again, and what usage made up for of a shortfall
+    goes back. Lost: what is unused of the credits
     that the invoice sold is clawed back, once for all reasons.
 
     Raises:
@@ -93,6 +145,8 @@ def record_dispute_outcome(
         dispute=dispute, verdict=verdict, decided_at=decided_at, recorded_by=by, recorded_at=at
     )
     _let_go(dispute, verdict, by, at)
+    if verdict == Verdict.WON:
+        _give_back_shortfalls(dispute.invoice, at)
     outbox.publish("money_changed", [dispute.customer_id], at)
     audit.record(
         by=by, at=at, action="record_dispute_outcome", subject=outcome, reason=verdict,
@@ -121,6 +175,13 @@ def _claw_back(grant: CreditGrant, dispute: Dispute, by: User, at: datetime) -> 
     except Conflict as error:
         if error.code != "not_refundable":
             raise  # Terms that take nothing back leave the credits with the customer.
+
+
+def _give_back_shortfalls(invoice: Invoice, at: datetime) -> None:
+    """Give back what notes could not while the payment was disputed."""
+    for line in invoice.lines.filter(kind=LineKind.COMMIT_SHORTFALL).order_by("pk"):
+        if line.billing_period is not None:
+            give_back_shortfall(line.billing_period, at)
 
 
 def _sold_by(invoice: Invoice) -> Iterator[CreditGrant]:

@@ -94,7 +94,8 @@ def propose_openings(
     Raises:
         NotAllowed: a service, or a person without the permission.
         Invalid: no items, or no reason.
-        BadItems: an item was taken before with other content, or could not take effect.
+        BadItems: an item was taken before with other content, or could not take effect. What
+            could not before is proposed anew as it is now.
         Conflict: all of it was taken before, by other files.
     """
     if by.is_service:
@@ -130,6 +131,7 @@ def propose_openings(
         by=by,
         at=at,
     )
+    _close_mended(rows, made)
     for row in rows:
         row.opening_import = made
     OpeningItem.objects.bulk_create(rows, batch_size=2_000)
@@ -204,6 +206,7 @@ def _rows(file: OpeningFile, items: Sequence[Item]) -> list[OpeningItem]:
 
 
 def _known(source: str, rows: Sequence[OpeningItem]) -> dict[tuple[str, str], OpeningItem]:
+    """Return by kind and name what was taken before, or still waits to be."""
     found = OpeningItem.objects.exclude(state=OpeningItemState.CLOSED).filter(
         source=source, source_id__in={row.source_id for row in rows}
     )
@@ -212,7 +215,28 @@ def _known(source: str, rows: Sequence[OpeningItem]) -> dict[tuple[str, str], Op
 
 def _new(rows: list[OpeningItem], source: str) -> list[OpeningItem]:
     known = _known(source, rows)
-    return [row for row in rows if (row.kind, row.source_id) not in known]
+    return [
+        row
+        for row in rows
+        if (before := known.get((row.kind, row.source_id))) is None or _is_mended(before, row)
+    ]
+
+
+def _is_mended(before: OpeningItem, row: OpeningItem) -> bool:
+    """Tell whether an item could not take effect as it was, and says something else now."""
+    return before.state == OpeningItemState.FAILED and not _say_the_same(before, row)
+
+
+def _say_the_same(before: OpeningItem, row: OpeningItem) -> bool:
+    return (before.customer, before.content) == (row.customer, row.content)
+
+
+def _close_mended(rows: Sequence[OpeningItem], made: OpeningImport) -> None:
+    """Let go of items that could not take effect and are proposed anew."""
+    known = _known(made.source, rows)
+    ids = [one.pk for row in rows if (one := known.get((row.kind, row.source_id)))]
+    failed = OpeningItem.objects.filter(pk__in=ids, state=OpeningItemState.FAILED)
+    failed.update(state=OpeningItemState.CLOSED, detail=f"proposed anew by {made}"[:500])
 
 
 def _taken_before(file: OpeningFile, items: Sequence[Item]) -> list[Fault]:
@@ -222,8 +246,9 @@ def _taken_before(file: OpeningFile, items: Sequence[Item]) -> list[Fault]:
     faults = []
     for row in rows:
         before = known.get((row.kind, row.source_id))
-        same = before is None or (before.customer, before.content) == (row.customer, row.content)
-        if not same and before is not None and row.kind not in _NOTED:
+        if before is None or _say_the_same(before, row) or _is_mended(before, row):
+            continue
+        if row.kind not in _NOTED:
             said = f"what {before.opening_import} took: {before.content}"
             faults.append(Fault(row.line, "source_id", row.source_id, said))
     return faults
@@ -238,9 +263,6 @@ def _refuse_ended(item: OpeningItem, at: datetime) -> None:
     if expires_at and datetime.fromisoformat(expires_at) <= at:
         raise Invalid(f"an end after {at:%Y-%m-%d %H:%M}: what is over stays with the source",
                       field="expires_at")  # fmt: skip
-    if "quantity" in item.content and datetime.fromisoformat(item.content["start_at"]) <= at:
-        raise Invalid("a paid period that goes on: Stripe billed the next one; export it anew",
-                      field="current_period_end")  # fmt: skip
 
 
 def _make(item: OpeningItem, by: User, at: datetime) -> tuple[str, str]:
@@ -297,6 +319,9 @@ def _make_subscription(item: OpeningItem, by: User, at: datetime) -> str:
     version = None if plan is None else governing_plan_version(plan, start_at, customer)
     if version is None:
         raise Invalid(f"no plan {said['plan']} governs on {start_at:%Y-%m-%d}", field="plan")
+    if "quantity" in said and start_at <= at:  # However long its approval took.
+        raise Invalid("a paid period that goes on: Stripe billed the next one; export it anew",
+                      field="current_period_end")  # fmt: skip
     # Stripe counts one of a plan that sells no seats, too.
     count, has_seats = said.get("quantity", 1), bool(items_of(version, "seat"))
     seats = count if "quantity" in said and (has_seats or count != 1) else said["seats"]

@@ -43,7 +43,7 @@ from invoicing.selectors.proposals import (
     shown_back,
 )
 from invoicing.selectors.restoring import Restored, RestoredTo
-from invoicing.services.credit_notes import preview_credit_note
+from invoicing.services.credit_notes import preview_credit_note, undisputed
 from invoicing.services.locks import require_permission
 from metering.models.late import LateTreatment
 from metering.selectors.late import late_treatments
@@ -152,7 +152,7 @@ def _propose_back(
 def _follow(billing_period: BillingPeriod, by: User, at: datetime) -> int:
     lock_customer(billing_period.customer_id)
     state = overage_state(billing_period)
-    due = credits_due(state)
+    due = _kept(credits_due(state))
     rows = open_proposals().filter(
         invoice_line__billing_period=billing_period, cause=ProposalCause.OVERCHARGE
     )
@@ -171,6 +171,17 @@ def _follow(billing_period: BillingPeriod, by: User, at: datetime) -> int:
             _propose(line, ProposalCause.OVERCHARGE, due[line.pk], facts, at)
             changed += 1
     return changed
+
+
+def _kept(due: dict[int, int]) -> dict[int, int]:
+    """Shorten what is due to what no bank took back: of the rest no note could be issued."""
+    lines = InvoiceLine.objects.select_related("invoice__customer").filter(pk__in=due)
+    return {
+        line.pk: minor
+        for one in lines
+        for line, minor in undisputed(one.invoice, [(one, due[one.pk])])
+        if minor
+    }
 
 
 def _was_refused(line: InvoiceLine, amount_minor: int) -> bool:

@@ -16,6 +16,7 @@ from invoicing.services.changes import Asked, change_subscription
 from invoicing.services.closing import close_quiet_periods
 from invoicing.services.commits import give_back_shortfall
 from invoicing.services.credit_notes import issue_credit_note
+from invoicing.services.disputes import record_dispute, record_dispute_outcome
 from invoicing.services.endings import void_invoice
 from invoicing.services.holds import release_hold
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
@@ -29,6 +30,7 @@ from tests.invoicing.builders import (
     check_what_is_deferred,
     first_period,
     overage_invoices,
+    paid,
     set_limits,
     subscribed,
     use,
@@ -90,6 +92,31 @@ def test_late_usage_of_an_earlier_period_counts_toward_its_term(
     assert _charged(sold) == {"overage": 5_000, "commit_shortfall": 4_000}
     assert _findings(settings, late + 3 * DAY) == []
     check_what_is_deferred()
+
+
+def test_what_usage_made_up_for_goes_back_once_its_dispute_is_won(
+    shop: Shop, settings: Any
+) -> None:
+    sold = _sold(shop, COMMIT)
+    _bill(shop, END)
+    line = InvoiceLine.objects.get(kind=LineKind.COMMIT_SHORTFALL)  # USD 50.00
+    paid(shop, line.invoice)
+    dispute = record_dispute(
+        invoice=line.invoice, amount_minor=4_000, reason="general", method="card", reference="d1",
+        opened_at=END + DAY, by=shop.worker, at=END + DAY,
+    )  # fmt: skip
+    late = END + 2 * DAY
+    use(shop, 140, START + DAY, "late", known_at=late)  # USD 20.00, of which 10.00 are kept.
+    _bill(shop, late)
+    assert _charged(sold) == {"overage": 2_000, "commit_shortfall": 4_000}
+
+    for _ in range(2):
+        record_dispute_outcome(
+            dispute=dispute, verdict="won", decided_at=late, by=shop.worker, at=late
+        )
+
+    assert _charged(sold) == {"overage": 2_000, "commit_shortfall": 3_000}
+    assert _findings(settings, late + 3 * DAY) == []
 
 
 def test_late_usage_in_a_piece_that_a_pause_cut_counts_toward_its_term(shop: Shop) -> None:

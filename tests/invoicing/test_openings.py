@@ -1,5 +1,6 @@
 """Opening balances are checked, approved by somebody else, made once, and held to the source."""
 
+import json
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import timedelta
@@ -295,14 +296,15 @@ def test_seats_that_stripe_counts_are_sold_here_where_the_plan_sells_seats(
 ) -> None:
     sell_plan(shop, "team", items=(PlanItem("seat", "seats", "Seats", 2_000),))
     customer_of(shop, "zenith")
+    before = START - timedelta(seconds=1)
     said = {"plan": plan, "start_at": START.isoformat(), "seats": 0, "quantity": 1}
     row = OpeningItem(customer="zenith", kind="subscription", content=said)
     if not seats:
         said["quantity"] = 3
         with pytest.raises(Invalid, match="sells no such seats"), transaction.atomic():
-            opening._make(row, shop.maker, START)
+            opening._make(row, shop.maker, before)
         said["quantity"] = 1
-    opening._make(row, shop.maker, START)
+    opening._make(row, shop.maker, before)
     assert sum(SeatChange.objects.values_list("seats", flat=True)) == seats
 
 
@@ -319,18 +321,42 @@ def test_credits_whose_time_is_over_stay_with_the_source(shop: Shop) -> None:
     )
 
 
+def _export(paid_until: int) -> list[Item]:
+    sold = {
+        "object": "subscription", "id": "sub_1", "customer": "cus_1", "status": "active",
+        "current_period_end": paid_until, "items": {"data": [{"price": {"id": "price_1"}}]},
+    }  # fmt: skip
+    export = f'{{"object": "customer", "id": "cus_1", "currency": "usd"}}\n{json.dumps(sold)}'
+    return read_stripe(export, {"price_1": "starter"}).items
+
+
 def test_a_period_that_stripe_renewed_since_the_export_is_not_billed_here_too(shop: Shop) -> None:
-    export = (
-        '{"object": "customer", "id": "cus_1", "currency": "usd"}\n{"object": "subscription",'
-        ' "id": "sub_1", "customer": "cus_1", "status": "active", "current_period_end": 1792540800,'
-        ' "items": {"data": [{"price": {"id": "price_1"}}]}}'
-    )
-    items = read_stripe(export, {"price_1": "starter"}).items
+    items = _export(1792540800)
     [fault] = check_openings(file=_file(), items=items, by=shop.maker, at=START)
     assert (fault.line, fault.column) == (2, "current_period_end")
     assert not check_openings(
         file=_file(), items=items, by=shop.maker, at=START - timedelta(seconds=1)
     )
+
+
+def test_a_period_that_stripe_renewed_before_the_approval_is_taken_over_by_a_new_export(
+    shop: Shop,
+) -> None:
+    words = {"reason": "they came to us", "by": shop.maker, "at": START - timedelta(seconds=1)}
+    row = propose_openings(file=_file(), items=_export(1792540800), **words)  # type: ignore[arg-type]
+    _approve(shop, row)
+
+    assert _apply(shop) == 1  # The customer.
+    assert not Subscription.objects.exists()
+    assert "Stripe billed the next one" in row.items.get(state="failed").detail
+
+    anew = propose_openings(file=_file("new"), items=_export(1795219200), **words)  # type: ignore[arg-type]
+    assert [item.kind for item in anew.items.all()] == ["subscription"]
+    _approve(shop, anew)
+    assert _apply(shop) == 1
+    assert Subscription.objects.get().start_at > START
+    states = OpeningImport.objects.order_by("id").values_list("state", flat=True)
+    assert list(states) == ["applied", "applied"]
 
 
 def test_a_customer_who_is_billed_in_another_currency_is_named(shop: Shop) -> None:

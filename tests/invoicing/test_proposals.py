@@ -15,6 +15,7 @@ from invoicing.selectors import overcharged_periods
 from invoicing.services.backfills import submit_backfill
 from invoicing.services.credit_notes import issue_credit_note
 from invoicing.services.deciding import settle_proposals
+from invoicing.services.disputes import record_dispute, record_dispute_outcome
 from invoicing.services.endings import write_off_invoice
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from invoicing.services.proposals import follow_overcharges
@@ -79,6 +80,24 @@ def _findings(shop: Shop) -> list[object]:
     recognise_customer(customer_id=Customer.objects.get().pk, by=shop.worker, at=LATE + 9 * DAY)
     known = {"kernel.commits_are_durable"}
     return [f for result in run_checks() for f in result.findings if result.name not in known]
+
+
+def test_what_a_bank_took_back_is_not_proposed_until_the_dispute_is_won(
+    shop: Shop, invoice: Invoice
+) -> None:
+    paid(shop, invoice)
+    dispute = record_dispute(
+        invoice=invoice, amount_minor=1_500, reason="general", method="card", reference="d1",
+        opened_at=LATE, by=shop.worker, at=LATE,
+    )  # fmt: skip
+    cancel(shop, "req-2", LATE)
+
+    assert [_work(shop), _open()] == [1, [("overcharge", 500)]]
+    _approve(shop)
+    assert [_work(shop), _work(shop), _open()] == [1, 0, []]
+    record_dispute_outcome(dispute=dispute, verdict="won", decided_at=LATE, by=shop.worker, at=LATE)
+
+    assert [_work(shop), _open()] == [1, [("overcharge", 500)]]
 
 
 def test_a_cancelled_request_becomes_one_proposal_and_one_note(
