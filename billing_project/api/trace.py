@@ -77,6 +77,7 @@ _LINEAGE = {
         "truncated": {"type": "boolean", "description": "A kind had more facts than the limit."},
     },
 }
+_instant = UtcDateTimeField().to_representation
 _PROPERTIES = {"type": "object", "additionalProperties": True}
 _ADJUSTMENT_TEXTS = ("type", "reason", "actor")
 _ADJUSTMENT = {
@@ -201,12 +202,12 @@ def _node(node: Node, owners: Owners) -> dict[str, object]:
         "owners": [_owner(one) for one in owners.of(node.step, node.at)],
         "policy_version": node.policy_version,
         "why": node.why,
-        "at": UtcDateTimeField().to_representation(node.at),
+        "at": _instant(node.at),
     }
 
 
 def _owner(one: Owner) -> dict[str, object]:
-    since = UtcDateTimeField().to_representation(one.since_at) if one.since_at else None
+    since = _instant(one.since_at) if one.since_at else None
     return {"function": one.function, "person": one.person, "since_at": since}
 
 
@@ -219,13 +220,13 @@ def _adjustment(adjustment: MeterEventAdjustment) -> dict[str, object]:
         "type": adjustment.type,
         "reason": adjustment.reason,
         "actor": str(adjustment.created_by),
-        "at": UtcDateTimeField().to_representation(adjustment.created_at),
+        "at": _instant(adjustment.created_at),
         "properties": adjustment.properties,
     }
 
 
 def _event(report: EventReport) -> dict[str, object]:
-    write = UtcDateTimeField().to_representation
+    write = _instant
     return {
         "customer": report.customer,
         "workspace": report.workspace,

@@ -4,8 +4,10 @@ For each step and function the newest row whose `since_at` has come names the pe
 stay as the history.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from django.db import transaction
 
@@ -39,10 +41,17 @@ class Owners:
         return tuple(self._of(step, function, at) for function in StepFunction.values)
 
     def _of(self, step: str, function: str, at: datetime) -> Owner:
-        for row in self.rows:
-            if (row.step, row.function) == (step, function) and row.since_at <= at:
+        for row in self._by_duty.get((step, function), ()):
+            if row.since_at <= at:
                 return Owner(function, str(row.person), row.since_at, not row.person.is_active)
         return Owner(function, None)
+
+    @cached_property
+    def _by_duty(self) -> dict[tuple[str, str], list[StepOwner]]:
+        found: dict[tuple[str, str], list[StepOwner]] = defaultdict(list)
+        for row in self.rows:
+            found[row.step, row.function].append(row)
+        return dict(found)
 
 
 def owners_known() -> Owners:

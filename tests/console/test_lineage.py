@@ -22,9 +22,12 @@ from billing_project.console.lineage import (
 )
 from billing_project.console.lineage.events import events_of_windows, windows_of_events
 from billing_project.console.lineage.graph import STEPS, admit
+from billing_project.console.lineage.pairs import most_of
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.models import ChainStep
+from billing_project.kernel.users import worker_user
 from credits.models import LedgerTransaction
+from credits.selectors.why import why_these_grants
 from invoicing.models import Invoice, InvoiceLine, LineKind
 from invoicing.services.overage import draft_overage_invoices
 from invoicing.services.subscriptions import renew_due
@@ -89,6 +92,65 @@ def test_a_level_leads_to_every_window_that_it_goes_on_in(at: datetime) -> None:
 
     assert forward[:2] == windows[:2]
     assert sorted(back) == [ids["0"], ids["1"]]
+
+
+def _send_hour(at: datetime, models: list[str]) -> dict[str, int]:
+    """Report one request of each model a second apart in one hour; return windows by model."""
+    a_customer(at)
+    for kind in ("sum", "count"):
+        a_meter(at, kind)
+    hour = at.replace(minute=0) - timedelta(hours=2)
+    sent = [
+        an_event(
+            f"r-{number}",
+            timestamp=hour + timedelta(seconds=number),
+            properties={"model": model, "tokens": "1"},
+        )
+        for number, model in enumerate(models)
+    ]
+    send(at, *sent)
+    aggregate_batches(at=at)
+    sums = UsageWindow.objects.filter(meter__code="tokens_sum")
+    return {str(window.dimensions["model"]): window.pk for window in sums}
+
+
+def test_of_a_long_hour_the_earliest_events_are_shown_with_all_their_windows(at: datetime) -> None:
+    window = _send_hour(at, ["x"] * 40)["x"]
+    windows = list(UsageWindow.objects.values_list("pk", flat=True))
+
+    pairs = events_of_windows(windows, most_of(3), {})
+
+    first = MeterEvent.objects.order_by("timestamp").values_list("pk", flat=True)[:4]
+    assert {pair[:2] for pair in pairs} == {(e, w) for e in first for w in windows}
+    assert len(windows) == 2
+    assert trace([Ref(T.USAGE_WINDOW, window)], limit=3).is_truncated
+
+
+def test_an_event_behind_many_of_others_in_its_hour_is_found(at: datetime) -> None:
+    windows = _send_hour(at, ["x"] * 40 + ["rare"] * 2)
+
+    pairs = events_of_windows([windows["rare"]], most_of(3), {})
+
+    rare = MeterEvent.objects.filter(properties__model="rare").values_list("pk", flat=True)
+    assert sorted(pair.source for pair in pairs) == sorted(rare)
+
+
+def test_what_was_amended_late_in_a_long_hour_is_found(at: datetime) -> None:
+    _send_hour(at, ["x"] * 40)
+    amend_event(
+        customer=MeterEvent.objects.all()[0].customer, identifier="r-39", by=worker_user(), at=at,
+        reason="another model", properties={"model": "rare", "tokens": "1"},
+    )  # fmt: skip
+    windows = {
+        str(window.dimensions["model"]): window.pk
+        for window in UsageWindow.objects.filter(meter__code="tokens_sum")
+    }
+
+    pairs = events_of_windows([windows["rare"]], most_of(3), {})
+    every = events_of_windows([windows["x"]], most_of(100), {})
+
+    assert [pair.source for pair in pairs] == [MeterEvent.objects.get(identifier="r-39").pk]
+    assert len(every) == 40  # It was counted there, and taken back.
 
 
 def test_an_event_that_a_grant_covered_leads_to_its_drawdown(chain: Chain) -> None:
@@ -240,9 +302,9 @@ def test_the_number_of_queries_does_not_grow_with_the_facts(
     ]
     assert len(everything) > 5
 
-    # 16 links each way, 9 from drawdowns and overages, 11 kinds of facts, the grants, the meters,
-    # and 3 for why the drawdowns took them.
-    with django_assert_max_num_queries(58):
+    # 16 links each way, 9 from drawdowns and overages, 11 kinds of facts with 7 that many of them
+    # share, the grants, the meters, the windows, and 3 for why the drawdowns took them.
+    with django_assert_max_num_queries(66):
         trace(everything)
 
 
@@ -257,6 +319,15 @@ def test_only_the_first_drawdowns_of_a_big_trace_are_explained(
     told = {node.ref: node.why for node in trace(refs).of(T.LEDGER_TRANSACTION)}
 
     assert [bool(told[ref]) for ref in refs] == [True, *(False for _ in refs[1:])]
+
+
+def test_drawdowns_are_explained_together_as_each_alone(chain: Chain) -> None:
+    drawn = LedgerTransaction.objects.filter(kind="drawn").values_list("pk", flat=True)
+
+    together = why_these_grants(list(drawn))
+
+    assert len(together) > 1
+    assert together == {pk: why_these_grants([pk])[pk] for pk in drawn}
 
 
 def test_a_draft_is_no_claim_yet(chain: Chain) -> None:

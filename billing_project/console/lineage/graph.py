@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from billing_project.kernel.models import ChainStep
 
@@ -61,8 +62,7 @@ STEPS = {
 _IN_MONEY = (ChainStep.INVOICE, ChainStep.RECOGNISE)
 
 
-@dataclass(frozen=True, order=True)
-class Ref:
+class Ref(NamedTuple):
     """Which fact: its kind and its id."""
 
     type: NodeType
@@ -95,8 +95,7 @@ class Node:
         return STEPS[self.ref.type]
 
 
-@dataclass(frozen=True, order=True)
-class Edge:
+class Edge(NamedTuple):
     """`target` came out of `source`."""
 
     source: Ref

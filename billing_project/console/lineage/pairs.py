@@ -23,3 +23,19 @@ class Pair(NamedTuple):
 # was made; what was learnt later had no part in it. A window without an instant has no bound.
 Times = Mapping[int, datetime]
 Follow = Callable[[Sequence[int], int, Times], list[Pair]]  # Facts, most pairs, bounds.
+
+_PAIRS_OF_A_FACT = 5  # A fact feeds a few others (one event, three meters).
+
+
+def most_of(limit: int) -> int:
+    """Return how many pairs to ask for at once, so that one fact more than the limit is among them.
+
+    Args:
+        limit: Most facts that are shown of one kind, >= 1.
+    """
+    return limit * _PAIRS_OF_A_FACT + 1
+
+
+def few_of(most: int) -> int:
+    """Return how many facts show that there are more than the limit, by the most pairs."""
+    return most // _PAIRS_OF_A_FACT + 1

@@ -16,10 +16,10 @@ from datetime import datetime
 from billing_project.console.lineage.graph import Edge, Lineage, Node, NodeType, Ref, admit
 from billing_project.console.lineage.links import GRANTS, LINKS, Link
 from billing_project.console.lineage.nodes import load_nodes
-from billing_project.console.lineage.pairs import Pair
+from billing_project.console.lineage.pairs import Pair, most_of
 
 DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
-_ORDER = list(NodeType)
+_PLACES = {type_: place for place, type_ in enumerate(NodeType)}
 _TWO_SIDED = (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)  # Claimed and earned.
 
 
@@ -100,8 +100,8 @@ class _Walk:
 
     @property
     def _most(self) -> int:
-        """Pairs asked for at once: a fact feeds a few others (one event, three meters)."""
-        return self.limit * 5 + 1
+        """Pairs asked for at once."""
+        return most_of(self.limit)
 
     def _follow(self, link: Link, pairs: list[Pair], side: NodeType) -> None:
         edges = {
@@ -113,13 +113,19 @@ class _Walk:
         allowed, is_cut = admit(ends, known, self.limit)
         self.facts |= allowed
         self.reached[side] |= ends & allowed
-        self.edges |= {e for e in edges if {e.source, e.target} <= self.facts}
+        self.edges |= {e for e in edges if e.source in self.facts and e.target in self.facts}
         self.is_truncated |= is_cut or len(pairs) >= self._most
 
 
 def _lineage(nodes: list[Node], walk: _Walk) -> Lineage:
-    nodes.sort(key=lambda node: (_ORDER.index(node.ref.type), node.ref.pk))
+    nodes.sort(key=lambda node: (_PLACES[node.ref.type], node.ref.pk))
     loaded = {node.ref for node in nodes}
-    edges = [edge for edge in walk.edges if {edge.source, edge.target} <= loaded]
-    edges.sort(key=lambda edge: (_ORDER.index(edge.source.type), edge))
+    edges = [edge for edge in walk.edges if edge.source in loaded and edge.target in loaded]
+    edges.sort(key=_place)
     return Lineage(tuple(nodes), tuple(edges), walk.is_truncated)
+
+
+def _place(edge: Edge) -> tuple[int, int, NodeType, int, str]:
+    """Order edges along the chain; alike, as their ends are named."""
+    source, target, label = edge
+    return _PLACES[source.type], source.pk, target.type, target.pk, label
