@@ -15,7 +15,7 @@ from revrec.selectors.facts import PATIENCE, accounted, unaccounted_allocations,
 from revrec.selectors.tieouts import Mismatch
 from revrec.sources import SourceType
 
-_CHANGES = (
+CHANGES = (
     EntryKind.CREDIT_NOTE_ISSUED.value,
     EntryKind.INVOICE_VOIDED.value,
     EntryKind.WRITTEN_OFF.value,
@@ -70,7 +70,7 @@ def _was_changed(share: AllocatedShare) -> bool:
     """Tell whether something came off a line beside its contract."""
     line = share.invoice_line
     bonus = GrantBasis.objects.filter(purchase__source_key=f"invoice_line:{line.pk}:pack")
-    changed = Posting.objects.filter(invoice_line=line, entry__kind__in=_CHANGES)
+    changed = Posting.objects.filter(invoice_line=line, entry__kind__in=CHANGES)
     return bonus.exists() or changed.exists()
 
 

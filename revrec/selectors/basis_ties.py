@@ -9,7 +9,8 @@ from billing_project.kernel.models import PolicyStatus
 from revrec.allocation import Part, allocate_price
 from revrec.models import GrantBasis, Posting
 from revrec.posting import Account
-from revrec.selectors.facts import PATIENCE, accounted, unaccounted_bases
+from revrec.selectors.allocation_ties import CHANGES
+from revrec.selectors.facts import PATIENCE, accounted, posted, unaccounted_bases
 from revrec.selectors.tieouts import Mismatch
 from revrec.sources import SourceType
 
@@ -21,8 +22,10 @@ def untied_bases(at: datetime) -> Iterator[Mismatch]:
         at: Now.
     """
     known = GrantBasis.objects.filter(accounted(SourceType.GRANT_BASIS))
+    known = known.annotate(is_posted=posted(SourceType.GRANT_BASIS))
     for basis in known.select_related("grant", "purchase", "policy_change").order_by("pk"):
-        expected = _worth(basis) if _is_approved(basis) else 0
+        is_silent = not basis.is_posted and _was_changed(basis)  # type: ignore[attr-defined]
+        expected = _worth(basis) if _is_approved(basis) and not is_silent else 0
         found = _promised(basis)
         if expected != found:
             yield Mismatch(f"grant_basis:{basis.pk}", str(expected), str(found))
@@ -34,6 +37,15 @@ def untied_bases(at: datetime) -> Iterator[Mismatch]:
 
 def _is_approved(basis: GrantBasis) -> bool:
     return basis.policy_change.status == PolicyStatus.APPROVED
+
+
+def _was_changed(basis: GrantBasis) -> bool:
+    """Tell whether something came off the purchase beside this basis, so that it had no share."""
+    others = GrantBasis.objects.filter(posted(SourceType.GRANT_BASIS), purchase=basis.purchase)
+    changed = Posting.objects.filter(
+        obligation__grant=basis.purchase, entry__kind__in=[*CHANGES, "price_allocated"]
+    )
+    return basis.purchase is not None and (others.exists() or changed.exists())
 
 
 def _worth(basis: GrantBasis) -> int:

@@ -361,6 +361,16 @@ def accounted(source_type: SourceType, pk: str = "pk") -> Exists:
     )
 
 
+def posted(source_type: SourceType, pk: str = "pk") -> Exists:
+    """Tell whether an entry accounts for a row: it was not only looked at."""
+    return Exists(
+        EntrySource.objects.filter(
+            source_type=source_type.value, source_id=OuterRef(pk), role=ROLES[source_type],
+            entry__isnull=False,
+        )
+    )  # fmt: skip
+
+
 def waiting_customers(at: datetime | None = None) -> QuerySet[OutboxMessage, int]:
     """Return the ids of customers whose facts wait in the outbox to be taken up.
 

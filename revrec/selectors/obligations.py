@@ -23,7 +23,7 @@ from revrec.models import (
 )
 from revrec.posting import Account
 from revrec.selectors.allocations import shift_of
-from revrec.selectors.facts import accounted
+from revrec.selectors.facts import accounted, posted
 from revrec.selectors.modifications import took_over
 from revrec.sources import ROLES, SourceType
 
@@ -48,7 +48,7 @@ def basis_of(obligation: PerformanceObligation) -> CostBasis:
 def _priced_since(grant_id: int) -> int:
     """Return what approved bases gave a grant, less what it gave up to bonuses of its own."""
     bases = GrantBasis.objects.filter(
-        Q(grant=grant_id) | Q(purchase=grant_id), accounted(SourceType.GRANT_BASIS)
+        Q(grant=grant_id) | Q(purchase=grant_id), posted(SourceType.GRANT_BASIS)
     )
     return sum(
         minor if given_to == grant_id else -minor

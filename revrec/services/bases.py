@@ -30,13 +30,14 @@ from revrec.posting import (
 from revrec.schedule import day_of
 from revrec.selectors.allocations import held_shares
 from revrec.selectors.bases import GRANT_BASIS, content_of_basis
-from revrec.selectors.facts import unaccounted_bases
+from revrec.selectors.facts import accounted, unaccounted_bases
 from revrec.selectors.obligations import basis_of, ended_credits, used_credits, used_so_far
 from revrec.services.drafts import Run, about
 from revrec.services.grants import end_of_credits
-from revrec.services.journal import EntryDraft, post_entries
+from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
 from revrec.sources import Source, SourceType
 
+_OPEN = (PolicyStatus.SUBMITTED, PolicyStatus.APPROVED)
 _ONE = Decimal(1)
 _SSP_STEP, _LIKELIHOOD_STEP = Decimal("0.000000000001"), Decimal("0.00000001")
 
@@ -107,11 +108,23 @@ def propose_bonus(
 
 
 def account_bases(run: Run) -> int:
-    """Promise what approved bases say, and earn what was used of it; return the entries posted."""
+    """Promise what approved bases say, and earn what was used of it; return the entries posted.
+
+    A purchase of which something came off before has no share to give: it is left as it is.
+    """
     drafts: list[EntryDraft] = []
     for basis in unaccounted_bases(run.at, run.customer_id):
-        drafts += _drafts(run, basis)
+        if basis.purchase is None or _is_whole(basis.purchase):
+            drafts += _drafts(run, basis)
+        else:
+            note_nothing_to_post(sources=[Source(SourceType.GRANT_BASIS, basis.pk)])
     return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+
+
+def _is_whole(purchase: CreditGrant) -> bool:
+    """Tell whether a purchase is promised at its whole price, as far as the books know."""
+    promise = PerformanceObligation.objects.filter(grant=purchase).first()
+    return promise is None or promise.price_minor == purchase.price_minor
 
 
 def _drafts(run: Run, basis: GrantBasis) -> list[EntryDraft]:
@@ -195,8 +208,7 @@ def _proposed(basis: GrantBasis, proposal: Proposal, by: User, at: datetime) -> 
         raise Invalid("a basis needs its evidence", field="evidence")
     lock_customer(basis.grant.customer_id)
     before = GrantBasis.objects.filter(grant=basis.grant)
-    open_ = (PolicyStatus.SUBMITTED, PolicyStatus.APPROVED)
-    if before.filter(policy_change__status__in=open_).exists():
+    if before.filter(policy_change__status__in=_OPEN).exists():
         raise Conflict(f"grant {basis.grant_id} has a basis, or one that waits for approval")
     return propose_version(
         basis,
@@ -227,8 +239,12 @@ def _refuse_unrelated(grant: CreditGrant, purchase: CreditGrant) -> None:
     of_one = (purchase.customer_id, purchase.currency) == (grant.customer_id, grant.currency)
     if not is_sale or not of_one:
         raise Invalid("a bonus comes with a purchase of the same customer", field="purchase")
-    promise = PerformanceObligation.objects.filter(grant=purchase).first()
-    if promise is not None and promise.price_minor != purchase.price_minor:
+    waiting = GrantBasis.objects.filter(
+        ~accounted(SourceType.GRANT_BASIS), purchase=purchase, policy_change__status__in=_OPEN
+    )
+    if waiting.exclude(grant=grant).exists():
+        raise Conflict(f"grant {purchase.pk} shares its price with a bonus that waits")
+    if not _is_whole(purchase):
         raise Conflict(f"grant {purchase.pk} is no longer at its whole price: something came off")
     lines = held_shares().filter(allocation__customer=purchase.customer_id)
     held = {f"invoice_line:{pk}:pack" for pk in lines.values_list("invoice_line", flat=True)}

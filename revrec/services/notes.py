@@ -5,6 +5,7 @@ was decided when the note was issued; only what it conceded touches revenue.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from django.db.models import QuerySet, Sum
@@ -162,17 +163,23 @@ def _take_off(run: Run, line: CreditNoteLine, reason: Reason) -> Sequence[Credit
 def _refund_credits(
     obligation: PerformanceObligation, line: CreditNoteLine
 ) -> Sequence[CreditedPart]:
-    """Give the price of granted credits back (rule 16); none of them remain to be used."""
+    """Give the price of granted credits back (rule 16); none of them remain to be used.
+
+    What their promise gave to a bonus is conceded: the bonus stays promised, and earns it.
+    """
+    minor = min(line.amount_minor, obligation.price_minor)
     deferred = obligation.price_minor - obligation.recognised_minor
     ended = revenue_of_end(obligation)
     posted = Posting.objects.filter(obligation=obligation, account=ended.value)
     broken = -(posted.aggregate(sum=Sum("amount_minor"))["sum"] or 0)
-    split = split_refund(line.amount_minor, deferred, broken)
+    split = split_refund(minor, deferred, broken)
     _lower(
         obligation, CreditSplit(split.breakage_minor + split.beyond_minor, split.liability_minor)
     )
     dimensions = About(obligation.currency, obligation.pk, line.invoice_line_id)
-    return credits_refunded(split, dimensions, ended)
+    of_nobody = replace(dimensions, obligation_id=None)
+    given = CreditedPart(None, line.amount_minor - minor, 0, of_nobody)
+    return [*credits_refunded(split, dimensions, ended), given]
 
 
 def _put_back(run: Run, line: CreditNoteLine) -> list[CreditedPart]:

@@ -9,7 +9,9 @@ from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
 from credits.models import CreditGrant, GrantCategory
+from credits.services.clawing import claw_back
 from credits.services.grants import expire_grant, issue_grant
+from invoicing.models import Invoice
 from metering.models import Customer
 from revrec.models import GrantBasis, PerformanceObligation
 from revrec.services.bases import Alone, propose_bonus, propose_concession
@@ -49,13 +51,16 @@ def _concede(shop: Shop, grant: CreditGrant, price: int, is_approved: bool = Tru
     return basis
 
 
-def _bonus(shop: Shop, grant: CreditGrant, purchase: CreditGrant, **how: Alone) -> GrantBasis:
+def _bonus(
+    shop: Shop, grant: CreditGrant, purchase: CreditGrant, *, is_approved: bool = True, **how: Alone
+) -> GrantBasis:
     basis = propose_bonus(
         grant=grant, purchase=purchase, alone=how.get("alone", Alone(TENTH, Decimal("0.5"))),
         purchase_alone=how.get("sold", Alone(TENTH, Decimal("0.95"))), evidence="last year's use",
         proposal=WORDS, by=shop.maker, at=LONG_AGO,
     )  # fmt: skip
-    approve(change=basis.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
+    if is_approved:
+        approve(change=basis.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
     return basis
 
 
@@ -136,6 +141,56 @@ def test_a_purchase_that_had_ended_gives_its_breakage_up(shop: Shop) -> None:
     recognise(customer, "2026-01-05")
 
     assert balances(customer) == {"1000": 10_000, "2100": -952, "4030": -9_048}
+
+
+def _sold_with_a_bonus(shop: Shop) -> tuple[Invoice, CreditGrant, CreditGrant]:
+    """Sell 1,000 credits for 100.00, and give 200 more."""
+    customer = shop.subscriber("2026-01-01")
+    pack = shop.pack(customer, "1000", 10_000, "2026-01-02")
+    shop.pay(pack, "2026-01-02")
+    bonus = _given(shop, customer, 200, "promotional", "2026-01-02T01")
+    return pack, CreditGrant.objects.get(customer=customer, price_minor__gt=0), bonus
+
+
+def _take_back(shop: Shop, pack: Invoice, purchase: CreditGrant) -> None:
+    claw_back(grant=purchase, reason="refund", reference="r1", by=shop.maker, at=on("2026-01-04"))
+    shop.credit(pack, 10_000, "billing_error", "2026-01-04")
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_purchase_with_a_bonus_goes_back_whole_and_its_books_go_on(shop: Shop) -> None:
+    pack, purchase, bonus = _sold_with_a_bonus(shop)
+    _bonus(shop, bonus, purchase)
+    recognise(pack.customer, "2026-01-03")
+    _take_back(shop, pack, purchase)
+
+    recognise(pack.customer, "2026-01-05")
+
+    # 90.48 were the purchase's own; 9.52 stay promised to who has the bonus.
+    assert balances(pack.customer) == {"1000": 10_000, "2100": -952, "2200": -10_000, "4900": 952}
+    shop.use(pack.customer, "200", "2026-01-06T09")
+    recognise(pack.customer, "2026-01-07")
+    assert balances(pack.customer) == {
+        "1000": 10_000, "2200": -10_000, "4900": 952, "4010": -952,
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_purchase_that_went_back_before_the_approval_has_no_share_to_give(shop: Shop) -> None:
+    pack, purchase, bonus = _sold_with_a_bonus(shop)
+    other = _given(shop, pack.customer, 300, "promotional", "2026-01-02T02")
+    recognise(pack.customer, "2026-01-03")
+    basis = _bonus(shop, bonus, purchase, is_approved=False)
+    with pytest.raises(Conflict, match="with a bonus that waits"):
+        _bonus(shop, other, purchase)
+    _take_back(shop, pack, purchase)
+    recognise(pack.customer, "2026-01-05")
+
+    approve(change=basis.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
+    recognise(pack.customer, "2026-01-06")
+
+    assert balances(pack.customer) == {"1000": 10_000, "2200": -10_000}
+    assert not PerformanceObligation.objects.filter(grant=bonus).exists()
 
 
 def test_an_approved_basis_is_in_the_books_before_its_month_closes(shop: Shop) -> None:
