@@ -22,9 +22,9 @@ def untied_bases(at: datetime) -> Iterator[Mismatch]:
         at: Now.
     """
     known = GrantBasis.objects.filter(accounted(SourceType.GRANT_BASIS))
-    known = known.annotate(is_posted=posted(SourceType.GRANT_BASIS))
+    in_books = set(known.filter(posted(SourceType.GRANT_BASIS)).values_list("pk", flat=True))
     for basis in known.select_related("grant", "purchase", "policy_change").order_by("pk"):
-        is_silent = not basis.is_posted and _was_changed(basis)  # type: ignore[attr-defined]
+        is_silent = basis.pk not in in_books and _was_changed(basis)
         expected = _worth(basis) if _is_approved(basis) and not is_silent else 0
         found = _promised(basis)
         if expected != found:
