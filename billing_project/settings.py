@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "billing_project.console.sign_in.middleware.SignedIn",
+    "billing_project.console.viewing.ViewersZone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
@@ -79,7 +80,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "builtins": ["billing_project.kernel.templatetags.moments"],
         },
     }
 ]
@@ -227,7 +229,7 @@ SPECTACULAR_SETTINGS = {
 UNFOLD = {
     "SITE_TITLE": "Billing back office",
     "SITE_HEADER": "Billing",
-    "SITE_SUBHEADER": "Back office, all times UTC",
+    "SITE_SUBHEADER": "billing_project.console.viewing.subheader",
     "SITE_SYMBOL": "receipt_long",
     "SITE_URL": None,
     "SHOW_HISTORY": True,
@@ -271,6 +273,8 @@ UNFOLD = {
 
 # How figures and days are written for customers who have no locale of their own.
 DEFAULT_LOCALE = canonical_locale(env.str("DEFAULT_LOCALE", default="en-US"))
+# In which time zone the back office shows instants to those who chose none.
+SELLER_TIME_ZONE = env.str("SELLER_TIME_ZONE", default="UTC")
 # Who sells: the head of every invoice and credit note.
 SELLER = {
     "name": env.str("SELLER_NAME", default="Example AI, Inc."),

@@ -7,7 +7,12 @@ from django.urls import reverse
 
 from billing_project.console import figures
 from billing_project.console.exception_kinds import Exceptional, Kind, kind_of, kind_of_list
-from billing_project.kernel.backoffice.display import money_text, object_url, sentence_text
+from billing_project.kernel.backoffice.display import (
+    moment_text,
+    money_text,
+    object_url,
+    sentence_text,
+)
 from billing_project.kernel.backoffice.related import list_url
 from invoicing.models import (
     AttemptState,
@@ -83,7 +88,7 @@ def declined(at: datetime) -> Kind:
 
 def _of_attempt(one: PaymentAttempt) -> Exceptional:
     amount, why = money_text(one.amount_minor, one.currency), one.failure_code or "not made"
-    then = f"tried again {one.retry_at:%Y-%m-%d %H:%M}" if one.retry_at else "nobody tries again"
+    then = f"tried again {moment_text(one.retry_at)}" if one.retry_at else "nobody tries again"
     return Exceptional(
         f"{one.invoice} of {one.invoice.customer.name}",
         f"{amount}: {why}; {then}",

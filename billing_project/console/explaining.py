@@ -136,7 +136,7 @@ def _awaits_invoice(rated: list[RatedUsage], at: datetime) -> Step:
     draft = _draft_of(rated)
     until = f"the period {period}"
     if draft is not None:
-        text = f"it is on {draft}, which is issued after {moment_text(draft.ready_at)} UTC"
+        text = f"it is on {draft}, which is issued after {moment_text(draft.ready_at)}"
         return Step("invoiced", Progress.WAITING, text, FINANCE, draft.created_at, draft)
     if at < period.end_at:
         text = f"{until} is still open; its overage will be on the invoice that follows"

@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 
 from billing_project.console.explaining import explain, explain_all
 from billing_project.console.navigation import lineage_url, may_read
-from billing_project.kernel.backoffice.display import moment_text, object_url
+from billing_project.kernel.backoffice.display import moment_html, object_url
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import NotFound
 from metering.selectors.explaining import Explanation, Step
@@ -78,6 +78,6 @@ def _box(step: Step) -> StepBox:
     return StepBox(
         step,
         step.name.replace("_", " ").capitalize(),
-        moment_text(step.at) if step.at else "",
+        moment_html(step.at) if step.at else "",
         object_url(step.subject) if step.subject is not None else "",
     )

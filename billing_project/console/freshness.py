@@ -6,7 +6,7 @@ from datetime import datetime
 from django.conf import settings
 
 from billing_project.console.waiting import age_text
-from billing_project.kernel.backoffice.display import moment_text, object_url
+from billing_project.kernel.backoffice.display import moment_html, object_url
 from credits.selectors.lag import rating_state
 from metering.models import LagEpisode
 from metering.selectors.lag import aggregation_state, open_episode
@@ -29,8 +29,8 @@ def freshness_of(at: datetime) -> Freshness:
     counted, balanced = aggregation_state(at), rating_state(at)
     episode = open_episode()
     return Freshness(
-        counted=moment_text(counted.as_of),
-        balanced=moment_text(balanced.as_of),
+        counted=moment_html(counted.as_of),
+        balanced=moment_html(balanced.as_of),
         lag=age_text(balanced.as_of, at),
         is_lagging=counted.lag_seconds > settings.AGGREGATION_LAG_LIMIT_SECONDS,
         episode=episode,

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminDateWidget
 
 from billing_project.console.navigation import may_read
 from billing_project.console.near_duplicates import CostedCluster, near_duplicate_report
-from billing_project.kernel.backoffice.display import moment_text, number_text
+from billing_project.kernel.backoffice.display import moment_html, number_text
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from metering.admin.fields import customer_field
@@ -103,7 +103,7 @@ def _row(one: CostedCluster) -> Row:
     return Row(
         customer=cluster.customer,
         says=f"{cluster.event_name}: {said}" if said else cluster.event_name,
-        first_at=moment_text(cluster.first_at),
+        first_at=moment_html(cluster.first_at),
         apart=f"{lasted.days * 86_400 + lasted.seconds}.{lasted.microseconds // 1000:03} s",
         count=cluster.count,
         reports=tuple(_report(pk, identifier) for pk, identifier in reports),

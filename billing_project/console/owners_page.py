@@ -14,7 +14,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSplitDateTimeWidget
 
 from billing_project.console.navigation import may_read
-from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.display import moment_html
 from billing_project.kernel.backoffice.forms import ReasonField
 from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.clock import now
@@ -144,7 +144,7 @@ def _cell(step: str, one: Owner, may_name: bool) -> Cell:
     return Cell(
         function=one.function,
         person=one.person or "",
-        since=moment_text(one.since_at) if one.since_at else "",
+        since=moment_html(one.since_at) if one.since_at else "",
         has_left=one.has_left,
         name_url=f"{reverse('console:name_owner')}?{query}" if may_name else "",
     )

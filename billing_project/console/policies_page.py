@@ -20,7 +20,12 @@ from unfold.widgets import (
 
 from billing_project.console.navigation import may_read
 from billing_project.console.policies import COLUMNS, Entry, export_rows, kinds_known, policies_at
-from billing_project.kernel.backoffice.display import badge_html, moment_text, object_url
+from billing_project.kernel.backoffice.display import (
+    badge_html,
+    moment_html,
+    moment_text,
+    object_url,
+)
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.clock import now
 from billing_project.kernel.exporting import FORMATS, pieces
@@ -109,10 +114,10 @@ def _line(one: Entry) -> Line:
         history_url=f"{reverse('console:policies')}?{urlencode({'rule': one.rule})}",
         kind=one.kind.label,
         state=badge_html(one.state, POLICY_TONES[one.state]),
-        since=moment_text(change.effective_at),
+        since=moment_html(change.effective_at),
         until=_until(one),
         asked=str(change.proposed_by),
-        asked_at=moment_text(change.proposed_at),
+        asked_at=moment_html(change.proposed_at),
         approvals=tuple(f"{row.function}: {row.by}" for row in one.approvals),
         changes=tuple(
             f"{row.path}: {row.before if row.before is not None else 'new'}"

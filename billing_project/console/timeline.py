@@ -7,7 +7,7 @@ from itertools import chain
 
 from django.db.models import Model
 
-from billing_project.kernel.backoffice.display import moment_text, money_text, object_url
+from billing_project.kernel.backoffice.display import money_text, object_url
 from invoicing.models import (
     CreditNote,
     Invoice,
@@ -31,11 +31,6 @@ class Happening:
     amount: str
     url: str
     is_ahead: bool  # Agreed, and not yet so.
-
-    @property
-    def when(self) -> str:
-        """The instant as people read it."""
-        return moment_text(self.at)
 
 
 def timeline_of(customer: Customer, at: datetime) -> list[Happening]:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from billing_project.console.navigation import may_read
-from billing_project.kernel.backoffice.display import moment_text, number_text, object_url
+from billing_project.kernel.backoffice.display import moment_html, number_text, object_url
 from billing_project.kernel.backoffice.related import list_url
 from credits.models import BillingPeriod, CreditPolicy, UnratedEpisode
 from credits.selectors.unrated import (
@@ -121,7 +121,7 @@ def _row(
         quantity=f"{number_text(group.quantity)} {group.meter.unit}s",
         customers=tuple((one.name, object_url(one)) for one in shown),
         more=len(group.customer_ids) - len(shown),
-        first_used=moment_text(group.first_used_at),
+        first_used=moment_html(group.first_used_at),
         episode=episode,
         episode_url=object_url(episode) if episode else "",
     )

@@ -20,6 +20,7 @@ from billing_project.console.sign_in.again_page import sign_in_again_page
 from billing_project.console.sign_in.factor_page import second_factor_page
 from billing_project.console.sign_in.pages import (
     own_page,
+    own_time_zone_page,
     sign_in_page,
     sign_out_device_page,
     sign_out_page,
@@ -37,6 +38,7 @@ urlpatterns = [
     path("your-log-in/", admin.site.admin_view(own_page), name="own_sign_in"),
     path("sign-in-again/", admin.site.admin_view(sign_in_again_page), name="sign_in_again"),
     path("second-factor/", admin.site.admin_view(second_factor_page), name="second_factor"),
+    path("your-log-in/time-zone/", admin.site.admin_view(own_time_zone_page), name="own_time_zone"),
     path(
         "your-log-in/sign-out/", admin.site.admin_view(sign_out_device_page), name="sign_out_device"
     ),

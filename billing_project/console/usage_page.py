@@ -20,7 +20,7 @@ from unfold.widgets import (
 )
 
 from billing_project.console.navigation import may_read
-from billing_project.kernel.backoffice.display import moment_text, number_text
+from billing_project.kernel.backoffice.display import moment_html, number_text
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.period import DAY, HOUR, Period, hour_of, midnight
@@ -131,7 +131,7 @@ def _lines(rows: list[UsageRow], by: Granularity, asked: Period, zone: ZoneInfo)
         for place, row in enumerate(group):
             yield Line(
                 name=_name(local, by),
-                start=moment_text(start_at),
+                start=moment_html(start_at),
                 hours=f"{length // HOUR} h" if length % HOUR == timedelta(0) else f"{length}",
                 of=", ".join(value or "-" for value in row.group.values()),
                 quantity=number_text(row.quantity),

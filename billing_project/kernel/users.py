@@ -1,7 +1,12 @@
 """Roles as groups, and the services that act without a person."""
 
+from datetime import datetime
+from zoneinfo import available_timezones
+
 from django.contrib.auth.models import Group, Permission
 
+from billing_project.kernel import audit
+from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 
 WORKER = "worker"
@@ -110,6 +115,20 @@ ROLES: dict[str, tuple[str, ...]] = {
     "auditor": ("revrec.make_auditpack",),
     "owner": ("kernel.manage_signin",),  # Looks after people, and after no money.
 }
+
+
+def set_time_zone(*, user: User, zone: str, by: User, at: datetime) -> User:
+    """Say in whose times a person reads instants; "" is the seller's.
+
+    Raises:
+        Invalid: there is no such time zone.
+    """
+    if zone and zone not in available_timezones():
+        raise Invalid(f"there is no time zone {zone}", field="time_zone")
+    user.time_zone = zone
+    user.save(update_fields=["time_zone"])
+    audit.record(by=by, at=at, action="set_time_zone", subject=user, time_zone=zone)
+    return user
 
 
 def worker_user() -> User:

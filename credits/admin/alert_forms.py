@@ -11,7 +11,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.display import moment_html
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.backoffice.proposing import ProposalForm
@@ -108,7 +108,7 @@ class AlertRuleForm(ProposalForm):
         change = self.subject.policy_change
         return [
             ("Looked at", f"{self.subject}, {change.status}"),
-            ("Governs from", moment_text(change.effective_at)),
+            ("Governs from", moment_html(change.effective_at)),
         ]
 
     def propose(self, *, by: User, at: datetime) -> PolicyChange:

@@ -14,7 +14,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.display import moment_html
 from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.models import ApiKey, PolicyChange, User
@@ -275,5 +275,5 @@ def _looked_at(version: SpendLimit | ControlPolicy | None) -> list[tuple[str, An
     change = version.policy_change
     return [
         ("Looked at", f"{version}, {change.status}"),
-        ("Governs from", moment_text(change.effective_at)),
+        ("Governs from", moment_html(change.effective_at)),
     ]

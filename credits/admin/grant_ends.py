@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing_project.kernel.backoffice.display import moment_text, number_text, unrounded_text
+from billing_project.kernel.backoffice.display import moment_html, number_text, unrounded_text
 from billing_project.kernel.backoffice.forms import ActionForm, ChosenField, PreviewedForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
@@ -107,7 +107,7 @@ class GrantDialog(PreviewedForm):
             ("Given", self._credits(grant.amount)),
             ("Used, stays used", self._credits(_used(grant))),
             ("Left", self._credits(grant.remaining)),
-            ("Expires", moment_text(grant.expires_at) if grant.expires_at else "never"),
+            ("Expires", moment_html(grant.expires_at) if grant.expires_at else "never"),
         ]
 
     def _credits(self, amount: Decimal) -> str:

@@ -16,7 +16,12 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, number_text, unrounded_text
+from billing_project.kernel.backoffice.display import (
+    moment_html,
+    moment_text,
+    number_text,
+    unrounded_text,
+)
 from billing_project.kernel.backoffice.forms import (
     ActionForm,
     AmountField,
@@ -292,8 +297,8 @@ def _words_of(grant: CreditGrant) -> list[tuple[str, str]]:
     words = [
         ("Category", grant.category),
         ("Priority", str(grant.priority)),
-        ("Can be used from", moment_text(grant.effective_at)),
-        ("Expires", moment_text(grant.expires_at) if grant.expires_at else "never"),
+        ("Can be used from", moment_html(grant.effective_at)),
+        ("Expires", moment_html(grant.expires_at) if grant.expires_at else "never"),
     ]
     if grant.price_minor:
         cost = cost_of_credits(grant, Decimal(1))

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from billing_project.kernel.backoffice.base import is_id
 from billing_project.kernel.backoffice.display import (
     badge_html,
+    moment_html,
     moment_text,
     number_text,
     object_link,
@@ -60,7 +61,7 @@ def _line(entry: Entry, grant: CreditGrant) -> Line:
         credits=number_text(row.credits),
         left=number_text(entry.left),
         cost=unrounded_text(row.cost_unrounded, grant.currency),
-        at=moment_text(row.effective_at),
+        at=moment_html(row.effective_at),
         cause=object_link(rated, rated.window.meter.code) if rated else row.reason_code,
         why=entry.why,
         policy=object_link(row.credit_policy) if row.credit_policy else "",

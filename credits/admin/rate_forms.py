@@ -9,7 +9,7 @@ from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.display import moment_html
 from billing_project.kernel.backoffice.proposing import ProposalForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import PolicyChange, PolicyStatus, User
@@ -42,7 +42,7 @@ class RateChangeForm(ProposalForm):
         return [
             ("Rate card", self.subject.name),
             ("Version in force", governing.number if governing else "none"),
-            ("Since", moment_text(since)),
+            ("Since", moment_html(since)),
             ("Pricing unit", self.subject.pricing_unit.code),
         ]
 

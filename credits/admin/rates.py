@@ -10,7 +10,7 @@ from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
-    moment_text,
+    moment_html,
     number,
     pairs,
 )
@@ -67,7 +67,7 @@ class VersionAdmin(ReadOnlyAdmin):
     @admin.display(description="Governs from")
     def governs_from(self, version: Version) -> str:
         """Show when an approved version starts to govern."""
-        return moment_text(version.policy_change.effective_at)
+        return moment_html(version.policy_change.effective_at)
 
 
 class VersionInline(ReadOnlyInline):
@@ -85,7 +85,7 @@ class VersionInline(ReadOnlyInline):
     @admin.display(description="Governs from")
     def from_when(self, version: RateCardVersion) -> str:
         """Show when the version starts to govern."""
-        return moment_text(version.policy_change.effective_at)
+        return moment_html(version.policy_change.effective_at)
 
 
 class RateInline(ReadOnlyInline):

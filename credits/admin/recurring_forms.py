@@ -13,7 +13,7 @@ from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, number_text
+from billing_project.kernel.backoffice.display import moment_html, moment_text, number_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonForm
 from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
@@ -121,7 +121,7 @@ class RuleForm(ReasonForm):
             ("Every", f"{rule.interval_count} {rule.interval_unit}"),
             ("Given so far", how_many(given, "time")),
             ("Next period begins", _next(rule)),
-            ("Ends", moment_text(rule.until_at) if rule.until_at else "never"),
+            ("Ends", moment_html(rule.until_at) if rule.until_at else "never"),
         ]
 
 

@@ -15,7 +15,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.display import moment_html
 from billing_project.kernel.backoffice.forms import ChosenField
 from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.backoffice.proposing import ProposalForm
@@ -102,7 +102,7 @@ class TermsForm(ProposalForm):
         return [
             ("Terms", self.subject.code),
             ("Looked at", f"v{self.subject.number}, {change.status}"),
-            ("Governs from", moment_text(change.effective_at)),
+            ("Governs from", moment_html(change.effective_at)),
         ]
 
     def propose(self, *, by: User, at: datetime) -> PolicyChange:
@@ -176,7 +176,7 @@ class BurnOrderForm(ProposalForm):
         return [
             ("Burn order in force", str(policy)),
             ("Order", PRESETS[name].title if name else "own"),
-            ("Since", moment_text(policy.policy_change.effective_at)),
+            ("Since", moment_html(policy.policy_change.effective_at)),
         ]
 
     def propose(self, *, by: User, at: datetime) -> PolicyChange:

@@ -19,7 +19,7 @@ from billing_project.kernel.backoffice.display import (
     badge,
     link,
     moment,
-    moment_text,
+    moment_html,
     pairs,
     progress_html,
 )
@@ -94,8 +94,8 @@ class BackfillForm(ActionForm):
         counts = counts_of(self.subject)
         return [
             ("Customer", self.subject.customer.name),
-            ("From", moment_text(self.subject.start_at)),
-            ("To", moment_text(self.subject.end_at)),
+            ("From", moment_html(self.subject.start_at)),
+            ("To", moment_html(self.subject.end_at)),
             ("Events uploaded", f"{counts.line_count:,}"),
             ("Lines with faults", f"{counts.error_count:,}"),
         ]

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
-from billing_project.kernel.backoffice.display import badge_html, link, moment, moment_text
+from billing_project.kernel.backoffice.display import badge_html, link, moment, moment_html
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonField, ReasonForm
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.backoffice.related import offer_list
@@ -210,7 +210,7 @@ class LegalEntityVersionAdmin(ReadOnlyAdmin):
     @admin.display(description="In force from")
     def governs_from(self, version: LegalEntityVersion) -> str:
         """Show since when the version counts."""
-        return moment_text(version.policy_change.effective_at)
+        return moment_html(version.policy_change.effective_at)
 
 
 @admin.register(CustomerAddress)

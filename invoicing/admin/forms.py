@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
+from billing_project.kernel.backoffice.display import moment_html, money_text, number_text
 from billing_project.kernel.backoffice.forms import ActionForm, AmountField
 from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.clock import now
@@ -80,7 +80,7 @@ class FinalizeForm(InvoiceForm):
         lines = self.subject.lines.order_by("position")
         return [
             *super().facts(),
-            ("Grace ends", moment_text(self.subject.ready_at)),
+            ("Grace ends", moment_html(self.subject.ready_at)),
             ("Lines", "; ".join(line.description for line in lines) or "none yet"),
         ]
 

@@ -12,7 +12,7 @@ from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
     moment,
-    moment_text,
+    moment_html,
     pairs,
 )
 from billing_project.kernel.backoffice.forms import ReasonField, ReasonForm
@@ -48,7 +48,7 @@ class ReleaseForm(ReasonForm):
             ("Customer", hold.customer.name),
             ("Cause", HoldCause(hold.cause).label),
             ("In words", hold.detail),
-            ("Since", moment_text(hold.opened_at)),
+            ("Since", moment_html(hold.opened_at)),
         ]
 
 

@@ -10,7 +10,7 @@ from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
     moment,
-    moment_text,
+    moment_html,
     money,
     number,
 )
@@ -34,7 +34,7 @@ class _VersionAdmin(ReadOnlyAdmin):
     @admin.display(description="In force from")
     def governs_from(self, version: Any) -> str:
         """Show since when the version counts."""
-        return moment_text(version.policy_change.effective_at)
+        return moment_html(version.policy_change.effective_at)
 
 
 @admin.register(MarketGate)

@@ -6,7 +6,7 @@ from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
-    moment_text,
+    moment_html,
     money,
     money_text,
     number,
@@ -127,7 +127,7 @@ class PlanVersionAdmin(ReadOnlyAdmin):
     @admin.display(description="Governs from")
     def governs_from(self, version: PlanVersion) -> str:
         """Show when the version starts to be sold."""
-        return moment_text(version.policy_change.effective_at)
+        return moment_html(version.policy_change.effective_at)
 
 
 offer_list(PlanVersion, Subscription, lambda v: {"plan_version__id__exact": v.pk})

@@ -9,7 +9,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, money_text
+from billing_project.kernel.backoffice.display import moment_html, money_text
 from billing_project.kernel.backoffice.forms import ActionForm, AmountField, ReasonField
 from billing_project.kernel.clock import now
 from billing_project.kernel.money import Money
@@ -112,5 +112,5 @@ class RefundFailureForm(ActionForm):
         return [
             ("Refund", f"{refund.method} {refund.reference}"),
             ("Amount", money_text(refund.amount_minor, refund.currency)),
-            ("Refunded at", moment_text(refund.refunded_at)),
+            ("Refunded at", moment_html(refund.refunded_at)),
         ]

@@ -10,7 +10,12 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
+from billing_project.kernel.backoffice.display import (
+    moment_html,
+    moment_text,
+    money_text,
+    number_text,
+)
 from billing_project.kernel.backoffice.forms import PreviewedForm
 from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
@@ -103,7 +108,7 @@ class SellPlanForm(PreviewedForm):
         )  # fmt: skip
         owed = sum(line.amount_minor for _, lines in claims for line in lines)
         self.words = (
-            ("Starts", moment_text(sold.start_at)),
+            ("Starts", moment_html(sold.start_at)),
             ("Periods", f"{len(periods)}, the last one to {moment_text(periods[-1].end_at)}"),
             ("Customer owes", f"{money_text(owed, currency)}, before tax" if owed else "nothing"),
             ("Credits", f"{number_text(granted_with(periods))} granted"),

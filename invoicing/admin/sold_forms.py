@@ -10,7 +10,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, money_text
+from billing_project.kernel.backoffice.display import moment_html, money_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonField
 from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
@@ -104,7 +104,7 @@ class SeatsForm(SoldForm):
             owed = f"{money_text(abs(self.owed_minor), currency)} {word}, before tax"
         else:
             owed = "nothing more"
-        return [("Takes effect", moment_text(at)), ("Seats then", str(seats)),
+        return [("Takes effect", moment_html(at)), ("Seats then", str(seats)),
                 ("Customer owes", owed)]  # fmt: skip
 
     def effect_rows(self) -> list[Row]:
@@ -149,7 +149,7 @@ class CouponForm(SoldForm):
         less = _sum(self.before) - _sum(self.after)
         return [
             ("Takes off", f"{off} of {', '.join(coupon.kinds)}"),
-            ("From", moment_text(redemption.from_at)),
+            ("From", moment_html(redemption.from_at)),
             ("For", periods),
             ("Next period", f"{money_text(less, currency)} less, before tax"),
         ]

@@ -15,7 +15,7 @@ from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
     moment,
-    moment_text,
+    moment_html,
     money,
     number,
     object_link,
@@ -166,7 +166,7 @@ def _sides(row: StripeDifference) -> list[tuple[str, Any]]:
         ("Here", row.here or "nothing"),
         ("At Stripe", row.there or "nothing"),
         ("Answers for it", row.owner),
-        ("First seen", moment_text(row.first_seen_at)),
+        ("First seen", moment_html(row.first_seen_at)),
     ]
 
 

@@ -7,7 +7,7 @@ from django import forms
 from django.db.models import QuerySet
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSingleDateWidget, UnfoldBooleanWidget
 
-from billing_project.kernel.backoffice.display import moment_text, money_text, number_text
+from billing_project.kernel.backoffice.display import moment_html, money_text, number_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonField
 from billing_project.kernel.clock import now
 from billing_project.kernel.money import Money
@@ -96,7 +96,7 @@ class ChangeForm(PreviewedForm):
             ("Plan", str(plan_version_at(sold, at))),
             ("Standing", phase_of(sold, at).standing.value),
             ("Period", str(period) if period else "none"),
-            ("Ends", moment_text(sold.ends_at)),
+            ("Ends", moment_html(sold.ends_at)),
         ]
 
     def effect_rows(self) -> list[tuple[str, str, str, str]]:
@@ -114,7 +114,7 @@ class ChangeForm(PreviewedForm):
         if seen is None:
             return []
         return [
-            ("Takes effect", moment_text(seen.effective_at)),
+            ("Takes effect", moment_html(seen.effective_at)),
             ("Plan then", seen.plan if seen.begins_at else "none: the subscription ends"),
             ("Customer owes", _signed(seen.net_minor, seen.currency)),
             ("Credits", f"{number_text(seen.credits)} granted; what was granted before stays"),

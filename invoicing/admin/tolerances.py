@@ -9,7 +9,7 @@ from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
     moment,
-    moment_text,
+    moment_html,
     money,
 )
 from billing_project.kernel.backoffice.policies import POLICY_TONES
@@ -47,7 +47,7 @@ class PaymentToleranceAdmin(ReadOnlyAdmin):
     @admin.display(description="In force from")
     def governs_from(self, version: PaymentTolerance) -> str:
         """Show since when the version counts."""
-        return moment_text(version.policy_change.effective_at)
+        return moment_html(version.policy_change.effective_at)
 
 
 @admin.register(ShortPayment)

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from billing_project.kernel.backoffice.display import moment_text
+from billing_project.kernel.backoffice.display import moment_html
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.errors import BillingError
@@ -29,7 +29,7 @@ class CancelEventForm(ReasonForm):
         return [
             ("Event", event.identifier),
             ("Customer", event.customer.external_id),
-            ("Happened", moment_text(event.timestamp)),
+            ("Happened", moment_html(event.timestamp)),
             ("Says", ", ".join(f"{k} {text_of(v)}" for k, v in _said(event).items())),
         ]
 

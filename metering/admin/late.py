@@ -20,6 +20,7 @@ from billing_project.kernel.backoffice.display import (
     badge_html,
     link,
     moment,
+    moment_html,
     moment_text,
     sentence_text,
 )
@@ -120,7 +121,7 @@ class LateEventPolicyAdmin(ReadOnlyAdmin):
     @admin.display(description="Governs from")
     def governs_from(self, policy: LateEventPolicy) -> str:
         """Show when an approved version starts to govern."""
-        return moment_text(policy.policy_change.effective_at)
+        return moment_html(policy.policy_change.effective_at)
 
 
 @admin.register(InvoicedUsage)

@@ -15,7 +15,7 @@ from unfold.widgets import (
 )
 
 from billing_project.kernel.backoffice.difference import Difference, differences
-from billing_project.kernel.backoffice.display import moment_text, number_text
+from billing_project.kernel.backoffice.display import moment_html, number_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonForm
 from billing_project.kernel.backoffice.numbers import TypedDecimalField, TypedIntegerField
 from billing_project.kernel.clock import now
@@ -262,7 +262,7 @@ class NewVersionForm(ReadingForm, PreviewedForm):
             ("Aggregation", self.subject.get_aggregation_display()),
             ("Unit", self.subject.unit),
             ("Version in effect", governing.number),
-            ("Earliest instant (UTC)", moment_text(earliest_instant(now()))),
+            ("Earliest instant (UTC)", moment_html(earliest_instant(now()))),
         ]
 
     def effect_rows(self) -> list[tuple[str, str, str, str]]:

@@ -21,6 +21,7 @@ from billing_project.kernel.backoffice.display import (
     document,
     link,
     moment,
+    moment_html,
     moment_text,
     number_text,
     object_link,
@@ -78,7 +79,7 @@ class VersionColumns:
     @admin.display(description="Takes effect")
     def takes_effect(self, version: MeterVersion) -> str:
         """Say from when on events are read so."""
-        return moment_text(version.effective_at) if version.effective_at else "from the first event"
+        return moment_html(version.effective_at) if version.effective_at else "from the first event"
 
     @admin.display(description="State")
     def state(self, version: MeterVersion) -> str:

@@ -11,7 +11,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_text, sentence_text
+from billing_project.kernel.backoffice.display import moment_html, sentence_text
 from billing_project.kernel.backoffice.forms import ActionForm, ReasonField, ReasonForm
 from billing_project.kernel.models import User
 from metering.admin.fields import customer_field
@@ -220,7 +220,7 @@ class ConflictForm(ReasonForm):
         return [
             ("Event", event.identifier),
             ("Customer", event.customer_external_id),
-            ("Reported again", moment_text(event.received_at)),
+            ("Reported again", moment_html(event.received_at)),
         ]
 
 
@@ -229,5 +229,5 @@ def _group_facts(group: QuarantineGroup) -> list[tuple[str, Any]]:
         ("Waits for", sentence_text(group.reason)),
         ("Missing", group.missing),
         ("Open events", f"{group.event_count:,}"),
-        ("Since", moment_text(group.first_seen_at)),
+        ("Since", moment_html(group.first_seen_at)),
     ]

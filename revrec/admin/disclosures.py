@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge_html, link, moment_text
+from billing_project.kernel.backoffice.display import badge_html, link, moment_html
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from revrec.models import DisclosurePolicy
 
@@ -42,4 +42,4 @@ class DisclosurePolicyAdmin(ReadOnlyAdmin):
     @admin.display(description="In force from")
     def governs_from(self, policy: DisclosurePolicy) -> str:
         """Show since when the version counts."""
-        return moment_text(policy.policy_change.effective_at)
+        return moment_html(policy.policy_change.effective_at)

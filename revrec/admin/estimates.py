@@ -16,7 +16,7 @@ from unfold.widgets import (
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.backoffice.actions import list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
-from billing_project.kernel.backoffice.display import badge_html, link, moment_text, money, pairs
+from billing_project.kernel.backoffice.display import badge_html, link, moment_html, money, pairs
 from billing_project.kernel.backoffice.forms import ActionForm
 from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.backoffice.policies import POLICY_TONES
@@ -98,7 +98,7 @@ class _VersionAdmin(ReadOnlyAdmin):
     @admin.display(description="closes follow it from")
     def governs_from(self, row: BreakageEstimate | VariableEstimate | LossEstimate) -> str:
         """Show from when it counts."""
-        return moment_text(row.policy_change.effective_at)
+        return moment_html(row.policy_change.effective_at)
 
 
 @admin.register(BreakageEstimate)

@@ -14,6 +14,7 @@ from billing_project.kernel.backoffice.display import (
     badge,
     document,
     link,
+    moment_html,
     moment_text,
     money,
     money_text,
@@ -22,6 +23,7 @@ from billing_project.kernel.backoffice.display import (
     pairs,
     unrounded_text,
 )
+from billing_project.kernel.backoffice.moments import viewed_from
 from billing_project.kernel.models import User
 
 
@@ -85,6 +87,22 @@ def test_numbers_are_exact_with_separators(value: str, text: str) -> None:
 )
 def test_a_written_number_reads_back_as_itself(value: Decimal) -> None:
     assert Decimal(number_text(value).replace(",", "")) == value
+
+
+def test_moments_are_shown_where_the_viewer_is_with_utc_on_hover() -> None:
+    at = datetime(2026, 11, 19, 23, 30, tzinfo=UTC)
+
+    with viewed_from("Europe/Berlin"):
+        assert moment_text(at) == "2026-11-20 00:30:00 CET"
+        assert moment_html(at) == (
+            '<time class="bo-figure" datetime="2026-11-19T23:30:00+00:00"'
+            ' title="2026-11-19 23:30:00 UTC">2026-11-20 00:30:00</time>'
+        )
+        assert moment_text(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01 00:53:28 LMT"
+    with viewed_from("America/New_York"):
+        assert moment_text(datetime(1, 1, 1, tzinfo=UTC)).startswith("0001-01-01 00:00:00")
+    assert moment_html(at).endswith(">2026-11-19 23:30:00</time>")
+    assert moment_html(None) == EMPTY
 
 
 def test_moments_are_in_utc() -> None:

@@ -1,10 +1,13 @@
 """The form of the log-in page: refuses after too many tries, and says no more than that."""
 
 from typing import TYPE_CHECKING, Any, cast
+from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from billing_project.console.sign_in.origin import origin_of
 from billing_project.kernel.models import SignInAttempt, SignInOutcome, SignInStep, User
@@ -48,3 +51,18 @@ class SignInForm(_Form):
         end_attempt(attempt=attempt, outcome=outcome, user=user)
         self.request.sign_in_attempt = attempt  # type: ignore[attr-defined]
         return cleaned
+
+
+class TimeZoneForm(forms.Form):
+    """In whose times somebody reads instants."""
+
+    time_zone = forms.ChoiceField(
+        label="Show times in", required=False, widget=UnfoldAdminSelectWidget,
+        help_text="UTC stands beside each time where the mouse rests. What you type is UTC.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        zones = [(name, name) for name in sorted(available_timezones())]
+        own = ("", f"{settings.SELLER_TIME_ZONE}, the seller's")
+        self.fields["time_zone"].choices = [own, *zones]  # type: ignore[attr-defined]

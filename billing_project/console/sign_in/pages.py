@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from billing_project.console.sign_in.forms import TimeZoneForm
 from billing_project.console.sign_in.middleware import PASSED, WANTED
 from billing_project.kernel.errors import NotFound
 from billing_project.kernel.models import SignInAttempt, SignInOutcome, User
@@ -24,6 +26,7 @@ from billing_project.kernel.signins.devices import (
 )
 from billing_project.kernel.signins.factors import factor_of
 from billing_project.kernel.signins.fresh import sign_in_anew
+from billing_project.kernel.users import set_time_zone
 
 _MOST_SHOWN = 20
 
@@ -68,8 +71,23 @@ def own_page(request: HttpRequest) -> HttpResponse:
         "factor": factor_of(user),
         "own_device": request.session.get(DEVICE),
         "attempts": SignInAttempt.objects.filter(user=user)[:_MOST_SHOWN],
+        "zone_form": TimeZoneForm(initial={"time_zone": user.time_zone}),
     }
     return TemplateResponse(request, "console/own_sign_in.html", context)
+
+
+@require_POST
+def own_time_zone_page(request: HttpRequest) -> HttpResponse:
+    """Keep in whose times the person reads."""
+    user, form = request.user, TimeZoneForm(request.POST)
+    assert isinstance(user, User)
+    if form.is_valid():
+        zone = form.cleaned_data["time_zone"]
+        set_time_zone(user=user, zone=zone, by=user, at=timezone.now())
+        messages.success(request, f"Times are shown in {zone or settings.SELLER_TIME_ZONE}.")
+    else:
+        messages.error(request, "There is no such time zone.")
+    return HttpResponseRedirect(reverse("console:own_sign_in"))
 
 
 @require_POST

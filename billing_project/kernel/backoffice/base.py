@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import flatten, flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import IntegerField, Model, Q, QuerySet
+from django.db.models import DateTimeField, IntegerField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.paginator import InfinitePaginator
 
 from billing_project.kernel.backoffice.actions import FormAction
+from billing_project.kernel.backoffice.display import moment
 from billing_project.kernel.backoffice.related import Link, links_of, list_url
 from billing_project.kernel.models import AuditEntry, User
 
@@ -65,7 +66,10 @@ class ReadOnlyAdmin(_Admin):
 
     def __init__(self, model: type[Model], admin_site: Any) -> None:
         super().__init__(model, admin_site)
-        # On the instance, because Django's checks read the attribute.
+        # On the instance, because Django's checks read the attributes.
+        self.list_display = with_moments(model, self.list_display)
+        self.fields = with_moments(model, self.fields)  # type: ignore[misc]
+        self.fieldsets = with_moments(model, self.fieldsets)  # type: ignore[misc]
         self.readonly_fields = _shown(self.fieldsets, self.fields)  # type: ignore[misc]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -206,7 +210,9 @@ class ReadOnlyInline(_Inline):
 
     def __init__(self, parent_model: type[Model], admin_site: Any) -> None:
         super().__init__(parent_model, admin_site)
-        # On the instance, because Django's checks read the attribute.
+        # On the instance, because Django's checks read the attributes.
+        self.fields = with_moments(self.model, self.fields)  # type: ignore[misc]
+        self.fieldsets = with_moments(self.model, self.fieldsets)  # type: ignore[misc]
         self.readonly_fields = _shown(self.fieldsets, self.fields)  # type: ignore[misc]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -229,6 +235,23 @@ class ReadOnlyInline(_Inline):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: nothing is deleted."""
         return False
+
+
+def with_moments(model: type[Model], entries: Any) -> Any:
+    """Let plain names of instants show as instants do everywhere; what holds names is kept."""
+    if isinstance(entries, str):
+        field = next((one for one in model._meta.fields if one.name == entries), None)
+        if isinstance(field, DateTimeField):
+            return moment(entries, str(field.verbose_name))
+        return entries
+    if isinstance(entries, dict):
+        return {
+            key: with_moments(model, value) if key == "fields" else value
+            for key, value in entries.items()
+        }
+    if isinstance(entries, list | tuple):
+        return type(entries)(with_moments(model, entry) for entry in entries)
+    return entries
 
 
 def _shown(fieldsets: Any, fields: Any) -> tuple[Any, ...]:

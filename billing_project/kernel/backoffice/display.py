@@ -6,7 +6,6 @@ asks the database: what they read must be on the row or in `list_select_related`
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
@@ -16,10 +15,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from billing_project.kernel.backoffice.moments import EMPTY as EMPTY
+from billing_project.kernel.backoffice.moments import moment_html as moment_html
+from billing_project.kernel.backoffice.moments import moment_text as moment_text
 from billing_project.kernel.money import Money, exponent
 from billing_project.kernel.quantity import plain
 
-EMPTY = "-"
 Display = Callable[[Any], str]
 
 _BADGE = (
@@ -57,11 +58,6 @@ def number_text(value: Decimal | int) -> str:
 def sentence_text(choice: str) -> str:
     """Write a choice as people do ("missing_value" is "Missing value")."""
     return choice.replace("_", " ").capitalize()
-
-
-def moment_text(at: datetime | None) -> str:
-    """Write an instant to the second; the whole back office is in UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if at else EMPTY
 
 
 def object_url(obj: Model) -> str:
@@ -167,11 +163,11 @@ def sentence(field: str, title: str = "") -> Display:
 
 
 def moment(field: str, title: str = "") -> Display:
-    """Show an instant, in UTC to the second."""
+    """Show an instant to the second, in the viewer's time zone, with UTC on hover."""
     instant = attrgetter(field)
 
     def show(row: Any) -> str:
-        return _figure(moment_text(instant(row)))
+        return moment_html(instant(row))
 
     return _named(show, field, title or field.removesuffix("_at"), order=field)
 

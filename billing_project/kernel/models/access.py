@@ -14,6 +14,7 @@ class User(AbstractUser):
     """A person, or a service (a key's owner, the worker) that cannot log in."""
 
     is_service = models.BooleanField(default=False)
+    time_zone = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
         db_table = "kernel_user"

@@ -1,0 +1,9 @@
+"""Instants in templates."""
+
+from django import template
+
+from billing_project.kernel.backoffice.moments import moment_html, moment_text
+
+register = template.Library()
+register.filter("moment", moment_html, is_safe=True)
+register.filter("moment_text", moment_text)
