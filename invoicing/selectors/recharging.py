@@ -5,14 +5,21 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import Max, Sum
+from django.db.models import Max, OuterRef, QuerySet, Sum
 from django.db.models.functions import Greatest
 
 from billing_project.kernel.period import month_of
 from credits.models import Authorization, CreditGrant
 from credits.selectors.balances import balance_now
 from credits.spend import Reason
-from invoicing.models import AutoRecharge, Recharge, RechargeState
+from invoicing.models import (
+    AutoRecharge,
+    Dispute,
+    DisputeOutcome,
+    Recharge,
+    RechargeState,
+    Verdict,
+)
 from invoicing.recharging import Agreed, Standing
 from metering.models import Customer
 
@@ -21,8 +28,8 @@ REMEMBERED = timedelta(minutes=10)  # A refusal longer ago asks for nothing any 
 # again.
 SETTLING = timedelta(minutes=1)
 # Customers whose recharge is open, its agreement ended or not; whose balance is below; or who were
-# refused since credits came. It is asked all the time: what it finds is judged again under the
-# customer's lock.
+# refused since credits came; nobody who disputes a payment. It is asked all the time: what it finds
+# is judged again under the customer's lock.
 _WAITING = """
 SELECT customer_id FROM recharge WHERE state = 'open'
 UNION
@@ -34,6 +41,8 @@ LEFT JOIN LATERAL (
     FROM recharge r WHERE r.customer_id = a.customer_id AND r.pricing_unit_id = a.pricing_unit_id
 ) last ON true
 WHERE a.ended_at IS NULL AND c.closed_at IS NULL
+  AND NOT EXISTS (SELECT FROM dispute d LEFT JOIN dispute_outcome o ON o.dispute_id = d.id
+                   WHERE d.customer_id = a.customer_id AND o.id IS NULL)
   AND (last.opened_at IS NULL
        OR last.opened_at + a.cool_down_seconds * interval '1 second' <= %(at)s)
   AND (a.threshold > coalesce((
@@ -69,6 +78,19 @@ def customers_to_recharge(at: datetime) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, words)
         return [pk for (pk,) in cursor.fetchall()]
+
+
+def is_disputing(customer: Customer) -> bool:
+    """Tell whether a bank took a payment of a customer back and nobody has decided on it."""
+    return Dispute.objects.filter(customer=customer, outcome=None).exists()
+
+
+def lost_since() -> QuerySet[DisputeOutcome]:
+    """Return what banks gave back for good since an agreement was made: of `OuterRef` rows."""
+    return DisputeOutcome.objects.filter(
+        dispute__customer=OuterRef("customer"), verdict=Verdict.LOST,
+        recorded_at__gte=OuterRef("set_up_at"),
+    )  # fmt: skip
 
 
 def agreed_by(row: AutoRecharge) -> Agreed:

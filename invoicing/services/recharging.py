@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Exists
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
@@ -32,6 +33,8 @@ from invoicing.selectors.holds import rejection_of
 from invoicing.selectors.recharging import (
     agreed_by,
     customers_to_recharge,
+    is_disputing,
+    lost_since,
     month_at,
     standing_of,
 )
@@ -126,14 +129,17 @@ def recharge_due(*, by: User, at: datetime) -> int:
 def recharge_customer(*, customer_id: int, by: User, at: datetime) -> int:
     """Buy for one customer what their balance asks for now; return how many purchases.
 
-    Under the customer's lock: two that look at once buy once.
+    Under the customer's lock: two that look at once buy once. Who disputes a payment is charged
+    nothing by itself meanwhile, and has to agree anew where the bank gave it back.
     """
     customer = lock_customer(customer_id)
     for one in Recharge.objects.filter(customer=customer, state=RechargeState.OPEN):
         _follow(one, by, at)
-    if customer.closed_at is not None:
+    if customer.closed_at is not None or is_disputing(customer):
         return 0
     rows = AutoRecharge.objects.filter(customer=customer, ended_at=None)
+    for row in rows.filter(Exists(lost_since())):
+        _switch_off(row, "a payment was disputed, and the bank gave it back", by, at)
     return sum(_buy(row, customer, by, at) for row in rows.select_related("pricing_unit"))
 
 

@@ -21,6 +21,7 @@ from invoicing.recharge_checks import recharges_are_their_invoices, recharges_ar
 from invoicing.recharging import Agreed, Buy, Standing, WhyNot, decide
 from invoicing.selectors.recharging import standing_of
 from invoicing.services import recharging
+from invoicing.services.disputes import record_dispute, record_dispute_outcome
 from invoicing.services.endings import void_invoice
 from invoicing.services.recharging import (
     Wish,
@@ -109,6 +110,29 @@ def hold(customer: Customer, credits_: str, at: datetime) -> None:
 def fill(shop: Shop, at: datetime) -> int:
     """Let the worker look once."""
     return recharge_due(by=shop.worker, at=at)
+
+
+def test_who_disputes_a_payment_is_charged_nothing_by_itself(shop: Shop, acme: Customer) -> None:
+    hold(acme, "100", START)
+    fill(shop, START)
+    invoice = paid(shop, Invoice.objects.get())
+    fill(shop, START)
+    dispute = record_dispute(
+        invoice=invoice, amount_minor=4_500, reason="fraudulent", method="card", reference="d1",
+        opened_at=START, by=shop.worker, at=START,
+    )  # fmt: skip
+
+    hold(acme, "100", START + DAY)
+    assert fill(shop, START + DAY) == 0  # Its 500 credits are frozen: 20 are left.
+    record_dispute_outcome(
+        dispute=dispute, verdict="lost", decided_at=START, by=shop.worker, at=START + DAY
+    )
+    hold(acme, "100", START + 2 * DAY)
+    assert fill(shop, START + 2 * DAY) == 0
+    assert "the bank gave it back" in AutoRecharge.objects.get().end_reason
+    set_up_recharge(customer=acme, wish=wish(shop), by=shop.maker, at=START + 3 * DAY)
+    hold(acme, "100", START + 3 * DAY)
+    assert fill(shop, START + 3 * DAY) == 1
 
 
 def _bought() -> list[tuple[str, str]]:
