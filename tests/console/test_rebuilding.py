@@ -1,5 +1,6 @@
 """Everything that follows is made again from raw events and decisions: the state is the same."""
 
+from collections import Counter
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -12,12 +13,15 @@ from pytest_django import DjangoDbBlocker
 from billing_project.console.management.commands import replay
 from billing_project.console.portable.packing import write_migration_pack
 from billing_project.console.portable.rebuilding import Differing, Rebuilt, rebuild
+from billing_project.console.portable.redrafting import redraft_all
 from billing_project.console.portable.state import PartHash, StateHash, state_hash
 from billing_project.console.portable.unguarded import unguarded
 from billing_project.kernel.users import worker_user
 from credits.models import CreditGrant
 from credits.services.grants import expire_due_grants, void_grant
+from invoicing.items import Item
 from invoicing.models import Invoice
+from invoicing.services.endings import void_and_regenerate
 from metering.models import Customer
 from metering.services.adjust import cancel_event
 from tests.console.backoffice import person
@@ -28,6 +32,7 @@ from tests.revrec.builders import Shop, close_month, on, open_shop, recognise
 from tests.worlds import standing
 
 pytestmark = pytest.mark.django_db
+MINIMUM = Item("commit", "minimum", "Minimum", 2_500, kinds=("overage",))
 
 
 def _differences(found: Rebuilt) -> list[str]:
@@ -63,9 +68,32 @@ def _after_the_close(shop: Shop, customer: Customer, first: str) -> None:
     given = shop.grant(customer, "500", "2026-02-07", price=4_999)
     shop.use(customer, "250", "2026-02-08T01")
     void_grant(grant=given, reason_code="mistake", by=shop.maker, at=on("2026-02-10"))
+    committed = _commits(shop)
     shop.renew("2026-03-03")
-    recognise(customer, "2026-03-03")
+    for one in (customer, committed):
+        recognise(one, "2026-03-03")
     close_month("2026-02-01", "2026-03-04")
+
+
+def _commits(shop: Shop) -> Customer:
+    """A minimum with its shortfall, voided and drafted again, and a commitment paid ahead."""
+    customer = shop.subscriber("2026-01-01", overage="0.5", items=(MINIMUM,))
+    shop.use(customer, "12.5", "2026-01-09T10")
+    ahead = shop.commitment(customer, "90", 4_200, ("2026-02-01", "2027-02-01"), "2026-01-20")
+    shop.pay(ahead, "2026-01-21")
+    shop.renew("2026-02-03T01")
+    trued_up = Invoice.objects.get(customer=customer, source_key__endswith=":overage")
+    assert [line.amount_minor for line in trued_up.lines.order_by("position")] == [625, 1_875, 0]
+    void_and_regenerate(
+        invoice=trued_up, reason="wrong address", by=worker_user(), at=on("2026-02-04")
+    )
+    shop.use(customer, "7", "2026-01-31T20")  # Late, and on the draft that claims it again.
+    shop.renew("2026-02-06")
+    again = Invoice.objects.get(replaces=trued_up)
+    assert [line.amount_minor for line in again.lines.order_by("position")] == [975, 1_525, 0]
+    shop.credit(again, 100, "goodwill", "2026-02-07")
+    shop.use(customer, "33", "2026-02-12T10")
+    return customer
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +114,10 @@ def test_months_with_late_events_notes_voids_and_closes_are_made_again(months: N
     found = rebuild()
     assert _differences(found) == []
     assert found.rebuilt == found.recorded == state_hash()
+    keys = Invoice.objects.exclude(number=None).values_list("source_key", flat=True)
+    said = Counter(key.split(":")[2] if key.startswith("billing_period") else "" for key in keys)
+    assert said == {"fee": 3, "overage": 4, "": 2}  # A pack and a commitment are given.
+    assert (found.redrafted, found.given) == (7, 2)
     assert list(CreditGrant.objects.order_by("pk").values()) == grants  # All of it is undone.
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'")
@@ -105,6 +137,8 @@ def test_months_with_late_events_notes_voids_and_closes_are_made_again(months: N
         ("credit_grant SET remaining = remaining + 1 WHERE amount - remaining > 1", "grants"),
         ("rate SET unit_price = unit_price * 2", "ratings"),
         ("posting SET amount_minor = amount_minor * 2", "journal"),
+        ("invoice_line SET amount_minor = amount_minor + 1 WHERE kind = 'commit_shortfall'",
+         "invoices"),
     ],
 )  # fmt: skip
 def test_what_does_not_follow_is_found_and_named(months: None, change: str, part: str) -> None:
@@ -113,6 +147,28 @@ def test_what_does_not_follow_is_found_and_named(months: None, change: str, part
     found = rebuild()
     assert found.rebuilt != found.recorded
     assert part in {one.part for one in found.differences}
+
+
+def test_claims_are_drafted_again_in_place_and_what_differs_is_named(months: None) -> None:
+    assert redraft_all().differences == ()
+    voided = Invoice.objects.get(status="void")
+    with unguarded(["invoice_line"]), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE invoice_line SET amount_minor = amount_minor - 5 WHERE kind = 'overage'"
+            " AND invoice_id = %s",
+            [voided.pk],
+        )
+    out = StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("replay", customer=voided.customer.external_id, invoices=True, stdout=out)
+
+    said = out.getvalue()
+    line = f'["{voided.customer.external_id}", "{voided.number}", "USD", null, "overage"'
+    assert said.count(f"only recorded: invoices {line}") == 1
+    assert said.count(f"only made again: invoices {line}") == 1
+    assert "Drafted 3 invoices again and compared each line; 1 more are decisions" in said
+    assert Invoice.objects.get(pk=voided.pk).status == "void"
 
 
 def test_the_command_makes_a_pack_again_in_an_empty_database(months: None, tmp_path: Path) -> None:

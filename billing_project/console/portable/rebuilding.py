@@ -1,7 +1,8 @@
 """Work everything out again from raw events and what people decided, and compare the state hash.
 
 What follows is taken away and made again by the services that make it every day: windows, ratings,
-ledger, obligations, schedules, journal. What came in stays as it was: events and corrections, rules
+ledger, obligations, schedules, journal; then each period's claims are drafted again and compared
+with what was issued (`redrafting`). What came in stays as it was: events and corrections, rules
 and approvals, grants and what ended them, issued documents, what settled them, and when a month was
 closed. All of it happens in one transaction that is undone; nothing that is stored changes.
 """
@@ -16,10 +17,12 @@ from django.db import IntegrityError, connection, transaction
 from psycopg import sql
 
 from billing_project.console.portable import rebuilding_sql as text
-from billing_project.console.portable.state import StateHash, state_hash
-from billing_project.console.portable.state_sql import PARTS
+from billing_project.console.portable.redrafting import Differing, Redrafted, redraft_all
+from billing_project.console.portable.state import PartHash, StateHash, state_hash
+from billing_project.console.portable.state_sql import INVOICES, PARTS
 from billing_project.console.portable.unguarded import unguarded
-from billing_project.kernel.errors import Conflict
+from billing_project.kernel.canonical import sha256_hex
+from billing_project.kernel.errors import BillingError, Conflict
 from billing_project.kernel.quantity import how_many
 from billing_project.kernel.users import worker_user
 from credits.replay_facts import ClawBackFact, EntryFact, RatedFact
@@ -39,15 +42,7 @@ _TOGETHER, _FACTS_TOGETHER = 100, 100_000  # Customers, and facts, held in memor
 _ALL = 10**9
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # No level goes on: windows know no instant.
 _SHOWN = 1_000
-
-
-@dataclass(frozen=True)
-class Differing:
-    """A line that stood and was not made again, or the other way round."""
-
-    part: str
-    line: str
-    times: int  # More often recorded than rebuilt; below zero: less often.
+_NAMES = [part.name for part in PARTS]
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,8 @@ class Rebuilt:
     rebuilt: StateHash
     differences: tuple[Differing, ...]  # The first ones.
     refused: tuple[str, ...]  # What the guards did not let happen again.
+    redrafted: int = 0  # Documents that were drafted again,
+    given: int = 0  # and those that were taken as they are.
 
 
 def rebuild(on_step: OnStep = lambda name, count: None) -> Rebuilt:
@@ -76,14 +73,34 @@ def rebuild(on_step: OnStep = lambda name, count: None) -> Rebuilt:
         with _unreferenced(text.REBUILT):
             _rebuild_windows(on_step)
             refused = _rebuild_credits(on_step)
-            _rebuild_journal(on_step)
-            _run("SET CONSTRAINTS ALL IMMEDIATE")  # Each guard has its say.
-        rebuilt = state_hash()
-        _keep_lines("rebuilt_line")
-        names = [part.name for part in PARTS]
-        rows = _all(text.DIFFERENCES, [names, _SHOWN]) if rebuilt != recorded else []
+            drafts = redraft_all(on_step)
+            refused += [*drafts.refused, *_rebuild_books(on_step)]
+        rebuilt = _with_drafts(state_hash(), drafts)
+        found = _differences() if rebuilt != recorded else []
         transaction.set_rollback(True)
-    return Rebuilt(recorded, rebuilt, tuple(Differing(*row) for row in rows), tuple(refused))
+    differences = sorted([*found, *drafts.differences], key=lambda one: _NAMES.index(one.part))
+    return Rebuilt(
+        recorded, rebuilt, tuple(differences[:_SHOWN]), tuple(refused), drafts.again, drafts.given
+    )
+
+
+def _differences() -> list[Differing]:
+    _keep_lines("rebuilt_line")
+    return [Differing(*row) for row in _all(text.DIFFERENCES, [_NAMES, _SHOWN])]
+
+
+def _with_drafts(found: StateHash, drafts: Redrafted) -> StateHash:
+    """Let the invoices' part say what differs in the drafts; what is stored is what was issued."""
+    said = [f"{one.times} {one.line}" for one in drafts.differences] + list(drafts.refused)
+    if not said:
+        return found
+    parts = [
+        PartHash(one.name, one.lines, sha256_hex("\n".join([one.sha256, *said])))
+        if one.name == INVOICES.name
+        else one
+        for one in found.parts
+    ]
+    return StateHash(tuple(parts))
 
 
 def _refuse_waiting() -> None:
@@ -208,6 +225,16 @@ def _name_linked_grants(customer_id: int) -> None:
             for new, old in pairs:
                 for statement in text.NAME_GRANT:
                     _run(statement, {"new": new, "old": old})
+
+
+def _rebuild_books(on_step: OnStep) -> Iterator[str]:
+    """Post the journal again; say what keeps it from being posted, and leave it as it was then."""
+    try:
+        with transaction.atomic():
+            _rebuild_journal(on_step)
+            _run("SET CONSTRAINTS ALL IMMEDIATE")  # Each guard has its say.
+    except (BillingError, IntegrityError) as error:
+        yield f"the journal: {str(error).splitlines()[0]}"
 
 
 def _rebuild_journal(on_step: OnStep) -> None:

@@ -23,26 +23,26 @@ class Part:
     query: str
 
 
-def _at(name: str) -> str:
+def at_text(name: str) -> str:
     return f"""to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
-def _exact(figure: str) -> str:
+def exact_text(figure: str) -> str:
     return f"trim_scale({figure})::text"
 
 
-def _line(*parts: str) -> str:
+def line_text(*parts: str) -> str:
     return f"json_build_array({', '.join(parts)})::text"
 
 
 _WINDOW = (
-    "c.external_id", "m.code", "k.external_id", _at("w.start_at"), "w.dimensions::text",
+    "c.external_id", "m.code", "k.external_id", at_text("w.start_at"), "w.dimensions::text",
 )  # fmt: skip
 _OF_WINDOW = """JOIN customer c ON c.id = w.customer_id JOIN meter m ON m.id = w.meter_id
   LEFT JOIN workspace k ON k.id = w.workspace_id"""
 _GRANT = (
-    "c.external_id", "u.code", "g.category", "g.name", _exact("g.amount"), "g.price_minor",
-    "g.currency", _exact("g.basis_amount"), _at("g.effective_at"), _at("g.expires_at"),
+    "c.external_id", "u.code", "g.category", "g.name", exact_text("g.amount"), "g.price_minor",
+    "g.currency", exact_text("g.basis_amount"), at_text("g.effective_at"), at_text("g.expires_at"),
     "k.external_id", "g.meter_codes::text", "g.priority", "g.reason_code",
 )  # fmt: skip
 _OF_GRANT = """JOIN customer c ON c.id = g.customer_id
@@ -53,7 +53,7 @@ WINDOWS = Part(
     "windows",
     "a meter's quantity of a customer in one hour, by workspace and dimensions",
     f"""
-SELECT {_line(*_WINDOW, _exact("w.quantity"), "w.event_count")}
+SELECT {line_text(*_WINDOW, exact_text("w.quantity"), "w.event_count")}
   FROM usage_window w {_OF_WINDOW}
  WHERE w.quantity <> 0 OR w.event_count <> 0
 """,  # noqa: S608 - texts of this module
@@ -63,19 +63,19 @@ RATINGS = Part(
     "what a window's quantity was charged at one rate, and what was drawn, owed and forgiven",
     f"""
 SELECT {
-        _line(
+        line_text(
             *_WINDOW,
-            _at("p.start_at"),
-            _at("p.end_at"),
+            at_text("p.start_at"),
+            at_text("p.end_at"),
             "a.code",
             "v.number",
             "t.meter_code",
             "t.dimensions_key",
-            _exact("r.quantity"),
-            _exact("r.charge"),
-            _exact("r.drawn"),
-            _exact("r.overage"),
-            _exact("r.forgiven"),
+            exact_text("r.quantity"),
+            exact_text("r.charge"),
+            exact_text("r.drawn"),
+            exact_text("r.overage"),
+            exact_text("r.forgiven"),
         )
     }
   FROM (SELECT window_id, billing_period_id, rate_id, sum(quantity) AS quantity,
@@ -91,24 +91,24 @@ SELECT {
 GRANTS = Part(
     "grants",
     "credits given, under which terms, and what is left of them",
-    f"SELECT {_line(*_GRANT, _exact('g.remaining'))} FROM credit_grant g {_OF_GRANT}",  # noqa: S608
+    f"SELECT {line_text(*_GRANT, exact_text('g.remaining'))} FROM credit_grant g {_OF_GRANT}",  # noqa: S608
 )
 LEDGER = Part(
     "ledger",
     "credits of a grant that one window's usage drew, or that came, left or returned otherwise",
     f"""
 SELECT {
-        _line(
+        line_text(
             *_GRANT,
             "x.kind",
             "x.reason_code",
-            _at("x.effective_at"),
+            at_text("x.effective_at"),
             "m.code",
             "s.external_id",
-            _at("w.start_at"),
+            at_text("w.start_at"),
             "w.dimensions::text",
-            _exact("x.credits"),
-            _exact("x.cost"),
+            exact_text("x.credits"),
+            exact_text("x.cost"),
         )
     }
   FROM (SELECT t.grant_id, CASE WHEN t.rated_usage_id IS NULL THEN t.kind ELSE 'usage' END AS kind,
@@ -128,23 +128,23 @@ INVOICES = Part(
     "lines of claims as their content: neither numbers nor what became of them",
     f"""
 SELECT {
-        _line(
+        line_text(
             "c.external_id",
             "e.code",
             "i.currency",
             "s.external_id",
             "l.kind",
             "l.description",
-            _exact("l.quantity"),
+            exact_text("l.quantity"),
             "l.unit",
-            _exact("l.unit_price_unrounded"),
+            exact_text("l.unit_price_unrounded"),
             "l.amount_minor",
             "l.discount_minor",
             "l.tax_minor",
-            _exact("l.tax_rate"),
+            exact_text("l.tax_rate"),
             "l.is_tax_inclusive",
-            _at("l.service_start_at"),
-            _at("l.service_end_at"),
+            at_text("l.service_start_at"),
+            at_text("l.service_end_at"),
         )
     }
   FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
@@ -157,14 +157,14 @@ SETTLED = Part(
     "issued claims by number, with what was paid, credited, applied and is open",
     f"""
 SELECT {
-        _line(
+        line_text(
             "c.external_id",
             "e.code",
             "i.number",
             "i.status",
             "i.currency",
-            _at("i.service_start_at"),
-            _at("i.service_end_at"),
+            at_text("i.service_start_at"),
+            at_text("i.service_end_at"),
             "i.total_minor",
             "i.tax_minor",
             "i.paid_minor",
@@ -184,7 +184,7 @@ SCHEDULES = Part(
     "what each promise costs, how much of it is recognised, and the days by which fees are earned",
     f"""
 SELECT {
-        _line(
+        line_text(
             "c.external_id",
             "o.kind",
             "o.currency",
@@ -192,12 +192,12 @@ SELECT {
             "o.recognised_minor",
             "l.kind",
             "l.description",
-            _at("l.service_start_at"),
-            _at("l.service_end_at"),
-            _at("p.start_at"),
+            at_text("l.service_start_at"),
+            at_text("l.service_end_at"),
+            at_text("p.start_at"),
             "g.category",
-            _exact("g.amount"),
-            _at("g.effective_at"),
+            exact_text("g.amount"),
+            at_text("g.effective_at"),
             "d.revision",
             "d.price_minor",
             "d.start_on",
@@ -222,7 +222,7 @@ JOURNAL = Part(
     "what was posted on a day to an account for a customer, by kind of entry and promise",
     f"""
 SELECT {
-        _line(
+        line_text(
             "x.effective_on",
             "x.kind",
             "c.external_id",

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from billing_project.console.portable.loading import load_pack
 from billing_project.console.portable.progress import counting
 from billing_project.console.portable.rebuilding import rebuild
+from billing_project.console.portable.redrafting import Differing, redraft_all
 from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
@@ -41,6 +42,11 @@ class Command(BaseCommand):
         parser.add_argument("--all", action="store_true", help="every customer")
         parser.add_argument("--start", type=_instant, help="a whole UTC hour: 2026-11-01T00:00Z")
         parser.add_argument("--end", type=_instant, help="not included")
+        parser.add_argument(
+            "--invoices", action="store_true",
+            help="also draft every claim again and compare it with what was issued; while a"
+            " customer is at work, nobody else writes invoices or rates usage",
+        )  # fmt: skip
         parser.add_argument(
             "--repair", action="store_true", help="propose to set right what differs"
         )
@@ -69,6 +75,8 @@ class Command(BaseCommand):
             if found and options["repair"]:
                 self._propose(found, options)
             differs = self._replay_credits(customer, options)
+            if options["invoices"]:
+                differs |= self._redraft(customer)
         except BillingError as error:
             raise CommandError(error.message) from error
         if found or differs:
@@ -83,15 +91,16 @@ class Command(BaseCommand):
         for before, after in zip(found.recorded.parts, found.rebuilt.parts, strict=True):
             same = "same" if before == after else "DIFFERS"
             self.stdout.write(f"{before.name:<10} {before.lines:>12,}  {same:<8} {after.sha256}")
+        self._report_drafts(found.redrafted, found.given)
         for fault in found.refused:
             self.stdout.write(f"cannot happen again: {fault}")
         for one in found.differences:
-            side = "recorded" if one.times > 0 else "made again"
-            self.stdout.write(f"only {side}: {one.part} {one.line}")
+            self._report_line(one)
         self.stdout.write(f"state recorded   {found.recorded.sha256}")
         self.stdout.write(f"state made again {found.rebuilt.sha256}")
         if found.differences:
             self.stdout.write(f"The first that differs is of {found.differences[0].part}.")
+        if found.refused or found.rebuilt != found.recorded:
             sys.exit(1)
 
     def _replay(self, customer: Customer | None, options: dict[str, Any]) -> list[Difference]:
@@ -158,6 +167,27 @@ class Command(BaseCommand):
                 f"{customer.external_id}  {one.fact}  {one.name}:"
                 f" stored {one.stored}, recomputed {one.recomputed}"
             )
+
+    def _redraft(self, customer: Customer | None) -> bool:
+        """Draft claims again; tell whether any differs from what was issued."""
+        with counting("Drafting again") as on_step:
+            found = redraft_all(on_step, customer.pk if customer else None)
+        self._report_drafts(found.again, found.given)
+        for fault in found.refused:
+            self.stdout.write(f"cannot be drafted again: {fault}")
+        for one in found.differences[:_SHOWN]:
+            self._report_line(one)
+        return bool(found.differences or found.refused)
+
+    def _report_drafts(self, again: int, given: int) -> None:
+        self.stdout.write(
+            f"Drafted {how_many(again, 'invoice')} again and compared each line;"
+            f" {given:,} more are decisions, and given"
+        )
+
+    def _report_line(self, one: Differing) -> None:
+        side = "recorded" if one.times > 0 else "made again"
+        self.stdout.write(f"only {side}: {one.part} {one.line}")
 
     def _propose(self, found: list[Difference], options: dict[str, Any]) -> None:
         if len(found) > MOST:
