@@ -14,10 +14,12 @@ from revrec.api.packs import (
     AuditPacksView,
     AuditPackView,
 )
+from revrec.api.parts import EntryPartsView
 from revrec.api.reports import ReportPostingsView, ReportView
 
 urlpatterns = [
     path("journal_entries", JournalEntriesView.as_view()),
+    path("journal_entries/<int:entry_id>/parts", EntryPartsView.as_view()),
     path("journal_exports", JournalExportsView.as_view()),
     path("journal_exports/<int:export_id>", JournalExportView.as_view()),
     path("journal_exports/<int:export_id>/file", JournalExportFileView.as_view()),

@@ -12,8 +12,8 @@ from pytest_django import DjangoDbBlocker
 
 from billing_project.console.management.commands import replay
 from billing_project.console.portable.packing import write_migration_pack
-from billing_project.console.portable.rebuilding import Differing, Rebuilt, rebuild
-from billing_project.console.portable.redrafting import redraft_all
+from billing_project.console.portable.rebuilding import Rebuilt, rebuild
+from billing_project.console.portable.redrafting import Differing, redraft_all
 from billing_project.console.portable.state import PartHash, StateHash, state_hash
 from billing_project.console.portable.unguarded import unguarded
 from billing_project.kernel.users import worker_user

@@ -99,7 +99,7 @@ def _compared(one: _Document) -> Iterator[Differing]:
 
 
 def _redrafted(one: _Document, parts: list[int], replaces: int | None) -> Counter[str]:
-    hidden = {
+    hidden: dict[str, Any] = {
         "invoice": one.id, "invoices": parts, "customer": one.customer_id, "replaces": replaces,
         "period": one.period_id, "place": one.place, "known": one.known_at,
     }  # fmt: skip
