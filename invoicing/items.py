@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billing_project.kernel.quantity import plain, round_unrounded
+from invoicing.lines import LARGEST_UNIT_PRICE
 
 COUNTED = ("overage", "outcome", "seat", "recurring", "one_off")  # What a commit may count.
 DISCOUNTED = ("recurring", "seat", "one_off")  # What a discount may take off.
@@ -29,12 +30,13 @@ class Item:
         kind: One of `KINDS`.
         code: Names it within its plan version.
         amount_minor: Fee, price of one seat for a period, price of one outcome, commit of the whole
-            term, price of a pack, or what a discount takes off a period.
+            term, price of a pack, of a commitment for its term, or what a discount takes off a
+            period.
         percent: What a discount takes off instead of an amount.
-        credits: What a pack holds.
+        credits: What a pack holds, or a commitment for its term.
         timing: When a recurring fee is claimed: at the period's start or its end.
-        periods: Of a commit, its term; of a one-off fee, how long it serves; of a discount, how
-            long it lasts, 0 for good.
+        periods: Of a commit and of a commitment, the term; of a one-off fee, how long it serves;
+            of a discount, how long it lasts, 0 for good.
         kinds: Kinds of lines that a commit counts, or that a discount takes off.
     """
 
@@ -79,7 +81,7 @@ def content_of_item(item: Item) -> dict[str, object]:
         content["credits"] = plain(item.credits)
     if item.kind == "recurring":
         content["timing"] = item.timing
-    if item.kind in {"commit", "one_off", "discount"}:
+    if item.kind in {"commit", "commitment", "one_off", "discount"}:
         content["periods"] = item.periods
     if item.kinds:
         content["kinds"] = list(item.kinds)
@@ -99,8 +101,8 @@ def _wrong_with(item: Item) -> str:
         return "its amount is at least 0 and less than 10^15 minor units"
     if item.percent is not None and item.kind != "discount":
         return "only a discount has a percent"
-    if item.credits is not None and item.kind != "credit_pack":
-        return "only a credit pack holds credits"
+    if item.credits is not None and item.kind not in {"credit_pack", "commitment"}:
+        return "only a credit pack and a commitment hold credits"
     if item.timing not in {"advance", "arrears"}:
         return "its timing is advance or arrears"
     if item.timing == "arrears" and item.kind != "recurring":
@@ -129,10 +131,19 @@ def _one_off(item: Item) -> str:
 def _pack(item: Item) -> str:
     held = item.credits
     if held is None or not held.is_finite() or not 0 < held < Decimal(10) ** 24:
-        return "a pack holds more than 0 and less than 10^24 credits"
+        return "it holds more than 0 and less than 10^24 credits"
     if round_unrounded(held) != held:
-        return "a pack's credits have at most 12 decimals"
+        return "its credits have at most 12 decimals"
     return _priced(item)
+
+
+def _commitment(item: Item) -> str:
+    if wrong := _pack(item):
+        return wrong
+    assert item.credits is not None
+    if item.amount_minor >= LARGEST_UNIT_PRICE * item.credits:
+        return "its price of one credit is more than a line can show"
+    return "" if item.periods else "a commitment's term is at least one period"
 
 
 def _discount(item: Item) -> str:
@@ -160,6 +171,7 @@ KINDS = {
     "outcome": _priced,
     "one_off": _one_off,
     "credit_pack": _pack,
+    "commitment": _commitment,
     "discount": _discount,
     "commit": _commit,
 }

@@ -15,7 +15,7 @@ from billing_project.kernel.quantity import plain, round_unrounded
 from invoicing.proration import Part
 
 LARGEST_MINOR = 10**15  # A claim beyond 10 trillion dollars is a fault upstream, not an invoice.
-_LARGEST_UNIT_PRICE = 10**24
+LARGEST_UNIT_PRICE = 10**24
 BEYOND = "Credits used beyond those granted"  # What a line of overage says.
 
 
@@ -194,7 +194,7 @@ def total_minor(lines: Sequence[Line]) -> int:
 
 def _of_credits(kind: Kind, words: str, unit: str, amount: Decimal, price: Money) -> Line:
     unit_price = round_unrounded(price.decimal / amount)
-    if unit_price >= _LARGEST_UNIT_PRICE:
+    if unit_price >= LARGEST_UNIT_PRICE:
         raise AmountOutOfBounds(f"{plain(unit_price)} a credit is more than a line can show")
     return Line(kind, words, amount, unit, unit_price, _within(price.amount_minor))
 

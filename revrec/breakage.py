@@ -69,11 +69,15 @@ def contra_target(consumed_minor: int, expected_minor: int, unused_minor: int) -
     return prorate(unused_minor, Decimal(consumed_minor), Decimal(whole)) if whole else 0
 
 
-def trued_up(target_minor: int, held_minor: int, about: About) -> Lines:
-    """Rule 25: bring 2190 to its target; the difference is breakage revenue, or takes it back."""
-    return pair(
-        Account.EXPECTED_BREAKAGE, Account.BREAKAGE_REVENUE, target_minor - held_minor, about
-    )
+def trued_up(
+    target_minor: int, held_minor: int, about: About, revenue: Account = Account.BREAKAGE_REVENUE
+) -> Lines:
+    """Rule 25: bring 2190 to its target; the difference is revenue, or takes it back.
+
+    Args:
+        revenue: Where the end of such credits is earned; of commitments it is a shortfall.
+    """
+    return pair(Account.EXPECTED_BREAKAGE, revenue, target_minor - held_minor, about)
 
 
 def escheated(amount_minor: int, about: About) -> Lines:

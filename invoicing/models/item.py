@@ -13,6 +13,7 @@ class ItemKind(models.TextChoices):
     COMMIT = "commit"  # A minimum over its term; what is missing is claimed.
     ONE_OFF = "one_off"  # A fee claimed once.
     CREDIT_PACK = "credit_pack"  # Credits at a price, sold on demand.
+    COMMITMENT = "commitment"  # Credits for a term, paid ahead of each; what is left ends with it.
     DISCOUNT = "discount"  # Takes a share or an amount off fees.
 
 
@@ -59,8 +60,8 @@ class PlanItem(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(credits__isnull=False, credits__gt=0, credits__lt=10**24)
-                & Q(kind="credit_pack")
-                | Q(credits__isnull=True) & ~Q(kind="credit_pack"),
+                & Q(kind__in=["credit_pack", "commitment"])
+                | Q(credits__isnull=True) & ~Q(kind__in=["credit_pack", "commitment"]),
                 name="plan_item_credits",
             ),
         ]

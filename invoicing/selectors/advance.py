@@ -1,16 +1,18 @@
-"""What a plan's items claim when a period begins: further fees, seats, fees claimed once."""
+"""What a plan's items claim when a period begins: fees, seats, fees claimed once, commitments."""
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import Period
 from credits.models import BillingPeriod
 from invoicing.discounts import discounted
 from invoicing.items import Item
-from invoicing.lines import Kind, Line, fee_line
-from invoicing.models import PlanVersion, SeatChange, Subscription
+from invoicing.lines import Kind, Line, commitment_line, fee_line
+from invoicing.models import InvoiceLine, LineKind, PlanVersion, SeatChange, Subscription
 from invoicing.periods import Unit, bound
 from invoicing.phases import Opening, Standing
 from invoicing.proration import Part, part_of
@@ -44,13 +46,15 @@ def advance_lines(
     if version.fee_minor:
         fee = Money(version.fee_minor, version.currency)
         lines.append(fee_line(version.plan.name, fee, included_credits, part))
-    for item in items_of(version, "recurring", "seat", "one_off"):
+    for item in items_of(version, "recurring", "seat", "one_off", "commitment"):
         if item.kind == "recurring" and item.timing == "advance":
             lines.append(recurring_line(item, version.currency, part))
         elif item.kind == "seat":
             lines += _seats(subscription, version, opening)
         elif item.kind == "one_off" and is_first:
             lines.append(_one_off(item, subscription, version, opening.period))
+        elif item.kind == "commitment" and part.is_whole:
+            lines += _commitment(item, subscription, version, opening.period)
     claimed = [line for line in lines if line.amount_minor or part.is_whole]
     offers = offers_for(subscription, version, opening)
     return discounted(claimed, offers, version.currency)
@@ -121,3 +125,30 @@ def _one_off(item: Item, subscription: Subscription, version: PlanVersion, servi
         Kind.ONE_OFF, item.name, Decimal(1), "", fee.decimal, fee.amount_minor, f"item:{item.code}"
     )
     return replace(line, service=Period(service.start, end))
+
+
+def _commitment(
+    item: Item, subscription: Subscription, version: PlanVersion, service: Period
+) -> list[Line]:
+    """Claim a commitment's next term where none of its terms runs any more.
+
+    A term is of whole intervals: where a plan begins within one, it is sold with the next. Once
+    sold it runs to its end, whatever plan follows, and is sold anew by the plan that holds then.
+    """
+    assert item.credits is not None, "a commitment holds credits"
+    key = f"item:{item.code}"
+    sold = InvoiceLine.objects.filter(
+        kind=LineKind.COMMITMENT, invoice__subscription=subscription,
+        source_key__endswith=f":{key}", service_end_at__gt=service.start,
+        service_start_at__lt=service.start,
+    )  # fmt: skip
+    if sold.exists():
+        return []
+    zone, unit = subscription.customer.time_zone, Unit(version.interval_unit)
+    end = bound(service.start, unit, version.interval_count, item.periods, zone)
+    last_day = (end.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)).isoformat()
+    price = Money(item.amount_minor, version.currency)
+    credits_in = version.rate_card.pricing_unit.code
+    line = commitment_line(credits_in, item.credits, price, last_day)
+    words = f"{item.name}: {line.description[0].lower()}{line.description[1:]}"
+    return [replace(line, description=words, key=key, service=Period(service.start, end))]

@@ -11,6 +11,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
 )
 
 from billing_project.kernel.approvals import Proposal
@@ -56,6 +57,10 @@ class BreakageForm(ActionForm):
         label="Refundable terms", required=False, widget=UnfoldAdminTextInputWidget,
         help_text="Codes of grant terms under which customers may have their money back, with"
         " commas between: their credits are left out.",
+    )  # fmt: skip
+    of_commitments = forms.BooleanField(
+        label="Of commitments that were paid ahead", required=False,
+        widget=UnfoldBooleanSwitchWidget, help_text="Else of credits that were bought in packs.",
     )  # fmt: skip
     effective_on = forms.DateField(label="Closes follow it from", widget=UnfoldAdminDateWidget)
     evidence = forms.CharField(
@@ -119,6 +124,7 @@ class BreakageEstimateAdmin(_VersionAdmin):
         ("code", "number"),
         ("currency", "sold_from", "sold_until"),
         ("method", "rate"),
+        "of_commitments",
         "refundable_terms",
         "evidence",
         ("status", "governs_from", link("policy_change")),
@@ -147,6 +153,7 @@ class BreakageEstimateAdmin(_VersionAdmin):
             code=said["code"], currency=said["currency"], sold_from=said["sold_from"],
             sold_until=said["sold_until"], method=Method(said["method"]), rate=said["rate"],
             evidence=said["evidence"], refundable_terms=said["refundable_terms"],
+            of_commitments=said["of_commitments"],
         )  # fmt: skip
         made = propose_breakage(terms=terms, proposal=proposal, by=by, at=at)
         return made, f"Proposed {made}; it waits for approval"

@@ -22,6 +22,8 @@ class BreakageEstimate(models.Model):
     sold_until = models.DateField(null=True, blank=True)  # Exclusive; NULL: all later months.
     method = models.CharField(max_length=12, choices=[(m.value, m.value) for m in Method])
     rate = models.DecimalField(max_digits=9, decimal_places=8)  # Of the price, 0 to 1.
+    # Of credits of commitments that were paid ahead; else of those that were bought.
+    of_commitments = models.BooleanField(default=False, db_default=False)
     # Codes of grant terms under which customers may have their money back: never broken before.
     refundable_terms = models.JSONField(default=list, db_default=[], blank=True)
     evidence = models.TextField()
@@ -36,6 +38,10 @@ class BreakageEstimate(models.Model):
                 condition=Q(method="proportional", rate__gt=0, rate__lt=1)
                 | (~Q(method="proportional") & Q(rate=0)),
                 name="breakage_estimate_rate_of_method",
+            ),
+            models.CheckConstraint(
+                condition=Q(of_commitments=False) | ~Q(method="escheat"),
+                name="breakage_estimate_shortfall_is_kept",
             ),
             models.CheckConstraint(
                 condition=Q(sold_until__isnull=True) | Q(sold_until__gt=F("sold_from")),

@@ -33,6 +33,7 @@ def _of_breakage(change: PolicyChange) -> Effect | None:
         sold_until=date.fromisoformat(until) if until else None,
         method=content["method"], rate=Decimal(content["rate"]),
         refundable_terms=content.get("refundable_terms", []),
+        of_commitments=content.get("of_commitments", False),
     )  # fmt: skip
     return _compared(period, breakage_targets(period), breakage_targets(period, proposed))
 

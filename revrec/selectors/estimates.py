@@ -1,7 +1,7 @@
 """Approved estimates: their content, which of them governs a close, and what it must then hold."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
@@ -11,13 +11,14 @@ from django.db.models.functions import Coalesce
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
-from billing_project.kernel.models import PolicyChange, in_force
-from billing_project.kernel.period import midnight, month_of
+from billing_project.kernel.models import PolicyChange, PolicyStatus, in_force
+from billing_project.kernel.period import midnight
 from billing_project.kernel.quantity import plain
 from invoicing.models import MAIN_ENTITY
 from revrec.breakage import Cohort, Method, contra_target, never_used
 from revrec.fx import Carried
 from revrec.models import (
+    PREPAID_CREDITS,
     AccountingPeriod,
     BreakageEstimate,
     LossEstimate,
@@ -76,6 +77,8 @@ def content_of_breakage(estimate: BreakageEstimate) -> dict[str, object]:
     }
     if estimate.refundable_terms:  # Versions of before say nothing of it.
         content["refundable_terms"] = estimate.refundable_terms
+    if estimate.of_commitments:
+        content["of_commitments"] = True
     return content
 
 
@@ -94,6 +97,29 @@ def content_of_variable(estimate: VariableEstimate) -> dict[str, object]:
         "refund_minor": estimate.refund_minor,
         "evidence": estimate.evidence,
     }
+
+
+@dataclass(frozen=True, order=True)
+class CohortName:
+    """Credits of one kind that one entity sold in one month, in one currency."""
+
+    currency: str
+    sold: str  # "2026-01"
+    is_commitment: bool = False
+    entity_id: int = MAIN_ENTITY
+
+    @property
+    def key(self) -> str:
+        """Name it in source keys; what is usual is left out."""
+        kind = ":commitments" if self.is_commitment else ""
+        entity = "" if self.entity_id == MAIN_ENTITY else f":{self.entity_id}"
+        return f"cohort:{self.currency}:{self.sold}{kind}{entity}"
+
+    @classmethod
+    def read(cls, key: str, entity_id: int) -> "CohortName":
+        """Read it from a key of an entry in an entity's books; those of before name no entity."""
+        _, currency, sold, *kind = key.split(":")
+        return cls(currency, sold, "commitments" in kind, entity_id)
 
 
 @content_of(BREAKAGE)
@@ -119,7 +145,7 @@ def close_targets(period: AccountingPeriod) -> list[Target]:
 def breakage_targets(
     period: AccountingPeriod, proposed: BreakageEstimate | None = None
 ) -> list[Target]:
-    """Work out each cohort of paid credits: by currency and month of sale.
+    """Work out each cohort of paid credits: by currency, month of sale, kind and entity.
 
     Args:
         proposed: Governs before those that are approved, as if it were the newest.
@@ -127,29 +153,45 @@ def breakage_targets(
     estimates = list(_in_force(BreakageEstimate.objects.all(), period))
     if proposed is not None:
         estimates.insert(0, proposed)
-    held = _held(period, EntryKind.BREAKAGE_TRUED_UP)
-    cohorts: dict[tuple[str, date], list[PromiseState]] = defaultdict(list)
+    held: dict[tuple[CohortName, str], Carried] = {}
+    for (key, entity_id, account), left in _held(period, EntryKind.BREAKAGE_TRUED_UP).items():
+        whose = CohortName.read(key, entity_id), account
+        held[whose] = _sum(held.get(whose, _NOTHING), left)
+    cohorts: dict[CohortName, list[PromiseState]] = {name: [] for name, _ in held}
     for promise in promise_states(period):
-        if promise.kind == ObligationKind.CREDITS:
-            cohorts[promise.currency, month_of(promise.sold_on)[0]].append(promise)
-    targets = []
-    for (currency, sold), promises in sorted(cohorts.items()):
-        estimate = _governing(estimates, currency, sold)
-        key = f"cohort:{currency}:{sold:%Y-%m}"
-        says = f"Credits sold in {sold:%Y-%m}, {estimate or 'remote'}"
-        promises = _without_refundable(promises, estimate)
-        entities = {promise.entity_id for promise in promises}
-        for account, amount in _of_cohort(promises, estimate).items():
-            before = held.get((key, account.value), _NOTHING)
-            targets.append(
-                Target(
-                    key, account, currency, amount, before.amount_minor, says,
-                    Account.BREAKAGE_REVENUE,
-                    entity_id=min(entities) if len(entities) == 1 else MAIN_ENTITY,
-                    book_change_minor=_book_change(account, amount, promises, before),
-                )
-            )  # fmt: skip
-    return targets
+        if promise.kind in PREPAID_CREDITS:
+            cohorts.setdefault(_cohort_of(promise), []).append(promise)
+    return [
+        target
+        for name, promises in sorted(cohorts.items())
+        for target in _cohort_targets(name, promises, _governing(estimates, name), held)
+    ]
+
+
+def _cohort_of(promise: PromiseState) -> CohortName:
+    is_commitment = promise.kind == ObligationKind.COMMITMENT
+    return CohortName(
+        promise.currency, f"{promise.sold_on:%Y-%m}", is_commitment, promise.entity_id
+    )
+
+
+def _cohort_targets(
+    name: CohortName,
+    promises: list[PromiseState],
+    estimate: BreakageEstimate | None,
+    held: Mapping[tuple[CohortName, str], Carried],
+) -> Iterator[Target]:
+    what = "Commitments" if name.is_commitment else "Credits"
+    revenue = Account.SHORTFALL_REVENUE if name.is_commitment else Account.BREAKAGE_REVENUE
+    promises = _without_refundable(promises, estimate)
+    for account, amount in _of_cohort(promises, estimate).items():
+        before = held.get((name, account.value), _NOTHING)
+        yield Target(
+            name.key, account, name.currency, amount, before.amount_minor,
+            f"{what} sold in {name.sold}, {estimate or 'remote'}", revenue,
+            entity_id=name.entity_id,
+            book_change_minor=_book_change(account, amount, promises, before),
+        )  # fmt: skip
 
 
 def variable_targets(
@@ -157,25 +199,39 @@ def variable_targets(
 ) -> list[Target]:
     """List what is expected to be given back, by estimate; a later version replaces.
 
+    Nothing is any more once an estimate's time is over, or it ran out without a later version.
+
     Args:
         proposed: Replaces the approved versions of its code.
     """
-    held = _held(period, EntryKind.REFUNDS_ESTIMATED)
+    held: dict[str, int] = defaultdict(int)
+    for (key, _, account), left in _held(period, EntryKind.REFUNDS_ESTIMATED).items():
+        if account == Account.REFUND_LIABILITY.value:
+            held[key.partition(":")[2]] += left.amount_minor
     governing = {} if proposed is None else {proposed.code: proposed}
     for estimate in _in_force(VariableEstimate.objects.all(), period):
         governing.setdefault(estimate.code, estimate)
-    targets = []
-    for code, estimate in sorted(governing.items()):
-        key = f"estimate:{code}"
-        targets.append(
-            Target(
-                key, Account.REFUND_LIABILITY, estimate.currency, -estimate.refund_minor,
-                held.get((key, Account.REFUND_LIABILITY.value), _NOTHING).amount_minor,
-                f"Expected to be given back, {estimate}",
-                Account(estimate.revenue_account_id), estimate.customer_id,
-            )
-        )  # fmt: skip
+    targets = [
+        _variable_target(estimate, -estimate.refund_minor, held[code], f"{estimate}")
+        for code, estimate in sorted(governing.items())
+    ]
+    over = VariableEstimate.objects.filter(
+        code__in=[code for code, minor in held.items() if minor and code not in governing],
+        policy_change__status=PolicyStatus.APPROVED,
+    )
+    for estimate in over.order_by("code", "-number").distinct("code"):
+        targets.append(_variable_target(estimate, 0, held[estimate.code], f"{estimate} is over"))
     return targets
+
+
+def _variable_target(
+    estimate: VariableEstimate, target_minor: int, held_minor: int, says: str
+) -> Target:
+    return Target(
+        f"estimate:{estimate.code}", Account.REFUND_LIABILITY, estimate.currency, target_minor,
+        held_minor, f"Expected to be given back, {says}", Account(estimate.revenue_account_id),
+        estimate.customer_id,
+    )  # fmt: skip
 
 
 def _without_refundable(
@@ -200,7 +256,7 @@ def loss_targets(period: AccountingPeriod) -> list[Target]:
     for estimate in _in_force(LossEstimate.objects.all(), period):
         governing.setdefault(estimate.currency, estimate)
     account = Account.LOSS_ALLOWANCE
-    before = {_whose(key): left for (key, name), left in held.items() if name == account.value}
+    before = {_whose(key): left for (key, _, name), left in held.items() if name == account.value}
     expected = expected_losses(period, list(governing.values()))
     return [
         Target(
@@ -251,13 +307,15 @@ def _book_change(
 
 
 def _governing(
-    estimates: Iterable[BreakageEstimate], currency: str, sold: date
+    estimates: Iterable[BreakageEstimate], cohort: CohortName
 ) -> BreakageEstimate | None:
+    sold = date.fromisoformat(f"{cohort.sold}-01")
     for estimate in estimates:
         covers = estimate.sold_from <= sold and (
             estimate.sold_until is None or sold < estimate.sold_until
         )
-        if covers and estimate.currency == currency:
+        is_about = estimate.currency, estimate.of_commitments
+        if covers and is_about == (cohort.currency, cohort.is_commitment):
             return estimate
     return None
 
@@ -274,17 +332,21 @@ def _in_force(estimates: QuerySet[Version], period: AccountingPeriod) -> QuerySe
     return found.order_by("-policy_change__effective_at", "-policy_change_id")
 
 
-def _held(period: AccountingPeriod, kind: EntryKind) -> dict[tuple[str, str], Carried]:
-    """Sum what entries of a kind left on each account by a month's end, by what they are about."""
+def _held(period: AccountingPeriod, kind: EntryKind) -> Mapping[tuple[str, int, str], Carried]:
+    """Sum what entries of a kind left by a month's end, by name, entity and account."""
     rows = (
         Posting.objects.filter(entry__kind=kind.value, entry__effective_on__lt=period.end_on)
         .exclude(account_id__in=REVENUE_CODES)
-        .values_list("entry__source_key", "account_id")
+        .values_list("entry__source_key", "entry__entity_id", "account_id")
         .annotate(total=Sum("amount_minor"), book=Coalesce(Sum("functional_minor"), 0))
         .order_by()
     )
-    held: dict[tuple[str, str], Carried] = defaultdict(lambda: _NOTHING)
-    for source_key, account, total, book in rows:
-        key = source_key.rpartition(":through:")[0], account
-        held[key] = Carried(held[key].amount_minor + total, held[key].book_minor + book)
+    held: dict[tuple[str, int, str], Carried] = defaultdict(lambda: _NOTHING)
+    for source_key, entity_id, account, total, book in rows:
+        key = source_key.rpartition(":through:")[0], entity_id, account
+        held[key] = _sum(held[key], Carried(total, book))
     return held
+
+
+def _sum(one: Carried, other: Carried) -> Carried:
+    return Carried(one.amount_minor + other.amount_minor, one.book_minor + other.book_minor)

@@ -49,6 +49,7 @@ class BreakageTerms:
         rate: Share of the price that is expected never to be used; 0 unless proportional.
         evidence: What the rate rests on, for an auditor to read.
         refundable_terms: Codes of grant terms under which customers may have their money back.
+        of_commitments: About credits of commitments that were paid ahead, not bought ones.
     """
 
     code: str
@@ -59,6 +60,7 @@ class BreakageTerms:
     rate: Decimal
     evidence: str
     refundable_terms: tuple[str, ...] = ()
+    of_commitments: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def propose_breakage(
         code=terms.code, number=_next_number(BreakageEstimate, BREAKAGE, terms.code),
         currency=terms.currency, sold_from=terms.sold_from, sold_until=terms.sold_until,
         method=terms.method.value, rate=terms.rate, evidence=terms.evidence,
-        refundable_terms=sorted(set(terms.refundable_terms)),
+        refundable_terms=sorted(set(terms.refundable_terms)), of_commitments=terms.of_commitments,
     )  # fmt: skip
     return propose_version(
         estimate,
@@ -166,7 +168,7 @@ def _draft(period: AccountingPeriod, target: Target) -> EntryDraft:
 def _lines(target: Target, about: About) -> Lines:
     """Bring an account to what it must hold, by its rule."""
     if target.account is Account.EXPECTED_BREAKAGE:
-        return trued_up(target.target_minor, target.held_minor, about)
+        return trued_up(target.target_minor, target.held_minor, about, target.revenue)
     if target.account is Account.UNCLAIMED_PROPERTY:
         return escheated(-target.change_minor, about)
     if target.account is Account.LOSS_ALLOWANCE:
@@ -204,6 +206,8 @@ def _refuse_breakage(terms: BreakageTerms) -> None:
         raise Invalid("is above 0 and below 1", field="rate")
     if terms.method is not Method.PROPORTIONAL and terms.rate:
         raise Invalid("only the proportional method has a rate", field="rate")
+    if terms.of_commitments and terms.method is Method.ESCHEAT:
+        raise Invalid("what a commitment's term leaves unused is its shortfall", field="method")
     known = {one.code for one in GrantTerms.objects.filter(code__in=terms.refundable_terms)}
     if unknown := sorted(set(terms.refundable_terms) - known):
         raise Invalid(f"there are no terms {', '.join(unknown)}", field="refundable_terms")

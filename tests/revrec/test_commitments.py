@@ -5,20 +5,26 @@ from decimal import Decimal
 
 import pytest
 
+from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.errors import IdempotencyConflict, Invalid
 from billing_project.kernel.users import worker_user
 from credits.models import CreditGrant
 from credits.services.grants import expire_due_grants, void_grant
-from invoicing.models import Invoice, LineKind
+from invoicing.items import BadItem, Item, refuse_unsound
+from invoicing.models import ChangeKind, CreditNote, Invoice, InvoiceLine, LineKind
+from invoicing.phases import Moment
+from invoicing.services.changes import Asked, change_subscription
 from invoicing.services.endings import void_invoice
 from invoicing.services.packs import sell_commitment
 from metering.models import Customer
+from revrec.breakage import Method
 from revrec.models import PerformanceObligation
 from revrec.posting import EntryKind, credits_expired
 from revrec.selectors.reports import deferred_rollforward
 from revrec.selectors.shortfall_ties import misplaced_ends
 from revrec.selectors.tables import REPORTS
 from revrec.services.drafts import about
+from revrec.services.estimates import BreakageTerms, propose_breakage
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.services.months import ensure_period
 from tests.console.backoffice import action_url, client_of, person, send
@@ -219,3 +225,112 @@ def test_finance_sells_one_on_the_customers_page(shop: Shop) -> None:
 
     line = Invoice.objects.get(source_key__startswith="commitment:").lines.get()
     assert (line.kind, line.amount_minor) == (LineKind.COMMITMENT, 10_000)
+
+
+YEARLY = Item("commitment", "yearly", "Yearly", 12_000, credits=Decimal(1_000), periods=3)
+
+
+def _committed_lines(customer: Customer) -> list[tuple[str, str, int]]:
+    lines = InvoiceLine.objects.filter(invoice__customer=customer, kind=LineKind.COMMITMENT)
+    return [
+        (f"{line.service_start_at:%m-%d}", f"{line.service_end_at:%m-%d}", line.amount_minor)
+        for line in lines.order_by("pk")
+    ]
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_commitment_of_a_plan_is_sold_with_it_and_again_when_its_term_is_over(
+    shop: Shop,
+) -> None:
+    customer = shop.subscriber("2026-01-01", fee=3_100, overage="1.00", items=(YEARLY,))
+    for month in ("02", "03", "04", "05"):
+        shop.renew(f"2026-{month}-01")
+
+    assert _committed_lines(customer) == [("01-01", "04-01", 12_000), ("04-01", "07-01", 12_000)]
+    first = Invoice.objects.filter(customer=customer).earliest("pk")
+    assert [line.kind for line in first.lines.order_by("position")] == ["recurring", "commitment"]
+    assert first.lines.get(kind="commitment").description == (
+        "Yearly: commitment of 1000 credits, paid ahead, until 2026-03-31"
+    )
+    recognise(customer, "2026-05-01")
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_what_a_commitment_of_a_plan_leaves_unused_is_its_shortfall(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01", overage="1.00", items=(YEARLY,))
+    shop.pay(Invoice.objects.get(customer=customer), "2026-01-02")
+    shop.use(customer, "400", "2026-01-05T09")
+    expire_due_grants(by=worker_user(), at=on("2026-04-01T01"))
+
+    recognise(customer, "2026-04-02")
+
+    # 120.00 for 1,000 credits, of which 400 were used.
+    assert balances(customer) == {"1000": 12_000, "4010": -4_800, "4040": -7_200}
+
+
+def test_a_term_begins_with_a_whole_interval_and_outlives_its_plan(shop: Shop) -> None:
+    customer = shop.customer()
+    subscription = shop.subscribe(customer, "2026-01-01", fee=3_100, items=(YEARLY,))
+    other = Item("commitment", "other", "Other", 500, credits=Decimal(10), periods=1)
+    change_subscription(
+        subscription=subscription,
+        asked=Asked(
+            ChangeKind.PLAN, Moment.NOW, "upgrade", "up",
+            shop.plan_version(fee=6_200, items=(YEARLY, other)),
+        ),
+        by=shop.maker, at=on("2026-01-16"),
+    )  # fmt: skip
+    assert _committed_lines(customer) == [("01-01", "04-01", 12_000)]  # Within an interval: none.
+
+    shop.renew("2026-02-01")
+
+    assert _committed_lines(customer) == [
+        ("01-01", "04-01", 12_000), ("02-01", "03-01", 500)
+    ]  # fmt: skip
+    assert not CreditNote.objects.filter(lines__invoice_line__kind=LineKind.COMMITMENT).exists()
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        (Item("commitment", "c", "C", 1), "more than 0"),
+        (Item("commitment", "c", "C", 0, credits=Decimal(1)), "has a price"),
+        (Item("commitment", "c", "C", 1, credits=Decimal(1), periods=0), "at least one period"),
+        (Item("commitment", "c", "C", 10**14, credits=Decimal("1e-12")), "one credit"),
+        (Item("commit", "c", "C", 1, credits=Decimal(1), kinds=("overage",)), "hold credits"),
+    ],
+)
+def test_a_commitment_has_a_price_credits_and_a_term(item: Item, why: str) -> None:
+    with pytest.raises(BadItem, match=why):
+        refuse_unsound([item])
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_breakage_of_commitments_is_earned_with_use_where_an_estimate_says_so(shop: Shop) -> None:
+    terms = BreakageTerms(
+        code="commitments", currency="USD", sold_from=date(2026, 1, 1), sold_until=None,
+        method=Method.PROPORTIONAL, rate=Decimal("0.10"), evidence="x", of_commitments=True,
+    )  # fmt: skip
+    words = Proposal("x", "wanted", "done", "test", on("2026-01-01"))
+    estimate = propose_breakage(terms=terms, proposal=words, by=shop.maker, at=on("2026-01-01"))
+    approve(change=estimate.policy_change, by=shop.approver, reason="so", at=on("2026-01-01"))
+    customer = _committed(shop, "1000", 10_000)
+    shop.grant(customer, "1000", "2026-01-01", price=10_000)  # A pack: the estimate is none of it.
+    shop.use(customer, "300", "2026-01-15T10")
+
+    close_month("2026-01-01", "2026-02-01")
+
+    # The commitment ends first, and so is used first: 10.00 x 30.00 / (30.00 + 60.00) = 3.33.
+    assert balances()["2190"] == 333
+    assert balances()["4040"] == -333
+    assert "4030" not in balances()
+
+
+def test_what_a_term_leaves_is_never_unclaimed_property(shop: Shop) -> None:
+    terms = BreakageTerms(
+        code="c", currency="USD", sold_from=date(2026, 1, 1), sold_until=None,
+        method=Method.ESCHEAT, rate=Decimal(0), evidence="x", of_commitments=True,
+    )  # fmt: skip
+    words = Proposal("x", "wanted", "done", "test", on("2026-01-01"))
+    with pytest.raises(Invalid, match="shortfall"):
+        propose_breakage(terms=terms, proposal=words, by=shop.maker, at=on("2026-01-01"))

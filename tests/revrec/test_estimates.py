@@ -16,7 +16,8 @@ from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.models import User
 from credits.models import CreditGrant
 from credits.services.grants import expire_grant
-from invoicing.models import Invoice
+from invoicing.models import Invoice, LegalEntity
+from invoicing.services.entities import EntityTerms, assign_entity, propose_legal_entity
 from metering.models import Customer
 from revrec import checks
 from revrec.breakage import Method
@@ -31,7 +32,8 @@ from revrec.services.estimates import (
 )
 from revrec.variable import EstimateMethod, Outcome
 from tests.console.backoffice import client_of, page_of
-from tests.revrec.builders import Shop, balances, close_month, on, recognise, signed
+from tests.invoicing.builders import open_market
+from tests.revrec.builders import LONG_AGO, Shop, balances, close_month, on, recognise, signed
 
 pytestmark = pytest.mark.django_db
 TERMS = BreakageTerms(
@@ -283,3 +285,54 @@ def test_finance_proposes_an_estimate_in_the_back_office(maker: User, auditor: U
     assert (estimate.currency, estimate.rate) == ("USD", Decimal("0.10"))
     assert estimate.policy_change.proposed_by == maker
     assert "Last year." in client_of(auditor).get(page_of(estimate)).content.decode()
+
+
+def test_an_estimate_that_ran_out_keeps_no_liability(shop: Shop, books_hold: None) -> None:
+    customer = shop.subscriber("2026-01-01", fee=3_100)
+    recognise(customer, "2026-01-31")
+    until = replace(_words("2026-01-02"), expires_at=on("2026-02-15"))
+    estimate = propose_variable(
+        terms=_rebate(customer, ("31", "0.2"), ("25", "0.8")), proposal=until, by=shop.maker,
+        at=on("2026-01-02"),
+    )  # fmt: skip
+    approve(change=estimate.policy_change, by=shop.approver, reason="so", at=on("2026-01-03"))
+    close_month("2026-01-01", "2026-02-01")
+    assert balances()["2210"] == -600
+    shop.renew("2026-02-01")
+    recognise(customer, "2026-02-28")
+
+    close_month("2026-02-01", "2026-03-01")
+
+    assert "2210" not in balances()
+    last = JournalEntry.objects.filter(kind="refunds_estimated").latest("pk")
+    assert last.description.endswith("v1 is over")
+
+
+def test_breakage_stands_in_the_books_of_each_entity_that_sold(
+    shop: Shop, cohort: Customer, books_hold: None
+) -> None:
+    other = shop.customer()
+    terms = EntityTerms(
+        code="de", series_prefix="DE", legal_name="de", address="1 Main St", country="US",
+        currency="USD",
+    )  # fmt: skip
+    version = propose_legal_entity(
+        terms=terms, proposal=replace(_words("2026-01-01"), effective_at=LONG_AGO), by=shop.maker,
+        at=LONG_AGO,
+    )  # fmt: skip
+    approve(change=version.policy_change, by=shop.approver, reason="so", at=LONG_AGO)
+    entity = LegalEntity.objects.get(code="de")
+    assign_entity(customer=other, entity=entity, by=shop.maker, at=LONG_AGO)
+    open_market(shop, "", "USD", entity="de")
+    shop.subscribe(other, "2026-01-01", overage="0.05")
+    shop.grant(other, "1000", "2026-01-01", price=20_000)
+    shop.use(other, "500", "2026-01-15T10")
+    _breakage(shop)
+
+    close_month("2026-01-01", "2026-02-01")
+
+    # 10.00 x 30.00 / 90.00 = 3.33, and 20.00 x 100.00 / 180.00 = 11.11.
+    trued_up = JournalEntry.objects.filter(kind="breakage_trued_up").order_by("entity_id")
+    assert [(entry.entity.code, signed(entry)["2190"]) for entry in trued_up] == [
+        ("main", 333), ("de", 1_111),
+    ]  # fmt: skip
