@@ -1,8 +1,10 @@
 """Which terms hold, and which periods a subscription opened."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import connection
 from django.db.models import F, Min, Q, QuerySet
 
 from billing_project.kernel.errors import NotFound
@@ -13,6 +15,17 @@ from invoicing.items import Item
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from metering.models import Customer
 
+# The plan of each period: the one sold, or the last change by its start (`plan_version_at`).
+_OVERAGE_PRICES = """
+SELECT b.id, v.overage_price_unrounded, v.currency
+  FROM billing_period b JOIN subscription s ON s.id::text = split_part(b.source_key, ':', 2)
+  JOIN plan_version v ON v.id = coalesce(
+       (SELECT c.plan_version_id FROM subscription_change c
+         WHERE c.subscription_id = s.id AND c.kind = 'plan' AND c.undone_at IS NULL
+           AND c.effective_at <= b.start_at ORDER BY c.effective_at DESC LIMIT 1),
+       s.plan_version_id)
+ WHERE b.source_key LIKE 'subscription:%%' AND b.id = ANY(%s)
+"""
 _ITS_PLAN = "plan_version_at_its_start"  # Where a period that was read remembers it.
 
 
@@ -174,6 +187,13 @@ def overage_price(billing_period: BillingPeriod) -> tuple[Decimal, str]:
     """Return the price of one overage credit of a period, in major units, and its currency."""
     version = plan_version_of(billing_period)
     return version.overage_price_unrounded, version.currency
+
+
+def overage_prices(period_ids: Iterable[int]) -> dict[int, tuple[Decimal, str]]:
+    """Return what `overage_price` does of many periods, by one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OVERAGE_PRICES, [list(period_ids)])
+        return {pk: (price, currency) for pk, price, currency in cursor.fetchall()}
 
 
 def items_of(version: PlanVersion, *kinds: str) -> list[Item]:

@@ -16,7 +16,7 @@ from django.db.models import QuerySet, Sum
 from billing_project.kernel.canonical import canonical_json, sha256_hex
 from credits.models import RatedUsage
 from invoicing.models import CreditNoteLine, InvoiceLine, LineKind
-from invoicing.selectors import overage_price
+from invoicing.selectors.plans import overage_prices
 from revrec.accrual import Price
 from revrec.disclosures import RollForward
 from revrec.models import (
@@ -349,10 +349,11 @@ def _overage_charges() -> Iterator[tuple[PerformanceObligation, _Charge]]:
     taken = dict(notes.order_by().annotate(Sum("amount_minor")))
     evened = dict(notes.order_by().annotate(Sum("evened_minor")))
     promises = PerformanceObligation.objects.filter(kind=ObligationKind.OVERAGE)
-    for promise in promises.select_related("billing_period").order_by("id"):
-        assert promise.billing_period is not None, "an overage promise is a billing period's"
-        key = promise.billing_period.pk
-        worth = Price(*overage_price(promise.billing_period)).of(used.get(key, _NONE))
+    prices = overage_prices(promises.values_list("billing_period_id", flat=True))
+    for promise in promises.order_by("id"):
+        key = promise.billing_period_id
+        assert key is not None, "an overage promise is a billing period's"
+        worth = Price(*prices[key]).of(used.get(key, _NONE))
         earned = max(0, worth - (taken.get(key, 0) - evened.get(key, 0)))
         yield promise, _Charge(earned, claimed.get(key, 0) - taken.get(key, 0))
 
