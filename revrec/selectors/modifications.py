@@ -65,21 +65,17 @@ def lines_of(change: ContractModification) -> Sequence[ModifiedLine]:
 
 def heir_of(obligation: PerformanceObligation) -> PerformanceObligation | None:
     """Return the promise that took over what was left of one when its contract changed, if any."""
-    last = _moved(obligation).filter(amount_minor__gt=0).order_by("-entry_id").first()
-    if last is None:
-        return None
-    taken = Posting.objects.filter(
-        entry=last.entry_id, account=Account.FEES_LIABILITY.value, amount_minor__lt=0
-    )
-    return PerformanceObligation.objects.get(pk=taken.values("obligation")[:1])
+    last = moved(obligation).filter(amount_minor__gt=0).order_by("-entry_id").first()
+    return None if last is None else taker_of(last)
 
 
 def took_over(obligation: PerformanceObligation) -> bool:
     """Tell whether a promise took over what was left of others when its contract changed."""
-    return _moved(obligation).filter(amount_minor__lt=0).exists()
+    return moved(obligation).filter(amount_minor__lt=0).exists()
 
 
-def _moved(obligation: PerformanceObligation) -> QuerySet[Posting]:
+def moved(obligation: PerformanceObligation) -> QuerySet[Posting]:
+    """List what changes of contracts moved in and out of a promise."""
     entries = EntrySource.objects.filter(
         source_type=SourceType.CONTRACT_MODIFICATION.value, entry__isnull=False
     )
@@ -87,3 +83,11 @@ def _moved(obligation: PerformanceObligation) -> QuerySet[Posting]:
         entry__in=entries.values("entry"), obligation=obligation,
         account=Account.FEES_LIABILITY.value,
     )  # fmt: skip
+
+
+def taker_of(given: Posting) -> PerformanceObligation:
+    """Return the promise that took over what a posting handed on."""
+    taken = Posting.objects.filter(
+        entry=given.entry_id, account=Account.FEES_LIABILITY.value, amount_minor__lt=0
+    )
+    return PerformanceObligation.objects.get(pk=taken.values("obligation")[:1])

@@ -183,13 +183,31 @@ def _refund_credits(
 
 
 def _put_back(run: Run, line: CreditNoteLine) -> list[CreditedPart]:
-    """Raise one promise again by what the note took off it."""
+    """Raise promises again by what the note took off each: its own, and those that took it over."""
     obligation, minor = obligation_of(line.invoice_line), line.amount_minor
     kind = ObligationKind(obligation.kind)
     if kind == ObligationKind.OVERAGE:
         return [_take_off_overage(obligation, line, sign=-1)]
     if kind in (ObligationKind.SHORTFALL, ObligationKind.OUTCOME):
         return [_take_off_earned(obligation, line.invoice_line, -minor)]
+    if kind != ObligationKind.FEE:
+        return _raised(run, obligation, line, minor)
+    parts = []
+    for promise, taken in _taken_elsewhere(line, obligation):
+        minor -= taken
+        if promise is None:  # Conceded: no promise had it any more.
+            about = About(obligation.currency, None, line.invoice_line_id)
+            parts.append(CreditedPart(None, -taken, 0, about))
+        else:
+            parts += _raised(run, promise, line, taken)
+    return [*parts, *_raised(run, obligation, line, minor)] if minor else parts
+
+
+def _raised(
+    run: Run, obligation: PerformanceObligation, line: CreditNoteLine, minor: int
+) -> list[CreditedPart]:
+    """Raise one promise; what was earned since the note is caught up."""
+    kind = ObligationKind(obligation.kind)
     split = restore(progress_of(obligation), minor)
     _lower(obligation, split)
     if kind in RATABLE:
@@ -201,6 +219,25 @@ def _put_back(run: Run, line: CreditNoteLine) -> list[CreditedPart]:
         CreditedPart(LIABILITIES[kind], -contra, split.liability_minor, about),
         CreditedPart(Account.FEE_REVENUE, 0, caught_up, about),
     ]
+
+
+def _taken_elsewhere(
+    line: CreditNoteLine, own: PerformanceObligation
+) -> list[tuple[PerformanceObligation | None, int]]:
+    """List what a note's entry took off a line beyond its own promise, by promise."""
+    taken = (
+        Posting.objects.filter(
+            entry__source_key=f"credit_note:{line.credit_note_id}:issued",
+            invoice_line=line.invoice_line_id,
+            account__in=[Account.CREDIT_NOTES.value, Account.FEES_LIABILITY.value],
+        )
+        .exclude(obligation=own)
+        .values_list("obligation_id")
+        .annotate(sum=Sum("amount_minor"))
+        .order_by("obligation_id")
+    )
+    promises = PerformanceObligation.objects.in_bulk([pk for pk, _ in taken if pk])
+    return [(promises[pk] if pk else None, minor) for pk, minor in taken if minor]
 
 
 def _contra_of(line: CreditNoteLine, obligation: PerformanceObligation) -> int:

@@ -26,6 +26,7 @@ from revrec.selectors.facts import (
     unaccounted_fees,
     unaccounted_overpayments,
 )
+from revrec.selectors.stakes import Stake, stake_of
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.services.schedules import revise_schedule
@@ -75,8 +76,12 @@ def account_verdict(run: Run, outcome: DisputeOutcome) -> int:
 
 def _lost(run: Run, dispute: Dispute) -> Lines:
     lines = list(dispute.invoice.lines.filter(amount_minor__gt=0).order_by("position"))
-    promises = {line.pk: _promise(line) for line in lines}
-    deliveries = [_delivery(line, promises[line.pk], dispute.currency) for line in lines]
+    deliveries, promises = [], {}
+    for line in lines:
+        promise = _promise(line)
+        stake = stake_of(promise) if promise else None
+        deliveries.append(_delivery(line, promise, stake, dispute.currency))
+        promises[line.pk] = stake.owed_by if stake else promise
     found, elsewhere = losses(dispute.amount_minor, deliveries)
     for loss in found:
         _release(run, loss, promises)
@@ -88,12 +93,16 @@ def _promise(line: InvoiceLine) -> PerformanceObligation | None:
     return promises.filter(source_key=f"invoice_line:{line.pk}").first()
 
 
-def _delivery(line: InvoiceLine, promise: PerformanceObligation | None, currency: str) -> Delivery:
+def _delivery(
+    line: InvoiceLine, promise: PerformanceObligation | None, stake: Stake | None, currency: str
+) -> Delivery:
     tax = line.tax_minor - line.tax_credited_minor
     left = line.amount_minor - line.credited_minor + tax
     if promise is None:
         return Delivery(left, None, 0, About(currency, invoice_line_id=line.pk), tax)
     deferred = promise.price_minor - promise.recognised_minor
+    if stake is not None:
+        promise, deferred = stake.owed_by, stake.left_minor
     about = About(currency, promise.pk, line.pk)
     return Delivery(left, _LIABILITIES[promise.kind], deferred, about, tax)
 
@@ -104,6 +113,7 @@ def _release(run: Run, loss: Loss, promises: dict[int, PerformanceObligation | N
     promise = promises[line_id] if line_id is not None else None
     if promise is None or not loss.released_minor:
         return
+    promise.refresh_from_db(fields=["price_minor", "recognised_minor"])
     promise.price_minor -= loss.released_minor
     promise.save(update_fields=["price_minor"])
     if promise.kind == ObligationKind.FEE:

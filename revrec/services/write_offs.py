@@ -15,6 +15,7 @@ from revrec.models import ObligationKind, PerformanceObligation, Posting
 from revrec.posting import About, Account, EntryKind
 from revrec.schedule import day_of
 from revrec.selectors.obligations import earned_days, newest_schedule
+from revrec.selectors.stakes import Stake, stake_of
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.services.notes import obligation_of
@@ -27,8 +28,12 @@ _KINDS = (EntryKind.WRITTEN_OFF.value, EntryKind.RECOVERED.value)
 def account_write_off(run: Run, row: WriteOff) -> int:
     """Post one write-off (rule 20): Dr 6200 for what was delivered, 2100 or 2120 for the rest."""
     lines = _claimed(row)
-    promises = [obligation_of(line) for line in lines]
-    unpaid = [_unpaid(line, promise) for line, promise in zip(lines, promises, strict=True)]
+    promises, unpaid = [], []
+    for line in lines:
+        promise = obligation_of(line)
+        stake = stake_of(promise)
+        unpaid.append(_unpaid(line, promise, stake))
+        promises.append(stake.owed_by if stake else promise)
     parts = []
     for line, promise, loss in zip(lines, promises, losses(row.amount_minor, unpaid), strict=True):
         _release(run, promise, loss.released_minor)
@@ -99,7 +104,7 @@ def _restored(run: Run, lines: Sequence[InvoiceLine], losses: Sequence[Loss]) ->
     parts = []
     for line, part in zip(lines, losses, strict=True):
         if part.impaired_minor or part.released_minor:
-            promise = obligation_of(line)
+            promise = _given_up_by(line)
             parts.append(_part(line, promise, part, _restore(run, promise, part.released_minor)))
     return parts
 
@@ -116,10 +121,11 @@ def _claimed(row: WriteOff) -> Sequence[InvoiceLine]:
     return [line for line in lines.values() if line.amount_minor > line.credited_minor]
 
 
-def _unpaid(line: InvoiceLine, promise: PerformanceObligation) -> Unpaid:
-    tax = line.tax_minor - line.tax_credited_minor
-    claimed = line.amount_minor - line.credited_minor + tax
-    return Unpaid(claimed, promise.price_minor, promise.recognised_minor, tax)
+def _unpaid(line: InvoiceLine, promise: PerformanceObligation, stake: Stake | None) -> Unpaid:
+    tax, net = line.tax_minor - line.tax_credited_minor, line.amount_minor - line.credited_minor
+    if stake is not None:
+        return Unpaid(net + tax, net, max(net - stake.left_minor, 0), tax)
+    return Unpaid(net + tax, promise.price_minor, promise.recognised_minor, tax)
 
 
 def _part(
@@ -134,9 +140,10 @@ def _held_on(promise: PerformanceObligation) -> Account | None:
 
 
 def _release(run: Run, promise: PerformanceObligation, minor: int) -> None:
-    """End the undelivered part of a promise."""
+    """End the undelivered part of a promise; several lines may have one."""
     if not minor:
         return
+    promise.refresh_from_db(fields=["price_minor", "recognised_minor"])
     promise.price_minor -= minor
     promise.save(update_fields=["price_minor"])
     if promise.kind in RATABLE:
@@ -158,6 +165,15 @@ def _restore(run: Run, promise: PerformanceObligation, minor: int) -> Account | 
     promise.save(update_fields=["price_minor", "recognised_minor"])
     revise_schedule(run, promise)
     return Account.FEE_REVENUE if is_over else Account.FEES_LIABILITY
+
+
+def _given_up_by(line: InvoiceLine) -> PerformanceObligation:
+    """Return the promise that the write-off of a line ended: its own, or one that took it over."""
+    posted = Posting.objects.filter(
+        invoice_line=line, entry__kind=EntryKind.WRITTEN_OFF.value, obligation__isnull=False
+    )
+    pk = posted.order_by("-entry_id").values_list("obligation_id", flat=True).first()
+    return obligation_of(line) if pk is None else PerformanceObligation.objects.get(pk=pk)
 
 
 def _given_up(line: InvoiceLine) -> Loss:

@@ -11,9 +11,10 @@ from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
 from invoicing.items import Item
-from invoicing.models import CreditNote, InvoiceLine
+from invoicing.models import CreditNote, Invoice, InvoiceLine
 from invoicing.services.credit_notes import issue_credit_note
-from invoicing.services.endings import void_invoice
+from invoicing.services.disputes import record_dispute, record_dispute_outcome
+from invoicing.services.endings import void_invoice, write_off_invoice
 from invoicing.services.note_voids import void_credit_note
 from metering.models import Customer
 from revrec.models import ContractModification, PerformanceObligation, RevenueScheduleLine
@@ -149,6 +150,82 @@ def test_a_future_that_is_cancelled_comes_off_the_promise_that_owes_it(shop: Sho
     )
     recognise(customer, "2026-04-01")
     assert balances(customer) == {"1100": 12_100, "4000": -12_100}
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_the_void_of_a_note_puts_back_what_it_took_of_the_promise_that_took_over(
+    shop: Shop,
+) -> None:
+    customer, fee, more = _sold(shop)
+    _change(shop, [fee], [more], BLENDS)
+    recognise(customer, "2026-01-11T09")
+    shop.credit(fee.invoice, 2_100, "cancel_future", "2026-01-11T10")
+    recognise(customer, "2026-01-11T11")
+
+    void_credit_note(
+        credit_note=CreditNote.objects.get(), reason="x", by=shop.maker, at=on("2026-01-11T12")
+    )
+    recognise(customer, "2026-01-21")
+
+    # As without the note: 101.00 over 80 days, and nothing of it over the days of the old line.
+    assert balances(customer)["4000"] == -(2_000 + 1_263)
+    promise = PerformanceObligation.objects.get(invoice_line=fee)
+    assert promise.price_minor == promise.recognised_minor == 1_000
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_write_off_ends_what_another_promise_took_over_of_a_line(shop: Shop) -> None:
+    customer, fee, more = _sold(shop)
+    _change(shop, [fee], [more], BLENDS)
+    recognise(customer, "2026-01-11T09")
+
+    write_off_invoice(invoice=fee.invoice, reason="gone", by=shop.maker, at=on("2026-01-11T10"))
+    recognise(customer, "2026-01-11T11")
+
+    # Ten days at 1.00 + 1.00 were delivered; the 21.00 of the old line lie in the other's promise.
+    assert balances(customer) == {"4000": -2_000, "6200": 2_000}
+    invoice = Invoice.objects.get(pk=fee.invoice_id)
+    shop.pay(invoice, "2026-01-12", 12_100)
+    recognise(customer, "2026-04-01")
+    assert balances(customer) == {"1000": 12_100, "4000": -12_100}
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_of_a_line_that_took_over_only_its_own_is_written_off(shop: Shop) -> None:
+    customer, _fee, more = _sold(shop)
+    shop.renew("2026-02-01")
+    february = InvoiceLine.objects.filter(invoice__customer=customer).latest("pk")
+    _change(shop, [more], [february], BLENDS, "2026-02-11")
+    recognise(customer, "2026-02-11T09")
+
+    write_off_invoice(
+        invoice=february.invoice, reason="gone", by=shop.maker, at=on("2026-02-11T10")
+    )
+    recognise(customer, "2026-02-11T11")
+
+    # 10 of February's 28 days: 31.00 x 10/28 = 11.07 delivered. 49.00 of 90.00 are the other's.
+    assert balances(customer)["6200"] == 1_107
+    assert balances(customer)["2120"] == -4_900
+
+
+@pytest.mark.usefixtures("books_hold")
+def test_a_lost_dispute_ends_what_another_promise_took_over(shop: Shop) -> None:
+    customer, fee, more = _sold(shop)
+    shop.pay(fee.invoice, "2026-01-02")
+    _change(shop, [fee], [more], BLENDS)
+    recognise(customer, "2026-01-11T09")
+
+    dispute = record_dispute(
+        invoice=fee.invoice, amount_minor=12_100, reason="general", method="stripe", reference="d",
+        opened_at=on("2026-01-11T10"), by=shop.maker, at=on("2026-01-11T10"),
+    )  # fmt: skip
+    record_dispute_outcome(
+        dispute=dispute, verdict="lost", decided_at=on("2026-01-11T11"), by=shop.maker,
+        at=on("2026-01-11T11"),
+    )  # fmt: skip
+    recognise(customer, "2026-01-11T12")
+
+    assert balances(customer) == {"4000": -2_000, "4920": 2_000}
 
 
 @pytest.mark.usefixtures("books_hold")
