@@ -12,7 +12,6 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.backoffice.actions import list_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import badge_html, link, money, number
@@ -24,7 +23,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import settle
 from credits.models import CreditGrant
 from revrec.models import GrantBasis
-from revrec.services.bases import Alone, propose_bonus, propose_concession
+from revrec.services.bases import Alone, basis_words, propose_bonus, propose_concession
 
 _EXPLAINED = (
     "Finance approves it; what was used of the credits until then is caught up. A basis stands for"
@@ -79,16 +78,6 @@ class BonusForm(_BasisForm):
     purchase_likelihood = _share("Share of the paid credits that will be used")
 
 
-def _words(title: str, evidence: str) -> Proposal:
-    return Proposal(
-        title=title,
-        product_requirement=evidence,
-        engineering_note="Promised in the books and earned as it is used (IFRS 15.51, 76).",
-        reason_code="basis",
-        effective_at=now(),
-    )
-
-
 @admin.register(GrantBasis)
 class GrantBasisAdmin(ReadOnlyAdmin):
     """Concessions made in credits, and bonuses that share the price of their purchase."""
@@ -131,7 +120,7 @@ class GrantBasisAdmin(ReadOnlyAdmin):
         made = propose_concession(
             grant=grant, price_minor=settle(said["concession"], grant.currency),
             evidence=said["evidence"], by=by, at=now(),
-            proposal=_words(f"Concession by grant {grant.pk}", said["evidence"]),
+            proposal=basis_words(f"Concession by grant {grant.pk}", said["evidence"], now()),
         )  # fmt: skip
         return made, f"Proposed {made}; it waits for approval"
 
@@ -150,7 +139,7 @@ class GrantBasisAdmin(ReadOnlyAdmin):
             alone=Alone(ssp, said["likelihood"]),
             purchase_alone=Alone(said["purchase_ssp"], said["purchase_likelihood"]),
             evidence=said["evidence"], by=by, at=now(),
-            proposal=_words(f"Bonus of grant {said['purchase'].pk}", said["evidence"]),
+            proposal=basis_words(f"Bonus of grant {said['purchase'].pk}", said["evidence"], now()),
         )  # fmt: skip
         return made, f"Proposed {made}; it waits for approval"
 

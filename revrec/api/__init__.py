@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from revrec.api.bases import GrantBasesView
 from revrec.api.exports import (
     JournalExportFileView,
     JournalExportsView,
@@ -18,6 +19,7 @@ from revrec.api.parts import EntryPartsView
 from revrec.api.reports import ReportPostingsView, ReportView
 
 urlpatterns = [
+    path("grant_bases", GrantBasesView.as_view()),
     path("journal_entries", JournalEntriesView.as_view()),
     path("journal_entries/<int:entry_id>/parts", EntryPartsView.as_view()),
     path("journal_exports", JournalExportsView.as_view()),

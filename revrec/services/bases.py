@@ -50,6 +50,17 @@ class Alone:
     likelihood: Decimal = _ONE
 
 
+def basis_words(title: str, evidence: str, at: datetime) -> Proposal:
+    """Return the words of a proposal that counts from now on."""
+    return Proposal(
+        title=title,
+        product_requirement=evidence,
+        engineering_note="Promised in the books and earned as it is used (IFRS 15.51, 76).",
+        reason_code="basis",
+        effective_at=at,
+    )
+
+
 @transaction.atomic
 def propose_concession(
     *, grant: CreditGrant, price_minor: int, evidence: str, proposal: Proposal, by: User,

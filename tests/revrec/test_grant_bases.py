@@ -1,13 +1,16 @@
 """Credits that cost nothing get a price: concessions lower revenue, bonuses share a sale."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.keys import create_api_key
 from credits.models import CreditGrant, GrantCategory
 from credits.services.clawing import claw_back
 from credits.services.grants import expire_grant, issue_grant
@@ -260,3 +263,78 @@ def test_a_basis_that_is_not_in_the_books_or_not_as_approved_is_found(shop: Shop
     _concede(shop, _given(shop, customer, 300, "goodwill", "2026-01-05"), 500)
 
     assert "revrec.bases_tie" in {result.name for result in run_checks() if result.findings}
+
+
+def _api(settings: Any) -> Client:
+    settings.BILLING_CLOCK = on("2026-01-20").isoformat()
+    _, token = create_api_key(name="t", scopes=["admin"], at=on("2026-01-20"))
+    return Client(headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "k"})
+
+
+def _sent(api: Client, key: str = "k", **body: object) -> Any:
+    return api.post(
+        "/v1/grant_bases", {"evidence": "an incident", **body}, content_type="application/json",
+        headers={"Idempotency-Key": key},
+    )  # fmt: skip
+
+
+def test_a_basis_is_proposed_over_http_and_counts_once_finance_approved_it(
+    shop: Shop, settings: Any
+) -> None:
+    api, customer = _api(settings), shop.subscriber("2026-01-01")
+    grant = _given(shop, customer, 1_000, "goodwill", "2026-01-10")
+    said = {"grant": grant.pk, "cause": "concession",
+            "concession": {"amount": "50.00", "currency": "USD"}}  # fmt: skip
+
+    made = _sent(api, **said)
+
+    assert made.status_code == 201
+    assert (made.json()["price"], made.json()["status"]) == ("50.00", "submitted")
+    assert _sent(api, **said).json() == made.json()  # The same call twice is one basis.
+    assert _sent(api, "other", **said).status_code == 409
+    assert api.get("/v1/grant_bases").json()["data"] == [made.json()]
+    change = GrantBasis.objects.get().policy_change
+    approve(change=change, by=shop.approver, reason="so", at=on("2026-01-20"))
+    recognise(customer, "2026-01-21")
+    assert balances(customer) == {"2100": -5_000, "4900": 5_000}
+
+
+def test_a_bonus_over_http_takes_its_share_of_the_purchase(shop: Shop, settings: Any) -> None:
+    api, customer = _api(settings), shop.subscriber("2026-01-01")
+    purchase = shop.grant(customer, "1000", "2026-01-02", price=10_000)
+    bonus = _given(shop, customer, 200, "promotional", "2026-01-02")
+
+    made = _sent(
+        api, grant=bonus.pk, cause="bonus", purchase=purchase.pk,
+        alone={"ssp": "0.10", "likelihood": "0.5"},
+        purchase_alone={"ssp": "0.10", "likelihood": "0.95"},
+    )  # fmt: skip
+
+    assert made.json()["price"] == "9.52"  # 100.00 x 10 / 105, as docs/accounting.md works out.
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"grant": 999_999_999}, "grant"),
+        ({"grant": "seven"}, "grant"),
+        ({"concession": {"amount": "1", "currency": "EUR"}}, "concession.currency"),
+        ({"concession": {"amount": "0", "currency": "USD"}}, "price_minor"),
+        ({"cause": "bonus"}, "purchase"),
+        ({"cause": "gift"}, "cause"),
+        ({"evidence": " "}, "evidence"),
+    ],
+)
+def test_a_basis_that_says_something_impossible_is_refused_at_its_field(
+    shop: Shop, settings: Any, change: dict[str, object], field: str
+) -> None:
+    api, customer = _api(settings), shop.subscriber("2026-01-01")
+    grant = _given(shop, customer, 1_000, "goodwill", "2026-01-10")
+    said = {"grant": grant.pk, "cause": "concession",
+            "concession": {"amount": "50.00", "currency": "USD"}, **change}  # fmt: skip
+
+    refused = _sent(api, **said)
+
+    assert refused.status_code == 422
+    assert field in str(refused.json()["errors"])
+    assert not GrantBasis.objects.exists()
