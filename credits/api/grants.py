@@ -10,8 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.kernel import clock
-from billing_project.kernel.canonical import sha256_hex
-from billing_project.kernel.models import ApiKey, User
+from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.rest.fields import (
     ExternalIdField,
@@ -20,6 +19,7 @@ from billing_project.kernel.rest.fields import (
     QuantityField,
     UtcDateTimeField,
 )
+from billing_project.kernel.rest.repeats import refuse_repeated, source_key
 from billing_project.kernel.rest.views import ApiView
 from credits.api.ledger import find_grant
 from credits.models import CreditGrant, GrantCategory
@@ -128,6 +128,7 @@ class CreditGrantsView(ApiView):
         values = self.valid(GrantRequest, request.data)
         at = clock.now()
         customer = customer_named(values["customer"], "customer")
+        refuse_repeated(request, CreditGrant.objects.filter(customer=customer))
         scope = values.get("scope") or {"workspace": None, "meters": []}
         price: Money | None = values.get("price")
         grant = issue_grant(
@@ -136,7 +137,7 @@ class CreditGrantsView(ApiView):
             amount=values["amount"],
             pricing_unit=pricing_unit_named(values["unit"]),
             reason_code=values["reason_code"],
-            source_key=_source_key(request),
+            source_key=source_key(request),
             by=cast(User, request.user),
             at=at,
             effective_at=values.get("effective_at", at),
@@ -170,12 +171,6 @@ def _workspace(customer: Customer, external_id: str | None, field: str) -> Works
     if external_id is None:
         return None
     return workspace_named(customer, external_id, field)
-
-
-def _source_key(request: Request) -> str:
-    """Name the grant after the caller and its key, so that the database knows a repeat, too."""
-    key = cast(ApiKey, request.auth)
-    return f"api:{key.public_id}:{sha256_hex(request.META['HTTP_IDEMPOTENCY_KEY'])}"
 
 
 urlpatterns = [

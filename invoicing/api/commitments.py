@@ -12,10 +12,12 @@ from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.rest.fields import ExternalIdField, MoneyField, QuantityField
+from billing_project.kernel.rest.repeats import refuse_repeated
 from billing_project.kernel.rest.views import ApiView
 from credits.selectors.units import pricing_unit_named
 from invoicing.api.fields import caller_key
 from invoicing.api.invoices import InvoiceOutput
+from invoicing.models import Invoice
 from invoicing.services.packs import sell_commitment
 from metering.selectors.customers import customer_named
 
@@ -42,6 +44,7 @@ class CommitmentsView(ApiView):
         """Sell a commitment: invoiced at once, granted once that is paid, gone with its term."""
         wanted = self.valid(CommitmentInput, request.data)
         customer = customer_named(wanted["customer"], "customer")
+        refuse_repeated(request, Invoice.objects.filter(customer=customer))
         price: Money = wanted["price"]
         if price.currency != customer.currency:
             raise Invalid(

@@ -2,16 +2,15 @@
 
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from billing_project.kernel.canonical import sha256_hex
 from billing_project.kernel.errors import Invalid
-from billing_project.kernel.models import ApiKey
 from billing_project.kernel.money import Money, exponent
+from billing_project.kernel.rest.repeats import source_key
 
 
 @extend_schema_field({"type": "string", "format": "decimal", "examples": ["79.25"]})
@@ -45,5 +44,4 @@ def minor_units(amount: Decimal, currency: str, field: str = "") -> int:
 
 def caller_key(request: Request) -> str:
     """Name what a caller does after their Idempotency-Key, within a column's length."""
-    api_key = cast(ApiKey, request.auth)
-    return f"api:{api_key.public_id}:{sha256_hex(request.headers['Idempotency-Key'])}"
+    return source_key(request)

@@ -15,10 +15,11 @@ from billing_project.kernel.rest.fields import (
     QuantityField,
     UtcDateTimeField,
 )
+from billing_project.kernel.rest.repeats import refuse_repeated
 from billing_project.kernel.rest.views import ApiView
 from invoicing.api.fields import AmountField, caller_key
 from invoicing.api.invoices import InvoiceOutput
-from invoicing.models import OutcomeState
+from invoicing.models import Invoice, OutcomeState
 from invoicing.selectors import find_subscription
 from invoicing.selectors.offers import redemptions_of
 from invoicing.selectors.outcomes import find_outcome, outcomes
@@ -186,8 +187,10 @@ class PacksView(ApiView):
     def post(self, request: Request, subscription_id: int) -> Response:
         """Buy a pack at the plan's price: invoiced at once, granted once that is paid."""
         wanted = self.valid(PackInput, request.data)
+        subscription = find_subscription(subscription_id)
+        refuse_repeated(request, Invoice.objects.filter(customer=subscription.customer_id))
         invoice = buy_pack(
-            subscription=find_subscription(subscription_id),
+            subscription=subscription,
             code=wanted["pack"],
             key=caller_key(request),
             by=cast(User, request.user),

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from billing_project.kernel.keys import create_api_key
+from billing_project.kernel.models import ApiKey
 from credits.models import CreditGrant, LedgerTransaction
 from metering.services.customers import close_customer
 from tests.credits.builders import Shop, make_customer
@@ -99,6 +100,20 @@ def test_the_same_key_gives_once(api: Client) -> None:
 
     assert again.json() == first.json()
     assert CreditGrant.objects.count() == 1
+
+
+def test_what_a_revoked_key_gave_is_not_given_again_by_its_successor(api: Client) -> None:
+    first = _post(api, "credit_grants", _body()).json()
+    ApiKey.objects.update(revoked_at=NOW)
+    _, token = create_api_key(name="new", scopes=["credits:write"], at=NOW)
+    successor = Client(headers={"Authorization": f"Bearer {token}"})
+
+    refused = _post(successor, "credit_grants", _body())
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "used_by_revoked_key")
+    assert f"number {first['id']}" in refused.json()["detail"]
+    assert CreditGrant.objects.count() == 1
+    assert _post(successor, "credit_grants", _body(), key="key-2").status_code == 201
 
 
 def test_the_same_key_with_another_amount_is_a_conflict(api: Client) -> None:
