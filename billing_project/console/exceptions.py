@@ -17,7 +17,7 @@ _KINDS: tuple[Callable[[datetime], Kind], ...] = (
     money.older_state,
     *(chain.quarantine, chain.lag, chain.unrated, chain.stuck, chain.failed),
     *(chain.alerts, chain.incidents, money.holds, money.overcharged, money.declined),
-    *(money.refunds, money.differences, money.parked, money.mails, chain.webhooks),
+    *(money.refunds, money.differences, money.parked, money.mails, money.openings, chain.webhooks),
 )
 
 

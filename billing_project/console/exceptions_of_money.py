@@ -22,11 +22,13 @@ from invoicing.models import (
     Invoice,
     InvoiceMail,
     InvoiceStatus,
+    OpeningItem,
     ParkedEvent,
     PaymentAttempt,
     StripeDifference,
 )
 from invoicing.selectors import OverageState, refunds_due
+from invoicing.selectors.opening import failed_items
 from invoicing.selectors.settlement import RefundDue
 from invoicing.stripe_sync.parking import parked_events
 from revrec.services.anchoring import last_anchor, missing_of_anchor
@@ -191,6 +193,24 @@ def mails(at: datetime) -> Kind:
         ),
         list_url(InvoiceMail, {}),
         permission="invoicing.send_invoicemail",
+    )
+
+
+def openings(at: datetime) -> Kind:
+    """Opening balances that the worker tries no more."""
+    return kind_of(
+        "Opening balances that failed",
+        "Make what it lacks and try the import again, or leave it with its source.",
+        failed_items(),
+        lambda one: Exceptional(
+            f"{one} of {one.customer}",
+            one.detail,
+            str(one.opening_import.policy_change.proposed_by),
+            one.given_up_at,
+            object_url(one),
+        ),
+        list_url(OpeningItem, {"state__exact": "failed"}),
+        permission="invoicing.import_openings",
     )
 
 

@@ -16,11 +16,13 @@ from billing_project.console.navigation import may_read
 from billing_project.kernel.backoffice.display import number_text, object_url
 from billing_project.kernel.exporting import FORMATS, Column, pieces
 from billing_project.kernel.quantity import plain
-from invoicing.models import OpeningImport
+from invoicing.models import OpeningImport, OpeningState
 from invoicing.selectors.opening import Parity, imports, parity_of
 
-_PAGE = 100
-_COLUMNS = ("customer", "what", "unit", "source", "here", "difference", "is_named", "why")
+_PAGE, _IMPORTS = 100, 50
+_COLUMNS = (
+    "customer", "what", "unit", "source", "planned", "here", "difference", "is_named", "why",
+)  # fmt: skip
 
 
 @require_safe
@@ -37,7 +39,15 @@ def openings_page(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         if request.GET.get("format") == "csv":
             return _file(chosen, found)
         context.update(_shown(chosen, found, request.GET.get("page")))
-    context["imports"] = [_line(row) for row in imports()]
+    listed = Paginator(imports(), _IMPORTS).get_page(request.GET.get("imports"))
+    context |= {
+        "imports": [_line(row) for row in listed.object_list],
+        "listed": listed,
+        "listed_url": f"{reverse('console:openings')}?imports=",
+        "upload_url": reverse("admin:invoicing_openingimport_upload")
+        if request.user.has_perm("invoicing.import_openings")
+        else "",
+    }
     return TemplateResponse(request, "console/openings.html", context)
 
 
@@ -71,6 +81,8 @@ def _shown(row: OpeningImport, found: Sequence[Parity], page: str | None) -> dic
     here = reverse("console:openings")
     return {
         "chosen": row,
+        "is_open": row.state == OpeningState.OPEN,
+        "import_url": object_url(row),
         "items_url": f"{reverse('admin:invoicing_openingitem_changelist')}"
         f"?{urlencode({'opening_import__id__exact': row.pk})}",
         "csv_url": f"{here}?{urlencode({'import': row.pk, 'format': 'csv'})}",
@@ -84,6 +96,7 @@ def _shown(row: OpeningImport, found: Sequence[Parity], page: str | None) -> dic
                 "customer": one.customer,
                 "what": f"{one.what} {one.unit}".strip(),
                 "source": number_text(one.source),
+                "planned": number_text(one.planned),
                 "here": number_text(one.here),
                 "difference": number_text(one.difference) if one.difference else "",
                 "is_named": one.is_named,
@@ -108,6 +121,7 @@ def _file_rows(found: Sequence[Parity]) -> Iterator[dict[str, Any]]:
             "what": one.what,
             "unit": one.unit,
             "source": plain(one.source),
+            "planned": plain(one.planned),
             "here": plain(one.here),
             "difference": plain(one.difference),
             "is_named": one.is_named,

@@ -35,6 +35,7 @@ from invoicing.models.mail import HostedLink, InvoiceMail
 from invoicing.models.market import CustomerTaxId, MarketGate, TaxRate
 from invoicing.models.mirror import MirroredUsage, StripeMeter
 from invoicing.models.opening import (
+    OpeningExplanation,
     OpeningImport,
     OpeningItem,
     OpeningItemState,
@@ -124,6 +125,7 @@ __all__ = [
     "MarketGate",
     "MirroredUsage",
     "NumberSeries",
+    "OpeningExplanation",
     "OpeningImport",
     "OpeningItem",
     "OpeningItemState",

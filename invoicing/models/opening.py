@@ -1,5 +1,6 @@
 """What new customers of ours bring along: files of opening items, approved before they count."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -46,8 +47,8 @@ class OpeningImport(models.Model):
 class OpeningItemState(models.TextChoices):
     WAITING = "waiting"
     DONE = "done"
-    FAILED = "failed"  # `detail` says why; tried again when it is applied again.
-    CLOSED = "closed"
+    FAILED = "failed"  # `detail` says why; tried again a few times, then by a person.
+    CLOSED = "closed"  # Refused with its file, or left behind by a person.
 
 
 class OpeningItem(models.Model):
@@ -71,6 +72,8 @@ class OpeningItem(models.Model):
     detail = models.CharField(max_length=500, blank=True)
     made = models.CharField(max_length=80, blank=True)  # What it became: "creditgrant:7".
     done_at = models.DateTimeField(null=True, blank=True)
+    attempt_count = models.PositiveSmallIntegerField(default=0, db_default=0)
+    given_up_at = models.DateTimeField(null=True, blank=True)  # The worker tries it no more.
 
     class Meta:
         db_table = "opening_item"
@@ -88,7 +91,48 @@ class OpeningItem(models.Model):
                 | Q(state="closed", made=""),
                 name="opening_item_state",
             ),
+            models.CheckConstraint(
+                condition=Q(given_up_at__isnull=True) | Q(state="failed"),
+                name="opening_item_given_up_failed",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.source_id}"
+
+
+class OpeningExplanation(models.Model):
+    """Why what is here of a customer differs from what the source said, as a person says it.
+
+    It is about one difference: where that changes, it explains nothing any more.
+    """
+
+    opening_import = models.ForeignKey(
+        OpeningImport, on_delete=models.PROTECT, related_name="explanations"
+    )
+    customer = models.CharField(max_length=128)  # External id.
+    what = models.CharField(max_length=40)  # "credits"
+    unit = models.CharField(max_length=32, blank=True)
+    difference = models.DecimalField(max_digits=38, decimal_places=12)
+    reason = models.CharField(max_length=1000)
+    explained_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    explained_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "opening_explanation"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["opening_import", "customer", "what", "unit", "difference"],
+                name="opening_explanation_once",
+            ),
+            models.CheckConstraint(
+                condition=~Q(difference=0) & ~Q(reason__regex=r"^\s*$"),
+                name="opening_explanation_says_why",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.customer} {self.what} {self.unit}".strip()

@@ -2,18 +2,20 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from django.db.models import Count, QuerySet
+
 from billing_project.kernel.approvals import content_of
-from billing_project.kernel.canonical import canonical_json
+from billing_project.kernel.canonical import canonical_json, sha256_hex
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange
 from billing_project.kernel.money import Money
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant
-from invoicing.models import OpeningImport, OpeningItem, OpeningItemState
+from invoicing.models import OpeningExplanation, OpeningImport, OpeningItem, OpeningItemState
 from invoicing.opening import ItemKind
 
 OPENING = "opening_balances"
@@ -29,8 +31,11 @@ register_kind(
 
 
 def key_of(item: OpeningItem) -> str:
-    """Return the source key of the grant that an item becomes."""
-    return f"{_KEY}{item.pk}"
+    """Return the source key of the grant that an item becomes: of the source's own name of it.
+
+    PostgreSQL refuses a second grant of it, whatever files name it.
+    """
+    return _KEY + sha256_hex(canonical_json([item.source, item.customer, item.source_id]))
 
 
 def is_opening_grant(grant: CreditGrant) -> bool:
@@ -76,6 +81,7 @@ class Parity:
     what: str  # "credits", "open invoices", "money balance", "subscriptions"
     unit: str
     source: Decimal = _ZERO
+    planned: Decimal = _ZERO  # What the file makes, once all of it took effect.
     here: Decimal = _ZERO
     named: list[str] = field(default_factory=list)
     explained: Decimal = _ZERO  # How much of the difference the names come to.
@@ -86,16 +92,20 @@ class Parity:
         return self.here - self.source
 
     @property
+    def unexplained(self) -> Decimal:
+        """How much of the difference nobody and nothing explains."""
+        return self.difference - self.explained
+
+    @property
     def is_named(self) -> bool:
         """Tell whether nothing differs, or the names say all of it."""
-        return self.difference == self.explained
+        return not self.unexplained
 
     @property
     def why(self) -> str:
         """Name the difference."""
         if self.difference and not self.is_named:
-            self_said = plain(self.difference - self.explained)
-            return "; ".join([*self.named, f"{self_said} that nothing explains"])
+            return "; ".join([*self.named, f"{plain(self.unexplained)} that nothing explains"])
         return "; ".join(self.named)
 
 
@@ -123,6 +133,8 @@ def parity_of(row: OpeningImport) -> list[Parity]:
     for (customer, what, unit), parity in found.items():
         if what == "credits":
             _hold(parity, granted[customer, unit], stated.get((customer, unit)))
+    for explanation in row.explanations.select_related("explained_by").order_by("id"):
+        _explain(at(explanation.customer, explanation.what, explanation.unit), explanation)
     return [found[key] for key in sorted(found)]
 
 
@@ -152,6 +164,7 @@ def _take_other(at: Callable[[str, str, str], Parity], item: OpeningItem) -> Non
     elif item.kind == ItemKind.SUBSCRIPTION:
         parity = at(item.customer, "subscriptions", "")
         parity.source += 1
+        parity.planned += 1
         if item.state == OpeningItemState.DONE:
             parity.here += 1
         else:
@@ -165,19 +178,42 @@ def _take_other(at: Callable[[str, str, str], Parity], item: OpeningItem) -> Non
 
 
 def _hold(parity: Parity, granted: Decimal, stated: Decimal | None) -> None:
-    """Hold the grants of a file against the balance that the source states, if it does."""
-    parity.source = granted if stated is None else stated
+    """Hold the grants of a file against the balance that the source states, if it does.
+
+    What differs at the source itself is for a person to explain.
+    """
+    parity.source, parity.planned = granted if stated is None else stated, granted
     if stated is not None and granted != stated:
-        parity.explained += granted - stated
         parity.named.append(
             f"the source states {plain(stated)}, its grants come to {plain(granted)}"
         )
+
+
+def _explain(parity: Parity, explanation: OpeningExplanation) -> None:
+    """Take what a person said of a difference, as long as it is that one."""
+    if parity.unexplained and parity.unexplained == explanation.difference:
+        parity.explained += explanation.difference
+        said = f"{explanation.explained_by}: {explanation.reason}"
+        parity.named.append(f"{plain(explanation.difference)} explained by {said}")
 
 
 def _state(item: OpeningItem) -> str:
     return f"{item.state}: {item.detail}" if item.detail else str(item.state)
 
 
-def imports() -> Iterator[OpeningImport]:
+def imports() -> QuerySet[OpeningImport]:
     """List imports, the newest first."""
-    yield from OpeningImport.objects.select_related("policy_change__proposed_by").order_by("-id")
+    return OpeningImport.objects.select_related("policy_change__proposed_by").order_by("-id")
+
+
+def failed_items() -> QuerySet[OpeningItem]:
+    """List items that the worker gave up, the oldest first: a person decides on each."""
+    given_up = OpeningItem.objects.filter(given_up_at__isnull=False)
+    return given_up.select_related("opening_import__policy_change__proposed_by").order_by(
+        "given_up_at", "id"
+    )
+
+
+def progress_of(row: OpeningImport) -> Counter[str]:
+    """Count the items of an import by their state."""
+    return Counter(dict(row.items.order_by().values_list("state").annotate(Count("pk"))))

@@ -11,12 +11,14 @@ from decimal import Decimal
 from functools import partial
 
 from django.db import Error, transaction
+from django.db.models import Case, F, Value, When
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.approvals import Proposal, propose_version
 from billing_project.kernel.errors import BillingError, Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import PolicyStatus, User
+from billing_project.kernel.quantity import how_many
 from billing_project.kernel.sessions import wait_for
 from credits.models import CreditGrant, PricingUnit
 from credits.services.grants import issue_grant
@@ -37,6 +39,9 @@ from invoicing.services.subscriptions import subscribe
 from metering.models import Customer
 from metering.services.customers import create_customer
 
+MOST_ATTEMPTS = 5  # Of the worker, five minutes apart.
+OPEN = (OpeningItemState.WAITING, OpeningItemState.FAILED)
+_SHOWN = 20
 _NOTED = {
     ItemKind.BALANCE: "held against the grants",
     ItemKind.CLAIM: "stays with the source until it is paid there",
@@ -62,7 +67,9 @@ class BadItems(Invalid):
     code = "bad_items"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__(f"{len(faults)} faults: {faults[0]}", field="file")
+        shown = "; ".join(map(str, faults[:_SHOWN]))
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        super().__init__(f"{how_many(len(faults), 'fault')}: {shown}{more}", field="file")
         self.faults = list(faults)
 
 
@@ -141,7 +148,8 @@ def propose_openings(
 def apply_openings(*, by: User, at: datetime) -> int:
     """Let approved imports take effect, and close refused ones; return the items that did.
 
-    Safe to run twice at once. What fails is kept with its reason, and is tried again each time.
+    Safe to run twice at once. What fails is kept with its reason, and is tried again a few times;
+    then it waits for a person.
     """
     waiting = OpeningImport.objects.filter(state=OpeningState.OPEN).exclude(
         policy_change__status=PolicyStatus.SUBMITTED
@@ -155,16 +163,22 @@ def _apply(pk: int, by: User, at: datetime) -> int:
     if row.policy_change.status != PolicyStatus.APPROVED:
         _close(row, at)
         return 0
-    open_ = (OpeningItemState.WAITING, OpeningItemState.FAILED)
-    ids = row.items.filter(state__in=open_).values_list("pk", "kind")
+    ids = row.items.filter(state__in=OPEN, given_up_at=None).values_list("pk", "kind")
     in_order = sorted(ids, key=lambda one: (_ORDER.index(ItemKind(one[1])), one[0]))
     done = sum(_apply_item(item, by, at) for item, _ in in_order)
-    if not row.items.filter(state__in=open_).exists():
-        OpeningImport.objects.filter(pk=pk, state=OpeningState.OPEN).update(
-            state=OpeningState.APPLIED, closed_at=at
-        )
-        audit.record(by=by, at=at, action="apply_openings", subject=row, items=row.items.count())
+    finish(row, by, at)
     return done
+
+
+def finish(row: OpeningImport, by: User, at: datetime) -> None:
+    """Say that an import is applied once no item of it is open any more."""
+    if row.items.filter(state__in=OPEN).exists():
+        return
+    is_over = OpeningImport.objects.filter(pk=row.pk, state=OpeningState.OPEN).update(
+        state=OpeningState.APPLIED, closed_at=at
+    )
+    if is_over:
+        audit.record(by=by, at=at, action="apply_openings", subject=row, items=row.items.count())
 
 
 def _apply_item(pk: int, by: User, at: datetime) -> int:
@@ -176,10 +190,15 @@ def _apply_item(pk: int, by: User, at: datetime) -> int:
                 return 0  # Another worker was first.
             item.made, item.detail = _make(item, by, at)
             item.state, item.done_at = OpeningItemState.DONE, at
-            item.save(update_fields=["made", "detail", "state", "done_at"])
+            item.given_up_at = None
+            item.save(update_fields=["made", "detail", "state", "done_at", "given_up_at"])
     except (BillingError, Error) as error:
         rows = OpeningItem.objects.filter(pk=pk).exclude(state=OpeningItemState.DONE)
-        rows.update(state=OpeningItemState.FAILED, detail=_why(error)[:500])
+        tried = F("attempt_count") + 1
+        rows.update(
+            state=OpeningItemState.FAILED, detail=_why(error)[:500], attempt_count=tried,
+            given_up_at=Case(When(attempt_count__gte=MOST_ATTEMPTS - 1, then=Value(at))),
+        )  # fmt: skip
         return 0
     return 1
 
@@ -236,7 +255,9 @@ def _close_mended(rows: Sequence[OpeningItem], made: OpeningImport) -> None:
     known = _known(made.source, rows)
     ids = [one.pk for row in rows if (one := known.get((row.kind, row.source_id)))]
     failed = OpeningItem.objects.filter(pk__in=ids, state=OpeningItemState.FAILED)
-    failed.update(state=OpeningItemState.CLOSED, detail=f"proposed anew by {made}"[:500])
+    failed.update(
+        state=OpeningItemState.CLOSED, detail=f"proposed anew by {made}"[:500], given_up_at=None
+    )
 
 
 def _taken_before(file: OpeningFile, items: Sequence[Item]) -> list[Fault]:

@@ -7,16 +7,20 @@ from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
+from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
+from billing_project.console.exceptions import exceptions_at
 from billing_project.kernel.approvals import approve, reject
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
-from billing_project.kernel.models import AuditEntry
+from billing_project.kernel.models import AuditEntry, User
 from billing_project.kernel.quantity import plain
 from credits.models import CreditGrant, PricingUnit
 from credits.services.rates import create_pricing_unit
@@ -31,15 +35,17 @@ from invoicing.models import (
 )
 from invoicing.opening import Item, read_csv
 from invoicing.opening_stripe import read_stripe
-from invoicing.selectors.opening import parity_of
+from invoicing.selectors.opening import failed_items, parity_of
 from invoicing.services import opening
 from invoicing.services.opening import (
+    MOST_ATTEMPTS,
     BadItems,
     OpeningFile,
     apply_openings,
     check_openings,
     propose_openings,
 )
+from invoicing.services.opening_ends import explain_parity, leave_behind, retry_openings
 from metering.models import Customer
 from revrec.models import Posting
 from revrec.services.recognise import recognise_customer
@@ -216,13 +222,132 @@ def test_what_fails_keeps_its_reason_and_is_tried_again(
     assert row.state == OpeningState.OPEN
     credits_, tokens = _parity(row)
     assert credits_ == (
-        "credits credit", "-0.5", "the source states 131, its grants come to 130.5",
+        "credits credit", "-0.5",
+        "the source states 131, its grants come to 130.5; -0.5 that nothing explains",
     )  # fmt: skip
     assert tokens[1] == "-3"
     assert tokens[2].startswith("grant g9 failed: there is no pricing unit token")
 
     assert _apply(shop) == 1
     assert _parity(row)[1] == ("credits token", "0", "")
+
+
+def test_what_keeps_failing_waits_for_a_person_who_tries_again_or_leaves_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = _propose(shop, *ROWS[:3])
+    _approve(shop, row)
+
+    def refuse(*_: object) -> None:
+        raise Invalid("no such unit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "_make_grant", refuse)
+        for _ in range(MOST_ATTEMPTS):
+            _apply(shop)
+        given_up = [item.source_id for item in failed_items()]
+        assert given_up == ["g1", "g2"]
+        patch.setattr(opening, "_make_grant", pytest.fail)
+        assert _apply(shop) == 0  # Nobody tries any more.
+    [kind] = [one for one in exceptions_at(START) if one.title == "Opening balances that failed"]
+    assert [(one.owner, one.detail) for one in kind.rows] == [
+        (str(shop.maker), "no such unit"), (str(shop.maker), "no such unit"),
+    ]  # fmt: skip
+
+    left = OpeningItem.objects.get(source_id="g2")
+    leave_behind(item=left, reason="theirs", by=shop.maker, at=START)
+    assert retry_openings(row=row, reason="it is there now", by=shop.maker, at=START) == 1
+
+    row.refresh_from_db()
+    assert row.state == OpeningState.APPLIED
+    assert not failed_items().exists()
+    [found] = parity_of(row)
+    assert found.is_named
+    assert "left behind by" in found.why
+    with pytest.raises(Conflict, match="nothing of"):
+        retry_openings(row=row, reason="again", by=shop.maker, at=START)
+    with pytest.raises(NotAllowed):
+        leave_behind(item=left, reason="x", by=person("support"), at=START)
+
+
+def test_a_contradiction_of_the_source_is_unexplained_until_a_person_explains_it(
+    shop: Shop,
+) -> None:
+    row = _propose(shop, *ROWS[:3], ROWS[3].replace("130.5", "131"))
+    [planned] = [one for one in parity_of(row) if one.what == "credits"]
+    assert (plain(planned.source), plain(planned.planned), plain(planned.here)) == (
+        "131", "130.5", "0",
+    )  # fmt: skip
+    _approve(shop, row)
+    _apply(shop)
+
+    def explain(difference: str, by: User) -> None:
+        explain_parity(
+            row=row, customer="zenith", what="credits", unit="credit",
+            difference=Decimal(difference), reason="lost there", by=by, at=START,
+        )  # fmt: skip
+
+    with pytest.raises(Conflict, match="no such difference"):
+        explain("-1", shop.maker)
+    with pytest.raises(NotAllowed):
+        explain("-0.5", shop.worker)
+
+    for _ in range(2):
+        explain("-0.5", shop.maker)
+
+    [found] = parity_of(row)
+    assert found.is_named
+    assert found.why.endswith(f"-0.5 explained by {shop.maker}: lost there")
+    CreditGrant.objects.filter(customer__external_id="zenith", price_minor=0).update(remaining=10)
+    OpeningItem.objects.filter(source_id="g2").update(made="")  # Another difference by now.
+    assert not parity_of(row)[0].is_named
+
+
+def test_a_source_s_object_is_granted_once_whatever_file_names_it(shop: Shop) -> None:
+    row = _propose(shop, *ROWS[:3])
+    _approve(shop, row)
+    _apply(shop)
+    item = row.items.get(source_id="g1")
+
+    again = opening._make_grant(item, shop.worker, START)
+
+    assert again == item.made
+    item.content = {**item.content, "credits": "7"}
+    with pytest.raises(Conflict, match="issued another grant"):
+        opening._make_grant(item, shop.worker, START)
+
+
+def test_a_file_comes_in_on_a_page_and_waits_for_somebody_else(shop: Shop) -> None:
+    client = client_of(person("finance_maker"))
+    url = reverse("admin:invoicing_openingimport_upload")
+    text = "\n".join([HEAD, *ROWS[:3], ROWS[3].replace("130.5", "131")])
+
+    def sent(content: str) -> Any:
+        file = SimpleUploadedFile("old.csv", content.encode())
+        page = client.get(url)
+        nonce = page.context["form"]["nonce"].initial
+        return client.post(
+            url, {"nonce": nonce, "source": "old", "reason": "they came", "file": file}
+        )
+
+    bad = sent(text.replace(",10,credit", ",1_0,credit"))
+    assert bad.status_code == 422
+    assert b"line 4, credits" in bad.content
+    assert not OpeningImport.objects.exists()
+
+    assert sent(text).status_code == 302
+    row = OpeningImport.objects.get()
+    page = client.get(f"/admin/openings/?import={row.pk}")
+    assert b"130.5" in page.content  # What is planned can be read before the approval.
+    _approve(shop, row)
+    _apply(shop)
+    here = reverse("admin:invoicing_openingimport_explain_difference", args=[row.pk])
+    form = client.get(here).context["form"]
+    assert client.post(here, {
+        "nonce": form["nonce"].initial, "reason": "lost there",
+        "difference": "zenith|credits|credit|-0.5",
+    }).status_code == 302  # fmt: skip
+    assert all(one.is_named for one in parity_of(row))
 
 
 def test_approval_is_over_every_item(shop: Shop) -> None:
@@ -375,7 +500,7 @@ def test_the_page_shows_parity_and_gives_it_as_csv(shop: Shop) -> None:
     assert "every difference has its name" in page
     file = client.get(f"/admin/openings/?import={row.pk}&format=csv")
     lines = b"".join(file.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
-    assert lines[1] == "zenith,credits,credit,130.5,130.5,0,true,"
+    assert lines[1] == "zenith,credits,credit,130.5,130.5,130.5,0,true,"
     assert client.get("/admin/openings/").status_code == 200
     for other in ("x", "0", "9" * 30):
         assert client.get(f"/admin/openings/?import={other}").status_code == 404

@@ -271,7 +271,7 @@ def _api(settings: Any) -> Client:
     return Client(headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "k"})
 
 
-def _sent(api: Client, key: str = "k", **body: object) -> Any:
+def _sent(api: Client, body: dict[str, object], key: str = "k") -> Any:
     return api.post(
         "/v1/grant_bases", {"evidence": "an incident", **body}, content_type="application/json",
         headers={"Idempotency-Key": key},
@@ -283,15 +283,15 @@ def test_a_basis_is_proposed_over_http_and_counts_once_finance_approved_it(
 ) -> None:
     api, customer = _api(settings), shop.subscriber("2026-01-01")
     grant = _given(shop, customer, 1_000, "goodwill", "2026-01-10")
-    said = {"grant": grant.pk, "cause": "concession",
+    said: dict[str, object] = {"grant": grant.pk, "cause": "concession",
             "concession": {"amount": "50.00", "currency": "USD"}}  # fmt: skip
 
-    made = _sent(api, **said)
+    made = _sent(api, said)
 
     assert made.status_code == 201
     assert (made.json()["price"], made.json()["status"]) == ("50.00", "submitted")
-    assert _sent(api, **said).json() == made.json()  # The same call twice is one basis.
-    assert _sent(api, "other", **said).status_code == 409
+    assert _sent(api, said).json() == made.json()  # The same call twice is one basis.
+    assert _sent(api, said, "other").status_code == 409
     assert api.get("/v1/grant_bases").json()["data"] == [made.json()]
     change = GrantBasis.objects.get().policy_change
     approve(change=change, by=shop.approver, reason="so", at=on("2026-01-20"))
@@ -305,9 +305,12 @@ def test_a_bonus_over_http_takes_its_share_of_the_purchase(shop: Shop, settings:
     bonus = _given(shop, customer, 200, "promotional", "2026-01-02")
 
     made = _sent(
-        api, grant=bonus.pk, cause="bonus", purchase=purchase.pk,
-        alone={"ssp": "0.10", "likelihood": "0.5"},
-        purchase_alone={"ssp": "0.10", "likelihood": "0.95"},
+        api,
+        {
+            "grant": bonus.pk, "cause": "bonus", "purchase": purchase.pk,
+            "alone": {"ssp": "0.10", "likelihood": "0.5"},
+            "purchase_alone": {"ssp": "0.10", "likelihood": "0.95"},
+        },
     )  # fmt: skip
 
     assert made.json()["price"] == "9.52"  # 100.00 x 10 / 105, as docs/accounting.md works out.
@@ -330,10 +333,10 @@ def test_a_basis_that_says_something_impossible_is_refused_at_its_field(
 ) -> None:
     api, customer = _api(settings), shop.subscriber("2026-01-01")
     grant = _given(shop, customer, 1_000, "goodwill", "2026-01-10")
-    said = {"grant": grant.pk, "cause": "concession",
+    said: dict[str, object] = {"grant": grant.pk, "cause": "concession",
             "concession": {"amount": "50.00", "currency": "USD"}, **change}  # fmt: skip
 
-    refused = _sent(api, **said)
+    refused = _sent(api, said)
 
     assert refused.status_code == 422
     assert field in str(refused.json()["errors"])

@@ -9,12 +9,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from billing_project.kernel import clock
-from billing_project.kernel.errors import BillingError
+from billing_project.kernel.errors import BillingError, Invalid
 from billing_project.kernel.management.reading import person
 from billing_project.kernel.quantity import how_many, plain
 from invoicing.models import OpeningImport, OpeningState
-from invoicing.opening import Fault, Reading, read_csv
-from invoicing.opening_stripe import read_stripe
+from invoicing.opening import Fault
+from invoicing.opening_files import read_file
 from invoicing.selectors.opening import parity_of
 from invoicing.services.opening import (
     BadItems,
@@ -23,6 +23,7 @@ from invoicing.services.opening import (
     check_openings,
     propose_openings,
 )
+from invoicing.services.opening_ends import retry_openings
 
 _SHOWN = 200
 _MOST_BYTES = 256 * 1024 * 1024
@@ -49,23 +50,32 @@ class Command(BaseCommand):
         parser.add_argument(
             "--apply", action="store_true", help="let what was approved take effect now"
         )
+        parser.add_argument(
+            "--retry", type=int, metavar="ID",
+            help="try what failed of an import again, with --reason and --by",
+        )  # fmt: skip
         parser.add_argument("--parity", type=int, metavar="ID", help="print an import's parity")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["apply"]:
             done = apply_openings(by=person(options["by"]), at=clock.now())
             self.stdout.write(f"{how_many(done, 'item')} took effect")
+        elif options["retry"] is not None:
+            self._retry(options)
         elif options["parity"] is not None:
             self._parity(options["parity"])
         elif options["file"] is None:
-            raise CommandError("name a file, or say --apply or --parity ID")
+            raise CommandError("name a file, or say --apply, --retry ID or --parity ID")
         else:
             self._read(options["file"], options)
 
     def _read(self, path: Path, options: dict[str, Any]) -> None:
         content = _content(path)
         source = options["source"]
-        reading = _reading(content, source, dict(_pair(text) for text in options["plan"]))
+        try:
+            reading = read_file(content, source, options["plan"])
+        except Invalid as error:
+            raise CommandError(error.message) from error
         file = OpeningFile(source, path.name, hashlib.sha256(content).hexdigest())
         by, at = person(options["by"]), clock.now()
         faults = reading.faults
@@ -95,6 +105,16 @@ class Command(BaseCommand):
             f" {made.policy_change_id}, the worker lets it take effect"
         )
 
+    def _retry(self, options: dict[str, Any]) -> None:
+        row = _import(options["retry"])
+        try:
+            done = retry_openings(
+                row=row, reason=options["reason"], by=person(options["by"]), at=clock.now()
+            )
+        except BillingError as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(f"{how_many(done, 'item')} took effect")
+
     def _refuse(self, faults: list[Fault], count: int) -> None:
         if not faults:
             return
@@ -106,9 +126,7 @@ class Command(BaseCommand):
         sys.exit(1)
 
     def _parity(self, pk: int) -> None:
-        row = OpeningImport.objects.filter(pk=pk).first()
-        if row is None:
-            raise CommandError(f"there is no import {pk}")
+        row = _import(pk)
         unnamed = 0
         for one in parity_of(row):
             unnamed += not one.is_named
@@ -130,17 +148,8 @@ def _content(path: Path) -> bytes:
         raise CommandError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _reading(content: bytes, source: str, plans: dict[str, str]) -> Reading:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise CommandError(f"line {line}: not UTF-8") from error
-    return read_stripe(text, plans) if source == "stripe" else read_csv(text)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    price, sign, code = text.partition("=")
-    if not sign or not price or not code:
-        raise CommandError(f"--plan {text}: say PRICE=CODE")
-    return price, code
+def _import(pk: int) -> OpeningImport:
+    row = OpeningImport.objects.filter(pk=pk).first()
+    if row is None:
+        raise CommandError(f"there is no import {pk}")
+    return row
