@@ -12,6 +12,7 @@ from billing_project.kernel.backoffice.display import link, moment, money, money
 from billing_project.kernel.backoffice.related import offer_list
 from metering.models import Customer
 from revrec.models import AccountingPeriod, EntrySource, JournalEntry, LedgerAccount, Posting
+from revrec.selectors.parts import parts_of_entry
 
 # The pages of the facts that entries account for; a schedule's day has none of its own.
 _FACT_PAGES = {
@@ -24,6 +25,8 @@ _FACT_PAGES = {
     "processor_fee": "invoicing_processorfee",
     "dispute": "invoicing_dispute",
 }
+
+_TRACED = ("ledger_transaction", "rated_usage")
 
 
 class PostingInline(ReadOnlyInline):
@@ -62,13 +65,29 @@ class PostingInline(ReadOnlyInline):
 
 
 class SourceInline(ReadOnlyInline):
-    """Which facts an entry accounts for."""
+    """Which facts an entry accounts for, and what each contributes; the shares sum to it."""
 
     model = EntrySource
-    fields = ("fact", "role")
+    fields = ("fact", "role", "share", "lineage")
+    list_select_related = ("entry",)
     ordering = ("id",)
     verbose_name_plural = "sources"
     tab = False
+    per_page = 100
+
+    def share(self, source: EntrySource) -> str:
+        """Show what the fact contributes to the entry's amount."""
+        kept: dict[int, str] = vars(self).setdefault("_shares", {})  # An inline is of one request.
+        if source.pk not in kept:
+            kept |= _shares_from(source, self.per_page)
+        return kept[source.pk]
+
+    def lineage(self, source: EntrySource) -> str:
+        """Lead on to the usage and the events behind a fact."""
+        if source.source_type not in _TRACED:
+            return ""
+        url = f"{reverse('console:lineage')}?{source.source_type}={source.source_id}"
+        return format_html('<a href="{}" class="text-link">trace</a>', url)
 
     def fact(self, source: EntrySource) -> str:
         """Link to the fact that was accounted for."""
@@ -182,6 +201,13 @@ class EntrySourceAdmin(LargeTableAdmin):
     def fact(self, source: EntrySource) -> str:
         """Link to the fact that was accounted for."""
         return _fact_link(source)
+
+
+def _shares_from(source: EntrySource, limit: int) -> dict[int, str]:
+    """Read the shares of a page of an entry's facts at once, from one of them on."""
+    assert source.entry is not None, "listed on the page of its entry"
+    parts = parts_of_entry(source.entry, after_id=source.pk - 1, limit=limit)
+    return {part.id: money_text(part.amount_minor, parts.currency) for part in parts.rows}
 
 
 def _fact_link(source: EntrySource) -> str:

@@ -150,7 +150,7 @@ def test_an_entry_shows_debits_credits_and_the_facts_behind_it(
 
     page = client_of(auditor).get(page_of(entry)).content.decode()
 
-    assert page.count("49.00 USD") == 2  # Debited once, credited once.
+    assert page.count("49.00 USD") == 3  # Debited once, credited once; the share of the one fact.
     assert f"/admin/invoicing/invoiceline/{source.source_id}/change/" in page
 
 

@@ -13,7 +13,7 @@ from billing_project.console.lineage.nodes import load_nodes
 from billing_project.kernel.keys import create_api_key
 from metering.services.adjust import cancel_event
 from revrec.models import JournalEntry
-from revrec.selectors.parts import parts_of_entry
+from revrec.selectors.parts import Part, parts_of_entry
 from tests.console.backoffice import person
 from tests.revrec.builders import Shop, on, open_shop, recognise
 from tests.worlds import standing
@@ -50,7 +50,8 @@ def test_the_parts_of_every_entry_add_up_to_its_amount_wherever_it_is_cut() -> N
     kinds = set()
     for entry in JournalEntry.objects.all():
         whole = parts_of_entry(entry, limit=1_000)
-        pages, after = [], 0
+        pages: list[Part] = []
+        after = 0
         while rows := parts_of_entry(entry, after_id=after, limit=3).rows:
             pages += rows
             after = rows[-1].id
@@ -106,6 +107,18 @@ def test_the_api_pages_and_sums() -> None:
     assert (first["data"][-1]["total"], rest["data"][-1]["total"]) == ("2.10", "3.00")
     assert first["data"][0]["fact"].startswith("ledger_transaction:")
     assert first["data"][0]["window"]["unit"] == "unit"
+
+
+def test_the_page_of_an_entry_shows_each_share(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    entry = JournalEntry.objects.filter(kind="credits_used").earliest("pk")
+
+    with django_assert_max_num_queries(30):  # The shares are read together, in two.
+        page = admin_client.get(f"/admin/revrec/journalentry/{entry.pk}/change/").content.decode()
+
+    assert page.count("0.30 USD") >= 10
+    assert f"/admin/lineage/?ledger_transaction={entry.sources.earliest('pk').source_id}" in page
 
 
 @pytest.mark.parametrize(
