@@ -2,7 +2,8 @@
 
 The last two hours are held against what is usual there: the median and the median deviation of the
 same hours of the week, an hour to either side, once there are three weeks; before that a moving
-average. Knows no customers by name, no tables and no clock.
+average. One series in; `anomaly_series` holds several of a customer together. Knows no customers by
+name, no tables and no clock.
 """
 
 from collections import defaultdict
@@ -16,20 +17,28 @@ from statistics import median
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 WEEK = 168
-_LOOK = 2  # Hours that are looked at together.
-_WEEKS = 4
+LOOK = 2  # Hours that are looked at together.
+WEEKS = 4
+# So many hours before the two that are looked at begin those that they are held against.
+SAMPLES = tuple(week * WEEK - shift for week in range(1, WEEKS + 1) for shift in (-1, 0, 1))
 _NORMAL = Decimal("1.4826")  # A median deviation of so much of a normal one.
 _DECAY = Decimal(1) / 48  # The moving average forgets half of an hour in some 33 hours.
 _YOUNG_HOURS = 24  # Before that nothing is usual.
 _MOST_TIMES = Decimal(4)
 SCORE, RATIO = Decimal(6), Decimal(3)  # A spike is so many deviations above, and so many times.
 _WILD = Decimal(3)  # Counts vary so much more than rare events do; calls come in conversations.
-SILENT_CALLS = Decimal(12)  # So many calls are missing before silence is one.
+SILENT_CALLS = Decimal(7)  # So many calls are missing before silence is one.
+FEW_SHARE = Decimal("0.25")  # Silence is odd where more than this share always comes.
+PART_SCORE, PART_SILENT_CALLS = Decimal(10), Decimal(14)
 # Where fewer calls are usual, a spike is beyond so many times the most of the last weeks.
 FEW_CALLS, _BEYOND = Decimal(5), Decimal("1.5")
 _SWITCH_SHARE, _SWITCH_CALLS = Decimal("0.35"), 6
 _SWITCH_SCORE, _SWITCH_DEARER = Decimal("4.5"), Decimal("1.3")
 _REPEATS, _LOOP = Decimal("0.5"), 10  # Of all calls, and at least, with the same content.
+
+
+Key = tuple[str, str]  # A dimension and its value: ("model", "gpt-5.4").
+WHOLE: Key = ("customer", "")
 
 
 class Pattern(StrEnum):
@@ -55,7 +64,7 @@ class HourUse:
     start: datetime
     credits: Decimal = _ZERO
     calls: int = 0
-    parts: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    parts: Mapping[Key, Decimal] = field(default_factory=dict)
     calls_by_model: Mapping[str, int] = field(default_factory=dict)
     repeated: int = 0
 
@@ -73,7 +82,7 @@ class Cause:
 class Finding:
     """Something odd: credits that were used beyond what is usual, or that stayed away (negative).
 
-    `score` counts usual deviations.
+    `score` counts usual deviations; `series` is whose hours these are.
     """
 
     pattern: Pattern
@@ -82,6 +91,7 @@ class Finding:
     expected: Decimal
     score: Decimal
     causes: tuple[Cause, ...]
+    series: Key = WHOLE
 
     @property
     def impact(self) -> Decimal:
@@ -91,12 +101,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Usual:
-    """What two hours usually come to, and how far they usually are from that."""
+    """What two hours usually come to, and how far they usually are from that.
+
+    `few_calls` is what they came to at least, but for once.
+    """
 
     credits: Decimal
     calls: Decimal
     credits_spread: Decimal
     calls_spread: Decimal
+    few_calls: Decimal
 
 
 def examine(hours: Sequence[HourUse], floor: Decimal = _ZERO) -> Finding | None:
@@ -109,13 +123,58 @@ def examine(hours: Sequence[HourUse], floor: Decimal = _ZERO) -> Finding | None:
     Returns:
         The most telling finding, or None: silence, a loop or spike, then a switch of models.
     """
-    seen, before = hours[-_LOOK:], hours[:-_LOOK]
+    seen, before = hours[-LOOK:], hours[:-LOOK]
     if len(before) < _YOUNG_HOURS:
         return None
     usual = usual_of(before)
     return (
-        _silence(seen, usual) or _spike(seen, before, usual, floor) or _switch(seen, before, floor)
+        _silence(seen, usual, SILENT_CALLS)
+        or _spike(seen, before, usual, floor, SCORE)
+        or _switch(seen, before, floor)
     )
+
+
+def examine_part(hours: Sequence[HourUse], floor: Decimal = _ZERO) -> Finding | None:
+    """Look at the last hours of a model, workspace or key: there are many, so that more is asked.
+
+    Silence counts once the hours of the week are known: parts begin and end.
+    """
+    seen, before = hours[-LOOK:], hours[:-LOOK]
+    if len(before) < _YOUNG_HOURS:
+        return None
+    usual = usual_of(before)
+    if len(before) >= WEEKS * WEEK and (silence := _silence(seen, usual, PART_SILENT_CALLS)):
+        return silence
+    return _spike(seen, before, usual, floor, PART_SCORE)
+
+
+def may_be_odd(
+    seen: tuple[Decimal, int], samples: Sequence[tuple[Decimal, int]], floor: Decimal
+) -> bool:
+    """Tell from two hours and from what was there before whether to look closer: never too seldom.
+
+    Args:
+        samples: Credits and calls of all twelve samples (see `usual_of`); nothing is zero.
+    """
+    usual, (spent, calls) = _seasonal(samples), seen
+    if not calls and usual.calls >= min(SILENT_CALLS, PART_SILENT_CALLS):
+        return True
+    is_more = spent >= RATIO * usual.credits or calls >= RATIO * usual.calls
+    return is_more and spent - usual.credits > floor
+
+
+def grown_model(now: Mapping[str, int], then: Mapping[str, int]) -> tuple[str, Decimal] | None:
+    """Name a model that has a much larger share of the calls than before, with its score."""
+    calls, whole = sum(now.values()), sum(then.values())
+    if calls < _SWITCH_CALLS or not whole:
+        return None
+    for model, count in now.items():
+        share, before_share = Decimal(count) / calls, Decimal(then.get(model, 0)) / whole
+        room = max(before_share * (1 - before_share), Decimal("0.02"))
+        score = (share - before_share) * (Decimal(calls) / room).sqrt()
+        if share - before_share >= _SWITCH_SHARE and score >= _SWITCH_SCORE:
+            return model, score
+    return None
 
 
 def new_key(
@@ -124,7 +183,8 @@ def new_key(
     """Tell of a key that was never used before and spends at once."""
     if is_known or spent <= floor:
         return None
-    return Finding(Pattern.NEW_KEY, start, spent, _ZERO, _ONE, (Cause("key", name, 100),))
+    cause = (Cause("key", name, 100),)
+    return Finding(Pattern.NEW_KEY, start, spent, _ZERO, _ONE, cause, ("key", name))
 
 
 def usual_of(before: Sequence[HourUse]) -> Usual:
@@ -146,8 +206,8 @@ def causes_of(seen: Iterable[HourUse], before: Sequence[HourUse], weight: Decima
         before: What is usual of each value is its share of the last week there, by the hour.
         weight: The excess in credits, > 0.
     """
-    now: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    then: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    now: dict[Key, Decimal] = defaultdict(Decimal)
+    then: dict[Key, Decimal] = defaultdict(Decimal)
     count = 0
     for hour in seen:
         count += 1
@@ -169,12 +229,11 @@ def causes_of(seen: Iterable[HourUse], before: Sequence[HourUse], weight: Decima
 def _same_hours(before: Sequence[HourUse]) -> list[tuple[Decimal, int]]:
     """Return two hours together: a week, two, three, four ago, and an hour to either side."""
     found = []
-    for week in range(1, _WEEKS + 1):
-        for shift in (-1, 0, 1):
-            start = len(before) - week * WEEK + shift
-            if start >= 0:
-                pair = before[start : start + _LOOK]
-                found.append((_spent(pair), sum(hour.calls for hour in pair)))
+    for back in SAMPLES:
+        start = len(before) - back
+        if start >= 0:
+            pair = before[start : start + LOOK]
+            found.append((_spent(pair), sum(hour.calls for hour in pair)))
     return found
 
 
@@ -186,6 +245,7 @@ def _seasonal(samples: Sequence[tuple[Decimal, int]]) -> Usual:
         usual_calls,
         _NORMAL * median(abs(one - usual_credits) for one in spent),
         _NORMAL * median(abs(one - usual_calls) for one in calls),
+        sorted(calls)[1],
     )
 
 
@@ -205,19 +265,26 @@ def _moving(before: Sequence[HourUse]) -> Usual:
         calls_off += part * (abs(now_calls - calls) - calls_off)
         spent += part * (now_spent - spent)
         calls += part * (now_calls - calls)
-    return Usual(_LOOK * spent, _LOOK * calls, _LOOK * spent_off, _LOOK * calls_off)
+    calls *= LOOK
+    return Usual(LOOK * spent, calls, LOOK * spent_off, LOOK * calls_off, calls)
 
 
-def _silence(seen: Sequence[HourUse], usual: Usual) -> Finding | None:
-    """Find that nothing came where much does."""
-    if any(hour.calls for hour in seen) or usual.calls < SILENT_CALLS:
+def _silence(seen: Sequence[HourUse], usual: Usual, least: Decimal) -> Finding | None:
+    """Find that nothing came where much does, and never as good as nothing."""
+    if any(hour.calls for hour in seen) or usual.calls < least:
+        return None
+    if usual.few_calls < FEW_SHARE * usual.calls:
         return None
     score = usual.calls / (_WILD * usual.calls).sqrt()
     return Finding(Pattern.SILENCE, seen[0].start, _ZERO, usual.credits, score, ())
 
 
 def _spike(
-    seen: Sequence[HourUse], before: Sequence[HourUse], usual: Usual, floor: Decimal
+    seen: Sequence[HourUse],
+    before: Sequence[HourUse],
+    usual: Usual,
+    floor: Decimal,
+    least: Decimal,
 ) -> Finding | None:
     """Find much more credits than usual, or much more calls that cost something."""
     spent = _spent(seen)
@@ -233,7 +300,7 @@ def _spike(
         _score(spent, usual.credits, max(usual.credits_spread, each * rare)),
         _score(Decimal(calls), usual.calls, max(usual.calls_spread, rare)),
     )
-    if score < SCORE:
+    if score < least:
         return None
     repeated = sum(hour.repeated for hour in seen)
     is_loop = repeated >= _LOOP and repeated >= _REPEATS * calls
@@ -251,7 +318,7 @@ def _score(observed: Decimal, usual: Decimal, spread: Decimal) -> Decimal:
 
 def _largest(before: Sequence[HourUse]) -> Decimal:
     """Return the most that two hours of the last weeks came to: a median of rare calls is 0."""
-    hours = [hour.credits for hour in before[-_WEEKS * WEEK :]]
+    hours = [hour.credits for hour in before[-WEEKS * WEEK :]]
     return max((sum(pair, _ZERO) for pair in pairwise(hours)), default=_ZERO)
 
 
@@ -260,7 +327,7 @@ def _switch(seen: Sequence[HourUse], before: Sequence[HourUse], floor: Decimal) 
 
     Calls count at what a call of their model costs on average, so that a large one proves nothing.
     """
-    past = before[-_WEEKS * WEEK :]
+    past = before[-WEEKS * WEEK :]
     now, calls = _by_model(seen)
     then, whole = _by_model(past)
     each = _each(past, seen)
@@ -271,15 +338,11 @@ def _switch(seen: Sequence[HourUse], before: Sequence[HourUse], floor: Decimal) 
     observed = sum((each[model] * count for model, count in now.items()), _ZERO)
     if observed < _SWITCH_DEARER * expected or observed - expected <= floor:
         return None
-    for model, count in now.items():
-        share, before_share = Decimal(count) / calls, Decimal(then.get(model, 0)) / whole
-        room = max(before_share * (1 - before_share), Decimal("0.02"))
-        score = (share - before_share) * (Decimal(calls) / room).sqrt()
-        if share - before_share >= _SWITCH_SHARE and score >= _SWITCH_SCORE:
-            cause = Cause("model", model, 100)
-            start = seen[0].start
-            return Finding(Pattern.MODEL_SWITCH, start, observed, expected, score, (cause,))
-    return None
+    if (grown := grown_model(now, then)) is None:
+        return None
+    model, score = grown
+    cause, start = Cause("model", model, 100), seen[0].start
+    return Finding(Pattern.MODEL_SWITCH, start, observed, expected, score, (cause,))
 
 
 def _each(past: Sequence[HourUse], seen: Sequence[HourUse]) -> dict[str, Decimal]:

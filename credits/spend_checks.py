@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from billing_project.kernel.books import Finding, check
 from credits.checks import findings
 from credits.selectors.checkpoint_facts import unlike_signed
+from credits.selectors.hourly import drifted_hours
 from credits.selectors.spending import drifted_counters
 
 
@@ -26,6 +27,13 @@ def counters_follow_rated_usage() -> Iterator[Finding]:
     """Fold rated usage of each counter's scope again, as far as the counter has read."""
     for counter_id, counted, rated in drifted_counters():
         yield Finding(f"spend_counter:{counter_id}", f"{rated} rated, {counted} counted")
+
+
+@check("Hours that anomalies are looked for in are what their facts sum to")
+def hours_follow_facts() -> Iterator[Finding]:
+    """Fold rated usage, windows and holds of each kept hour again, as far as they were read."""
+    for customer_id, message in drifted_hours():
+        yield Finding(f"customer:{customer_id}", message)
 
 
 @check("Checkpoints of the controls are what was prepared and signed")

@@ -26,20 +26,20 @@ class AnomalyAdmin(ReadOnlyAdmin):
     list_display = (
         link("customer"),
         "pattern",
+        "of",
         moment("start_at", "from"),
         number("observed", "credits"),
-        number("expected", "usual"),
         "impact",
         link("owner"),
         badge("feedback", _TONES, "it was"),
     )
-    list_filter = (("customer", AutocompleteSelectFilter), "pattern", "feedback")
+    list_filter = (("customer", AutocompleteSelectFilter), "pattern", "dimension", "feedback")
     list_select_related = ("customer", "owner", "pricing_unit")
     search_fields = ("customer__external_id", "owner__username")
     search_help_text = "Customer or owner"
     fields = (
         link("customer"),
-        "pattern",
+        ("pattern", "of"),
         (moment("start_at", "from"), moment("end_at", "until")),
         (number("observed", "credits of its worst two hours", unit="pricing_unit.code"),
          number("expected", "usual there", unit="pricing_unit.code")),
@@ -52,6 +52,11 @@ class AnomalyAdmin(ReadOnlyAdmin):
         (link("feedback_by", "said by"), moment("feedback_at", "said at")),
     )  # fmt: skip
     actions_detail = ("say_what", "hand_over_to", "open_of")
+
+    @admin.display(description="Of")
+    def of(self, anomaly: Anomaly) -> str:
+        """Name the narrowest series that explains it."""
+        return f"{anomaly.dimension} {anomaly.value}".strip()
 
     @admin.display(description="Impact")
     def impact(self, anomaly: Anomaly) -> str:

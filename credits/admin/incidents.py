@@ -24,6 +24,7 @@ from credits.models import (
     IncidentEvidence,
     IncidentState,
 )
+from credits.selectors.checkpoint_facts import judges_of_own_work
 from credits.services.checkpoints import sign_checkpoint
 from credits.services.evidence import make_evidence
 from credits.services.incidents import Scope, act_on_incident, open_incident, resolve_incident
@@ -197,6 +198,7 @@ class ControlCheckpointAdmin(ReadOnlyAdmin):
     fields = (
         "__str__",
         "week",
+        "not_by",
         "document_sha256",
         (link("prepared_by"), moment("prepared_at", "prepared")),
         (link("signed_by"), moment("signed_at", "signed")),
@@ -219,6 +221,13 @@ class ControlCheckpointAdmin(ReadOnlyAdmin):
         """Show the document as it was prepared."""
         context = {"document": row.document, "prevented": prevented_texts(row)}
         return render_to_string("backoffice/checkpoint.html", context)
+
+    @admin.display(description="Not to be signed by")
+    def not_by(self, row: ControlCheckpoint) -> str:
+        """Name who has own work in the week."""
+        judged = judges_of_own_work(row)
+        names = User.objects.filter(pk__in=judged).order_by("username")
+        return "; ".join(f"{one.username}: {judged[one.pk]}" for one in names) or "-"
 
     @form_action(
         "Sign",

@@ -2,7 +2,14 @@
 
 from credits.models.alert import Alert, AlertKind
 from credits.models.alert_rule import OF_CUSTOMERS, AlertRule, RuleWindow, Watched
-from credits.models.anomaly import Anomaly, AnomalyPattern, Feedback, PlannedActivity
+from credits.models.anomaly import (
+    Anomaly,
+    AnomalyPattern,
+    Feedback,
+    PlannedActivity,
+    SpendHour,
+    SpendMark,
+)
 from credits.models.control import (
     ControlPolicy,
     LimitMode,
@@ -96,7 +103,9 @@ __all__ = [
     "Rollover",
     "RuleWindow",
     "SpendCounter",
+    "SpendHour",
     "SpendLimit",
+    "SpendMark",
     "SupplierBill",
     "SupplierBillLine",
     "SupplierRate",

@@ -25,6 +25,65 @@ class Feedback(models.TextChoices):
     FALSE_ALARM = "false_alarm"
 
 
+class SpendHour(models.Model):
+    """What one series of a customer used in an hour: a fold of its facts, kept.
+
+    A series is the customer, or one model, workspace or key of it. Calls are events: one counts
+    once, however many meters read it. A key's credits are those of the holds it asked for.
+    """
+
+    customer = models.ForeignKey(
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    dimension = models.CharField(max_length=9)  # "customer", "model", "workspace", "key"
+    value = models.TextField()  # Of a workspace its external id, of a key its id, of a customer "".
+    start_at = models.DateTimeField()
+    credits = models.DecimalField(max_digits=38, decimal_places=12)
+    calls = models.BigIntegerField()
+
+    class Meta:
+        db_table = "spend_hour"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "start_at", "dimension", "value"], name="spend_hour_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["customer", "dimension", "start_at"], name="spend_hour_series")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.value} at {self.start_at:%Y-%m-%d %H}"
+
+
+class SpendMark(models.Model):
+    """How far a customer's hours are kept, and looked at.
+
+    Rated usage is written under its customer's lock, so its ids ascend for one customer: what is
+    above `through_id` is in no hour yet. A customer whose kind of credits changes is folded anew.
+    """
+
+    customer = models.OneToOneField(
+        "metering.Customer", on_delete=models.PROTECT, related_name="+", primary_key=True
+    )
+    pricing_unit = models.ForeignKey(PricingUnit, on_delete=models.PROTECT, related_name="+")
+    through_id = models.BigIntegerField(default=0)
+    kept_since = models.DateTimeField()
+    kept_until = models.DateTimeField()  # Exclusive, as is the next.
+    looked_until = models.DateTimeField()
+
+    class Meta:
+        db_table = "spend_mark"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kept_until__gte=F("kept_since")), name="spend_mark_kept_in_order"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} until {self.looked_until:%Y-%m-%d %H}"
+
+
 class PlannedActivity(models.Model):
     """Use that will look odd and is meant: no anomaly is raised of it meanwhile; append-only."""
 
@@ -58,6 +117,8 @@ class Anomaly(models.Model):
     """
 
     customer = models.ForeignKey("metering.Customer", on_delete=models.PROTECT, related_name="+")
+    dimension = models.CharField(max_length=9, default="customer", db_default="customer")
+    value = models.TextField(default="", db_default="", blank=True)  # Of its series.
     pattern = models.CharField(max_length=12, choices=AnomalyPattern.choices)
     pricing_unit = models.ForeignKey(PricingUnit, on_delete=models.PROTECT, related_name="+")
     start_at = models.DateTimeField()  # Of the first odd hour.

@@ -146,6 +146,7 @@ class Hold(models.Model):
                 fields=["customer", "job", "made_at"], condition=~Q(job=""), name="hold_job"
             ),
             models.Index(fields=["customer", "api_key", "made_at"], name="hold_api_key"),
+            models.Index(fields=["customer", "made_at"], name="hold_made"),
             models.Index(fields=["expires_at"], condition=Q(state="open"), name="hold_open"),
         ]
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Max, Q
 
 from billing_project.kernel.canonical import canonical_json, sha256_hex
-from billing_project.kernel.models import AuditEntry, PolicyStatus
+from billing_project.kernel.models import AuditEntry, PolicyChange, PolicyStatus
 from billing_project.kernel.money import settle
 from billing_project.kernel.period import DAY, midnight
 from billing_project.kernel.quantity import plain
@@ -27,6 +27,7 @@ from credits.models import (
 from credits.spend import Reason
 from metering.models import Customer
 
+_EXCEPTION = "model_exception"  # The kind of change.
 _STOPPED = (
     Reason.RETRY_CAP,
     Reason.MODEL_NOT_ALLOWED,
@@ -52,6 +53,29 @@ def checkpoint_document(start_on: date, price_of: Price, at: datetime) -> dict[s
         "premium_exceptions": _exceptions(start, end),
         "computed_at": at.astimezone(UTC).isoformat(),
     }
+
+
+def judges_of_own_work(checkpoint: ControlCheckpoint) -> dict[int, str]:
+    """Say who may not sign a week, and why: it tells of what they themselves let pass.
+
+    Returns:
+        By user: who planned what raised no anomaly, and who decided on an exception that was in
+        force, or was decided on, in the week.
+    """
+    start, end = midnight(checkpoint.start_on), midnight(checkpoint.end_on)
+    planned = PlannedActivity.objects.filter(start_at__lt=end, end_at__gt=start)
+    found = dict.fromkeys(
+        planned.values_list("planned_by", flat=True), "planned what raised no anomaly"
+    )
+    changes = PolicyChange.objects.filter(kind=_EXCEPTION)
+    in_force = Q(status=PolicyStatus.APPROVED, effective_at__lt=end) & (
+        Q(expires_at__isnull=True) | Q(expires_at__gt=start)
+    )
+    changes = changes.filter(in_force | Q(decided_at__gte=start, decided_at__lt=end))
+    for name in ("decided_by", "approvals__by"):
+        people = changes.exclude(**{name: None}).values_list(name, flat=True)
+        found |= dict.fromkeys(people, "decided on an exception")
+    return found
 
 
 def sha256_of(document: object) -> str:

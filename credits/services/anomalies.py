@@ -5,12 +5,14 @@ its usage had time to come; looking again finds the same.
 """
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 
 from django.db import transaction
+from django.db.models import Q
 
 from billing_project.kernel import audit
 from billing_project.kernel.errors import Conflict, Invalid
@@ -19,7 +21,8 @@ from billing_project.kernel.money import settle
 from billing_project.kernel.period import HOUR, Period, hour_of
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.users import worker_user
-from credits.anomalies import Finding, Pattern, examine, new_key
+from credits.anomalies import WHOLE, Finding, HourUse, Key, Pattern, new_key
+from credits.anomaly_series import examine_all, is_same_cause
 from credits.models import (
     Alert,
     AlertKind,
@@ -27,23 +30,26 @@ from credits.models import (
     Feedback,
     PlannedActivity,
     PricingUnit,
+    SpendMark,
 )
 from credits.selectors.hourly import (
-    Series,
+    LOOKED,
+    billed_in,
     customers_in,
     first_uses,
     series_of,
     with_repeats,
+    worth_a_look,
 )
 from credits.services.alerting import raise_alerts
+from credits.services.keeping_hours import follow_hours, last_looked, mark_looked
 from metering.models import Customer
 
 log = logging.getLogger(__name__)
 
-LOOKED = timedelta(weeks=4)
 _SETTLED = timedelta(minutes=10)  # So long after an hour its usage is awaited.
 _GOES_ON = timedelta(hours=3)
-_HOURS_BACK = 6  # So many are looked at each time.
+_HOURS_BACK = 6  # Late usage in these is looked at again.
 _AT_ONCE = 200  # Customers whose hours are in memory together.
 _FLOOR = Decimal(1)  # Credits; less disturbs nobody.
 # What a credit beyond the included ones costs a customer at an instant; None where nothing does.
@@ -51,37 +57,65 @@ Price = Callable[[Customer, datetime], tuple[Decimal, str] | None]
 
 
 def detect_anomalies(*, price_of: Price, at: datetime) -> int:
-    """Look at the last full hours of every customer; return how many anomalies are new.
+    """Look at every customer's full hours since the last run; return how many anomalies are new.
 
-    Hours that were looked at before find the same; those that nobody looked at, because the worker
-    stood still, are looked at now.
+    Hours of the last six that usage was added to are looked at again, and find the same. Nobody's
+    hour is passed over because the worker stood still.
     """
     end = hour_of(at - _SETTLED)
-    span = Period(end - LOOKED, end)
-    customers, new = customers_in(span), 0
+    customers, new = customers_in(Period(end - LOOKED, end)), 0
+    begun = last_looked() or end - _HOURS_BACK * HOUR  # Who is new since the last run began then.
     for start in range(0, len(customers), _AT_ONCE):
-        series = series_of(customers[start : start + _AT_ONCE], span)
-        for one, finding in _findings(series, span):
-            new += _raise(one.customer_id, one.unit, finding, price_of, at)
+        marks, changed = follow_hours(customers[start : start + _AT_ONCE], end, begun)
+        looks = _looks(marks, changed, end)
+        for customer_id, finding in _findings(looks, end):
+            new += _raise(customer_id, marks[customer_id].pricing_unit, finding, price_of, at)
+        mark_looked(list(marks), end)
     return new
 
 
-def _findings(series: list[Series], span: Period) -> Iterable[tuple[Series, Finding]]:
-    by_customer = {one.customer_id: one for one in series}
-    for one in series:
-        for back in reversed(range(min(_HOURS_BACK, len(one.hours)))):  # The oldest first.
-            until = replace(one, hours=one.hours[: len(one.hours) - back])
-            finding = examine(until.hours, _FLOOR)
-            if finding and finding.pattern == Pattern.SPIKE:
-                finding = examine(with_repeats(until, 2).hours, _FLOOR)
-            if finding:
-                yield one, finding
-    last = Period(span.end - _HOURS_BACK * HOUR, span.end)
-    for use in first_uses(series, last):
-        first = hour_of(use.first_at)
-        key = new_key(f"key {use.api_key_id}", first, use.credits, False, _FLOOR)
+def _looks(
+    marks: Mapping[int, SpendMark], changed: Mapping[int, set[datetime]], end: datetime
+) -> dict[int, list[datetime]]:
+    """Choose hours to look at: new ones, and late ones of the last six; where a period was."""
+    since = min((mark.looked_until for mark in marks.values()), default=end)
+    billed = billed_in(marks, Period(min(since, end - _HOURS_BACK * HOUR) - HOUR, end + HOUR))
+    found = {}
+    for customer_id, mark in marks.items():
+        late = {at + n * HOUR for at in changed[customer_id] for n in range(2)}
+        new = {mark.looked_until + n * HOUR for n in range((end - mark.looked_until) // HOUR)}
+        hours = new | {at for at in late if end - _HOURS_BACK * HOUR <= at < end}
+        found[customer_id] = sorted(
+            at for at in hours if any(at in period for period in billed.get(customer_id, ()))
+        )
+    return {customer_id: hours for customer_id, hours in found.items() if hours}
+
+
+def _findings(
+    looks: Mapping[int, Sequence[datetime]], end: datetime
+) -> Iterator[tuple[int, Finding]]:
+    for customer_id, hours in worth_a_look(looks, _FLOOR).items():
+        series = series_of(customer_id, Period(hours[0] + HOUR - LOOKED, hours[-1] + HOUR))
+        for at in hours:  # The oldest first.
+            for finding in _examined(customer_id, series, hours[-1] - at):
+                yield customer_id, finding
+    span = Period(min((hours[0] for hours in looks.values()), default=end - HOUR), end)
+    for use in first_uses(looks, span):
+        key = new_key(f"{use.api_key_id}", use.first_at, use.credits, False, _FLOOR)
         if key:
-            yield by_customer[use.customer_id], key
+            yield use.customer_id, key
+
+
+def _examined(
+    customer_id: int, series: Mapping[Key, list[HourUse]], back: timedelta
+) -> list[Finding]:
+    """Examine series without their last hours; a spike once more for calls that repeat."""
+    count = back // HOUR
+    until = {key: hours[: len(hours) - count][-LOOKED // HOUR :] for key, hours in series.items()}
+    found = examine_all(until, _FLOOR)
+    if any(one.pattern == Pattern.SPIKE for one in found):
+        return examine_all({**until, WHOLE: with_repeats(customer_id, until[WHOLE])}, _FLOOR)
+    return found
 
 
 @transaction.atomic
@@ -95,25 +129,47 @@ def _raise(
         customer=customer, start_at__lt=end_at, end_at__gt=finding.start
     ).exists():
         return False
-    going = Anomaly.objects.filter(
-        customer=customer, pattern=finding.pattern.value, end_at__gte=finding.start - _GOES_ON
-    )
-    # Who called it real did something about it: what comes after that is another one.
-    last = going.exclude(feedback=Feedback.REAL, feedback_at__lte=finding.start).first()
     price = price_of(customer, finding.start)
-    if last is not None:
+    if (last := _going(customer, finding)) is not None:
         _follow(last, finding, end_at, price)
         return False
+    dimension, value = finding.series
     anomaly = Anomaly(
         customer=customer, pattern=finding.pattern.value, pricing_unit=unit,
-        start_at=finding.start, detected_at=at, owner=_owner(at),
-        source_key=f"{customer.pk}:{finding.pattern}:{finding.start.isoformat()}",
+        dimension=dimension, value=value, start_at=finding.start, detected_at=at,
+        owner=_owner(at), source_key=_source_key(customer, finding),
     )  # fmt: skip
     _write(anomaly, finding, end_at, price)
     anomaly.save()
     log.warning("anomaly", extra={"customer": customer.pk, "pattern": finding.pattern.value})
     raise_alerts([_alert(anomaly, at)])
     return True
+
+
+def _going(customer: Customer, finding: Finding) -> Anomaly | None:
+    """Return the anomaly of the same cause that goes on: silence, or whatever costs more.
+
+    Who called it real did something about it: what comes after that is another one.
+    """
+    is_silent = Q(pattern=Pattern.SILENCE.value)
+    rows = Anomaly.objects.filter(
+        is_silent if finding.pattern == Pattern.SILENCE else ~is_silent,
+        customer=customer, end_at__gte=finding.start - _GOES_ON,
+        start_at__lt=finding.start + _GOES_ON,
+    ).exclude(feedback=Feedback.REAL, feedback_at__lte=finding.start)  # fmt: skip
+    for one in rows:
+        causes = {(c["dimension"], c["value"]): c["percent"] for c in one.causes}
+        if is_same_cause((one.dimension, one.value), causes, finding):
+            return one
+    return None
+
+
+def _source_key(customer: Customer, finding: Finding) -> str:
+    """Name a finding; a part by a hash of its name, which may be long."""
+    key = f"{customer.pk}:{finding.pattern}:{finding.start.isoformat()}"
+    if finding.series == WHOLE:
+        return key
+    return f"{key}:{sha256(':'.join(finding.series).encode()).hexdigest()[:16]}"
 
 
 def _follow(

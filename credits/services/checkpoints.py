@@ -5,11 +5,16 @@ from datetime import date, datetime
 from django.db import transaction
 
 from billing_project.kernel import audit
-from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
 from billing_project.kernel.period import DAY, midnight
 from credits.models import ControlCheckpoint
-from credits.selectors.checkpoint_facts import Price, checkpoint_document, sha256_of
+from credits.selectors.checkpoint_facts import (
+    Price,
+    checkpoint_document,
+    judges_of_own_work,
+    sha256_of,
+)
 
 
 @transaction.atomic
@@ -40,10 +45,11 @@ def prepare_checkpoint(
 def sign_checkpoint(
     *, checkpoint: ControlCheckpoint, note: str, by: User, at: datetime
 ) -> ControlCheckpoint:
-    """Sign what was prepared; once, by a person.
+    """Sign what was prepared; once, by a person who has no own work in it.
 
     Raises:
         Invalid: a service, or no note. Conflict: somebody signed it already.
+        NotAllowed: who planned what raised no anomaly, or decided on an exception.
     """
     if by.is_service:
         raise Invalid("a person signs")
@@ -54,6 +60,8 @@ def sign_checkpoint(
     )
     if locked.signed_by_id is not None:
         raise Conflict(f"{locked.signed_by} signed it")
+    if did := judges_of_own_work(locked).get(by.pk):
+        raise NotAllowed(f"{by.username} {did} in this week: somebody else signs")
     locked.signed_by, locked.signed_at, locked.note = by, at, note
     locked.save(update_fields=["signed_by", "signed_at", "note"])
     audit.record(

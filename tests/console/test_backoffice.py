@@ -340,6 +340,7 @@ def test_every_table_has_a_page_but_keys_of_two_columns_and_parts() -> None:
         "AllocatedShare", "BackfillBatch", "BackfillRun", "EventIdentity", "CreditNoteLine",
         "ModifiedLine",        "RevenueScheduleLine",
         "RateTotal", "BooksMark", "UsedCredits", "PolicyApproval", "WindowRating", "SpendCounter",
+        "SpendHour", "SpendMark",
         "AccountCode", "LineOutcome", "OutcomeDecision", "PlanItem", "LineDiscount",
         "CouponRedemption", "WebhookSecret", "DraftRejection", "RecoveryCode",
         "PolicyEvidence",

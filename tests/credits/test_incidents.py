@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
-from billing_project.kernel.errors import Conflict, Invalid
+from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import User
 from billing_project.kernel.ownership import name_owner
@@ -29,6 +29,8 @@ from credits.models import (
     ControlCheckpoint,
     Incident,
     IncidentEvidence,
+    SpendHour,
+    SpendMark,
 )
 from credits.services.anomalies import (
     detect_anomalies,
@@ -41,7 +43,7 @@ from credits.services.checkpoints import prepare_checkpoint, sign_checkpoint
 from credits.services.evidence import make_evidence
 from credits.services.incidents import Scope, act_on_incident, open_incident, resolve_incident
 from credits.services.standing import Request
-from credits.spend_checks import checkpoints_are_as_signed
+from credits.spend_checks import checkpoints_are_as_signed, hours_follow_facts
 from invoicing.tasks import prepare_checkpoints
 from metering.events import EventInput
 from metering.models import Customer
@@ -138,10 +140,62 @@ def test_a_loop_is_found_once_with_its_impact_and_owner(shop: Shop, anomaly: Ano
 
 
 def test_an_hour_that_nobody_looked_at_is_found_later_once(shop: Shop) -> None:
-    assert detect_anomalies(price_of=price_of, at=SEEN + 3 * HOUR) == 1
+    # The loop, and that nothing came after it.
+    assert detect_anomalies(price_of=price_of, at=SEEN + 3 * HOUR) == 2
     assert detect_anomalies(price_of=price_of, at=SEEN + 4 * HOUR) == 0
     loop = Anomaly.objects.get(pattern="retry_loop")
     assert (loop.start_at, loop.end_at) == (ODD - HOUR, ODD + 2 * HOUR)
+
+
+def test_a_worker_that_stood_still_for_two_days_looks_at_all_of_them_once(shop: Shop) -> None:
+    detect_anomalies(price_of=price_of, at=SEEN - 2 * HOUR)
+    assert not Anomaly.objects.exists()
+
+    late = SEEN + timedelta(days=2)
+    assert detect_anomalies(price_of=price_of, at=late) >= 1
+    loop = Anomaly.objects.get(pattern="retry_loop")
+    assert (loop.start_at, loop.end_at) == (ODD - HOUR, ODD + 2 * HOUR)
+    assert detect_anomalies(price_of=price_of, at=late) == 0
+    assert set(SpendMark.objects.values_list("looked_until", flat=True)) == {
+        late - timedelta(minutes=15)
+    }
+    assert list(hours_follow_facts()) == []
+
+
+def test_kept_hours_follow_late_usage_and_the_books_find_others(shop: Shop) -> None:
+    detect_anomalies(price_of=price_of, at=SEEN + 12 * HOUR)
+    before = SpendHour.objects.get(dimension="customer", start_at=DAY_2)
+    late = SEEN + 13 * HOUR
+    capture_events(items=sent(1, DAY_2, "late", "100"), sender="test", at=late)
+    aggregate_batches(at=late)
+    shop.rate(late)
+    assert list(hours_follow_facts()) == []  # Not read yet: no drift.
+
+    detect_anomalies(price_of=price_of, at=late)
+
+    after = SpendHour.objects.get(dimension="customer", start_at=DAY_2)
+    assert (after.credits - before.credits, after.calls - before.calls) == (Decimal(200), 1)
+    assert list(hours_follow_facts()) == []
+    SpendHour.objects.filter(dimension="model", start_at=DAY_2).update(credits=1)
+    (found,) = hours_follow_facts()
+    assert "model small" in found.message
+
+
+def test_a_key_that_asks_for_much_is_one_anomaly_by_its_name(shop: Shop) -> None:
+    keys = [create_api_key(name=name, scopes=["authorize"], at=DAY_2)[0] for name in ("a", "b")]
+    shop.grant("100000")
+    asked = [(key, "2", DAY_2 + n * HOUR) for n in range(29) for key in keys]
+    asked += [(keys[1], "100", ODD + n * timedelta(minutes=1)) for n in range(40)]
+    for key, amount, at in asked:
+        authorize(
+            customer=shop.customer, api_key=key, at=at,
+            request=Request(model="small", credits=Decimal(amount), ttl_seconds=60),
+        )  # fmt: skip
+
+    assert detect_anomalies(price_of=price_of, at=SEEN) == 1
+
+    anomaly = Anomaly.objects.get()
+    assert (anomaly.dimension, anomaly.value) == ("key", f"{keys[1].pk}")
 
 
 def test_what_was_planned_is_no_anomaly(shop: Shop) -> None:
@@ -272,6 +326,8 @@ def test_a_week_says_what_was_prevented_and_is_signed_once(shop: Shop, anomaly: 
     week = prepare_checkpoint(
         start_on=date(2026, 11, 2), price_of=price_of, by=shop.maker, at=after
     )
+    with pytest.raises(NotAllowed, match="planned what raised no anomaly"):
+        sign_checkpoint(checkpoint=week, note="My own", by=shop.approver, at=after)
     signed = sign_checkpoint(checkpoint=week, note="Looked at", by=shop.maker, at=after)
 
     (one,) = week.document["prevented"]

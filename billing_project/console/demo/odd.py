@@ -6,9 +6,10 @@ from decimal import Decimal
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.setting import Setting
 from billing_project.kernel.period import DAY, HOUR, Period, midnight
-from credits.anomalies import Finding, examine
+from credits.anomalies import WHOLE, Finding
+from credits.anomaly_series import examine_all
 from credits.models import Anomaly, Feedback
-from credits.selectors.hourly import series_of
+from credits.selectors.hourly import series_from_facts
 from credits.services.anomalies import detect_anomalies, say_what_it_was
 from credits.services.authorizing import authorize
 from credits.services.checkpoints import prepare_checkpoint, sign_checkpoint
@@ -48,9 +49,10 @@ def _first_finding(setting: Setting) -> Finding:
     """Look through the hours of the customer as the worker does."""
     customer = Customer.objects.get(external_id=_SPIKING)
     span = Period(setting.period.start, setting.period.end)
-    (series,) = series_of([customer.pk], span)
-    for count in range(_LEAST_HOURS, len(series.hours) + 1):
-        if finding := examine(series.hours[:count], Decimal(1)):
+    series = series_from_facts(customer.pk, span)
+    for back in reversed(range(len(series[WHOLE]) - _LEAST_HOURS)):
+        until = {key: hours[: len(hours) - back] for key, hours in series.items()}
+        for finding in examine_all(until, Decimal(1)):
             return finding
     raise DemoRefused("the traffic of the demo has no odd hour")
 
