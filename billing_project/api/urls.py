@@ -13,6 +13,7 @@ from billing_project.api.explanations import EventExplanationsView
 from billing_project.api.exports import EXPORTS, FieldsView
 from billing_project.api.near_duplicates import NearDuplicatesView
 from billing_project.api.policies import PoliciesView
+from billing_project.api.scenarios import ScenariosView, ScenarioView
 from billing_project.api.stripe_webhook import stripe_webhook
 from billing_project.api.trace import EventView, TraceView
 
@@ -29,6 +30,8 @@ v1 = [
     path("event_explanations", EventExplanationsView.as_view()),
     path("near_duplicates", NearDuplicatesView.as_view()),
     path("policies", PoliciesView.as_view()),
+    path("scenarios", ScenariosView.as_view()),
+    path("scenarios/<int:scenario_id>", ScenarioView.as_view()),
     *webhooks.urlpatterns,
     path("trace", TraceView.as_view()),
     path("openapi.json", schema.openapi, name="openapi"),

@@ -140,6 +140,18 @@ def worker_user() -> User:
     return user
 
 
+def person_named(username: str, field: str) -> User:
+    """Return the active person of a name that a caller wrote.
+
+    Raises:
+        Invalid: nobody of that name, a service, or somebody who left.
+    """
+    found = User.objects.filter(username=username, is_active=True, is_service=False).first()
+    if found is None:
+        raise Invalid(f"no active person is called {username}", field=field)
+    return found
+
+
 def ensure_roles() -> None:
     """Make the groups and give each its permissions; run after migrations, safe to repeat."""
     Group.objects.bulk_create((Group(name=role) for role in ROLES), ignore_conflicts=True)

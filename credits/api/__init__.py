@@ -1,6 +1,17 @@
 """Balances, credit grants, the ledger, rate cards and the request path over REST."""
 
-from credits.api import alerts, authorizations, controls, ending, grants, incidents, ledger, rates
+from credits.api import (
+    alerts,
+    anomalies,
+    authorizations,
+    checkpoints,
+    controls,
+    ending,
+    grants,
+    incidents,
+    ledger,
+    rates,
+)
 
 urlpatterns = [
     *grants.urlpatterns,
@@ -10,5 +21,7 @@ urlpatterns = [
     *authorizations.urlpatterns,
     *controls.urlpatterns,
     *alerts.urlpatterns,
+    *anomalies.urlpatterns,
     *incidents.urlpatterns,
+    *checkpoints.urlpatterns,
 ]

@@ -11,23 +11,29 @@ import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from django.db import transaction
-
 from billing_project.kernel import audit
 from billing_project.kernel.exporting import safe_cell
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from billing_project.kernel.pdf import set_pdf
 from billing_project.kernel.quantity import plain
+from billing_project.kernel.sessions import kept_from_one_state
 from credits.models import Anomaly, Incident, IncidentEvidence
 from credits.selectors.incident_facts import MOST_ROWS, Facts, Rows, facts_of, files_of
 
 _MANIFEST = "manifest.json"
 
 
-@transaction.atomic
 def make_evidence(*, incident: Incident, by: User, at: datetime) -> IncidentEvidence:
-    """Read everything in one state of the database, and keep both documents."""
+    """Read everything in one state of the database, and keep both documents.
+
+    Whoever calls this in a transaction begins that one with `kept_from_one_state`.
+    """
+    with kept_from_one_state():
+        return _make(incident, by, at)
+
+
+def _make(incident: Incident, by: User, at: datetime) -> IncidentEvidence:
     found = Incident.objects.select_related(
         "customer", "owner", "anomaly__pricing_unit", "opened_by"
     )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
@@ -16,6 +16,7 @@ from billing_project.console.scenarios import compare
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.drafts import draft
 from billing_project.kernel.errors import Invalid
+from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import PolicyChange, PolicyEvidence, User
 from credits.mixes import Mix, presets
 from credits.supplier_prices import SupplierPrice, TokenKind
@@ -184,3 +185,32 @@ def test_a_proposal_that_is_none_is_said_so(world: World, maker: User, change: s
 
     assert "choose a proposal" in answer.content.decode()
     assert not PolicyEvidence.objects.exists()
+
+
+def test_scenarios_are_run_attached_and_read_over_the_api(world: World) -> None:
+    token = create_api_key(name="product", scopes=["admin"], at=CLOSED_AT)[1]
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+    said: dict[str, Any] = {
+        "plans": [world.plan.pk, world.cheaper.pk], "presets": False,
+        "models": [{"model": "small"}],
+        "mixes": [{"name": "light", "calls": 1, "megatokens": "0.0001", "output_percent": "100"}],
+    }  # fmt: skip
+
+    def post(**more: Any) -> Any:
+        return client.post("/v1/scenarios", {**said, **more}, content_type="application/json")
+
+    answer = post()
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["id"] is None
+    assert [row["Scenario"] for row in answer.json()["rows"]] == ["light", "light"]
+    assert not PolicyEvidence.objects.exists()
+
+    kept = post(attach_to=world.cheaper.pk)
+    assert (kept.status_code, kept.json()["rows"]) == (201, answer.json()["rows"])
+    assert kept.json()["change"] == f"{world.cheaper.pk}"
+    (listed,) = client.get(f"/v1/scenarios?change={world.cheaper.pk}").json()["data"]
+    assert client.get(f"/v1/scenarios/{listed['id']}").json() == listed == kept.json()
+    assert post(attach_to=world.plan.pk).status_code == 409  # Decided already.
+    assert post(plans=[0]).status_code == post(mixes=[]).status_code == 422
+    bad = [{"name": "x", "calls": 1, "megatokens": "1", "output_percent": "101"}]
+    assert post(mixes=bad).status_code == 422

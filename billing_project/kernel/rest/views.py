@@ -28,6 +28,7 @@ from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.parsing import StrictJSONParser, read_body
 from billing_project.kernel.rest.rates import KeyRate
 from billing_project.kernel.rest.room import HEAVY, ROOM, leave_room, weigh
+from billing_project.kernel.sessions import kept_from_one_state
 
 _ONCE = {"POST", "PATCH", "PUT", "DELETE"}
 _PAGING = {"limit", "cursor"}
@@ -74,12 +75,13 @@ class ApiView(APIView):
     """An endpoint. The verbs validate, call one service or selector, and respond.
 
     `scopes` names the scope for each method. Where `takes_idempotency_key`, a write runs in one
-    transaction with its stored answer.
+    transaction with its stored answer; where it `reads_one_state`, one that sees one snapshot.
     """
 
     scopes: ClassVar[dict[str, str]] = {}
     requires_idempotency_key: ClassVar[bool] = False
     takes_idempotency_key: ClassVar[bool] = True
+    reads_one_state: ClassVar[bool] = False
     authentication_classes = [ApiKeyAuthentication]
     permission_classes = [HasScope]
     throttle_classes = [KeyRate]
@@ -164,6 +166,12 @@ class ApiView(APIView):
     def _answer(self, request: ApiRequest, act: Callable[[], Response]) -> HttpResponseBase:
         if request.method not in _ONCE or not self.takes_idempotency_key:
             return act()
+        if self.reads_one_state:
+            with kept_from_one_state():
+                return self._answer_write(request, act)
+        return self._answer_write(request, act)
+
+    def _answer_write(self, request: ApiRequest, act: Callable[[], Response]) -> HttpResponseBase:
         key = read_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         if key is None:
             return self._answer_unkeyed(act)
