@@ -178,10 +178,15 @@ def _claw_back(grant: CreditGrant, dispute: Dispute, by: User, at: datetime) -> 
 
 
 def _give_back_shortfalls(invoice: Invoice, at: datetime) -> None:
-    """Give back what notes could not while the payment was disputed."""
-    for line in invoice.lines.filter(kind=LineKind.COMMIT_SHORTFALL).order_by("pk"):
-        if line.billing_period is not None:
-            give_back_shortfall(line.billing_period, at)
+    """Give back what notes could not while the payment was disputed; the verdict stands anyway."""
+    lines = invoice.lines.filter(kind=LineKind.COMMIT_SHORTFALL, billing_period__isnull=False)
+    each_apart(lines.order_by("pk"), partial(_give_back, at=at), step="give_back_shortfall")
+
+
+@transaction.atomic
+def _give_back(line: InvoiceLine, at: datetime) -> int:
+    assert line.billing_period is not None, "filtered by it"
+    return len(give_back_shortfall(line.billing_period, at))
 
 
 def _sold_by(invoice: Invoice) -> Iterator[CreditGrant]:

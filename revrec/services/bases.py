@@ -30,7 +30,7 @@ from revrec.posting import (
 from revrec.schedule import day_of
 from revrec.selectors.allocations import held_shares
 from revrec.selectors.bases import GRANT_BASIS, content_of_basis
-from revrec.selectors.facts import accounted, unaccounted_bases
+from revrec.selectors.facts import accounted
 from revrec.selectors.obligations import basis_of, ended_credits, used_credits, used_so_far
 from revrec.services.drafts import Run, about
 from revrec.services.grants import end_of_credits
@@ -118,18 +118,16 @@ def propose_bonus(
     return _proposed(basis, proposal, by, at)
 
 
-def account_bases(run: Run) -> int:
-    """Promise what approved bases say, and earn what was used of it; return the entries posted.
+def account_basis(run: Run, basis: GrantBasis) -> int:
+    """Promise what an approved basis says, and earn what was used of it; return the entries posted.
 
-    A purchase of which something came off before has no share to give: it is left as it is.
+    What was earned or taken off until finance approved must have been accounted for before: a
+    purchase of which something came off has no share to give, and is left as it is.
     """
-    drafts: list[EntryDraft] = []
-    for basis in unaccounted_bases(run.at, run.customer_id):
-        if basis.purchase is None or _is_whole(basis.purchase):
-            drafts += _drafts(run, basis)
-        else:
-            note_nothing_to_post(sources=[Source(SourceType.GRANT_BASIS, basis.pk)])
-    return len(post_entries(drafts=drafts, by=run.by, at=run.at))
+    if basis.purchase is not None and not _is_whole(basis.purchase):
+        note_nothing_to_post(sources=[Source(SourceType.GRANT_BASIS, basis.pk)])
+        return 0
+    return len(post_entries(drafts=_drafts(run, basis), by=run.by, at=run.at))
 
 
 def _is_whole(purchase: CreditGrant) -> bool:

@@ -14,6 +14,7 @@ from invoicing.selectors.settlement import given_up_of
 from revrec.schedule import day_of
 from revrec.selectors.facts import (
     unaccounted_allocations,
+    unaccounted_bases,
     unaccounted_modifications,
     unaccounted_note_voids,
     unaccounted_notes,
@@ -23,6 +24,7 @@ from revrec.selectors.facts import (
     unaccounted_write_offs,
 )
 from revrec.services.allocations import account_allocation
+from revrec.services.bases import account_basis
 from revrec.services.drafts import Run
 from revrec.services.fees import recognise_fees
 from revrec.services.grants import account_movements
@@ -65,6 +67,10 @@ def _steps(run: Run) -> list[_Step]:
         *(
             _Step(p.recorded_at, 3, lambda p=p: account_recovery(run, p))  # type: ignore[misc]
             for p in unaccounted_recoveries(key)
+        ),
+        *(
+            _Step(_settled(b.policy_change), 5, lambda b=b: account_basis(run, b))  # type: ignore[misc]
+            for b in unaccounted_bases(run.at, key)
         ),
         *(
             _Step(_settled(a.policy_change), 5, lambda a=a: account_allocation(run, a))  # type: ignore[misc]

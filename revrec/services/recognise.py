@@ -19,7 +19,6 @@ from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise
 from revrec.selectors.waiting import kinds_waiting
 from revrec.services.anchoring import refuse_older_state
-from revrec.services.bases import account_bases
 from revrec.services.corrections import account_corrections
 from revrec.services.drafts import Run
 from revrec.services.fees import recognise_fees
@@ -49,7 +48,6 @@ _CLAIMS: Sequence[Step] = (
     (account_payments, frozenset({_OF.PAYMENT})),
 )
 _CHANGES: Sequence[Step] = (
-    (account_bases, frozenset({_OF.GRANT_BASIS})),
     (account_provider, frozenset({_OF.OVERPAYMENT, _OF.PROCESSOR_FEE, _OF.DISPUTE})),
     (
         account_corrections,
@@ -57,7 +55,7 @@ _CHANGES: Sequence[Step] = (
             {
                 _OF.CREDIT_NOTE, _OF.CREDIT_NOTE_VOID, _OF.INVOICE_VOID, _OF.WRITE_OFF,
                 _OF.PAYMENT, _OF.DISPUTE_OUTCOME, _OF.CONTRACT_ALLOCATION,
-                _OF.CONTRACT_MODIFICATION,
+                _OF.CONTRACT_MODIFICATION, _OF.GRANT_BASIS,
             }
         ),
     ),

@@ -187,9 +187,8 @@ def test_a_purchase_that_went_back_before_the_approval_has_no_share_to_give(shop
     with pytest.raises(Conflict, match="with a bonus that waits"):
         _bonus(shop, other, purchase)
     _take_back(shop, pack, purchase)
-    recognise(pack.customer, "2026-01-05")
 
-    approve(change=basis.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
+    approve(change=basis.policy_change, by=shop.approver, reason="ok", at=on("2026-01-05"))
     recognise(pack.customer, "2026-01-06")
 
     assert balances(pack.customer) == {"1000": 10_000, "2200": -10_000}
