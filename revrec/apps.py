@@ -12,4 +12,11 @@ class RevrecConfig(AppConfig):
         """Register this app's checks of the books, and what is drafted of it."""
         from revrec import checks  # noqa: F401
         from revrec.selectors import estimate_effects  # noqa: F401
-        from revrec.services import bases, disclosures, exchange, losses, recognition  # noqa: F401
+        from revrec.services import (  # noqa: F401
+            bases,
+            disclosures,
+            estimate_drafts,
+            exchange,
+            losses,
+            recognition,
+        )

@@ -32,6 +32,7 @@ from revrec.selectors.estimates import (
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.variable import EstimateMethod, Outcome, included, refund_expected
 
+_LONGEST_CODE = 64
 _KINDS = {
     "cohort": EntryKind.BREAKAGE_TRUED_UP,
     "estimate": EntryKind.REFUNDS_ESTIMATED,
@@ -222,13 +223,15 @@ def _refuse_variable(terms: VariableTerms) -> None:
         raise Invalid("is the code of a revenue account", field="revenue_account")
     if not 0 < terms.confidence <= 1:
         raise Invalid("is above 0 and at most 1", field="confidence")
-    if terms.billed_minor < 0:
-        raise Invalid("is at least nothing", field="billed")
+    if not 0 <= terms.billed_minor < 10**15:
+        raise Invalid("is at least nothing, and less than 10^15", field="billed_minor")
+    if terms.confidence != terms.confidence.quantize(Decimal("0.0001")):
+        raise Invalid("has at most 4 decimals", field="confidence")
 
 
 def _refuse_common(code: str, currency: str, evidence: str) -> None:
-    if not code.strip() or ":" in code:
-        raise Invalid("names the estimate, without a colon", field="code")
+    if not 0 < len(code.strip()) <= _LONGEST_CODE or ":" in code or len(code) > _LONGEST_CODE:
+        raise Invalid("names the estimate in 64 characters, without a colon", field="code")
     if not is_currency(currency):
         raise Invalid("is not an ISO 4217 currency", field="currency")
     if not evidence.strip():

@@ -84,6 +84,16 @@ def test_a_misspelt_name_is_refused_and_never_lost(shop: Shop, kind: str) -> Non
         ("market_gate", "tax_number", 811128135),
         ("legal_entity", "address", ["Hafenstraße 1"]),
         ("legal_entity", "code", None),
+        ("breakage", "sold_from", "January"),
+        ("breakage", "method", "guess"),
+        ("breakage", "rate", "a tenth"),
+        ("breakage", "of_commitments", "yes"),
+        ("variable_estimate", "customer", "nobody"),
+        ("variable_estimate", "outcomes", []),
+        ("variable_estimate", "outcomes", [{"amount": "31"}]),
+        ("variable_estimate", "outcomes", [{"amount": "x", "probability": "1"}]),
+        ("variable_estimate", "confidence", None),
+        ("variable_estimate", "billed_minor", "31.00"),
     ],
 )
 def test_a_value_of_another_kind_is_refused_with_its_field(
