@@ -127,11 +127,17 @@ class TraceQuery(serializers.Serializer[Any]):
     """Where a trace starts; exactly one of the names."""
 
     event = serializers.CharField(required=False, max_length=300)
+    usage_window = serializers.CharField(required=False, max_length=20)
     rated_usage = serializers.CharField(required=False, max_length=20)
+    credit_grant = serializers.CharField(required=False, max_length=20)
     ledger_transaction = serializers.CharField(required=False, max_length=20)
     invoice = serializers.CharField(required=False, max_length=40)
     invoice_line = serializers.CharField(required=False, max_length=60)
     credit_note = serializers.CharField(required=False, max_length=40)
+    outcome = serializers.CharField(required=False, max_length=20)
+    payment = serializers.CharField(required=False, max_length=20)
+    refund = serializers.CharField(required=False, max_length=20)
+    revenue_schedule = serializers.CharField(required=False, max_length=20)
     journal_entry = serializers.CharField(required=False, max_length=24)
 
 

@@ -55,6 +55,7 @@ _COLUMNS = (
     _REFUND,  # Left out where nothing was refunded; and where no refund failed.
     _FAILURE,
     ("Journal entry", "recognise", (NodeType.JOURNAL_ENTRY,)),
+    ("Month", "close", (NodeType.ACCOUNTING_PERIOD,)),
 )
 _PAGES = {
     NodeType.METER_EVENT: "metering_meterevent",
@@ -77,6 +78,7 @@ _PAGES = {
     NodeType.REFUND_FAILURE: "invoicing_refundfailure",
     NodeType.REVENUE_SCHEDULE: "revrec_revenueschedule",
     NodeType.JOURNAL_ENTRY: "revrec_journalentry",
+    NodeType.ACCOUNTING_PERIOD: "revrec_accountingperiod",
 }
 
 

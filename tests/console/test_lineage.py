@@ -193,6 +193,7 @@ def test_a_fee_leads_to_its_schedule_its_payment_and_the_ledger(chain: Chain) ->
         T.PAYMENT,
         T.REVENUE_SCHEDULE,
         T.JOURNAL_ENTRY,
+        T.ACCOUNTING_PERIOD,
     }
 
 
@@ -302,9 +303,9 @@ def test_the_number_of_queries_does_not_grow_with_the_facts(
     ]
     assert len(everything) > 5
 
-    # 16 links each way, 9 from drawdowns and overages, 11 kinds of facts with 7 that many of them
+    # 17 links each way, 9 from drawdowns and overages, 12 kinds of facts with 7 that many of them
     # share, the grants, the meters, the windows, and 3 for why the drawdowns took them.
-    with django_assert_max_num_queries(66):
+    with django_assert_max_num_queries(68):
         trace(everything)
 
 
@@ -469,10 +470,40 @@ def test_every_kind_of_start_finds_its_fact(chain: Chain) -> None:
         "credit_note": chain.note.number,
         "journal_entry": f"JE-{by_type[T.JOURNAL_ENTRY].pk}",
     }
-    assert set(names) == set(KINDS) - {"outcome"}
+    assert set(names) | _BY_ID.keys() == set(KINDS)
 
     for kind, name in names.items():
         assert event("req-2") in {node.ref for node in trace(start_of(kind, name)).nodes}, kind
+
+
+_BY_ID = {
+    "usage_window": T.USAGE_WINDOW,
+    "credit_grant": T.CREDIT_GRANT,
+    "outcome": T.OUTCOME,
+    "payment": T.PAYMENT,
+    "refund": T.REFUND,
+    "revenue_schedule": T.REVENUE_SCHEDULE,
+}
+
+
+def test_a_trace_starts_at_any_fact_of_the_chain(chain: Chain) -> None:
+    settle(chain)
+    entries = JournalEntry.objects.values_list("pk", flat=True)
+    everything = trace([event("req-1"), *(Ref(T.JOURNAL_ENTRY, pk) for pk in entries)])
+    for kind, type_ in _BY_ID.items():
+        for node in everything.of(type_):
+            assert node.ref in {one.ref for one in trace(start_of(kind, str(node.ref.pk))).nodes}
+    assert {node.ref.type for node in everything.nodes} >= set(_BY_ID.values()) - {T.OUTCOME}
+
+
+def test_an_entry_leads_to_the_month_that_it_was_posted_in(chain: Chain) -> None:
+    lineage = trace([event("req-2")])
+
+    months = lineage.of(T.ACCOUNTING_PERIOD)
+
+    entries = JournalEntry.objects.filter(pk__in=[n.ref.pk for n in lineage.of(T.JOURNAL_ENTRY)])
+    assert {node.ref.pk for node in months} == set(entries.values_list("period_id", flat=True))
+    assert all(node.label.endswith(", open") for node in months)
 
 
 @pytest.mark.parametrize(
@@ -485,6 +516,7 @@ def test_every_kind_of_start_finds_its_fact(chain: Chain) -> None:
         ("invoice_line", "INV-9:1"),
         ("journal_entry", "JE-999999"),
         ("rated_usage", "999999"),
+        *((kind, "999999") for kind in _BY_ID),
     ],
 )
 def test_a_name_that_nothing_has_is_not_found(kind: str, name: str) -> None:
@@ -502,7 +534,8 @@ def test_a_name_that_nothing_has_is_not_found(kind: str, name: str) -> None:
         ("invoice_line", "INV-1:-1"),
         ("journal_entry", "9" * 30),
         ("journal_entry", "٣"),
-        ("payment", "1"),
+        ("void", "1"),
+        ("payment", "x"),
     ],
 )
 def test_a_name_without_the_form_of_its_kind_is_invalid(kind: str, name: str) -> None:

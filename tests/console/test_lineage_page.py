@@ -53,7 +53,7 @@ def test_an_event_is_drawn_from_request_to_journal_entry(chain: Chain, client: C
 
     kinds = [box.node.ref.type for box in picture.boxes]
     assert kinds[0] == NodeType.METER_EVENT
-    assert kinds[-1] == NodeType.JOURNAL_ENTRY
+    assert kinds[-1] == NodeType.ACCOUNTING_PERIOD
     assert {NodeType.OVERAGE, NodeType.INVOICE_LINE, NodeType.LEDGER_TRANSACTION} <= set(kinds)
     assert picture.columns[0].title == "Event"
     assert [box.node.ref for box in picture.boxes if box.is_start] == [event("req-2")]
@@ -144,7 +144,7 @@ def test_an_adjusted_event_has_a_column_more(chain: Chain, client: Client) -> No
     assert [column.title for column in picture.columns][:3] == [
         "Event", "Adjustment", "Usage window",
     ]  # fmt: skip
-    assert len({box.x for box in picture.boxes}) == 8
+    assert len({box.x for box in picture.boxes}) == 9
     (box,) = [b for b in picture.boxes if b.node.ref.type == NodeType.METER_EVENT_ADJUSTMENT]
     assert client.get(box.url).status_code == 200
 
@@ -222,7 +222,7 @@ def test_a_picture_of_one_fact_has_every_column(chain: Chain) -> None:
     (start,) = start_of("event", "acme/req-1")
     picture = picture_of(trace({start}, limit=1), [start])
 
-    assert len(picture.columns) == 7
+    assert len(picture.columns) == 8
     assert isinstance(picture.boxes[0].node.ref, Ref)
 
 

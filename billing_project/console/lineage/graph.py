@@ -33,6 +33,7 @@ class NodeType(StrEnum):
     REFUND_FAILURE = "refund_failure"
     REVENUE_SCHEDULE = "revenue_schedule"
     JOURNAL_ENTRY = "journal_entry"
+    ACCOUNTING_PERIOD = "accounting_period"
 
 
 # The step of the chain that made such a fact.
@@ -57,6 +58,7 @@ STEPS = {
     NodeType.REFUND_FAILURE: ChainStep.INVOICE,
     NodeType.REVENUE_SCHEDULE: ChainStep.RECOGNISE,
     NodeType.JOURNAL_ENTRY: ChainStep.RECOGNISE,
+    NodeType.ACCOUNTING_PERIOD: ChainStep.RECOGNISE,
 }
 
 _IN_MONEY = (ChainStep.INVOICE, ChainStep.RECOGNISE)

@@ -253,4 +253,9 @@ LINKS = (
         " JOIN revenue_schedule_line l ON l.id = e.source_id"
         " WHERE e.source_type = 'revenue_schedule_line' AND e.entry_id IS NOT NULL",
     ),
+    _relation(
+        NodeType.JOURNAL_ENTRY,
+        NodeType.ACCOUNTING_PERIOD,
+        "SELECT id AS source, period_id AS target, 'posted in' AS label FROM journal_entry",
+    ),
 )

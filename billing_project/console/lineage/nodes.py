@@ -11,6 +11,7 @@ from django.db.models import F, Min, Prefetch, Q, Sum
 
 from billing_project.console.lineage.graph import Node, NodeType, Ref
 from billing_project.kernel.money import Money
+from billing_project.kernel.period import midnight
 from billing_project.kernel.quantity import plain
 from credits.models import (
     CreditGrant,
@@ -37,7 +38,7 @@ from invoicing.models import (
 from invoicing.selectors import plan_version_at
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from metering.selectors.archived_events import archived_events_of
-from revrec.models import JournalEntry, RevenueSchedule
+from revrec.models import AccountingPeriod, JournalEntry, RevenueSchedule
 
 MOST_EXPLAINED = 25  # Of each, what every grant had left before it is read.
 _Ids = Collection[int]
@@ -232,6 +233,15 @@ def _journal_entries(ids: _Ids) -> Iterator[Node]:
         yield _money(ref, label, minor, entry.currency, at)
 
 
+def _periods(ids: _Ids) -> Iterator[Node]:
+    for period in AccountingPeriod.objects.filter(pk__in=ids).select_related("closed_by"):
+        ref, label = Ref(NodeType.ACCOUNTING_PERIOD, period.pk), f"{period}, "
+        label += period.get_status_display().lower()
+        if period.closed_at:
+            label += f" {period.closed_at:%Y-%m-%d} by {period.closed_by}"
+        yield Node(ref, label, Decimal(1), "month", midnight(period.start_on))
+
+
 def _money(
     ref: Ref, label: str, minor: int, currency: str, at: datetime, version: str = ""
 ) -> Node:
@@ -259,4 +269,5 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.REFUND_FAILURE: _failures,
     NodeType.REVENUE_SCHEDULE: _revenue_schedules,
     NodeType.JOURNAL_ENTRY: _journal_entries,
+    NodeType.ACCOUNTING_PERIOD: _periods,
 }

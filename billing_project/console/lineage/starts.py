@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
+from django.db.models import Model
+
 from billing_project.console.lineage.graph import NodeType, Ref
 from billing_project.kernel.errors import Invalid, NotFound
-from credits.models import LedgerTransaction, RatedUsage
-from invoicing.models import CreditNote, InvoiceLine, Outcome
-from metering.models import EventIdentity
+from credits.models import CreditGrant, LedgerTransaction, RatedUsage
+from invoicing.models import CreditNote, InvoiceLine, Outcome, Payment, Refund
+from metering.models import EventIdentity, UsageWindow
 from metering.selectors.customers import customer_ids
-from revrec.models import JournalEntry
+from revrec.models import JournalEntry, RevenueSchedule
 
 Start = frozenset[Ref]
 _MAX_DIGITS = 18  # Fits bigint.
@@ -69,19 +71,14 @@ def _credit_note(name: str) -> Start:
     return _refs(NodeType.CREDIT_NOTE, rows.values_list("pk", flat=True))
 
 
-def _outcome(name: str) -> Start:
-    rows = Outcome.objects.filter(pk=_number(name))
-    return _refs(NodeType.OUTCOME, rows.values_list("pk", flat=True))
+def _by_id(type_: NodeType, model: type[Model]) -> Callable[[str], Start]:
+    """Find facts that people name by their ids alone."""
 
+    def find(name: str) -> Start:
+        rows = model._default_manager.filter(pk=_number(name))
+        return _refs(type_, rows.values_list("pk", flat=True))
 
-def _ledger_transaction(name: str) -> Start:
-    rows = LedgerTransaction.objects.filter(pk=_number(name))
-    return _refs(NodeType.LEDGER_TRANSACTION, rows.values_list("pk", flat=True))
-
-
-def _rated_usage(name: str) -> Start:
-    rows = RatedUsage.objects.filter(pk=_number(name))
-    return _refs(NodeType.RATED_USAGE, rows.values_list("pk", flat=True))
+    return find
 
 
 def _journal_entry(name: str) -> Start:
@@ -101,12 +98,17 @@ def _refs(type_: NodeType, ids: object) -> Start:
 
 _FINDERS: dict[str, Callable[[str], Start]] = {
     "event": _event,
-    "rated_usage": _rated_usage,
-    "ledger_transaction": _ledger_transaction,
+    "usage_window": _by_id(NodeType.USAGE_WINDOW, UsageWindow),
+    "rated_usage": _by_id(NodeType.RATED_USAGE, RatedUsage),
+    "credit_grant": _by_id(NodeType.CREDIT_GRANT, CreditGrant),
+    "ledger_transaction": _by_id(NodeType.LEDGER_TRANSACTION, LedgerTransaction),
     "invoice": _invoice,
     "invoice_line": _invoice_line,
     "credit_note": _credit_note,
-    "outcome": _outcome,
+    "outcome": _by_id(NodeType.OUTCOME, Outcome),
+    "payment": _by_id(NodeType.PAYMENT, Payment),
+    "refund": _by_id(NodeType.REFUND, Refund),
+    "revenue_schedule": _by_id(NodeType.REVENUE_SCHEDULE, RevenueSchedule),
     "journal_entry": _journal_entry,
 }
 KINDS = tuple(_FINDERS)
