@@ -9,6 +9,7 @@ import metering.api
 import revrec.api
 from billing_project.api import balance, health, schema, webhooks
 from billing_project.api.customers import WholeCustomerView
+from billing_project.api.event_costs import EventCostsView
 from billing_project.api.explanations import EventExplanationsView
 from billing_project.api.exports import EXPORTS, FieldsView
 from billing_project.api.near_duplicates import NearDuplicatesView
@@ -27,6 +28,7 @@ v1 = [
     path("events/<str:customer>/<path:identifier>", EventView.as_view()),
     *(path(f"exports/{view.name}", view.as_view()) for view in EXPORTS),
     path("exports/fields", FieldsView.as_view()),
+    path("event_costs", EventCostsView.as_view()),
     path("event_explanations", EventExplanationsView.as_view()),
     path("near_duplicates", NearDuplicatesView.as_view()),
     path("policies", PoliciesView.as_view()),

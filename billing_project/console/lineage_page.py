@@ -12,7 +12,16 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from billing_project.console.drawing import BOX_HEIGHT, BOX_WIDTH, Curve, column_x, draw
-from billing_project.console.lineage import KINDS, Lineage, Node, NodeType, start_of, trace
+from billing_project.console.event_costs import cost_of_report
+from billing_project.console.lineage import (
+    KINDS,
+    Lineage,
+    Node,
+    NodeType,
+    report_event,
+    start_of,
+    trace,
+)
 from billing_project.console.navigation import may_read
 from billing_project.console.owners_page import Line, lines_at
 from billing_project.console.search import Found, find_facts
@@ -183,12 +192,35 @@ def _traced(request: HttpRequest) -> dict[str, Any]:
         "fact": Found(kind, name, f"{kind.replace('_', ' ')} {name}"),
         "picture": picture_of(lineage, starts),
         "lines": _answering(lineage),
+        "cost": _cost(name) if kind == "event" else None,
         "functions": StepFunction.labels,
         "is_truncated": lineage.is_truncated,
         "limit": limit,
         "box_width": BOX_WIDTH,
         "box_height": BOX_HEIGHT,
     }
+
+
+def _cost(name: str) -> dict[str, Any]:
+    """Write what an event costs us, part by part, and in all."""
+    customer, _, identifier = name.partition("/")
+    cost = cost_of_report(report_event(customer, identifier))
+    rows = [
+        (
+            part.meter,
+            part.model or "-",
+            part.kind or "-",
+            number_text(part.quantity),
+            "no price" if part.unit_price is None else number_text(part.unit_price),
+            "-" if part.cost is None else number_text(part.cost),
+            part.supplier or "-",
+            f"{part.price_from:%Y-%m-%d}" if part.price_from else "-",
+            "-" if part.sheet is None else f"{part.sheet}",
+        )
+        for part in cost.parts
+    ]
+    total = f"{number_text(cost.amount)} {cost.currency}"
+    return {"total": total, "is_whole": cost.is_whole, "rows": rows}
 
 
 def _answering(lineage: Lineage) -> list[Line]:

@@ -4,7 +4,6 @@ A cost is a sum of quantity x price, so that it is the same by event, window or 
 rounded and nothing is stored: a price that is learnt later counts from its effective date on.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -121,7 +120,7 @@ def costs_by_model(period: Period, currency: str, supplier: str) -> dict[str, De
 def params_of(period: Period, currency: str, supplier: str = "") -> dict[str, Any]:
     """Return what `PRICED_WINDOWS` asks for."""
     spans = price_spans(currency, period.end, supplier)
-    kinds = dict(_kinds())
+    kinds = token_meters()
     return {
         "customer": None,
         "start": period.start,
@@ -136,8 +135,10 @@ def params_of(period: Period, currency: str, supplier: str = "") -> dict[str, An
     }
 
 
-def _kinds() -> Iterable[tuple[int, str]]:
-    """Yield meters that add up in tokens, with their kind; "" where their dimension says it."""
-    for meter in Meter.objects.filter(aggregation__in=sorted(ADDITIVE), unit="token"):
-        kind = token_kind_of(meter.code, {})
-        yield meter.pk, kind.value if kind else ""
+def token_meters() -> dict[int, str]:
+    """Return meters that add up in tokens, with their kind; "" where their dimension says it."""
+    kinds = {
+        meter.pk: token_kind_of(meter.code, {})
+        for meter in Meter.objects.filter(aggregation__in=sorted(ADDITIVE), unit="token")
+    }
+    return {pk: kind.value if kind else "" for pk, kind in kinds.items()}

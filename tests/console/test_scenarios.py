@@ -12,6 +12,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
+from billing_project.console.navigation import lineage_url
 from billing_project.console.scenarios import compare
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.drafts import draft
@@ -214,3 +215,27 @@ def test_scenarios_are_run_attached_and_read_over_the_api(world: World) -> None:
     assert post(plans=[0]).status_code == post(mixes=[]).status_code == 422
     bad = [{"name": "x", "calls": 1, "megatokens": "1", "output_percent": "101"}]
     assert post(mixes=bad).status_code == 422
+
+
+def test_what_events_cost_sums_to_the_costs_of_their_windows(world: World) -> None:
+    # 80 and 100 tokens at 0.10: 8 and 10, the 18 of the margin above.
+    token = create_api_key(name="finance", scopes=["invoices:read"], at=CLOSED_AT)[1]
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+    costs = [
+        client.get(f"/v1/event_costs?customer=acme&identifier={name}").json()
+        for name in ("req-1", "req-2")
+    ]
+
+    assert [(one["currency"], one["amount"], one["is_whole"]) for one in costs] == [
+        ("USD", "8", True), ("USD", "10", True),
+    ]  # fmt: skip
+    (part,) = costs[0]["parts"]
+    assert (part["model"], part["token_kind"], part["quantity"]) == ("small", "output", "80")
+    assert (part["unit_price"], part["supplier"], part["sheet"]) == ("0.1", "acme", 1)
+    assert client.get("/v1/event_costs?customer=acme&identifier=none").status_code == 404
+
+
+def test_an_events_page_says_what_it_costs(world: World, auditor: User) -> None:
+    page = client_of(auditor).get(lineage_url("event", "acme/req-1"))
+
+    assert b"What it costs us: 8 USD" in page.content
