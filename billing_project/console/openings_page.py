@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from billing_project.console.navigation import may_read
 from billing_project.kernel.backoffice.display import number_text, object_url
+from billing_project.kernel.backoffice.related import Link, offer
 from billing_project.kernel.exporting import FORMATS, Column, pieces
 from billing_project.kernel.quantity import plain
 from invoicing.models import OpeningImport, OpeningState
@@ -127,3 +128,11 @@ def _file_rows(found: Sequence[Parity]) -> Iterator[dict[str, Any]]:
             "is_named": one.is_named,
             "why": one.why,
         }
+
+
+def _parity_of(row: OpeningImport) -> Link:
+    url = f"{reverse('console:openings')}?{urlencode({'import': row.pk})}"
+    return Link("Parity with the source", url, "balance")
+
+
+offer(OpeningImport, _parity_of)

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
     UnfoldAdminTextareaWidget,
@@ -29,6 +30,7 @@ from billing_project.kernel.backoffice.forms import (
     ReasonField,
     ReasonForm,
 )
+from billing_project.kernel.backoffice.related import offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import PolicyStatus, User
 from billing_project.kernel.quantity import how_many, plain
@@ -150,7 +152,8 @@ class OpeningImportAdmin(ReadOnlyAdmin):
         counts = progress_of(row)
         total, settled = counts.total(), counts.total() - counts["waiting"] - counts["failed"]
         said = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
-        return progress_html(100 * settled // total if total else 0) + f" {said}"
+        percent = 100 * settled // total if total else 0
+        return format_html("{} {}", progress_html(percent), said)
 
     @list_action(
         "Import file",
@@ -248,3 +251,8 @@ class OpeningItemAdmin(LargeTableAdmin):
         """Close an item that failed."""
         leave_behind(item=item, reason=form.cleaned_data["reason"], by=by, at=now())
         return "Left with its source."
+
+
+offer_list(
+    OpeningImport, OpeningItem, lambda row: {"opening_import__id__exact": row.pk}, icon="rule"
+)

@@ -49,7 +49,7 @@ from invoicing.services.opening_ends import explain_parity, leave_behind, retry_
 from metering.models import Customer
 from revrec.models import Posting
 from revrec.services.recognise import recognise_customer
-from tests.console.backoffice import client_of, person
+from tests.console.backoffice import client_of, page_of, person
 from tests.invoicing.builders import START, Shop, customer_of, open_shop, sell_plan
 from tests.worlds import standing
 
@@ -339,6 +339,9 @@ def test_a_file_comes_in_on_a_page_and_waits_for_somebody_else(shop: Shop) -> No
     row = OpeningImport.objects.get()
     page = client.get(f"/admin/openings/?import={row.pk}")
     assert b"130.5" in page.content  # What is planned can be read before the approval.
+    shown = client.get(page_of(row)).content.decode()
+    assert '<progress class="bo-progress" max="100" value="0">' in shown
+    assert f"?import={row.pk}" in shown
     _approve(shop, row)
     _apply(shop)
     here = reverse("admin:invoicing_openingimport_explain_difference", args=[row.pk])
