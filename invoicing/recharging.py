@@ -18,6 +18,7 @@ class WhyNot(StrEnum):
     ENOUGH = "enough"  # Nothing fell, or not so far.
     COOLS_DOWN = "cools_down"
     MONTHLY_LIMIT = "monthly_limit"
+    TOO_LARGE = "too_large"  # Enough is there but for work that no purchase would let begin.
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,17 @@ class Agreed:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a customer stands: credits they may use, and what was bought by itself before."""
+    """How a customer stands: credits they may use, and what was bought by itself before.
+
+    Attributes:
+        refused: The least credits that work was refused for want of, since the last purchase.
+        month_minor: What purchases of this month claimed, but for those that failed.
+    """
 
     available: Decimal
-    was_refused: bool  # Work, for want of credits, since the last purchase.
+    refused: Decimal | None
     last_at: datetime | None
-    month_minor: int  # What purchases of this month claimed, but for those that failed.
+    month_minor: int
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,19 @@ class Buy:
 def decide(agreed: Agreed, standing: Standing, at: datetime) -> Buy | WhyNot:
     """Return what is bought now, or why nothing is.
 
-    Worked example: below 100 credits up to 1,000 at 0.01 each; 40 are left: 960 for 9.60.
+    Worked example: below 100 credits up to 1,000 at 0.01 each; 40 are left: 960 for 9.60. With 500
+    left, work for 900 is refused: 500 are bought; work for 1,100 is not let begin by any purchase.
     """
-    if standing.available >= agreed.threshold and not standing.was_refused:
+    is_low = standing.available < agreed.threshold
+    if not is_low and standing.refused is None:
         return WhyNot.ENOUGH
     credits_ = agreed.amount
     if credits_ is None:
         assert agreed.target is not None, "one of the two"
         credits_ = agreed.target - standing.available
+    most = standing.available + max(credits_, Decimal(0))
+    if not is_low and standing.refused is not None and standing.refused > most:
+        return WhyNot.TOO_LARGE
     if credits_ <= 0:
         return WhyNot.ENOUGH
     if standing.last_at is not None and at < standing.last_at + agreed.cool_down:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import Max, OuterRef, QuerySet, Sum
+from django.db.models import Max, Min, OuterRef, QuerySet, Sum
 from django.db.models.functions import Greatest
 
 from billing_project.kernel.period import month_of
@@ -116,7 +116,7 @@ def standing_of(row: AutoRecharge, customer: Customer, at: datetime) -> Standing
     month = bought.filter(month_on=month_at(customer, at)).exclude(state=RechargeState.FAILED)
     return Standing(
         available=available_in(customer, row.pricing_unit.code, at),
-        was_refused=refused.exists(),
+        refused=refused.aggregate(least=Min("credits"))["least"],
         last_at=last.opened_at if last else None,
         month_minor=month.aggregate(sum=Sum("price_minor"))["sum"] or 0,
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
 from billing_project.kernel import audit
 from billing_project.kernel.apart import each_apart
@@ -152,6 +152,10 @@ def _buy(row: AutoRecharge, customer: Customer, by: User, at: datetime) -> int:
     if what == WhyNot.MONTHLY_LIMIT:
         limit = Money(row.monthly_limit_minor, row.currency)
         _warn(row, f"Recharges reached the month's limit of {limit}", _month_key(customer, at), at)
+    if what == WhyNot.TOO_LARGE and standing.refused is not None:
+        asked = plain(standing.refused)
+        title = f"Work for {asked} credits is refused: no purchase that was agreed lets it begin"
+        _warn(row, title, "too_large", at)
     if not isinstance(what, Buy):
         return 0
     try:
@@ -198,11 +202,21 @@ def _follow(one: Recharge, by: User, at: datetime) -> None:
     attempts = PaymentAttempt.objects.filter(invoice=invoice)
     declined = attempts.filter(state=AttemptState.DECLINED).count()
     is_going_on = attempts.filter(state=AttemptState.OPEN).exists()
-    if declined < row.most_failures or is_going_on or invoice.open_minor != invoice.total_minor:
+    if is_going_on or invoice.open_minor != invoice.total_minor:
+        return None
+    is_final = _is_declined_for_good(attempts)
+    if declined < row.most_failures and not is_final:
         return None
     void_invoice(invoice=invoice, reason=f"{declined} payments of a recharge failed", by=by, at=at)
     _close(one, RechargeState.FAILED, at)
-    return _switch_off(row, f"{declined} payments failed", by, at)
+    reason = "a payment failed for good" if is_final else f"{declined} payments failed"
+    return _switch_off(row, reason, by, at)
+
+
+def _is_declined_for_good(attempts: QuerySet[PaymentAttempt]) -> bool:
+    """Tell whether the last payment was declined, and nothing will be tried again."""
+    last = attempts.order_by("-number").first()
+    return last is not None and last.state == AttemptState.DECLINED and last.retry_at is None
 
 
 def _switch_off(row: AutoRecharge, why: str, by: User, at: datetime) -> None:

@@ -51,7 +51,7 @@ AGREED = Agreed(
 
 
 def _standing(available: str, **more: Any) -> Standing:
-    said = {"was_refused": False, "last_at": None, "month_minor": 0, **more}
+    said = {"refused": None, "last_at": None, "month_minor": 0, **more}
     return Standing(available=Decimal(available), **said)
 
 
@@ -61,8 +61,11 @@ def _standing(available: str, **more: Any) -> Standing:
         (_standing("40"), Buy(Decimal(960), 960)),  # 960 x 0.01 = 9.60.
         (_standing("100"), WhyNot.ENOUGH),
         (_standing("99.5"), Buy(Decimal("900.5"), 901)),  # 9.005 is 9.01.
-        (_standing("500", was_refused=True), Buy(Decimal(500), 500)),
-        (_standing("1000", was_refused=True), WhyNot.ENOUGH),  # The target holds already.
+        (_standing("500", refused=Decimal(900)), Buy(Decimal(500), 500)),
+        (_standing("1000", refused=Decimal(900)), WhyNot.ENOUGH),  # The target holds already.
+        (_standing("500", refused=Decimal(1_001)), WhyNot.TOO_LARGE),
+        (_standing("1000", refused=Decimal(1_001)), WhyNot.TOO_LARGE),
+        (_standing("40", refused=Decimal(1_001)), Buy(Decimal(960), 960)),  # Low anyhow.
         (_standing("40", last_at=START - HOUR), Buy(Decimal(960), 960)),
         (_standing("40", last_at=START - HOUR + timedelta(seconds=1)), WhyNot.COOLS_DOWN),
         (_standing("40", month_minor=1_040), Buy(Decimal(960), 960)),  # 10.40 + 9.60 = 20.00.
@@ -167,6 +170,22 @@ def test_work_that_was_refused_asks_for_credits_too(shop: Shop, acme: Customer) 
 
     paid(shop, Recharge.objects.get().invoice)
     assert fill(shop, START + HOUR) == 0  # That refusal was answered.
+
+
+@pytest.mark.django_db
+def test_work_that_no_purchase_lets_begin_buys_nothing_and_is_told_once(
+    shop: Shop, acme: Customer
+) -> None:
+    for minute in range(3):  # 120 are there, and 500 are bought each time.
+        hold(acme, "621", START + minute * timedelta(minutes=1))
+        assert fill(shop, START + minute * timedelta(minutes=1)) == 0
+
+    alert = Alert.objects.get()
+    assert (
+        alert.title == "Work for 621 credits is refused: no purchase that was agreed lets it begin"
+    )
+    hold(acme, "620", START + 3 * timedelta(minutes=1))
+    assert fill(shop, START + 3 * timedelta(minutes=1)) == 1
 
 
 @pytest.mark.django_db

@@ -69,3 +69,16 @@ def test_it_is_off_after_failed_payments_and_nothing_is_owed(till: Till) -> None
     declined = PaymentAttempt.objects.filter(state=AttemptState.DECLINED).count()
     assert (declined, Alert.objects.get().title) == (2, "Auto-recharge is off: 2 payments failed")
     assert not CreditGrant.objects.filter(customer=customer).exists()
+
+
+def test_it_is_off_at_once_where_the_bank_said_never_again(till: Till) -> None:
+    customer = till.customer(card=BAD)
+    row = _agreed(till, customer)
+    recharge_due(by=till.shop.worker, at=till.at)
+    till.collect()
+    PaymentAttempt.objects.update(retry_at=None)  # As of a stolen card: never with this one.
+    recharge_due(by=till.shop.worker, at=till.at)
+
+    row.refresh_from_db()
+    assert (row.end_reason, Recharge.objects.get().state) == ("a payment failed for good", "failed")
+    assert Alert.objects.get().title == "Auto-recharge is off: a payment failed for good"
