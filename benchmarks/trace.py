@@ -4,7 +4,9 @@ An open loop over a store of events that are rated and in the books; TRACE_EVENT
 size that the goal speaks of. Events are written in bulk as capture leaves them; all that follows is
 made by the services that make it every day, in TRACE_ROUNDS turns, so that a window is rated again
 as it grows. Few customers make long entries: two of them with 20 million have a million events
-behind a day's entry. Beside it /healthz of the same server at that rate.
+behind a day's entry. Beside it /healthz of the same server at that rate, and the CPU of a request
+in server and database, which says more than the clock where others work on both cores.
+TRACE_KEEP=1 measures again on the store that the last run left.
 """
 
 import os
@@ -15,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
+from benchmarks.cpu import postmaster, seconds_of
 from benchmarks.filling import fill
 from benchmarks.open_loop import ask, quantile, request, words
 from benchmarks.setting import make_market
@@ -35,6 +38,7 @@ ROUNDS = int(os.environ.get("TRACE_ROUNDS", "2"))
 RATE = int(os.environ.get("TRACE_RATE", "3"))  # Requests a second.
 SECONDS = int(os.environ.get("TRACE_SECONDS", "20"))
 GOAL_MILLISECONDS = 200
+KEEP = bool(os.environ.get("TRACE_KEEP"))
 _SIZE, _AT_ONCE, _HOURS, _ALL = 1_000, 500, 9 * 24, 10**9
 _STARTS = 200
 _IDENTITIES = """
@@ -55,18 +59,24 @@ SELECT max(events), percentile_disc(0.5) WITHIN GROUP (ORDER BY events) FROM (
 
 def run() -> None:
     """Measure, and print one line a figure."""
-    make_market([f"c-{number}" for number in range(1, CUSTOMERS + 1)])
-    _fill_books()
+    if not KEEP:
+        make_market([f"c-{number}" for number in range(1, CUSTOMERS + 1)])
+        _fill_books()
+    _tell_size()
     key = create_api_key(name="bench", scopes=["usage:read"], at=datetime.now(UTC))[1]
     with processes.running(
         processes.server_command(PORT), "bench-server", processes.server_environment(PORT)
     ) as server:
         processes.wait_until_ready(server, PORT)
+        roles = {"server": server.pid, "postgres": postmaster()}
         for kind, names in _starts().items():
             asked = [request("GET", f"/v1/trace?{kind}={name}", key) for name in names]
             ask(asked, RATE, 3)
+            before = seconds_of(roles)
             taken = ask(asked, RATE, SECONDS)
-            print(f"{kind} at {RATE} requests/s, {EVENTS:,} events: {words(taken)}")
+            used = sum(seconds_of(roles).values()) - sum(before.values())
+            print(f"{kind} at {RATE} requests/s: {words(taken)}")
+            print(f"  CPU of one: {used * 1000 / len(taken):.0f} ms")
             ratio = quantile(taken, 99) * 1000 / GOAL_MILLISECONDS
             print(f"  ratio to the goal of {GOAL_MILLISECONDS} ms: {ratio:.0%}")
         nothing = ask([request("GET", "/healthz", key)], RATE, SECONDS)
@@ -86,9 +96,19 @@ def _fill_books() -> None:
         _timed("in the books", lambda now=now: recognise_pending(by=by, at=now, limit=None))  # type: ignore[misc]
     with connection.cursor() as cursor:
         _timed("vacuumed", lambda: cursor.execute("VACUUM ANALYZE"))
+
+
+def _tell_size() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(event_count) FROM event_batch")
+        events = cursor.fetchone()[0]
         cursor.execute(_BEHIND)
         most, usual = cursor.fetchone()
-    print(f"values behind a day's entry: {usual:,} usually, {most:,} at most", flush=True)
+    print(
+        f"{events:,} events; behind a day's entry, once for each meter: {usual:,} usually,"
+        f" {most:,} at most",
+        flush=True,
+    )
 
 
 def _timed(what: str, work: Callable[[], object]) -> None:

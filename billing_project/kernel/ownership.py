@@ -30,6 +30,10 @@ class Owner:
     has_left: bool = False
 
 
+_FUNCTIONS = tuple(StepFunction.values)
+_NOBODY = tuple(Owner(function, None) for function in _FUNCTIONS)
+
+
 @dataclass(frozen=True)
 class Owners:
     """Everybody who was ever named, the newest first."""
@@ -38,13 +42,19 @@ class Owners:
 
     def of(self, step: str, at: datetime) -> tuple[Owner, ...]:
         """Return who answers for a step at an instant, one for each function in their order."""
-        return tuple(self._of(step, function, at) for function in StepFunction.values)
+        if step not in self._named:
+            return _NOBODY
+        return tuple(self._of(step, function, at) for function in _FUNCTIONS)
 
     def _of(self, step: str, function: str, at: datetime) -> Owner:
         for row in self._by_duty.get((step, function), ()):
             if row.since_at <= at:
                 return Owner(function, str(row.person), row.since_at, not row.person.is_active)
         return Owner(function, None)
+
+    @cached_property
+    def _named(self) -> set[str]:
+        return {row.step for row in self.rows}
 
     @cached_property
     def _by_duty(self) -> dict[tuple[str, str], list[StepOwner]]:
