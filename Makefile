@@ -11,7 +11,7 @@ MANAGE := $(BIN)/python manage.py
 READY := $(VENV)/.ready
 FAKE_STRIPE = STRIPE_API_KEY=sk_test_fake STRIPE_WEBHOOK_SECRETS=whsec_fake \
 	STRIPE_API_BASE=http://127.0.0.1:$(STRIPE_PORT) STRIPE_MIRROR=1
-# Workers of the test run; the default is one per core.
+# Workers of the test run; the default is one per core. A file stays with one: its world is made once.
 JOBS ?= auto
 
 .PHONY: help setup demo serve test lint types contracts migrations deploy-check unit test-browser test-long bench format lock clean
@@ -62,7 +62,7 @@ deploy-check: $(READY)
 
 unit: $(READY)
 	$(MANAGE) embedded_db start >/dev/null
-	$(BIN)/pytest -q -n $(JOBS) -m "not long and not browser"
+	$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not browser"
 
 # The system's Chromium; no browser is downloaded.
 test-browser: $(VENV)/.browser

@@ -69,8 +69,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what needs no database."""
-    items.sort(key=_needs_database)
+    """Begin with the files that need no database."""
+    stored = {item.path for item in items if _needs_database(item)}
+    items.sort(key=lambda item: item.path in stored)
 
 
 def pytest_collection_finish() -> None:

@@ -1,9 +1,12 @@
 """What finance reads of the ledger in the back office, and how it closes a month."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import AuditEntry, User
@@ -20,7 +23,8 @@ from revrec.models import (
 )
 from revrec.services.periods import ensure_period, propose_close
 from tests.console.backoffice import CLOCK, action_url, client_of, list_of, page_of, send, told
-from tests.console.chain import run_chain
+from tests.console.chain import Chain, run_chain
+from tests.worlds import standing
 
 pytestmark = pytest.mark.django_db
 
@@ -30,10 +34,15 @@ def clock(settings: Any) -> None:
     settings.BILLING_CLOCK = CLOCK
 
 
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Chain]:
+    with override_settings(BILLING_CLOCK=CLOCK), standing(run_chain, django_db_blocker) as chain:
+        yield chain
+
+
 @pytest.fixture
-def october(db: None) -> AccountingPeriod:
+def october(made: Chain, db: None) -> AccountingPeriod:
     """Return October 2026, in which the chain earned ten days of its fee."""
-    run_chain()
     return AccountingPeriod.objects.earliest("start_on")
 
 
