@@ -24,7 +24,9 @@ from metering.services.storing import forget_months
 from revrec.services.anchoring import SEAL_FILES
 from revrec.services.sealing import make_sealing_key
 from tests.template import ensure_template
+from tests.worlds import person_of
 
+AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 _MAKER = pytest.StashKey[subprocess.Popen[bytes]]()
 # Rows that migrations and the set-up made; a reset between committed tests keeps them.
 _SEEDED = {
@@ -210,52 +212,46 @@ def _forget_rules() -> None:
 @pytest.fixture
 def at() -> datetime:
     """Return an instant to pass wherever a service asks for `at`."""
-    return datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-
-
-def _person(username: str, role: str) -> User:
-    user = User.objects.create_user(username, password="correct horse battery", is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    return user
+    return AT
 
 
 @pytest.fixture
 def support(db: None) -> User:
     """Return a member of support."""
-    return _person("sam.support", "support")
+    return person_of("sam.support", "support")
 
 
 @pytest.fixture
 def maker(db: None) -> User:
     """Return a finance maker: proposes, never approves."""
-    return _person("mia.maker", "finance_maker")
+    return person_of("mia.maker", "finance_maker")
 
 
 @pytest.fixture
 def approver(db: None) -> User:
     """Return a finance approver."""
-    return _person("ann.approver", "finance_approver")
+    return person_of("ann.approver", "finance_approver")
 
 
 @pytest.fixture
 def lawyer(db: None) -> User:
     """Return somebody of legal: the second approver where a kind asks for one."""
-    return _person("lea.legal", "legal")
+    return person_of("lea.legal", "legal")
 
 
 @pytest.fixture
 def engineer(db: None) -> User:
     """Return an engineer."""
-    return _person("eli.engineer", "engineering")
+    return person_of("eli.engineer", "engineering")
 
 
 @pytest.fixture
 def product(db: None) -> User:
     """Return a product manager."""
-    return _person("pat.product", "product")
+    return person_of("pat.product", "product")
 
 
 @pytest.fixture
 def auditor(db: None) -> User:
     """Return an auditor: reads everything, writes nothing."""
-    return _person("ada.auditor", "auditor")
+    return person_of("ada.auditor", "auditor")
