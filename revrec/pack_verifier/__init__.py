@@ -23,7 +23,14 @@ MOST_SHOWN = 20  # Faults of one check that are written out.
 
 def verify(path: str, out: TextIO = sys.stdout) -> int:
     """Check a pack, write what was found, and return the number of faults."""
-    csv.field_size_limit(1 << 30)
+    before = csv.field_size_limit(1 << 30)
+    try:
+        return _verify(path, out)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _verify(path: str, out: TextIO) -> int:
     out.write(f"sha256 {sha256_of(path)}\n")
     with zipfile.ZipFile(path) as archive, localcontext(Context(prec=100)):
         pack = Pack(archive)

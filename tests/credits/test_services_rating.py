@@ -7,8 +7,6 @@ import pytest
 
 from billing_project.kernel import outbox
 from billing_project.kernel.books import run_checks
-from billing_project.kernel.errors import Conflict
-from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits import checks
 from credits.models import CreditGrant, LedgerKind, LedgerTransaction, RatedUsage
@@ -21,7 +19,7 @@ from metering.models import UsageWindow
 from metering.services.adjust import amend_event, cancel_event
 from metering.services.aggregate import carry_idle_hours
 from metering.services.meters import create_meter
-from tests.credits.builders import DAY_10, NOVEMBER, Shop, figures, make_customer, make_shop, rate
+from tests.credits.builders import DAY_10, NOVEMBER, Shop, figures, make_customer, rate
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -175,19 +173,6 @@ def test_usage_without_a_rate_waits_until_one_is_approved(shop: Shop) -> None:
 
     assert rate_pending(by=shop.maker, at=shop.at) == 1
     assert outbox.waiting("rating_blocked") == []
-
-
-def test_no_burn_order_refuses_and_the_usage_keeps_its_note(
-    maker: User, approver: User, at: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Shop, "policy", lambda self: None)
-    shop = make_shop(maker, approver, at)
-    shop.use(input="10")
-
-    with pytest.raises(Conflict, match="burn order"):
-        shop.rate()
-    assert rate_pending(by=maker, at=at) == 0
-    assert outbox.waiting("usage_changed") == [shop.customer.pk]
 
 
 def test_a_grant_that_comes_later_does_not_rerate_old_usage(shop: Shop) -> None:
