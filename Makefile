@@ -20,7 +20,7 @@ help:
 	@echo "make demo [SERVE=0] [PORT=8000] [STRIPE=fake]   the whole chain on real traffic, then the back office"
 	@echo "make serve [PORT=8000]            the back office on the last demo's data"
 	@echo "make test                         lint, types, contracts, migrations, tests"
-	@echo "make test-browser                 five stories in a real browser, with pictures into docs/screens"
+	@echo "make test-browser                 the stories in a real browser, with pictures into docs/screens"
 	@echo "make test-long | bench | format | lock | clean"
 
 setup: $(READY)

@@ -245,7 +245,10 @@ UNFOLD = {
         }
     ],
     "STYLES": ["billing_project.console.navigation.stylesheet"],
-    "SCRIPTS": ["billing_project.console.navigation.icons_script"],
+    "SCRIPTS": [
+        "billing_project.console.navigation.icons_script",
+        "billing_project.console.navigation.reach_script",
+    ],
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,

@@ -224,6 +224,11 @@ def icons_script(request: HttpRequest) -> str:
     return static("console/icons.js")
 
 
+def reach_script(request: HttpRequest) -> str:
+    """Return the address of the script that lets the keyboard reach what scrolls."""
+    return static("console/reach.js")
+
+
 def favicon(request: HttpRequest) -> str:
     """Return the address of the console's icon."""
     return static("console/favicon.svg")

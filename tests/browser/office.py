@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,6 +50,26 @@ class Office:
         )
         with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
             assert answer.status in {200, 202}
+
+    def propose_openings(self, by: str) -> None:
+        """Bring a customer with credits from another system, as finance does by a file."""
+        day = f"{self.clock - timedelta(days=3):%Y-%m-%d}"
+        rows = (
+            "kind,source_id,customer,name,currency,credits,unit,category,price,effective_at",
+            "customer,42,moved-in,Moved In,USD,,,,,",
+            f"grant,42-a,moved-in,,USD,120.5,credit,paid,60.25,{day}",
+            "balance,42,moved-in,,,120.5,credit,,,",
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "openings.csv"
+            file.write_text("\n".join(rows) + "\n")
+            self._manage(
+                "import_openings", str(file), "--propose", "--reason", "We move", "--by", by
+            )
+
+    def apply_openings(self) -> None:
+        """Make what was approved, as the worker would within minutes."""
+        self._manage("import_openings", "--apply")
 
     def verify_pack(self, pack: Path) -> None:
         """Run a pack, which adds itself up again, as an auditor does."""
