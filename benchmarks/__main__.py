@@ -23,6 +23,7 @@ NAMES = (
     "trace",
     "backfill",
     "invoices",
+    "lists",
 )
 
 

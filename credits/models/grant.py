@@ -213,6 +213,7 @@ class LedgerTransaction(models.Model):
         indexes = [
             models.Index(fields=["customer", "effective_at"], name="ledger_transaction_customer"),
             models.Index(fields=["customer", "id"], name="ledger_transaction_order"),
+            models.Index(fields=["grant", "id"], name="ledger_transaction_grant"),
         ]
 
     def __str__(self) -> str:

@@ -28,9 +28,7 @@ from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from metering.admin.event_forms import AmendEventForm, CancelEventForm
 from metering.models import (
-    Customer,
     EventBatch,
-    EventIdentity,
     EventRejection,
     MeterEvent,
     MeterEventAdjustment,
@@ -39,9 +37,10 @@ from metering.models import (
 from metering.models.event import AdjustmentType
 from metering.selectors.archive import archived_at, archived_starts
 from metering.selectors.archived_events import archived_events_of
-from metering.selectors.events import newest_adjustment
+from metering.selectors.events import event_ids_named, newest_adjustment
 from metering.services.adjust import amend_event, cancel_event
 
+_MOST_NAMED = 100
 _ADJUST = "metering.adjust_meterevent"
 ADJUSTMENTS: dict[str, str] = {"cancel": "bad", "amend": "wait", "reinstate": "good"}
 
@@ -88,14 +87,10 @@ class MeterEventAdmin(LargeTableAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Find events by their identity, whose key starts with the customer: no scan of events."""
-        words = search_term.strip()
+        words = search_term.strip().replace("\x00", "")
         if not words:
             return queryset, False
-        customers = list(Customer.objects.values_list("pk", flat=True))
-        ids = EventIdentity.objects.filter(
-            customer_id__in=customers, identifier=words.replace("\x00", "")
-        ).values_list("event_id", flat=True)
-        return queryset.filter(pk__in=list(ids[:100])), False
+        return queryset.filter(pk__in=event_ids_named(words, _MOST_NAMED)), False
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

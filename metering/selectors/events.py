@@ -37,6 +37,13 @@ from metering.selectors.customers import customer_ids
 from metering.selectors.meters import meter_rules, rule_at
 from metering.selectors.windows import hours_before
 
+# One probe of the identities' key for each customer, as in `explaining`: LIMIT keeps it one.
+_NAMED = """
+SELECT i.event_id FROM customer c CROSS JOIN LATERAL (
+    SELECT event_id FROM event_identity i
+     WHERE i.customer_id = c.id AND i.identifier = %s LIMIT 1
+) i LIMIT %s
+"""
 # One event as several versions of its properties, each with a sign: a source of reading_sql.
 VERSIONS_OF_EVENT = """
 SELECT e.*, v.properties, v.sign
@@ -133,6 +140,13 @@ def newest_events(
     events = sorted(events, key=lambda event: -event.pk)[:most]
     prefetch_related_objects(events, "customer", "workspace")
     return events
+
+
+def event_ids_named(identifier: str, most: int) -> list[int]:
+    """Return the ids of stored events of an identifier, whoever sent them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NAMED, [identifier, most])
+        return [event_id for (event_id,) in cursor.fetchall()]
 
 
 def quarantined_under(customer_external_id: str, identifier: str) -> QuarantinedEvent | None:

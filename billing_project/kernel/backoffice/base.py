@@ -17,6 +17,12 @@ from unfold.paginator import InfinitePaginator
 
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.backoffice.display import moment
+from billing_project.kernel.backoffice.long_lists import (
+    found_by_index,
+    is_long,
+    paginator_of,
+    with_usual_values,
+)
 from billing_project.kernel.backoffice.related import Link, links_of, list_url
 from billing_project.kernel.models import AuditEntry, User
 
@@ -46,6 +52,7 @@ class Fresh(Protocol):
         """Seconds since then."""
 
 
+_EXACTLY = "This list is long: it is not counted, and a search finds exact values."
 _MOST_RELATED = 100  # Related rows that one search follows.
 _MOST_DIGITS = 18  # Fits bigint.
 
@@ -57,6 +64,7 @@ class ReadOnlyAdmin(_Admin):
     fieldsets: ClassVar[tuple[Any, ...] | None] = None
     list_per_page = 50
     list_max_show_all = 0
+    show_full_result_count = False
     list_filter_submit = True
     list_before_template = "backoffice/as_of.html"
     actions_detail: tuple[str, ...] = ()
@@ -115,8 +123,50 @@ class ReadOnlyAdmin(_Admin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """Say above a list what it does not show, and until when figures of usage hold."""
-        context = {**(extra_context or {}), "fresh": self.freshness(), "note": self.note()}
+        note = self.note() or (_EXACTLY if self.search_fields and is_long(self.model) else "")
+        context = {**(extra_context or {}), "fresh": self.freshness(), "note": note}
         return super().changelist_view(request, context)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Leave the calendar of a long list out: it reads every row."""
+        changelist = super().get_changelist_instance(request)
+        if is_long(self.model):
+            changelist.date_hierarchy = None
+        return changelist
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Offer what a long list's columns usually hold, as every row would have to be read."""
+        filters = super().get_list_filter(request)
+        return with_usual_values(self.model, filters) if is_long(self.model) else filters
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *args: Any, **said: Any
+    ) -> Any:
+        """Count as far as people turn pages."""
+        if self.paginator is InfinitePaginator:
+            return super().get_paginator(request, queryset, per_page, *args, **said)
+        return paginator_of(queryset, per_page)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find rows by parts of words; where the table is long, exactly and by an index."""
+        if is_long(self.model):
+            return self.found_exactly(request, queryset, search_term), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def found_exactly(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> QuerySet[Any]:
+        """Find rows by any of the search fields, each exactly and by its own index."""
+        words = search_term.strip().replace("\x00", "")
+        if not words:
+            return queryset
+        wanted = Q(pk__in=[])
+        paths = [str(path).lstrip("=^@") for path in self.get_search_fields(request)]
+        for path in found_by_index(self.model, paths) if is_long(self.model) else paths:
+            wanted |= _exactly(self.model, path, words)
+        return queryset.filter(wanted)
 
     def changeform_view(
         self,
@@ -164,14 +214,8 @@ class LargeTableAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find rows by any of the search fields, each exactly and by its own index."""
-        words = search_term.strip().replace("\x00", "")
-        if not words:
-            return queryset, False
-        wanted = Q(pk__in=[])
-        for path in self.get_search_fields(request):
-            wanted |= _exactly(self.model, str(path), words)
-        return queryset.filter(wanted), False
+        """Find rows exactly, however few there are yet."""
+        return self.found_exactly(request, queryset, search_term), False
 
 
 class HistoryAdmin(_History, ReadOnlyAdmin):
