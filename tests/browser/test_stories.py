@@ -36,6 +36,8 @@ def test_support_credits_a_wrong_line_and_the_credits_come_back(
     expect(page.locator("main, #content, body").first).to_contain_text("100.00 USD")  # Open now.
     page.get_by_role("link", name="Customer 01", exact=True).first.click()
     seen(page, "customer")
+    page.locator("#grants-title").evaluate("title => title.scrollIntoView()")
+    seen(page, "customer-account")
     expect(page.locator("body")).to_contain_text("1,000")
 
 
