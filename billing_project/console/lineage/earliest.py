@@ -42,22 +42,33 @@ class Windows:
 
     ids: Sequence[int]
     customers: set[int]
-    hours: set[datetime]
+    hour_of: Mapping[int, datetime]
     counted: Mapping[int, int]  # By meter: events that count.
     is_adjusted: bool  # Something was amended or cancelled in one of their hours.
+
+    @property
+    def hours(self) -> set[datetime]:
+        """The hours that they are of."""
+        return set(self.hour_of.values())
+
+    def beside(self, some: Iterable[int]) -> list[int]:
+        """List the windows of the same hours as some of them."""
+        hours = {self.hour_of[pk] for pk in some}
+        return [pk for pk in self.ids if self.hour_of.get(pk) in hours]
 
 
 def windows_named(ids: Sequence[int]) -> Windows:
     """Read windows, and whether events of their hours were adjusted."""
     rows = UsageWindow.objects.filter(pk__in=ids).values_list(
-        "customer_id", "start_at", "meter_id", "event_count"
+        "id", "customer_id", "start_at", "meter_id", "event_count"
     )
-    customers, hours, counted = set[int](), set[datetime](), Counter[int]()
-    for customer, hour, meter, count in rows:
+    customers, hour_of, counted = set[int](), dict[int, datetime](), Counter[int]()
+    for pk, customer, hour, meter, count in rows:
         customers.add(customer)
-        hours.add(hour)
+        hour_of[pk] = hour
         counted[meter] += count
-    return Windows(ids, customers, hours, counted, _is_adjusted(customers, hours))
+    is_adjusted = _is_adjusted(customers, set(hour_of.values()))
+    return Windows(ids, customers, hour_of, counted, is_adjusted)
 
 
 def _is_adjusted(customers: set[int], hours: set[datetime]) -> bool:

@@ -109,10 +109,15 @@ def events_of_windows(ids: Sequence[int], most: int, times: Times) -> list[Pair]
     if windows.is_adjusted:
         found += _ask(asked, _AMENDED.format(events="meter_event"), _OF_WINDOWS, params)
     if is_cut:
-        params["chosen"] = sorted({pair.source for pair in found})[: few_of(most)]
+        chosen = sorted({pair.source for pair in found})[: few_of(most)]
+        if not levels:  # Whatever else an event counts in is of its own hour.
+            shown = set(chosen)
+            near = windows.beside(pair.target for pair in found if pair.source in shown)
+            params = _params(near, most, times)
         facts = _EVENTS.format(events="meter_event")
-        found = _ask(asked, facts, _OF_CHOSEN + _OF_WINDOWS, params)
-    return _with_archived(_earliest(found), _EVENTS, _OF_WINDOWS, params, _archived_in(windows))
+        found = _ask(asked, facts, _OF_CHOSEN + _OF_WINDOWS, {**params, "chosen": chosen})
+    asked_of = _params(ids, most, times)
+    return _with_archived(_earliest(found), _EVENTS, _OF_WINDOWS, asked_of, _archived_in(windows))
 
 
 def _earliest(pairs: Iterable[Pair]) -> list[Pair]:
