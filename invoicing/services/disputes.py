@@ -9,10 +9,9 @@ from django.db.models import Q
 
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.apart import each_apart
-from billing_project.kernel.errors import Conflict, IdempotencyConflict, Invalid
+from billing_project.kernel.errors import IdempotencyConflict, Invalid
 from billing_project.kernel.models import User
-from credits.models import ClawBackReason, CreditGrant, GrantCategory
-from credits.services.clawing import claw_back
+from credits.models import CreditGrant, GrantCategory
 from credits.services.freezing import freeze_grant, thaw_grant
 from invoicing.models import (
     PREPAID,
@@ -25,6 +24,7 @@ from invoicing.models import (
 )
 from invoicing.selectors import grants_of_line
 from invoicing.services.commits import give_back_shortfall
+from invoicing.services.granting import take_disputed
 from invoicing.services.locks import lock_invoice, require_permission
 from metering.services.customers import lock_customer
 
@@ -163,18 +163,7 @@ def _let_go(dispute: Dispute, verdict: str, by: User, at: datetime) -> None:
     for grant in _sold_by(dispute.invoice):
         thaw_grant(grant=grant, reference=dispute.reference, by=by, at=at)
         if verdict == Verdict.LOST:
-            _claw_back(grant, dispute, by, at)
-
-
-def _claw_back(grant: CreditGrant, dispute: Dispute, by: User, at: datetime) -> None:
-    try:
-        claw_back(
-            grant=grant, reason=ClawBackReason.DISPUTE,
-            reference=f"{dispute.method}:{dispute.reference}", by=by, at=at,
-        )  # fmt: skip
-    except Conflict as error:
-        if error.code != "not_refundable":
-            raise  # Terms that take nothing back leave the credits with the customer.
+            take_disputed(grant, dispute, by, at)
 
 
 def _give_back_shortfalls(invoice: Invoice, at: datetime) -> None:

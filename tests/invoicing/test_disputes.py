@@ -82,13 +82,20 @@ def test_what_was_used_up_when_its_dispute_began_rests_once_it_comes_back(
     assert replay_credits(sold.customer_id).differences == ()
 
 
-def test_credits_that_are_granted_while_a_part_of_their_price_is_disputed_rest() -> None:
+@pytest.mark.parametrize(("verdict", "left"), [(None, 0), (Verdict.WON, 100), (Verdict.LOST, 0)])
+def test_a_dispute_of_a_part_of_its_price_decides_over_credits_that_are_granted_after_it(
+    verdict: str | None, left: int
+) -> None:
     shop = open_shop()
     invoice = paid(shop, sold_pack(shop, customer_of(shop), 9_000), 4_500)
-    _disputed(invoice, shop.worker)
+    dispute = _disputed(invoice, shop.worker)
+    if verdict is not None:
+        record_dispute_outcome(
+            dispute=dispute, verdict=verdict, decided_at=START, by=shop.worker, at=START
+        )
 
     paid(shop, invoice)
 
-    assert CreditGrant.objects.get().remaining == 100
-    assert freeze_disputed(by=shop.worker, at=START) == 1
-    assert CreditGrant.objects.get().remaining == 0
+    assert CreditGrant.objects.get().remaining == left
+    assert freeze_disputed(by=shop.worker, at=START) == 0
+    assert replay_credits(invoice.customer_id).differences == ()

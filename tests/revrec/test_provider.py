@@ -202,3 +202,16 @@ def test_a_loss_is_divided_by_what_lines_claim_and_ends_what_is_undelivered_firs
         PostingLine(Account.DISPUTED, -10_000, About("USD")),
     )
     assert losses(500, []) == ([], 500)
+
+
+def test_credits_that_a_lost_dispute_takes_as_they_come_earn_what_was_kept(shop: Shop) -> None:
+    customer = shop.customer()
+    invoice = shop.pack(customer, "100", 9_000, "2026-01-02")
+    shop.pay(invoice, "2026-01-02", 4_500)
+    _decide(shop, _dispute(shop, invoice, 4_500, "2026-01-03"), "lost", "2026-01-04")
+    recognise(customer, "2026-01-04")
+
+    shop.pay(invoice, "2026-01-05", 4_500)
+    recognise(customer, "2026-01-05")
+
+    assert balances(customer) == {"1000": 4_500, "4030": -4_500}  # As if all was granted before.
