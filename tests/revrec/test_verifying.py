@@ -104,7 +104,7 @@ _FIELDS = {
         "entry_id": "{0} + 1", "position": "{0} + 5", "account_id": "'4000'",
         "amount_minor": "-{0}", "currency": "'EUR'", "customer_id": _NUMBER,
         "obligation_id": "coalesce({0}, 0) + 1", "invoice_line_id": "coalesce({0}, 0) + 1",
-        "service_start_on": _DAY, "service_end_on": _DAY,
+        "service_start_on": _DAY, "service_end_on": _DAY, "model": "coalesce({0}, '') || 'x'",
     },
 }  # fmt: skip
 
