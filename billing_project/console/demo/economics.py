@@ -1,4 +1,4 @@
-"""What product looks at before it changes a price: three scenarios of a plan at two fees."""
+"""What product looks at before it changes a price, and how a supplier's bill is checked."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,10 +10,15 @@ from billing_project.console.scenarios import compare
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.drafts import draft
 from billing_project.kernel.evidence import attach_evidence
+from billing_project.kernel.period import Period, midnight, month_of
 from credits.mixes import presets
+from credits.selectors.supplier_costs import costs_by_model
+from credits.services.supplier_bills import import_supplier_bill
 from invoicing.models import Plan
 
 _SHARES = (20, 30, 50)  # Of the demo's traffic, in the order of MODELS.
+_SUPPLIER, _OVERBILLED, _TOO_MUCH = "openai", "gpt-5.4", Decimal("7.50")
+_CENT = Decimal("0.01")
 _DEARER: dict[str, Any] = {
     "plan": "scale", "rate_card": "standard", "currency": "USD", "fee_minor": 112_500,
     "included_credits": "150000", "overage_price": "0.01", "interval": "30 days",
@@ -40,3 +45,22 @@ def draft_a_dearer_plan(setting: Setting, at: datetime) -> None:
     models = tuple(zip(MODELS, map(Decimal, _SHARES), strict=True))
     report = compare([standing, change], None, presets(models), None, at)
     attach_evidence(change=change, kind="scenario", document=report.document, by=author, at=at)
+
+
+def reconcile_a_bill(setting: Setting, at: datetime) -> None:
+    """Hold a supplier's bill of the first month against what its usage costs.
+
+    One model is billed more than it should be: a difference that engineering has to explain.
+    """
+    start_on, end_on = month_of(setting.period.start.date())
+    if at < midnight(end_on):
+        return  # The month goes on.
+    costs = costs_by_model(Period(midnight(start_on), midnight(end_on)), "USD", _SUPPLIER)
+    billed = {model: cost.quantize(_CENT) for model, cost in costs.items()}
+    billed[_OVERBILLED] = billed.get(_OVERBILLED, Decimal(0)) + _TOO_MUCH
+    rows = [f"{model},{amount}" for model, amount in sorted(billed.items())]
+    import_supplier_bill(
+        text="\n".join(["model,amount", *rows]), supplier=_SUPPLIER, month_on=start_on,
+        currency="USD", source=f"{_SUPPLIER}-{start_on:%Y-%m}.csv", owner=setting.cast.engineer,
+        by=setting.cast.maker, at=at,
+    )  # fmt: skip
