@@ -295,7 +295,8 @@ def _switching(
 def _by_model(calls: Mapping[str, int]) -> dict[str, int]:
     """Turn calls of the customer ("") and of its models into calls of models, and of none."""
     named = {model: count for model, count in calls.items() if model and count}
-    return {**named, "": calls.get("", 0) - sum(named.values())}
+    rest = calls.get("", 0) - sum(named.values())
+    return named | {"": rest} if rest > 0 else named
 
 
 def _rows(sql: str, values: Any) -> list[tuple[Any, ...]]:
