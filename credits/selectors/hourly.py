@@ -27,6 +27,7 @@ from credits.selectors.hour_sql import ROWS
 # So long a series says what is usual in its last two.
 LOOKED = (WEEKS * WEEK + 2 * LOOK) * HOUR
 _KNOWN = WEEKS * WEEK * HOUR
+_SEASONED = ((WEEKS - 1) * WEEK + 2 * LOOK) * HOUR  # From then on the hours of the week count.
 _ZERO = Decimal(0)
 _AT_ONCE = 100
 _CELLS = """
@@ -153,7 +154,7 @@ def worth_a_look(
     for customer_id, several in looks.items():
         since, series = first[customer_id], cells.get(customer_id, {})
         for at in several if since is not None else ():
-            if since > at - LOOKED or any(_is_close(one, at, floor) for one in series.values()):
+            if since > at - _SEASONED or any(_is_close(one, at, floor) for one in series.values()):
                 found.setdefault(customer_id, []).append(at)
     for customer_id, at in _switching(looks, cells):
         if at not in found.setdefault(customer_id, []):
