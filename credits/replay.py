@@ -62,7 +62,7 @@ class Replay:
         self._voids: dict[int, EntryFact] = {}  # By grant, those that stand.
         self._frozen: dict[int, Decimal] = dict.fromkeys(self._facts, _ZERO)
         self._frozen_at: dict[int, datetime] = {}  # By first grant, while a dispute goes on.
-        self._thawed_at: dict[int, datetime] = {}
+        self._reinstated_at: dict[int, datetime] = {}  # Late usage aside.
         self._splits: dict[int, Ending] = {}
         self._so_far: dict[tuple[int, int, int | None], RatedSoFar] = {}
         self._histories: dict[int, PeriodHistory] = defaultdict(PeriodHistory)
@@ -87,6 +87,8 @@ class Replay:
         yield from _compare(entry.key, "credits", entry.credits, amount)
         yield from _compare(entry.key, "effective at", entry.effective_at, self._at(entry))
         self._left[entry.grant_id] += amount
+        if entry.kind == "reinstated":
+            self._reinstated_at[entry.grant_id] = entry.effective_at
         if entry.reason_code in (_FROZEN, _THAWED):
             self._freeze(entry, amount)
             return
@@ -110,7 +112,7 @@ class Replay:
         if entry.kind == "granted":
             at = grant.effective_at
         elif entry.reason_code in _AT_END and grant.expires_at is not None:
-            at = max(grant.expires_at, self._thawed_at.get(grant.id, grant.expires_at))
+            at = max(grant.expires_at, self._reinstated_at.get(grant.id, grant.expires_at))
         return max(at, grant.effective_at)
 
     def _freeze(self, entry: EntryFact, amount: Decimal) -> None:
@@ -121,7 +123,6 @@ class Replay:
             self._frozen_at[root_id] = entry.effective_at
         else:
             self._frozen_at.pop(root_id, None)
-            self._thawed_at[entry.grant_id] = entry.effective_at
 
     def _claw_back(self, fact: ClawBackFact) -> Iterator[Difference]:
         """Remember that a price went back; entries of what was unused come next."""
@@ -354,12 +355,15 @@ class Replay:
     def _dates(self, fact: RatedFact) -> Iterator[Difference]:
         """Credits move within the hour of use, but not before their grant was in force.
 
-        What a credit note moves, it moves when it is issued.
+        What a credit note moves, it moves when it is issued. Nor are any drawn before what was
+        taken was given back; draws of before that rule keep their hour.
         """
         for entry in fact.entries:
             if entry.kind in _BURNS:
                 moved_at = fact.rated_at if fact.is_of_note else fact.use.period.start
                 at = max(moved_at, self._facts[entry.grant_id].state.effective_at)
+                if entry.kind == "drawn" and entry.effective_at != at:
+                    at = max(at, self._reinstated_at.get(entry.grant_id, at))
                 yield from _compare(entry.key, "effective at", entry.effective_at, at)
 
 

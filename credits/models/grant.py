@@ -213,6 +213,11 @@ class LedgerTransaction(models.Model):
         indexes = [
             models.Index(fields=["customer", "effective_at"], name="ledger_transaction_customer"),
             models.Index(fields=["customer", "id"], name="ledger_transaction_order"),
+            models.Index(
+                fields=["customer"],
+                condition=Q(kind="reinstated") & ~Q(reason_code="late_usage"),
+                name="ledger_transaction_given_again",
+            ),
             models.Index(fields=["grant", "id"], name="ledger_transaction_grant"),
         ]
 

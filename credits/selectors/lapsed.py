@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Q, Sum
+from django.db.models import Max, Q, Sum
 
 from credits.models import LedgerKind, LedgerTransaction
 
@@ -31,3 +31,12 @@ def lapsed_credits(customer_ids: Collection[int], since: datetime) -> dict[int, 
     )
     rows = moves.order_by().values_list("grant_id").annotate(total=Sum("credits"))
     return {grant_id: -total for grant_id, total in rows if total}
+
+
+def reinstated_at(customer_ids: Collection[int]) -> dict[int, datetime]:
+    """Return by grant when a person, or the end of a dispute, last gave back what was taken."""
+    moves = LedgerTransaction.objects.filter(
+        kind=LedgerKind.REINSTATED, customer_id__in=customer_ids
+    ).exclude(reason_code=LATE_USAGE)
+    rows = moves.order_by().values_list("grant_id").annotate(last=Max("effective_at"))
+    return dict(rows)

@@ -244,11 +244,13 @@ class Burner:
             self._reclaim(bill, grant_id)
         entry = self._entry(kind, grant_id, amount, f"{bill.row.source_key}:grant:{grant_id}")
         entry.rated_usage, entry.credit_policy_id = bill.row, bill.policy.pk
-        # Within the hour, but not before the grant.
-        grant = self._wallet.grant(grant_id)
+        # Within the hour, but not before the grant, nor while its credits were taken back.
+        since = self._wallet.grant(grant_id).effective_at
+        if kind == LedgerKind.DRAWN:
+            since = self._wallet.there_since(grant_id)
         entry.reason_code = bill.reason_code
         moved_at = self._at if bill.reason_code else bill.use.period.start
-        entry.effective_at = max(moved_at, grant.effective_at)
+        entry.effective_at = max(moved_at, since)
         self._pages.entries.append(entry)
         if history := self._histories.get(bill.period.pk):
             history.add_draw(bill.stack, grant_id, amount)

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from credits.drawdown import Drawdown, GrantState, Part, Use, draw_down, spend
 from credits.models import CreditGrant
-from credits.selectors.lapsed import lapsed_credits
+from credits.selectors.lapsed import lapsed_credits, reinstated_at
 from credits.selectors.states import state_of_grant
 from credits.selectors.taken import taken_back
 
@@ -25,10 +25,14 @@ class Wallet:
     """
 
     def __init__(
-        self, grants: Iterable[CreditGrant], lapsed: Mapping[int, Decimal] | None = None
+        self,
+        grants: Iterable[CreditGrant],
+        lapsed: Mapping[int, Decimal] | None = None,
+        reinstated: Mapping[int, datetime] | None = None,
     ) -> None:
         self._rows = {grant.pk: grant for grant in grants}
         self._lapsed = dict(lapsed or {})
+        self._reinstated = reinstated or {}
         self._usable: dict[int, dict[int, GrantState]] = defaultdict(dict)
         for grant in self._rows.values():
             left = grant.remaining + self._lapsed.get(grant.pk, _ZERO)
@@ -71,6 +75,11 @@ class Wallet:
         self._lapsed[grant_id] = min(lapsed, left)
         return lapsed - self._lapsed[grant_id]
 
+    def there_since(self, grant_id: int) -> datetime:
+        """Return from when what is left of a grant was there: for a while nothing may have been."""
+        effective_at = self.grant(grant_id).effective_at
+        return max(effective_at, self._reinstated.get(grant_id, effective_at))
+
     def grant(self, grant_id: int) -> CreditGrant:
         """Return a grant's row, read once."""
         if grant_id not in self._rows:
@@ -90,4 +99,5 @@ def wallets_of(customer_ids: Collection[int], since: datetime) -> dict[int, Wall
     by_customer: dict[int, list[CreditGrant]] = {pk: [] for pk in customer_ids}
     for grant in burnable.select_related("origin", "terms"):
         by_customer[grant.customer_id].append(grant)
-    return {pk: Wallet(grants, lapsed) for pk, grants in by_customer.items()}
+    reinstated = reinstated_at(customer_ids)
+    return {pk: Wallet(grants, lapsed, reinstated) for pk, grants in by_customer.items()}

@@ -14,8 +14,10 @@ from billing_project.kernel.errors import BillingError
 from credits.models import CreditGrant
 from credits.selectors import balance, balance_now
 from credits.services.grants import expire_due_grants, expire_grant, void_grant
+from credits.services.reinstating import reinstate_grant
+from credits.services.replaying import replay_credits
 from metering.services.adjust import cancel_event
-from tests.credits.builders import Shop
+from tests.credits.builders import DAY_10, Shop
 
 pytestmark = pytest.mark.django_db
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -55,6 +57,18 @@ def test_what_takes_effect_later_does_not_count_yet(shop: Shop) -> None:
     assert before[0].ledger == 10
     assert balance_now(shop.customer, shop.at)[0].ledger == 8
     assert balance_now(shop.customer, shop.at + DAY)[0].ledger == 13
+
+
+def test_what_was_taken_and_given_back_pays_for_earlier_use_from_then_on(shop: Shop) -> None:
+    grant = shop.grant("10")
+    void_grant(grant=grant, reason_code="test", by=shop.maker, at=DAY_10 - DAY)
+    reinstate_grant(grant=grant, reason_code="test", by=shop.maker, at=DAY_10 + DAY)
+    shop.use(DAY_10, input="4")
+    shop.rate()
+
+    looks = (DAY_10 - 2 * DAY, DAY_10, DAY_10 + DAY)
+    assert [balance_now(shop.customer, at)[0].ledger for at in looks] == [10, 0, 8]
+    assert replay_credits(shop.customer.pk).differences == ()
 
 
 @settings(
