@@ -29,9 +29,8 @@ class Figure:
 
 def figures_of(customer: Customer, at: datetime) -> list[Figure]:
     """Return what people ask first about a customer; a fixed number of queries."""
-    period = BillingPeriod.objects.filter(
-        customer=customer, start_at__lte=at, end_at__gt=at
-    ).first()
+    periods = BillingPeriod.objects.select_related("rate_card__pricing_unit")
+    period = periods.filter(customer=customer, start_at__lte=at, end_at__gt=at).first()
     return [
         _credits(customer, at),
         _usage(period),
@@ -48,14 +47,15 @@ def _credits(customer: Customer, at: datetime) -> Figure:
 
 
 def _usage(period: BillingPeriod | None) -> Figure:
-    """Sum what the running period was charged, in credits."""
+    """Sum what the running period was charged, in the unit of its rates."""
     if period is None:
         return Figure("Usage in this period", NONE, "no period is running")
     sums = RatedUsage.objects.filter(billing_period=period).aggregate(
         charge=Sum("charge", default=Decimal(0)), overage=Sum("overage", default=Decimal(0))
     )
-    note = f"credits rated, {number_text(sums['overage'])} of them overage"
-    return Figure("Usage in this period", number_text(sums["charge"]), note, object_url(period))
+    charged = f"{number_text(sums['charge'])} {period.rate_card.pricing_unit}"
+    note = f"rated, {number_text(sums['overage'])} of them overage"
+    return Figure("Usage in this period", charged, note, object_url(period))
 
 
 def _open(customer: Customer) -> Figure:

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 Row = tuple[date, str, Decimal]
+UnitRow = tuple[date, str, str, Decimal]  # The third is the unit or the currency.
 
 # Apart for the colour-blind, and readable on white and on black.
 COLOURS = ("#6366f1", "#10b981", "#f59e0b", "#06b6d4", "#ec4899", "#84cc16", "#a855f7", "#64748b")
@@ -20,6 +21,14 @@ _GREY = "#9ca3af"
 def days_until(last: date, count: int) -> list[date]:
     """List `count` days that end with `last`."""
     return [last - timedelta(days=count - 1 - i) for i in range(count)]
+
+
+def by_unit(rows: Iterable[UnitRow]) -> dict[str, list[Row]]:
+    """Part rows of different units: what is stacked in one picture is of one unit."""
+    parts: dict[str, list[Row]] = {}
+    for day, series, unit, amount in rows:
+        parts.setdefault(unit, []).append((day, series, amount))
+    return dict(sorted(parts.items()))
 
 
 def chart_data(rows: Iterable[Row], days: Sequence[date], series_limit: int = 8) -> str:

@@ -10,7 +10,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, TruncDate
 from django.urls import reverse
 
-from billing_project.console.charts import Row
+from billing_project.console.charts import UnitRow
 from billing_project.kernel.backoffice.display import object_url
 from billing_project.kernel.models import (
     AuditEntry,
@@ -27,6 +27,7 @@ from invoicing.models import BillingHold, Invoice, InvoiceLine, InvoiceStatus, L
 from invoicing.selectors import OverageState, overcharged_periods
 from invoicing.selectors.proposals import open_proposals
 from invoicing.selectors.usage import NOT_CLAIMING
+from metering.aggregation import ADDITIVE
 from metering.models import Customer, EventBatch, QuarantinedEvent, UsageWindow
 from metering.models.event import QuarantineState
 from revrec.models import Posting
@@ -98,10 +99,15 @@ def unrated_count() -> int:
     return unrated_windows().order_by().values("pk")[: MOST_UNRATED + 1].count()
 
 
-def usage_by_day(start_at: datetime, end_at: datetime) -> list[tuple[date, str, str, Decimal]]:
-    """Sum quantities by UTC day, model and unit; a meter without models goes by its code."""
+def usage_by_day(start_at: datetime, end_at: datetime) -> list[UnitRow]:
+    """Sum quantities by UTC day, model and unit; a meter without models goes by its code.
+
+    Hours of a maximum, of a last value or of distinct values add up to nothing: they are left out.
+    """
     rows = (
-        UsageWindow.objects.filter(start_at__gte=start_at, start_at__lt=end_at)
+        UsageWindow.objects.filter(
+            start_at__gte=start_at, start_at__lt=end_at, meter__aggregation__in=ADDITIVE
+        )
         .annotate(
             day=TruncDate("start_at"),
             series=Coalesce(
@@ -126,19 +132,19 @@ def credits_outstanding(at: datetime) -> list[tuple[str, Decimal]]:
     )
 
 
-def charge_by_day(start_at: datetime, end_at: datetime) -> list[Row]:
-    """Sum what grants covered and what they did not, by UTC day, in credits."""
+def charge_by_day(start_at: datetime, end_at: datetime) -> list[UnitRow]:
+    """Sum what grants covered and what they did not, by UTC day and pricing unit."""
     rows = (
         RatedUsage.objects.filter(service_at__gte=start_at, service_at__lt=end_at)
         .annotate(day=TruncDate("service_at"))
-        .values_list("day")
+        .values_list("day", "rate_card_version__rate_card__pricing_unit__code")
         .annotate(drawn_total=Sum("drawn"), overage_total=Sum("overage"))
-        .order_by("day")
+        .order_by("day", "rate_card_version__rate_card__pricing_unit__code")
     )
     return [
         part
-        for day, drawn, overage in rows
-        for part in ((day, "drawn from grants", drawn), (day, "overage", overage))
+        for day, unit, drawn, overage in rows
+        for part in ((day, "drawn from grants", unit, drawn), (day, "overage", unit, overage))
     ]
 
 
@@ -157,7 +163,7 @@ def total_of(
     return [(amount, currency) for currency, amount in sorted(sums.items())]
 
 
-def revenue_by_day(start_on: date, end_on: date) -> list[Row]:
+def revenue_by_day(start_on: date, end_on: date) -> list[UnitRow]:
     """Sum recognised revenue by effective day and account, in major units of each currency."""
     rows = (
         Posting.objects.filter(
@@ -170,7 +176,7 @@ def revenue_by_day(start_on: date, end_on: date) -> list[Row]:
         .order_by("entry__effective_on", "account__name", "currency")
     )
     return [
-        (day, f"{name}, {currency}", Decimal(-total).scaleb(-exponent(currency)))
+        (day, name, currency, Decimal(-total).scaleb(-exponent(currency)))
         for day, name, currency, total in rows
     ]
 

@@ -1,8 +1,8 @@
 """The home page: totals of each unit, the state of the chain and of the books, what waits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from billing_project.console import figures
-from billing_project.console.charts import chart_data, chart_options, days_until
+from billing_project.console.charts import UnitRow, by_unit, chart_data, chart_options, days_until
 from billing_project.console.freshness import freshness_of
 from billing_project.console.navigation import may_read
 from billing_project.console.unrated_page import banner
@@ -72,14 +72,12 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "tiles": _tiles(at, usage),
         "steps": _steps(at),
         "charts": [
-            ("Usage by model and day", chart_data(((d, s, q) for d, s, _, q in usage), days)),
-            (
-                "Credits: drawn and overage by day",
-                chart_data(figures.charge_by_day(start_at, end_at), days),
-            ),
-            (
+            *_charts("Usage by model and day", usage, days),
+            *_charts("Drawn and overage by day", figures.charge_by_day(start_at, end_at), days),
+            *_charts(
                 "Revenue recognised by day",
-                chart_data(figures.revenue_by_day(days[0], days[-1] + timedelta(days=1)), days),
+                figures.revenue_by_day(days[0], days[-1] + timedelta(days=1)),
+                days,
             ),
         ],
         "chart_options": chart_options(),
@@ -92,7 +90,15 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tiles(at: datetime, usage: Sequence[tuple[Any, str, str, Decimal]]) -> list[Tile]:
+def _charts(title: str, rows: Iterable[UnitRow], days: Sequence[date]) -> list[tuple[str, str]]:
+    """Draw a picture for each unit; an empty one where nothing happened."""
+    parts = by_unit(rows)
+    if not parts:
+        return [(title, chart_data((), days))]
+    return [(f"{title}, {unit}", chart_data(part, days)) for unit, part in parts.items()]
+
+
+def _tiles(at: datetime, usage: Sequence[UnitRow]) -> list[Tile]:
     totals = account_totals()
     entries = list_url(JournalEntry, {})
     return [
@@ -115,7 +121,7 @@ def _tiles(at: datetime, usage: Sequence[tuple[Any, str, str, Decimal]]) -> list
     ]
 
 
-def _usage_tile(usage: Sequence[tuple[Any, str, str, Decimal]]) -> Tile:
+def _usage_tile(usage: Sequence[UnitRow]) -> Tile:
     units: dict[str, Decimal] = {}
     for _, _, unit, quantity in usage:
         units[unit] = units.get(unit, Decimal(0)) + quantity

@@ -30,7 +30,7 @@ def test_a_customer_s_page_shows_credits_usage_claims_and_plan(
 
     figures = {figure.title: figure for figure in answer.context["figures"]}
     # 60 + 90 credits were used, 100 of them included. USD 0.60 were claimed, USD 0.10 credited.
-    assert figures["Usage in this period"].text == "150"
+    assert figures["Usage in this period"].text == "150 credit"
     assert "50 of them overage" in figures["Usage in this period"].note
     assert figures["Open amount"].text == "0.50 USD"
     assert figures["Last invoice"].text == "0.60 USD"

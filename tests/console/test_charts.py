@@ -7,7 +7,15 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_project.console.charts import COLOURS, Row, bars, chart_data, chart_options, days_until
+from billing_project.console.charts import (
+    COLOURS,
+    Row,
+    bars,
+    by_unit,
+    chart_data,
+    chart_options,
+    days_until,
+)
 
 LAST = date(2026, 11, 20)
 DAYS = days_until(LAST, 3)
@@ -50,6 +58,15 @@ def test_the_smallest_series_are_summed_as_others() -> None:
         ("model 4", "4"),
         ("others", "6"),
     ]
+
+
+def test_what_is_of_different_units_is_parted() -> None:
+    rows = [(LAST, "m", "token", Decimal(9)), (LAST, "m", "request", Decimal(2))]
+
+    assert by_unit(rows) == {
+        "request": [(LAST, "m", Decimal(2))],
+        "token": [(LAST, "m", Decimal(9))],
+    }
 
 
 def test_options_are_json_for_stacked_bars() -> None:

@@ -22,13 +22,24 @@ from invoicing.models import StripeDifference
 from invoicing.selectors import unbilled_overage
 from invoicing.services.refunds import record_refund
 from invoicing.services.subscriptions import renew_due
-from metering.models import Meter
+from metering.models import Aggregation, Meter
+from metering.services.meters import create_meter
 from revrec.models import AccountingPeriod
 from revrec.selectors.reports import account_totals, revenue_totals, signed_balance
 from tests.console.backoffice import client_of, page_of, person
 from tests.console.chain import CLOSED_AT as NOW
 from tests.console.chain import Chain, run_chain
-from tests.invoicing.builders import START, cancel, issued, note_on, paid, propose, use
+from tests.invoicing.builders import (
+    START,
+    cancel,
+    issued,
+    note_on,
+    open_shop,
+    paid,
+    propose,
+    subscribed,
+    use,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -241,17 +252,36 @@ def test_usage_and_charges_are_summed_by_day(chain: Chain) -> None:
 
     assert figures.usage_by_day(start, end) == [(day, "small", "token", Decimal(150))]
     assert figures.charge_by_day(start, end) == [
-        (day, "drawn from grants", Decimal(100)),
-        (day, "overage", Decimal(50)),
+        (day, "drawn from grants", "credit", Decimal(100)),
+        (day, "overage", "credit", Decimal(50)),
     ]
     assert figures.usage_by_day(end, end + timedelta(days=1)) == []
+    titles = [title for title, _ in home(chain.shop.maker).context["charts"]]
+    assert titles[:2] == ["Usage by model and day, token", "Drawn and overage by day, credit"]
+
+
+def test_hours_of_a_maximum_are_not_added_up(db: None) -> None:
+    shop = open_shop()
+    subscribed(shop)
+    create_meter(
+        code="seats", name="Seats", event_name="llm_request", value_property="output_tokens",
+        aggregation=Aggregation.MAX, unit="seat", by=shop.maker, at=START,
+    )  # fmt: skip
+    for hour in (1, 2):
+        use(shop, 5, START + timedelta(hours=hour), f"req-{hour}")
+
+    rows = figures.usage_by_day(START, START + timedelta(days=1))
+
+    # 5 and 5 tokens are 10; at most 5 seats in each of two hours are not 10 seats.
+    assert [(unit, quantity) for _, _, unit, quantity in rows] == [("token", Decimal(10))]
 
 
 def test_revenue_of_all_days_is_the_revenue_of_the_books(chain: Chain) -> None:
     rows = figures.revenue_by_day(START.date(), NOW.date() + timedelta(days=1))
 
     (books,) = revenue_totals()
-    assert sum(amount for _, _, amount in rows) * 100 == books.recognised_minor
+    assert {currency for _, _, currency, _ in rows} == {"USD"}
+    assert sum(amount for _, _, _, amount in rows) * 100 == books.recognised_minor
 
 
 def test_the_books_are_checked_on_request_and_the_result_is_kept(
