@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing_project.kernel.errors import Invalid, NotAllowed, NotFound
+from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.rest.fields import UtcDateTimeField
 from billing_project.kernel.rest.views import ApiView
 from credits.models import ControlCheckpoint
@@ -43,12 +43,6 @@ class CheckpointsQuery(serializers.Serializer[Any]):
     is_signed = serializers.BooleanField(required=False, allow_null=True, default=None)
 
 
-class SignatureRequest(serializers.Serializer[Any]):
-    """What the signer looked at."""
-
-    note = serializers.CharField(max_length=4_000)
-
-
 class CheckpointsView(ApiView):
     """Weekly checkpoints."""
 
@@ -71,28 +65,8 @@ class CheckpointView(ApiView):
 
     @extend_schema(parameters=[_WEEK], responses=WholeCheckpointSerializer)
     def get(self, request: Request, start_on: str) -> Response:
-        """Answer what was prepared, and who signed it."""
+        """Answer what was prepared, and who signed it: a person, in the back office."""
         return Response(WholeCheckpointSerializer(_checkpoint(start_on)).data)
-
-
-class SignatureView(ApiView):
-    """The signature under a week."""
-
-    scopes: ClassVar[dict[str, str]] = {"POST": "admin"}
-
-    @extend_schema(parameters=[_WEEK], request=SignatureRequest, responses={})
-    def post(self, request: Request, start_on: str) -> Response:
-        """Refuse: a person signs, in the back office.
-
-        Always 403 `person_signs` for a week that there is. A key has no name to stand under a week,
-        as it approves no policy.
-        """
-        self.valid(SignatureRequest, request.data)
-        row = _checkpoint(start_on)
-        raise NotAllowed(
-            f"a person signs the {row}, in the back office; a key has no name to stand under it",
-            code="person_signs",
-        )
 
 
 _CHECKPOINTS = ControlCheckpoint.objects.select_related("prepared_by", "signed_by")
@@ -112,5 +86,4 @@ def _checkpoint(start_on: str) -> ControlCheckpoint:
 urlpatterns = [
     path("checkpoints", CheckpointsView.as_view()),
     path("checkpoints/<str:start_on>", CheckpointView.as_view()),
-    path("checkpoints/<str:start_on>/signature", SignatureView.as_view()),
 ]
