@@ -74,11 +74,14 @@ class Report:
         plans = " and ".join(dict.fromkeys(row.terms.name for row in self.rows))
         names = ", ".join(dict.fromkeys(row.outcome.workload.name for row in self.rows))
         missing = sorted({one for row in self.rows for one in row.outcome.workload.uncosted})
+        currencies = list(dict.fromkeys(row.terms.worth.currency for row in self.rows))
+        money = f"Money in {' and in '.join(currencies)}"
+        if len(currencies) > 1:
+            money += ", each row's as its terms"
         lacks = f" Without a supplier's price: {', '.join(missing)}." if missing else ""
         return Document(
             title=f"Scenarios {names}"[:200],
-            basis=f"{plans}, by {self.rates}; suppliers' prices in force."
-            f" Money in {self.rows[0].terms.worth.currency}.{lacks}",
+            basis=f"{plans}, by {self.rates}; suppliers' prices in force. {money}.{lacks}",
             columns=COLUMNS,
             rows=tuple(row.cells for row in self.rows),
         )

@@ -34,14 +34,14 @@ _STOPPED = (
     Reason.LIMIT_REACHED,
     Reason.INSUFFICIENT_BALANCE,
 )
-Price = Callable[[Customer, datetime], tuple[Decimal, str] | None]
+Price = Callable[[Customer, str, datetime], tuple[Decimal, str] | None]
 
 
 def checkpoint_document(start_on: date, price_of: Price, at: datetime) -> dict[str, Any]:
     """Gather a week from a Monday on; figures are text or whole numbers.
 
     Args:
-        price_of: What a credit beyond the included ones costs a customer at an instant.
+        price_of: What a credit of a unit, beyond the included ones, costs a customer at an instant.
     """
     start, end = midnight(start_on), midnight(start_on + 7 * DAY)
     return {
@@ -101,7 +101,8 @@ def unlike_signed() -> Iterator[tuple[int, str]]:
 def _prevented(start: datetime, end: datetime, price_of: Price) -> list[dict[str, Any]]:
     """Sum what refused requests would have cost; the same request asked again counts once.
 
-    Without a name each request is one of its own.
+    Without a name each request is one of its own. Credits of a unit that no plan prices have no
+    money.
     """
     refused = Authorization.objects.filter(
         decided_at__gte=start, decided_at__lt=end, is_allowed=False, reason__in=_STOPPED,
@@ -110,22 +111,23 @@ def _prevented(start: datetime, end: datetime, price_of: Price) -> list[dict[str
     names = ("customer_id", "pricing_unit__code", "reason")
     once = refused.exclude(request="").order_by().values(*names, "job", "request")
     rows = [
-        *once.annotate(most=Max("credits"), asked=Count("pk")),
+        *once.annotate(most=Max("credits"), asked=Count("pk"), last=Max("decided_at")),
         *refused.filter(request="")
         .order_by()
         .values(*names, "pk")
-        .annotate(most=Max("credits"), asked=Count("pk")),
+        .annotate(most=Max("credits"), asked=Count("pk"), last=Max("decided_at")),
     ]
-    sums: dict[tuple[int, str, str], list[Any]] = defaultdict(lambda: [0, Decimal(0)])
+    sums: dict[tuple[int, str, str], list[Any]] = defaultdict(lambda: [0, Decimal(0), start])
     for row in rows:
         one = sums[tuple(row[name] for name in names)]
         one[0] += row["asked"]
         one[1] += row["most"]
+        one[2] = max(one[2], row["last"])
     customers = Customer.objects.in_bulk({customer_id for customer_id, _, _ in sums})
     found = []
-    for (customer_id, unit, reason), (count, credit_count) in sorted(sums.items()):
+    for (customer_id, unit, reason), (count, credit_count, last_at) in sorted(sums.items()):
         customer = customers[customer_id]
-        price = price_of(customer, end)
+        price = price_of(customer, unit, last_at)  # By the end of the week it may have no plan.
         said: dict[str, Any] = {
             "customer": customer.external_id, "reason": reason, "requests": count,
             "credits": plain(credit_count), "unit": unit, "amount_minor": None, "currency": "",

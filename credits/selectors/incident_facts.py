@@ -1,12 +1,13 @@
 """What an evidence pack says of an incident: the rows behind it, and what they come to."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 
 from billing_project.kernel.canonical import canonical_json
 from billing_project.kernel.models import AuditEntry
@@ -17,7 +18,7 @@ from metering.models import Customer, MeterEvent
 
 MOST_ROWS = 20_000  # Of a table; more are counted and named.
 _BEFORE = timedelta(hours=24)
-_ZERO = Decimal(0)
+_UNIT = "billing_period__rate_card__pricing_unit__code"  # Of rated usage.
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Facts:
     """What the report tells; numbers are text."""
 
     calls: int
-    models: tuple[tuple[str, str], ...]  # Model, credits; the most first.
-    credits: Decimal
+    models: tuple[tuple[str, str, str], ...]  # Model, unit, credits; the most first.
+    credits: tuple[tuple[str, str], ...]  # By kind of credits, of the full hours.
     before: tuple[tuple[str, str], ...]  # Balance at the start, by kind of credits.
     after: tuple[tuple[str, str], ...]
     repeated: int  # Calls of the most frequent content.
@@ -47,16 +48,19 @@ def facts_of(incident: Incident) -> Facts:
     """Sum up what happened in an incident's span."""
     span, customer = Period(incident.start_at, incident.end_at), incident.customer
     events = _events(customer, span)
-    used = _used(customer, span).values_list("window__dimensions__model").annotate(Sum("charge"))
-    models = sorted(((str(m or "-"), c) for m, c in used.order_by()), key=lambda one: -one[1])
+    used = _used(customer, span).values_list("window__dimensions__model", _UNIT)
+    models = sorted(used.order_by().annotate(Sum("charge")), key=lambda one: (one[1], -one[2]))
+    by_unit: dict[str, Decimal] = defaultdict(Decimal)
+    for _, unit, charge in models:
+        by_unit[unit] += charge
     same = events.order_by().values("customer_id", "properties").annotate(calls=Count("id"))
     refused = (
         _asked(customer, span).filter(is_allowed=False).order_by().values_list("reason")
     ).annotate(Count("id"))
     return Facts(
         calls=events.count(),
-        models=tuple((name, plain(charge)) for name, charge in models),
-        credits=sum((charge for _, charge in models), _ZERO),
+        models=tuple((str(name or "-"), unit, plain(charge)) for name, unit, charge in models),
+        credits=tuple((unit, plain(charge)) for unit, charge in by_unit.items()),
         before=_balances(customer, span.start),
         after=_balances(customer, span.end),
         repeated=max((row["calls"] for row in same.order_by("-calls")[:1]), default=0),
@@ -74,6 +78,7 @@ def files_of(incident: Incident) -> list[Rows]:
             "rated_usage",
             _used(customer, around)
             .select_related("window__meter", "window__workspace", "customer")
+            .annotate(unit=F(_UNIT))
             .order_by("service_at", "id"),
             _RATED,
         ),
@@ -163,6 +168,7 @@ _RATED = {
     "meter": lambda r: r.window.meter.code,
     "dimensions": lambda r: canonical_json(r.window.dimensions),
     "quantity": lambda r: plain(r.quantity),
+    "unit": lambda r: r.unit,
     "charge": lambda r: plain(r.charge),
     "drawn": lambda r: plain(r.drawn),
     "overage": lambda r: plain(r.overage),

@@ -52,8 +52,9 @@ _GOES_ON = timedelta(hours=3)
 _HOURS_BACK = 6  # Late usage in these is looked at again.
 _AT_ONCE = 200  # Customers whose hours are in memory together.
 _FLOOR = Decimal(1)  # Credits; less disturbs nobody.
-# What a credit beyond the included ones costs a customer at an instant; None where nothing does.
-Price = Callable[[Customer, datetime], tuple[Decimal, str] | None]
+# What a credit of a unit, beyond the included ones, costs a customer at an instant; None where
+# nothing does.
+Price = Callable[[Customer, str, datetime], tuple[Decimal, str] | None]
 
 
 def detect_anomalies(*, price_of: Price, at: datetime) -> int:
@@ -129,17 +130,17 @@ def _raise(
         customer=customer, start_at__lt=end_at, end_at__gt=finding.start
     ).exists():
         return False
-    price = price_of(customer, finding.start)
+    price = price_of(customer, unit.code, finding.start)
     if (last := _going(customer, finding)) is not None:
         _follow(last, finding, end_at, price)
         return False
     dimension, value = finding.series
     anomaly = Anomaly(
         customer=customer, pattern=finding.pattern.value, pricing_unit=unit,
-        dimension=dimension, value=value, start_at=finding.start, detected_at=at,
-        owner=_owner(at), source_key=_source_key(customer, finding),
+        dimension=dimension, value=value, start_at=finding.start, end_at=end_at,
+        detected_at=at, owner=_owner(at), source_key=_source_key(customer, finding),
     )  # fmt: skip
-    _write(anomaly, finding, end_at, price)
+    _write(anomaly, finding, price)
     anomaly.save()
     log.warning("anomaly", extra={"customer": customer.pk, "pattern": finding.pattern.value})
     raise_alerts([_alert(anomaly, at)])
@@ -175,21 +176,24 @@ def _source_key(customer: Customer, finding: Finding) -> str:
 def _follow(
     anomaly: Anomaly, finding: Finding, end_at: datetime, price: tuple[Decimal, str] | None
 ) -> None:
-    """Let an anomaly reach to the hours that were found; its worst figures stand."""
-    if end_at <= anomaly.end_at:
+    """Let an anomaly reach to the hours that were found; its worst figures stand.
+
+    Late usage may make hours worse that it reaches to already.
+    """
+    is_worse = abs(finding.impact) > abs(anomaly.observed - anomaly.expected)
+    if not is_worse and end_at <= anomaly.end_at:
         return
-    if abs(finding.impact) > abs(anomaly.observed - anomaly.expected):
-        _write(anomaly, finding, end_at, price)
-    anomaly.end_at = end_at
+    if is_worse:
+        _write(anomaly, finding, price)
+    anomaly.end_at = max(anomaly.end_at, end_at)
     anomaly.save()
 
 
-def _write(
-    anomaly: Anomaly, finding: Finding, end_at: datetime, price: tuple[Decimal, str] | None
-) -> None:
-    anomaly.end_at, anomaly.observed, anomaly.expected = end_at, finding.observed, finding.expected
+def _write(anomaly: Anomaly, finding: Finding, price: tuple[Decimal, str] | None) -> None:
+    anomaly.observed, anomaly.expected = finding.observed, finding.expected
     anomaly.score = min(finding.score, Decimal(10) ** 9).quantize(Decimal("0.01"))
     anomaly.causes = [asdict(cause) for cause in finding.causes]
+    anomaly.impact_minor, anomaly.currency = None, ""
     if price is not None:
         unit_price, anomaly.currency = price
         anomaly.impact_minor = settle(finding.impact * unit_price, anomaly.currency)

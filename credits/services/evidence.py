@@ -100,13 +100,13 @@ def _report(
         "figures": [
             ["Calls", f"{facts.calls:,}"],
             ["Calls of the same content, at most", f"{facts.repeated:,}"],
-            ["Credits used", plain(facts.credits)],
+            *([f"Used in these full hours, {unit}", amount] for unit, amount in facts.credits),
             *(_of_anomaly(anomaly) if anomaly else []),
             *([f"Balance before, {unit}", amount] for unit, amount in facts.before),
             *([f"Balance after, {unit}", amount] for unit, amount in facts.after),
             *([f"Refused: {reason}", f"{count:,}"] for reason, count in facts.refused),
         ],
-        "models": [[name, amount] for name, amount in facts.models],
+        "models": [[name, f"{amount} {unit}"] for name, unit, amount in facts.models],
         "actions": [
             [_moment(one.at), one.by.username, one.what]
             for one in incident.actions.select_related("by")

@@ -10,8 +10,11 @@ from invoicing.selectors.plans import plan_version_now
 from metering.models import Customer
 
 
-def credit_price_at(customer: Customer, at: datetime) -> tuple[Decimal, str] | None:
-    """Return the overage price in major units and its currency; None without a plan then."""
+def credit_price_at(customer: Customer, unit: str, at: datetime) -> tuple[Decimal, str] | None:
+    """Return the overage price in major units and its currency.
+
+    None without a plan then, or where its plan counts in another kind of credits.
+    """
     sold = Subscription.objects.filter(
         Q(ends_at=None) | Q(ends_at__gt=at), customer=customer, start_at__lte=at
     )
@@ -20,4 +23,6 @@ def credit_price_at(customer: Customer, at: datetime) -> tuple[Decimal, str] | N
     if subscription is None:
         return None
     version = plan_version_now(subscription, at)
+    if version.rate_card.pricing_unit.code != unit:
+        return None
     return version.overage_price_unrounded, version.currency

@@ -74,7 +74,9 @@ def terms_of(change: PolicyChange) -> Terms:
         card = RateCard.objects.select_related("pricing_unit").get(code=content["rate_card"])
         count, unit = content["interval"].split(" ")
         days = int(count) * (1 if unit.startswith("day") else _MONTH_DAYS)
-    except (KeyError, TypeError, ValueError, ArithmeticError, RateCard.DoesNotExist) as error:
+    except (
+        KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RateCard.DoesNotExist,
+    ) as error:  # fmt: skip
         raise Invalid(f"{change.title} says no terms yet: {error}", field="plan") from error
     plan = Plan.objects.filter(code=content["plan"]).first()
     named = replace(worth, name=plan.name if plan else content["plan"], unit=card.pricing_unit.code)
@@ -85,15 +87,20 @@ def layers_for(card: RateCard, rates: PolicyChange | None, at: datetime) -> list
     """Return the rates of a change of kind "rate_card", or those of a card in force.
 
     Raises:
-        Invalid: a draft that says no rates yet, or a card without a version in force.
+        Invalid: a draft that says no rates yet or rates in another unit than the card's, or a card
+            without a version in force.
     """
     if rates is None:
         version = governing_rate_card_version(card, at)
         if version is None:
             raise Invalid(f"{card.code} has no rates in force", field="rates")
         return [layer_of(version)]
+    content = json.loads(rates.content)
+    of = RateCard.objects.filter(code=str(content.get("rate_card"))).first()
+    if of is not None and of.pricing_unit_id != card.pricing_unit_id:
+        raise Invalid(f"{rates.title} is in another unit than {card.code}", field="rates")
     try:
-        return [Layer(json.loads(rates.content)["rates"])]
+        return [Layer(content["rates"])]
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise Invalid(f"{rates.title} says no rates yet: {error}", field="rates") from error
 

@@ -30,7 +30,15 @@ from revrec.services.recognise import recognise_customer
 from tests.console.backoffice import client_of
 from tests.console.chain import CLOSED_AT, USED_AT
 from tests.credits.pricing import supplier_prices
-from tests.invoicing.builders import START, Shop, open_shop, propose, subscribed, use
+from tests.invoicing.builders import (
+    START,
+    Shop,
+    dollar_card,
+    open_shop,
+    propose,
+    subscribed,
+    use,
+)
 from tests.worlds import standing
 
 pytestmark = pytest.mark.django_db
@@ -125,15 +133,35 @@ def test_what_has_no_price_is_named(world: World) -> None:
     assert "other output" in found.document.basis
 
 
+def test_figures_are_in_the_money_of_their_plan_and_rates_in_the_unit_of_its_card(
+    world: World,
+) -> None:
+    euro = propose(world.shop, "euro", currency="EUR").policy_change
+    dollars = dollar_card(world.shop).versions.get().policy_change
+
+    found = compare([world.plan, euro], None, presets(SMALL), None, CLOSED_AT)
+
+    assert "Money in USD and in EUR, each row's as its terms." in found.document.basis
+    with pytest.raises(Invalid, match="another unit") as refused:
+        compare([world.plan], dollars, presets(SMALL), None, CLOSED_AT)
+    assert refused.value.field == "rates"
+
+
 def test_a_draft_that_says_no_terms_is_refused_with_its_field(world: World) -> None:
     words = Proposal("Later", "Wanted", "None", "price", CLOSED_AT)
     empty = draft(
         kind="plan", content={"plan": "starter"}, proposal=words, by=world.shop.maker, at=CLOSED_AT
     )
 
-    with pytest.raises(Invalid) as refused:
-        compare([empty], None, presets(SMALL), None, CLOSED_AT)
-    assert refused.value.field == "plan"
+    odd = {
+        "plan": "starter", "rate_card": world.shop.rate_card.code, "currency": "USD",
+        "fee_minor": 1, "included_credits": "1", "overage_price": "1", "interval": 5,
+    }  # fmt: skip
+    other = draft(kind="plan", content=odd, proposal=words, by=world.shop.maker, at=CLOSED_AT)
+    for change in (empty, other):
+        with pytest.raises(Invalid) as refused:
+            compare([change], None, presets(SMALL), None, CLOSED_AT)
+        assert refused.value.field == "plan"
 
 
 def test_the_page_compares_and_attaches_to_the_open_proposal(

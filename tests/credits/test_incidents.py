@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -32,6 +34,7 @@ from credits.models import (
     SpendHour,
     SpendMark,
 )
+from credits.selectors.incident_facts import facts_of, files_of
 from credits.services.anomalies import (
     detect_anomalies,
     hand_over,
@@ -42,6 +45,7 @@ from credits.services.authorizing import authorize
 from credits.services.checkpoints import prepare_checkpoint, sign_checkpoint
 from credits.services.evidence import make_evidence
 from credits.services.incidents import Scope, act_on_incident, open_incident, resolve_incident
+from credits.services.rates import create_pricing_unit, create_rate_card
 from credits.services.standing import Request
 from credits.spend_checks import checkpoints_are_as_signed, hours_follow_facts
 from invoicing.tasks import prepare_checkpoints
@@ -50,7 +54,7 @@ from metering.models import Customer
 from metering.services.aggregate import aggregate_batches
 from metering.services.capture import capture_events
 from tests.console.backoffice import client_of
-from tests.credits.builders import NOVEMBER, Shop, make_shop
+from tests.credits.builders import NOVEMBER, Shop, make_customer, make_shop, rate
 from tests.invoicing.builders import check_what_is_deferred
 from tests.worlds import standing
 
@@ -61,8 +65,8 @@ ODD = DAY_2 + 30 * HOUR  # The hour of the loop.
 SEEN = ODD + HOUR + timedelta(minutes=15)
 
 
-def price_of(customer: Customer, at: datetime) -> tuple[Decimal, str]:
-    return Decimal("0.01"), "USD"
+def price_of(customer: Customer, unit: str, at: datetime) -> tuple[Decimal, str] | None:
+    return (Decimal("0.01"), "USD") if unit == "credit" else None
 
 
 def sent(count: int, start: datetime, kind: str, tokens: str = "") -> list[EventInput]:
@@ -137,6 +141,22 @@ def test_a_loop_is_found_once_with_its_impact_and_owner(shop: Shop, anomaly: Ano
     anomaly.refresh_from_db()
     assert anomaly.end_at == ODD + 2 * HOUR
     assert Alert.objects.count() == 1
+
+
+def test_late_usage_makes_the_impact_of_hours_that_were_looked_at_worse(
+    shop: Shop, anomaly: Anomaly
+) -> None:
+    detect_anomalies(price_of=price_of, at=SEEN + HOUR)
+    late = SEEN + HOUR + timedelta(minutes=15)
+    capture_events(items=sent(300, ODD, "late", "7"), sender="test", at=late)
+    aggregate_batches(at=late)
+    shop.rate(late)
+
+    assert detect_anomalies(price_of=price_of, at=late) == 0
+
+    anomaly.refresh_from_db()  # 4,340 and 300 x 7 x 2 more.
+    assert (anomaly.observed, anomaly.impact_minor) == (Decimal(8_540), 8_400)
+    assert anomaly.end_at == ODD + 2 * HOUR
 
 
 def test_an_hour_that_nobody_looked_at_is_found_later_once(shop: Shop) -> None:
@@ -284,6 +304,32 @@ def test_a_pack_holds_the_rows_behind_it_with_their_hashes(shop: Shop, incident:
     assert make_evidence(incident=incident, by=shop.maker, at=SEEN) != pack
 
 
+def test_a_pack_sums_each_kind_of_credits_apart(shop: Shop, incident: Incident) -> None:
+    unit = create_pricing_unit(code="other", name="Other", by=shop.maker, at=SEEN)
+    card = create_rate_card(code="o", name="O", pricing_unit=unit, by=shop.maker, at=SEEN)
+    bolt = replace(shop, customer=make_customer("bolt", shop.maker, SEEN), unit=unit, card=card)
+    bolt.version([rate("output", "1")])
+    bolt.period()
+    bolt.use(ODD, output="1000")
+    bolt.rate()
+    everybody = open_incident(
+        title="All", scope=Scope(None, incident.start_at, incident.end_at), owner=shop.maker,
+        key="all", by=shop.maker, at=SEEN,
+    )  # fmt: skip
+
+    facts = facts_of(everybody)
+
+    assert facts.credits == (("credit", "4340"), ("other", "1000"))
+    assert facts.models == (("small", "credit", "4340"), ("small", "other", "1000"))
+    rated = next(one for one in files_of(everybody) if one.name == "rated_usage.csv")
+    place = {name: rated.columns.index(name) for name in ("hour", "unit", "charge")}
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rated.rows:
+        if datetime.fromisoformat(row[place["hour"]]) >= everybody.start_at:
+            sums[row[place["unit"]]] += Decimal(row[place["charge"]])
+    assert sums == {"credit": 4_340, "other": 1_000}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -316,6 +362,11 @@ def test_a_week_says_what_was_prevented_and_is_signed_once(shop: Shop, anomaly: 
                             credits=Decimal(amount), ttl_seconds=60),
         )  # fmt: skip
         assert not answer.decision.is_allowed
+    other = create_pricing_unit(code="other", name="Other", by=shop.maker, at=DAY_2)
+    authorize(
+        customer=shop.customer, api_key=None, at=SEEN,
+        request=Request(credits=Decimal(70), unit=other.code, ttl_seconds=60),
+    )  # fmt: skip
     after = DAY_2 + timedelta(days=7)
     for start_at in (DAY_2 - HOUR, after):  # The second is of the next week.
         plan_activity(
@@ -330,7 +381,8 @@ def test_a_week_says_what_was_prevented_and_is_signed_once(shop: Shop, anomaly: 
         sign_checkpoint(checkpoint=week, note="My own", by=shop.approver, at=after)
     signed = sign_checkpoint(checkpoint=week, note="Looked at", by=shop.maker, at=after)
 
-    (one,) = week.document["prevented"]
+    one, foreign = week.document["prevented"]
+    assert (foreign["unit"], foreign["credits"], foreign["amount_minor"]) == ("other", "70", None)
     assert (one["requests"], one["credits"], one["amount_minor"]) == (4, "280", 280)
     (open_,) = week.document["unresolved_anomalies"]
     assert (open_["owner"], open_["impact_minor"]) == ("mia.loop", 4_200)
