@@ -80,11 +80,22 @@ def _loss(share_minor: int, of: Delivery) -> Loss:
 
 
 def dispute_lost(
-    found: Sequence[Loss], elsewhere_minor: int, is_fraud: bool, about: About
+    found: Sequence[Loss],
+    elsewhere_minor: int,
+    is_fraud: bool,
+    about: About,
+    refunded_minor: int = 0,
 ) -> Lines:
-    """Rule 19: what was delivered is lost, as a concession, or as an impairment if it was fraud."""
+    """Rule 19: what was delivered is lost, as a concession, or as an impairment if it was fraud.
+
+    Args:
+        refunded_minor: What made refunds that were promised: it passes through cash.
+    """
     account = Account.IMPAIRMENT if is_fraud else Account.DISPUTES_LOST
-    lines = [PostingLine(account, elsewhere_minor, about)]
+    lines = [
+        PostingLine(account, elsewhere_minor, about),
+        PostingLine(Account.CASH, refunded_minor, about),
+    ]
     for loss in found:
         on_line = _without_promise(loss.of.about)
         lines.append(PostingLine(account, loss.lost_minor, on_line))

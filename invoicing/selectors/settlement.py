@@ -56,6 +56,16 @@ def disputed_minor(invoice: Invoice) -> int:
     return standing.aggregate(total=Sum("amount_minor"))["total"] or 0
 
 
+def refunded_by_banks(invoice: Invoice) -> int:
+    """Return what notes still promise to refund, and banks have given back for good already."""
+    notes = CreditNote.objects.filter(invoice=invoice, refund_minor__gt=0, void=None)
+    due = sum(refund_left(note) for note in notes)
+    lost = Dispute.objects.filter(invoice=invoice, outcome__verdict=Verdict.LOST)
+    lost_minor: int = lost.aggregate(total=Sum("amount_minor", default=0))["total"]
+    kept = invoice.paid_minor - (invoice.returned_minor - due) - lost_minor
+    return max(0, due - max(0, kept))
+
+
 def never_paid_minor(invoice: Invoice) -> int:
     """Return what a payment fell short by and nobody is asked for: it never came."""
     short = ShortPayment.objects.filter(invoice=invoice).first()

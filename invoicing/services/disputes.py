@@ -26,6 +26,7 @@ from invoicing.selectors import grants_of_line
 from invoicing.services.commits import give_back_shortfall
 from invoicing.services.granting import take_disputed
 from invoicing.services.locks import lock_invoice, require_permission
+from invoicing.services.refunds import refund_by_bank
 from metering.services.customers import lock_customer
 
 
@@ -123,7 +124,8 @@ def record_dispute_outcome(
 
     Won: the money is back, frozen credits are free again, and what usage made up for of a shortfall
     goes back. Lost: what is unused of the credits
-    that the invoice sold is clawed back, once for all reasons.
+    that the invoice sold is clawed back, once for all reasons, and refunds that notes promise and
+    the bank gave back are made.
 
     Raises:
         NotAllowed: a person without the permission.
@@ -147,6 +149,8 @@ def record_dispute_outcome(
     _let_go(dispute, verdict, by, at)
     if verdict == Verdict.WON:
         _give_back_shortfalls(dispute.invoice, at)
+    else:
+        refund_by_bank(dispute=dispute, decided_at=decided_at, by=by, at=at)
     outbox.publish("money_changed", [dispute.customer_id], at)
     audit.record(
         by=by, at=at, action="record_dispute_outcome", subject=outcome, reason=verdict,

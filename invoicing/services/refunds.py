@@ -6,16 +6,19 @@ A refund that fails later is the customer's balance from then on, and pays their
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
 from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
-from invoicing.models import CreditNote, CustomerBalance, Refund, RefundFailure
+from invoicing.models import CreditNote, CustomerBalance, Dispute, Invoice, Refund, RefundFailure
 from invoicing.selectors import balance_in, refund_left
+from invoicing.selectors.settlement import refunded_by_banks
 from invoicing.services.locks import lock_invoice, require_permission
 from metering.services.customers import lock_customer
 
+BY_BANK = "dispute"  # The method of what a lost dispute gave back in a refund's place.
 _LONGEST_KEY = 120
 
 
@@ -41,12 +44,13 @@ def record_refund(
 
     Raises:
         NotAllowed: a person without the permission.
-        Invalid: no amount, method, reference or key, or a refund in the future.
+        Invalid: no amount, method, reference or key, or a refund in the future; or of a dispute.
         IdempotencyConflict: the key recorded something else before.
         Conflict: another key recorded this reference before.
         Insufficient: the note has less to refund; the message says how much.
     """
     require_permission(by, "invoicing.record_refund", "record refunds")
+    _refuse_dispute(method)
     invoice = lock_invoice(credit_note.invoice)
     return _once(
         Refund(
@@ -80,6 +84,7 @@ def record_balance_refund(
         Insufficient: the balance is less; the message says how much.
     """
     require_permission(by, "invoicing.record_refund", "record refunds")
+    _refuse_dispute(method)
     customer = lock_customer(balance.customer_id)
     return _once(
         Refund(
@@ -88,6 +93,36 @@ def record_balance_refund(
             recorded_at=at, source_key=key,
         )
     )  # fmt: skip
+
+
+def refund_by_bank(*, dispute: Dispute, decided_at: datetime, by: User, at: datetime) -> int:
+    """Count refunds that notes promise as made, as far as a lost dispute gave the money back.
+
+    Call it once, under the customer's lock, when the verdict is there.
+
+    Returns:
+        Minor units.
+    """
+    invoice = Invoice.objects.get(pk=dispute.invoice_id)
+    given = left = min(refunded_by_banks(invoice), dispute.amount_minor)
+    for note in invoice.credit_notes.filter(refund_minor__gt=0).order_by("sequence"):
+        part = min(left, refund_left(note))
+        if part:
+            _once(
+                Refund(
+                    customer_id=invoice.customer_id, credit_note=note, amount_minor=part,
+                    currency=note.currency, refunded_at=min(decided_at, at), method=BY_BANK,
+                    reference=f"{dispute.pk}: {dispute.reference}"[:100], recorded_by=by,
+                    recorded_at=at, source_key=f"{_key_of(dispute)}{note.pk}",
+                )
+            )  # fmt: skip
+            left -= part
+    return given
+
+
+def refunds_by_bank(dispute: Dispute) -> QuerySet[Refund]:
+    """List the refunds that a lost dispute made in their place."""
+    return Refund.objects.filter(method=BY_BANK, source_key__startswith=_key_of(dispute))
 
 
 @transaction.atomic
@@ -102,6 +137,7 @@ def record_refund_failure(
     Raises:
         NotAllowed: a person without the permission.
         Invalid: no reason, or a failure before its refund or in the future.
+        Conflict: a lost dispute made it.
         IdempotencyConflict: it failed before for another reason.
     """
     require_permission(by, "invoicing.record_refund", "record that refunds failed")
@@ -109,6 +145,8 @@ def record_refund_failure(
         raise Invalid("a failed refund has a reason of up to 500 characters", field="reason")
     if not refund.refunded_at <= failed_at <= at:
         raise Invalid("a refund fails after it was made, and not in the future", field="failed_at")
+    if refund.method == BY_BANK:
+        raise Conflict(f"a dispute that was lost made {refund}: it cannot come back")
     lock_customer(refund.customer_id)
     before = RefundFailure.objects.filter(refund=refund).first()
     if before is not None:
@@ -142,6 +180,15 @@ def _once(wanted: Refund) -> Refund:
         currency=wanted.currency, reference=wanted.reference,
     )  # fmt: skip
     return wanted
+
+
+def _key_of(dispute: Dispute) -> str:
+    return f"dispute:{dispute.pk}:note:"
+
+
+def _refuse_dispute(method: str) -> None:
+    if method == BY_BANK:
+        raise Invalid("what a dispute gave back follows from its verdict", field="method")
 
 
 def _refuse_incomplete(wanted: Refund) -> None:

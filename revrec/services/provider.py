@@ -1,5 +1,7 @@
 """Account for what a payment provider did besides paying: fees, overpayments, disputes."""
 
+from django.db.models import Sum
+
 from invoicing.models import (
     Dispute,
     DisputeOutcome,
@@ -9,6 +11,7 @@ from invoicing.models import (
     ProcessorFee,
     Verdict,
 )
+from invoicing.services.refunds import refunds_by_bank
 from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import About, Account, EntryKind, Lines
 from revrec.provider import (
@@ -82,10 +85,12 @@ def _lost(run: Run, dispute: Dispute) -> Lines:
         stake = stake_of(promise) if promise else None
         deliveries.append(_delivery(line, promise, stake, dispute.currency))
         promises[line.pk] = stake.owed_by if stake else promise
-    found, elsewhere = losses(dispute.amount_minor, deliveries)
+    made = refunds_by_bank(dispute).aggregate(total=Sum("amount_minor", default=0))["total"]
+    found, elsewhere = losses(dispute.amount_minor - made, deliveries)
     for loss in found:
         _release(run, loss, promises)
-    return dispute_lost(found, elsewhere, dispute.reason == _FRAUD, About(dispute.currency))
+    is_fraud = dispute.reason == _FRAUD
+    return dispute_lost(found, elsewhere, is_fraud, About(dispute.currency), made)
 
 
 def _promise(line: InvoiceLine) -> PerformanceObligation | None:

@@ -11,7 +11,9 @@ from credits.services.clawing import claw_back
 from credits.services.grants import void_grant
 from credits.services.reinstating import reinstate_grant
 from credits.services.replaying import replay_credits
+from invoicing.crediting import Settlement
 from invoicing.models import CustomerBalance, Dispute, DisputeOutcome, Invoice, Overpayment
+from invoicing.selectors import refund_left
 from invoicing.services.disputes import record_dispute, record_dispute_outcome
 from invoicing.services.receipts import record_fee, record_receipt
 from metering.models import Customer
@@ -215,3 +217,27 @@ def test_credits_that_a_lost_dispute_takes_as_they_come_earn_what_was_kept(shop:
     recognise(customer, "2026-01-05")
 
     assert balances(customer) == {"1000": 4_500, "4030": -4_500}  # As if all was granted before.
+
+
+@pytest.mark.parametrize(("minor", "still_owed"), [(9_000, 0), (8_000, 1_000), (6_000, 3_000)])
+def test_a_refund_that_a_lost_dispute_made_is_not_owed_any_more(
+    shop: Shop, minor: int, still_owed: int
+) -> None:
+    customer = shop.subscriber("2026-01-01", fee=9_000, days=90)
+    invoice = Invoice.objects.get(customer=customer)
+    _receipt(shop, invoice, 9_000, "2026-01-02")
+    note = shop.credit(invoice, 3_000, "cancel_future", "2026-01-02", Settlement(3_000))
+    dispute = _dispute(shop, invoice, minor, "2026-01-03")
+    for _ in range(2):
+        _decide(shop, dispute, "lost", "2026-01-04")
+
+    recognise(customer, "2026-04-15")
+
+    assert refund_left(note) == still_owed
+    found = balances(customer)
+    assert found.get("2200", 0) == -still_owed
+    assert found.get("1000", 0) == still_owed  # Nothing else was kept.
+    assert found["4000"] + found["4920"] == 0  # Served before the bank took all that was left.
+    for made in note.refunds.all():
+        with pytest.raises(Conflict, match="cannot come back"):
+            shop.fail(made, "2026-01-05")
