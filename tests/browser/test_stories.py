@@ -34,6 +34,9 @@ def test_support_credits_a_wrong_line_and_the_credits_come_back(
 
     expect(page.get_by_text("CN-").first).to_be_visible()
     expect(page.locator("main, #content, body").first).to_contain_text("100.00 USD")  # Open now.
+    page.go_back()
+    expect(inputs.nth(0)).to_have_value("")  # Sent once more, it would be a second note.
+    page.go_forward()
     page.get_by_role("link", name="Customer 01", exact=True).first.click()
     seen(page, "customer")
     page.locator("#grants-title").evaluate("title => title.scrollIntoView()")

@@ -11,8 +11,9 @@ from billing_project.console.account import figures_of
 from billing_project.console.customer_sections import sections_of
 from billing_project.console.timeline import timeline_of
 from billing_project.kernel.models import User
+from invoicing.services.note_voids import void_credit_note
 from tests.console.backoffice import client_of, page_of
-from tests.console.chain import CLOSED_AT, USED_AT, run_chain
+from tests.console.chain import CLOSED_AT, USED_AT, run_chain, settle
 
 pytestmark = pytest.mark.django_db
 
@@ -67,10 +68,22 @@ def test_the_timeline_takes_one_query_a_source_and_says_what_is_ahead() -> None:
     with CaptureQueriesContext(connection) as captured:
         lines = timeline_of(customer, USED_AT)
 
-    assert len(captured.captured_queries) == 6
+    assert len(captured.captured_queries) == 8
     assert [one.is_ahead for one in lines] == [one.at > USED_AT for one in lines]
     assert {one.is_ahead for one in lines} == {True, False}
     assert [one.at for one in lines] == sorted((one.at for one in lines), reverse=True)
+
+
+def test_the_timeline_says_what_was_taken_back_and_what_came_back() -> None:
+    chain = run_chain()
+    settle(chain)
+    void_credit_note(credit_note=chain.note, reason="ours", by=chain.shop.maker, at=CLOSED_AT)
+
+    told = [(one.what, one.amount) for one in timeline_of(chain.subscription.customer, CLOSED_AT)]
+
+    # Of the fee USD 25.00 were credited; the refund of USD 20.00 came back, and pays for a pack.
+    assert {("Credit note", "-0.10 USD"), ("Credit note voided", "0.10 USD")} <= set(told)
+    assert {("Refund", "20.00 USD"), ("Refund failed", "-20.00 USD")} <= set(told)
 
 
 def test_the_figures_take_few_queries() -> None:

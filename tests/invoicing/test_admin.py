@@ -127,6 +127,13 @@ def test_more_than_is_open_is_refused_and_the_form_keeps_what_was_typed(
     assert not Payment.objects.exists()
 
 
+def test_who_comes_back_to_a_form_finds_it_fresh(issued: Invoice, support: User) -> None:
+    page = client_of(support).get(action_url(issued, "credit"))
+
+    # What the browser would fill in again is another attempt, with a nonce of its own.
+    assert '<form method="post" autocomplete="off"' in page.content.decode()
+
+
 def test_a_double_click_issues_one_credit_note(issued: Invoice, support: User) -> None:
     client = client_of(support)
     sent = credit_form(client, issued, "9.00")
