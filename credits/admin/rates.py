@@ -230,7 +230,13 @@ class RateAdmin(ReadOnlyAdmin):
 class RatePinAdmin(ReadOnlyAdmin):
     """Customers who stay at a version of a rate card, or follow it again."""
 
-    list_display = (link("customer"), link("rate_card"), link("version"), link("policy_change"))
+    list_display = (
+        "__str__",
+        link("customer"),
+        link("rate_card"),
+        link("version"),
+        link("policy_change"),
+    )
     list_select_related = ("customer", "rate_card", "version__rate_card", "policy_change")
     search_fields = ("customer__external_id", "rate_card__code")
     search_help_text = "Customer's id or rate card's code"

@@ -38,3 +38,16 @@ def test_tables_are_listed_on_the_page_of_their_app_alone(auditor: User, client:
     [app] = of_an_app.context["app_list"]
     assert "MeterEvent" in [table["object_name"] for table in app["models"]]
     assert home.context["available_apps"] == []
+
+
+def test_every_row_of_a_list_leads_to_its_own_page(auditor: User) -> None:
+    request = RequestFactory().get("/admin/")
+    request.user = auditor
+    first_is_a_link = []
+    for page in admin.site._registry.values():
+        columns = page.get_list_display(request)
+        (column,) = page.get_list_display_links(request, columns) or (None,)
+        assert column is not None, page
+        assert not hasattr(column, "leads_elsewhere"), page  # A link in a link cannot be clicked.
+        first_is_a_link += [page] * hasattr(columns[0], "leads_elsewhere")
+    assert first_is_a_link

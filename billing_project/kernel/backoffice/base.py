@@ -106,6 +106,11 @@ class ReadOnlyAdmin(_Admin):
         actions: list[Any] = super().get_actions_list(request)  # type: ignore[misc]
         return [a for a in actions if _is_admitted(a, request.user)]
 
+    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
+        """Lead to a row's page by the first column that is no link: none opens inside another."""
+        own = [one for one in list_display if not hasattr(one, "leads_elsewhere")]
+        return super().get_list_display_links(request, own)
+
     @property
     def what(self) -> str:
         """What the list is of, in the words of the class; an empty list says it."""

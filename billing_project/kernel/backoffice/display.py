@@ -139,6 +139,7 @@ def link(field: str, title: str = "", *, text: str = "") -> Display:
             obj = None
         return EMPTY if obj is None else object_link(obj, str(of(row) if text else obj))
 
+    show.leads_elsewhere = True  # type: ignore[attr-defined]
     return _named(show, field.replace(".", "_"), title or field.split(".")[-1])
 
 
