@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db.models import F, OuterRef, Subquery, Sum
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from billing_project.kernel.errors import Insufficient
@@ -13,6 +13,7 @@ from invoicing.models import (
     CustomerBalance,
     Dispute,
     Invoice,
+    Overpayment,
     Payment,
     Refund,
     ShortPayment,
@@ -20,6 +21,8 @@ from invoicing.models import (
     WriteOff,
 )
 from metering.models import Customer
+
+BY_BANK = "dispute"  # The method of what a lost dispute gave back in a refund's place.
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,34 @@ def refunded_by_banks(invoice: Invoice) -> int:
     """Return what notes still promise to refund, and banks have given back for good already."""
     notes = CreditNote.objects.filter(invoice=invoice, refund_minor__gt=0, void=None)
     due = sum(refund_left(note) for note in notes)
-    lost = Dispute.objects.filter(invoice=invoice, outcome__verdict=Verdict.LOST)
-    lost_minor: int = lost.aggregate(total=Sum("amount_minor", default=0))["total"]
-    kept = invoice.paid_minor - (invoice.returned_minor - due) - lost_minor
+    kept = invoice.paid_minor - (invoice.returned_minor - due) - _lost_minor(invoice)
     return max(0, due - max(0, kept))
+
+
+def balance_by_banks(invoice: Invoice) -> int:
+    """Return what is on the balance out of an invoice, and banks have given back for good already.
+
+    What of it paid other invoices is there no more.
+    """
+    notes = CreditNote.objects.filter(invoice=invoice, void=None)
+    noted: int = notes.aggregate(total=Sum("balance_minor", default=0))["total"]
+    over = Overpayment.objects.filter(invoice=invoice)
+    put: int = noted + over.aggregate(total=Sum("amount_minor", default=0))["total"]
+    back = noted + invoice.returned_minor + _lost_minor(invoice)
+    beyond = back - invoice.paid_minor - invoice.applied_minor
+    return max(0, min(put, beyond, balance_of(invoice)))
+
+
+def refunds_by_bank(dispute: Dispute) -> QuerySet[Refund]:
+    """List the refunds that a lost dispute made in their place."""
+    return Refund.objects.filter(method=BY_BANK, source_key__startswith=f"dispute:{dispute.pk}:")
+
+
+def _lost_minor(invoice: Invoice) -> int:
+    """Return what banks took back for good, but for the refunds that they made by it."""
+    lost = Dispute.objects.filter(invoice=invoice, outcome__verdict=Verdict.LOST)
+    made = [refunds_by_bank(dispute).values_list("amount_minor", flat=True) for dispute in lost]
+    return sum(dispute.amount_minor for dispute in lost) - sum(map(sum, made))
 
 
 def never_paid_minor(invoice: Invoice) -> int:

@@ -6,7 +6,6 @@ A refund that fails later is the customer's balance from then on, and pays their
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from billing_project.kernel import audit, outbox
 from billing_project.kernel.errors import Conflict, IdempotencyConflict, Insufficient, Invalid
@@ -14,11 +13,10 @@ from billing_project.kernel.models import User
 from billing_project.kernel.money import Money
 from invoicing.models import CreditNote, CustomerBalance, Dispute, Invoice, Refund, RefundFailure
 from invoicing.selectors import balance_in, refund_left
-from invoicing.selectors.settlement import refunded_by_banks
+from invoicing.selectors.settlement import BY_BANK, balance_by_banks, refunded_by_banks
 from invoicing.services.locks import lock_invoice, require_permission
 from metering.services.customers import lock_customer
 
-BY_BANK = "dispute"  # The method of what a lost dispute gave back in a refund's place.
 _LONGEST_KEY = 120
 
 
@@ -96,33 +94,39 @@ def record_balance_refund(
 
 
 def refund_by_bank(*, dispute: Dispute, decided_at: datetime, by: User, at: datetime) -> int:
-    """Count refunds that notes promise as made, as far as a lost dispute gave the money back.
+    """Count what is owed back as refunded, as far as a lost dispute gave the money back.
 
-    Call it once, under the customer's lock, when the verdict is there.
+    Refunds that notes promise come first; then what the invoice left on the balance. Call it once,
+    under the customer's lock, when the verdict is there.
 
     Returns:
         Minor units.
     """
     invoice = Invoice.objects.get(pk=dispute.invoice_id)
-    given = left = min(refunded_by_banks(invoice), dispute.amount_minor)
+    left = min(refunded_by_banks(invoice), dispute.amount_minor)
+    given = 0
     for note in invoice.credit_notes.filter(refund_minor__gt=0).order_by("sequence"):
-        part = min(left, refund_left(note))
-        if part:
-            _once(
-                Refund(
-                    customer_id=invoice.customer_id, credit_note=note, amount_minor=part,
-                    currency=note.currency, refunded_at=min(decided_at, at), method=BY_BANK,
-                    reference=f"{dispute.pk}: {dispute.reference}"[:100], recorded_by=by,
-                    recorded_at=at, source_key=f"{_key_of(dispute)}{note.pk}",
-                )
-            )  # fmt: skip
-            left -= part
-    return given
+        part = min(left - given, refund_left(note))
+        given += _give_by_bank(dispute, part, note, decided_at, by, at)
+    part = min(balance_by_banks(invoice), dispute.amount_minor - given)
+    return given + _give_by_bank(dispute, part, None, decided_at, by, at)
 
 
-def refunds_by_bank(dispute: Dispute) -> QuerySet[Refund]:
-    """List the refunds that a lost dispute made in their place."""
-    return Refund.objects.filter(method=BY_BANK, source_key__startswith=_key_of(dispute))
+def _give_by_bank(
+    dispute: Dispute, minor: int, note: CreditNote | None, decided_at: datetime, by: User,
+    at: datetime,
+) -> int:  # fmt: skip
+    if minor > 0:
+        of = f"note:{note.pk}" if note else "balance"
+        _once(
+            Refund(
+                customer_id=dispute.customer_id, credit_note=note, amount_minor=minor,
+                currency=dispute.currency, refunded_at=min(decided_at, at), method=BY_BANK,
+                reference=f"{dispute.pk}: {dispute.reference}"[:100], recorded_by=by,
+                recorded_at=at, source_key=f"dispute:{dispute.pk}:{of}",
+            )
+        )  # fmt: skip
+    return minor
 
 
 @transaction.atomic
@@ -180,10 +184,6 @@ def _once(wanted: Refund) -> Refund:
         currency=wanted.currency, reference=wanted.reference,
     )  # fmt: skip
     return wanted
-
-
-def _key_of(dispute: Dispute) -> str:
-    return f"dispute:{dispute.pk}:note:"
 
 
 def _refuse_dispute(method: str) -> None:

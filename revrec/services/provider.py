@@ -11,7 +11,7 @@ from invoicing.models import (
     ProcessorFee,
     Verdict,
 )
-from invoicing.services.refunds import refunds_by_bank
+from invoicing.selectors.settlement import refunds_by_bank
 from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import About, Account, EntryKind, Lines
 from revrec.provider import (

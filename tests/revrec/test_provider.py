@@ -13,7 +13,7 @@ from credits.services.reinstating import reinstate_grant
 from credits.services.replaying import replay_credits
 from invoicing.crediting import Settlement
 from invoicing.models import CustomerBalance, Dispute, DisputeOutcome, Invoice, Overpayment
-from invoicing.selectors import refund_left
+from invoicing.selectors.settlement import refunds_by_bank
 from invoicing.services.disputes import record_dispute, record_dispute_outcome
 from invoicing.services.receipts import record_fee, record_receipt
 from metering.models import Customer
@@ -219,25 +219,37 @@ def test_credits_that_a_lost_dispute_takes_as_they_come_earn_what_was_kept(shop:
     assert balances(customer) == {"1000": 4_500, "4030": -4_500}  # As if all was granted before.
 
 
+@pytest.mark.parametrize("way", [Settlement(3_000), Settlement(1_000, 2_000), Settlement(0, 3_000)])
 @pytest.mark.parametrize(("minor", "still_owed"), [(9_000, 0), (8_000, 1_000), (6_000, 3_000)])
-def test_a_refund_that_a_lost_dispute_made_is_not_owed_any_more(
-    shop: Shop, minor: int, still_owed: int
+def test_what_a_lost_dispute_gave_back_is_not_owed_a_second_time(
+    shop: Shop, minor: int, still_owed: int, way: Settlement
 ) -> None:
     customer = shop.subscriber("2026-01-01", fee=9_000, days=90)
     invoice = Invoice.objects.get(customer=customer)
     _receipt(shop, invoice, 9_000, "2026-01-02")
-    note = shop.credit(invoice, 3_000, "cancel_future", "2026-01-02", Settlement(3_000))
+    shop.credit(invoice, 3_000, "cancel_future", "2026-01-02", way)
     dispute = _dispute(shop, invoice, minor, "2026-01-03")
     for _ in range(2):
         _decide(shop, dispute, "lost", "2026-01-04")
 
     recognise(customer, "2026-04-15")
 
-    assert refund_left(note) == still_owed
     found = balances(customer)
     assert found.get("2200", 0) == -still_owed
     assert found.get("1000", 0) == still_owed  # Nothing else was kept.
     assert found["4000"] + found["4920"] == 0  # Served before the bank took all that was left.
-    for made in note.refunds.all():
+    for made in refunds_by_bank(dispute):
         with pytest.raises(Conflict, match="cannot come back"):
             shop.fail(made, "2026-01-05")
+
+
+def test_what_was_paid_too_much_and_a_bank_gave_back_pays_no_other_invoice(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-01", fee=9_000, days=90)
+    invoice = Invoice.objects.get(customer=customer)
+    _receipt(shop, invoice, 9_500, "2026-01-02")
+
+    _decide(shop, _dispute(shop, invoice, 9_500, "2026-01-03"), "lost", "2026-01-04")
+    recognise(customer, "2026-01-04")
+
+    assert CustomerBalance.objects.get(customer=customer).balance_minor == 0
+    assert not {"1000", "1230", "2200"} & set(balances(customer))
