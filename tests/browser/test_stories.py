@@ -56,9 +56,9 @@ def test_finance_decides_on_what_product_proposed_and_not_on_her_own(
     page = signed_in("ann.approver")
     page.get_by_role("link", name="Approvals", exact=True).first.click()
     seen(page, "approvals")
-    page.get_by_role("row", name="Standard rates, version 2").get_by_role(
-        "link", name="Decide"
-    ).click()
+    row = page.get_by_role("row", name="Standard rates, version 2")
+    expect(row).not_to_contain_text("no figure changes")  # The month's usage becomes cheaper.
+    row.get_by_role("link", name="Decide").click()
     seen(page, "policy-change")
     act(page, "Approve")
     confirm(page, "Approve", reason="The margin stays above the floor")

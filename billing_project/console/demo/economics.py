@@ -4,26 +4,53 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from billing_project.console.demo.embeddings import embeddings_rate
 from billing_project.console.demo.setting import Setting
-from billing_project.console.demo.traffic import MODELS
+from billing_project.console.demo.traffic import MODELS, credit_prices
 from billing_project.console.scenarios import compare
 from billing_project.kernel.approvals import Proposal
 from billing_project.kernel.drafts import draft
 from billing_project.kernel.evidence import attach_evidence
 from billing_project.kernel.period import Period, midnight, month_of
 from credits.mixes import presets
+from credits.models import RateCard
 from credits.selectors.supplier_costs import costs_by_model
+from credits.services.rates import RateInput, propose_rate_card_version
 from credits.services.supplier_bills import import_supplier_bill
 from invoicing.models import Plan
 
 _SHARES = (20, 30, 50)  # Of the demo's traffic, in the order of MODELS.
 _SUPPLIER, _OVERBILLED, _TOO_MUCH = "openai", "gpt-5.4", Decimal("7.50")
 _CENT = Decimal("0.01")
+_CACHED_DISCOUNT = Decimal("0.9")
 _DEARER: dict[str, Any] = {
     "plan": "scale", "rate_card": "standard", "currency": "USD", "fee_minor": 112_500,
     "included_credits": "150000", "overage_price": "0.01", "interval": "30 days",
     "anchor": "start", "grace_hours": 0, "payment_days": 30, "items": [],
 }  # fmt: skip
+
+
+def propose_next_rates(setting: Setting, at: datetime) -> None:
+    """Leave a proposal in the queue that the month has an effect for: a tenth off cached input."""
+    rates = [
+        RateInput(
+            meter_code=meter,
+            dimensions={"model": model},
+            unit_price=price * _CACHED_DISCOUNT if meter == "cached_input_tokens" else price,
+        )
+        for meter, model, price in credit_prices()
+    ] + [embeddings_rate()]
+    words = Proposal(
+        title="Standard rates, version 2",
+        product_requirement="Reward prompts that reuse their prefix: cached input 10 % cheaper",
+        engineering_note="Three of ten rates change; no code change",
+        reason_code="supplier_price",
+        effective_at=at + timedelta(days=7),
+    )
+    propose_rate_card_version(
+        rate_card=RateCard.objects.get(code="standard"), rates=rates, proposal=words,
+        by=setting.cast.product, at=at,
+    )  # fmt: skip
 
 
 def draft_a_dearer_plan(setting: Setting, at: datetime) -> None:

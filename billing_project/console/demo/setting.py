@@ -48,7 +48,6 @@ PLANS = (
 PERIOD_DAYS = 30
 PACK_CREDITS, PACK_PRICE_MINOR, PACK_DAY = Decimal(10_000), 9_000, 10
 PROMOTION = Decimal(500)
-CACHED_DISCOUNT = Decimal("0.9")
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,6 @@ def prepare(cast: Cast, period: Period, at: datetime) -> Setting:
         for number in numbers:
             _subscribed(number, version, cast, period, at)
     setting = Setting(period, cast, unit)
-    _propose_next_rates(card, cast, at)
     _sell_pack(setting)
     _give_credits(setting, at)
     give_embeddings_credits(pricing_unit=unit, effective_at=period.start, by=cast.support, at=at)
@@ -149,26 +147,6 @@ def _approved_rates(
     )
     _approve(cast, version.policy_change, "margin holds at list prices", at)
     return card
-
-
-def _propose_next_rates(card: RateCard, cast: Cast, at: datetime) -> None:
-    """Leave one proposal in the approvers' queue: a tenth off cached input."""
-    rates = [
-        RateInput(
-            meter_code=meter,
-            dimensions={"model": model},
-            unit_price=price * CACHED_DISCOUNT if meter == "cached_input_tokens" else price,
-        )
-        for meter, model, price in credit_prices()
-    ] + [embeddings_rate()]
-    words = Proposal(
-        title="Standard rates, version 2",
-        product_requirement="Reward prompts that reuse their prefix: cached input 10 % cheaper",
-        engineering_note="Three of ten rates change; no code change",
-        reason_code="supplier_price",
-        effective_at=at + timedelta(days=7),
-    )
-    propose_rate_card_version(rate_card=card, rates=rates, proposal=words, by=cast.product, at=at)
 
 
 def _approved_burn_order(cast: Cast, effective_at: datetime, at: datetime) -> None:

@@ -11,7 +11,11 @@ from pathlib import Path
 from django.conf import settings
 
 import metering.tasks
-from billing_project.console.demo.economics import draft_a_dearer_plan, reconcile_a_bill
+from billing_project.console.demo.economics import (
+    draft_a_dearer_plan,
+    propose_next_rates,
+    reconcile_a_bill,
+)
 from billing_project.console.demo.embeddings import embedding_events
 from billing_project.console.demo.errors import DemoRefused
 from billing_project.console.demo.odd import look_after_odd_hours
@@ -107,6 +111,7 @@ def tell(
         _drain(progress)
     with story.stage(STAGES[2]):
         _invoice(setting, at)
+        propose_next_rates(setting, at)
         draft_a_dearer_plan(setting, at)
         reconcile_a_bill(setting, at)
         look_after_odd_hours(setting, at)
