@@ -156,6 +156,7 @@ def test_strangers_and_people_without_a_role_see_nothing(office: Office) -> None
 
     assert {url for url in urls if Client().get(url).status_code != 302} == set()
     assert {url for url in urls if nobody.get(url).status_code != 403} == {home}
+    assert f'<a href="{home}">Home</a>' in nobody.get(list_of(Customer)).content.decode()
     assert "tiles" not in nobody.get(home).context
     assert b"acme" not in nobody.get(search).content.lower().replace(b"s=acme", b"")
 
