@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Model, Q, Sum
 
-from billing_project.kernel.backoffice.display import money_text, number_text, object_url
+from billing_project.kernel.backoffice.display import days_text, money_text, number_text, object_url
 from billing_project.kernel.backoffice.related import list_url
 from credits.models import BillingPeriod, CreditGrant, RatedUsage
 from credits.selectors import balance
@@ -101,7 +101,8 @@ def _plan(customer: Customer, period: BillingPeriod | None, at: datetime) -> Fig
     )
     found = running.select_related("plan_version__plan").first()
     plan = str(plan_version_at(found, at)) if found else NONE
-    return Figure("Plan", plan, str(period or ""), object_url(found) if found else "")
+    days = days_text(period.start_at, period.end_at, customer.time_zone) if period else ""
+    return Figure("Plan", plan, days, object_url(found) if found else "")
 
 
 def _rows(model: type[Model], customer: Customer) -> str:

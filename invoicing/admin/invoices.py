@@ -11,6 +11,7 @@ from billing_project.kernel.backoffice.actions import form_action, page_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import (
     badge,
+    days_text,
     link,
     moment,
     money,
@@ -76,7 +77,7 @@ class LineInline(ReadOnlyInline):
         money("credited_minor", "credited", currency="invoice.currency"),
         "service",
     )
-    list_select_related = ("invoice",)
+    list_select_related = ("invoice__customer",)
     verbose_name_plural = "lines"
     tab = False
 
@@ -86,8 +87,9 @@ class LineInline(ReadOnlyInline):
         return object_link(line, line.description)
 
     def service(self, line: InvoiceLine) -> str:
-        """Show the service period."""
-        return f"{line.service_start_at:%Y-%m-%d} to {line.service_end_at:%Y-%m-%d}"
+        """Show the service period in the customer's calendar, as the document does."""
+        zone = line.invoice.customer.time_zone
+        return days_text(line.service_start_at, line.service_end_at, zone)
 
 
 class PaymentInline(ReadOnlyInline):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from billing_project.kernel.backoffice.display import (
     EMPTY,
     badge,
+    days_text,
     document,
     link,
     moment_html,
@@ -155,3 +156,10 @@ def test_documents_show_exact_numbers() -> None:
 
 def test_a_date_of_the_far_past_is_written_too() -> None:
     assert moment_text(datetime(1, 1, 1, tzinfo=UTC)).endswith("00:00:00")
+
+
+def test_a_period_is_told_by_the_days_of_the_customer_s_calendar() -> None:
+    start, end = datetime(2026, 9, 30, 15, tzinfo=UTC), datetime(2026, 10, 31, 15, tzinfo=UTC)
+
+    assert days_text(start, end, "Asia/Tokyo") == "2026-10-01 to 2026-11-01"
+    assert days_text(start, end, "UTC") == "2026-09-30 to 2026-10-31"
