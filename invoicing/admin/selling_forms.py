@@ -23,7 +23,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.period import midnight
 from billing_project.kernel.users import worker_user
 from credits.models import BillingPeriod
-from invoicing.admin.subscription_forms import PlanField, offered_to
+from invoicing.admin.subscription_forms import PlanField, offered_to, period_text
 from invoicing.models import InvoiceLine, Subscription
 from invoicing.selectors import billing_periods_of
 from invoicing.selectors.advance import coming_lines
@@ -101,7 +101,8 @@ class SellPlanForm(PreviewedForm):
         later = coming_lines(periods[-1], sold)
         currency = sold.plan_version.currency
         self.rows = (
-            *(("Charged", str(period), line.description, money_text(line.amount_minor, currency))
+            *(("Charged", period_text(period, sold.customer), line.description,
+               money_text(line.amount_minor, currency))
               for period, lines in claims for line in lines),
             *(("Will be charged", "next period", line.description,
                money_text(line.amount_minor, currency)) for line in later),

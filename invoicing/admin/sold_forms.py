@@ -10,11 +10,12 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing_project.kernel.backoffice.display import moment_html, money_text
+from billing_project.kernel.backoffice.display import days_text, moment_html, money_text
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonField
 from billing_project.kernel.backoffice.numbers import TypedIntegerField
 from billing_project.kernel.clock import now
 from billing_project.kernel.users import worker_user
+from invoicing.admin.subscription_forms import period_text
 from invoicing.lines import Line
 from invoicing.models import CouponRedemption, CreditNoteLine, InvoiceLine, SeatChange, Subscription
 from invoicing.seats import seats_at
@@ -41,7 +42,7 @@ class SoldForm(PreviewedForm):
         return [
             ("Customer", sold.customer.name),
             ("Plan", str(plan_version_at(sold, at))),
-            ("Period", str(period) if period else "none"),
+            ("Period", period_text(period, sold.customer)),
             ("Seats now", seats_of(sold, at)),
         ]
 
@@ -79,9 +80,10 @@ class SeatsForm(SoldForm):
         back = notes.filter(pk__gt=last[1]).select_related("credit_note", "invoice_line")
         self.owed_minor = sum(line.amount_minor for line in charged)
         self.owed_minor -= sum(line.amount_minor for line in back)
+        zone = sold.customer.time_zone
         self.rows = (
-            *(_charged(line) for line in charged),
-            *(_given_back(line) for line in back.order_by("pk")),
+            *(_charged(line, zone) for line in charged),
+            *(_given_back(line, zone) for line in back.order_by("pk")),
         )
 
     def change(self, by: Any) -> SeatChange:
@@ -172,12 +174,12 @@ def _sum(lines: tuple[Line, ...]) -> int:
     return sum(line.amount_minor for line in lines)
 
 
-def _charged(line: InvoiceLine) -> Row:
-    span = f"{line.service_start_at:%Y-%m-%d} to {line.service_end_at:%Y-%m-%d}"
+def _charged(line: InvoiceLine, zone: str) -> Row:
+    span = days_text(line.service_start_at, line.service_end_at, zone)
     return "Charged", span, line.description, money_text(line.amount_minor, line.invoice.currency)
 
 
-def _given_back(line: CreditNoteLine) -> Row:
+def _given_back(line: CreditNoteLine, zone: str) -> Row:
     note, of = line.credit_note, line.invoice_line
-    span = f"{of.service_start_at:%Y-%m-%d} to {of.service_end_at:%Y-%m-%d}"
+    span = days_text(of.service_start_at, of.service_end_at, zone)
     return "Given back", span, note.memo, money_text(-line.amount_minor, note.currency)

@@ -7,13 +7,19 @@ from django import forms
 from django.db.models import QuerySet
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSingleDateWidget, UnfoldBooleanWidget
 
-from billing_project.kernel.backoffice.display import moment_html, money_text, number_text
+from billing_project.kernel.backoffice.display import (
+    days_text,
+    moment_html,
+    money_text,
+    number_text,
+)
 from billing_project.kernel.backoffice.forms import PreviewedForm, ReasonField
 from billing_project.kernel.clock import now
 from billing_project.kernel.money import Money
 from billing_project.kernel.period import midnight
 from billing_project.kernel.quantity import how_many
 from billing_project.kernel.users import worker_user
+from credits.models import BillingPeriod
 from invoicing.models import ChangeKind, Plan, PlanVersion, Subscription
 from invoicing.phases import Moment
 from invoicing.selectors import governing_plan_version, items_of, plan_version_at
@@ -95,7 +101,7 @@ class ChangeForm(PreviewedForm):
             ("Customer", sold.customer.name),
             ("Plan", str(plan_version_at(sold, at))),
             ("Standing", phase_of(sold, at).standing.value),
-            ("Period", str(period) if period else "none"),
+            ("Period", period_text(period, sold.customer)),
             ("Ends", moment_html(sold.ends_at)),
         ]
 
@@ -103,9 +109,10 @@ class ChangeForm(PreviewedForm):
         """List each amount: what it is, its days, how it comes about, and the amount."""
         if self.effect is None:
             return []
+        zone = self.subject.customer.time_zone
         return [
-            *(_row("Given back", effect, -1) for effect in self.effect.unused),
-            *(_row("Charged", effect, 1) for effect in self.effect.charges),
+            *(_row("Given back", effect, -1, zone) for effect in self.effect.unused),
+            *(_row("Charged", effect, 1, zone) for effect in self.effect.charges),
         ]
 
     def effect_words(self) -> list[tuple[str, str]]:
@@ -209,8 +216,15 @@ def offered_to(customer: Customer, at: datetime) -> QuerySet[PlanVersion]:
     return versions.select_related("plan").order_by("plan__code")
 
 
-def _row(word: str, effect: Effect, sign: int) -> tuple[str, str, str, str]:
-    span = f"{effect.start_at:%Y-%m-%d} to {effect.end_at:%Y-%m-%d}"
+def period_text(period: BillingPeriod | None, customer: Customer) -> str:
+    """Write a billing period by the days of its customer's calendar."""
+    if period is None:
+        return "none"
+    return days_text(period.start_at, period.end_at, customer.time_zone)
+
+
+def _row(word: str, effect: Effect, sign: int, zone: str) -> tuple[str, str, str, str]:
+    span = days_text(effect.start_at, effect.end_at, zone)
     amount = money_text(sign * effect.amount.amount_minor, effect.amount.currency)
     return word, span, effect.description, amount
 
