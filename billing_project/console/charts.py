@@ -44,8 +44,9 @@ def chart_data(rows: Iterable[Row], days: Sequence[date], series_limit: int = 8)
     table = _by_series(rows, days)
     names = sorted(table, key=lambda name: (-sum(table[name].values()), name))
     if len(names) > series_limit:
-        table[_OTHERS] = _sum(table[name] for name in names[series_limit - 1 :])
-        names = [*names[: series_limit - 1], _OTHERS]
+        others = f"all {_OTHERS}" if _OTHERS in table else _OTHERS  # A model may be called so.
+        table[others] = _sum(table[name] for name in names[series_limit - 1 :])
+        names = [*names[: series_limit - 1], others]
     datasets = [
         {
             "label": name,

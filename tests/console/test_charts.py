@@ -60,6 +60,21 @@ def test_the_smallest_series_are_summed_as_others() -> None:
     ]
 
 
+def test_a_model_called_others_keeps_its_amount() -> None:
+    rows: list[Row] = [
+        (LAST, "others", Decimal(9)),
+        (LAST, "b", Decimal(2)),
+        (LAST, "a", Decimal(1)),
+    ]
+
+    data = json.loads(chart_data(rows, DAYS, series_limit=2))
+
+    assert [(s["label"], s["data"][-1]) for s in data["datasets"]] == [
+        ("others", "9"),
+        ("all others", "3"),
+    ]
+
+
 def test_what_is_of_different_units_is_parted() -> None:
     rows = [(LAST, "m", "token", Decimal(9)), (LAST, "m", "request", Decimal(2))]
 
