@@ -12,6 +12,7 @@ from credits.models import Anomaly, Incident, IncidentAction, IncidentState
 from metering.models import Customer
 
 _LONGEST = timedelta(days=92)
+_FIRST_YEAR = 2000  # Nothing was metered before; evidence reads the day before, too.
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def open_incident(
         raise Invalid(f"{owner} is not an active person", field="owner")
     if not timedelta(0) < scope.end_at - scope.start_at <= _LONGEST:
         raise Invalid("an incident is about more than nothing, and 92 days at most", field="end_at")
+    if scope.start_at.year < _FIRST_YEAR:
+        raise Invalid(f"an incident began in {_FIRST_YEAR} or later", field="start_at")
     if earlier := Incident.objects.filter(source_key=key).first():
         return earlier
     if anomaly is not None:

@@ -99,6 +99,8 @@ def test_an_incident_of_an_anomaly_is_opened_acted_on_and_resolved(shop: Shop, a
     assert api.post("incidents", "k2", **said)[0] == 409  # It has an incident.
     assert api.post("incidents", "k3", **said, **SPAN)[0] == 422
     assert api.post("incidents", "k4", title="x", owner="mia.loop")[0] == 422
+    ancient = {"start_at": "0001-01-01T00:00:00Z", "end_at": "0001-01-02T00:00:00Z"}
+    assert api.post("incidents", "k5", title="x", owner="mia.loop", **ancient)[0] == 422
 
     one = f"incidents/{row['id']}"
     status, row = api.post(f"{one}/actions", what="Key revoked", is_contained=True)
