@@ -16,7 +16,12 @@ from billing_project.kernel import clock
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.evidence import attach_evidence
 from billing_project.kernel.models import PolicyChange, PolicyEvidence, User
-from billing_project.kernel.rest.fields import ExternalIdField, QuantityField, UtcDateTimeField
+from billing_project.kernel.rest.fields import (
+    ExternalIdField,
+    IntegerField,
+    QuantityField,
+    UtcDateTimeField,
+)
 from billing_project.kernel.rest.views import ApiView
 from credits.mixes import BadMix, Mix, Shape, presets, refuse_bad_mix
 from metering.selectors.customers import customer_named
@@ -99,7 +104,7 @@ class KeptScenarioSerializer(ScenarioSerializer):
 class ScenariosQuery(serializers.Serializer[Any]):
     """Of which proposal."""
 
-    change = serializers.IntegerField(required=False)
+    change = IntegerField(required=False)
 
 
 class ScenariosView(ApiView):
