@@ -186,14 +186,14 @@ def _apply_item(pk: int, by: User, at: datetime) -> int:
     try:
         with transaction.atomic():
             item = OpeningItem.objects.select_for_update().get(pk=pk)
-            if item.state == OpeningItemState.DONE:
-                return 0  # Another worker was first.
+            if item.state not in OPEN:
+                return 0  # Another worker was first, or a person left it behind meanwhile.
             item.made, item.detail = _make(item, by, at)
             item.state, item.done_at = OpeningItemState.DONE, at
             item.given_up_at = None
             item.save(update_fields=["made", "detail", "state", "done_at", "given_up_at"])
     except (BillingError, Error) as error:
-        rows = OpeningItem.objects.filter(pk=pk).exclude(state=OpeningItemState.DONE)
+        rows = OpeningItem.objects.filter(pk=pk, state__in=OPEN)
         tried = F("attempt_count") + 1
         rows.update(
             state=OpeningItemState.FAILED, detail=_why(error)[:500], attempt_count=tried,

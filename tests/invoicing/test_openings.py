@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from copy import deepcopy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -107,6 +107,10 @@ def _approve(shop: Shop, row: OpeningImport) -> None:
 
 def _apply(shop: Shop) -> int:
     return apply_openings(by=shop.worker, at=START)
+
+
+def _refuse(*_: object) -> None:
+    raise Invalid("no such unit")
 
 
 def _parity(row: OpeningImport) -> list[tuple[str, str, str]]:
@@ -238,11 +242,8 @@ def test_what_keeps_failing_waits_for_a_person_who_tries_again_or_leaves_it(
     row = _propose(shop, *ROWS[:3])
     _approve(shop, row)
 
-    def refuse(*_: object) -> None:
-        raise Invalid("no such unit")
-
     with monkeypatch.context() as patch:
-        patch.setattr(opening, "_make_grant", refuse)
+        patch.setattr(opening, "_make_grant", _refuse)
         for _ in range(MOST_ATTEMPTS):
             _apply(shop)
         given_up = [item.source_id for item in failed_items()]
@@ -268,6 +269,55 @@ def test_what_keeps_failing_waits_for_a_person_who_tries_again_or_leaves_it(
         retry_openings(row=row, reason="again", by=shop.maker, at=START)
     with pytest.raises(NotAllowed):
         leave_behind(item=left, reason="x", by=person("support"), at=START)
+
+
+def test_what_a_person_leaves_while_the_worker_runs_stays_with_the_source(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = _propose(shop, *ROWS[:3])
+    _approve(shop, row)
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "_make_grant", _refuse)
+        _apply(shop)
+    apply_item, leaves = opening._apply_item, ["g1", "g2"]
+
+    def leave_first(pk: int, by: User, at: datetime) -> int:
+        """Leave an item after the worker listed it, and before it takes the item's lock."""
+        item = OpeningItem.objects.get(pk=pk)
+        assert item.source_id == leaves.pop(0)
+        leave_behind(item=item, reason="theirs", by=shop.maker, at=START)
+        return apply_item(pk, by, at)
+
+    monkeypatch.setattr(opening, "_apply_item", leave_first)
+    assert _apply(shop) == 0
+
+    assert leaves == []
+    assert not CreditGrant.objects.filter(customer__external_id="zenith").exists()
+    assert set(row.items.values_list("source_id", "state", "made")) >= {
+        ("g1", "closed", ""), ("g2", "closed", ""),
+    }  # fmt: skip
+
+
+def test_what_a_person_leaves_once_the_worker_let_go_of_it_has_not_failed_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = _propose(shop, *ROWS[:2])
+    _approve(shop, row)
+    monkeypatch.setattr(opening, "_make_grant", _refuse)
+    _apply(shop)
+    why = opening._why
+
+    def leave_before_it_is_kept(error: Invalid) -> str:
+        leave_behind(
+            item=OpeningItem.objects.get(source_id="g1"), reason="theirs", by=shop.maker, at=START
+        )
+        return why(error)
+
+    monkeypatch.setattr(opening, "_why", leave_before_it_is_kept)
+    assert _apply(shop) == 0
+
+    [left] = row.items.filter(source_id="g1")
+    assert (left.state, left.detail.startswith("left behind by")) == ("closed", True)
 
 
 def test_a_contradiction_of_the_source_is_unexplained_until_a_person_explains_it(
