@@ -1,13 +1,15 @@
 """What the worker calls: each safe to lose, to double and to run twice at once."""
 
 from datetime import timedelta
+from functools import partial
 
 from billing_project.kernel import clock
+from billing_project.kernel.apart import each_apart
 from billing_project.kernel.users import worker_user
 from credits.services import alert_rules, watching
 from credits.services.counting import watch_due_limits
 from credits.services.forecasting import forecast_balances
-from credits.services.grants import expire_due_grants
+from credits.services.grants import expire_due_grant, grants_due
 from credits.services.holds import lapse_due_holds
 from credits.services.rating import rate_pending
 from credits.services.recurring import give_recurring_grants
@@ -24,7 +26,9 @@ def rate() -> int:
 
 def expire_grants() -> int:
     """Enter the expiry of grants whose time and grace are over; return how many."""
-    return expire_due_grants(by=worker_user(), at=clock.now(), grace=EXPIRY_GRACE)
+    at = clock.now()
+    expire = partial(expire_due_grant, by=worker_user(), at=at)
+    return each_apart(grants_due(at=at, grace=EXPIRY_GRACE), expire, step="expire")
 
 
 def watch_unrated() -> int:

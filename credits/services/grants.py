@@ -130,11 +130,28 @@ def expire_due_grants(*, by: User, at: datetime, grace: timedelta = timedelta(0)
 
     Each entry is effective at the grant's own end. Usage from before that end burns the grant
     however late it is rated; usage at or after it never does, entered or not. What the grant's
-    terms roll over goes to a linked grant; what rolled over once expires.
+    terms roll over goes to a linked grant; what rolled over once expires. The first that fails
+    ends the run: a month must not close without it. A task uses `expire_due_grant` each apart.
     """
+    return sum(expire_due_grant(grant, by=by, at=at) for grant in grants_due(at=at, grace=grace))
+
+
+def grants_due(*, at: datetime, grace: timedelta = timedelta(0)) -> QuerySet[CreditGrant]:
+    """Return grants with credits left whose time and grace are over, the longest ended first."""
     due = CreditGrant.objects.filter(expires_at__lte=at - grace, remaining__gt=0)
-    due = due.select_related("terms")
-    return sum(_expire_due(grant, by, at) for grant in due.order_by("expires_at", "pk"))
+    return due.select_related("terms").order_by("expires_at", "pk")
+
+
+def expire_due_grant(grant: CreditGrant, *, by: User, at: datetime) -> int:
+    """Enter the expiry of a grant whose time is over; return 1, or 0 where another was first."""
+    assert grant.expires_at is not None, "selected by its expiry"
+    with transaction.atomic():
+        lock_customer(grant.customer_id)
+        grant.refresh_from_db(fields=["remaining"])
+        if not grant.remaining:
+            return 0
+        _end_by_time(grant, by, at)
+        return 1
 
 
 def _refuse_bad_grant(grant: CreditGrant) -> None:
@@ -238,20 +255,9 @@ def _inputs(grant: CreditGrant) -> tuple[object, ...]:
 
 def _expire_late(grant: CreditGrant, reason_code: str, by: User, at: datetime) -> LedgerTransaction:
     _refuse_bad_reason(reason_code)
-    _expire_due(grant, by, at)
+    expire_due_grant(grant, by=by, at=at)
     ends = grant.transactions.filter(kind__in=[LedgerKind.EXPIRED, LedgerKind.ROLLED_OVER])
     return _newest(grant, ends)
-
-
-def _expire_due(grant: CreditGrant, by: User, at: datetime) -> int:
-    assert grant.expires_at is not None, "selected by its expiry"
-    with transaction.atomic():
-        lock_customer(grant.customer_id)
-        grant.refresh_from_db(fields=["remaining"])
-        if not grant.remaining:
-            return 0  # Another worker was first.
-        _end_by_time(grant, by, at)
-        return 1
 
 
 def _end_by_time(grant: CreditGrant, by: User, at: datetime) -> None:
