@@ -167,6 +167,14 @@ def short_payments_tie() -> Iterator[Finding]:
     return _findings(losing_ties.untied_short_payments)
 
 
+@check(
+    "What disputes and write-offs lost stands where the policy of then says, and comes back there"
+)
+def losses_have_their_account() -> Iterator[Finding]:
+    """Look for losses on another account than their policy's."""
+    return _findings(losing_ties.misplaced_losses)
+
+
 @check("Concessions and bonuses in credits are promised at their approved basis")
 def bases_tie() -> Iterator[Finding]:
     """Work out again what each takes off revenue, or off its purchase."""

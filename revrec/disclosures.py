@@ -161,12 +161,15 @@ class Claim:
     is_cancellable: bool
 
 
-def hidden_pair(claim: Claim, on: date) -> int:
+def hidden_pair(claim: Claim, on: date, *, until_paid: bool = False) -> int:
     """Return what is shown neither as receivable nor as liability on a day.
 
     Until a cancellable contract's price is due or paid nobody owes anything (Example 38, Case A).
     Posting stays gross: only the statement hides the pair.
+
+    Args:
+        until_paid: What is open is hidden although it is due, as far as it is undelivered.
     """
-    if not claim.is_cancellable or on >= claim.due_on:
+    if not until_paid and (not claim.is_cancellable or on >= claim.due_on):
         return 0
     return min(claim.open_minor, claim.undelivered_minor)

@@ -1,7 +1,8 @@
 """How an unpaid claim that is given up divides into a loss and a promise that ends.
 
-What was delivered and is not paid is an expense (IFRS 9 5.5, ASC 326-20), never contra revenue;
-what was not delivered was never earned, and its liability is released (IFRS 15.108).
+What was delivered and is not paid is an expense (IFRS 9 5.5, ASC 326-20), or, by policy, a price
+that was never expected in full (IFRS 15.52); what was not delivered was never earned, and its
+liability is released (IFRS 15.108).
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,23 +44,49 @@ class Unpaid:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is given up of one line; impaired + released is its share of the unpaid amount."""
+    """What is given up of one line; the parts are its share of the unpaid amount.
+
+    Attributes:
+        impaired_minor: An expense: what was delivered, and tax that stays payable.
+        released_minor: What is not delivered.
+        conceded_minor: What was delivered, net, where that is a concession.
+    """
 
     impaired_minor: int
     released_minor: int
+    conceded_minor: int = 0
+
+    @property
+    def lost_minor(self) -> int:
+        """What was delivered, and tax."""
+        return self.impaired_minor + self.conceded_minor
 
 
-def losses(unpaid_minor: int, lines: Sequence[Unpaid]) -> list[Loss]:
+def losses(
+    unpaid_minor: int, lines: Sequence[Unpaid], *, is_concession: bool = False
+) -> list[Loss]:
     """Divide what is not paid over the lines, and each share by how far its promise is kept.
 
     Args:
         unpaid_minor: > 0, at most the sum of the claims.
+        is_concession: What was delivered comes off revenue (IFRS 15.52). Tax never was revenue
+            (IFRS 15.47): its share stays an expense.
 
     Returns:
         One loss a line; all of them sum to `unpaid_minor`. No more is released than is deferred.
     """
     shares = allocate(unpaid_minor, [line.claimed_minor for line in lines])
-    return [_loss(share, line) for share, line in zip(shares, lines, strict=True)]
+    found = [_loss(share, line) for share, line in zip(shares, lines, strict=True)]
+    if not is_concession:
+        return found
+    return [_conceded(loss, line) for loss, line in zip(found, lines, strict=True)]
+
+
+def _conceded(loss: Loss, line: Unpaid) -> Loss:
+    share = loss.impaired_minor + loss.released_minor
+    tax = prorate(line.tax_minor, Decimal(share), Decimal(line.claimed_minor)) if share else 0
+    impaired = min(tax, loss.impaired_minor)
+    return Loss(impaired, loss.released_minor, loss.impaired_minor - impaired)
 
 
 def _loss(share_minor: int, line: Unpaid) -> Loss:
@@ -75,6 +102,8 @@ def _loss(share_minor: int, line: Unpaid) -> Loss:
 def recovery(amount_minor: int, given_up: Sequence[Loss]) -> list[Loss]:
     """Divide what came after all: it undoes the losses in their order, then restores promises.
 
+    Of a line, what was expensed and what was conceded come back in proportion.
+
     Args:
         amount_minor: > 0, at most what is still given up.
         given_up: By line, less what earlier recoveries brought back.
@@ -82,11 +111,18 @@ def recovery(amount_minor: int, given_up: Sequence[Loss]) -> list[Loss]:
     Returns:
         One part a line; all of them sum to `amount_minor`.
     """
-    left, impaired, restored = amount_minor, [], []
+    left, lost, restored = amount_minor, [], []
     for loss in given_up:
-        impaired.append(min(left, loss.impaired_minor))
-        left -= impaired[-1]
+        lost.append(min(left, loss.lost_minor))
+        left -= lost[-1]
     for loss in given_up:
         restored.append(min(left, loss.released_minor))
         left -= restored[-1]
-    return [Loss(*pair) for pair in zip(impaired, restored, strict=True)]
+    return [_back(*one) for one in zip(lost, restored, given_up, strict=True)]
+
+
+def _back(lost_minor: int, restored_minor: int, of: Loss) -> Loss:
+    impaired, conceded = lost_minor, 0
+    if of.conceded_minor and lost_minor:
+        impaired, conceded = allocate(lost_minor, [of.impaired_minor, of.conceded_minor])
+    return Loss(impaired, restored_minor, conceded)

@@ -10,6 +10,8 @@ from decimal import Decimal
 from billing_project.kernel.money import allocate, prorate
 from revrec.posting import About, Account, Lines, PostingLine, balanced, pair
 
+FRAUD = "fraudulent"  # The bank's word for why a customer disputes.
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -82,16 +84,17 @@ def _loss(share_minor: int, of: Delivery) -> Loss:
 def dispute_lost(
     found: Sequence[Loss],
     elsewhere_minor: int,
-    is_fraud: bool,
+    is_impairment: bool,
     about: About,
     refunded_minor: int = 0,
 ) -> Lines:
-    """Rule 19: what was delivered is lost, as a concession, or as an impairment if it was fraud.
+    """Rule 19: what was delivered is lost, as an impairment or as a concession.
 
     Args:
+        is_impairment: An expense (6200), as where it was fraud; else off revenue (4920).
         refunded_minor: What made refunds that were promised: it passes through cash.
     """
-    account = Account.IMPAIRMENT if is_fraud else Account.DISPUTES_LOST
+    account = Account.IMPAIRMENT if is_impairment else Account.DISPUTES_LOST
     lines = [
         PostingLine(account, elsewhere_minor, about),
         PostingLine(Account.CASH, refunded_minor, about),

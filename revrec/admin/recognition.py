@@ -1,4 +1,4 @@
-"""How fees are recognised and shown: drafted as policy changes."""
+"""How fees are recognised, losses treated and balances shown: drafted as policy changes."""
 
 from typing import Any, ClassVar
 
@@ -12,12 +12,14 @@ from revrec.models import RecognitionPolicy
 
 @admin.register(RecognitionPolicy)
 class RecognitionPolicyAdmin(ReadOnlyAdmin):
-    """Whether fees earn by day or by month, and when statements show what is not due yet."""
+    """Whether fees earn by day or month, what losses are, and when what is not paid is shown."""
 
     list_display = (
         "__str__",
         "granularity",
         "presentation",
+        "dispute_loss",
+        "bad_debt",
         "status",
         "governs_from",
         link("policy_change"),
@@ -28,6 +30,7 @@ class RecognitionPolicyAdmin(ReadOnlyAdmin):
     search_help_text = "The policy change's subject"
     fields: ClassVar[tuple[Any, ...] | None] = (
         ("number", "granularity", "presentation"),
+        ("dispute_loss", "bad_debt"),
         ("status", "governs_from", link("policy_change")),
     )
 

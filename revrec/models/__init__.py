@@ -26,7 +26,13 @@ from revrec.models.obligation import (
 )
 from revrec.models.pack import AuditPack, PackState
 from revrec.models.progress import BooksMark, UsedCredits
-from revrec.models.recognition import Granularity, Presentation, RecognitionPolicy
+from revrec.models.recognition import (
+    BadDebt,
+    DisputeLoss,
+    Granularity,
+    Presentation,
+    RecognitionPolicy,
+)
 from revrec.models.seal import LedgerSeal
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "AccountingPeriod",
     "AllocatedShare",
     "AuditPack",
+    "BadDebt",
     "BasisCause",
     "BooksMark",
     "BreakageEstimate",
@@ -43,6 +50,7 @@ __all__ = [
     "ContractAllocation",
     "ContractModification",
     "DisclosurePolicy",
+    "DisputeLoss",
     "EntrySource",
     "ExchangeRate",
     "ExchangeSheet",

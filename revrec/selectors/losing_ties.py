@@ -1,11 +1,18 @@
-"""Where small and rare losses disagree with the facts behind them: 4910 and 7900.
+"""Where small and rare losses disagree with the facts behind them: 4910, 7900, 4920 and 6200.
 
 4910 is worked out from the journal's own order: what a promise carried when a note came.
 """
 
 from collections.abc import Iterator
 
-from revrec.posting import Account
+from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Cast, Coalesce, Concat
+
+from invoicing.models import DisputeOutcome, Verdict, WriteOff
+from revrec.models import BadDebt, DisputeLoss, Posting
+from revrec.posting import Account, EntryKind
+from revrec.provider import FRAUD
+from revrec.selectors.recognition import known_at
 from revrec.selectors.tieouts import Mismatch, customer_mismatches, mismatches
 
 # A note gives back what the purchase's credits still carried or had become as breakage, then 4910.
@@ -55,3 +62,74 @@ def untied_short_payments() -> Iterator[Mismatch]:
         " GROUP BY i.customer_id, s.currency",
         sign=1,
     )
+
+
+def misplaced_losses() -> Iterator[Mismatch]:
+    """Look for losses on another account than the policy of when they came to be says.
+
+    What came back of a write-off must not stand on an account that the write-off did not take.
+    """
+    yield from _misplaced_disputes()
+    yield from _misplaced_write_offs()
+    back = Posting.objects.filter(
+        entry__kind__in=[EntryKind.WRITTEN_OFF.value, EntryKind.RECOVERED.value],
+        account__in=[Account.IMPAIRMENT.value, Account.CREDIT_NOTES.value],
+    )
+    sums = (
+        back.order_by().values_list("invoice_line_id", "account_id").annotate(Sum("amount_minor"))
+    )
+    for line, account, minor in sums.filter(amount_minor__sum__lt=0):
+        yield Mismatch(f"invoice_line:{line}", f"at least 0 on {account}", str(minor))
+
+
+def _misplaced_disputes() -> Iterator[Mismatch]:
+    key = Concat(Value("dispute:"), Cast("dispute_id", CharField()), Value(":lost"))
+    lost = DisputeOutcome.objects.filter(verdict=Verdict.LOST).annotate(
+        said=_said("decided_at", "dispute_loss", DisputeLoss.BY_REASON),
+        reason=F("dispute__reason"),
+        entry_key=key,
+    )
+    posted = lost.annotate(
+        conceded=Exists(_posted(Account.DISPUTES_LOST)),
+        impaired=Exists(_posted(Account.IMPAIRMENT)),
+    )
+    for row in posted.order_by("pk").values("dispute_id", "said", "reason", "conceded", "impaired"):
+        by_reason = row["said"] == DisputeLoss.BY_REASON and row["reason"] == FRAUD
+        is_impairment = row["said"] == DisputeLoss.IMPAIRMENT or by_reason
+        if row["conceded" if is_impairment else "impaired"]:
+            expected, found = Account.IMPAIRMENT.value, Account.DISPUTES_LOST.value
+            expected, found = (expected, found) if is_impairment else (found, expected)
+            yield Mismatch(f"dispute:{row['dispute_id']}", f"a loss on {expected}", found)
+
+
+def _misplaced_write_offs() -> Iterator[Mismatch]:
+    """Tax that is given up is an expense by either policy."""
+    key = Concat(Value("write_off:"), Cast("pk", CharField()), Value(":written_off"))
+    posted = WriteOff.objects.annotate(
+        said=_said("written_off_at", "bad_debt", BadDebt.EXPENSE),
+        tax=F("invoice__tax_minor"),
+        entry_key=key,
+    ).annotate(conceded=_sum(Account.CREDIT_NOTES), expensed=_sum(Account.IMPAIRMENT))
+    for row in posted.order_by("pk").values("pk", "said", "tax", "conceded", "expensed"):
+        if row["said"] == BadDebt.EXPENSE and row["conceded"]:
+            yield Mismatch(f"write_off:{row['pk']}", "0 on 4900", str(row["conceded"]))
+        if row["said"] == BadDebt.CONCESSION and row["expensed"] > row["tax"]:
+            expected = f"at most its tax of {row['tax']} on 6200"
+            yield Mismatch(f"write_off:{row['pk']}", expected, str(row["expensed"]))
+
+
+def _said(instant: str, switch: str, default: str) -> Coalesce:
+    governs = known_at(OuterRef(instant)).values(switch)[:1]
+    return Coalesce(Subquery(governs), Value(default), output_field=CharField())
+
+
+def _posted(account: Account) -> QuerySet[Posting]:
+    """Match what the row's own entry has on an account."""
+    return Posting.objects.filter(
+        entry__source_key=OuterRef("entry_key"), account=account.value
+    ).order_by()
+
+
+def _sum(account: Account) -> Coalesce:
+    total = _posted(account).values("account_id").annotate(sum=Sum("amount_minor")).values("sum")
+    return Coalesce(Subquery(total), 0)

@@ -12,9 +12,10 @@ from invoicing.models import (
     Verdict,
 )
 from invoicing.selectors.settlement import refunds_by_bank
-from revrec.models import ObligationKind, PerformanceObligation
+from revrec.models import DisputeLoss, ObligationKind, PerformanceObligation
 from revrec.posting import About, Account, EntryKind, Lines
 from revrec.provider import (
+    FRAUD,
     Delivery,
     Loss,
     dispute_lost,
@@ -29,13 +30,13 @@ from revrec.selectors.facts import (
     unaccounted_fees,
     unaccounted_overpayments,
 )
+from revrec.selectors.recognition import dispute_loss_at
 from revrec.selectors.stakes import Stake, stake_of
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
 from revrec.services.schedules import revise_schedule
 from revrec.sources import Source, SourceType
 
-_FRAUD = "fraudulent"
 _LIABILITIES = {
     ObligationKind.FEE.value: Account.FEES_LIABILITY,
     ObligationKind.CREDITS.value: Account.CREDITS_LIABILITY,
@@ -64,7 +65,7 @@ def account_verdict(run: Run, outcome: DisputeOutcome) -> int:
     if outcome.verdict == Verdict.WON:
         lines, kind = dispute_opened(-dispute.amount_minor, about), EntryKind.DISPUTE_WON
     else:
-        lines, kind = _lost(run, dispute), EntryKind.DISPUTE_LOST
+        lines, kind = _lost(run, outcome), EntryKind.DISPUTE_LOST
     draft = EntryDraft(
         wanted_on=day_of(outcome.decided_at),
         kind=kind,
@@ -77,7 +78,8 @@ def account_verdict(run: Run, outcome: DisputeOutcome) -> int:
     return len(post_entries(drafts=[draft], by=run.by, at=run.at))
 
 
-def _lost(run: Run, dispute: Dispute) -> Lines:
+def _lost(run: Run, outcome: DisputeOutcome) -> Lines:
+    dispute = outcome.dispute
     lines = list(dispute.invoice.lines.filter(amount_minor__gt=0).order_by("position"))
     deliveries, promises = [], {}
     for line in lines:
@@ -89,8 +91,15 @@ def _lost(run: Run, dispute: Dispute) -> Lines:
     found, elsewhere = losses(dispute.amount_minor - made, deliveries)
     for loss in found:
         _release(run, loss, promises)
-    is_fraud = dispute.reason == _FRAUD
-    return dispute_lost(found, elsewhere, is_fraud, About(dispute.currency), made)
+    return dispute_lost(found, elsewhere, _is_impairment(outcome), About(dispute.currency), made)
+
+
+def _is_impairment(outcome: DisputeOutcome) -> bool:
+    """Tell whether what was delivered is an expense, by the policy of when the dispute was lost."""
+    treatment = dispute_loss_at(outcome.decided_at)
+    if treatment == DisputeLoss.BY_REASON:
+        return outcome.dispute.reason == FRAUD
+    return treatment == DisputeLoss.IMPAIRMENT
 
 
 def _promise(line: InvoiceLine) -> PerformanceObligation | None:

@@ -11,10 +11,11 @@ from invoicing.models import CreditNote, InvoiceLine, Payment, WriteOff
 from invoicing.selectors.settlement import given_up_of
 from revrec.impairment import Loss, Unpaid, losses, recovery
 from revrec.losing import LostPart, recovered, written_off
-from revrec.models import ObligationKind, PerformanceObligation, Posting
+from revrec.models import BadDebt, ObligationKind, PerformanceObligation, Posting
 from revrec.posting import About, Account, EntryKind
 from revrec.schedule import day_of
 from revrec.selectors.obligations import earned_days, newest_schedule
+from revrec.selectors.recognition import bad_debt_at
 from revrec.selectors.stakes import Stake, stake_of
 from revrec.services.drafts import Run
 from revrec.services.journal import EntryDraft, post_entries
@@ -26,7 +27,10 @@ _KINDS = (EntryKind.WRITTEN_OFF.value, EntryKind.RECOVERED.value)
 
 
 def account_write_off(run: Run, row: WriteOff) -> int:
-    """Post one write-off (rule 20): Dr 6200 for what was delivered, 2100 or 2120 for the rest."""
+    """Post one write-off (rule 20): what was delivered is lost; 2100 or 2120 for the rest.
+
+    It is an expense (6200) or a concession (4900), by the policy of when it was given up.
+    """
     lines = _claimed(row)
     promises, unpaid = [], []
     for line in lines:
@@ -34,8 +38,9 @@ def account_write_off(run: Run, row: WriteOff) -> int:
         stake = stake_of(promise)
         unpaid.append(_unpaid(line, promise, stake))
         promises.append(stake.owed_by if stake else promise)
-    parts = []
-    for line, promise, loss in zip(lines, promises, losses(row.amount_minor, unpaid), strict=True):
+    is_concession = bad_debt_at(row.written_off_at) == BadDebt.CONCESSION
+    found, parts = losses(row.amount_minor, unpaid, is_concession=is_concession), []
+    for line, promise, loss in zip(lines, promises, found, strict=True):
         _release(run, promise, loss.released_minor)
         parts.append(_part(line, promise, loss, _held_on(promise)))
     draft = EntryDraft(
@@ -83,7 +88,7 @@ def account_reclaim(run: Run, note: CreditNote) -> int:
         [line for line in lines if line.pk not in credited],
     ):
         given_up = [_given_up(line) for line in some]
-        take = min(left, sum(one.impaired_minor + one.released_minor for one in given_up))
+        take = min(left, sum(one.lost_minor + one.released_minor for one in given_up))
         parts += _restored(run, some, recovery(take, given_up))
         left -= take
     about = About(note.currency)
@@ -103,7 +108,7 @@ def _restored(run: Run, lines: Sequence[InvoiceLine], losses: Sequence[Loss]) ->
     """Undo losses of lines, and owe again what had ended of their promises."""
     parts = []
     for line, part in zip(lines, losses, strict=True):
-        if part.impaired_minor or part.released_minor:
+        if part.lost_minor or part.released_minor:
             promise = _given_up_by(line)
             parts.append(_part(line, promise, part, _restore(run, promise, part.released_minor)))
     return parts
@@ -132,7 +137,9 @@ def _part(
     line: InvoiceLine, promise: PerformanceObligation, loss: Loss, account: Account | None
 ) -> LostPart:
     dimensions = About(promise.currency, promise.pk, line.pk)
-    return LostPart(account, loss.impaired_minor, loss.released_minor, dimensions)
+    return LostPart(
+        account, loss.impaired_minor, loss.released_minor, dimensions, loss.conceded_minor
+    )
 
 
 def _held_on(promise: PerformanceObligation) -> Account | None:
@@ -177,9 +184,10 @@ def _given_up_by(line: InvoiceLine) -> PerformanceObligation:
 
 
 def _given_up(line: InvoiceLine) -> Loss:
-    """Sum what write-off and recoveries posted for a line so far."""
+    """Sum what write-off and recoveries posted for a line so far, each on its account."""
     rows = Posting.objects.filter(invoice_line=line, entry__kind__in=_KINDS)
     sums = {row["account_id"]: row["sum"] for row in
             rows.order_by().values("account_id").annotate(sum=Sum("amount_minor"))}  # fmt: skip
     impaired = sums.pop(Account.IMPAIRMENT.value, 0)
-    return Loss(impaired, sum(sums.values()))
+    conceded = sums.pop(Account.CREDIT_NOTES.value, 0)
+    return Loss(impaired, sum(sums.values()), conceded)

@@ -51,9 +51,10 @@ from metering.services.aggregate import aggregate_batches
 from metering.services.capture import capture_events
 from metering.services.customers import create_customer
 from metering.services.meters import create_meter
-from revrec.models import AccountingPeriod, JournalEntry, Posting
+from revrec.models import AccountingPeriod, JournalEntry, Posting, RecognitionPolicy
 from revrec.services.periods import close_period, ensure_period, propose_close
 from revrec.services.recognise import recognise_customer
+from revrec.services.recognition import Recognition, propose_recognition
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 _numbers = count(1)
@@ -308,6 +309,17 @@ def open_shop(maker: User, approver: User) -> Shop:
     for change in (version.policy_change, policy.policy_change):
         approve(change=change, by=approver, reason="agreed", at=LONG_AGO)
     return Shop(unit, card, plan, maker, approver)
+
+
+def govern(
+    shop: Shop, says: Recognition, from_at: str = "2025-01-01", approved_at: str | None = None
+) -> RecognitionPolicy:
+    """Let a recognition policy govern that was approved then, or long ago."""
+    at = on(approved_at) if approved_at else LONG_AGO
+    proposal = Proposal("recognition", "wanted", "done", "test", on(from_at))
+    policy = propose_recognition(says=says, proposal=proposal, by=shop.maker, at=at)
+    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=at)
+    return policy
 
 
 def recognise(customer: Customer, at: str) -> int:

@@ -12,17 +12,13 @@ from metering.models import Customer
 from revrec.models import Granularity, Presentation
 from revrec.services.allocations import Alone, propose_allocation
 from revrec.services.modifications import Answers, propose_modification
-from revrec.services.recognition import propose_recognition
-from tests.revrec.builders import LONG_AGO, Shop, on, recognise
+from revrec.services.recognition import Recognition
+from tests.revrec.builders import Shop, govern, on, recognise
 
 
 def live_contracts(shop: Shop) -> Customer:
     """Sell a month, a quarter, a commitment and packs, joined and changed; recognise day by day."""
-    policy = propose_recognition(
-        granularity=Granularity.MONTH, presentation=Presentation.DUE,
-        proposal=_words("2025-01-01"), by=shop.maker, at=LONG_AGO,
-    )  # fmt: skip
-    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
+    govern(shop, Recognition(Granularity.MONTH, Presentation.DUE))
     more = Item("one_off", "more", "More", amount_minor=9_000, periods=3)
     customer = shop.subscriber("2026-01-01", fee=3_100, items=(more,))
     fee, quarter = InvoiceLine.objects.filter(invoice__customer=customer).order_by("position")

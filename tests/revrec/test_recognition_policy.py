@@ -4,9 +4,8 @@ from datetime import date
 
 import pytest
 
-from billing_project.kernel.approvals import Proposal, approve
 from invoicing.items import Item
-from invoicing.models import CreditNote, InvoiceLine
+from invoicing.models import CreditNote, Invoice, InvoiceLine
 from invoicing.services.note_voids import void_credit_note
 from metering.models import Customer
 from revrec.models import Granularity, Presentation
@@ -14,8 +13,8 @@ from revrec.reporting import Table
 from revrec.schedule import ScheduleDay, months_alike, respread
 from revrec.selectors.tables import REPORTS
 from revrec.services.months import ensure_period
-from revrec.services.recognition import propose_recognition
-from tests.revrec.builders import LONG_AGO, Shop, balances, on, recognise
+from revrec.services.recognition import Recognition
+from tests.revrec.builders import Shop, balances, govern, on, recognise
 from tests.revrec.vectors import VECTORS, by_month, minor
 
 
@@ -54,13 +53,7 @@ def test_what_is_left_is_spread_as_it_was_to_be_earned() -> None:
     assert list(respread(0, days[2:])) == []
 
 
-def _govern(shop: Shop, granularity: str, presentation: str, from_at: str = "2025-01-01") -> None:
-    policy = propose_recognition(
-        granularity=Granularity(granularity), presentation=Presentation(presentation),
-        proposal=Proposal("recognition", "wanted", "done", "test", on(from_at)), by=shop.maker,
-        at=LONG_AGO,
-    )  # fmt: skip
-    approve(change=policy.policy_change, by=shop.approver, reason="agreed", at=LONG_AGO)
+BY_MONTH = Recognition(Granularity.MONTH)
 
 
 def _quarter(shop: Shop) -> tuple[Customer, InvoiceLine]:
@@ -72,7 +65,7 @@ def _quarter(shop: Shop) -> tuple[Customer, InvoiceLine]:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("books_hold")
 def test_a_note_and_its_void_follow_the_months(shop: Shop) -> None:
-    _govern(shop, "month", "finalise")
+    govern(shop, BY_MONTH)
     customer, line = _quarter(shop)
     recognise(customer, "2026-02-01")
     assert balances(customer)["4000"] == -3_000  # By day it would be 31.00.
@@ -93,7 +86,7 @@ def test_a_note_and_its_void_follow_the_months(shop: Shop) -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("books_hold")
 def test_what_was_issued_before_a_version_keeps_its_days(shop: Shop) -> None:
-    _govern(shop, "month", "finalise", from_at="2026-01-02")
+    govern(shop, BY_MONTH, "2026-01-02")
     customer, _line = _quarter(shop)
 
     recognise(customer, "2026-02-01")
@@ -111,7 +104,7 @@ def test_what_can_be_cancelled_and_is_not_due_is_not_shown_by_that_policy(shop: 
     customer = shop.subscriber("2026-01-20", fee=3_100)  # Due on 19 February.
     recognise(customer, "2026-02-01")
     gross = _balances_of(1)
-    _govern(shop, "day", "due")
+    govern(shop, Recognition(presentation=Presentation.DUE))
 
     shown = _balances_of(1)
 
@@ -123,3 +116,27 @@ def test_what_can_be_cancelled_and_is_not_due_is_not_shown_by_that_policy(shop: 
     }
     recognise(customer, "2026-02-20")
     assert {total for name, total in _balances_of(2).items() if "not due yet" in name} == {0}
+
+
+@pytest.mark.django_db
+def test_what_is_not_paid_is_not_shown_by_that_policy_however_long_it_is_due(shop: Shop) -> None:
+    customer = shop.subscriber("2026-01-11", fee=9_000, days=90)  # Due on 10 February.
+    shop.pack(customer, "100", 500, "2026-01-11")
+    invoice = Invoice.objects.get(customer=customer, subscription__isnull=False)
+    shop.pay(invoice, "2026-01-12", 1_000)
+    recognise(customer, "2026-03-01")
+    gross = _balances_of(2)
+    govern(shop, Recognition(presentation=Presentation.PAID))
+
+    shown = _balances_of(2)
+
+    # 49 of 90 days are earned: 80.00 are open of the fee, 41.00 of it not delivered; 5.00 of the
+    # pack neither paid nor delivered. What is left to show is 39.00 that were earned and not paid.
+    assert (gross["Receivables, billed"], gross["Contract liabilities"]) == (8_500, 4_600)
+    assert shown == gross | {
+        "Receivables not paid yet, of what is not delivered": -4_600,
+        "Contract liabilities not paid yet, of what is not delivered": -4_600,
+    }
+    shop.pay(invoice, "2026-03-01")
+    recognise(customer, "2026-03-02")
+    assert _balances_of(3)["Receivables not paid yet, of what is not delivered"] == -500

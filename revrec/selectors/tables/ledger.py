@@ -16,6 +16,10 @@ from revrec.selectors.reports import (
 )
 
 REVENUE_CODES = [account.value for account in REVENUE]
+_HIDDEN = {
+    Presentation.DUE: "not due yet, of what can be cancelled",
+    Presentation.PAID: "not paid yet, of what is not delivered",
+}
 _DEFERRED = [account.value for account in DEFERRED]
 _BALANCES = (
     ("Receivables, billed", (Account.RECEIVABLE,), 1),
@@ -159,13 +163,13 @@ def contract_balances(period: AccountingPeriod) -> Table:
 
 def _hidden_pairs(period: AccountingPeriod) -> Iterator[Row]:
     """Take off what statements do not show yet: claims and liabilities of equal size (PRES-1)."""
-    if presentation_of(period) != Presentation.DUE:
-        return
-    opening, closing = hidden_pairs(period.start_on), hidden_pairs(period.end_on)
+    presentation = presentation_of(period)
+    opening = hidden_pairs(period.start_on, presentation)
+    closing = hidden_pairs(period.end_on, presentation)
     for currency in sorted({*opening, *closing}):
         figures = {
             "opening": Figure(-opening.get(currency, 0)),
             "closing": Figure(-closing.get(currency, 0)),
         }
-        for balance in ("Receivables not due yet", "Contract liabilities not due yet"):
-            yield Row({"balance": f"{balance}, of what can be cancelled"}, currency, figures)
+        for balance in ("Receivables", "Contract liabilities"):
+            yield Row({"balance": f"{balance} {_HIDDEN[presentation]}"}, currency, figures)
