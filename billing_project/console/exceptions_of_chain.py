@@ -12,8 +12,7 @@ from billing_project.kernel.backoffice.related import list_url
 from billing_project.kernel.models import OutboxMessage, WebhookDelivery, WebhookEndpoint
 from billing_project.kernel.quantity import how_many
 from credits.models import Alert, Incident, IncidentState
-from credits.selectors.unrated import open_unrated_episodes
-from credits.services.rating import BLOCKED
+from credits.selectors.unrated import BLOCKED, open_unrated_episodes
 from metering.models import LagEpisode, QuarantineGroup
 
 

@@ -32,6 +32,12 @@ _OLDEST = """
 SELECT min(created_at) FROM outbox_message
 WHERE topic = %(topic)s AND (%(object)s::bigint IS NULL OR object_id = %(object)s)
 """
+_OLDEST_BY_OBJECT = """
+SELECT object_id, min(created_at) FROM outbox_message
+WHERE topic = %(topic)s AND created_at <= %(until)s
+  AND (%(object)s::bigint IS NULL OR object_id = %(object)s)
+GROUP BY object_id
+"""
 _TAKE_PARTS = """
 WITH taken AS (
     DELETE FROM outbox_message
@@ -100,3 +106,12 @@ def oldest(topic: str, object_id: int | None = None) -> datetime | None:
         cursor.execute(_OLDEST, {"topic": topic, "object": object_id})
         at: datetime | None = cursor.fetchone()[0]
     return at
+
+
+def oldest_by_object(
+    topic: str, until: datetime, object_id: int | None = None
+) -> dict[int, datetime]:
+    """Return since when each object's longest-waiting note waits, where it was left by `until`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST_BY_OBJECT, {"topic": topic, "until": until, "object": object_id})
+        return dict(cursor.fetchall())

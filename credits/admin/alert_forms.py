@@ -9,6 +9,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
 )
 
 from billing_project.kernel.backoffice.display import moment_html
@@ -28,7 +29,7 @@ _WATCHED = (
     (Watched.USAGE.value, "usage: so much of a meter or more in a window"),
     (Watched.FORECAST.value, "forecast: credits run out within so many days (7 at most)"),
     (Watched.CHANGE.value, "change: so many per cent more than in the seven windows before"),
-    (Watched.UNRATED.value, "unrated: so many usage windows wait for a rate"),
+    (Watched.UNRATED.value, "unrated: so many usage windows (of a meter: so much) wait for a rate"),
     (Watched.QUARANTINED.value, "quarantined: so many events wait in quarantine"),
     (Watched.LAG.value, "lag: usage is counted so many seconds late"),
 )
@@ -64,8 +65,13 @@ class AlertRuleForm(ProposalForm):
     watched = forms.ChoiceField(label="Watches", choices=_WATCHED, widget=UnfoldAdminSelectWidget)
     threshold = _number("Threshold", "In what is watched: credits, days, per cent.", required=True)
     customer = CustomerField(
-        label="Customer's external id", required=False, help_text="Empty: each customer."
-    )
+        label="Customer's external id", required=False,
+        help_text="Empty: each customer; of unrated, quarantined and lag all usage together.",
+    )  # fmt: skip
+    by_customer = forms.BooleanField(
+        label="Each customer by itself", required=False, widget=UnfoldBooleanWidget,
+        help_text="Of unrated, quarantined and lag, where no customer is named.",
+    )  # fmt: skip
     pricing_unit = forms.ModelChoiceField(
         PricingUnit.objects.order_by("code"), label="Kind of credits", required=False,
         empty_label="none", widget=UnfoldAdminSelectWidget,
@@ -73,7 +79,8 @@ class AlertRuleForm(ProposalForm):
     )  # fmt: skip
     meter = forms.ModelChoiceField(
         Meter.objects.order_by("code"), required=False, empty_label="none",
-        widget=UnfoldAdminSelectWidget, help_text="Of usage; one that adds up.",
+        widget=UnfoldAdminSelectWidget,
+        help_text="Of usage, and of unrated where wanted; one that adds up.",
     )  # fmt: skip
     window = forms.ChoiceField(
         label="In each", choices=_WINDOWS, required=False, widget=UnfoldAdminSelectWidget,
@@ -96,6 +103,7 @@ class AlertRuleForm(ProposalForm):
         for name in ("code", "watched", "pricing_unit", "meter", "window", "owner"):
             self.fields[name].initial = getattr(subject, name)
         self.fields["threshold"].initial = plain(subject.threshold)
+        self.fields["by_customer"].initial = subject.is_by_customer
         if subject.floor is not None:
             self.fields["floor"].initial = plain(subject.floor)
         if subject.customer:
@@ -118,6 +126,7 @@ class AlertRuleForm(ProposalForm):
             watched=Watched(said["watched"]), threshold=said["threshold"], owner=said["owner"],
             customer=said["customer"], unit=said["pricing_unit"], meter=said["meter"],
             window=RuleWindow(said["window"]), floor=said["floor"],
+            is_by_customer=said["by_customer"],
         )  # fmt: skip
         return propose_alert_rule(
             code=said["code"].strip(), terms=terms, proposal=self.proposal(said["expires_at"]),

@@ -41,6 +41,7 @@ class AlertRuleAdmin(VersionAdmin):
         "number",
         "watched",
         link("customer"),
+        "is_by_customer",
         link("pricing_unit", "kind of credits"),
         link("meter"),
         "window",

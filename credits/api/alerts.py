@@ -57,6 +57,10 @@ class RuleInput(serializers.Serializer[Any]):
     threshold = QuantityField(positive=True)
     owner = serializers.CharField(max_length=150)
     customer = ExternalIdField(required=False, allow_null=True, default=None)
+    by_customer = serializers.BooleanField(
+        default=False,
+        help_text="Of unrated, quarantined and lag: of each customer, not of all together.",
+    )
     unit = serializers.CharField(max_length=32, required=False, allow_null=True, default=None)
     meter = serializers.CharField(max_length=64, required=False, allow_null=True, default=None)
     window = serializers.ChoiceField(
@@ -79,6 +83,7 @@ class RuleSerializer(serializers.Serializer[AlertRule]):
     threshold = QuantityField()
     owner = serializers.CharField(source="owner.username")
     customer = serializers.CharField(source="customer.external_id", default=None)
+    by_customer = serializers.BooleanField(source="is_by_customer")
     unit = serializers.CharField(source="pricing_unit.code", default=None)
     meter = serializers.CharField(source="meter.code", default=None)
     window = serializers.CharField()
@@ -168,6 +173,7 @@ def _terms(sent: dict[str, Any]) -> RuleTerms:
         meter=meter_called(meter) if meter else None,
         window=RuleWindow(sent["window"]),
         floor=sent["floor"],
+        is_by_customer=sent["by_customer"],
     )
 
 

@@ -1,7 +1,7 @@
 """What usage costs in credits, and the ledger of credits: never tokens, and money only as cost."""
 
 from credits.models.alert import Alert, AlertKind
-from credits.models.alert_rule import OF_CUSTOMERS, AlertRule, RuleWindow, Watched
+from credits.models.alert_rule import OF_CUSTOMERS, OF_WAITING, AlertRule, RuleWindow, Watched
 from credits.models.anomaly import (
     Anomaly,
     AnomalyPattern,
@@ -59,6 +59,7 @@ from credits.models.waiting import UnratedEpisode
 
 __all__ = [
     "OF_CUSTOMERS",
+    "OF_WAITING",
     "Alert",
     "AlertKind",
     "AlertRule",

@@ -18,9 +18,9 @@ class Watched(models.TextChoices):
     USAGE = "usage"  # A quantity of a meter or more, in a window.
     FORECAST = "forecast"  # Credits run out within so many days.
     CHANGE = "change"  # So many per cent more spent than in the windows before.
-    UNRATED = "unrated"  # So many usage windows or more wait for a rate.
+    UNRATED = "unrated"  # So many usage windows, or so much of a meter, wait for a rate.
     QUARANTINED = "quarantined"  # So many events or more wait in quarantine.
-    LAG = "lag"  # Usage is counted so many seconds late, or later.
+    LAG = "lag"  # Usage is in no balance so many seconds after it was stored, or later.
 
 
 class RuleWindow(models.TextChoices):
@@ -32,8 +32,9 @@ class RuleWindow(models.TextChoices):
     MONTH = "month"
 
 
-# What is said of customers, one by one; the rest is about all usage.
+# What is always said of customers, one by one; the rest is about all usage, unless a rule says so.
 OF_CUSTOMERS = ("balance", "spend", "usage", "forecast", "change")
+OF_WAITING = ("unrated", "quarantined", "lag")
 _OF_CREDITS = ["balance", "spend", "forecast", "change"]
 _NO_WINDOW = ["balance", "forecast", "unrated", "quarantined", "lag"]
 _NO_CHANGE = ["balance", "spend", "usage", "forecast", "unrated", "quarantined", "lag"]
@@ -42,7 +43,8 @@ _NO_CHANGE = ["balance", "spend", "usage", "forecast", "unrated", "quarantined",
 class AlertRule(models.Model):
     """One version of a rule: what it watches, of one customer or of each, and who looks after it.
 
-    `floor` is the least that a window must have spent before its change says anything.
+    `floor` is the least that a window must have spent before its change says anything. What waits
+    is looked at of all usage together, of one customer, or of each by itself (`is_by_customer`).
     """
 
     code = models.CharField(max_length=64)
@@ -57,6 +59,7 @@ class AlertRule(models.Model):
     meter = models.ForeignKey(
         "metering.Meter", on_delete=models.PROTECT, related_name="+", null=True, blank=True
     )
+    is_by_customer = models.BooleanField("each customer by itself", default=False)
     window = models.CharField(max_length=5, choices=RuleWindow.choices, blank=True, default="")
     threshold = models.DecimalField(max_digits=38, decimal_places=12)
     floor = models.DecimalField(max_digits=38, decimal_places=12, null=True, blank=True)
@@ -89,13 +92,18 @@ class AlertRule(models.Model):
                     meter__isnull=True,
                     pricing_unit__isnull=False,
                 )
+                | Q(watched="unrated", pricing_unit__isnull=True)
                 | Q(
-                    watched__in=["unrated", "quarantined", "lag"],
+                    watched__in=["quarantined", "lag"],
                     meter__isnull=True,
                     pricing_unit__isnull=True,
-                    customer__isnull=True,
                 ),
                 name="alert_rule_about",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_by_customer=False)
+                | Q(watched__in=OF_WAITING, customer__isnull=True),
+                name="alert_rule_by_customer",
             ),
         ]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from billing_project.kernel.approvals import content_of
-from billing_project.kernel.content import Content, decimal_or_none_in, text_in
+from billing_project.kernel.content import Content, decimal_or_none_in, text_in, yes_or_no_in
 from billing_project.kernel.errors import Invalid, NotFound
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, User
@@ -32,6 +32,8 @@ def content_of_rule(rule: AlertRule) -> dict[str, object]:
         "number": rule.number,
         "watched": str(rule.watched),
         "customer": rule.customer.external_id if rule.customer else None,
+        # Only where it is so: what was approved before there was a choice still reads as it did.
+        **({"by_customer": True} if rule.is_by_customer else {}),
         "pricing_unit": rule.pricing_unit.code if rule.pricing_unit else None,
         "meter": rule.meter.code if rule.meter else None,
         "window": str(rule.window),
@@ -57,6 +59,7 @@ def rule_in(content: Content) -> AlertRule:
         customer=_found("customer", lambda: customer_named(customer)) if customer else None,
         pricing_unit=_found("pricing_unit", lambda: pricing_unit_named(unit)) if unit else None,
         meter=_found("meter", lambda: meter_called(meter)) if meter else None,
+        is_by_customer=yes_or_no_in(content, "by_customer", default=False),
         window=_one_of(content, "window", RuleWindow.values),
         threshold=threshold,
         floor=decimal_or_none_in(content, "floor"),

@@ -11,17 +11,22 @@ from decimal import Decimal
 from django.db import connection
 from django.db.models import Sum
 
+from billing_project.kernel import outbox
 from billing_project.kernel.models import in_force
 from billing_project.kernel.period import HOUR, hour_of
 from billing_project.kernel.quantity import plain
 from credits.forecast import runs_out_before
 from credits.models import AlertRule, UnratedEpisode, Watched
+from credits.selectors.lag import rating_waits_by_customer
 from credits.selectors.paces import DAY, balance_paces
+from credits.selectors.unrated import BLOCKED, without_rate_by_customer
 from metering.models import QuarantinedEvent
 from metering.models.event import QuarantineState
-from metering.selectors.lag import aggregation_state
+from metering.selectors.lag import aggregation_state, seconds_between
+from metering.selectors.quarantine import waiting_of_customers
 
 _MOST_ROWS = 2**62  # That PostgreSQL's LIMIT takes.
+_LONGEST = Decimal(10**9)  # Seconds, of which nothing waits longer: 31 years.
 BEFORE = 7  # Windows that a change is measured against.
 _LENGTHS = {"hour": HOUR, "day": DAY}
 _OURS = """
@@ -155,20 +160,50 @@ def _forecast(rule: AlertRule, at: datetime) -> list[Measure]:
 
 
 def _unrated(rule: AlertRule, at: datetime) -> list[Measure]:
-    is_open = UnratedEpisode.objects.filter(closed_at=None)
-    count = is_open.aggregate(count=Sum("window_count"))["count"] or 0
-    return _of_all(rule, Decimal(count))
+    if _is_of_all(rule):
+        is_open = UnratedEpisode.objects.filter(closed_at=None)
+        if rule.meter_id is not None:
+            is_open = is_open.filter(meter=rule.meter_id)
+        counted = "quantity" if rule.meter_id else "window_count"
+        return _of_all(rule, Decimal(is_open.aggregate(sum=Sum(counted))["sum"] or 0))
+    waiting = [rule.customer_id] if rule.customer_id else outbox.waiting(BLOCKED)
+    found = []
+    for pk, one in sorted(without_rate_by_customer(waiting, rule.meter_id).items()):
+        value = one.quantity if rule.meter_id else Decimal(one.window_count)
+        if value >= rule.threshold:
+            facts = {"first_used_at": one.first_used_at.isoformat()}
+            found.append(Measure(pk, value, None, facts))
+    return found
 
 
 def _quarantined(rule: AlertRule, at: datetime) -> list[Measure]:
-    """Count what waits, as far as it matters: no more than the threshold."""
+    """Count what waits; of all customers as far as it matters: no more than the threshold."""
+    if not _is_of_all(rule):
+        return [
+            Measure(one.customer_id, Decimal(one.event_count), None, _since(one.since))
+            for one in waiting_of_customers(rule.threshold, rule.customer)
+        ]
     is_open = QuarantinedEvent.objects.filter(state=QuarantineState.OPEN).order_by()
     most = min(int(rule.threshold) + 1, _MOST_ROWS)
     return _of_all(rule, Decimal(is_open.values("pk")[:most].count()))
 
 
 def _lag(rule: AlertRule, at: datetime) -> list[Measure]:
-    return _of_all(rule, aggregation_state(at).lag_seconds)
+    if _is_of_all(rule):
+        return _of_all(rule, aggregation_state(at).lag_seconds)
+    until = at - timedelta(microseconds=int(min(rule.threshold, _LONGEST) * 1_000_000))
+    return [
+        Measure(pk, seconds_between(since, at), None, _since(since))
+        for pk, since in sorted(rating_waits_by_customer(until, rule.customer_id).items())
+    ]
+
+
+def _since(since: datetime) -> dict[str, str]:
+    return {"waits_since": since.isoformat()}
+
+
+def _is_of_all(rule: AlertRule) -> bool:
+    return rule.customer_id is None and not rule.is_by_customer
 
 
 def _of_all(rule: AlertRule, value: Decimal) -> list[Measure]:

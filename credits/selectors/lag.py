@@ -5,9 +5,11 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from billing_project.kernel import outbox
-from metering.selectors.lag import aggregation_state
-
-_MICROSECOND = Decimal(1).scaleb(-6)
+from metering.selectors.lag import (
+    aggregation_state,
+    aggregation_waits_by_customer,
+    seconds_between,
+)
 
 
 class RatingState(NamedTuple):
@@ -26,6 +28,17 @@ def rating_state(at: datetime) -> RatingState:
     aggregated = aggregation_state(at).as_of
     waiting_since = outbox.oldest("usage_changed")
     as_of = aggregated if waiting_since is None else min(aggregated, waiting_since)
-    lag = at - as_of
-    seconds = lag.days * 86_400 + lag.seconds + lag.microseconds * _MICROSECOND
-    return RatingState(as_of, Decimal(seconds))
+    return RatingState(as_of, seconds_between(as_of, at))
+
+
+def rating_waits_by_customer(
+    until: datetime, customer_id: int | None = None
+) -> dict[int, datetime]:
+    """Return since when usage of each customer is in no balance that was stored until an instant.
+
+    Two looks along the chain, as above; what waits for a rate is not late, and not told of here.
+    """
+    found = aggregation_waits_by_customer(until, customer_id)
+    for pk, since in outbox.oldest_by_object("usage_changed", until, customer_id).items():
+        found[pk] = min(since, found.get(pk, since))
+    return found

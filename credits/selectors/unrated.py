@@ -16,6 +16,7 @@ from credits.selectors.facts import Rulebook, is_group_rated, rulebooks
 from credits.selectors.usage import unrated_windows, windows_to_rate
 from metering.models import Meter, UsageWindow
 
+BLOCKED = "rating_blocked"  # Notes of customers whose usage waits for an approval, or is too much.
 MOST_WINDOWS = 100_000  # That a page looks at; an alert looks at all.
 MODEL_LENGTH = 400
 _PAGE = 2_000
@@ -54,6 +55,15 @@ class UnratedGroup:
             self.first_used_at, self.dimensions = window.start_at, window.dimensions
 
 
+@dataclass(frozen=True)
+class WithoutRate:
+    """What of one customer waits for a rate; the quantity is a sum over all its meters' units."""
+
+    window_count: int
+    quantity: Decimal
+    first_used_at: datetime
+
+
 _Groups = dict[tuple[Reason, int, str], UnratedGroup]
 
 
@@ -80,12 +90,26 @@ def usage_without_rate(customer_ids: Collection[int]) -> list[UnratedGroup]:
     between two instants at which a period, a version or a pin begins or ends.
     """
     groups: _Groups = {}
-    known = sorted(customer_ids)
-    for start in range(0, len(known), _CUSTOMERS):
-        rules = rulebooks(known[start : start + _CUSTOMERS])
-        for window, count in _summed(rules):
-            _put(groups, window, rules[window.customer_id], count)
+    for window, count, rules in _in_parts(customer_ids):
+        _put(groups, window, rules, count)
     return [group for group in _sorted(groups.values()) if group.reason == Reason.NO_RATE]
+
+
+def without_rate_by_customer(
+    customer_ids: Collection[int], meter_id: int | None
+) -> dict[int, WithoutRate]:
+    """Add up of each customer what `usage_without_rate` groups; of one meter where one is named."""
+    found: dict[int, WithoutRate] = {}
+    for window, count, rules in _in_parts(customer_ids):
+        is_meant = meter_id in (None, window.meter_id)
+        if is_meant and _reason(window, rules) == Reason.NO_RATE:
+            one = found.get(window.customer_id, WithoutRate(0, Decimal(0), window.start_at))
+            found[window.customer_id] = WithoutRate(
+                one.window_count + count,
+                one.quantity + window.quantity,
+                min(one.first_used_at, window.start_at),
+            )
+    return found
 
 
 def never_rated_in(customer_ids: Collection[int]) -> dict[int, Counter[Reason]]:
@@ -102,6 +126,15 @@ def never_rated_in(customer_ids: Collection[int]) -> dict[int, Counter[Reason]]:
 def open_unrated_episodes() -> QuerySet[UnratedEpisode]:
     """List the episodes of usage without a rate that go on, the newest first."""
     return UnratedEpisode.objects.filter(closed_at=None).select_related("meter", "acknowledged_by")
+
+
+def _in_parts(customer_ids: Collection[int]) -> Iterator[tuple[UsageWindow, int, Rulebook]]:
+    """Yield what `_summed` does and the rules of its customer, some customers at a time."""
+    known = sorted(customer_ids)
+    for start in range(0, len(known), _CUSTOMERS):
+        rules = rulebooks(known[start : start + _CUSTOMERS])
+        for window, count in _summed(rules):
+            yield window, count, rules[window.customer_id]
 
 
 def _summed(rules: Mapping[int, Rulebook]) -> Iterator[tuple[UsageWindow, int]]:

@@ -15,7 +15,7 @@ from billing_project.kernel.models import User
 from billing_project.kernel.quantity import NotAQuantity, parse_quantity, plain
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
-from credits.models import OF_CUSTOMERS, Alert, AlertRule, PricingUnit, RuleWindow, Watched
+from credits.models import OF_WAITING, Alert, AlertRule, PricingUnit, RuleWindow, Watched
 from credits.selectors.alert_contents import content_of_rule
 from credits.selectors.alert_measures import Measure, measures, rules_in_force
 from credits.services.alerting import end_alerts, raise_alerts
@@ -39,6 +39,7 @@ class RuleTerms:
     meter: Meter | None = None
     window: RuleWindow = RuleWindow.NONE
     floor: Decimal | None = None
+    is_by_customer: bool = False
 
 
 @transaction.atomic
@@ -62,6 +63,7 @@ def propose_alert_rule(
         window=terms.window,
         threshold=terms.threshold,
         floor=terms.floor,
+        is_by_customer=terms.is_by_customer,
         owner=terms.owner,
     )
     return propose_version(
@@ -152,10 +154,15 @@ def _title(rule: AlertRule, one: Measure) -> str:
         Watched.USAGE: f"{value} {unit}s used this {window}, {threshold} or more",
         Watched.FORECAST: f"Credits ({unit}) run out in {value} days at this pace",
         Watched.CHANGE: f"{value} % more {unit} spent in a {window} than before",
-        Watched.UNRATED: f"{value} usage windows wait for a rate",
-        Watched.QUARANTINED: f"{value} events or more wait in quarantine",
+        Watched.UNRATED: f"{value} {f'{unit}s' if unit else 'usage windows'} wait for a rate",
+        Watched.QUARANTINED: f"{value} events{_or_more(one)} wait in quarantine",
         Watched.LAG: f"Usage is counted {value} seconds late",
     }[Watched(rule.watched)]
+
+
+def _or_more(one: Measure) -> str:
+    """All that waits is counted as far as the threshold only; a customer's to the last event."""
+    return " or more" if one.customer_id is None else ""
 
 
 def _check(code: str, terms: RuleTerms) -> None:
@@ -175,10 +182,11 @@ def _check(code: str, terms: RuleTerms) -> None:
 def _check_parts(terms: RuleTerms) -> None:
     """Refuse what does not belong to what is watched, and miss nothing that does."""
     watched = terms.watched
-    is_of_customers = watched in OF_CUSTOMERS
+    of_meter = watched == Watched.USAGE or (watched == Watched.UNRATED and terms.meter is not None)
+    is_of_credits = watched not in (*OF_WAITING, Watched.USAGE)
     wanted = {
-        "pricing_unit": (terms.unit is not None, is_of_customers and watched != Watched.USAGE),
-        "meter": (terms.meter is not None, watched == Watched.USAGE),
+        "pricing_unit": (terms.unit is not None, is_of_credits),
+        "meter": (terms.meter is not None, of_meter),
         "window": (bool(terms.window), watched in (*_WINDOWED, Watched.CHANGE)),
         "floor": (terms.floor is not None, watched == Watched.CHANGE),
     }
@@ -186,8 +194,10 @@ def _check_parts(terms: RuleTerms) -> None:
         if is_there != is_wanted:
             words = "needs" if is_wanted else "has no"
             raise Invalid(f"a rule on {watched} {words} {name.replace('_', ' ')}", field=name)
-    if terms.customer is not None and not is_of_customers:
-        raise Invalid(f"a rule on {watched} is about all usage", field="customer")
+    if terms.is_by_customer and watched not in OF_WAITING:
+        raise Invalid(f"a rule on {watched} is of each customer anyway", field="by_customer")
+    if terms.is_by_customer and terms.customer is not None:
+        raise Invalid("a rule is of one customer or of each, not both", field="by_customer")
     if watched == Watched.CHANGE and terms.window == RuleWindow.MONTH:
         raise Invalid("a change is looked at by hour or day", field="window")
     if terms.meter is not None and terms.meter.aggregation not in _SUMS:

@@ -85,6 +85,6 @@ def alert_rule_of_draft(content: Content, proposal: Proposal, by: User, at: date
     terms = RuleTerms(
         watched=Watched(said.watched), threshold=said.threshold, owner=said.owner,
         customer=said.customer, unit=said.pricing_unit, meter=said.meter,
-        window=RuleWindow(said.window), floor=said.floor,
+        window=RuleWindow(said.window), floor=said.floor, is_by_customer=said.is_by_customer,
     )  # fmt: skip
     propose_alert_rule(code=said.code, terms=terms, proposal=proposal, by=by, at=at)

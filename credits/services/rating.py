@@ -19,6 +19,7 @@ from billing_project.kernel.apart import each_apart
 from billing_project.kernel.errors import Conflict
 from billing_project.kernel.models import OutboxMessage, PolicyChange, PolicyStatus, User
 from credits.selectors.facts import Rulebook, is_group_rated, rulebooks
+from credits.selectors.unrated import BLOCKED
 from credits.selectors.usage import windows_to_rate
 from credits.services.burning import Burner, Pages
 from credits.services.pricing import Pricer, rated_before
@@ -30,7 +31,6 @@ CHUNK = 5_000  # Windows a transaction: bounds its memory and how long it holds 
 TOGETHER = 100  # Customers a transaction, and their windows: its locks last tenths of a second.
 WINDOWS_TOGETHER = 1_000
 CHANGED = "usage_changed"
-BLOCKED = "rating_blocked"  # Notes of customers whose usage waits for an approval, or is too much.
 _RULES = ("rate_card", "rate_override", "rate_migration", "credit_policy")
 _CLOCKS_APART = timedelta(minutes=1)  # An approval commits a little after the instant it carries.
 

@@ -18,8 +18,12 @@ from billing_project.kernel.models import User
 from billing_project.kernel.quantity import how_many, plain
 from billing_project.kernel.telling import tell_once
 from credits.models import UnratedEpisode
-from credits.selectors.unrated import UnratedGroup, open_unrated_episodes, usage_without_rate
-from credits.services.rating import BLOCKED
+from credits.selectors.unrated import (
+    BLOCKED,
+    UnratedGroup,
+    open_unrated_episodes,
+    usage_without_rate,
+)
 
 log = logging.getLogger(__name__)
 

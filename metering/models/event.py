@@ -162,6 +162,11 @@ class QuarantinedEvent(models.Model):
         indexes = [
             models.Index(fields=["state", "reason"], name="quarantined_event_open"),
             models.Index(fields=["identifier"], name="quarantined_event_identifier"),
+            models.Index(
+                fields=["customer_external_id", "received_at"],
+                condition=Q(state="open"),
+                name="quarantined_event_waiting",
+            ),
         ]
 
     def __str__(self) -> str:

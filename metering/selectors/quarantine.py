@@ -3,7 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
 
+from django.db import connection
 from django.db.models import CharField, F, Func, QuerySet
 from django.db.models.lookups import Exact
 
@@ -14,6 +17,14 @@ from metering.models.event import QuarantineReason, QuarantineState
 from metering.selectors.customers import customer_ids
 from metering.selectors.events import effective_properties, find_event
 
+_OF_CUSTOMERS = """
+SELECT c.id, q.count, q.since FROM (
+    SELECT customer_external_id, count(*) AS count, min(received_at) AS since
+    FROM quarantined_event WHERE state = 'open'
+      AND (%(name)s::text IS NULL OR customer_external_id = %(name)s)
+    GROUP BY customer_external_id HAVING count(*) >= %(least)s
+) q JOIN customer c ON c.external_id = q.customer_external_id ORDER BY c.id
+"""
 MISSING = Func(
     F("reason"),
     F("event_name"),
@@ -22,6 +33,22 @@ MISSING = Func(
     function="quarantine_missing",
     output_field=CharField(),
 )
+
+
+class Kept(NamedTuple):
+    """How many events of a customer wait in quarantine, and since when."""
+
+    customer_id: int
+    event_count: int
+    since: datetime
+
+
+def waiting_of_customers(least: Decimal, customer: Customer | None = None) -> list[Kept]:
+    """List customers of whom so many events or more wait in quarantine; unknown ones are none."""
+    with connection.cursor() as cursor:
+        name = None if customer is None else customer.external_id
+        cursor.execute(_OF_CUSTOMERS, {"least": least, "name": name})
+        return [Kept(*row) for row in cursor.fetchall()]
 
 
 @dataclass(frozen=True)

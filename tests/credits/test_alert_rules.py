@@ -12,16 +12,21 @@ from django.db import DatabaseError
 from billing_project.kernel.errors import Conflict, Invalid
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import User
+from billing_project.kernel.users import worker_user
 from credits.models import Alert, AlertRule, RuleWindow, Watched
 from credits.selectors.alert_measures import measures
 from credits.services import alert_rules
 from credits.services.alert_rules import RuleTerms, propose_alert_rule, watch_rule, watch_rules
 from credits.services.controls import acknowledge_alert
+from credits.services.rating import rate_pending
 from credits.services.telling import tell_alerts
 from credits.services.watching import watch_unrated
 from metering.events import EventInput
 from metering.models import Customer, Meter
+from metering.selectors.quarantine import Chosen
+from metering.services.aggregate import aggregate_batches
 from metering.services.capture import capture_events
+from metering.services.quarantine import dismiss_quarantined
 from tests.console.backoffice import action_url, client_of, person, send, url_above_list
 from tests.credits.builders import NOVEMBER, Shop, make_customer, rate, words
 from tests.invoicing.builders import at_once
@@ -158,12 +163,14 @@ def test_a_change_is_measured_against_the_seven_days_before(open_shop: Shop) -> 
     assert alert.ended_at == NOON + 2 * DAY
 
 
-def _wait(shop: Shop, name: str, customer: str) -> None:
+def _wait(
+    shop: Shop, name: str, customer: str, event_name: str = "input", at: datetime | None = None
+) -> None:
     event = EventInput(
-        event_name="input", identifier=name, customer=customer, timestamp=shop.at,
+        event_name=event_name, identifier=name, customer=customer, timestamp=shop.at,
         properties={"input": "1", "model": "small"},
     )  # fmt: skip
-    capture_events(items=[event], sender="test", at=shop.at)
+    capture_events(items=[event], sender="test", at=at or shop.at)
 
 
 @pytest.mark.django_db
@@ -189,6 +196,61 @@ def test_what_waits_and_what_lags_is_about_all_usage(open_shop: Shop) -> None:
         "2 events or more wait in quarantine",
         "Usage is counted 90 seconds late",
     }
+
+
+@pytest.mark.django_db
+def test_what_waits_of_each_customer_is_told_once_and_ends_by_itself(open_shop: Shop) -> None:
+    shop, meter = open_shop, Meter.objects.get(code="input")
+    make_customer("other", shop.maker, shop.at)
+    rule(shop, Watched.QUARANTINED, "2", "each kept", is_by_customer=True)
+    rule(shop, Watched.QUARANTINED, "1", "kept", customer=shop.customer)
+    rule(shop, Watched.UNRATED, "2", "windows", is_by_customer=True)
+    rule(shop, Watched.UNRATED, "70", "tokens", is_by_customer=True, meter=meter)
+    rule(shop, Watched.UNRATED, "71", "more", customer=shop.customer, meter=meter)
+    shop.version([rate("output", "2")])  # Input has none any more.
+    for hour, tokens in ((0, "40"), (1, "30")):
+        shop.use(NOON - hour * HOUR, input=tokens)
+    shop.rate()
+    for name, customer in (("a", "other"), ("b", "other"), ("c", "nobody"), ("d", "nobody")):
+        _wait(shop, name, customer, "unheard of")
+
+    assert [watch_rules(at=NOON), watch_rules(at=NOON + HOUR)] == [3, 0]
+
+    said = Alert.objects.values_list("customer__external_id", "title", "ended_at").order_by("title")
+    assert list(said) == [
+        ("other", "2 events wait in quarantine", None),
+        ("acme", "2 usage windows wait for a rate", None),
+        ("acme", "70 tokens wait for a rate", None),
+    ]
+    shop.version([rate("input", "1"), rate("output", "2")], NOON - HOUR)
+    shop.rate()
+    of_other = list(Chosen(customer_external_id="other").open_rows().values_list("pk", flat=True))
+    dismiss_quarantined(ids=of_other, reason="a test", by=worker_user(), at=shop.at)
+    assert watch_rules(at=NOON + HOUR) == 0
+    assert not Alert.objects.filter(ended_at=None).exists()
+
+
+@pytest.mark.django_db
+def test_lag_of_a_customer_begins_when_their_usage_was_stored(open_shop: Shop) -> None:
+    shop = open_shop
+    make_customer("other", shop.maker, shop.at)
+    rule(shop, Watched.LAG, "60", "each", is_by_customer=True)
+    rule(shop, Watched.LAG, "90.5", "of acme", customer=shop.customer)
+    _wait(shop, "a", "other")
+    shop.use(input="1")  # Both are aggregated; neither is rated.
+    _wait(shop, "b", "other", at=shop.at + timedelta(seconds=50))  # Not even aggregated.
+
+    def look(seconds: int) -> int:
+        return watch_rules(at=shop.at + timedelta(seconds=seconds))
+
+    assert [look(59), look(60), look(61), look(91)] == [0, 2, 0, 1]
+    shop.rate()
+    assert look(92) == 0
+    assert Alert.objects.get(ended_at=None).customer != shop.customer
+    aggregate_batches(at=shop.at)
+    rate_pending(by=shop.maker, at=shop.at)
+    assert look(93) == 0
+    assert not Alert.objects.filter(ended_at=None).exists()
 
 
 @pytest.mark.django_db
@@ -230,6 +292,8 @@ def test_a_rule_that_nobody_approved_says_nothing(open_shop: Shop) -> None:
         (Watched.BALANCE, {"threshold": "0"}, "threshold"),
         (Watched.BALANCE, {"threshold": "NaN"}, "threshold"),
         (Watched.BALANCE, {"code": " "}, "code"),
+        (Watched.BALANCE, {"is_by_customer": True}, "by_customer"),
+        (Watched.LAG, {"window": RuleWindow.DAY}, "window"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(
