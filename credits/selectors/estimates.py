@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.period import HOUR, hour_of
+from billing_project.kernel.quantity import NotAQuantity, parse_quantity
 from credits.models import BillingPeriod, Rate
 from credits.rating import RatedSoFar, charge_difference
 from credits.selectors.desk_facts import DeskFacts
@@ -72,9 +73,11 @@ class Estimator:
             event_name: Whose meters read it; "": the one whose meters read any of the properties.
 
         Raises:
-            Invalid: no meter reads any of them, or those of several event names do.
+            Invalid: no meter reads any of them, or those of several event names do; or one reads
+                what is no quantity, which no event could carry.
         """
         name = event_name or self._event_name(properties)
+        self._refuse_what_is_no_quantity(properties, name)
         readers = self._readers(properties, name)
         if not readers:
             raise Invalid("no meter counts anything of this estimate", field="estimate")
@@ -159,6 +162,17 @@ class Estimator:
                 field="event_name",
             )
         return names[0]
+
+    def _refuse_what_is_no_quantity(self, properties: Mapping[str, Value], name: str) -> None:
+        """Refuse an estimate that a meter could not count, rather than price the rest of it."""
+        for rule in self.approved.readers.get(name, ()):
+            is_read = rule.needs_quantity and rule.value_property in properties
+            if is_read and rule.governs(self._at) and rule.admits(properties):
+                try:
+                    parse_quantity(properties[rule.value_property])
+                except NotAQuantity as error:
+                    field = f"estimate.{rule.value_property}"
+                    raise Invalid(f"{rule.value_property} {error}", field=field) from error
 
     def _readers(
         self, properties: Mapping[str, Value], event_name: str

@@ -7,6 +7,7 @@ from django.test import Client
 
 from billing_project.kernel.keys import create_api_key
 from credits.models import Authorization, Hold, SpendLimit
+from metering.services.meters import create_meter
 from tests.credits.builders import Shop
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +111,15 @@ def test_a_limit_is_proposed_listed_and_enforced_once_approved(api: Client, shop
         ({"estimate": {}}, 422, "estimate"),
         ({"estimate": {"input": ["1"]}}, 422, "estimate"),
         ({"estimate": {"nothing": "1"}}, 422, "estimate"),
+        ({"estimate": {"input": -1}}, 422, "$.estimate.input"),
+        ({"estimate": {"input": "NaN"}}, 422, "$.estimate.input"),
+        ({"estimate": {"input": True}}, 422, "$.estimate.input"),
+        ({"estimate": {"input": "9" * 25}}, 422, "$.estimate.input"),
+        ({"estimate": {"input": "0.0000000000001"}}, 422, "$.estimate.input"),
+        ({"credits": "0.0000000000001"}, 422, "$.credits"),
+        ({"credits": "NaN"}, 422, "$.credits"),
+        ({"credits": "1", "ttl_seconds": "1.5"}, 422, "$.ttl_seconds"),
+        ({"credits": "1", "ttl_seconds": 86_401}, 422, "$.ttl_seconds"),
         ({"estimate": {"input": "1"}, "event_name": "nothing"}, 422, "estimate"),
         ({"model": "small", "estimate": {"input": "1", "model": "large"}}, 422, "estimate"),
         ({"credits": "1", "workspace": "nowhere"}, 404, ""),
@@ -124,6 +134,20 @@ def test_bad_input_is_named_and_nothing_is_held(
     assert answer.status_code == status, answer.json()
     assert where in str(answer.json())
     assert Authorization.objects.count() == 0
+
+
+def test_an_estimate_is_not_priced_in_part(api: Client, shop: Shop) -> None:
+    create_meter(
+        code="cached", name="Cached", event_name="input", aggregation="sum", unit="token",
+        value_property="cached", by=shop.maker, at=shop.at,
+    )  # fmt: skip
+
+    answer = _ask(api, shop, estimate={"input": "2", "cached": "-1"})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "$.estimate.cached"
+    assert "cached is negative" in answer.json()["errors"][0]["detail"]
+    assert _ask(api, shop, estimate={"input": "2", "note": "-1"}).json()["credits"] == "1"
 
 
 def test_a_hold_nobody_made_is_not_found(api: Client) -> None:
