@@ -7,9 +7,9 @@ liability is released (IFRS 15.108).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
-from billing_project.kernel.money import allocate, prorate
+from billing_project.kernel.money import allocate, half_up, prorate
 
 
 def expected_loss(open_minor: Mapping[str, int], rates: Mapping[str, Decimal]) -> int:
@@ -23,7 +23,7 @@ def expected_loss(open_minor: Mapping[str, int], rates: Mapping[str, Decimal]) -
         (max(minor, 0) * rates.get(bucket, Decimal(0)) for bucket, minor in open_minor.items()),
         Decimal(0),
     )
-    return int(exact.quantize(Decimal(1), ROUND_HALF_UP))
+    return half_up(exact)
 
 
 @dataclass(frozen=True)

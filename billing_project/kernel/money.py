@@ -1,7 +1,7 @@
 """Money at rest is integer minor units and a currency; unrounded charges are Decimal.
 
-Rounding happens in `settle` and `prorate` and nowhere else; splitting in `allocate`, so that parts
-sum to the whole.
+Amounts are rounded by `half_up` and nowhere else, mostly through `settle` and `prorate`; they are
+split by `allocate`, so that parts sum to the whole.
 """
 
 from collections.abc import Sequence
@@ -71,8 +71,12 @@ def settle(unrounded: Decimal, currency: str) -> int:
     Returns:
         Minor units. Negative totals round by their absolute value.
     """
-    scaled = abs(unrounded).scaleb(exponent(currency)).quantize(Decimal(1), ROUND_HALF_UP)
-    return int(scaled) if unrounded >= 0 else -int(scaled)
+    return half_up(unrounded.scaleb(exponent(currency)))
+
+
+def half_up(exact: Decimal) -> int:
+    """Round exact minor units, half away from zero: the one rounding that amounts have."""
+    return int(exact.quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def prorate(price_minor: int, done: Decimal, whole: Decimal) -> int:
@@ -91,9 +95,7 @@ def prorate(price_minor: int, done: Decimal, whole: Decimal) -> int:
     """
     if not whole:
         return price_minor
-    exact = abs(price_minor) * done / whole
-    share = int(exact.quantize(Decimal(1), ROUND_HALF_UP))
-    return share if price_minor >= 0 else -share
+    return half_up(price_minor * done / whole)
 
 
 def allocate(total: int, weights: Sequence[Decimal | int]) -> list[int]:

@@ -28,6 +28,14 @@ FLOATS_ALLOWED = {
     "billing_project/kernel/embedded/server.py",
     "billing_project/settings.py",
 }
+# Files that round credits, quantities by their meter's rule, or figures that are only shown.
+ROUNDS_NO_AMOUNT = {
+    "credits/rollover.py",
+    "revrec/pack_verifier/usage.py",
+    "billing_project/console/scenarios.py",
+    "billing_project/console/home.py",
+    "billing_project/console/burn_table_page.py",
+}
 
 
 def _sources() -> Iterator[Path]:
@@ -120,6 +128,19 @@ def test_no_float_comes_near_a_quantity() -> None:
     ]
 
     assert floats == []
+
+
+def test_amounts_are_rounded_in_one_place() -> None:
+    rounding = {
+        name
+        for name, tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "decimal"
+        if any(alias.name.startswith("ROUND_") for alias in node.names)
+    }
+
+    assert rounding - ROUNDS_NO_AMOUNT == {"billing_project/kernel/money.py"}
+    assert rounding >= ROUNDS_NO_AMOUNT
 
 
 def test_rules_know_neither_framework_nor_clock() -> None:

@@ -4,6 +4,9 @@ from datetime import date
 
 import pytest
 
+from billing_project.kernel.approvals import Proposal
+from billing_project.kernel.drafts import draft, example_of, submit
+from billing_project.kernel.errors import Invalid
 from invoicing.items import Item
 from invoicing.models import CreditNote, Invoice, InvoiceLine
 from invoicing.services.note_voids import void_credit_note
@@ -11,10 +14,11 @@ from metering.models import Customer
 from revrec.models import Granularity, Presentation
 from revrec.reporting import Table
 from revrec.schedule import ScheduleDay, months_alike, respread
+from revrec.selectors.recognition import RECOGNITION
 from revrec.selectors.tables import REPORTS
 from revrec.services.months import ensure_period
 from revrec.services.recognition import Recognition
-from tests.revrec.builders import Shop, balances, govern, on, recognise
+from tests.revrec.builders import LONG_AGO, Shop, balances, govern, on, recognise
 from tests.revrec.vectors import VECTORS, by_month, minor
 
 
@@ -140,3 +144,14 @@ def test_what_is_not_paid_is_not_shown_by_that_policy_however_long_it_is_due(sho
     shop.pay(invoice, "2026-03-01")
     recognise(customer, "2026-03-02")
     assert _balances_of(3)["Receivables not paid yet, of what is not delivered"] == -500
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["tax_point", "gross", "rounding", "included_credits"])
+def test_a_policy_says_nothing_of_tax_points_or_agency(shop: Shop, name: str) -> None:
+    words = Proposal("more", "wanted", "done", "test", LONG_AGO)
+    content = {**example_of(RECOGNITION), name: "other"}
+    kept = draft(kind=RECOGNITION, content=content, proposal=words, by=shop.maker, at=LONG_AGO)
+
+    with pytest.raises(Invalid, match=f"nobody reads {name}"):
+        submit(change=kept, by=shop.maker, at=LONG_AGO)
