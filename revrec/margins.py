@@ -4,15 +4,57 @@ Revenue is known by customer and day; what of it a model or a workspace earned i
 credits that its usage was charged. Costs are exact and rounded once, over all rows of a table.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
 from billing_project.kernel.money import allocate, settle
+from billing_project.kernel.quantity import plain
 from credits.margins import THIN_PERCENT
 
 K = TypeVar("K", bound=Hashable)
 _ZERO, _HUNDRED = Decimal(0), Decimal(100)
+
+
+NO_RATE = "no rate"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An approved rate, by which suppliers' money is brought into the currency of revenue.
+
+    Attributes:
+        value: What one unit of the rate's currency is worth in the other.
+        is_inverse: Whether the rate was approved the other way round, of revenue's currency in
+            suppliers': then costs are divided by it.
+    """
+
+    value: Decimal
+    is_inverse: bool = False
+
+    def of(self, cost: Decimal) -> Decimal:
+        """Exchange an exact cost; 13.00 at 0.92 is 11.96, and at one over 1.25 it is 10.40."""
+        return cost / self.value if self.is_inverse else cost * self.value
+
+    @property
+    def text(self) -> str:
+        """Write it as it was approved: 0.92, or 1/1.25."""
+        return f"1/{plain(self.value)}" if self.is_inverse else plain(self.value)
+
+
+def rates_text(rates: Iterable[Exchange], *, is_whole: bool) -> str:
+    """Say by which rates a row was exchanged: from the least to the most; "-" by none.
+
+    Args:
+        is_whole: Whether no cost of the row lacked its rate.
+    """
+    if not is_whole:
+        return NO_RATE
+    used = sorted(set(rates), key=lambda rate: rate.of(Decimal(1)))
+    if len(used) < 2:
+        return used[0].text if used else "-"
+    return f"{used[0].text} to {used[-1].text}"
 
 
 def shared(amount_minor: int, charges: Mapping[K, Decimal], otherwise: K) -> dict[K, int]:

@@ -26,10 +26,15 @@ class Drill:
 
 @dataclass(frozen=True)
 class Figure:
-    """One amount; without a drill nothing but its row's other figures stands behind it."""
+    """One amount; without a drill nothing but its row's other figures stands behind it.
+
+    Attributes:
+        instead: What is said in place of an amount that would mislead: "no rate".
+    """
 
     amount_minor: int
     drill: Drill | None = None
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Row:
     def texts(self) -> dict[str, str]:
         """Return all cells as text, amounts in major units with the currency's decimals."""
         amounts = {
-            name: amount_text(figure.amount_minor, self.currency)
+            name: figure.instead or amount_text(figure.amount_minor, self.currency)
             for name, figure in self.figures.items()
         }
         return {**self.labels, "currency": self.currency, **amounts}

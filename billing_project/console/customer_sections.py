@@ -181,8 +181,12 @@ def _margin(customer: Customer, at: datetime) -> dict[str, Any]:
             {
                 "month": row.labels["month"],
                 "url": f"{reverse('console:report', args=['margin'])}?period={row.labels['month']}",
-                "figures": [money_text(f.amount_minor, row.currency) for f in row.figures.values()],
-                "is_loss": row.figures["margin"].amount_minor < 0,
+                "figures": [
+                    one.instead or money_text(one.amount_minor, row.currency)
+                    for one in row.figures.values()
+                ],
+                "is_loss": row.figures["margin"].amount_minor < 0
+                and not row.figures["margin"].instead,
                 "percent": row.labels["margin_percent"],
             }
             for row in sorted(table.rows, key=lambda row: row.labels["month"], reverse=True)

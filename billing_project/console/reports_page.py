@@ -1,6 +1,7 @@
 """The pages of the reports: a list of them, each for a month, and the postings behind a figure."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -119,7 +120,7 @@ def _totals(table: Table) -> list[tuple[str, list[str]]]:
         (
             currency,
             [
-                _plain_money(sum(row.figures[name].amount_minor for row in rows), currency)
+                _sum_text([row.figures[name] for row in rows], currency)
                 for name in table.figure_names
             ],
         )
@@ -128,10 +129,17 @@ def _totals(table: Table) -> list[tuple[str, list[str]]]:
     ]
 
 
+def _sum_text(figures: Sequence[Figure], currency: str) -> str:
+    """Add figures up; where one says something instead of its amount, so does the sum."""
+    if instead := next((one.instead for one in figures if one.instead), ""):
+        return instead
+    return _plain_money(sum(one.amount_minor for one in figures), currency)
+
+
 def _line(report: Report, table: Table, row: Row, period: AccountingPeriod) -> Line:
     cells = (
         Cell(
-            _plain_money(figure.amount_minor, row.currency),
+            figure.instead or _plain_money(figure.amount_minor, row.currency),
             _url(report, period=period, row=row.key, column=name)
             if figure.drill and figure.amount_minor
             else "",

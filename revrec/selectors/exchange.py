@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime
 
 from django.db import connection
+from django.db.models import Q
 
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
@@ -11,6 +12,7 @@ from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.quantity import plain
 from invoicing.models import MAIN_ENTITY
 from revrec.fx import Rate, required
+from revrec.margins import Exchange
 from revrec.models import ExchangeRate, ExchangeSheet
 
 EXCHANGE = "exchange_rates"
@@ -78,6 +80,30 @@ def rate_on(currency: str, functional: str, on: date, known_at: datetime) -> Rat
         .first()
     )
     return Rate(currency, functional, found.value) if found else None
+
+
+class DayRates:
+    """The approved rates between two currencies, of any day of a span; read once."""
+
+    def __init__(self, currency: str, other: str, start_on: date, end_on: date) -> None:
+        """Read both ways round, end exclusive."""
+        pairs = Q(currency=currency, functional_currency=other)
+        pairs |= Q(currency=other, functional_currency=currency)
+        rows = ExchangeRate.objects.filter(
+            pairs,
+            from_on__lt=end_on,
+            sheet__end_on__gt=start_on,
+            sheet__policy_change__status=PolicyStatus.APPROVED,
+        ).select_related("sheet")
+        self._currency = currency
+        self._rows = list(rows.order_by("-sheet__number", "-from_on"))
+
+    def on(self, day: date) -> Exchange | None:
+        """Return the rate of a day as it is known now; the inverse where only that is approved."""
+        of_day = [row for row in self._rows if row.from_on <= day < row.sheet.end_on]
+        for row in sorted(of_day, key=lambda row: row.currency != self._currency):
+            return Exchange(row.value, is_inverse=row.currency != self._currency)
+        return None
 
 
 def required_rate(currency: str, functional: str, on: date, known_at: datetime) -> Rate:

@@ -1,9 +1,9 @@
 """The facts behind margins of a month: revenue by customer and day, costs, charges, plans."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 from django.db import connection
@@ -13,8 +13,10 @@ from billing_project.kernel.period import Period, midnight
 from credits.selectors.supplier_costs import DayCost, cost_currency, costs_by_day
 from invoicing.models import Subscription
 from invoicing.selectors.plans import plan_version_now
+from revrec.margins import Exchange
 from revrec.models import AccountingPeriod, Posting
 from revrec.posting import REVENUE
+from revrec.selectors.exchange import DayRates
 
 NOBODY = "(no customer)"
 _CODES = [account.value for account in REVENUE]
@@ -42,18 +44,36 @@ class DayRevenue:
 
 
 @dataclass(frozen=True)
+class OwnCost:
+    """What usage of a customer cost, in the currency of their revenue of that month.
+
+    Attributes:
+        cost: Major units of `currency`, exact.
+        rate: By which it was exchanged; None where it was not.
+        lacking: The currency that it should be in, where no rate of its day is approved; it stays
+            in the suppliers' then.
+    """
+
+    of: DayCost
+    cost: Decimal
+    currency: str
+    rate: Exchange | None = None
+    lacking: str = ""
+
+
+@dataclass(frozen=True)
 class MarginFacts:
-    """All of a month. Costs are in one currency, `cost_currency`."""
+    """All of a month. `cost_currency` is that of suppliers' prices."""
 
     revenue: tuple[DayRevenue, ...]
-    costs: tuple[DayCost, ...]
+    costs: tuple[OwnCost, ...]
     charges: dict[tuple[int, int | None, str], Decimal]  # Customer, workspace, model: credits.
     cost_currency: str
 
     @property
     def is_whole(self) -> bool:
         """Tell whether all usage had a supplier's price."""
-        return all(one.is_priced for one in self.costs)
+        return all(one.of.is_priced for one in self.costs)
 
 
 def margin_facts(period: AccountingPeriod) -> MarginFacts:
@@ -63,23 +83,55 @@ def margin_facts(period: AccountingPeriod) -> MarginFacts:
     with connection.cursor() as cursor:
         cursor.execute(_CHARGES, [span.start, span.end])
         charges = {(who, place, model): sum_ for who, place, model, sum_ in cursor.fetchall()}
-    return MarginFacts(
-        tuple(_revenue(period.start_on, period.end_on)),
-        tuple(costs_by_day(span, currency)),
-        charges,
-        currency,
-    )
+    revenue = tuple(_revenue(period.start_on, period.end_on))
+    costs = _exchanged(costs_by_day(span, currency), revenue, currency)
+    return MarginFacts(revenue, costs, charges, currency)
 
 
 def margin_facts_of(customer_id: int, start_on: date, end_on: date) -> MarginFacts:
     """Read the same of one customer and any days, end exclusive; without what was charged."""
     currency = cost_currency()
-    return MarginFacts(
-        tuple(_revenue(start_on, end_on, Q(customer=customer_id))),
-        tuple(costs_by_day(_span(start_on, end_on), currency, customer_id)),
-        {},
-        currency,
-    )
+    revenue = tuple(_revenue(start_on, end_on, Q(customer=customer_id)))
+    costs = costs_by_day(_span(start_on, end_on), currency, customer_id)
+    return MarginFacts(revenue, _exchanged(costs, revenue, currency), {}, currency)
+
+
+def _exchanged(
+    costs: Sequence[DayCost], revenue: Iterable[DayRevenue], currency: str
+) -> tuple[OwnCost, ...]:
+    """Bring each cost into the currency of its customer's revenue, by the rate of its day."""
+    if not costs:
+        return ()
+    wanted = _currencies(revenue, currency)
+    days = [one.day for one in costs]
+    rates: dict[str, DayRates] = {}
+    found = []
+    for one in costs:
+        other = wanted.get((one.customer_id, one.day.replace(day=1)), currency)
+        if other == currency:
+            found.append(OwnCost(one, one.cost, currency))
+            continue
+        if other not in rates:
+            rates[other] = DayRates(currency, other, min(days), max(days) + timedelta(days=1))
+        rate = rates[other].on(one.day)
+        if rate is None:
+            found.append(OwnCost(one, one.cost, currency, lacking=other))
+        else:
+            found.append(OwnCost(one, rate.of(one.cost), other, rate))
+    return tuple(found)
+
+
+def _currencies(revenue: Iterable[DayRevenue], currency: str) -> dict[tuple[int, date], str]:
+    """Say in which currency each customer's revenue of a month is; of several the newest day's.
+
+    Of several of that day it is the suppliers', so that as little as possible is exchanged.
+    """
+    ordered = sorted(revenue, key=lambda one: (one.day, one.currency == currency, one.currency))
+    return {
+        (one.customer_id, one.day.replace(day=1)): one.currency
+        for one in ordered
+        if one.customer_id is not None and one.amount_minor
+    }
 
 
 def _span(start_on: date, end_on: date) -> Period:

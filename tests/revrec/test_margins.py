@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoDbBlocker
 
+from billing_project.kernel.approvals import Proposal, approve
 from billing_project.kernel.keys import create_api_key
 from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
@@ -21,10 +22,19 @@ from credits.services.grants import issue_grant
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.models import Subscription
 from invoicing.services.invoices import finalize_due
-from revrec.margins import is_below_floor, percent_text, settled, share_text, shared
+from revrec.margins import (
+    Exchange,
+    is_below_floor,
+    percent_text,
+    rates_text,
+    settled,
+    share_text,
+    shared,
+)
 from revrec.models import AccountingPeriod
 from revrec.reporting import Table
 from revrec.selectors.tables import REPORTS, margins
+from revrec.services.exchange import RateInput, propose_rates
 from revrec.services.recognise import recognise_customer
 from tests.console.backoffice import client_of
 from tests.credits.pricing import supplier_prices
@@ -42,6 +52,17 @@ def test_revenue_is_shared_by_charges_and_sums_to_itself() -> None:
 
     assert shared(3_100, charges, "-") == {"large": 2_325, "small": 775}
     assert shared(3_100, {"gone": Decimal(0)}, "-") == {"-": 3_100}
+
+
+def test_costs_are_exchanged_as_the_rate_was_approved() -> None:
+    # 13.00 at 0.92, and at one over 1.25.
+    direct, inverse = Exchange(Decimal("0.92")), Exchange(Decimal("1.25"), is_inverse=True)
+
+    assert (direct.of(Decimal(13)), inverse.of(Decimal(13))) == (Decimal("11.96"), Decimal("10.4"))
+    assert rates_text([direct, inverse, direct], is_whole=True) == "1/1.25 to 0.92"
+    assert rates_text([inverse], is_whole=True) == "1/1.25"
+    assert rates_text([], is_whole=True) == "-"
+    assert rates_text([direct], is_whole=False) == "no rate"
 
 
 @given(st.integers(-(10**9), 10**9), st.dictionaries(st.integers(0, 9), AMOUNTS))
@@ -119,7 +140,7 @@ def october(world: tuple[Shop, Subscription]) -> AccountingPeriod:
 
 def figures(table: Table) -> dict[tuple[str, ...], tuple[int, int]]:
     """Return revenue and cost by the labels that are no shares."""
-    shares = {"margin_percent", "cached_share", "output_share"}
+    shares = {"margin_percent", "cached_share", "output_share", "rate"}
     return {
         tuple(text for name, text in row.labels.items() if name not in shares): (
             row.figures["recognised"].amount_minor,
@@ -183,6 +204,77 @@ def test_usage_without_a_price_is_named(
     use(world[0], 7, USED_AT, "req-4", model="odd")
 
     assert "odd output" in margins.by_model(october).notes[-1]
+
+
+def rates(shop: Shop, pair: tuple[str, str], **by_day: str) -> None:
+    """Approve rates between two currencies, each from a day of October on; d22="1.2"."""
+    sheet = propose_rates(
+        source="a bank", end_on=date(2026, 10, 24), by=shop.maker, at=START,
+        proposal=Proposal("rates", "wanted", "done", "test", START),
+        rates=[
+            RateInput(*pair, date(2026, 10, int(day[1:])), Decimal(value))
+            for day, value in by_day.items()
+        ],
+    )  # fmt: skip
+    approve(change=sheet.policy_change, by=shop.approver, reason="read", at=START)
+
+
+@pytest.fixture
+def euros(world: tuple[Shop, Subscription]) -> Shop:
+    """Let suppliers' prices be in euros, EUR 13.00 for what was used on 23 October."""
+    shop = world[0]
+    prices = (("small", "0.1"), ("large", "0.05"), ("x", "1"), ("y", "1"))
+    supplier_prices(
+        [SupplierPrice("acme", model, TokenKind.OUTPUT, Decimal(text)) for model, text in prices],
+        START, shop.maker, shop.approver, "EUR",
+    )  # fmt: skip
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("pair", "value", "text"),
+    [(("EUR", "USD"), "1.25", "1.25"), (("USD", "EUR"), "0.8", "1/0.8")],
+)
+def test_costs_in_another_currency_are_exchanged_at_the_rate_of_their_day(
+    euros: Shop, october: AccountingPeriod, pair: tuple[str, str], value: str, text: str
+) -> None:
+    rates(euros, pair, d22="2", d23=value)
+
+    # EUR 13.00 x 1.25 = USD 16.25 of 16.93: 0.68 are left, 4.0 %.
+    (row,) = margins.by_customer(october).rows
+    assert row.texts() | {"cached_share": "", "output_share": ""} == {
+        "customer": "acme", "plan": "plan-acme", "margin_percent": "4.0", "cached_share": "",
+        "output_share": "", "rate": text, "currency": "USD", "recognised": "16.93",
+        "supplier": "16.25", "margin": "0.68",
+    }  # fmt: skip
+    assert figures(margins.by_day(october))["2026-10-23",] == (163 + 60, 1_625)
+    by_model = figures(margins.by_model(october))
+    # EUR 8.00 and 5.00.
+    assert {key: cost for key, (_, cost) in by_model.items()} == {("large",): 625, ("small",): 1000}
+    assert "exchanged" in margins.by_model(october).notes[-1]
+    assert list(figures(margins.below_floor(october))) == [("acme", "plan-acme")]
+
+
+def test_no_margin_is_said_where_a_rate_lacks(
+    euros: Shop, october: AccountingPeriod, auditor: User
+) -> None:
+    rates(euros, ("GBP", "USD"), d22="2")
+
+    table = margins.by_customer(october)
+
+    told = [
+        (r.currency, r.labels["rate"], *(r.texts()[name] for name in margins.FIGURES))
+        for r in table.rows
+    ]
+    assert told == [
+        ("EUR", "no rate", "0.00", "13.00", "no rate"),
+        ("USD", "no rate", "16.93", "0.00", "no rate"),
+    ]
+    assert [row.labels["margin_percent"] for row in table.rows] == ["-", "-"]
+    assert "EUR and USD is approved for 2026-10-23" in table.notes[-1]
+    assert figures(margins.below_floor(october)) == {}
+    page = client_of(auditor).get(reverse("console:report", args=["margin"]), {"period": "2026-10"})
+    assert page.content.decode().count("no rate") >= 4
 
 
 def test_pages_and_the_api_answer(

@@ -1,7 +1,8 @@
 """Margins of a month: recognised revenue less the supplier's cost, by what earned and caused it.
 
-The revenue of every table sums to the trial balance's. A customer who is billed in another currency
-than suppliers' prices are in has a row of each: nothing is exchanged here.
+The revenue of every table sums to the trial balance's. Of a customer who is billed in another
+currency than suppliers' prices are in, costs are exchanged by the approved rate of each day; where
+there is none, they stand in a row of their own, and no margin is said of either row.
 """
 
 from collections import defaultdict
@@ -15,7 +16,16 @@ from billing_project.kernel.quantity import plain
 from credits.selectors.supplier_costs import DayCost, cost_currency
 from credits.supplier_prices import TokenKind
 from metering.models import Customer, Workspace
-from revrec.margins import is_below_floor, percent_text, settled, share_text, shared
+from revrec.margins import (
+    NO_RATE,
+    Exchange,
+    is_below_floor,
+    percent_text,
+    rates_text,
+    settled,
+    share_text,
+    shared,
+)
 from revrec.models import AccountingPeriod
 from revrec.reporting import Drill, Figure, Row, Table
 from revrec.selectors.funding import costs_by_funding
@@ -23,6 +33,7 @@ from revrec.selectors.margin_facts import (
     NOBODY,
     DayRevenue,
     MarginFacts,
+    OwnCost,
     margin_facts,
     margin_facts_of,
     plans_at,
@@ -30,8 +41,12 @@ from revrec.selectors.margin_facts import (
 from revrec.selectors.tables.ledger import REVENUE_CODES, within
 
 FIGURES = ("recognised", "supplier", "margin")
-_MIX = ("margin_percent", "cached_share", "output_share")
+_MIX = ("margin_percent", "cached_share", "output_share", "rate")
 _NO_USAGE = "(no usage)"
+_LATE = (
+    "Late usage costs the month of its use, while what it earns is posted to the open one: a closed"
+    " month's margin may move by that cost."
+)
 _ZERO = Decimal(0)
 Label = tuple[str, ...]
 
@@ -42,6 +57,8 @@ class _Sum:
 
     revenue_minor: int = 0
     cost: Decimal = _ZERO
+    rates: set[Exchange] = field(default_factory=set)
+    is_whole: bool = True  # No cost of it lacks its rate of exchange.
     tokens: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
 
@@ -91,7 +108,8 @@ def below_floor(period: AccountingPeriod) -> Table:
     rows = [
         row
         for row in table.rows
-        if is_below_floor(
+        if not row.figures["margin"].instead
+        and is_below_floor(
             row.figures["recognised"].amount_minor, row.figures["supplier"].amount_minor
         )
     ]
@@ -209,22 +227,30 @@ def _summed(
         for key, minor in of_revenue(revenue):
             sums[key][revenue.currency].revenue_minor += minor
     for cost in facts.costs:
-        one = sums[of_cost(cost)][facts.cost_currency]
-        one.cost += cost.cost
-        one.tokens[cost.kind] += cost.quantity
-    exact = {
-        (key, currency): one.cost
-        for key, by_currency in sums.items()
-        for currency, one in by_currency.items()
-    }
-    rounded = settled(exact, facts.cost_currency)
+        _add(sums[of_cost(cost.of)], cost)
+    exact: dict[str, dict[tuple, Decimal]] = defaultdict(dict)  # type: ignore[type-arg]
+    for key, by_currency in sums.items():
+        for currency, one in by_currency.items():
+            exact[currency][key] = one.cost
+    rounded = {currency: settled(costs, currency) for currency, costs in exact.items()}
     found = [
-        (key, currency, one, rounded[key, currency])
+        (key, currency, one, rounded[currency][key])
         for key, by_currency in sums.items()
         for currency, one in by_currency.items()
         if one.revenue_minor or one.cost or any(one.tokens.values())
     ]
     return sorted(found, key=lambda one: (one[1], tuple(map(str, one[0]))))
+
+
+def _add(by_currency: dict[str, _Sum], cost: OwnCost) -> None:
+    """Add a cost to the sum of its currency; where its rate lacks, two sums are not whole."""
+    one = by_currency[cost.currency]
+    one.cost += cost.cost
+    one.tokens[cost.of.kind] += cost.of.quantity
+    if cost.rate is not None:
+        one.rates.add(cost.rate)
+    if cost.lacking and cost.cost:
+        one.is_whole = by_currency[cost.lacking].is_whole = False
 
 
 def _row(
@@ -234,14 +260,15 @@ def _row(
     tokens = one.tokens
     inputs = tokens[TokenKind.INPUT] + tokens[TokenKind.CACHED_INPUT]
     mix = (
-        percent_text(one.revenue_minor, cost_minor),
+        percent_text(one.revenue_minor, cost_minor) if one.is_whole else "-",
         share_text(tokens[TokenKind.CACHED_INPUT], inputs),
         share_text(tokens[TokenKind.OUTPUT], sum(tokens.values(), _ZERO)),
+        rates_text(one.rates, is_whole=one.is_whole),
     )
     figures = {
         "recognised": Figure(one.revenue_minor, drill),
         "supplier": Figure(cost_minor),
-        "margin": Figure(one.revenue_minor - cost_minor),
+        "margin": Figure(one.revenue_minor - cost_minor, instead="" if one.is_whole else NO_RATE),
     }
     return Row({**labels, **dict(zip(names, mix, strict=True))}, currency, figures, customer_id)
 
@@ -250,16 +277,35 @@ def _table(
     labels: Sequence[str], rows: Sequence[Row], facts: MarginFacts, notes: tuple[str, ...] = ()
 ) -> Table:
     lacking = sorted(
-        {f"{one.model or '-'} {one.kind}".strip() for one in facts.costs if not one.is_priced}
+        {
+            f"{one.of.model or '-'} {one.of.kind}".strip()
+            for one in facts.costs
+            if not one.of.is_priced
+        }
     )
     if lacking:
         notes = (
             *notes,
             f"Without a supplier's price, and so free here: {', '.join(lacking[:20])}.",
         )
-    if any(row.currency != facts.cost_currency for row in rows):
-        notes = (*notes, f"Suppliers' prices are in {facts.cost_currency}; nothing is exchanged.")
-    return Table(labels, FIGURES, rows, notes)
+    return Table(labels, FIGURES, rows, (_LATE, *notes, *_exchange_notes(facts)))
+
+
+def _exchange_notes(facts: MarginFacts) -> Iterable[str]:
+    own = facts.cost_currency
+    if any(one.rate for one in facts.costs):
+        yield (
+            f"Suppliers' prices are in {own}; costs of customers who are billed otherwise are"
+            " exchanged by the approved rate of each day of use."
+        )
+    days = sorted({(one.lacking, one.of.day) for one in facts.costs if one.lacking and one.cost})
+    for other in sorted({other for other, _ in days}):
+        lacking = [f"{day}" for code, day in days if code == other]
+        yield (
+            f"No rate of exchange of {own} and {other} is approved for {', '.join(lacking[:10])}"
+            f"{' and others' if len(lacking) > 10 else ''}: these costs stay in {own}, and no"
+            " margin is said of rows that they belong to."
+        )
 
 
 def _charges(
@@ -279,6 +325,6 @@ def _parts(
 
 
 def _names(facts: MarginFacts) -> dict[int | None, str]:
-    ids = {one.customer_id for one in facts.revenue} | {one.customer_id for one in facts.costs}
+    ids = {one.customer_id for one in facts.revenue} | {one.of.customer_id for one in facts.costs}
     customers = Customer.objects.filter(pk__in=[pk for pk in ids if pk is not None])
     return {None: NOBODY, **dict(customers.values_list("pk", "external_id"))}
