@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing_project.api.explanations import STEP, explanation_of
+from billing_project.api.trace_month import MONTH, month_texts
 from billing_project.console.explaining import explain
 from billing_project.console.lineage import (
     DEFAULT_LIMIT,
@@ -21,6 +22,7 @@ from billing_project.console.lineage import (
     report_event,
     start_of,
     trace,
+    trace_month,
 )
 from billing_project.kernel import clock
 from billing_project.kernel.errors import Invalid
@@ -28,6 +30,7 @@ from billing_project.kernel.models import ChainStep, StepFunction
 from billing_project.kernel.ownership import Owner, Owners, owners_known
 from billing_project.kernel.quantity import plain
 from billing_project.kernel.rest.fields import UtcDateTimeField
+from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.views import ApiView
 from metering.models import MeterEventAdjustment
 
@@ -68,7 +71,7 @@ _NODE = {
         },
     },
 }
-_LINEAGE = {
+_LINEAGE: dict[str, Any] = {
     "type": "object",
     "required": ["nodes", "edges", "truncated"],
     "properties": {
@@ -77,6 +80,7 @@ _LINEAGE = {
         "truncated": {"type": "boolean", "description": "A kind had more facts than the limit."},
     },
 }
+_TRACE = {**_LINEAGE, "properties": {**_LINEAGE["properties"], "month": MONTH}}
 _instant = UtcDateTimeField().to_representation
 _PROPERTIES = {"type": "object", "additionalProperties": True}
 _ADJUSTMENT_TEXTS = ("type", "reason", "actor")
@@ -139,6 +143,17 @@ class TraceQuery(serializers.Serializer[Any]):
     refund = serializers.CharField(required=False, max_length=20)
     revenue_schedule = serializers.CharField(required=False, max_length=20)
     journal_entry = serializers.CharField(required=False, max_length=24)
+    period = serializers.CharField(
+        required=False, max_length=7, help_text="a month of the books: 2026-11"
+    )
+
+
+class MonthQuery(TraceQuery):
+    """Which of a month's entries are shown."""
+
+    kind = serializers.CharField(
+        required=False, max_length=40, help_text="with a period: entries of this kind alone"
+    )
 
 
 class TraceView(ApiView):
@@ -149,19 +164,28 @@ class TraceView(ApiView):
     @extend_schema(
         operation_id="trace",
         parameters=[
-            TraceQuery,
+            MonthQuery,
             OpenApiParameter("limit", int, description=f"Facts of a kind, 1 to {MAX_LIMIT}."),
+            OpenApiParameter("cursor", str, description="With a period: which page of its entries"),
         ],
-        responses={200: _LINEAGE},
+        responses={200: _TRACE},
         tags=["lineage"],
     )
     def get(self, request: Request) -> Response:
-        """Answer nodes and edges from raw events to the general ledger."""
-        names = self.valid_query(TraceQuery)
+        """Answer nodes and edges from raw events to the general ledger.
+
+        A month of the books comes of all its entries: they are given by the page, by kind, then by
+        id, with what all of them come to; each leads on with `journal_entry=`.
+        """
+        names = self.valid_query(MonthQuery)
+        kind_of_entry, limit = names.pop("kind", ""), _limit(request)
         if len(names) != 1:
             raise Invalid(f"a trace starts at exactly one of {', '.join(KINDS)}")
         ((kind, name),) = names.items()
-        limit = _limit(request)
+        if kind == "period":
+            return Response(_month(request, name, kind_of_entry, limit))
+        if kind_of_entry or "cursor" in request.query_params:
+            raise Invalid("kind and cursor choose among the entries of a period")
         return Response(_lineage(trace(start_of(kind, name), limit=limit)))
 
 
@@ -178,6 +202,12 @@ class EventView(ApiView):
         explained = explanation_of(told)
         named = {name: explained[name] for name in ("summary", "explanation")}
         return Response({**_event(report), **named})
+
+
+def _month(request: Request, name: str, kind: str, limit: int) -> dict[str, object]:
+    after_id = Page.of(request).before_id
+    month = trace_month(name, kind=kind, after_id=after_id, limit=limit)
+    return {**_lineage(month.lineage), "month": month_texts(month)}
 
 
 def _limit(request: Request) -> int:

@@ -40,7 +40,7 @@ from invoicing.services.packs import sell_commitment, sell_credit_pack
 from invoicing.services.splitting import split_invoices
 from metering.admin.customers import CustomerAdmin
 from metering.models import Customer, MeterEvent, QuarantinedEvent
-from revrec.models import JournalEntry
+from revrec.models import AccountingPeriod, JournalEntry
 
 
 class PackForm(CreditForm):
@@ -309,6 +309,7 @@ def _offer_lineage() -> None:
     )
     offer(CreditNote, lambda note: _lineage("credit_note", note.number))
     offer(JournalEntry, lambda entry: _lineage("journal_entry", entry.pk))
+    offer(AccountingPeriod, lambda period: _lineage("period", period))
 
 
 def _lineage(kind: str, name: object) -> Link:

@@ -1,7 +1,7 @@
 """The page that draws a lineage: one fact, everything it came from, everything it became."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +21,10 @@ from billing_project.console.lineage import (
     report_event,
     start_of,
     trace,
+    trace_month,
 )
-from billing_project.console.navigation import may_read
+from billing_project.console.lineage_month import after_of, month_context
+from billing_project.console.navigation import lineage_url, may_read
 from billing_project.console.owners_page import Line, lines_at
 from billing_project.console.search import Found, find_facts
 from billing_project.kernel.backoffice.display import moment_text, number_text
@@ -38,7 +40,8 @@ _ADJUSTMENT = ("Adjustment", "capture", (NodeType.METER_EVENT_ADJUSTMENT,))
 _REFUND = ("Refund", "invoice", (NodeType.REFUND,))
 _FAILURE = ("Failed refund", "invoice", (NodeType.REFUND_FAILURE,))
 _OUTCOME = ("Outcome", "invoice", (NodeType.OUTCOME,))
-_SELDOM = (_ADJUSTMENT, _OUTCOME, _REFUND, _FAILURE)
+_SEAL = ("Seal", "close", (NodeType.LEDGER_SEAL,))
+_SELDOM = (_ADJUSTMENT, _OUTCOME, _REFUND, _FAILURE, _SEAL)
 _COLUMNS = (
     ("Event", "capture", (NodeType.METER_EVENT,)),
     _ADJUSTMENT,  # Left out where nothing was adjusted: few events are.
@@ -65,6 +68,7 @@ _COLUMNS = (
     _FAILURE,
     ("Journal entry", "recognise", (NodeType.JOURNAL_ENTRY,)),
     ("Month", "close", (NodeType.ACCOUNTING_PERIOD,)),
+    _SEAL,  # Of a month as the start alone.
 )
 _PAGES = {
     NodeType.METER_EVENT: "metering_meterevent",
@@ -88,6 +92,7 @@ _PAGES = {
     NodeType.REVENUE_SCHEDULE: "revrec_revenueschedule",
     NodeType.JOURNAL_ENTRY: "revrec_journalentry",
     NodeType.ACCOUNTING_PERIOD: "revrec_accountingperiod",
+    NodeType.LEDGER_SEAL: "revrec_ledgerseal",
 }
 
 
@@ -162,10 +167,14 @@ def lineage_page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "console/lineage.html", context)
 
 
-def picture_of(lineage: Lineage, starts: Iterable[Any]) -> Picture:
-    """Lay a lineage out by the steps of the chain."""
+def picture_of(lineage: Lineage, starts: Iterable[Any], seldom: Iterable[Any] = _SELDOM) -> Picture:
+    """Lay a lineage out by the steps of the chain.
+
+    Args:
+        seldom: Columns that are left out where they hold nothing.
+    """
     first = set(starts)
-    steps = [step for step in _COLUMNS if step not in _SELDOM or lineage.of(*step[2])]
+    steps = [step for step in _COLUMNS if step not in seldom or lineage.of(*step[2])]
     columns = [[node.ref for node in lineage.of(*kinds)] for _, _, kinds in steps]
     drawing = draw(columns, [(edge.source, edge.target) for edge in lineage.edges])
     nodes = {node.ref: node for node in lineage.nodes}
@@ -183,22 +192,47 @@ def _traced(request: HttpRequest) -> dict[str, Any]:
     name = request.GET[kind].replace("\x00", "")  # PostgreSQL knows no NUL.
     limit = MOST if "all" in request.GET else SHOWN
     try:
+        if kind == "period":
+            return _told(kind, name, limit, *_month(request, name, limit))
         starts = start_of(kind, name)
         lineage = trace(starts, limit=limit)
     except BillingError as error:
         return {"problem": error.message, "q": name}
+    more = {"cost": _cost(name)} if kind == "event" else {}
+    return _told(kind, name, limit, lineage, {"picture": picture_of(lineage, starts), **more})
+
+
+def _told(
+    kind: str, name: str, limit: int, lineage: Lineage, more: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "q": name,
         "fact": Found(kind, name, f"{kind.replace('_', ' ')} {name}"),
-        "picture": picture_of(lineage, starts),
         "lines": _answering(lineage),
-        "cost": _cost(name) if kind == "event" else None,
         "functions": StepFunction.labels,
         "is_truncated": lineage.is_truncated,
         "limit": limit,
         "box_width": BOX_WIDTH,
         "box_height": BOX_HEIGHT,
+        **more,
     }
+
+
+def _month(request: HttpRequest, name: str, limit: int) -> tuple[Lineage, dict[str, Any]]:
+    """Draw a page of a month's entries; each leads on to its own lineage."""
+    kind = request.GET.get("kind", "").replace("\x00", "")
+    month = trace_month(
+        name, kind=kind, after_id=after_of(request.GET.get("after", "")), limit=limit
+    )
+    picture = picture_of(month.lineage, start_of("period", name), _COLUMNS)
+    boxes = [
+        replace(box, url=lineage_url("journal_entry", box.node.ref.pk))
+        if box.node.ref.type == NodeType.JOURNAL_ENTRY
+        else box
+        for box in picture.boxes
+    ]
+    drawn = replace(picture, boxes=tuple(boxes))
+    return month.lineage, {"picture": drawn, "month": month_context(month, kind)}
 
 
 def _cost(name: str) -> dict[str, Any]:

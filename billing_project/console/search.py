@@ -1,11 +1,13 @@
 """Find facts by what people paste.
 
-An event's identifier, the number of an invoice, note or journal entry, a customer, a grant, what
-Stripe calls a thing, or a subject as the audit trail writes it ("creditgrant:12").
+An event's identifier, the number of an invoice, note or journal entry, a month of the books, a
+customer, a grant, what Stripe calls a thing, or a subject as the audit trail writes it
+("creditgrant:12").
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +16,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.dataclasses import SearchResult
 
-from billing_project.console.lineage.starts import event_id
+from billing_project.console.lineage.starts import event_id, period_named
 from billing_project.console.navigation import lineage_url, may_read
 from billing_project.kernel.backoffice.base import is_id
 from billing_project.kernel.backoffice.display import object_url
+from billing_project.kernel.errors import Invalid
 from credits.models import CreditGrant, LedgerTransaction
 from invoicing.models import (
     CreditNote,
@@ -151,6 +154,12 @@ def _journal_entries(words: str) -> Iterable[Found]:
         yield Found("journal_entry", str(number), f"journal entry JE-{number}")
 
 
+def _periods(words: str) -> Iterable[Found]:
+    with suppress(Invalid):  # Most that is pasted is no month.
+        if period_named(words) is not None:
+            yield Found("period", words, f"period {words}")
+
+
 def _ledger_transactions(words: str) -> Iterable[Found]:
     number = _id_after(words.upper(), "LT-")
     same = Q(source_key=words) | (Q() if number is None else Q(pk=number))
@@ -169,4 +178,5 @@ _FINDERS: tuple[Callable[[str], Iterable[Found]], ...] = (
     _credit_notes,
     _journal_entries,
     _ledger_transactions,
+    _periods,
 )

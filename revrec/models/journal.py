@@ -107,7 +107,9 @@ class JournalEntry(models.Model):
         )
     )
 
-    period = models.ForeignKey(AccountingPeriod, on_delete=models.PROTECT, related_name="+")
+    period = models.ForeignKey(  # journal_entry_by_kind begins with it.
+        AccountingPeriod, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     effective_on = models.DateField()
     kind = models.CharField(max_length=40)  # "drawdown", "invoice_finalized"
     description = models.CharField(max_length=300)
@@ -137,7 +139,10 @@ class JournalEntry(models.Model):
                 fields=["entity", "chain_position"], name="journal_entry_chain_position"
             )
         ]
-        indexes = [models.Index(fields=["customer", "effective_on"], name="journal_entry_customer")]
+        indexes = [
+            models.Index(fields=["customer", "effective_on"], name="journal_entry_customer"),
+            models.Index(fields=["period", "kind", "id"], name="journal_entry_by_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"JE-{self.pk}"

@@ -1,9 +1,11 @@
 """Lineage: the path from raw events to the general ledger, walked both ways.
 
-`start_of` turns a name into facts, `trace` returns every fact before and after them.
+`start_of` turns a name into facts, `trace` returns every fact before and after them;
+`trace_month` pages through what a month of the books holds.
 """
 
 from billing_project.console.lineage.graph import Edge, Lineage, Node, NodeType, Ref
+from billing_project.console.lineage.months import Month, trace_month
 from billing_project.console.lineage.nodes import MOST_EXPLAINED
 from billing_project.console.lineage.reports import EventReport, report_event
 from billing_project.console.lineage.starts import KINDS, Start, start_of
@@ -19,6 +21,7 @@ __all__ = [
     "EventReport",
     "EventState",
     "Lineage",
+    "Month",
     "Node",
     "NodeType",
     "Ref",
@@ -26,4 +29,5 @@ __all__ = [
     "report_event",
     "start_of",
     "trace",
+    "trace_month",
 ]

@@ -34,6 +34,7 @@ class NodeType(StrEnum):
     REVENUE_SCHEDULE = "revenue_schedule"
     JOURNAL_ENTRY = "journal_entry"
     ACCOUNTING_PERIOD = "accounting_period"
+    LEDGER_SEAL = "ledger_seal"
 
 
 # The step of the chain that made such a fact.
@@ -59,6 +60,7 @@ STEPS = {
     NodeType.REVENUE_SCHEDULE: ChainStep.RECOGNISE,
     NodeType.JOURNAL_ENTRY: ChainStep.RECOGNISE,
     NodeType.ACCOUNTING_PERIOD: ChainStep.RECOGNISE,
+    NodeType.LEDGER_SEAL: ChainStep.RECOGNISE,
 }
 
 _IN_MONEY = (ChainStep.INVOICE, ChainStep.RECOGNISE)

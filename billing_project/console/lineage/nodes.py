@@ -38,7 +38,7 @@ from invoicing.models import (
 from invoicing.selectors import plan_version_at
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from metering.selectors.archived_events import archived_events_of
-from revrec.models import AccountingPeriod, JournalEntry, RevenueSchedule
+from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, RevenueSchedule
 
 MOST_EXPLAINED = 25  # Of each, what every grant had left before it is read.
 _Ids = Collection[int]
@@ -242,6 +242,13 @@ def _periods(ids: _Ids) -> Iterator[Node]:
         yield Node(ref, label, Decimal(1), "month", midnight(period.start_on))
 
 
+def _seals(ids: _Ids) -> Iterator[Node]:
+    for seal in LedgerSeal.objects.filter(pk__in=ids).select_related("period", "sealed_by"):
+        label = f"{seal} by {seal.sealed_by}: {seal.entity} to position {seal.head_position}"
+        ref = Ref(NodeType.LEDGER_SEAL, seal.pk)
+        yield Node(ref, label, Decimal(1), "seal", seal.sealed_at)
+
+
 def _money(
     ref: Ref, label: str, minor: int, currency: str, at: datetime, version: str = ""
 ) -> Node:
@@ -270,4 +277,5 @@ _LOADERS: dict[NodeType, Callable[[_Ids], Iterator[Node]]] = {
     NodeType.REVENUE_SCHEDULE: _revenue_schedules,
     NodeType.JOURNAL_ENTRY: _journal_entries,
     NodeType.ACCOUNTING_PERIOD: _periods,
+    NodeType.LEDGER_SEAL: _seals,
 }

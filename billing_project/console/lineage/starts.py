@@ -1,6 +1,8 @@
 """Turn the name of a fact, as people and callers write it, into the facts to start from."""
 
+import re
 from collections.abc import Callable
+from datetime import date
 
 from django.db.models import Model
 
@@ -10,10 +12,11 @@ from credits.models import CreditGrant, LedgerTransaction, RatedUsage
 from invoicing.models import CreditNote, InvoiceLine, Outcome, Payment, Refund
 from metering.models import EventIdentity, UsageWindow
 from metering.selectors.customers import customer_ids
-from revrec.models import JournalEntry, RevenueSchedule
+from revrec.models import AccountingPeriod, JournalEntry, RevenueSchedule
 
 Start = frozenset[Ref]
 _MAX_DIGITS = 18  # Fits bigint.
+_MONTH = re.compile(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])", re.ASCII)
 
 
 def start_of(kind: str, name: str) -> Start:
@@ -22,7 +25,7 @@ def start_of(kind: str, name: str) -> Start:
     Args:
         kind: One of KINDS.
         name: "acme/req_7f3a" for an event, "INV-000001:2" for an invoice line, a number for an
-            invoice or a credit note, an id for the rest.
+            invoice or a credit note, "2026-11" for a period, an id for the rest.
 
     Raises:
         Invalid: the name has not the form of its kind.
@@ -43,6 +46,18 @@ def event_id(customer: str, identifier: str) -> int | None:
         return None
     identities = EventIdentity.objects.filter(customer_id=customer_id, identifier=identifier)
     return identities.values_list("event_id", flat=True).first()
+
+
+def period_named(name: str) -> AccountingPeriod | None:
+    """Return the month of the books that is written so, or None.
+
+    Raises:
+        Invalid: it is no month.
+    """
+    if not _MONTH.fullmatch(name):
+        raise Invalid("a period is named YYYY-MM")
+    start_on = date.fromisoformat(f"{name}-01")
+    return AccountingPeriod.objects.select_related("closed_by").filter(start_on=start_on).first()
 
 
 def _event(name: str) -> Start:
@@ -86,6 +101,11 @@ def _journal_entry(name: str) -> Start:
     return _refs(NodeType.JOURNAL_ENTRY, rows.values_list("pk", flat=True))
 
 
+def _period(name: str) -> Start:
+    period = period_named(name)
+    return frozenset({Ref(NodeType.ACCOUNTING_PERIOD, period.pk)} if period else ())
+
+
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise Invalid(f"{text[:40]!r} is no number")
@@ -110,5 +130,6 @@ _FINDERS: dict[str, Callable[[str], Start]] = {
     "refund": _by_id(NodeType.REFUND, Refund),
     "revenue_schedule": _by_id(NodeType.REVENUE_SCHEDULE, RevenueSchedule),
     "journal_entry": _journal_entry,
+    "period": _period,
 }
 KINDS = tuple(_FINDERS)
