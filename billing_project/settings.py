@@ -320,6 +320,11 @@ HOSTED_LINK_DAYS = env.int("HOSTED_LINK_DAYS", default=90)
 if MAIL_INVOICES and not DEBUG and not PUBLIC_URL.startswith("https://"):
     raise ImproperlyConfigured("PUBLIC_URL must be an https address where MAIL_INVOICES=1")
 
+# What was sent, or given up, is forgotten after so many days; 0 keeps it. What an endpoint missed
+# while it was switched off can be sent for 30 days.
+WEBHOOK_DAYS = env.int("WEBHOOK_DAYS", default=90)
+if 0 < WEBHOOK_DAYS < 31 or WEBHOOK_DAYS < 0:
+    raise ImproperlyConfigured("WEBHOOK_DAYS is 31 or more, or 0 to forget nothing")
 # For demo and tests: webhooks go to receivers on this machine, by http too, and nowhere else.
 WEBHOOKS_TO_LOOPBACK = env.bool("WEBHOOKS_TO_LOOPBACK", default=False)
 if WEBHOOKS_TO_LOOPBACK and not DEBUG:

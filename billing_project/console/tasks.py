@@ -8,6 +8,7 @@ that a task which is lost, doubled or killed changes nothing; the next one finds
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.db import close_old_connections, connection
 from django_q.models import Schedule
 from django_q.tasks import async_task
@@ -20,6 +21,7 @@ from billing_project.kernel import clock
 from billing_project.kernel.apart import each_apart
 from billing_project.kernel.users import worker_user
 from billing_project.kernel.webhooks.delivering import door, send_due_webhooks, tell_of_disabled
+from billing_project.kernel.webhooks.forgetting import forget_webhooks
 from invoicing.selectors.covered import periods_to_draft
 
 CHAIN_SECONDS = 85  # The schedule's minute and the scheduler's half: runs leave no gap.
@@ -54,6 +56,7 @@ SCHEDULES = (
     ("mirror", "invoicing.tasks.mirror", 5),
     ("invoice mails", "invoicing.tasks.send_mails", 1),
     ("webhooks", "billing_project.console.tasks.send_webhooks", 1),
+    ("webhook retention", "billing_project.console.tasks.forget_sent", 60),
     ("reconciliation", "invoicing.tasks.reconcile_days", 1440),
     ("audit packs", "revrec.tasks.ring_packs", 1),
     ("billing", "billing_project.console.tasks.run_billing", 5),
@@ -171,6 +174,15 @@ def send_webhooks() -> int:
     )
     tell_of_disabled(at=clock.now())
     return taken
+
+
+def forget_sent() -> int:
+    """Forget webhooks that were sent long ago, as far as the time goes; return how many rows."""
+    end = time.monotonic() + WEBHOOK_SECONDS
+    return forget_webhooks(
+        days=settings.WEBHOOK_DAYS, by=worker_user(), at=clock.now(),
+        is_over=lambda: time.monotonic() > end,
+    )  # fmt: skip
 
 
 def ensure_schedules() -> None:

@@ -33,7 +33,8 @@ def test_schedules_are_written_once_and_old_ones_go() -> None:
         "alert rules", "alerts", "anomalies", "audit packs", "backfills", "billing", "books",
         "checkpoints", "collecting", "expiry", "forecast", "holds", "imports", "invoice mails",
         "lag", "limits", "mirror",
-        "partitions", "reconciliation", "recurring grants", "usage", "webhooks",
+        "partitions", "reconciliation", "recurring grants", "usage",
+        "webhook retention", "webhooks",
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
 from billing_project.kernel.models.access import User
 
@@ -84,7 +85,10 @@ class WebhookSecret(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """One thing that happened, in the words in which everybody is told of it; append-only."""
+    """One thing that happened, in the words in which everybody is told of it; append-only.
+
+    Once nobody is left to be told its words are forgotten; see `forgetting`.
+    """
 
     message_id = models.CharField(max_length=40, unique=True)  # Sent as webhook-id, each time.
     kind = models.CharField(max_length=40)  # "invoice.finalized"
@@ -95,6 +99,9 @@ class WebhookEvent(models.Model):
     class Meta:
         db_table = "webhook_event"
         ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["at"], condition=~Q(body=""), name="webhook_event_remembered")
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.source_key}"
@@ -142,6 +149,11 @@ class WebhookDelivery(models.Model):
                 fields=["given_up_at"],
                 condition=Q(given_up_at__isnull=False),
                 name="webhook_delivery_given_up",
+            ),
+            models.Index(
+                Coalesce("delivered_at", "given_up_at"),
+                condition=Q(next_try_at__isnull=True),
+                name="webhook_delivery_ended",
             ),
         ]
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _LEASE = timedelta(minutes=5)  # No try lasts as long; a worker that died in one is found then.
 _AT_ONCE, _OF_ONE = 16, 8  # Letters on their way: in all, and to one endpoint.
 _LONGEST_FAILURE = 300
+_FORGOTTEN = "what it said is forgotten"
 _CUT_OFF = "the last try ended without an answer: see the worker's log"
 
 
@@ -107,6 +108,9 @@ def _claim(delivery: WebhookDelivery, at: datetime) -> Claimed | None:
         _open(delivery).update(
             next_try_at=None, given_up_at=at, failure=delivery.failure or _CUT_OFF
         )
+        return None
+    if not delivery.event.body:  # Sent again in the instant in which its words went.
+        _open(delivery).update(next_try_at=None, given_up_at=at, failure=_FORGOTTEN)
         return None
     if not _is_ours(delivery, at):
         return None
