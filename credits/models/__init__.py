@@ -44,7 +44,7 @@ from credits.models.rate import (
 )
 from credits.models.rated import BillingPeriod, RatedUsage
 from credits.models.supplier import SupplierRate, SupplierSheet, TokenKindChoice
-from credits.models.supplier_bill import SupplierBill, SupplierBillLine
+from credits.models.supplier_bill import SupplierBill, SupplierBillComparison, SupplierBillLine
 from credits.models.terms import (
     ClawBack,
     ClawBackReason,
@@ -108,6 +108,7 @@ __all__ = [
     "SpendLimit",
     "SpendMark",
     "SupplierBill",
+    "SupplierBillComparison",
     "SupplierBillLine",
     "SupplierRate",
     "SupplierSheet",

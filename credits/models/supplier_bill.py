@@ -35,14 +35,37 @@ class SupplierBill(models.Model):
         return f"{self.supplier}, {self.month_on:%Y-%m}"
 
 
+class SupplierBillComparison(models.Model):
+    """A bill laid beside what usage cost as it was known then; append-only, the newest governs."""
+
+    bill = models.ForeignKey(SupplierBill, on_delete=models.PROTECT, related_name="comparisons")
+    number = models.PositiveSmallIntegerField()  # 1: at the import.
+    reason = models.TextField(blank=True)  # Of each but the first.
+    compared_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    compared_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "supplier_bill_comparison"
+        ordering = ["-bill", "-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["bill", "number"], name="supplier_bill_comparison_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"comparison {self.number} of {self.bill}"
+
+
 class SupplierBillLine(models.Model):
-    """One model of a bill; a difference has somebody who explains it, once."""
+    """One model of a comparison; a difference has somebody who explains it, once."""
 
     bill = models.ForeignKey(SupplierBill, on_delete=models.PROTECT, related_name="lines")
+    number = models.PositiveSmallIntegerField("comparison", default=1)
     model = models.CharField(max_length=128)
     billed = models.DecimalField(max_digits=38, decimal_places=12)  # Major units.
-    expected = models.DecimalField(max_digits=38, decimal_places=12)  # By usage, as of the import.
-    is_open = models.BooleanField()  # Differs, and nobody explained it.
+    expected = models.DecimalField(max_digits=38, decimal_places=12)  # By usage, as known then.
+    is_open = models.BooleanField()  # Differs, nobody explained it, and it governs.
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     explanation = models.TextField(blank=True)
     explained_by = models.ForeignKey(
@@ -52,9 +75,11 @@ class SupplierBillLine(models.Model):
 
     class Meta:
         db_table = "supplier_bill_line"
-        ordering = ["-bill", "id"]
+        ordering = ["-bill", "-number", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["bill", "model"], name="supplier_bill_line_once"),
+            models.UniqueConstraint(
+                fields=["bill", "number", "model"], name="supplier_bill_line_once"
+            ),
             models.CheckConstraint(
                 condition=Q(
                     billed__gt=-(10**24), billed__lt=10**24,

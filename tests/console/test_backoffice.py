@@ -48,6 +48,7 @@ ELSEWHERE = {
     "credits.anomaly",
     "credits.controlcheckpoint",
     "credits.incident",
+    "credits.supplierbill",
     "credits.supplierbillline",
     "invoicing.billinghold",
     "invoicing.hostedlink",

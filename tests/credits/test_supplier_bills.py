@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
 from billing_project.kernel.models import User
-from credits.models import SupplierBill, SupplierBillLine
-from credits.services.supplier_bills import explain_difference, import_supplier_bill
+from billing_project.kernel.users import worker_user
+from credits.models import SupplierBill, SupplierBillComparison, SupplierBillLine
+from credits.selectors.supplier_bills import newest_lines
+from credits.services.supplier_bills import (
+    compare_bill_again,
+    explain_difference,
+    import_supplier_bill,
+)
 from credits.supplier_bills import Difference, UnreadableBill, compared, read_bill
 from credits.supplier_prices import SupplierPrice, TokenKind, read_price_list
 from tests.console.backoffice import client_of
@@ -127,6 +133,55 @@ def test_a_bill_is_laid_beside_usage_and_differences_have_an_owner(priced: Shop)
 
 
 @pytest.mark.django_db
+def test_a_bill_is_compared_again_beside_what_was_compared(priced: Shop) -> None:
+    shop = priced
+    late: dict[str, Any] = {"owner": shop.approver, "reason": "usage came late"}
+    bill = imported(shop, "model,amount\nsmall,5\nghost,2\nother,0\n")
+    with pytest.raises(Conflict, match="costs what it did"):
+        compare_bill_again(bill=bill, by=shop.maker, at=AFTER, **late)
+    ghost = bill.lines.get(model="ghost")
+    explain_difference(line=ghost, explanation="A test", by=shop.maker, at=AFTER)
+    shop.use(output="5")  # 0.50 more: 4.50 of the 5.00.
+
+    made = compare_bill_again(bill=bill, by=shop.maker, at=AFTER, **late)
+
+    assert (made.number, made.compared_by, made.reason) == (2, shop.maker, "usage came late")
+    rows = bill.lines.order_by("number", "model").values_list(
+        "number", "model", "expected", "is_open", "explanation", "owner__username"
+    )
+    maker, approver = shop.maker.username, shop.approver.username
+    assert list(rows) == [
+        (1, "ghost", 0, False, "A test", maker),
+        (1, "other", 0, False, "", maker),
+        (1, "small", 4, False, "", maker),  # Asked for by the next one.
+        (2, "ghost", 0, False, "A test", maker),
+        (2, "other", 0, False, "", approver),
+        (2, "small", Decimal("4.5"), True, "", approver),
+    ]
+    assert [line.model for line in newest_lines(bill).filter(is_open=True)] == ["small"]
+    shop.use(output="5")
+    compare_bill_again(bill=bill, by=shop.maker, at=AFTER, **late)
+    assert not newest_lines(bill).filter(is_open=True).exists()
+    with pytest.raises(DatabaseError), transaction.atomic():
+        SupplierBillComparison.objects.update(reason="")
+
+
+@pytest.mark.django_db
+def test_comparing_again_wants_a_reason_a_person_and_the_permission(
+    priced: Shop, approver: User
+) -> None:
+    bill = imported(priced, "model,amount\nsmall,5\n")
+    said: dict[str, Any] = {"bill": bill, "owner": priced.maker, "reason": "late", "at": AFTER}
+
+    with pytest.raises(NotAllowed):
+        compare_bill_again(**said, by=approver)
+    with pytest.raises(Invalid):
+        compare_bill_again(**said | {"reason": " "}, by=priced.maker)
+    with pytest.raises(Invalid):
+        compare_bill_again(**said | {"owner": worker_user()}, by=priced.maker)
+
+
+@pytest.mark.django_db
 def test_what_is_not_on_the_bill_is_a_difference_too(priced: Shop) -> None:
     (ghost, small) = imported(priced, "model,amount\nghost,4.005\n").lines.order_by("model")
 
@@ -184,9 +239,13 @@ def test_the_back_office_imports_and_explains(priced: Shop, maker: User, setting
     line = SupplierBillLine.objects.get()
     explain = reverse("admin:credits_supplierbillline_explain", args=[line.pk])
     assert client.post(explain, {"nonce": "m" * 24, "reason": "a trial"}).status_code == 302
+    priced.use(output="5")
+    again = reverse("admin:credits_supplierbill_compare_again", args=[line.bill_id])
+    wanted = {"nonce": "k" * 24, "reason": "came late", "owner": maker.pk}
+    assert client.post(again, wanted).status_code == 302
     page = client.get(reverse("admin:credits_supplierbill_changelist")).content.decode()
     assert "9.00 USD" in page
-    assert "4.00 USD" in page
+    assert "4.50 USD" in page
 
 
 @pytest.mark.django_db

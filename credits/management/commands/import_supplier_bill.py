@@ -10,6 +10,7 @@ from billing_project.kernel import clock
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.management.reading import day, person
 from billing_project.kernel.quantity import plain
+from credits.selectors.supplier_bills import newest_lines
 from credits.services.supplier_bills import import_supplier_bill
 
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             raise CommandError(f"{path} cannot be read as text: {error}") from error
         except BillingError as error:
             raise CommandError(error.message) from error
-        for line in bill.lines.order_by("pk"):
+        for line in newest_lines(bill).order_by("pk"):
             mark = "  to explain" if line.is_open else ""
             said = f"{plain(line.billed)} billed, {plain(line.expected)} by usage{mark}"
             self.stdout.write(f"{line.model}: {said}")
