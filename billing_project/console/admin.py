@@ -16,6 +16,7 @@ from billing_project.console.customer_sections import sections_of
 from billing_project.console.freshness import freshness_of
 from billing_project.console.navigation import lineage_url
 from billing_project.console.timeline import MOST, timeline_of
+from billing_project.console.window_events_page import window_events_url
 from billing_project.kernel.backoffice.actions import form_action
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin
 from billing_project.kernel.backoffice.display import (
@@ -39,7 +40,7 @@ from invoicing.services.entities import assign_entity, record_address
 from invoicing.services.packs import sell_commitment, sell_credit_pack
 from invoicing.services.splitting import split_invoices
 from metering.admin.customers import CustomerAdmin
-from metering.models import Customer, MeterEvent, QuarantinedEvent
+from metering.models import Customer, MeterEvent, QuarantinedEvent, UsageWindow
 from revrec.models import AccountingPeriod, JournalEntry
 
 
@@ -296,6 +297,7 @@ def _offer_lineage() -> None:
     offer(Customer, _usage_of)
     offer(MeterEvent, lambda e: _why(e.customer.external_id, e.identifier))
     offer(QuarantinedEvent, lambda row: _why(row.customer_external_id, row.identifier))
+    offer(UsageWindow, lambda w: Link("Its events", window_events_url(w.pk), "list"))
     offer(RatedUsage, lambda rated: _lineage("rated_usage", rated.pk))
     offer(LedgerTransaction, lambda row: _lineage("ledger_transaction", row.pk))
     offer(Invoice, lambda i: _lineage("invoice", i.number) if i.number else None)

@@ -28,6 +28,7 @@ from billing_project.console.sign_in.pages import (
 from billing_project.console.sign_in.password_page import own_password_page
 from billing_project.console.unrated_page import unrated_page
 from billing_project.console.usage_page import usage_page
+from billing_project.console.window_events_page import window_events_page
 
 app_name = "console"
 urlpatterns = [
@@ -47,6 +48,11 @@ urlpatterns = [
     path("approvals/", admin.site.admin_view(approvals_page), name="approvals"),
     path("exceptions/", admin.site.admin_view(exceptions_page), name="exceptions"),
     path("usage/", admin.site.admin_view(usage_page), name="usage"),
+    path(
+        "usage-windows/<int:window_id>/events/",
+        admin.site.admin_view(window_events_page),
+        name="window_events",
+    ),
     path("near-duplicates/", admin.site.admin_view(near_duplicates_page), name="near_duplicates"),
     path("burn-table/", admin.site.admin_view(burn_table_page), name="burn_table"),
     path("scenarios/", admin.site.admin_view(scenarios_page), name="scenarios"),

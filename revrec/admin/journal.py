@@ -77,17 +77,29 @@ class SourceInline(ReadOnlyInline):
 
     def share(self, source: EntrySource) -> str:
         """Show what the fact contributes to the entry's amount."""
-        kept: dict[int, str] = vars(self).setdefault("_shares", {})  # An inline is of one request.
-        if source.pk not in kept:
-            kept |= _shares_from(source, self.per_page)
-        return kept[source.pk]
+        return self._part(source)[0]
 
     def lineage(self, source: EntrySource) -> str:
-        """Lead on to the usage and the events behind a fact."""
+        """Lead on to the usage behind a fact, and to all its raw events."""
         if source.source_type not in _TRACED:
             return ""
         url = f"{reverse('console:lineage')}?{source.source_type}={source.source_id}"
-        return format_html('<a href="{}" class="text-link">trace</a>', url)
+        window = self._part(source)[1]
+        if window is None:
+            return format_html('<a href="{}" class="text-link">trace</a>', url)
+        events = reverse("console:window_events", args=[window])
+        return format_html(
+            '<a href="{}" class="text-link">trace</a>, <a href="{}" class="text-link">events</a>',
+            url,
+            events,
+        )
+
+    def _part(self, source: EntrySource) -> tuple[str, int | None]:
+        """Return a fact's share and its usage window; an inline is of one request."""
+        kept: dict[int, tuple[str, int | None]] = vars(self).setdefault("_parts", {})
+        if source.pk not in kept:
+            kept |= _parts_from(source, self.per_page)
+        return kept[source.pk]
 
     def fact(self, source: EntrySource) -> str:
         """Link to the fact that was accounted for."""
@@ -203,11 +215,17 @@ class EntrySourceAdmin(LargeTableAdmin):
         return _fact_link(source)
 
 
-def _shares_from(source: EntrySource, limit: int) -> dict[int, str]:
-    """Read the shares of a page of an entry's facts at once, from one of them on."""
+def _parts_from(source: EntrySource, limit: int) -> dict[int, tuple[str, int | None]]:
+    """Read a page of an entry's parts at once, from one of them on: share and usage window."""
     assert source.entry is not None, "listed on the page of its entry"
     parts = parts_of_entry(source.entry, after_id=source.pk - 1, limit=limit)
-    return {part.id: money_text(part.amount_minor, parts.currency) for part in parts.rows}
+    return {
+        part.id: (
+            money_text(part.amount_minor, parts.currency),
+            part.window.id if part.window else None,
+        )
+        for part in parts.rows
+    }
 
 
 def _fact_link(source: EntrySource) -> str:

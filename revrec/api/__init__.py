@@ -15,6 +15,7 @@ from revrec.api.packs import (
     AuditPacksView,
     AuditPackView,
 )
+from revrec.api.part_events import PartEventsView
 from revrec.api.parts import EntryPartsView
 from revrec.api.reports import ReportPostingsView, ReportView
 
@@ -22,6 +23,7 @@ urlpatterns = [
     path("grant_bases", GrantBasesView.as_view()),
     path("journal_entries", JournalEntriesView.as_view()),
     path("journal_entries/<int:entry_id>/parts", EntryPartsView.as_view()),
+    path("journal_entries/<int:entry_id>/parts/<str:fact>/events", PartEventsView.as_view()),
     path("journal_exports", JournalExportsView.as_view()),
     path("journal_exports/<int:export_id>", JournalExportView.as_view()),
     path("journal_exports/<int:export_id>/file", JournalExportFileView.as_view()),

@@ -69,7 +69,8 @@ class EntryPartsView(ApiView):
         """Page through an entry's parts in the order of their accounting; they sum to its amount.
 
         Cumulative shares: each part is what the amount comes to through it, less what it came to
-        before. `/v1/trace?ledger_transaction=` or `rated_usage=` leads on to the events.
+        before. `parts/{fact}/events` pages through the events behind a part; `/v1/trace` draws
+        its lineage.
         """
         page = Page.of(request)
         entry = JournalEntry.objects.filter(pk=entry_id).first()

@@ -14,7 +14,12 @@ from typing import Any
 from django.db import connection
 from django.db.models import Min, Q, Sum
 
+from billing_project.kernel.errors import NotFound
+from credits.models import LedgerTransaction, RatedUsage
+from metering.models import UsageWindow
 from revrec.models import JournalEntry
+
+_MAX_DIGITS = 18  # Fits bigint.
 
 # Facts by the order in which they were accounted for; `part` telescopes: the last one completes.
 # What weighs nothing in sum is carried by the last fact alone.
@@ -112,6 +117,31 @@ def parts_of_entry(entry: JournalEntry, *, after_id: int = 0, limit: int) -> Par
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     count = rows[0]["of"] if rows else entry.sources.count()
     return Parts(amount, currency, count, tuple(map(_part, rows)))
+
+
+def window_of_part(entry: JournalEntry, fact: str) -> tuple[UsageWindow, RatedUsage]:
+    """Return the usage window behind one fact of an entry, and its rating that the fact is of.
+
+    Args:
+        fact: As a part names it, "ledger_transaction:55".
+
+    Raises:
+        NotFound: the entry does not account for it, or no usage stands behind it.
+    """
+    kind, _, number = fact.partition(":")
+    is_number = number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS
+    rated = None
+    if is_number and entry.sources.filter(source_type=kind, source_id=int(number)).exists():
+        rows = RatedUsage.objects.select_related("window__meter")
+        if kind == "ledger_transaction":
+            rated = rows.filter(
+                pk__in=LedgerTransaction.objects.filter(pk=int(number)).values("rated_usage_id")
+            ).first()
+        elif kind == "rated_usage":
+            rated = rows.filter(pk=int(number)).first()
+    if rated is None:
+        raise NotFound(f"{entry} has no part {fact[:60]} with usage behind it")
+    return rated.window, rated
 
 
 def _part(row: Mapping[str, Any]) -> Part:

@@ -20,7 +20,8 @@ from pytest_django import DjangoDbBlocker
 from billing_project.kernel.backoffice.actions import FormAction
 from billing_project.kernel.models import AuditEntry, User
 from billing_project.kernel.users import ROLES
-from metering.models import Customer
+from metering.models import Customer, UsageWindow
+from revrec.models import AccountingPeriod
 from tests.console.backoffice import (
     CLOCK,
     HOSTILE,
@@ -122,6 +123,8 @@ def test_an_auditor_opens_every_page_and_a_hostile_name_is_text(office: Office) 
         f"{lineage}?q={HOSTILE}",
         f"{lineage}?event=acme/{HOSTILE}",
         f"{lineage}?event=acme/req-2",
+        f"{lineage}?period={AccountingPeriod.objects.earliest('pk')}",
+        reverse("console:window_events", args=[UsageWindow.objects.earliest("pk").pk]),
         f"{reverse('admin:search')}?s={HOSTILE}&extended=1",
     ]
 

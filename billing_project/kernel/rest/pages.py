@@ -27,12 +27,20 @@ class Page:
         Raises:
             Invalid: either is no number within its bounds.
         """
-        params = request.query_params
-        limit = _number(params.get("limit", str(DEFAULT_LIMIT)), "limit")
+        cursor = request.query_params.get("cursor", "")
+        return cls(cls.limit_of(request), _number(cursor, "cursor") if cursor else None)
+
+    @staticmethod
+    def limit_of(request: Request) -> int:
+        """Read `limit` alone, for lists whose cursor is no id.
+
+        Raises:
+            Invalid: it is no number within its bounds.
+        """
+        limit = _number(request.query_params.get("limit", str(DEFAULT_LIMIT)), "limit")
         if not 1 <= limit <= MAX_LIMIT:
             raise Invalid(f"limit is 1 to {MAX_LIMIT}")
-        cursor = params.get("cursor", "")
-        return cls(limit, _number(cursor, "cursor") if cursor else None)
+        return limit
 
     def rows(self, queryset: QuerySet[M, Any]) -> tuple[list[M], str | None]:
         """Return the page's rows, newest first, and the cursor of the next page."""
