@@ -165,7 +165,8 @@ def _used_by_window(limit: SpendLimit, span: Period) -> Iterable[tuple[object, D
         return
     holds = Hold.objects.filter(
         customer_id=limit.customer_id, pricing_unit_id=limit.pricing_unit_id,
-        state=HoldState.SETTLED, made_at__gte=span.start, made_at__lt=span.end,
+        state__in=[HoldState.SETTLED, HoldState.LAPSED],
+        made_at__gte=span.start, made_at__lt=span.end,
     )  # fmt: skip
     scope = {
         "job": limit.job, "model": limit.model,

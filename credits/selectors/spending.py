@@ -253,7 +253,11 @@ def _held(limit: SpendLimit, at: datetime) -> Decimal:
 def _asked(
     limit: SpendLimit, window: Period | None, place: Place, at: datetime
 ) -> tuple[Decimal, Decimal]:
-    """Sum what work of a limit's scope used, and what is held for it."""
+    """Sum what work of a limit's scope used, and what is held for it.
+
+    Nobody says what became of work whose hold lapsed, and its usage names no job: it counts as it
+    was asked for, until it is released.
+    """
     holds = Hold.objects.filter(
         customer_id=limit.customer_id, pricing_unit_id=limit.pricing_unit_id
     )
@@ -267,8 +271,13 @@ def _asked(
         holds = holds.filter(model=limit.model)
     if window is not None:
         holds = holds.filter(made_at__gte=window.start, made_at__lt=window.end)
-    used = _sum(holds.filter(state=HoldState.SETTLED))
-    return used, _sum(holds.filter(state=HoldState.OPEN, expires_at__gt=at))
+    is_held = Q(state=HoldState.OPEN, expires_at__gt=at)
+    sums = (
+        holds.order_by()
+        .exclude(state=HoldState.RELEASED)
+        .aggregate(used=Sum("credits", filter=~is_held), held=Sum("credits", filter=is_held))
+    )
+    return sums["used"] or _ZERO, sums["held"] or _ZERO
 
 
 def _sum(holds: QuerySet[Hold]) -> Decimal:

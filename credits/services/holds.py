@@ -81,6 +81,9 @@ def settle_hold(*, hold: Hold, identifier: str, at: datetime) -> Hold:
 def release_hold(*, hold: Hold, at: datetime) -> Hold:
     """Give all of a hold back: the work did not happen. Again changes nothing.
 
+    Said of a hold that lapsed, it gives back what that counts against its job and key; its credits
+    are free already.
+
     Raises:
         Conflict: it is settled.
     """
@@ -88,7 +91,7 @@ def release_hold(*, hold: Hold, at: datetime) -> Hold:
     locked = Hold.objects.select_for_update(no_key=True).get(pk=hold.pk)
     if locked.state == HoldState.SETTLED or (locked.state == HoldState.OPEN and locked.identifier):
         raise Conflict(f"{locked.key} is settled by {locked.identifier}", code="hold_ended")
-    if locked.state == HoldState.OPEN:
+    if locked.state in (HoldState.OPEN, HoldState.LAPSED):
         locked.state, locked.ended_at = HoldState.RELEASED, at
         locked.save(update_fields=["state", "ended_at"])
     return locked

@@ -195,6 +195,28 @@ def test_a_limit_of_a_model_leaves_other_models_alone(granted: Shop) -> None:
     assert ask(granted, "6", model="small").decision.is_allowed
 
 
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_work_whose_hold_lapsed_counts_against_its_job(granted: Shop, is_ended: bool) -> None:
+    limit(granted, "10", LimitWindow.JOB)
+    hold = ask(granted, "8", job="a", ttl_seconds=60).hold
+    assert hold is not None
+    later = NOON + timedelta(seconds=60)
+    if is_ended:
+        assert lapse_holds(customer_id=granted.customer.pk, at=later) == 1
+
+    answer = ask(granted, "3", later, job="a")
+
+    assert (answer.decision.reason, answer.limits[0].state.left) == ("limit_reached", 2)
+    assert (answer.limits[0].state.spent, answer.limits[0].state.held) == (8, 0)
+    assert credits_of(granted, later).available == 100
+    assert ask(granted, "10", later, job="b").decision.is_allowed
+    for _ in range(2):
+        assert release_hold(hold=hold, at=later).state == "released"
+    with pytest.raises(Conflict, match="released"):
+        settle_hold(hold=hold, identifier="late", at=later)
+    assert ask(granted, "10", later, job="a").decision.is_allowed
+
+
 def test_each_job_has_the_ceiling_of_all_jobs(granted: Shop) -> None:
     limit(granted, "10", LimitWindow.JOB)
 
