@@ -50,8 +50,8 @@ def spans_of(prices: Iterable[PriceFrom]) -> list[PriceSpan]:
     and none was in force before it.
 
     Args:
-        prices: All in one currency, the one that was known last at the end: of two from the same
-            instant on it counts.
+        prices: All in one currency, by the number of their sheets: of two from the same instant on
+            the last counts.
     """
     by_key: dict[tuple[str, str], list[PriceFrom]] = defaultdict(list)
     for price in prices:
@@ -67,7 +67,7 @@ def _spans(prices: list[PriceFrom]) -> list[PriceSpan]:
     )
     for start, end in zip(instants, [*instants[1:], None], strict=True):
         newest: dict[str, PriceFrom] = {}
-        for one in sorted(prices, key=lambda price: price.effective_at):  # Stable: known last wins.
+        for one in sorted(prices, key=lambda price: price.effective_at):  # Stable: the last wins.
             if one.holds(start):
                 newest[one.supplier] = one
         if not newest:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, F
 
 from billing_project.kernel.period import Period
 from credits.selectors.supplier_rates import standing_rates
@@ -83,6 +83,7 @@ def price_spans(currency: str, until: datetime, supplier: str = "") -> list[Pric
     rows = standing_rates().filter(currency=currency, effective_at__lt=until)
     if supplier:
         rows = rows.filter(supplier=supplier)
+    by_sheet = F("sheet__number").asc(nulls_first=True)  # Not by who was approved when.
     return spans_of(
         PriceFrom(
             row.supplier,
@@ -92,7 +93,7 @@ def price_spans(currency: str, until: datetime, supplier: str = "") -> list[Pric
             row.effective_at,
             row.sheet.policy_change.expires_at if row.sheet else None,
         )
-        for row in rows.select_related("sheet__policy_change").order_by("pk")
+        for row in rows.select_related("sheet__policy_change").order_by(by_sheet, "pk")
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TypeAlias
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from billing_project.kernel.models import PolicyStatus
 from credits.models import SupplierRate
@@ -19,14 +19,18 @@ def standing_rates() -> QuerySet[SupplierRate]:
 
 
 def prices_at(at: datetime, suppliers: Collection[str] | None = None) -> dict[Key, SupplierRate]:
-    """Return the price in force of each supplier, model and token kind."""
+    """Return the price in force of each supplier, model and token kind.
+
+    Of two from the same instant on that of the later sheet counts, whichever was approved first.
+    """
     goes_on = Q(sheet__policy_change__expires_at__isnull=True)
     goes_on |= Q(sheet__policy_change__expires_at__gt=at)
     rows = standing_rates().filter(goes_on, effective_at__lte=at)
     if suppliers is not None:
         rows = rows.filter(supplier__in=suppliers)
     keys = ("supplier", "model", "token_kind")
-    newest = rows.order_by(*keys, "-effective_at", "-id").distinct(*keys)
+    later = F("sheet__number").desc(nulls_last=True)
+    newest = rows.order_by(*keys, "-effective_at", later, "-id").distinct(*keys)
     return {(row.supplier, row.model, row.token_kind): row for row in newest}
 
 

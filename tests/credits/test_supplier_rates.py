@@ -131,6 +131,19 @@ def test_a_price_that_ends_gives_way_to_the_one_before(
     ]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_sheets_of_a_day_the_later_counts_whichever_was_approved_first(
+    product: User, approver: User, at: datetime, first: int
+) -> None:
+    sheets = [proposed(product, at + DAY, price(amount)) for amount in ("3", "2")]
+
+    for number in (first, 1 - first):
+        approve(change=sheets[number].policy_change, by=approver, reason="seen", at=at + DAY)
+
+    assert dearest_at(at + DAY, "USD")[KEY].unit_price == 2
+    assert [span.unit_price for span in price_spans("USD", at + 9 * DAY)] == [2]
+
+
 def test_the_dearest_supplier_stands_for_all(product: User, approver: User, at: datetime) -> None:
     approved(product, approver, at, price("0.000005"), price("0.000006", supplier="other"))
     approved(product, approver, at, price("0.9", supplier="third"), currency="EUR")
