@@ -44,7 +44,13 @@ from invoicing.models import (
 from invoicing.opening_files import read_file
 from invoicing.selectors.opening import parity_of, progress_of
 from invoicing.services.opening import BadItems, OpeningFile, propose_openings
-from invoicing.services.opening_ends import explain_parity, leave_behind, retry_openings
+from invoicing.services.opening_ends import (
+    MAY_EXPLAIN,
+    explain_parity,
+    leave_behind,
+    retry_openings,
+    why_not_explain,
+)
 
 _MAY = "invoicing.import_openings"
 _MOST_BYTES = 5 * 1024 * 1024  # A dry run of more takes longer than a page may.
@@ -193,11 +199,13 @@ class OpeningImportAdmin(ReadOnlyAdmin):
 
     @form_action(
         "Explain difference",
-        permission=_MAY,
+        permission=MAY_EXPLAIN,
         form=ExplainForm,
         icon="rate_review",
-        explanation="Say why what is here differs from what the source says. It stands beside the"
-        " difference, under your name, for as long as the difference is just that.",
+        refusal=why_not_explain,
+        explanation="Say why what is here differs from what the source says, unless you proposed"
+        " the import yourself. It stands beside the difference, under your name, for as long as the"
+        " difference is just that.",
     )
     def explain_difference(self, by: User, row: OpeningImport, form: ExplainForm) -> str:
         """Keep why something differs."""

@@ -14,6 +14,7 @@ from invoicing.services.locks import require_permission
 from invoicing.services.opening import apply_openings, finish
 
 _MAY = "invoicing.import_openings"
+MAY_EXPLAIN = (_MAY, "kernel.approve_policychange")  # Never who proposed the import.
 
 
 def retry_openings(*, row: OpeningImport, reason: str, by: User, at: datetime) -> int:
@@ -68,19 +69,21 @@ def explain_parity(
     *, row: OpeningImport, customer: str, what: str, unit: str, difference: Decimal, reason: str,
     by: User, at: datetime,
 ) -> OpeningExplanation:  # fmt: skip
-    """Keep a person's reason for a difference from the source; the same again is the same row.
+    """Keep a second person's reason for a difference from the source; once for each difference.
 
     Args:
         difference: What they saw that nothing explains; another one is another explanation.
 
     Raises:
-        NotAllowed: a person without the permission, or nobody in person.
+        NotAllowed: a person without the permission, nobody in person, or who proposed the import.
         Invalid: no reason.
         Conflict: there is no such difference (any more).
     """
-    _refuse(by, reason)
+    _refuse(by, reason, *MAY_EXPLAIN)
     if by.is_service:
         raise NotAllowed("a person explains what differs, under their name")
+    if refusal := why_not_explain(by, row):
+        raise NotAllowed(refusal)
     OpeningImport.objects.select_for_update(of=("self",)).get(pk=row.pk)
     about = {"customer": customer, "what": what, "unit": unit, "difference": difference}
     before = row.explanations.filter(**about).first()
@@ -95,12 +98,20 @@ def explain_parity(
     return made
 
 
+def why_not_explain(by: User, row: OpeningImport) -> str:
+    """Say why a person cannot explain what differs of an import, or return ""."""
+    if row.policy_change.proposed_by_id == by.pk:
+        return "You proposed this import: somebody else explains what differs."
+    return ""
+
+
 def _is(parity: Parity, customer: str, what: str, unit: str, difference: Decimal) -> bool:
     named = (parity.customer, parity.what, parity.unit, parity.unexplained)
     return named == (customer, what, unit, difference)
 
 
-def _refuse(by: User, reason: str) -> None:
-    require_permission(by, _MAY, "import opening balances")
+def _refuse(by: User, reason: str, *permissions: str) -> None:
+    if not any(by.has_perm(one) for one in permissions):
+        require_permission(by, _MAY, "import opening balances")
     if not 0 < len(reason.strip()) <= 1000:
         raise Invalid("this needs its reason, in 1,000 characters", field="reason")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
@@ -26,6 +26,7 @@ from credits.models import CreditGrant, PricingUnit
 from credits.services.rates import create_pricing_unit
 from invoicing.items import Item as PlanItem
 from invoicing.models import (
+    OpeningExplanation,
     OpeningImport,
     OpeningItem,
     OpeningState,
@@ -338,16 +339,25 @@ def test_a_contradiction_of_the_source_is_unexplained_until_a_person_explains_it
         )  # fmt: skip
 
     with pytest.raises(Conflict, match="no such difference"):
-        explain("-1", shop.maker)
+        explain("-1", shop.approver)
     with pytest.raises(NotAllowed):
         explain("-0.5", shop.worker)
+    with pytest.raises(NotAllowed, match="somebody else explains"):
+        explain("-0.5", shop.maker)  # Who proposed it.
+    own = OpeningExplanation(
+        opening_import=row, customer="zenith", what="credits", unit="credit",
+        difference=Decimal("-0.5"), reason="lost there", explained_by=shop.maker,
+        explained_at=START,
+    )  # fmt: skip
+    with pytest.raises(IntegrityError, match="explains no difference"), transaction.atomic():
+        own.save()
 
     for _ in range(2):
-        explain("-0.5", shop.maker)
+        explain("-0.5", shop.approver)
 
     [found] = parity_of(row)
     assert found.is_named
-    assert found.why.endswith(f"-0.5 explained by {shop.maker}: lost there")
+    assert found.why.endswith(f"-0.5 explained by {shop.approver}: lost there")
     CreditGrant.objects.filter(customer__external_id="zenith", price_minor=0).update(remaining=10)
     OpeningItem.objects.filter(source_id="g2").update(made="")  # Another difference by now.
     assert not parity_of(row)[0].is_named
@@ -395,6 +405,8 @@ def test_a_file_comes_in_on_a_page_and_waits_for_somebody_else(shop: Shop) -> No
     _approve(shop, row)
     _apply(shop)
     here = reverse("admin:invoicing_openingimport_explain_difference", args=[row.pk])
+    assert b"somebody else explains" in client.get(here).content
+    client = client_of(person("finance_approver"))
     form = client.get(here).context["form"]
     assert client.post(here, {
         "nonce": form["nonce"].initial, "reason": "lost there",
