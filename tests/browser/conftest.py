@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ except ImportError:  # `make test-browser` installs them.
 collect_ignore_glob = [] if IS_INSTALLED else ["test_*.py"]
 PASSWORD = "demo-password"
 SERVED_SECONDS = 120
+MADE_AT = datetime(2026, 11, 27, 14, 30, tzinfo=UTC)  # The demo's last month is open then.
+SERVED_AT = datetime(2026, 12, 3, 9, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -49,22 +51,21 @@ def browser() -> Iterator[Any]:
 def office() -> Iterator[Office]:
     """Run the demo in a folder of its own, and serve it on the third day of the next month.
 
-    BROWSER_URL names a server that runs so already.
+    The days are set, so that pages and pictures are the same whenever it runs. BROWSER_URL names a
+    server that runs so already.
     """
-    today = datetime.now(UTC)
-    following = (today.replace(day=1) + timedelta(days=32)).replace(day=3, hour=9, minute=0)
-    clock = following.replace(second=0, microsecond=0)
-    month = f"{today:%Y-%m}"
+    month, clock = f"{MADE_AT:%Y-%m}", SERVED_AT.isoformat()
     if running := os.environ.get("BROWSER_URL"):
-        yield Office(running.rstrip("/"), {"BILLING_CLOCK": clock.isoformat()}, month, clock)
+        yield Office(running.rstrip("/"), {"BILLING_CLOCK": clock}, month, SERVED_AT)
         return
     folder = Path(tempfile.mkdtemp(prefix="office-"))
     folder.chmod(0o755)  # As root, the database runs as a user of its own.
-    environment = {"LOCAL_DIR": str(folder), "DEBUG": "1", "BILLING_CLOCK": ""}
+    environment = {"LOCAL_DIR": str(folder), "DEBUG": "1"}
+    environment["BILLING_CLOCK"] = MADE_AT.isoformat()
     port = str(_free_port())
     _run(environment, "demo", "--port", port, "--no-serve")
     _run(environment, "embedded_db", "start")
-    environment["BILLING_CLOCK"] = clock.isoformat()
+    environment["BILLING_CLOCK"] = clock
     with (folder / "told.log").open("wb") as log:
         command = [sys.executable, "manage.py", "serve", "--port", port]
         server = subprocess.Popen(
@@ -76,7 +77,7 @@ def office() -> Iterator[Office]:
         )
         try:
             _wait_until_served(server, folder / "told.log")
-            yield Office(f"http://127.0.0.1:{port}", environment, month, clock)
+            yield Office(f"http://127.0.0.1:{port}", environment, month, SERVED_AT)
         finally:
             server.terminate()
             server.wait(timeout=30)
