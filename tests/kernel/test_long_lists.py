@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.urls import reverse
-from unfold.paginator import InfinitePaginator
 
 from billing_project.kernel import audit
 from billing_project.kernel.backoffice import base, long_lists
+from billing_project.kernel.backoffice.keyset import KeysetPaginator
 from billing_project.kernel.models import AuditEntry, User
 from tests.console.backoffice import client_of
 
@@ -63,7 +63,7 @@ def test_pages_are_counted_as_far_as_people_turn_them(
 
     changelist = _found(auditor)
 
-    assert isinstance(changelist.paginator, InfinitePaginator)
+    assert isinstance(changelist.paginator, KeysetPaginator)
     assert len(changelist.result_list) == AuditEntry.objects.count()
     assert b"9999999999" not in client_of(auditor).get(reverse(LIST)).content
 

@@ -13,10 +13,11 @@ from django.contrib.admin.utils import flatten, flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import DateTimeField, IntegerField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from unfold.paginator import InfinitePaginator
+from simple_history.template_utils import HistoricalRecordContextHelper
 
 from billing_project.kernel.backoffice.actions import FormAction
-from billing_project.kernel.backoffice.display import moment
+from billing_project.kernel.backoffice.display import moment, moment_text
+from billing_project.kernel.backoffice.keyset import KeysetChangeList, KeysetPaginator
 from billing_project.kernel.backoffice.long_lists import (
     found_by_index,
     is_long,
@@ -144,11 +145,15 @@ class ReadOnlyAdmin(_Admin):
         filters = super().get_list_filter(request)
         return with_usual_values(self.model, filters) if is_long(self.model) else filters
 
+    def get_changelist(self, request: HttpRequest, **said: Any) -> type[KeysetChangeList]:
+        """Turn the pages of what is not counted by key."""
+        return KeysetChangeList
+
     def get_paginator(
         self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *args: Any, **said: Any
     ) -> Any:
         """Count as far as people turn pages."""
-        if self.paginator is InfinitePaginator:
+        if self.paginator is KeysetPaginator:
             return super().get_paginator(request, queryset, per_page, *args, **said)
         return paginator_of(queryset, per_page)
 
@@ -211,7 +216,7 @@ class LargeTableAdmin(ReadOnlyAdmin):
 
     fields: ClassVar[tuple[Any, ...] | None] = None  # Said again: mypy asks it of each base.
     fieldsets: ClassVar[tuple[Any, ...] | None] = None
-    paginator = InfinitePaginator
+    paginator = KeysetPaginator
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     ordering = ("-id",)
@@ -223,11 +228,27 @@ class LargeTableAdmin(ReadOnlyAdmin):
         return self.found_exactly(request, queryset, search_term), False
 
 
+class Versions(HistoricalRecordContextHelper):  # type: ignore[misc]
+    """What a version changed: instants in the viewer's zone."""
+
+    def prepare_delta_change_value(self, change: Any, value: Any) -> Any:
+        """Write an instant as text."""
+        if value is None or isinstance(value, datetime):
+            return moment_text(value)
+        return super().prepare_delta_change_value(change, value)
+
+
 class HistoryAdmin(_History, ReadOnlyAdmin):
     """A read-only admin of configuration: its history page lists each version of the row."""
 
     fields: ClassVar[tuple[Any, ...] | None] = None
     has_versions = True
+
+    def get_historical_record_context_helper(
+        self, request: HttpRequest, historical_record: Any
+    ) -> HistoricalRecordContextHelper:
+        """Write what changed as pages do."""
+        return Versions(self.model, historical_record)
 
     def history_form_view(
         self,

@@ -13,7 +13,8 @@ from django.contrib.admin import AllValuesFieldListFilter
 from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import CharField, Model, QuerySet
-from unfold.paginator import InfinitePaginator
+
+from billing_project.kernel.backoffice.keyset import KeysetPaginator
 
 LONG = 100_000
 MOST_COUNTED = 10_000
@@ -60,10 +61,10 @@ def found_by_index(model: type[Model], paths: Iterable[str]) -> list[str]:
 
 
 def paginator_of(rows: QuerySet[Any], per_page: int) -> Any:
-    """Count up to ten thousand rows; beyond, pages are turned without a last one."""
+    """Count up to ten thousand rows; beyond, pages are turned by key."""
     counted = rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
     if counted > MOST_COUNTED:
-        return InfinitePaginator(rows, per_page)
+        return KeysetPaginator(rows, per_page)
     paginator = Paginator(rows, per_page)
     paginator.count = counted
     return paginator
