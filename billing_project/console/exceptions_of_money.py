@@ -116,7 +116,7 @@ def _of_overage(state: OverageState) -> Exceptional:
     amount = money_text(state.overcharged_minor, state.price.currency)
     return Exceptional(
         f"{period.customer.name} was charged {amount} too much",
-        f"overage from {period.start_at:%Y-%m-%d}: needs a credit note",
+        f"overage of {period}: needs a credit note",
         "finance",
         None,
         figures.overage_url(period.pk),

@@ -55,7 +55,7 @@ def _priced(found: Explanation, lineage: Lineage, at: datetime) -> Iterator[Step
     ids = [node.ref.pk for node in lineage.of(NodeType.RATED_USAGE)]
     rated = list(
         RatedUsage.objects.filter(pk__in=ids)
-        .select_related("billing_period", "rate_card_version__rate_card__pricing_unit")
+        .select_related("billing_period__customer", "rate_card_version__rate_card__pricing_unit")
         .order_by("id")
     )
     assert found.event is not None, "what is priced is stored"

@@ -72,10 +72,10 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "tiles": _tiles(at, usage),
         "steps": _steps(at),
         "charts": [
-            *_charts("Usage by model and day", usage, days),
-            *_charts("Drawn and overage by day", figures.charge_by_day(start_at, end_at), days),
+            *_charts("Usage by model and UTC day", usage, days),
+            *_charts("Drawn and overage by UTC day", figures.charge_by_day(start_at, end_at), days),
             *_charts(
-                "Revenue recognised by day",
+                "Revenue recognised by accounting day",
                 figures.revenue_by_day(days[0], days[-1] + timedelta(days=1)),
                 days,
             ),

@@ -38,6 +38,12 @@ def hour_of(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+def days_text(start: datetime, end: datetime, zone: str) -> str:
+    """Write a period by its days in a customer's calendar: its first, and the first after it."""
+    first, after = (at.astimezone(ZoneInfo(zone)).date() for at in (start, end))
+    return f"{first} to {after}"
+
+
 def midnight(day: date, zone: str = "UTC") -> datetime:
     """Return the first instant of a local date, in UTC."""
     return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)

@@ -50,9 +50,12 @@ _MODES = (
     (LimitMode.HARD.value, "hard: refuses work beyond it"),
 )
 _OVERDRAFT = (
-    (OverdraftMode.OFF.value, "off: no credits, no work"),
-    (OverdraftMode.CAPPED.value, "capped: up to so many credits a billing period"),
-    (OverdraftMode.ALLOWED.value, "allowed: work goes on, overage is invoiced"),
+    (OverdraftMode.OFF.value, "off: work is refused when credits run out"),
+    (
+        OverdraftMode.CAPPED.value,
+        "capped: overage is billed, up to so many credits a period",
+    ),
+    (OverdraftMode.ALLOWED.value, "allowed: work goes on, overage is billed"),
 )
 
 

@@ -158,4 +158,4 @@ class Anomaly(models.Model):
 
     def __str__(self) -> str:
         words = self.get_pattern_display().capitalize()
-        return f"{words} of {self.customer}, {self.start_at:%Y-%m-%d %H:%M}"
+        return f"{words} of {self.customer}, {self.start_at:%Y-%m-%d %H:%M} UTC"

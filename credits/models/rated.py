@@ -6,6 +6,7 @@ from decimal import Decimal
 from django.db import models
 from django.db.models import F, Q
 
+from billing_project.kernel.period import days_text
 from credits.models.position import position_field
 from credits.models.rate import Rate, RateCard, RateCardVersion
 
@@ -40,7 +41,7 @@ class BillingPeriod(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.start_at:%Y-%m-%d} to {self.end_at:%Y-%m-%d}"
+        return days_text(self.start_at, self.end_at, self.customer.time_zone)
 
     @property
     def full_end_at(self) -> datetime:

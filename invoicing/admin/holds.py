@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db.models import Value
 from django.http import HttpRequest
 
 from billing_project.kernel.backoffice.actions import form_action
@@ -125,14 +126,13 @@ class BillingHoldAdmin(ReadOnlyAdmin):
         """Read once who answers for invoices now."""
         owners = owners_known().of(ChainStep.INVOICE, now())
         named = [one.person for one in owners if one.function == StepFunction.FINANCE]
-        request.invoice_owner = (named[0] if named else None) or "nobody is named"  # type: ignore[attr-defined]
-        self._owner = request.invoice_owner  # type: ignore[attr-defined]
-        return super().get_queryset(request)
+        owner = str((named[0] if named else None) or "nobody is named")
+        return super().get_queryset(request).annotate(answers=Value(owner))
 
     @admin.display(description="Owner")
     def owner(self, hold: BillingHold) -> str:
         """Name who answers for the step of invoices."""
-        return str(self._owner)
+        return str(hold.answers)  # type: ignore[attr-defined]
 
     @admin.display(description="Rejected")
     def rejected(self, hold: BillingHold) -> str:

@@ -311,7 +311,7 @@ def _aggregated(event: MeterEvent, windows: list[UsageWindow]) -> Step:
         since = f"{batch.received_at:%Y-%m-%d %H:%M:%S}"
         text = f"it waits to be aggregated since {since} UTC"
         return Step("aggregated", Progress.WAITING, text, ENGINEERING, batch.received_at, batch)
-    hours = sorted({f"{window.start_at:%Y-%m-%d %H:00}" for window in windows})
+    hours = sorted({f"{window.start_at:%Y-%m-%d %H:00} UTC" for window in windows})
     codes = ", ".join(sorted({window.meter.code for window in windows}))
     text = f"counted in the hour of {', '.join(hours)} by {codes}"
     subject = windows[0] if windows else batch

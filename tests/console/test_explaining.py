@@ -10,6 +10,7 @@ from billing_project.console.explaining import explain, explain_all
 from billing_project.kernel.models import User
 from invoicing.services.invoices import draft_overage_invoices, finalize_due
 from metering.events import EventInput
+from metering.models import Customer
 from metering.selectors.customers import customer_named
 from metering.services.capture import capture_events
 from metering.services.mapping import map_customer_id
@@ -53,14 +54,17 @@ def test_what_credits_paid_is_not_invoiced_again() -> None:
 
 
 def test_the_invoice_of_an_open_period_is_to_come(shop: Shop) -> None:
-    subscribed(shop)
+    customer = subscribed(shop).customer
     use(shop, 150, USED_AT, "req-1")
 
     told = explain("acme", "req-1", USED_AT)
 
     assert told.state == "rated"
     assert "is still open; its overage will be on the invoice that follows" in told.summary
-    assert told.summary.startswith("Not billed yet: the period ")
+    assert told.summary.startswith("Not billed yet: the period 2026-10-21 to 2026-11-20 ")
+    Customer.objects.filter(pk=customer.pk).update(time_zone="America/New_York")
+    told = explain("acme", "req-1", USED_AT)
+    assert told.summary.startswith("Not billed yet: the period 2026-10-20 to 2026-11-19 ")
 
 
 def test_a_draft_is_named_with_the_end_of_its_grace(shop: Shop) -> None:

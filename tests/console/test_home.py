@@ -257,7 +257,9 @@ def test_usage_and_charges_are_summed_by_day(chain: Chain) -> None:
     ]
     assert figures.usage_by_day(end, end + timedelta(days=1)) == []
     titles = [title for title, _ in home(chain.shop.maker).context["charts"]]
-    assert titles[:2] == ["Usage by model and day, token", "Drawn and overage by day, credit"]
+    assert titles[:2] == [
+        "Usage by model and UTC day, token", "Drawn and overage by UTC day, credit",
+    ]  # fmt: skip
 
 
 def test_hours_of_a_maximum_are_not_added_up(db: None) -> None:

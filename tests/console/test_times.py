@@ -10,9 +10,11 @@ from django.urls import reverse
 
 from billing_project.kernel import audit
 from billing_project.kernel.admin.access import AuditEntryAdmin
+from billing_project.kernel.backoffice.moments import moment_html, sentence_html, viewed_from
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import AuditEntry, User
 from billing_project.kernel.users import set_time_zone
+from metering.services.customers import close_customer, create_customer
 from tests.console.backoffice import client_of, page_of
 
 pytestmark = pytest.mark.django_db
@@ -65,3 +67,27 @@ def test_no_admin_page_shows_an_instant_by_its_bare_name() -> None:
     ]
 
     assert bare == []
+
+
+def test_versions_of_the_history_tell_their_times_so_too(auditor: User, maker: User) -> None:
+    customer = create_customer(external_id="acme", name="Acme", currency="USD", by=maker, at=AT)
+    close_customer(customer=customer, reason="gone", by=maker, at=AT)
+    set_time_zone(user=auditor, zone="Europe/Berlin", by=auditor, at=AT)
+
+    page = client_of(auditor).get(reverse("admin:metering_customer_history", args=[customer.pk]))
+
+    content = page.content.decode()
+    with viewed_from("Europe/Berlin"):
+        written = [moment_html(one.history_date) for one in customer.history.all()]
+    assert len(written) == 2
+    assert all(one in content for one in written)
+    assert "Closed at: - → 2026-11-20 00:30:00 CET" in content
+
+
+def test_sentences_tell_the_times_that_they_state() -> None:
+    with viewed_from("Europe/Berlin"):
+        assert sentence_html("used at 2026-11-19 23:30:00 UTC <b>") == (
+            f'used at <time class="bo-figure" datetime="{AT.isoformat()}" {BERLIN} &lt;b&gt;'
+        )
+        assert "00:30:00</time>, then" in sentence_html("since 2026-11-19 23:30 UTC, then")
+        assert sentence_html("2026-13-19 23:30 UTC") == "2026-13-19 23:30 UTC"

@@ -5,13 +5,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import DatabaseError
 from django.urls import reverse
 
 from billing_project.kernel.approvals import approve
 from billing_project.kernel.errors import Conflict, Invalid, NotAllowed
-from billing_project.kernel.models import User
+from billing_project.kernel.models import ChainStep, StepFunction, User
 from billing_project.kernel.money import Money
+from billing_project.kernel.ownership import name_owner
 from invoicing.approval import (
     BUILT_IN,
     Figures,
@@ -338,3 +340,21 @@ def test_holds_are_released_once_and_never_edited(shop: Shop) -> None:
         _release(hold, shop.approver, "for another reason")
     with pytest.raises(DatabaseError):
         BillingHold.objects.update(detail="nothing")
+
+
+@pytest.mark.django_db
+def test_a_page_names_who_answered_when_it_was_asked_for(shop: Shop, rf: Any) -> None:
+    set_limits(shop, approval_above={"USD": 4_899})
+    fee_invoice(subscribed(shop))
+    finalize_due(by=shop.worker, at=START)
+    page = admin.site.get_model_admin(BillingHold)
+
+    before = page.get_queryset(rf.get("/")).get()  # Its rows are written after the next began.
+    name_owner(
+        step=ChainStep.INVOICE, function=StepFunction.FINANCE, person=shop.approver, since_at=START,
+        reason="new", by=shop.approver, at=START,
+    )  # fmt: skip
+    after = page.get_queryset(rf.get("/")).get()
+
+    assert page.owner(before) == "nobody is named"  # type: ignore[attr-defined]
+    assert page.owner(after) == str(shop.approver)  # type: ignore[attr-defined]

@@ -50,7 +50,7 @@ def test_a_counted_event_names_its_meters_and_hours(at: datetime) -> None:
     texts = {step.text for step in told.steps}
     assert "meter tokens_sum reads 100" in texts
     assert "meter prod_calls counts only where env is prod; here env is not there" in texts
-    assert "counted in the hour of 2026-11-20 12:00 by tokens_sum" in texts
+    assert "counted in the hour of 2026-11-20 12:00 UTC by tokens_sum" in texts
 
 
 def test_an_event_that_waits_says_since_when(at: datetime) -> None:

@@ -6,11 +6,9 @@ asks the database: what they read must be on the row or in `list_select_related`
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db.models import Model
 from django.urls import reverse
@@ -21,6 +19,7 @@ from billing_project.kernel.backoffice.moments import EMPTY as EMPTY
 from billing_project.kernel.backoffice.moments import moment_html as moment_html
 from billing_project.kernel.backoffice.moments import moment_text as moment_text
 from billing_project.kernel.money import Money, exponent
+from billing_project.kernel.period import days_text as days_text
 from billing_project.kernel.quantity import plain
 
 Display = Callable[[Any], str]
@@ -123,12 +122,6 @@ def number(field: str, title: str = "", *, unit: str = "") -> Display:
         return _figure(number_text(value(row)) + (f" {of(row)}" if of else ""))
 
     return _named(show, field, title or field.removesuffix("_unrounded"), order=field)
-
-
-def days_text(start: datetime, end: datetime, zone: str) -> str:
-    """Write a period by its days in a customer's calendar: its first, and the first after it."""
-    first, after = (at.astimezone(ZoneInfo(zone)).date() for at in (start, end))
-    return f"{first} to {after}"
 
 
 def link(field: str, title: str = "", *, text: str = "") -> Display:

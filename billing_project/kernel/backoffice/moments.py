@@ -3,17 +3,19 @@
 What is typed is UTC, as its label says: only what is shown follows the person.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
 EMPTY = "-"
 _SHOWN = "%Y-%m-%d %H:%M:%S"
+_STATED = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d(?::\d\d)?) UTC", re.ASCII)
 _viewer: ContextVar[tzinfo] = ContextVar("viewer", default=UTC)
 
 
@@ -45,6 +47,19 @@ def moment_html(at: datetime | None) -> SafeString:
         '<time class="bo-figure" datetime="{}" title="{} UTC">{}</time>',
         utc.isoformat(), utc.strftime(_text_of(utc)), local.strftime(_text_of(local)),
     )  # fmt: skip
+
+
+def sentence_html(text: str) -> SafeString:
+    """Write a sentence for a page: what it states in UTC, to the minute or second, as instants."""
+    return SafeString(_STATED.sub(_stated, escape(text)))
+
+
+def _stated(found: re.Match[str]) -> str:
+    try:
+        at = datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00")
+    except ValueError:  # No such day or hour: whoever wrote it knows why.
+        return found[0]
+    return moment_html(at)
 
 
 def _local(at: datetime, zone: tzinfo) -> datetime:
