@@ -3,7 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from django.db import Error, connection, transaction
+from django.db import Error, OperationalError, connection, transaction
+
+AGAIN = {"40P01", "40001"}  # Deadlock; serialization failure: nothing was written.
+
+
+def is_to_repeat(error: Exception) -> bool:
+    """Tell whether a transaction failed only because of what others did at the same time."""
+    return (
+        isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", None) in AGAIN
+    )
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Incidents with their evidence, and the weekly checkpoints of the controls."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -12,17 +14,20 @@ from billing_project.kernel.backoffice.actions import form_action, list_action, 
 from billing_project.kernel.backoffice.base import ReadOnlyAdmin, ReadOnlyInline
 from billing_project.kernel.backoffice.display import badge, link, moment, money_text
 from billing_project.kernel.backoffice.forms import ReasonForm
-from billing_project.kernel.backoffice.related import offer_list
+from billing_project.kernel.backoffice.related import list_url, offer_list
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
 from credits.admin.anomalies import MANAGE
 from credits.admin.anomaly_forms import ActionTakenForm, NewIncidentForm
 from credits.models import (
+    Anomaly,
     ControlCheckpoint,
+    Feedback,
     Incident,
     IncidentAction,
     IncidentEvidence,
     IncidentState,
+    PlannedActivity,
 )
 from credits.selectors.checkpoint_facts import judges_of_own_work
 from credits.services.checkpoints import sign_checkpoint
@@ -30,6 +35,12 @@ from credits.services.evidence import make_evidence
 from credits.services.incidents import Scope, act_on_incident, open_incident, resolve_incident
 
 _STATES = {"open": "bad", "contained": "wait", "resolved": "good"}
+
+_LISTS: dict[str, tuple[type[Model], dict[str, str]]] = {  # Where all of a week's lists stand.
+    "unresolved_anomalies": (Anomaly, {"feedback__exact": Feedback.NONE.value}),
+    "planned_activities": (PlannedActivity, {}),
+    "open_incidents": (Incident, {}),
+}
 
 
 def _goes_on(incident: Incident) -> bool:
@@ -214,12 +225,15 @@ class ControlCheckpointAdmin(ReadOnlyAdmin):
     @admin.display(description="Unresolved anomalies")
     def open_anomalies(self, row: ControlCheckpoint) -> int:
         """Count anomalies of which nobody had said what they were."""
-        return len(row.document["unresolved_anomalies"])
+        known = row.document.get("counts", {})  # Weeks of before counts were kept have none.
+        return int(known.get("unresolved_anomalies", len(row.document["unresolved_anomalies"])))
 
     @admin.display(description="The week")
     def week(self, row: ControlCheckpoint) -> str:
         """Show the document as it was prepared."""
-        context = {"document": row.document, "prevented": prevented_texts(row)}
+        context = {
+            "document": row.document, "prevented": prevented_texts(row), "cut": _cut(row.document),
+        }  # fmt: skip
         return render_to_string("backoffice/checkpoint.html", context)
 
     @admin.display(description="Not to be signed by")
@@ -242,6 +256,20 @@ class ControlCheckpointAdmin(ReadOnlyAdmin):
         """Put a name under the week."""
         sign_checkpoint(checkpoint=row, note=form.cleaned_data["reason"], by=by, at=now())
         return "Signed."
+
+
+def _cut(document: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Say of each list of a week that holds not all its rows how many it holds, and where all are.
+
+    The lists of today: what was resolved since stands there as such.
+    """
+    found = {}
+    for name, count in document.get("counts", {}).items():
+        shown = len(document[name])
+        if shown < count:
+            url = list_url(*_LISTS[name])
+            found[name] = {"text": f"{shown:,} of {count:,} are listed", "url": url}
+    return found
 
 
 def prevented_texts(row: ControlCheckpoint) -> list[str]:

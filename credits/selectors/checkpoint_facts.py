@@ -27,6 +27,7 @@ from credits.models import (
 from credits.spend import Reason
 from metering.models import Customer
 
+MOST = 500  # Rows that a list of a week has; how many there are stands beside it.
 _EXCEPTION = "model_exception"  # The kind of change.
 _STOPPED = (
     Reason.RETRY_CAP,
@@ -34,6 +35,7 @@ _STOPPED = (
     Reason.LIMIT_REACHED,
     Reason.INSUFFICIENT_BALANCE,
 )
+_List = tuple[list[dict[str, Any]], int]  # Rows, and how many there are.
 Price = Callable[[Customer, str, datetime], tuple[Decimal, str] | None]
 
 
@@ -44,12 +46,18 @@ def checkpoint_document(start_on: date, price_of: Price, at: datetime) -> dict[s
         price_of: What a credit of a unit, beyond the included ones, costs a customer at an instant.
     """
     start, end = midnight(start_on), midnight(start_on + 7 * DAY)
-    return {
-        "prevented": _prevented(start, end, price_of),
-        "alerts": _alerts(start, end),
+    found = {
         "unresolved_anomalies": _unresolved(end),
         "planned_activities": _planned(start, end),
         "open_incidents": _incidents(end),
+    }
+    lists = {name: rows for name, (rows, _) in found.items()}
+    counts = {name: count for name, (_, count) in found.items()}
+    return {
+        "prevented": _prevented(start, end, price_of),
+        "alerts": _alerts(start, end),
+        **lists,
+        "counts": counts,  # Of each list, also where it is cut.
         "premium_exceptions": _exceptions(start, end),
         "computed_at": at.astimezone(UTC).isoformat(),
     }
@@ -147,38 +155,41 @@ def _alerts(start: datetime, end: datetime) -> list[dict[str, Any]]:
     return [{"kind": kind, "raised": raised, "acknowledged": seen} for kind, raised, seen in sums]
 
 
-def _unresolved(end: datetime) -> list[dict[str, Any]]:
+def _unresolved(end: datetime) -> _List:
     """List anomalies of which nobody said what they were, by owner; with the oldest's day."""
     rows = Anomaly.objects.filter(feedback=Feedback.NONE, detected_at__lt=end)
     rows = rows.select_related("owner", "customer").order_by("owner__username", "start_at")
-    return [
+    said = [
         {
             "owner": row.owner.username, "anomaly": row.pk, "what": str(row),
             "impact_minor": row.impact_minor, "currency": row.currency,
         }
-        for row in rows[:500]
+        for row in rows[:MOST]
     ]  # fmt: skip
+    return said, rows.count()
 
 
-def _planned(start: datetime, end: datetime) -> list[dict[str, Any]]:
+def _planned(start: datetime, end: datetime) -> _List:
     """List hours of the week in which no anomaly was raised because somebody had planned them."""
     rows = PlannedActivity.objects.filter(start_at__lt=end, end_at__gt=start)
-    return [
+    said = [
         {
             "customer": row.customer.external_id, "planned_by": row.planned_by.username,
             "from": row.start_at.astimezone(UTC).isoformat(),
             "until": row.end_at.astimezone(UTC).isoformat(), "reason": row.reason,
         }
-        for row in rows.select_related("customer", "planned_by").order_by("start_at", "pk")[:500]
+        for row in rows.select_related("customer", "planned_by").order_by("start_at", "pk")[:MOST]
     ]  # fmt: skip
+    return said, rows.count()
 
 
-def _incidents(end: datetime) -> list[dict[str, Any]]:
+def _incidents(end: datetime) -> _List:
     rows = Incident.objects.filter(opened_at__lt=end).exclude(state=IncidentState.RESOLVED)
-    return [
+    said = [
         {"owner": row.owner.username, "incident": row.pk, "title": row.title, "state": row.state}
-        for row in rows.select_related("owner").order_by("owner__username", "pk")[:500]
+        for row in rows.select_related("owner").order_by("owner__username", "pk")[:MOST]
     ]
+    return said, rows.count()
 
 
 def _exceptions(start: datetime, end: datetime) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
+from billing_project.kernel.sessions import is_to_repeat
 from metering.content import content_hashes, content_sha256
 from metering.events import BadItem, EventInput
 from metering.exact import to_json, write_json
@@ -21,7 +22,7 @@ from metering.selectors.archive import first_open
 from metering.selectors.screens import remembered_screens
 from metering.services.capture import ASK_FEW
 from metering.services.keeping import dismissed_verdicts
-from metering.services.retrying import AGAIN, CAUTION, ClaimedMeanwhile
+from metering.services.retrying import CAUTION, ClaimedMeanwhile
 from metering.services.storing import NewEvent, copy_events, ensure_workspaces, is_month_known
 
 # What was dismissed is left to capture, which says so; where nothing was, nothing is looked up.
@@ -84,7 +85,7 @@ def store_plain_events(
             cursor.execute(_STORE, [rows, at, version_count, version_sum, _MENDABLE])
             return {n for (n,) in cursor.fetchall()}
     except (OperationalError, InterfaceError) as error:
-        if getattr(error.__cause__, "sqlstate", None) in AGAIN:
+        if is_to_repeat(error):
             return set()
         raise
     except DatabaseError:  # One of them cannot be stored; nothing was, and capture says which.
@@ -132,7 +133,7 @@ def store_plain_batch(*, items: Sequence[EventInput | BadItem], key_id: int, at:
     except ClaimedMeanwhile:
         return False
     except (OperationalError, InterfaceError) as error:
-        if getattr(error.__cause__, "sqlstate", None) in AGAIN:
+        if is_to_repeat(error):
             return False
         raise
     except DatabaseError:  # One of them cannot be stored; nothing was, and capture says which.

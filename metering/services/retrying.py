@@ -9,12 +9,12 @@ from typing import ParamSpec, TypeVar
 from django.db import OperationalError, transaction
 
 from billing_project.kernel.errors import BillingError
+from billing_project.kernel.sessions import is_to_repeat
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _ATTEMPTS = 5
 _CAUTIOUS_BATCHES = 100
-AGAIN = {"40P01", "40001"}  # Deadlock; serialization failure: nothing was written.
 
 
 class ClaimedMeanwhile(BillingError):
@@ -67,7 +67,7 @@ def atomic_with_retries(service: Callable[_P, _R]) -> Callable[_P, _R]:
             except ClaimedMeanwhile:
                 continue  # What was in the way is committed: nothing to wait for.
             except OperationalError as error:
-                if getattr(error.__cause__, "sqlstate", None) not in AGAIN:
+                if not is_to_repeat(error):
                     raise
                 time.sleep(attempt * secrets.randbelow(50) / 1000)
         with transaction.atomic():

@@ -6,13 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
+from psycopg.errors import SerializationFailure
 from pytest_django import DjangoDbBlocker
 
 from billing_project.kernel.keys import create_api_key
 from credits.models import Anomaly, Incident, IncidentEvidence
 from credits.services.anomalies import detect_anomalies
 from credits.services.checkpoints import prepare_checkpoint
+from credits.services.evidence import make_evidence
 from tests.credits.builders import Shop
 from tests.credits.test_incidents import DAY_2, ODD, SEEN, make_world, price_of
 from tests.worlds import standing
@@ -56,11 +59,14 @@ class Api:
         return response.json()
 
     def post(self, path: str, key: str = "", **body: Any) -> tuple[int, Any]:
-        response = self._client.post(
+        response = self.send(path, key, **body)
+        return response.status_code, response.json()
+
+    def send(self, path: str, key: str = "", **body: Any) -> Any:
+        return self._client.post(
             f"/v1/{path}", body, content_type="application/json",
             headers={"Idempotency-Key": key} if key else None,
         )  # fmt: skip
-        return response.status_code, response.json()
 
 
 def test_an_anomaly_is_read_assigned_and_judged_once(shop: Shop, api: Api) -> None:
@@ -120,6 +126,29 @@ def test_evidence_is_made_once_a_key_and_handed_out(shop: Shop, api: Api) -> Non
     assert IncidentEvidence.objects.count() == 1
     assert api.post("incidents/999/evidence")[0] == 404
     assert Incident.objects.count() == 1
+
+
+@pytest.mark.parametrize(("failures", "status"), [(2, 201), (3, 503)])
+def test_evidence_that_others_write_into_is_tried_again(
+    shop: Shop, api: Api, monkeypatch: pytest.MonkeyPatch, failures: int, status: int
+) -> None:
+    _, row = api.post("incidents", "k", title="By hand", owner="mia.loop", customer="acme", **SPAN)
+    left = [OperationalError("could not serialize access")] * failures
+    monkeypatch.setattr("billing_project.kernel.rest.views._PAUSES", (0, 0))
+
+    def busy(**said: Any) -> IncidentEvidence:
+        if left:
+            raise left.pop() from SerializationFailure()
+        return make_evidence(**said)
+
+    monkeypatch.setattr("credits.api.incidents.make_evidence", busy)
+
+    answer = api.send(f"incidents/{row['id']}/evidence", "e")
+
+    assert answer.status_code == status, answer.content
+    assert answer.headers.get("Retry-After") == (None if status == 201 else "1")
+    assert api.post(f"incidents/{row['id']}/evidence", "e")[0] == 201
+    assert IncidentEvidence.objects.count() == 1
 
 
 def test_weeks_are_read_and_no_key_signs_one(shop: Shop, api: Api) -> None:

@@ -401,6 +401,27 @@ def test_a_week_says_what_was_prevented_and_is_signed_once(shop: Shop, anomaly: 
         prepare_checkpoint(start_on=date(2026, 11, 9), price_of=price_of, by=shop.maker, at=after)
 
 
+def test_a_list_of_a_week_that_is_cut_says_so_and_leads_to_all(
+    shop: Shop, anomaly: Anomaly, maker: User, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.BILLING_CLOCK = SEEN.isoformat()
+    monkeypatch.setattr("credits.selectors.checkpoint_facts.MOST", 0)
+    week = prepare_checkpoint(
+        start_on=date(2026, 11, 2), price_of=price_of, by=shop.maker, at=DAY_2 + timedelta(days=7)
+    )
+
+    assert week.document["unresolved_anomalies"] == []
+    assert week.document["counts"] == {
+        "unresolved_anomalies": 1, "planned_activities": 0, "open_incidents": 0,
+    }  # fmt: skip
+    client = client_of(maker)
+    page = client.get(reverse("admin:credits_controlcheckpoint_change", args=[week.pk]))
+    assert "0 of 1 are listed" in page.content.decode()
+    url = f"{reverse('admin:credits_anomaly_changelist')}?feedback__exact="
+    assert url in page.content.decode()
+    assert client.get(url).context["cl"].result_count == 1
+
+
 def test_a_week_in_which_the_worker_stood_still_is_written_down_later(
     shop: Shop, settings: Any
 ) -> None:

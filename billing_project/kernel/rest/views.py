@@ -1,12 +1,13 @@
 """The base of every endpoint: key, scope, strict body, idempotency, problems, pages."""
 
 import io
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -28,10 +29,11 @@ from billing_project.kernel.rest.pages import Page
 from billing_project.kernel.rest.parsing import StrictJSONParser, read_body
 from billing_project.kernel.rest.rates import KeyRate
 from billing_project.kernel.rest.room import HEAVY, ROOM, leave_room, weigh
-from billing_project.kernel.sessions import kept_from_one_state
+from billing_project.kernel.sessions import is_to_repeat, kept_from_one_state
 
 _ONCE = {"POST", "PATCH", "PUT", "DELETE"}
 _PAGING = {"limit", "cursor"}
+_PAUSES = (0.05, 0.2)  # Seconds before the second and the third try of one snapshot.
 _UNKNOWN = ErrorDetail("is not a field of this request", code="unknown_field")
 
 
@@ -75,7 +77,8 @@ class ApiView(APIView):
     """An endpoint. The verbs validate, call one service or selector, and respond.
 
     `scopes` names the scope for each method. Where `takes_idempotency_key`, a write runs in one
-    transaction with its stored answer; where it `reads_one_state`, one that sees one snapshot.
+    transaction with its stored answer; where it `reads_one_state`, one that sees one snapshot, and
+    that is repeated where others wrote meanwhile what it has to.
     """
 
     scopes: ClassVar[dict[str, str]] = {}
@@ -166,10 +169,30 @@ class ApiView(APIView):
     def _answer(self, request: ApiRequest, act: Callable[[], Response]) -> HttpResponseBase:
         if request.method not in _ONCE or not self.takes_idempotency_key:
             return act()
-        if self.reads_one_state:
-            with kept_from_one_state():
-                return self._answer_write(request, act)
-        return self._answer_write(request, act)
+        return self._answer_in_one_state(request, act)
+
+    def _answer_in_one_state(
+        self, request: ApiRequest, act: Callable[[], Response]
+    ) -> HttpResponseBase:
+        """Answer a write, if need be from one snapshot: what is still refused then is a 503."""
+        if not self.reads_one_state:
+            return self._answer_write(request, act)
+        for seconds in _PAUSES:
+            try:
+                with kept_from_one_state():
+                    return self._answer_write(request, act)
+            except OperationalError as error:
+                if not is_to_repeat(error):
+                    raise
+                time.sleep(seconds)
+        with kept_from_one_state():
+            return self._answer_write(request, act)
+
+    def _explained(self, error: Exception) -> Response:
+        """Turn what an act raised into its problem; what is to be repeated goes up."""
+        if self.reads_one_state and is_to_repeat(error):
+            raise error
+        return self.handle_exception(error)
 
     def _answer_write(self, request: ApiRequest, act: Callable[[], Response]) -> HttpResponseBase:
         key = read_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
@@ -178,7 +201,7 @@ class ApiView(APIView):
         route = f"{request.method} {request.get_full_path()}"
         api_key: ApiKey = request.auth  # type: ignore[assignment]
         attempt = Attempt(api_key, key, route, request.raw_body, clock.now())
-        return answer_once(attempt, act, self.handle_exception)
+        return answer_once(attempt, act, self._explained)
 
     def _answer_unkeyed(self, act: Callable[[], Response]) -> Response:
         if self.requires_idempotency_key:
