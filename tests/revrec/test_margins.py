@@ -19,9 +19,17 @@ from billing_project.kernel.models import User
 from billing_project.kernel.period import Period
 from credits.selectors.supplier_costs import costs_by_day
 from credits.services.grants import issue_grant
+from credits.services.periods import open_billing_period
+from credits.services.rates import RateInput as RateOfUse
+from credits.services.rates import (
+    create_pricing_unit,
+    create_rate_card,
+    propose_rate_card_version,
+)
 from credits.supplier_prices import SupplierPrice, TokenKind
 from invoicing.models import Subscription
 from invoicing.services.invoices import finalize_due
+from metering.services.customers import create_customer
 from revrec.margins import (
     Exchange,
     is_below_floor,
@@ -185,7 +193,38 @@ def test_what_was_given_away_and_what_is_unbilled_has_its_cost(october: Accounti
 
     costs = {name: row.figures["supplier"].amount_minor for name, row in found.items()}
     assert costs == {"promotional": 300, "included": 750, "overage unbilled": 250}
-    assert found["promotional"].labels["credits"] == "30"
+    said = found["promotional"].labels
+    assert (said["credits"], said["unit"]) == ("30", "credit")
+
+
+def test_credits_of_several_units_are_not_added_up(
+    world: tuple[Shop, Subscription], october: AccountingPeriod
+) -> None:
+    shop, maker = world[0], world[0].maker
+    other = create_customer(external_id="other", name="Other", currency="USD", by=maker, at=START)
+    unit = create_pricing_unit(code="image-credit", name="Images", by=maker, at=START)
+    card = create_rate_card(code="images", name="Images", pricing_unit=unit, by=maker, at=START)
+    version = propose_rate_card_version(
+        rate_card=card, rates=[RateOfUse("output_tokens", {}, Decimal(2))], by=maker, at=START,
+        proposal=Proposal("rates", "wanted", "done", "test", START),
+    )  # fmt: skip
+    approve(change=version.policy_change, by=shop.approver, reason="so", at=START)
+    open_billing_period(
+        customer=other, rate_card=card, period=Period(START, START + timedelta(days=30)),
+        source_key="test:other", at=START,
+    )  # fmt: skip
+    use(shop, 10, USED_AT, "req-9", customer="other")
+
+    # USD 0.10 a token of small; two credits each of another kind, which no grant covers.
+    rows = {
+        (row.labels["paid_by"], row.labels["unit"]): (
+            row.labels["credits"],
+            row.texts()["supplier"],
+        )
+        for row in margins.by_funding(october).rows
+    }
+    assert rows["overage unbilled", "credit"] == ("50", "2.50")
+    assert rows["overage unbilled", "image-credit"] == ("20", "1.00")
 
 
 def test_a_heavy_user_below_the_floor_is_listed(

@@ -33,7 +33,7 @@ from billing_project.kernel.sessions import is_to_repeat, kept_from_one_state
 
 _ONCE = {"POST", "PATCH", "PUT", "DELETE"}
 _PAGING = {"limit", "cursor"}
-_PAUSES = (0.05, 0.2)  # Seconds before the second and the third try of one snapshot.
+_PAUSES = (50, 200)  # Milliseconds before the second and the third try of one snapshot.
 _UNKNOWN = ErrorDetail("is not a field of this request", code="unknown_field")
 
 
@@ -177,14 +177,14 @@ class ApiView(APIView):
         """Answer a write, if need be from one snapshot: what is still refused then is a 503."""
         if not self.reads_one_state:
             return self._answer_write(request, act)
-        for seconds in _PAUSES:
+        for milliseconds in _PAUSES:
             try:
                 with kept_from_one_state():
                     return self._answer_write(request, act)
             except OperationalError as error:
                 if not is_to_repeat(error):
                     raise
-                time.sleep(seconds)
+                time.sleep(milliseconds / 1000)
         with kept_from_one_state():
             return self._answer_write(request, act)
 

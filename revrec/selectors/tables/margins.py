@@ -183,16 +183,20 @@ def by_funding(period: AccountingPeriod) -> Table:
     currency = cost_currency()
     span = Period(midnight(period.start_on), midnight(period.end_on))
     found = costs_by_funding(span, currency)
-    costs = settled({one.source: one.cost for one in found}, currency)
+    costs = settled({(one.source, one.unit): one.cost for one in found}, currency)
     rows = [
         Row(
-            {"paid_by": one.source, "credits": plain(one.credits.quantize(Decimal("0.01")))},
+            {
+                "paid_by": one.source,
+                "credits": plain(one.credits.quantize(Decimal("0.01"))),
+                "unit": one.unit or "-",
+            },
             currency,
-            {"supplier": Figure(costs[one.source])},
+            {"supplier": Figure(costs[one.source, one.unit])},
         )
         for one in found
     ]
-    return Table(("paid_by", "credits"), ("supplier",), rows)
+    return Table(("paid_by", "credits", "unit"), ("supplier",), rows)
 
 
 def _by_text(
