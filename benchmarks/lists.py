@@ -1,4 +1,4 @@
-"""Lists of the back office over a million rows: first page, a filter, a search by what is pasted.
+"""Lists of the back office over a million rows: first, middle and last page, a filter, a search.
 
 The demo's rows are multiplied, so that they differ as real ones do. Beside each page the same
 statements alone, as psql would run them: what is left is ours.
@@ -17,10 +17,10 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import ForeignKey, Model
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -159,15 +159,30 @@ def _columns(cursor: CursorWrapper, table: str) -> list[str]:
 
 
 def _asked() -> Iterator[tuple[str, str]]:
-    """Yield the pages of every list that is long: its first one, of a customer, of a search."""
+    """Yield the pages of every list that is long: first, middle, last, of a customer, of a search.
+
+    The middle one is the ten-thousandth of a million rows.
+    """
     for model, page in sorted(admin.site._registry.items(), key=lambda one: one[0]._meta.db_table):
         if _length(model) < ROWS // 100:
             continue
         name = model._meta.model_name or ""
         yield name, reverse(f"admin:{model._meta.app_label}_{name}_changelist")
+        yield f"{name}, middle page", f"{_url(model)}?p=after:{_middle(model, page)}"
+        yield f"{name}, last page", f"{_url(model)}?p=last"
         yield f"{name}, filtered", f"{_url(model)}?{_filter(model)}"
         if page.search_fields:
             yield f"{name}, searched", f"{_url(model)}?q={_pasted(model, page.search_fields)}"
+
+
+def _middle(model: type[Model], page: Any) -> object:
+    """Return the key of the row in the middle of a list, as the list is sorted."""
+    request = RequestFactory().get("/")
+    request.user = User.objects.get(username="lists")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        rows = page.get_changelist_instance(request).queryset.values_list("pk", flat=True)
+        return rows[rows.count() // 2]
 
 
 def _url(model: type[Model]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -210,6 +211,7 @@ def _told(
         "fact": Found(kind, name, f"{kind.replace('_', ' ')} {name}"),
         "lines": _answering(lineage),
         "functions": StepFunction.labels,
+        "pack_url": _pack_url(kind, name),
         "is_truncated": lineage.is_truncated,
         "limit": limit,
         "box_width": BOX_WIDTH,
@@ -233,6 +235,14 @@ def _month(request: HttpRequest, name: str, limit: int) -> tuple[Lineage, dict[s
     ]
     drawn = replace(picture, boxes=tuple(boxes))
     return month.lineage, {"picture": drawn, "month": month_context(month, kind)}
+
+
+def _pack_url(kind: str, name: str) -> str:
+    """Return where an auditor takes along what stands behind an invoice."""
+    if kind not in {"invoice", "invoice_line"}:
+        return ""
+    number = name.partition(":")[0]
+    return f"{reverse('admin:revrec_auditpack_ask')}?{urlencode({'invoices': number})}"
 
 
 def _cost(name: str) -> dict[str, Any]:

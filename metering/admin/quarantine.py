@@ -283,8 +283,9 @@ def _capped(ids: list[int]) -> str:
 
 def told(done: ReplayResult) -> str:
     """Say what became of replayed rows."""
-    return (
-        f"Replayed {done.replayed}, already stored {done.duplicates}, superseded {done.superseded},"
-        f" in conflict {done.conflicts}, still open {done.still_open}"
-        + (f": {done.waits_for}." if done.waits_for else ".")
-    )
+    others = {
+        "already stored": done.duplicates, "superseded": done.superseded,
+        "in conflict": done.conflicts, "still open": done.still_open,
+    }  # fmt: skip
+    parts = [f"Replayed {done.replayed}", *(f"{words} {n}" for words, n in others.items() if n)]
+    return ", ".join(parts) + (f": {done.waits_for}." if done.waits_for else ".")

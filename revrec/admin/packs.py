@@ -31,7 +31,7 @@ from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
 from billing_project.kernel.period import DAY, midnight
 from metering.selectors.customers import customer_named
-from revrec.models import AuditPack
+from revrec.models import AuditPack, PackState
 from revrec.services.pack_files import scope_of
 from revrec.services.packs import Wish, ask_for_pack, ring_worker, take_file
 
@@ -42,6 +42,7 @@ _REFRESH_SECONDS = 3
 class PackForm(ActionForm):
     """Days of one customer or of all; or invoices."""
 
+    from_address = ("customer", "invoices")
     customer = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget,
@@ -159,6 +160,12 @@ class AuditPackAdmin(ReadOnlyAdmin):
             messages.error(request, error.message)
             return HttpResponseRedirect(object_url(pack))
         return FileResponse(stream, as_attachment=True, filename=pack.file_name)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """Offer the file once it is there."""
+        offered: list[Any] = super().get_actions_detail(request, object_id)
+        pack = self.get_object(request, unquote(object_id))
+        return offered if pack is not None and pack.state == PackState.DONE else []
 
     def change_view(
         self,

@@ -19,7 +19,7 @@ from billing_project.kernel.ownership import name_owner
 from credits.models import CreditGrant, LedgerTransaction
 from invoicing.models import StripeEvent
 from revrec.models import JournalEntry
-from tests.console.backoffice import client_of, page_of
+from tests.console.backoffice import client_of, page_of, person
 from tests.console.chain import CLOSED_AT, USED_AT, Chain, event, run_chain
 from tests.invoicing.builders import cancel
 from tests.worlds import standing
@@ -194,6 +194,16 @@ def test_what_names_nothing_is_said_so(chain: Chain, client: Client, text: str) 
 
     assert answer.status_code == 200
     assert "Nothing is named" in answer.content.decode()
+
+
+def test_an_auditor_takes_the_pack_of_the_invoice_from_there(chain: Chain, support: User) -> None:
+    of_line = f"{reverse('console:lineage')}?invoice_line={chain.overage.number}:1"
+    form = f"{reverse('admin:revrec_auditpack_ask')}?invoices={chain.overage.number}"
+    auditor = client_of(person("auditor"))
+
+    assert form in auditor.get(of_line).content.decode()
+    assert form not in client_of(support).get(of_line).content.decode()
+    assert str(chain.overage.number) in auditor.get(form).content.decode()
 
 
 @pytest.mark.parametrize("query", ["event=acme", "event=acme/no", "invoice=%00", "journal_entry=x"])

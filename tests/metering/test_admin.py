@@ -135,7 +135,7 @@ def test_a_mapped_event_is_replayed(support: User, acme: Customer, at: datetime)
 
     response = send(client_of(support), action_url(waiting, "replay"), scope="one")
 
-    assert told(response).startswith("success: Replayed 1, ")
+    assert told(response).startswith("success: Replayed 1.")
     assert list(MeterEvent.objects.values_list("identifier", flat=True)) == ["e1"]
 
 
@@ -162,7 +162,7 @@ def test_an_unknown_id_is_mapped_and_all_that_waits_under_it_is_replayed(
 
     response = send(client, url, customer="acme", reason="renamed")
 
-    assert told(response).startswith("success: nobody names acme now. Replayed 2, ")
+    assert told(response).startswith("success: nobody names acme now. Replayed 2.")
     assert set(MeterEvent.objects.values_list("identifier", flat=True)) == {"e1", "e2"}
     alias = CustomerAlias.objects.get()
     assert (alias.external_id, alias.customer, alias.created_by) == ("nobody", acme, support)

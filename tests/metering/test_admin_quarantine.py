@@ -52,10 +52,20 @@ def test_a_group_is_mapped_to_its_customer(support: User, at: datetime) -> None:
 
     done = send(client, action_url(group, "map_customer"), customer="acme", reason="renamed")
 
-    assert told(done).startswith("success: nobody names acme now. Replayed 3, ")
+    assert told(done).startswith("success: nobody names acme now. Replayed 3.")
     assert MeterEvent.objects.count() == 3
     gone = client.get(page_of(group), follow=True)
     assert gone.redirect_chain[-1][0].startswith(list_of(type(group)))
+
+
+def test_who_may_be_meant_is_named_and_not_taken(support: User, at: datetime) -> None:
+    group = _wait(at)
+
+    page = send(client_of(support), action_url(group, "map_customer"), customer="ac", reason="new")
+
+    said = page.content.decode()
+    assert "No customer has this external id. Did you mean acme (" in said
+    assert not MeterEvent.objects.exists()
 
 
 def test_an_unknown_name_gets_its_meter(engineer: User, at: datetime) -> None:
@@ -67,7 +77,7 @@ def test_an_unknown_name_gets_its_meter(engineer: User, at: datetime) -> None:
 
     done = send(client_of(engineer), action_url(group, "add_meter"), **fields)
 
-    assert told(done).startswith("success: Meter images reads image now. Replayed 3, ")
+    assert told(done).startswith("success: Meter images reads image now. Replayed 3.")
     assert Meter.objects.get(code="images").versions.get().dimensions == ["model", "size"]
 
 

@@ -127,5 +127,5 @@ def test_a_selection_is_replayed(support: User, at: datetime) -> None:
         list_of(QuarantinedEvent), {"action": "replay_selected", "_selected_action": ids}
     )
 
-    assert "Replayed 1, " in told(done)
+    assert "Replayed 1." in told(done)
     assert QuarantinedEvent.objects.get(identifier="e1").state == "replayed"

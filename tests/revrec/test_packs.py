@@ -408,11 +408,15 @@ def test_an_auditor_asks_watches_and_fetches_and_that_is_recorded(chain: Chain) 
 
     assert "shows how far it is" in told(answer)
     pack = _others().get()
-    assert client.get(page_of(pack))["Refresh"]
+    waiting = client.get(page_of(pack))
     download = action_url(pack, "download")
+    assert waiting["Refresh"]
+    assert download not in waiting.content.decode()
     assert "this pack is waiting" in told(client.get(download, follow=True))
     make_waiting_packs(now=_now)
-    assert "Refresh" not in client.get(page_of(pack))
+    done = client.get(page_of(pack))
+    assert "Refresh" not in done
+    assert download in done.content.decode()
     fetched: Any = client.get(download)
     assert b"".join(fetched.streaming_content) == path_of(pack).read_bytes()
     assert AuditEntry.objects.filter(action="download_audit_pack").count() == 1
