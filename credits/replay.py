@@ -87,7 +87,7 @@ class Replay:
         yield from _compare(entry.key, "credits", entry.credits, amount)
         yield from _compare(entry.key, "effective at", entry.effective_at, self._at(entry))
         self._left[entry.grant_id] += amount
-        if entry.kind == "reinstated":
+        if entry.kind == "reinstated" and entry.credits:
             self._reinstated_at[entry.grant_id] = entry.effective_at
         if entry.reason_code in (_FROZEN, _THAWED):
             self._freeze(entry, amount)

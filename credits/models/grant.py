@@ -189,7 +189,9 @@ class LedgerTransaction(models.Model):
                     kind__in=["drawn", "expired", "voided", "rolled_over"],
                     credits__lt=0,
                     credits__gt=-(10**24),
-                ),
+                )
+                | Q(kind="voided", reason_code="disputed", credits=0)  # Nothing was unused.
+                | Q(kind="reinstated", reason_code="dispute_closed", credits=0),
                 name="ledger_transaction_sign",
             ),
             models.CheckConstraint(

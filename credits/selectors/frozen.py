@@ -1,7 +1,8 @@
 """Credits that nobody may use while the payment for them is disputed.
 
 A freeze takes what remains of a purchase out by ledger entries of its own reason, and its end puts
-exactly that back. Neither is an end of the grant: what was promised for them stays promised.
+exactly that back; where nothing remains, an entry over no credits tells of either. Neither is an
+end of the grant: what was promised for them stays promised.
 """
 
 from datetime import datetime
@@ -26,7 +27,9 @@ def frozen_credits(grant: CreditGrant) -> Decimal:
 
 def thawed_at(grant: CreditGrant) -> datetime | None:
     """Return when what was frozen of one grant came free last; None if never."""
-    entries = grant.transactions.filter(kind=LedgerKind.REINSTATED, reason_code=THAWED)
+    entries = grant.transactions.filter(
+        kind=LedgerKind.REINSTATED, reason_code=THAWED, credits__gt=0
+    )
     last: datetime | None = entries.aggregate(last=Max("effective_at"))["last"]
     return last
 

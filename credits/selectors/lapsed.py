@@ -36,7 +36,7 @@ def lapsed_credits(customer_ids: Collection[int], since: datetime) -> dict[int, 
 def reinstated_at(customer_ids: Collection[int]) -> dict[int, datetime]:
     """Return by grant when a person, or the end of a dispute, last gave back what was taken."""
     moves = LedgerTransaction.objects.filter(
-        kind=LedgerKind.REINSTATED, customer_id__in=customer_ids
+        kind=LedgerKind.REINSTATED, customer_id__in=customer_ids, credits__gt=0
     ).exclude(reason_code=LATE_USAGE)
     rows = moves.order_by().values_list("grant_id").annotate(last=Max("effective_at"))
     return dict(rows)

@@ -31,16 +31,17 @@ def voided_at(
     Args:
         but_for: Reasons of voids and their ends that are not looked at.
     """
-    standing: dict[int, dict[int, datetime]] = defaultdict(dict)
+    standing: dict[int, dict[tuple[int, bool], datetime]] = defaultdict(dict)
     root = Coalesce("grant__root_id", F("grant_id"))
     moves = LedgerTransaction.objects.filter(kind__in=_VOIDS).exclude(reason_code__in=but_for)
     rows = moves.annotate(first=root).filter(first__in=root_ids).order_by("position")
-    for first, grant_id, kind, effective_at in rows.values_list(
-        "first", "grant_id", "kind", "effective_at"
+    for first, grant_id, kind, effective_at, credits_ in rows.values_list(
+        "first", "grant_id", "kind", "effective_at", "credits"
     ):
-        standing[first].pop(grant_id, None)
+        void = grant_id, not credits_  # A dispute over nothing ends no void of the grant's own.
+        standing[first].pop(void, None)
         if kind == LedgerKind.VOIDED:
-            standing[first][grant_id] = effective_at
+            standing[first][void] = effective_at
     return {first: [*voids.values()][-1] for first, voids in standing.items() if voids}
 
 

@@ -23,7 +23,7 @@ def announce_granted(grant: CreditGrant) -> None:
 def announce_ended(entry: LedgerTransaction) -> None:
     """Tell of credits that lapsed or were taken back; of other entries nothing."""
     kind = _ENDS.get(LedgerKind(entry.kind))
-    if kind is not None:
+    if kind is not None and entry.credits:
         said = {
             **_said(entry.grant),
             "credits": -entry.credits,

@@ -400,11 +400,18 @@ class Life:
         for member in [g for g in self.grants if g.root is grant.root and g.left]:
             self._freeze(member, member.left, max(self.now, member.effective_at))
             self.frozen[grant.root.number] = max(self.now, member.effective_at)
+        if grant.root.number not in self.frozen:
+            since = max(self.now, grant.root.effective_at)
+            self._enter(grant.root, "voided", ZERO, since)
+            self.frozen[grant.root.number] = since
 
     def thaw(self, grant: Grant) -> None:
         """Put back what was frozen of a purchase."""
-        self.frozen.pop(grant.root.number, None)
-        for member in [g for g in self.grants if g.root is grant.root and g.frozen]:
+        was_frozen = self.frozen.pop(grant.root.number, None) is not None
+        members = [g for g in self.grants if g.root is grant.root and g.frozen]
+        if was_frozen and not members:
+            self._enter(grant.root, "reinstated", ZERO, max(self.now, grant.root.effective_at))
+        for member in members:
             member.thawed_at = max(self.now, member.effective_at)
             self._enter(member, "reinstated", member.frozen, member.thawed_at)
             member.frozen = ZERO

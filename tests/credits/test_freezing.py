@@ -6,7 +6,7 @@ import pytest
 
 from billing_project.kernel.books import run_checks
 from billing_project.kernel.errors import Conflict
-from credits.models import CreditGrant
+from credits.models import CreditGrant, RatedUsage
 from credits.selectors import balance
 from credits.services.clawing import claw_back
 from credits.services.freezing import freeze_grant, thaw_grant
@@ -59,6 +59,43 @@ def test_credits_that_come_back_during_a_dispute_are_free_after_it(shop: Shop) -
     _thaw(shop, grant)
 
     assert (during, _left(shop)) == ([0], [98])
+
+
+def test_what_comes_back_to_an_emptied_purchase_covers_nothing_while_it_is_disputed(
+    shop: Shop,
+) -> None:
+    """All 100 are used, and 4 more are overage: the 50 that come back during the dispute rest."""
+    grant = _sold(shop)
+    shop.use(input="100")
+    used = shop.use(DAY_10 + HOUR, input="100")
+    shop.use(DAY_10 + 2 * HOUR, output="2")
+    shop.rate()
+    _freeze(shop, grant)
+    _freeze(shop, grant)
+
+    _cancel(shop, used)
+    overage = sum(row.overage for row in RatedUsage.objects.all())
+    during = _left(shop)
+    _thaw(shop, grant)
+
+    assert (during, overage) == ([0], 4)
+    assert _left(shop) == [50]
+
+
+def test_a_dispute_of_what_is_used_up_begins_and_ends_and_announces_nothing(shop: Shop) -> None:
+    grant = _sold(shop)
+    shop.use(input="200")
+    shop.rate()
+
+    _freeze(shop, grant)
+    with pytest.raises(Conflict, match="frozen"):
+        claw_back(grant=grant, reason="refund", reference="re_1", by=shop.maker, at=shop.at)
+    _thaw(shop, grant)
+    claw_back(grant=grant, reason="refund", reference="re_1", by=shop.maker, at=shop.at)
+
+    assert _left(shop) == [0]
+    moves = grant.transactions.filter(reason_code__startswith="dispute").order_by("position")
+    assert [(move.kind, move.credits) for move in moves] == [("voided", 0), ("reinstated", 0)]
 
 
 def test_credits_that_come_back_to_an_ended_grant_are_free_in_a_linked_one(shop: Shop) -> None:
