@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from credits.models import CreditGrant
+from credits.rollover import end_of
 from credits.services import grants
 from credits.tasks import expire_grants, rate
 from tests.credits.builders import DAY_10, Shop
@@ -36,7 +37,7 @@ def test_a_grant_that_cannot_expire_does_not_hold_up_the_others(
 ) -> None:
     faulty = shop.grant("10", expires_at=DAY_10)
     other = shop.grant("20", expires_at=DAY_10 + timedelta(hours=1))
-    roll = grants.end_of
+    roll = end_of
 
     def failing(remaining: Decimal, *terms: Any) -> Any:
         if remaining == 10:
