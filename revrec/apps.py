@@ -19,4 +19,5 @@ class RevrecConfig(AppConfig):
             exchange,
             losses,
             recognition,
+            zone,
         )

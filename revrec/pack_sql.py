@@ -77,8 +77,8 @@ UNION SELECT 'invoice_void', v.id FROM invoice_void v JOIN pack_invoice p ON p.i
 _CHOOSE_ENTRIES = """
 CREATE TEMPORARY TABLE pack_entry ON COMMIT DROP AS
 SELECT e.id FROM journal_entry e
- WHERE e.effective_on >= (%(start)s::timestamptz AT TIME ZONE 'UTC')::date
-   AND e.effective_on < (%(end)s::timestamptz AT TIME ZONE 'UTC')::date
+ WHERE e.effective_on >= (%(start)s::timestamptz AT TIME ZONE %(zone)s)::date
+   AND e.effective_on < (%(end)s::timestamptz AT TIME ZONE %(zone)s)::date
    AND (%(customer)s::bigint IS NULL OR e.customer_id = %(customer)s)
 UNION
 SELECT o.entry_id FROM entry_source o

@@ -11,7 +11,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from billing_project.kernel.money import prorate
-from billing_project.kernel.period import DAY, add_months
+from billing_project.kernel.period import DAY, add_months, midnight
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,27 @@ class ScheduleDay:
     amount_minor: int
 
 
-def day_of(at: datetime, zone: str = "UTC") -> date:
-    """Return the day of the books on which an instant falls: its date in the entity's zone."""
+def day_of(at: datetime, zone: str) -> date:
+    """Return the day of the books on which an instant falls: its date in their zone.
+
+    A day on which clocks change has 23 or 25 hours, and is one day.
+    """
     return at.astimezone(ZoneInfo(zone)).date()
 
 
-def service_days(start_at: datetime, end_at: datetime) -> tuple[date, date]:
+def start_of(day: date, zone: str) -> datetime:
+    """Return the first instant of a day of the books, in UTC."""
+    return midnight(day, zone)
+
+
+def service_days(start_at: datetime, end_at: datetime, zone: str) -> tuple[date, date]:
     """Return the service days of a period as [start_on, end_on).
 
     A period that starts during a day begins with that day and ends before the day it ends on, so
     that periods which follow one another never share a day. It has at least one day.
     """
-    start_on = day_of(start_at)
-    return start_on, max(day_of(end_at), start_on + DAY)
+    start_on = day_of(start_at, zone)
+    return start_on, max(day_of(end_at, zone), start_on + DAY)
 
 
 def straight_line(amount_minor: int, start_on: date, end_on: date) -> Iterator[ScheduleDay]:

@@ -39,6 +39,7 @@ from metering.selectors.archive import refuse_archived
 from revrec.models import Posting
 from revrec.schedule import day_of
 from revrec.selectors.contracts import with_contract
+from revrec.selectors.zone import books_zone
 
 _PAGE = 2_000
 
@@ -73,8 +74,9 @@ def _invoices(start: datetime, end: datetime) -> QuerySet[InvoiceLine]:
 
 def _journal(start: datetime, end: datetime) -> QuerySet[Posting]:
     """Entries are dated by day: those of the days that begin within the span."""
+    zone = books_zone()
     of_days = Posting.objects.filter(
-        entry__effective_on__gte=day_of(start), entry__effective_on__lt=day_of(end)
+        entry__effective_on__gte=day_of(start, zone), entry__effective_on__lt=day_of(end, zone)
     )
     return with_contract(of_days).select_related(
         "entry__entity", "customer", "invoice_line__invoice", "obligation"

@@ -181,6 +181,7 @@ _ICONS = {
     "lossestimate": "trending_down",
     "disclosurepolicy": "fact_check",
     "recognitionpolicy": "calendar_view_month",
+    "bookszone": "public",
     "variableestimate": "query_stats",
     "accountmap": "swap_horiz",
     "journalexport": "ios_share",

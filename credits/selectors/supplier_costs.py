@@ -42,7 +42,7 @@ WITH kind AS (
 """
 _BY_DAY = f"""
 {PRICED_WINDOWS}
-SELECT customer_id, workspace_id, model, kind, (start_at AT TIME ZONE 'UTC')::date,
+SELECT customer_id, workspace_id, model, kind, (start_at AT TIME ZONE %(zone)s)::date,
        sum(quantity), sum(cost), bool_and(unit_price IS NOT NULL)
   FROM costed GROUP BY 1, 2, 3, 4, 5
 """  # noqa: S608 - own text
@@ -97,14 +97,18 @@ def price_spans(currency: str, until: datetime, supplier: str = "") -> list[Pric
     )
 
 
-def costs_by_day(period: Period, currency: str, customer_id: int | None = None) -> list[DayCost]:
-    """Sum usage and its cost by customer, workspace, model, kind and day (UTC).
+def costs_by_day(
+    period: Period, currency: str, customer_id: int | None = None, *, zone: str = "UTC"
+) -> list[DayCost]:
+    """Sum usage and its cost by customer, workspace, model, kind and day.
 
     Args:
         customer_id: Only of this one.
+        zone: In which the days are.
     """
+    wanted = {**params_of(period, currency), "customer": customer_id, "zone": zone}
     with connection.cursor() as cursor:
-        cursor.execute(_BY_DAY, {**params_of(period, currency), "customer": customer_id})
+        cursor.execute(_BY_DAY, wanted)
         return [DayCost(*row) for row in cursor.fetchall()]
 
 

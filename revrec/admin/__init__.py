@@ -14,6 +14,7 @@ from revrec.admin import (
     periods,
     recognition,
     seals,
+    zone,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "periods",
     "recognition",
     "seals",
+    "zone",
 ]

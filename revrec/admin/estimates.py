@@ -23,9 +23,10 @@ from billing_project.kernel.backoffice.numbers import TypedDecimalField
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from billing_project.kernel.period import midnight
 from revrec.breakage import Method
 from revrec.models import BreakageEstimate, LossEstimate, VariableEstimate
+from revrec.schedule import start_of
+from revrec.selectors.zone import books_zone
 from revrec.services.estimates import BreakageTerms, propose_breakage
 
 _METHODS = {
@@ -147,7 +148,7 @@ class BreakageEstimateAdmin(_VersionAdmin):
             product_requirement=said["evidence"],
             engineering_note="Trued up at each close (IFRS 15.B46).",
             reason_code="estimate",
-            effective_at=midnight(said["effective_on"]),
+            effective_at=start_of(said["effective_on"], books_zone()),
         )
         terms = BreakageTerms(
             code=said["code"], currency=said["currency"], sold_from=said["sold_from"],

@@ -19,10 +19,11 @@ from billing_project.kernel.backoffice.forms import ActionForm
 from billing_project.kernel.backoffice.policies import POLICY_TONES
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from billing_project.kernel.period import midnight
 from invoicing.models import InvoiceLine
 from revrec.admin.allocations import line_named
 from revrec.models import ContractModification, ModifiedLine
+from revrec.schedule import start_of
+from revrec.selectors.zone import books_zone
 from revrec.services.modifications import Answers, propose_modification
 
 
@@ -114,7 +115,7 @@ class ContractModificationAdmin(ReadOnlyAdmin):
             product_requirement=said["evidence"],
             engineering_note="Treated as the answers say (IFRS 15.18-21).",
             reason_code="modification",
-            effective_at=midnight(said["effective_on"]),
+            effective_at=start_of(said["effective_on"], books_zone()),
         )
         made = propose_modification(
             customer=customer, before=before, added=said["added"],

@@ -29,9 +29,11 @@ from billing_project.kernel.backoffice.forms import ActionForm, ReasonField
 from billing_project.kernel.clock import now
 from billing_project.kernel.errors import BillingError
 from billing_project.kernel.models import User
-from billing_project.kernel.period import DAY, midnight
+from billing_project.kernel.period import DAY
 from metering.selectors.customers import customer_named
 from revrec.models import AuditPack, PackState
+from revrec.schedule import start_of
+from revrec.selectors.zone import books_zone
 from revrec.services.pack_files import scope_of
 from revrec.services.packs import Wish, ask_for_pack, ring_worker, take_file
 
@@ -49,7 +51,10 @@ class PackForm(ActionForm):
         help_text="The customer's id as its sender writes it; leave it empty for all customers.",
     )
     first = forms.DateField(
-        label="First day", required=False, widget=UnfoldAdminSingleDateWidget, help_text="UTC."
+        label="First day",
+        required=False,
+        widget=UnfoldAdminSingleDateWidget,
+        help_text="Of the books.",
     )
     last = forms.DateField(
         label="Last day", required=False, widget=UnfoldAdminSingleDateWidget, help_text="Included."
@@ -78,9 +83,10 @@ class PackForm(ActionForm):
         said = self.cleaned_data
         first: date | None = said["first"]
         last: date | None = said["last"]
+        zone = books_zone()
         return Wish(
-            start=midnight(first) if first else None,
-            end=midnight(last) + DAY if last else None,
+            start=start_of(first, zone) if first else None,
+            end=start_of(last + DAY, zone) if last else None,
             customer=customer_named(said["customer"]) if said["customer"] else None,
             invoices=self.numbers(),
         )

@@ -21,12 +21,12 @@ from billing_project.kernel.backoffice.display import (
 from billing_project.kernel.backoffice.forms import ReasonForm
 from billing_project.kernel.clock import now
 from billing_project.kernel.models import User
-from billing_project.kernel.period import midnight
 from revrec.admin.seals import heads_of, verdict_of
 from revrec.models import AccountingPeriod, CloseException, PeriodStatus
 from revrec.selectors.closing import Item, close_checklist, owners_of
 from revrec.selectors.reports import deferred_rollforward, trial_balance
 from revrec.selectors.seals import seal_of
+from revrec.selectors.zone import end_of
 from revrec.services.periods import close_period, propose_close, sign_exception
 from revrec.services.sealing import seal_period
 
@@ -210,7 +210,7 @@ class AccountingPeriodAdmin(ReadOnlyAdmin):
 
 def _has_ended(period: AccountingPeriod, at: datetime) -> bool:
     """Tell whether a month is over and not closed."""
-    return period.status != PeriodStatus.CLOSED and midnight(period.end_on) <= at
+    return period.status != PeriodStatus.CLOSED and end_of(period) <= at
 
 
 def _checked(item: Item, at: datetime) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class AuditPackFileView(ApiView):
 
 
 class AuditPackExportQuery(serializers.Serializer[Any]):
-    """Which whole days, [start, end), and of whom."""
+    """Which whole days of the books, [start, end), and of whom."""
 
     start = UtcDateTimeField()
     end = UtcDateTimeField()

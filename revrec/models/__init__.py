@@ -34,6 +34,7 @@ from revrec.models.recognition import (
     RecognitionPolicy,
 )
 from revrec.models.seal import LedgerSeal
+from revrec.models.zone import BooksZone
 
 __all__ = [
     "PREPAID_CREDITS",
@@ -45,6 +46,7 @@ __all__ = [
     "BadDebt",
     "BasisCause",
     "BooksMark",
+    "BooksZone",
     "BreakageEstimate",
     "CloseException",
     "ContractAllocation",

@@ -15,19 +15,18 @@ from billing_project.kernel.models import (
     StepOwner,
     User,
 )
-from billing_project.kernel.period import midnight
 from credits.selectors import unrated_windows
 from invoicing.models import Invoice, InvoiceLine, InvoiceStatus
 from metering.models import EventBatch
 from metering.selectors.quarantine import groups
 from revrec.models import AccountingPeriod, CloseException, PeriodStatus
-from revrec.schedule import day_of
 from revrec.selectors import tieouts
 from revrec.selectors.estimates import BREAKAGE, VARIABLE
 from revrec.selectors.facts import customers_to_recognise
 from revrec.selectors.losses import LOSS
 from revrec.selectors.revaluing import closing_day, missing_rates
 from revrec.selectors.tieouts import Mismatch
+from revrec.selectors.zone import end_of
 
 ESTIMATES = (BREAKAGE, VARIABLE, LOSS)  # Kinds of changes that a close waits for.
 _COUNTED = 1_000  # Past that it says "more than".
@@ -82,7 +81,7 @@ def owners_of(step: ChainStep, at: datetime) -> list[User]:
 
 
 def _ended(period: AccountingPeriod, at: datetime) -> str:
-    return "" if at >= midnight(period.end_on) else f"{period} has not ended"
+    return "" if at >= end_of(period) else f"{period} has not ended"
 
 
 def _earlier(period: AccountingPeriod, at: datetime) -> str:
@@ -96,7 +95,7 @@ def _earlier(period: AccountingPeriod, at: datetime) -> str:
 
 def _lag(period: AccountingPeriod, at: datetime) -> str:
     waiting = EventBatch.objects.filter(
-        aggregated_at__isnull=True, first_timestamp__lt=midnight(period.end_on)
+        aggregated_at__isnull=True, first_timestamp__lt=end_of(period)
     )
     return _counted(waiting.order_by().values("pk")[:_COUNTED].count(), "batch", "not aggregated")
 
@@ -113,7 +112,7 @@ def _quarantine(period: AccountingPeriod, at: datetime) -> str:
 
 
 def _rated(period: AccountingPeriod, at: datetime) -> str:
-    windows = unrated_windows().filter(start_at__lt=midnight(period.end_on))
+    windows = unrated_windows().filter(start_at__lt=end_of(period))
     waiting = windows.filter(is_in_period=True)  # type: ignore[misc]
     return _counted(waiting.order_by().values("pk")[:_COUNTED].count(), "usage window", "not rated")
 
@@ -122,13 +121,13 @@ def _drafts(period: AccountingPeriod, at: datetime) -> str:
     drafts = Invoice.objects.filter(  # One without lines claims nothing.
         Exists(InvoiceLine.objects.filter(invoice=OuterRef("pk"))),
         status=InvoiceStatus.DRAFT,
-        service_start_at__lt=midnight(period.end_on),
+        service_start_at__lt=end_of(period),
     )
     return _counted(drafts.order_by().values("pk")[:_COUNTED].count(), "invoice", "a draft")
 
 
 def _recognised(period: AccountingPeriod, at: datetime) -> str:
-    waiting = len(customers_to_recognise(day_of(at), _COUNTED))
+    waiting = len(customers_to_recognise(at, _COUNTED))
     return _counted(waiting, "customer", "not recognised")
 
 
@@ -151,7 +150,7 @@ def _estimates(period: AccountingPeriod, at: datetime) -> str:
     waiting = PolicyChange.objects.filter(
         kind__in=ESTIMATES,
         status=PolicyStatus.SUBMITTED,
-        effective_at__lt=midnight(period.end_on),
+        effective_at__lt=end_of(period),
     )
     return "; ".join(f"{change.title} waits for approval" for change in waiting[:_NAMED])
 

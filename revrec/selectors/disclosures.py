@@ -5,9 +5,9 @@ from datetime import timedelta
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, in_force
-from billing_project.kernel.period import midnight
 from revrec.disclosures import Exemptions, Framework
 from revrec.models import AccountingPeriod, DisclosurePolicy
+from revrec.selectors.zone import end_of
 
 DISCLOSURE = "disclosure_policy"
 register_kind(Kind(DISCLOSURE, "Disclosure policy"))
@@ -18,7 +18,7 @@ def exemptions_of(period: AccountingPeriod) -> Exemptions:
 
     Of a closed month only by what was approved before its close.
     """
-    last = midnight(period.end_on) - timedelta(microseconds=1)
+    last = end_of(period) - timedelta(microseconds=1)
     found = DisclosurePolicy.objects.filter(in_force(last, "policy_change__"))
     if period.closed_at is not None:
         found = found.filter(policy_change__decided_at__lte=period.closed_at)

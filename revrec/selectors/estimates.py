@@ -12,7 +12,6 @@ from django.db.models.functions import Coalesce
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, PolicyStatus, in_force
-from billing_project.kernel.period import midnight
 from billing_project.kernel.quantity import plain
 from invoicing.models import MAIN_ENTITY
 from revrec.breakage import Cohort, Method, contra_target, never_used
@@ -30,6 +29,7 @@ from revrec.posting import Account, EntryKind
 from revrec.selectors.losses import expected_losses
 from revrec.selectors.tables.ledger import REVENUE_CODES
 from revrec.selectors.tables.promises import PromiseState, promise_states
+from revrec.selectors.zone import end_of
 
 BREAKAGE, VARIABLE = "breakage", "variable_estimate"
 register_kind(Kind(BREAKAGE, "Breakage estimate"))
@@ -325,7 +325,7 @@ def _in_force(estimates: QuerySet[Version], period: AccountingPeriod) -> QuerySe
 
     Of a closed month only those that were approved before its close.
     """
-    at: datetime = midnight(period.end_on) - _INSTANT
+    at: datetime = end_of(period) - _INSTANT
     found = estimates.filter(in_force(at, "policy_change__"))
     if period.closed_at is not None:
         found = found.filter(policy_change__decided_at__lte=period.closed_at)

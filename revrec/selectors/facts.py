@@ -14,7 +14,6 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
 from billing_project.kernel.models import OutboxMessage, in_force
-from billing_project.kernel.period import midnight
 from credits.models import LedgerKind, LedgerTransaction, RatedUsage
 from invoicing.models import (
     BalanceApplication,
@@ -44,6 +43,8 @@ from revrec.models import (
     RevenueSchedule,
     RevenueScheduleLine,
 )
+from revrec.schedule import day_of, start_of
+from revrec.selectors.zone import books_zone
 from revrec.sources import ROLES, SourceType
 
 TOPICS = ("money_changed", "credits_changed")
@@ -315,7 +316,7 @@ def due_schedule_lines(before: date) -> QuerySet[RevenueScheduleLine]:
 
 
 def customers_to_recognise(
-    before: date, limit: int | None = None, credits_until: datetime | None = None
+    at: datetime, limit: int | None = None, credits_until: datetime | None = None
 ) -> list[int]:
     """List customers who wait: the outbox names them, or service days of theirs have ended.
 
@@ -324,6 +325,9 @@ def customers_to_recognise(
     Args:
         credits_until: Passes by those of whom only newer movements of credits are noted.
     """
+    zone = books_zone()
+    before = day_of(at, zone)
+    begun_at = start_of(before, zone)
     notes = OutboxMessage.objects.filter(topic__in=TOPICS)
     if credits_until is not None:
         notes = notes.filter(~Q(topic="credits_changed") | Q(created_at__lte=credits_until))
@@ -341,11 +345,11 @@ def customers_to_recognise(
         .values_list("customer_id", flat=True)
         .distinct()[:limit]
     )
-    bases = unaccounted_bases(midnight(before)).values_list("grant__customer_id", flat=True)
+    bases = unaccounted_bases(begun_at).values_list("grant__customer_id", flat=True)
     contracts = [
         rows.values_list("customer_id", flat=True)[:limit]
         for rows in (
-            unaccounted_allocations(midnight(before)), unaccounted_modifications(midnight(before))
+            unaccounted_allocations(begun_at), unaccounted_modifications(begun_at)
         )
     ]  # fmt: skip
     found = [*noted, *due, *bases[:limit], *contracts[0], *contracts[1]]

@@ -14,6 +14,8 @@ from django.db import connection
 from billing_project.kernel.period import DAY
 from revrec.disclosures import Claim, hidden_pair
 from revrec.models import Presentation
+from revrec.schedule import start_of
+from revrec.selectors.zone import books_zone
 
 # Of each invoice: what of it is open by a day, what is undelivered. By due: of fees that a
 # subscription owes and that are not due yet.
@@ -28,23 +30,23 @@ WITH moved AS (
 ), owed AS (
     SELECT i.id, i.currency, i.due_on, i.total_minor
            - coalesce((SELECT sum(y.amount_minor) FROM payment y
-                        WHERE y.invoice_id = i.id AND y.paid_at < %(day)s), 0)
+                        WHERE y.invoice_id = i.id AND y.paid_at < %(at)s), 0)
            - coalesce((SELECT sum(a.amount_minor) FROM balance_application a
-                        WHERE a.invoice_id = i.id AND a.applied_at < %(day)s), 0)
+                        WHERE a.invoice_id = i.id AND a.applied_at < %(at)s), 0)
            - coalesce((SELECT sum(n.open_minor) FROM credit_note n
-                        WHERE n.invoice_id = i.id AND n.issued_at < %(day)s
+                        WHERE n.invoice_id = i.id AND n.issued_at < %(at)s
                           AND NOT EXISTS (SELECT FROM credit_note_void v
                                            WHERE v.credit_note_id = n.id
-                                             AND v.voided_at < %(day)s)), 0)
+                                             AND v.voided_at < %(at)s)), 0)
            - coalesce((SELECT sum(h.amount_minor) FROM short_payment h
-                        WHERE h.invoice_id = i.id AND h.accepted_at < %(day)s), 0) AS open_minor
+                        WHERE h.invoice_id = i.id AND h.accepted_at < %(at)s), 0) AS open_minor
       FROM invoice i
-     WHERE i.finalized_at < %(day)s
+     WHERE i.finalized_at < %(at)s
        AND (%(until_paid)s OR i.subscription_id IS NOT NULL AND i.due_on >= %(day)s)
        AND NOT EXISTS (SELECT FROM invoice_void v WHERE v.invoice_id = i.id
-                          AND v.voided_at < %(day)s)
+                          AND v.voided_at < %(at)s)
        AND NOT EXISTS (SELECT FROM write_off w WHERE w.invoice_id = i.id
-                          AND w.written_off_at < %(day)s)
+                          AND w.written_off_at < %(at)s)
 )
 SELECT o.currency, o.due_on, o.open_minor, -sum(m.amount_minor)
   FROM owed o JOIN moved m ON m.invoice_id = o.id
@@ -58,7 +60,8 @@ def hidden_pairs(day: date, presentation: Presentation) -> Mapping[str, int]:
         return {}
     until_paid = presentation == Presentation.PAID
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIMS, {"day": day, "until_paid": until_paid})
+        begins_at = start_of(day, books_zone())
+        cursor.execute(_CLAIMS, {"day": day, "at": begins_at, "until_paid": until_paid})
         rows = cursor.fetchall()
     sums: Counter[str] = Counter()
     for currency, due_on, open_minor, undelivered in rows:

@@ -9,14 +9,16 @@ from decimal import Decimal
 from django.db import connection
 from django.db.models import Q, Sum
 
-from billing_project.kernel.period import Period, midnight
+from billing_project.kernel.period import Period
 from credits.selectors.supplier_costs import DayCost, cost_currency, costs_by_day
 from invoicing.models import Subscription
 from invoicing.selectors.plans import plan_version_now
 from revrec.margins import Exchange
 from revrec.models import AccountingPeriod, Posting
 from revrec.posting import REVENUE
+from revrec.schedule import start_of
 from revrec.selectors.exchange import DayRates
+from revrec.selectors.zone import books_zone
 
 NOBODY = "(no customer)"
 _CODES = [account.value for account in REVENUE]
@@ -84,7 +86,7 @@ def margin_facts(period: AccountingPeriod) -> MarginFacts:
         cursor.execute(_CHARGES, [span.start, span.end])
         charges = {(who, place, model): sum_ for who, place, model, sum_ in cursor.fetchall()}
     revenue = tuple(_revenue(period.start_on, period.end_on))
-    costs = _exchanged(costs_by_day(span, currency), revenue, currency)
+    costs = _exchanged(costs_by_day(span, currency, zone=books_zone()), revenue, currency)
     return MarginFacts(revenue, costs, charges, currency)
 
 
@@ -92,7 +94,8 @@ def margin_facts_of(customer_id: int, start_on: date, end_on: date) -> MarginFac
     """Read the same of one customer and any days, end exclusive; without what was charged."""
     currency = cost_currency()
     revenue = tuple(_revenue(start_on, end_on, Q(customer=customer_id)))
-    costs = costs_by_day(_span(start_on, end_on), currency, customer_id)
+    span = _span(start_on, end_on)
+    costs = costs_by_day(span, currency, customer_id, zone=books_zone())
     return MarginFacts(revenue, _exchanged(costs, revenue, currency), {}, currency)
 
 
@@ -135,7 +138,8 @@ def _currencies(revenue: Iterable[DayRevenue], currency: str) -> dict[tuple[int,
 
 
 def _span(start_on: date, end_on: date) -> Period:
-    return Period(midnight(start_on), midnight(end_on))
+    zone = books_zone()
+    return Period(start_of(start_on, zone), start_of(end_on, zone))
 
 
 def _revenue(start_on: date, end_on: date, whose: Q | None = None) -> Iterator[DayRevenue]:
@@ -151,7 +155,7 @@ def _revenue(start_on: date, end_on: date, whose: Q | None = None) -> Iterator[D
 
 def plans_at(customer_ids: Collection[int], day: date) -> dict[int, str]:
     """Return the plan that each customer had at the end of a day; none is left out."""
-    at = midnight(day)
+    at = start_of(day, books_zone())
     sold = Subscription.objects.filter(customer_id__in=customer_ids, start_at__lt=at)
     sold = sold.select_related("plan_version__plan").prefetch_related("changes__plan_version__plan")
     found: dict[int, str] = defaultdict(str)

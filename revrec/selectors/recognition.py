@@ -11,7 +11,6 @@ from django.db.models import OuterRef, QuerySet
 from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, in_force
-from billing_project.kernel.period import midnight
 from revrec.models import (
     AccountingPeriod,
     BadDebt,
@@ -20,6 +19,7 @@ from revrec.models import (
     Presentation,
     RecognitionPolicy,
 )
+from revrec.selectors.zone import end_of
 
 RECOGNITION = "recognition_policy"
 register_kind(Kind(RECOGNITION, "Recognition policy"))
@@ -45,7 +45,7 @@ def bad_debt_at(at: datetime) -> BadDebt:
 
 def presentation_of(period: AccountingPeriod) -> Presentation:
     """Return what the statements of a month show; of a closed one by what was approved before."""
-    found = _in_force(midnight(period.end_on))
+    found = _in_force(end_of(period))
     if period.closed_at is not None:
         found = found.filter(policy_change__decided_at__lte=period.closed_at)
     policy = found.first()

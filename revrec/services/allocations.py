@@ -31,7 +31,6 @@ from revrec.models import (
     PerformanceObligation,
 )
 from revrec.posting import EntryKind, Lines, PostingLine, balanced, credits_used, fee_earned
-from revrec.schedule import day_of
 from revrec.selectors.allocations import (
     ALLOCATION,
     UNDONE,
@@ -125,7 +124,8 @@ def account_allocation(run: Run, allocation: ContractAllocation) -> int:
         note_nothing_to_post(sources=[source])
         return 0
     issued = [share.invoice_line.invoice.finalized_at for share in shares]
-    days = [day_of(at) for at in (allocation.policy_change.effective_at, *issued) if at is not None]
+    known = (allocation.policy_change.effective_at, *issued)
+    days = [run.day_of(at) for at in known if at is not None]
     return _post(run, allocation, moves, max(days), "promised", source)
 
 

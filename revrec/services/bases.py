@@ -27,7 +27,6 @@ from revrec.posting import (
     credits_used,
     price_allocated,
 )
-from revrec.schedule import day_of
 from revrec.selectors.allocations import held_shares
 from revrec.selectors.bases import GRANT_BASIS, content_of_basis
 from revrec.selectors.facts import accounted
@@ -200,9 +199,9 @@ def _entry(
     run: Run, basis: GrantBasis, kind: EntryKind, word: str, lines: Lines,
     sources: tuple[Source, ...] = (),
 ) -> EntryDraft:  # fmt: skip
-    given_on = day_of(basis.grant.created_at)
+    given_on = run.day_of(basis.grant.created_at)
     return EntryDraft(
-        wanted_on=max(day_of(basis.policy_change.effective_at), given_on),
+        wanted_on=max(run.day_of(basis.policy_change.effective_at), given_on),
         kind=kind,
         description=f"{basis.get_cause_display()}: grant {basis.grant_id}",
         customer_id=run.customer_id,

@@ -11,7 +11,6 @@ from datetime import datetime
 from billing_project.kernel.models import PolicyChange
 from invoicing.models import CreditNote
 from invoicing.selectors.settlement import given_up_of
-from revrec.schedule import day_of
 from revrec.selectors.facts import (
     unaccounted_allocations,
     unaccounted_bases,
@@ -46,7 +45,7 @@ def account_corrections(run: Run) -> int:
     posted = 0
     for step in sorted(_steps(run), key=lambda step: (step.at, step.rank)):
         posted += account_movements(run, until=step.at)
-        posted += recognise_fees(run, before=day_of(step.at))
+        posted += recognise_fees(run, before=run.day_of(step.at))
         posted += step.post()
     return posted
 

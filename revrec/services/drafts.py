@@ -8,17 +8,27 @@ from billing_project.kernel.period import DAY
 from invoicing.models import MAIN_ENTITY
 from revrec.models import BooksMark, PerformanceObligation
 from revrec.posting import About, EntryKind, Lines
+from revrec.schedule import day_of, service_days
 from revrec.sources import Source
 
 
 @dataclass(frozen=True)
 class Run:
-    """Whose books are being written, by whom, when; the customer is locked."""
+    """Whose books are being written, by whom, when, in which zone; the customer is locked."""
 
     customer_id: int
     by: User
     at: datetime
     mark: BooksMark
+    zone: str  # Of the books.
+
+    def day_of(self, at: datetime) -> date:
+        """Return the day of the books on which an instant falls."""
+        return day_of(at, self.zone)
+
+    def service_days(self, start_at: datetime, end_at: datetime) -> tuple[date, date]:
+        """Return the service days of a period as [start_on, end_on)."""
+        return service_days(start_at, end_at, self.zone)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from revrec.posting import (
     opening_credits,
     pack_sold_for_cash,
 )
-from revrec.schedule import day_of
 from revrec.selectors.facts import Move, unaccounted_grants, unaccounted_moves
 from revrec.selectors.obligations import basis_of, ended_credits, used_so_far
 from revrec.services.drafts import Run, about
@@ -77,7 +76,7 @@ def account_movements(run: Run, until: datetime | None = None) -> int:
             silent.append(row.pk)
     drafts: list[EntryDraft] = []
     for grant_id, of_grant in groupby(moves, key=attrgetter("promised_grant_id")):
-        for release in _earn(promises[grant_id], list(of_grant)):
+        for release in _earn(run, promises[grant_id], list(of_grant)):
             if release.amount_minor or release.by_model:
                 drafts.append(_draft(run, promises[grant_id], release))
             else:
@@ -134,7 +133,7 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
     rule = opening_credits if is_opening else pack_sold_for_cash
     how = "before these books" if is_opening else "out of band"
     return EntryDraft(
-        wanted_on=day_of(grant.created_at),
+        wanted_on=run.day_of(grant.created_at),
         kind=EntryKind.OPENING_BALANCE if is_opening else EntryKind.CREDITS_SOLD,
         description=f"Credits sold {how}, grant {grant.pk}",
         customer_id=run.customer_id,
@@ -144,10 +143,12 @@ def _sale(run: Run, transaction: LedgerTransaction) -> EntryDraft:
     )
 
 
-def _earn(obligation: PerformanceObligation, rows: Sequence[Move]) -> list[Release]:
+def _earn(run: Run, obligation: PerformanceObligation, rows: Sequence[Move]) -> list[Release]:
     """Work out what a grant's new movements release, and let its promise follow."""
     movements = [
-        Movement(row.pk, _service_day(obligation, row), row.credits, row.kind in _ENDS, row.model)
+        Movement(
+            row.pk, _service_day(run, obligation, row), row.credits, row.kind in _ENDS, row.model
+        )
         for row in rows
     ]
     used = used_so_far(obligation)
@@ -163,12 +164,12 @@ def _earn(obligation: PerformanceObligation, rows: Sequence[Move]) -> list[Relea
     return steps
 
 
-def _service_day(obligation: PerformanceObligation, row: Move) -> date:
+def _service_day(run: Run, obligation: PerformanceObligation, row: Move) -> date:
     """Return the day of a movement; what ends with a commitment's term, does on its last day."""
-    on = day_of(row.effective_at)
+    on = run.day_of(row.effective_at)
     ends_at = row.expires_at
     if obligation.kind == ObligationKind.COMMITMENT and row.kind in _ENDS and ends_at is not None:
-        return min(on, day_of(ends_at) - DAY)
+        return min(on, run.day_of(ends_at) - DAY)
     return on
 
 
@@ -182,7 +183,7 @@ def _draft(run: Run, obligation: PerformanceObligation, release: Release) -> Ent
     if release.is_breakage:
         kind, lines = end_of_credits(obligation, release.amount_minor, dimensions)
     return EntryDraft(
-        wanted_on=max(release.service_on, day_of(obligation.grant.created_at)),
+        wanted_on=max(release.service_on, run.day_of(obligation.grant.created_at)),
         kind=kind,
         description=f"Credits {word} on {release.service_on}, grant {obligation.grant_id}",
         customer_id=run.customer_id,

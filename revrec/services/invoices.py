@@ -21,7 +21,7 @@ from revrec.posting import (
     payment_received,
     tax_charged,
 )
-from revrec.schedule import day_of, months_alike, service_days, straight_line
+from revrec.schedule import months_alike, straight_line
 from revrec.selectors.facts import unaccounted_lines, unaccounted_payments
 from revrec.selectors.recognition import granularity_at
 from revrec.services.drafts import Run, about, over
@@ -61,7 +61,7 @@ def _account_invoice(run: Run, invoice: Invoice, lines: Sequence[InvoiceLine]) -
         return 0
     assert invoice.finalized_at is not None
     draft = EntryDraft(
-        wanted_on=day_of(invoice.finalized_at),
+        wanted_on=run.day_of(invoice.finalized_at),
         kind=EntryKind.INVOICE_FINALIZED,
         description=f"Invoice {invoice.number}",
         customer_id=run.customer_id,
@@ -86,7 +86,7 @@ def _fee(run: Run, line: InvoiceLine) -> Lines:
     is_over = line.service_end_at <= line.invoice.finalized_at
     kind = ObligationKind.ARREARS if is_over else ObligationKind.FEE
     obligation = _obligation(line, kind)
-    start_on, end_on = service_days(line.service_start_at, line.service_end_at)
+    start_on, end_on = run.service_days(line.service_start_at, line.service_end_at)
     pattern = granularity_at(line.invoice.finalized_at)
     spread = months_alike if pattern == Granularity.MONTH else straight_line
     days = spread(line.amount_minor, start_on, end_on)
@@ -112,7 +112,7 @@ def _overage(run: Run, line: InvoiceLine) -> Lines:
     assert line.billing_period is not None
     obligation = overage_obligation(line.billing_period, line.invoice.currency)
     dimensions = About(obligation.currency, obligation.pk, line.pk)
-    span = service_days(line.service_start_at, line.service_end_at)
+    span = run.service_days(line.service_start_at, line.service_end_at)
     return overage_invoiced(line.amount_minor, over(dimensions, *span))
 
 
@@ -120,7 +120,7 @@ def _outcomes(run: Run, line: InvoiceLine) -> Lines:
     """Turn what accepted outcomes earned into a claim."""
     obligation = PerformanceObligation.objects.get(source_key=outcome_key_of(line))
     dimensions = About(obligation.currency, obligation.pk, line.pk)
-    span = service_days(line.service_start_at, line.service_end_at)
+    span = run.service_days(line.service_start_at, line.service_end_at)
     return outcome_invoiced(line.amount_minor, over(dimensions, *span))
 
 
@@ -129,7 +129,7 @@ def _shortfall(run: Run, line: InvoiceLine) -> Lines:
     if not line.amount_minor:
         return ()
     obligation = _obligation(line, ObligationKind.SHORTFALL, recognised_minor=line.amount_minor)
-    start_on, end_on = service_days(line.service_start_at, line.service_end_at)
+    start_on, end_on = run.service_days(line.service_start_at, line.service_end_at)
     dimensions = over(about(obligation), start_on, end_on)
     draft = EntryDraft(
         wanted_on=end_on - DAY,
@@ -180,7 +180,7 @@ def _obligation(
 
 def _payment_draft(run: Run, payment: Payment) -> EntryDraft:
     return EntryDraft(
-        wanted_on=day_of(payment.paid_at),
+        wanted_on=run.day_of(payment.paid_at),
         kind=EntryKind.PAYMENT_RECORDED,
         description=f"Payment of invoice {payment.invoice.number}",
         customer_id=run.customer_id,

@@ -28,7 +28,7 @@ from revrec.models import (
 )
 from revrec.modification import Treatment, blended, caught_up, treatment
 from revrec.posting import Account, EntryKind, Lines, PostingLine, balanced, fee_earned
-from revrec.schedule import day_of, straight_line
+from revrec.schedule import straight_line
 from revrec.selectors.facts import accounted
 from revrec.selectors.modifications import (
     MODIFICATION,
@@ -137,7 +137,7 @@ def account_modification(run: Run, change: ContractModification) -> int:
         note_nothing_to_post(sources=[source])
         return 0
     decided = change.policy_change
-    effective_on = day_of(max(decided.effective_at, decided.decided_at or decided.effective_at))
+    effective_on = run.day_of(max(decided.effective_at, decided.decided_at or decided.effective_at))
     start_on = max([effective_on, *(fee.next_on for fee in fees if fee.earned_days)])
     moved = sum(fee.left_minor for fee in given)
     shares = [

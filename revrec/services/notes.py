@@ -42,7 +42,6 @@ from revrec.posting import (
     invoice_voided,
     tax_taken_back,
 )
-from revrec.schedule import day_of
 from revrec.selectors.modifications import heir_of
 from revrec.selectors.obligations import (
     progress_of,
@@ -66,13 +65,13 @@ def account_note(run: Run, note: CreditNote) -> int:
         return _nothing_to_post(SourceType.CREDIT_NOTE, note.pk)
     lines = _claiming_lines(note)
     ended = [one.invoice_line for one in lines if is_ended_by(one.invoice_line, one.amount_minor)]
-    posted = end_contracts(run, ended, day_of(note.issued_at), f"credit_note:{note.pk}")
+    posted = end_contracts(run, ended, run.day_of(note.issued_at), f"credit_note:{note.pk}")
     parts = [part for line in lines for part in _take_off(run, line, Reason(note.reason))]
     parts += [_tax_off(line.invoice_line, line.tax_minor) for line in lines]
     owed = note.balance_minor + note.refund_minor
     settled = Settled(note.open_minor, owed, note.out_of_band_minor)
     draft = EntryDraft(
-        wanted_on=day_of(note.issued_at),
+        wanted_on=run.day_of(note.issued_at),
         kind=EntryKind.CREDIT_NOTE_ISSUED,
         description=f"Credit note {note.number} on invoice {note.invoice.number}",
         customer_id=run.customer_id,
@@ -96,7 +95,7 @@ def account_note_void(run: Run, void: CreditNoteVoid) -> int:
     parts += [_tax_off(line.invoice_line, -line.tax_minor) for line in lines]
     settled = Settled(-note.open_minor, -(note.balance_minor + note.refund_minor))
     draft = EntryDraft(
-        wanted_on=day_of(void.voided_at),
+        wanted_on=run.day_of(void.voided_at),
         kind=EntryKind.CREDIT_NOTE_VOIDED,
         description=f"Void of credit note {note.number}",
         customer_id=run.customer_id,
@@ -111,11 +110,11 @@ def account_void(run: Run, void: InvoiceVoid) -> int:
     """Post one void (rule 22): every line as if it had never been claimed."""
     invoice = void.invoice
     lines = invoice.lines.filter(amount_minor__gt=0).order_by("position")
-    posted = end_contracts(run, list(lines), day_of(void.voided_at), f"invoice_void:{void.pk}")
+    posted = end_contracts(run, list(lines), run.day_of(void.voided_at), f"invoice_void:{void.pk}")
     parts = [part for line in lines for part in _take_back(run, line)]
     parts += [_tax_off(line, line.tax_minor) for line in lines]
     draft = EntryDraft(
-        wanted_on=day_of(void.voided_at),
+        wanted_on=run.day_of(void.voided_at),
         kind=EntryKind.INVOICE_VOIDED,
         description=f"Void of invoice {invoice.number}",
         customer_id=run.customer_id,

@@ -7,7 +7,6 @@ from invoicing.models import InvoiceLine, OutcomeDecision
 from invoicing.outcomes import State, earned_change
 from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import EntryKind, outcome_earned
-from revrec.schedule import day_of
 from revrec.selectors.facts import unaccounted_decisions
 from revrec.services.drafts import Run, about
 from revrec.services.journal import EntryDraft, note_nothing_to_post, post_entries
@@ -36,7 +35,7 @@ def outcome_key_of(line: InvoiceLine) -> str:
 
 def _draft(run: Run, decision: OutcomeDecision, change_minor: int) -> EntryDraft:
     obligation = _followed(decision, change_minor)
-    decided_on = day_of(decision.decided_at)
+    decided_on = run.day_of(decision.decided_at)
     return EntryDraft(
         wanted_on=decided_on,
         kind=EntryKind.OUTCOME_DECIDED,

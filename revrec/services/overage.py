@@ -18,7 +18,6 @@ from revrec.accrual import Accrual, DayUse, Price, accruals, borne
 from revrec.by_model import used_by_model
 from revrec.models import ObligationKind, PerformanceObligation
 from revrec.posting import EntryKind, overage_used
-from revrec.schedule import day_of
 from revrec.selectors.facts import model_of, unaccounted_overage
 from revrec.selectors.obligations import conceded_on
 from revrec.services.drafts import Run, about
@@ -72,7 +71,7 @@ def price_of(billing_period: BillingPeriod) -> Price:
 def _accrue_period(run: Run, billing_period: BillingPeriod, rows: Sequence[RatedUsage]) -> int:
     price = price_of(billing_period)
     by_day = {
-        day: list(group) for day, group in groupby(rows, key=lambda row: day_of(row.service_at))
+        day: list(group) for day, group in groupby(rows, key=lambda row: run.day_of(row.service_at))
     }
     days = [
         DayUse(day, used_by_model((vars(row)["model"], row.overage) for row in group))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
 
@@ -29,6 +30,7 @@ from revrec import pack_books_sql, pack_money_sql, pack_sql
 from revrec.models import AuditPack, LedgerSeal
 from revrec.pack_sql import PackFile
 from revrec.selectors.journal import chain_head
+from revrec.selectors.zone import books_zone
 
 _ROWS_AT_ONCE = 2_000
 _DOCUMENTS_AT_ONCE = 20
@@ -77,6 +79,7 @@ def _choose(cursor: Any, pack: AuditPack) -> None:
 def _params(pack: AuditPack) -> dict[str, Any]:
     return {
         "start": pack.start_at, "end": pack.end_at, "customer": pack.customer_id,
+        "zone": books_zone(),
         "invoices": list(pack.invoices), "is_of_all": pack.customer_id is None,
     }  # fmt: skip
 
@@ -156,7 +159,8 @@ def scope_of(pack: AuditPack) -> str:
     whom = pack.customer.external_id if pack.customer else "all customers"
     assert pack.start_at is not None
     assert pack.end_at is not None
-    first, over = pack.start_at.astimezone(UTC), pack.end_at.astimezone(UTC)
+    zone = ZoneInfo(books_zone())
+    first, over = pack.start_at.astimezone(zone), pack.end_at.astimezone(zone)
     if first.time() == over.time() == time.min:
         return f"{whom}, {first:%Y-%m-%d} to {over - DAY:%Y-%m-%d}"
     return f"{whom} from {_instant(first)} to {_instant(over)}"

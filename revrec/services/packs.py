@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +26,8 @@ from invoicing.selectors import find_invoice, is_issued
 from metering.models import Customer, MeterEvent
 from metering.selectors.archive import refuse_archived
 from revrec.models import AuditPack, PackState
+from revrec.schedule import day_of, start_of
+from revrec.selectors.zone import books_zone
 from revrec.services.pack_files import FILE_COUNT, keep_documents, write_pack
 
 MOST_INVOICES = 1_000
@@ -83,9 +85,10 @@ def _check(wish: Wish) -> None:
         raise Invalid("name a start and an end, or invoices", field="start")
     if wish.end <= wish.start:
         raise Invalid("start comes before end", field="start")
+    zone = books_zone()
     for name, at in (("start", wish.start), ("end", wish.end)):
-        if at.astimezone(UTC).time() != time.min:
-            raise Invalid("a pack is of whole days, UTC", field=name)
+        if at != start_of(day_of(at, zone), zone):
+            raise Invalid(f"a pack is of whole days, {zone}", field=name)
     refuse_archived(wish.start, wish.end)
 
 

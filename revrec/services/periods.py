@@ -14,10 +14,10 @@ from credits.services.grants import expire_due_grants
 from credits.services.rating import rate_pending
 from metering.services.aggregate import aggregate_batches
 from revrec.models import AccountingPeriod, CloseException, PeriodStatus
-from revrec.schedule import day_of
 from revrec.selectors.closing import Item, close_checklist, owners_of
 from revrec.selectors.facts import customers_to_recognise
 from revrec.selectors.reports import signed_balance
+from revrec.selectors.zone import end_of
 from revrec.services.anchoring import refuse_older_state
 from revrec.services.estimates import true_up
 from revrec.services.months import ensure_period
@@ -176,7 +176,7 @@ def _close(period: AccountingPeriod, by: User, at: datetime, reason: str) -> Acc
 def _recognise_all(by: User, at: datetime) -> None:
     """Recognise until nobody waits; who was recognised here stays locked, and cannot wait again."""
     done: set[int] = set()
-    while waiting := set(customers_to_recognise(day_of(at))) - done:
+    while waiting := set(customers_to_recognise(at)) - done:
         for customer_id in sorted(waiting):
             recognise_customer(customer_id=customer_id, by=by, at=at)
         done |= waiting
@@ -200,7 +200,7 @@ def _refuse(period: AccountingPeriod, by: User, at: datetime) -> None:
 def _refuse_early(period: AccountingPeriod, at: datetime) -> None:
     if period.status == PeriodStatus.CLOSED:
         raise Conflict(f"{period} is closed already", code="period_closed")
-    if at < midnight(period.end_on):
+    if at < end_of(period):
         raise Conflict(f"{period} has not ended")
 
 

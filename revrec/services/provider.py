@@ -24,7 +24,6 @@ from revrec.provider import (
     losses,
     overpaid,
 )
-from revrec.schedule import day_of
 from revrec.selectors.facts import (
     unaccounted_disputes,
     unaccounted_fees,
@@ -67,7 +66,7 @@ def account_verdict(run: Run, outcome: DisputeOutcome) -> int:
     else:
         lines, kind = _lost(run, outcome), EntryKind.DISPUTE_LOST
     draft = EntryDraft(
-        wanted_on=day_of(outcome.decided_at),
+        wanted_on=run.day_of(outcome.decided_at),
         kind=kind,
         description=f"Dispute {dispute.reference} {outcome.verdict}",
         customer_id=run.customer_id,
@@ -136,7 +135,7 @@ def _release(run: Run, loss: Loss, promises: dict[int, PerformanceObligation | N
 
 def _overpayment(run: Run, row: Overpayment) -> EntryDraft:
     return EntryDraft(
-        wanted_on=day_of(row.paid_at),
+        wanted_on=run.day_of(row.paid_at),
         kind=EntryKind.OVERPAYMENT_RECORDED,
         description=f"Overpayment of invoice {row.invoice.number}",
         customer_id=run.customer_id,
@@ -148,7 +147,7 @@ def _overpayment(run: Run, row: Overpayment) -> EntryDraft:
 
 def _fee(run: Run, row: ProcessorFee) -> EntryDraft:
     return EntryDraft(
-        wanted_on=day_of(row.charged_at),
+        wanted_on=run.day_of(row.charged_at),
         kind=EntryKind.PROCESSOR_FEE,
         description=f"Fee of {row.method} on {row.kind} {row.reference}",
         customer_id=run.customer_id,
@@ -160,7 +159,7 @@ def _fee(run: Run, row: ProcessorFee) -> EntryDraft:
 
 def _dispute(run: Run, row: Dispute) -> EntryDraft:
     return EntryDraft(
-        wanted_on=day_of(row.opened_at),
+        wanted_on=run.day_of(row.opened_at),
         kind=EntryKind.DISPUTE_OPENED,
         description=f"Dispute {row.reference} on invoice {row.invoice.number}",
         customer_id=run.customer_id,

@@ -15,9 +15,9 @@ from billing_project.kernel.apart import each_apart
 from billing_project.kernel.models import User
 from metering.services.customers import lock_customer
 from revrec.models import BooksMark
-from revrec.schedule import day_of
 from revrec.selectors.facts import TOPICS, customers_to_recognise
 from revrec.selectors.waiting import kinds_waiting
+from revrec.selectors.zone import held_zone
 from revrec.services.anchoring import refuse_older_state
 from revrec.services.corrections import account_corrections
 from revrec.services.drafts import Run
@@ -83,12 +83,12 @@ def recognise_customer(*, customer_id: int, by: User, at: datetime) -> int:
     for topic in TOPICS:
         outbox.take(topic, customer_id)
     mark = BooksMark.objects.get_or_create(customer_id=customer_id)[0]
-    run = Run(customer_id, by, at, mark)
+    run = Run(customer_id, by, at, mark, held_zone())
     waiting = kinds_waiting(customer_id)
     posted = accrue_overage(run) + _take_up(run, waiting, _CLAIMS)
     posted += account_grants(run) + _take_up(run, waiting, _CHANGES) + account_movements(run)
     _move(mark)
-    return posted + recognise_fees(run, before=day_of(at))
+    return posted + recognise_fees(run, before=run.day_of(at))
 
 
 def _take_up(run: Run, waiting: frozenset[SourceType], steps: Sequence[Step]) -> int:
@@ -122,7 +122,7 @@ def recognise_pending(
     """
     refuse_older_state()
     return each_apart(
-        customers_to_recognise(day_of(at), None, at - rest if rest else None),
+        customers_to_recognise(at, None, at - rest if rest else None),
         lambda customer_id: recognise_customer(customer_id=customer_id, by=by, at=at),
         step="recognise",
         limit=limit,

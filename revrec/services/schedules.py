@@ -1,7 +1,7 @@
 """Plans of fees, and where each kind of promise is owed."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 
 from django.db.models import Max
 
@@ -14,7 +14,7 @@ from revrec.models import (
     RevenueScheduleLine,
 )
 from revrec.posting import Account
-from revrec.schedule import ScheduleDay, respread, service_days, straight_line
+from revrec.schedule import ScheduleDay, respread, start_of, straight_line
 from revrec.selectors.obligations import earned_days, newest_schedule
 from revrec.services.drafts import Run
 
@@ -42,7 +42,7 @@ def revise_schedule(
     next_on = old.start_on + DAY * earned_days(obligation)
     end_on = old.end_on
     if ends_at is not None:
-        served = service_days(datetime.combine(old.start_on, time.min, UTC), ends_at)[1]
+        served = run.service_days(start_of(old.start_on, run.zone), ends_at)[1]
         end_on = min(end_on, max(served, next_on + DAY if left else next_on))
     days = list(straight_line(left, next_on, end_on))
     if old.pattern == Granularity.MONTH:

@@ -2,7 +2,6 @@
 
 from invoicing.models import BalanceApplication, Refund, RefundFailure, ShortPayment
 from revrec.posting import About, EntryKind, balance_applied, refunded, short_payment_accepted
-from revrec.schedule import day_of
 from revrec.selectors.facts import (
     unaccounted_applications,
     unaccounted_failures,
@@ -30,7 +29,7 @@ def account_settlements(run: Run) -> int:
 
 def _application(run: Run, row: BalanceApplication) -> EntryDraft:
     return EntryDraft(
-        wanted_on=day_of(row.applied_at),
+        wanted_on=run.day_of(row.applied_at),
         kind=EntryKind.BALANCE_APPLIED,
         description=f"Customer balance applied to invoice {row.invoice.number}",
         customer_id=run.customer_id,
@@ -42,7 +41,7 @@ def _application(run: Run, row: BalanceApplication) -> EntryDraft:
 
 def _short_payment(run: Run, row: ShortPayment) -> EntryDraft:
     return EntryDraft(
-        wanted_on=day_of(row.accepted_at),
+        wanted_on=run.day_of(row.accepted_at),
         kind=EntryKind.SHORT_PAYMENT_ACCEPTED,
         description=f"Short payment of invoice {row.invoice.number}",
         customer_id=run.customer_id,
@@ -54,7 +53,7 @@ def _short_payment(run: Run, row: ShortPayment) -> EntryDraft:
 
 def _refund(run: Run, refund: Refund) -> EntryDraft:
     return EntryDraft(
-        wanted_on=day_of(refund.refunded_at),
+        wanted_on=run.day_of(refund.refunded_at),
         kind=EntryKind.REFUND_RECORDED,
         description=f"Refund {_of(refund)}",
         customer_id=run.customer_id,
@@ -67,7 +66,7 @@ def _refund(run: Run, refund: Refund) -> EntryDraft:
 def _failure(run: Run, failure: RefundFailure) -> EntryDraft:
     refund = failure.refund
     return EntryDraft(
-        wanted_on=day_of(failure.failed_at),
+        wanted_on=run.day_of(failure.failed_at),
         kind=EntryKind.REFUND_FAILED,
         description=f"Failed refund {_of(refund)}",
         customer_id=run.customer_id,

@@ -13,7 +13,6 @@ from revrec.impairment import Loss, Unpaid, losses, recovery
 from revrec.losing import LostPart, recovered, written_off
 from revrec.models import BadDebt, ObligationKind, PerformanceObligation, Posting
 from revrec.posting import About, Account, EntryKind
-from revrec.schedule import day_of
 from revrec.selectors.obligations import earned_days, newest_schedule
 from revrec.selectors.recognition import bad_debt_at
 from revrec.selectors.stakes import Stake, stake_of
@@ -44,7 +43,7 @@ def account_write_off(run: Run, row: WriteOff) -> int:
         _release(run, promise, loss.released_minor)
         parts.append(_part(line, promise, loss, _held_on(promise)))
     draft = EntryDraft(
-        wanted_on=day_of(row.written_off_at),
+        wanted_on=run.day_of(row.written_off_at),
         kind=EntryKind.WRITTEN_OFF,
         description=f"Write-off of invoice {row.invoice.number}",
         customer_id=run.customer_id,
@@ -61,7 +60,7 @@ def account_recovery(run: Run, payment: Payment) -> int:
     given_up = [_given_up(line) for line in lines]
     parts = _restored(run, lines, recovery(payment.amount_minor, given_up))
     draft = EntryDraft(
-        wanted_on=day_of(payment.paid_at),
+        wanted_on=run.day_of(payment.paid_at),
         kind=EntryKind.RECOVERED,
         description=f"Recovery of invoice {payment.invoice.number}",
         customer_id=run.customer_id,
@@ -93,7 +92,7 @@ def account_reclaim(run: Run, note: CreditNote) -> int:
         left -= take
     about = About(note.currency)
     draft = EntryDraft(
-        wanted_on=day_of(note.issued_at),
+        wanted_on=run.day_of(note.issued_at),
         kind=EntryKind.RECOVERED,
         description=f"Credit note {note.number} on what was written off",
         customer_id=run.customer_id,

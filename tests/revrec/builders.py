@@ -104,13 +104,14 @@ class Shop:
         self._approve(version.policy_change)
         return version
 
-    def customer(self, currency: str = "USD") -> Customer:
+    def customer(self, currency: str = "USD", time_zone: str = "UTC") -> Customer:
         """Return a new customer."""
         name = f"customer-{next(_numbers)}"
         self.open_market(currency)
         return create_customer(
-            external_id=name, name=name, currency=currency, by=self.maker, at=LONG_AGO
-        )
+            external_id=name, name=name, currency=currency, time_zone=time_zone, by=self.maker,
+            at=LONG_AGO,
+        )  # fmt: skip
 
     def open_market(self, currency: str) -> None:
         """Let finance open a currency to customers without a country, once."""

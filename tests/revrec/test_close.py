@@ -50,7 +50,7 @@ def test_all_who_wait_are_recognised_under_the_lock(
 
     _close()
 
-    assert customers_to_recognise(on("2026-02-01").date()) == []
+    assert customers_to_recognise(on("2026-02-01")) == []
     for customer in customers:
         assert balances(customer) == {"1100": 3_100, "4000": -3_100}
 

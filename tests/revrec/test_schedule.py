@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revrec.schedule import day_of, service_days, straight_line
+from revrec.schedule import day_of, service_days, start_of, straight_line
 
 
 def test_dinars_have_three_decimals() -> None:
@@ -30,18 +30,44 @@ def test_dinars_have_three_decimals() -> None:
         ("2026-10-01T09:00+00:00", "2026-10-01T17:00+00:00", "2026-10-01", "2026-10-02"),
     ],
 )
-def test_service_days_are_utc_dates_end_exclusive(
+def test_service_days_are_dates_of_the_books_end_exclusive(
     start: str, end: str, first: str, end_on: str
 ) -> None:
-    days = service_days(datetime.fromisoformat(start), datetime.fromisoformat(end))
+    days = service_days(datetime.fromisoformat(start), datetime.fromisoformat(end), "UTC")
 
     assert days == (date.fromisoformat(first), date.fromisoformat(end_on))
 
 
-def test_the_day_of_an_instant_is_its_date_in_utc() -> None:
-    pacific_evening = datetime.fromisoformat("2026-01-31T23:30:00-08:00")
+@pytest.mark.parametrize(
+    ("at", "zone", "day"),
+    [
+        ("2026-01-31T23:30:00-08:00", "UTC", "2026-02-01"),
+        ("2026-10-31T23:30Z", "UTC", "2026-10-31"),
+        ("2026-10-31T23:30Z", "Europe/Berlin", "2026-11-01"),  # 0:30 there (OWN-16).
+        ("2026-10-31T22:30Z", "Europe/Berlin", "2026-10-31"),
+        ("2026-07-31T22:30Z", "Europe/Berlin", "2026-08-01"),  # In summer an hour earlier.
+        ("2026-11-01T04:30Z", "America/New_York", "2026-11-01"),
+        ("2026-11-01T03:30Z", "America/New_York", "2026-10-31"),
+    ],
+)
+def test_the_day_of_an_instant_is_its_date_in_the_zone_of_the_books(
+    at: str, zone: str, day: str
+) -> None:
+    assert day_of(datetime.fromisoformat(at), zone) == date.fromisoformat(day)
 
-    assert day_of(pacific_evening) == date(2026, 2, 1)
+
+def test_a_day_on_which_clocks_change_is_one_day() -> None:
+    def hours(day: date) -> Decimal:
+        start, end = (start_of(one, "Europe/Berlin") for one in (day, day + timedelta(days=1)))
+        return Decimal((end - start) // timedelta(hours=1))
+
+    assert [hours(date(2026, 3, 29)), hours(date(2026, 10, 25))] == [23, 25]
+    # A week over either earns a seventh a day: 7.00 are 1.00 each.
+    for first in (date(2026, 3, 26), date(2026, 10, 22)):
+        start, end = (start_of(one, "Europe/Berlin") for one in (first, first + timedelta(days=7)))
+        span = service_days(start, end, "Europe/Berlin")
+        assert span == (first, first + timedelta(days=7))
+        assert {day.amount_minor for day in straight_line(700, *span)} == {100}
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,12 +83,18 @@ def test_the_days_sum_to_the_price_and_never_fall_behind(price: int, day_count: 
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.datetimes(timezones=st.just(UTC)), st.lists(st.integers(1, 3000), max_size=9))
-def test_periods_that_follow_one_another_share_no_day(start: datetime, hours: list[int]) -> None:
+@given(
+    st.datetimes(timezones=st.just(UTC)),
+    st.lists(st.integers(1, 3000), max_size=9),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Pacific/Auckland"]),
+)
+def test_periods_that_follow_one_another_share_no_day(
+    start: datetime, hours: list[int], zone: str
+) -> None:
     bounds = [start.replace(year=2026, day=1)]
     for count in hours:
         bounds.append(bounds[-1] + timedelta(hours=24 + count))
 
-    spans = [service_days(a, b) for a, b in pairwise(bounds)]
+    spans = [service_days(a, b, zone) for a, b in pairwise(bounds)]
 
     assert all(a[1] == b[0] for a, b in pairwise(spans))

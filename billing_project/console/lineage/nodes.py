@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import UTC, datetime, time
+from datetime import datetime
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -11,7 +11,6 @@ from django.db.models import F, Min, Prefetch, Q, Sum
 
 from billing_project.console.lineage.graph import Node, NodeType, Ref
 from billing_project.kernel.money import Money
-from billing_project.kernel.period import midnight
 from billing_project.kernel.quantity import plain
 from credits.models import (
     CreditGrant,
@@ -39,6 +38,8 @@ from invoicing.selectors import plan_version_at
 from metering.models import MeterEvent, MeterEventAdjustment, UsageWindow
 from metering.selectors.archived_events import archived_events_of
 from revrec.models import AccountingPeriod, JournalEntry, LedgerSeal, RevenueSchedule
+from revrec.schedule import start_of
+from revrec.selectors.zone import books_zone
 
 MOST_EXPLAINED = 25  # Of each, what every grant had left before it is read.
 _Ids = Collection[int]
@@ -224,9 +225,10 @@ def _journal_entries(ids: _Ids) -> Iterator[Node]:
         revenue=Sum("postings__amount_minor", filter=Q(postings__account__code__startswith="4")),
         currency=Min("postings__currency"),  # An entry is in one currency.
     )
+    zone = books_zone()
     for entry in entries:
         ref, label = Ref(NodeType.JOURNAL_ENTRY, entry.pk), f"{entry} {entry.description}"
-        at = datetime.combine(entry.effective_on, time.min, UTC)
+        at = start_of(entry.effective_on, zone)
         takes_away = (entry.revenue or 0) > 0  # Credits earn, so a debit takes back.
         debit = entry.debit or 0  # A difference of exchange alone moves no amount of its own.
         minor = -debit if takes_away else debit
@@ -234,12 +236,13 @@ def _journal_entries(ids: _Ids) -> Iterator[Node]:
 
 
 def _periods(ids: _Ids) -> Iterator[Node]:
+    zone = books_zone()
     for period in AccountingPeriod.objects.filter(pk__in=ids).select_related("closed_by"):
         ref, label = Ref(NodeType.ACCOUNTING_PERIOD, period.pk), f"{period}, "
         label += period.get_status_display().lower()
         if period.closed_at:
             label += f" {period.closed_at:%Y-%m-%d} by {period.closed_by}"
-        yield Node(ref, label, Decimal(1), "month", midnight(period.start_on))
+        yield Node(ref, label, Decimal(1), "month", start_of(period.start_on, zone))
 
 
 def _seals(ids: _Ids) -> Iterator[Node]:

@@ -2,7 +2,7 @@
 
 import shutil
 from argparse import ArgumentParser
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +15,8 @@ from billing_project.kernel.management.reading import person
 from billing_project.kernel.period import add_months
 from metering.selectors.customers import customer_named
 from revrec.models import AuditPack
+from revrec.schedule import start_of
+from revrec.selectors.zone import books_zone
 from revrec.services.packs import Wish, ask_for_pack, make_pack, path_of
 
 
@@ -22,7 +24,7 @@ class Command(BaseCommand):
     help = "Make an audit pack: a ZIP with its own verifier; exits 1 where it cannot be made."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--month", metavar="YYYY-MM", help="a calendar month, UTC")
+        parser.add_argument("--month", metavar="YYYY-MM", help="a calendar month of the books")
         parser.add_argument("--customer", metavar="ID", help="of the month; default: all")
         parser.add_argument("--invoice", action="append", default=[], metavar="NUMBER")
         parser.add_argument("--output", metavar="FILE", help="copy the pack there")
@@ -55,10 +57,10 @@ def _wish(options: dict[str, Any]) -> Wish:
     if not options["month"]:
         return Wish(invoices=tuple(options["invoice"]))
     try:
-        start = datetime.strptime(options["month"], "%Y-%m").replace(tzinfo=UTC)
+        first = date.fromisoformat(f"{options['month']}-01")
     except ValueError as error:
         raise CommandError("--month is YYYY-MM") from error
-    first = add_months(start.date(), 1, 1)
-    end = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    zone = books_zone()
+    start, end = start_of(first, zone), start_of(add_months(first, 1, 1), zone)
     customer = customer_named(options["customer"]) if options["customer"] else None
     return Wish(start, end, customer, tuple(options["invoice"]))

@@ -154,7 +154,7 @@ _ALL = (
     ),
     Report(
         "margin_by_day", "Margin by day",
-        "Revenue by its day in the books, usage by its day in UTC.",
+        "By day of the books.",
         margins.by_day, margins.FIGURES, "day",
     ),
     Report(

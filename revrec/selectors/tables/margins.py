@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from billing_project.kernel.period import Period, midnight
 from billing_project.kernel.quantity import plain
 from credits.selectors.supplier_costs import DayCost, cost_currency
 from credits.supplier_prices import TokenKind
@@ -39,6 +38,7 @@ from revrec.selectors.margin_facts import (
     plans_at,
 )
 from revrec.selectors.tables.ledger import REVENUE_CODES, within
+from revrec.selectors.zone import span_of
 
 FIGURES = ("recognised", "supplier", "margin")
 _MIX = ("margin_percent", "cached_share", "output_share", "rate")
@@ -131,7 +131,7 @@ def by_plan(period: AccountingPeriod) -> Table:
 
 
 def by_day(period: AccountingPeriod) -> Table:
-    """Sum by day of the books; usage by its day in UTC."""
+    """Sum by day of the books."""
     return _by_text(
         margin_facts(period),
         "day",
@@ -181,7 +181,7 @@ def by_workspace(period: AccountingPeriod) -> Table:
 def by_funding(period: AccountingPeriod) -> Table:
     """Sum the supplier's cost by what paid for the usage: what we gave away, and what is unpaid."""
     currency = cost_currency()
-    span = Period(midnight(period.start_on), midnight(period.end_on))
+    span = span_of(period)
     found = costs_by_funding(span, currency)
     costs = settled({(one.source, one.unit): one.cost for one in found}, currency)
     rows = [

@@ -19,6 +19,7 @@ from revrec.posting import Account
 from revrec.reporting import Drill, Figure, Row, Table
 from revrec.selectors.tables.ledger import REVENUE_CODES, before, within
 from revrec.selectors.tables.revenue import STREAMS
+from revrec.selectors.zone import books_zone
 
 _AHEAD = 12  # Months of the waterfall that have a column of their own.
 _LIABILITIES = [Account.CREDITS_LIABILITY.value, Account.FEES_LIABILITY.value]
@@ -30,9 +31,9 @@ STREAM_OF_KIND: dict[str, str] = {
 
 _PROMISES = """
 SELECT o.id, o.kind, p.currency, min(e.effective_on) FILTER (WHERE p.account_id IN ('2100','2120')),
-       coalesce(s.start_on, (l.service_start_at AT TIME ZONE 'UTC')::date),
+       coalesce(s.start_on, (l.service_start_at AT TIME ZONE %(zone)s)::date),
        CASE WHEN o.kind = 'fee' THEN s.end_on
-            ELSE (coalesce(g.expires_at, l.service_end_at) AT TIME ZONE 'UTC')::date END,
+            ELSE (coalesce(g.expires_at, l.service_end_at) AT TIME ZONE %(zone)s)::date END,
        coalesce(-sum(p.amount_minor) FILTER (
            WHERE p.account_id IN ('2100','2120') AND e.effective_on < %(start)s), 0) AS opening,
        coalesce(-sum(p.amount_minor) FILTER (WHERE p.account_id IN ('2100','2120')), 0) AS closing,
@@ -90,7 +91,10 @@ class PromiseState:
 def promise_states(period: AccountingPeriod) -> list[PromiseState]:
     """List all promises that were sold in advance by the end of a month."""
     with connection.cursor() as cursor:
-        cursor.execute(_PROMISES, {"start": period.start_on, "end": period.end_on})
+        cursor.execute(
+            _PROMISES,
+            {"start": period.start_on, "end": period.end_on, "zone": books_zone()},
+        )
         rows = cursor.fetchall()
     return [_state(row) for row in rows if row[3] is not None]
 

@@ -7,7 +7,6 @@ from datetime import date
 
 from django.db.models import Sum
 
-from billing_project.kernel.period import midnight
 from invoicing.selectors.commitments import RunningCommit, running_commits
 from revrec.disclosures import Exemptions, Remaining, in_bands, is_short, not_invoiced
 from revrec.models import AccountingPeriod, ObligationKind, Posting
@@ -23,6 +22,7 @@ from revrec.selectors.tables.promises import (
     liability_of,
     promise_states,
 )
+from revrec.selectors.zone import books_zone, end_of
 
 RPO_BANDS = ("up_to_12_months", "13_to_24_months", "over_24_months")
 _COMMITMENTS = "Commitments not invoiced"
@@ -110,7 +110,7 @@ class _Left:
 def _committed(period: AccountingPeriod, exemptions: Exemptions) -> Iterator[Row]:
     """List what running commitments leave to be earned that is not in the liabilities."""
     by_currency: dict[str, list[Remaining]] = defaultdict(list)
-    for commit in running_commits(midnight(period.end_on)):
+    for commit in running_commits(end_of(period)):
         left = _left_of(commit, period.end_on)
         began_on = left.remaining.start_on or period.end_on
         is_exempt = exemptions.short and is_short(began_on, left.remaining.end_on)
@@ -130,8 +130,9 @@ def _left_of(commit: RunningCommit, as_of: date) -> _Left:
     )
     counted = -(posted.aggregate(sum=Sum("amount_minor"))["sum"] or 0)
     minor = not_invoiced(commit.minimum.amount_minor, counted)
-    began_on = day_of(commit.start_at)
-    return _Left(commit.minimum.currency, Remaining(minor, began_on, day_of(commit.end_at)))
+    zone = books_zone()
+    began_on, ends_on = day_of(commit.start_at, zone), day_of(commit.end_at, zone)
+    return _Left(commit.minimum.currency, Remaining(minor, began_on, ends_on))
 
 
 def _left_out(exempt: Iterable[PromiseState]) -> Iterator[str]:

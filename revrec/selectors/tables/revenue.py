@@ -1,17 +1,20 @@
 """Reports that show what was earned, and from what."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db.models import Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, TruncMonth
+from django.db.models.functions import Coalesce, TruncDate, TruncMonth
 
 from billing_project.kernel.period import add_months, months_between
 from revrec.models import AccountingPeriod, Posting
 from revrec.posting import Account, EntryKind
 from revrec.reporting import Drill, Figure, Row, Table
+from revrec.schedule import start_of
 from revrec.selectors.tables.ledger import REVENUE_CODES, within
+from revrec.selectors.zone import books_zone
 
 STREAMS: Mapping[str, str] = {
     Account.FEE_REVENUE: "Base fees",
@@ -71,14 +74,16 @@ def prior_period_revenue(period: AccountingPeriod) -> Table:
 
     A credit note names no service days: it counts where the line that it is about had ended.
     """
-    start = datetime.combine(period.start_on, time.min, UTC)
+    zone = ZoneInfo(books_zone())
+    start = start_of(period.start_on, zone.key)
     ended_line = Q(service_end_on__isnull=True, invoice_line__service_end_at__lte=start)
     found = (
         revenue_postings()
         .filter(Q(service_end_on__lte=period.start_on) | ended_line, **within(period))
         .annotate(
             month=Coalesce(
-                TruncMonth("service_start_on"), TruncMonth("invoice_line__service_start_at__date")
+                TruncMonth("service_start_on"),
+                TruncMonth(TruncDate("invoice_line__service_start_at", tzinfo=zone)),
             )
         )
         .values("account_id", "month", "currency")
@@ -92,15 +97,16 @@ def prior_period_revenue(period: AccountingPeriod) -> Table:
                 "service_month": f"{row['month']:%Y-%m}",
             },
             row["currency"],
-            {"amount": Figure(-row["total"], _prior_drill(row, period, start))},
+            {"amount": Figure(-row["total"], _prior_drill(row, period, zone.key))},
         )
         for row in found
     ]
     return Table(("stream", "service_month"), ("amount",), rows)
 
 
-def _prior_drill(row: Mapping[str, Any], period: AccountingPeriod, start: datetime) -> Drill:
+def _prior_drill(row: Mapping[str, Any], period: AccountingPeriod, zone: str) -> Drill:
     month: date = row["month"]
+    start = start_of(period.start_on, zone)
     end_on = add_months(month, 1, 1)
     of_month = revenue_postings().filter(
         Q(
@@ -111,8 +117,8 @@ def _prior_drill(row: Mapping[str, Any], period: AccountingPeriod, start: dateti
         | Q(
             service_end_on__isnull=True,
             invoice_line__service_end_at__lte=start,
-            invoice_line__service_start_at__date__gte=month,
-            invoice_line__service_start_at__date__lt=end_on,
+            invoice_line__service_start_at__gte=start_of(month, zone),
+            invoice_line__service_start_at__lt=start_of(end_on, zone),
         ),
         account_id=row["account_id"],
         currency=row["currency"],

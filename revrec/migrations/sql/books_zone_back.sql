@@ -1,0 +1,2 @@
+DROP TRIGGER keep_zone_of_books ON policy_change;
+DROP FUNCTION books_zone_refuse_late();
