@@ -222,6 +222,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/v1",
     "POSTPROCESSING_HOOKS": [
+        "billing_project.api.schema.allow_blank_once",
         "billing_project.api.schema.add_problems",
         "billing_project.api.webhook_schema.add_webhooks",
     ],

@@ -23,6 +23,7 @@ from credits.selectors.remembered import forget_rules
 from metering.services.storing import forget_months
 from revrec.services.anchoring import SEAL_FILES
 from revrec.services.sealing import make_sealing_key
+from tests.answers import hold_answers_against_the_document
 from tests.template import ensure_template
 from tests.worlds import person_of
 
@@ -51,6 +52,7 @@ def pytest_configure() -> None:
         "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("untimed")
+    hold_answers_against_the_document(pytest.MonkeyPatch())
 
 
 @pytest.hookimpl(wrapper=True)

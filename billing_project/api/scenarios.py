@@ -121,7 +121,9 @@ class ScenariosView(ApiView):
             rows = rows.filter(change=query["change"])
         return self.page(request, rows, KeptScenarioSerializer)
 
-    @extend_schema(request=ScenarioRequest, responses={200: ScenarioSerializer})
+    @extend_schema(
+        request=ScenarioRequest, responses={200: ScenarioSerializer, 201: ScenarioSerializer}
+    )
     def post(self, request: Request) -> Response:
         """Run scenarios; with `attach_to`, keep them as evidence (201)."""
         sent = self.valid(ScenarioRequest, request.data)

@@ -29,16 +29,18 @@ class AlertSerializer(serializers.Serializer[Alert]):
     """One warning, who looks after it, and who saw it."""
 
     id = serializers.CharField()
-    customer = serializers.CharField(source="customer.external_id", default=None)
+    customer = serializers.CharField(source="customer.external_id", allow_null=True, default=None)
     kind = serializers.ChoiceField(choices=AlertKind.choices)
     title = serializers.CharField()
     facts = serializers.DictField()
-    rule = serializers.CharField(source="rule.code", default=None)
-    owner = serializers.CharField(source="owner.username", default=None)
+    rule = serializers.CharField(source="rule.code", allow_null=True, default=None)
+    owner = serializers.CharField(source="owner.username", allow_null=True, default=None)
     raised_at = UtcDateTimeField()
     ended_at = UtcDateTimeField(allow_null=True, help_text="What it said of a state was over.")
     acknowledged_at = UtcDateTimeField(allow_null=True)
-    acknowledged_by = serializers.CharField(source="acknowledged_by.username", default=None)
+    acknowledged_by = serializers.CharField(
+        source="acknowledged_by.username", allow_null=True, default=None
+    )
     note = serializers.CharField()
 
 
@@ -82,10 +84,10 @@ class RuleSerializer(serializers.Serializer[AlertRule]):
     watched = serializers.CharField()
     threshold = QuantityField()
     owner = serializers.CharField(source="owner.username")
-    customer = serializers.CharField(source="customer.external_id", default=None)
+    customer = serializers.CharField(source="customer.external_id", allow_null=True, default=None)
     by_customer = serializers.BooleanField(source="is_by_customer")
-    unit = serializers.CharField(source="pricing_unit.code", default=None)
-    meter = serializers.CharField(source="meter.code", default=None)
+    unit = serializers.CharField(source="pricing_unit.code", allow_null=True, default=None)
+    meter = serializers.CharField(source="meter.code", allow_null=True, default=None)
     window = serializers.CharField()
     floor = QuantityField(allow_null=True)
     status = serializers.CharField(source="policy_change.status")

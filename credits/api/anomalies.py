@@ -41,7 +41,9 @@ class AnomalySerializer(serializers.Serializer[Anomaly]):
     owner = serializers.CharField(source="owner.username")
     feedback = serializers.CharField()
     feedback_note = serializers.CharField()
-    feedback_by = serializers.CharField(source="feedback_by.username", default=None)
+    feedback_by = serializers.CharField(
+        source="feedback_by.username", allow_null=True, default=None
+    )
     detected_at = UtcDateTimeField()
 
 

@@ -26,7 +26,7 @@ class CheckpointSerializer(serializers.Serializer[ControlCheckpoint]):
     document_sha256 = serializers.CharField()
     prepared_by = serializers.CharField(source="prepared_by.username")
     prepared_at = UtcDateTimeField()
-    signed_by = serializers.CharField(source="signed_by.username", default=None)
+    signed_by = serializers.CharField(source="signed_by.username", allow_null=True, default=None)
     signed_at = UtcDateTimeField(allow_null=True)
     note = serializers.CharField()
 

@@ -29,7 +29,7 @@ class IncidentSerializer(serializers.Serializer[Incident]):
 
     id = serializers.CharField()
     title = serializers.CharField()
-    customer = serializers.CharField(source="customer.external_id", default=None)
+    customer = serializers.CharField(source="customer.external_id", allow_null=True, default=None)
     anomaly = serializers.CharField(source="anomaly_id", allow_null=True)
     start_at = UtcDateTimeField()
     end_at = UtcDateTimeField()

@@ -83,8 +83,10 @@ class ChangeOutput(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     subscription = serializers.IntegerField(source="subscription_id")
     kind = serializers.CharField()
-    plan = serializers.CharField(source="plan_version.plan.code", default=None)
-    plan_version = serializers.IntegerField(source="plan_version.number", default=None)
+    plan = serializers.CharField(source="plan_version.plan.code", allow_null=True, default=None)
+    plan_version = serializers.IntegerField(
+        source="plan_version.number", allow_null=True, default=None
+    )
     effective_at = UtcDateTimeField()
     credit_unused = serializers.BooleanField(source="credits_unused")
     reason = serializers.CharField()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.utils.http import parse_header_parameters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, UnsupportedMediaType
@@ -102,6 +102,15 @@ class CloudEventSerializer(serializers.Serializer[Any]):
     data = serializers.DictField(required=False)  # type: ignore[assignment]
 
 
+class EventResultSerializer(serializers.Serializer[Any]):
+    """The answer to one event; why, where it was not plainly accepted."""
+
+    identifier = serializers.CharField()
+    status = serializers.CharField()
+    code = serializers.CharField(required=False)
+    detail = serializers.CharField(required=False)
+
+
 class CaptureResultSerializer(serializers.Serializer[Any]):
     """The answer to a batch."""
 
@@ -154,7 +163,11 @@ class EventsView(ApiView):
             CLOUD_EVENT: CloudEventSerializer,
             CLOUD_BATCH: CloudEventSerializer(many=True),
         },
-        responses={200: CaptureResultSerializer},
+        responses={
+            200: PolymorphicProxySerializer(
+                "Captured", [CaptureResultSerializer, EventResultSerializer], None
+            )
+        },
     )
     def post(self, request: ApiRequest) -> Response:
         """Store one event, or a batch whose items are judged one by one."""

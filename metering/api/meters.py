@@ -69,7 +69,9 @@ class MeterVersionSerializer(ReadingSerializer):
     """A meter's reading from an instant on, with who made it and why."""
 
     number = serializers.IntegerField(read_only=True)
-    effective_at = UtcDateTimeField(help_text="A whole hour in the future; null in the first one.")
+    effective_at = UtcDateTimeField(
+        allow_null=True, help_text="A whole hour in the future; null in the first one."
+    )
     reason = serializers.CharField(max_length=1000)
     is_active = serializers.BooleanField(
         read_only=True, help_text="Whether the meter counts anything from then on."
@@ -105,6 +107,12 @@ class MeterSerializer(ReadingSerializer):
             "deactivated_at": ending and ending.effective_at,
         }  # fmt: skip
         return super().to_representation(content)
+
+
+class NewMeterVersionSerializer(MeterVersionSerializer):
+    """How a meter reads from an instant on."""
+
+    effective_at = UtcDateTimeField(help_text="A whole hour in the future.")
 
 
 class PreviewRequestSerializer(ReadingSerializer):
@@ -199,10 +207,10 @@ class MeterVersionsView(ApiView):
         """List a meter's versions, the newest first."""
         return self.page(request, versions_of(meter_called(code)), MeterVersionSerializer)
 
-    @extend_schema(request=MeterVersionSerializer, responses={201: MeterVersionSerializer})
+    @extend_schema(request=NewMeterVersionSerializer, responses={201: MeterVersionSerializer})
     def post(self, request: Request, code: str) -> Response:
         """Let the meter read events otherwise from an hour in the future on."""
-        values = self.valid(MeterVersionSerializer, request.data)
+        values = self.valid(NewMeterVersionSerializer, request.data)
         version = create_meter_version(
             meter=meter_called(code), **values, by=cast(User, request.user), at=clock.now()
         )

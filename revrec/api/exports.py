@@ -39,7 +39,9 @@ class ExportSerializer(serializers.ModelSerializer[JournalExport]):
     """A stretch of the journal that was handed out, with its totals and its file's sha256."""
 
     entity = serializers.CharField(source="entity.code")
-    account_map = serializers.IntegerField(source="account_map.number", default=None)
+    account_map = serializers.IntegerField(
+        source="account_map.number", allow_null=True, default=None
+    )
     debits = serializers.SerializerMethodField()
     credits = serializers.SerializerMethodField()
     books_currency = serializers.CharField(

@@ -81,7 +81,7 @@ class EntrySerializer(serializers.ModelSerializer[JournalEntry]):
 
     entity = serializers.CharField(source="entity.code", help_text="whose books")
     period = serializers.CharField()
-    customer = serializers.CharField(source="customer.external_id", default=None)
+    customer = serializers.CharField(source="customer.external_id", allow_null=True, default=None)
     recorded_at = UtcDateTimeField()
     postings = PostingSerializer(many=True)
 

@@ -47,7 +47,7 @@ class AuditPackInput(serializers.Serializer[Any]):
 class AuditPackOutput(serializers.ModelSerializer[AuditPack]):
     """A pack: its file is there once it is done, under this sha256 for ever."""
 
-    customer = serializers.CharField(source="customer.external_id", default=None)
+    customer = serializers.CharField(source="customer.external_id", allow_null=True, default=None)
     start = UtcDateTimeField(source="start_at")
     end = UtcDateTimeField(source="end_at")
     asked_by = serializers.CharField(source="asked_by.username")

@@ -27,6 +27,7 @@ _WINDOW = inline_serializer(
         "dimensions": serializers.DictField(),
         "event_count": serializers.IntegerField(help_text="all events that count in the window"),
     },
+    allow_null=True,
 )
 _PART = inline_serializer(
     "EntryPart",

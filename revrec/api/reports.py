@@ -42,7 +42,7 @@ class BehindSerializer(PostingSerializer):
     entry = serializers.IntegerField(source="entry_id")
     effective_on = serializers.DateField(source="entry.effective_on")
     description = serializers.CharField(source="entry.description")
-    customer = serializers.CharField(source="customer.external_id", default=None)
+    customer = serializers.CharField(source="customer.external_id", allow_null=True, default=None)
 
     class Meta(PostingSerializer.Meta):
         model = Posting

@@ -5,6 +5,7 @@ share that amount by what each of them cost, cumulatively, so that the shares su
 however many there are. A fact behind which usage stands leads on to its window and its events.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -147,9 +148,8 @@ def window_of_part(entry: JournalEntry, fact: str) -> tuple[UsageWindow, RatedUs
 def _part(row: Mapping[str, Any]) -> Part:
     window = None
     if row["window_id"] is not None:
-        window = Window(
-            row["window_id"], row["code"], row["unit"], row["dimensions"], row["event_count"]
-        )
+        dimensions = json.loads(row["dimensions"])  # A bare cursor answers text.
+        window = Window(row["window_id"], row["code"], row["unit"], dimensions, row["event_count"])
     return Part(
         row["id"],
         f"{row['source_type']}:{row['source_id']}",
