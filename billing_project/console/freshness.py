@@ -26,7 +26,8 @@ class Freshness:
 
 def freshness_of(at: datetime) -> Freshness:
     """Read how far aggregation and rating came; looks at the clock's lag, not at the watcher."""
-    counted, balanced = aggregation_state(at), rating_state(at)
+    counted = aggregation_state(at)
+    balanced = rating_state(at, counted)
     episode = open_episode()
     return Freshness(
         counted=moment_html(counted.as_of),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from billing_project.kernel import outbox
 from metering.selectors.lag import (
+    AggregationState,
     aggregation_state,
     aggregation_waits_by_customer,
     seconds_between,
@@ -19,13 +20,16 @@ class RatingState(NamedTuple):
     lag_seconds: Decimal  # >= 0, to the microsecond.
 
 
-def rating_state(at: datetime) -> RatingState:
+def rating_state(at: datetime, counted: AggregationState | None = None) -> RatingState:
     """Return since when usage waits to be aggregated or rated; nothing waits: no lag.
 
     Looks along the chain: what moves on between the two looks is seen by the second. A balance that
     is read afterwards, as of then, holds all that is claimed here.
+
+    Args:
+        counted: The first look, if it was taken just now.
     """
-    aggregated = aggregation_state(at).as_of
+    aggregated = (counted or aggregation_state(at)).as_of
     waiting_since = outbox.oldest("usage_changed")
     as_of = aggregated if waiting_since is None else min(aggregated, waiting_since)
     return RatingState(as_of, seconds_between(as_of, at))

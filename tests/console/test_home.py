@@ -43,7 +43,7 @@ from tests.invoicing.builders import (
 
 pytestmark = pytest.mark.django_db
 
-MOST_QUERIES = 42  # One for each kind of exception among them; not one for each row.
+MOST_QUERIES = 41  # One for each kind of exception among them; not one for each row.
 
 
 @pytest.fixture(autouse=True)

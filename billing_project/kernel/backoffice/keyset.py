@@ -63,14 +63,11 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the page that the address names."""
+        super().get_results(request)  # Its page is not read yet.
         columns = columns_of(self.model, self.queryset.query.order_by)
-        paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
-        if columns and isinstance(paginator, KeysetPaginator):
-            asked, self.page_num = str(request.GET.get(PAGE_VAR, "")), 1
-            super().get_results(request)
-            self._turn(asked, columns)
-            return
-        super().get_results(request)
+        if columns and isinstance(self.paginator, KeysetPaginator):
+            self.page_num = 1
+            self._turn(str(request.GET.get(PAGE_VAR, "")), columns)
 
     def _turn(self, asked: str, columns: Sequence[Column]) -> None:
         way, _, key = asked.partition(":")
