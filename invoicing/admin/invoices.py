@@ -1,5 +1,7 @@
 """Claims on customers: drafts to finalize, issued ones to be paid or credited."""
 
+from zoneinfo import ZoneInfo
+
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -158,7 +160,7 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         badge("status", _STATUSES),
         money("total_minor", "total"),
         money("open_minor", "open"),
-        moment("service_start_at", "service from"),
+        "service_from",
         moment("finalized_at"),
         "due_on",
     )
@@ -206,6 +208,14 @@ class InvoiceAdmin(SendingActions, ReadOnlyAdmin):
         *("pdf", "finalize", "credit", "pay", "propose_credit", "customer_page", "send"),
         *("apply_balance", "void", "regenerate", "write_off"),
     )  # fmt: skip
+
+    @admin.display(description="Service from", ordering="service_start_at")
+    def service_from(self, invoice: Invoice) -> str:
+        """Show the first day of service in the customer's calendar, as the document does."""
+        zone = ZoneInfo(invoice.customer.time_zone)
+        return format_html(
+            '<span class="bo-figure">{}</span>', invoice.service_start_at.astimezone(zone).date()
+        )
 
     @page_action("PDF", icon="picture_as_pdf")
     def pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -10,10 +10,17 @@ from django.urls import reverse
 
 from billing_project.kernel import audit
 from billing_project.kernel.admin.access import AuditEntryAdmin
-from billing_project.kernel.backoffice.moments import moment_html, sentence_html, viewed_from
+from billing_project.kernel.backoffice.moments import (
+    kept_moment_html,
+    moment_html,
+    sentence_html,
+    viewed_from,
+)
 from billing_project.kernel.errors import Invalid
 from billing_project.kernel.models import AuditEntry, User
 from billing_project.kernel.users import set_time_zone
+from invoicing.models import Invoice
+from metering.models import Customer
 from metering.services.customers import close_customer, create_customer
 from tests.console.backoffice import client_of, page_of
 
@@ -91,3 +98,11 @@ def test_sentences_tell_the_times_that_they_state() -> None:
         )
         assert "00:30:00</time>, then" in sentence_html("since 2026-11-19 23:30 UTC, then")
         assert sentence_html("2026-13-19 23:30 UTC") == "2026-13-19 23:30 UTC"
+        assert BERLIN in kept_moment_html("2026-11-19T23:30:00+00:00")
+
+
+def test_an_invoice_s_service_begins_on_the_customer_s_day() -> None:
+    page: Any = admin.site.get_model_admin(Invoice)
+    customer = Customer(time_zone="Europe/Berlin")
+
+    assert ">2026-11-20<" in page.service_from(Invoice(customer=customer, service_start_at=AT))

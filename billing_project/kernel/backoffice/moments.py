@@ -49,6 +49,11 @@ def moment_html(at: datetime | None) -> SafeString:
     )  # fmt: skip
 
 
+def kept_moment_html(text: str) -> SafeString:
+    """Write an instant that a kept document holds as ISO text."""
+    return moment_html(datetime.fromisoformat(text))
+
+
 def sentence_html(text: str) -> SafeString:
     """Write a sentence for a page: what it states in UTC, to the minute or second, as instants."""
     return SafeString(_STATED.sub(_stated, escape(text)))
