@@ -100,6 +100,8 @@ JOURNAL = (
     Field("books_currency", "in which the books are kept, as far as the posting knows"),
     Field("contract", "number of the subscription that sold it, or nothing"),
     Field("model", "whose use was earned, or nothing"),
+    Field("product", "the plan that was sold, or credits: credit_pack:credit; or nothing"),
+    Field("region", "the customer's country as it is now, or nothing"),
 )
 
 
@@ -196,6 +198,8 @@ def journal_cells(posting: Posting) -> Mapping[str, Cell]:
         "books_currency": posting.worth_currency,
         "contract": str(vars(posting).get("contract") or ""),
         "model": posting.model or "",
+        "product": str(vars(posting).get("product") or ""),
+        "region": posting.customer.country if posting.customer else "",
     }
 
 

@@ -31,6 +31,7 @@ _SUMMED = {  # Reports of which a sum of all rows says something.
     "prior_period_revenue", "rpo", "disaggregation", "deferred_by_expiry", "unbilled",
     "receivable_ageing", "breakage_by_cohort", "recognised_billed_cash", "revenue_by_customer",
     "revenue_by_contract",
+    "revenue_by_product",
 }  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -13,6 +15,7 @@ from billing_project.kernel.backoffice.related import offer_list
 from metering.models import Customer
 from revrec.models import AccountingPeriod, EntrySource, JournalEntry, LedgerAccount, Posting
 from revrec.selectors.parts import parts_of_entry
+from revrec.selectors.products import with_product
 
 # The pages of the facts that entries account for; a schedule's day has none of its own.
 _FACT_PAGES = {
@@ -42,6 +45,8 @@ class PostingInline(ReadOnlyInline):
         link("obligation"),
         "service_start_on",
         "service_end_on",
+        "product",
+        "model",
     )
     list_select_related = ("account", "customer", "obligation")
     ordering = ("position",)
@@ -55,6 +60,14 @@ class PostingInline(ReadOnlyInline):
     def credit(self, posting: Posting) -> str:
         """Show a negative amount, without its sign."""
         return _amount(posting) if posting.amount_minor < 0 else ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Posting]:
+        """Add what each posting is about."""
+        return with_product(super().get_queryset(request))
+
+    def product(self, posting: Posting) -> str:
+        """Show the plan that was sold, or the credits."""
+        return str(vars(posting)["product"] or "")
 
     @admin.display(description="in the books' currency")
     def in_books(self, posting: Posting) -> str:

@@ -54,11 +54,20 @@ class PostingSerializer(serializers.ModelSerializer[Posting]):
         read_only=True, allow_null=True, help_text="number of the subscription that sold it"
     )
 
+    product = serializers.CharField(
+        read_only=True, allow_null=True,
+        help_text="the plan that was sold, by its code, or credits: credit_pack:credit",
+    )  # fmt: skip
+    region = serializers.CharField(
+        source="customer.country", default=None, help_text="the customer's country as it is now"
+    )
+
     class Meta:
         model = Posting
         fields: tuple[str, ...] = (
             "account", "amount", "currency", "invoice_line", "obligation", "contract",
-            "service_start_on", "service_end_on", "model",
+            "service_start_on", "service_end_on", "product",
+            "model", "region",
         )  # fmt: skip
 
     def to_representation(self, instance: Posting) -> dict[str, Any]:

@@ -94,6 +94,7 @@ def test_every_figure_is_the_sum_of_its_postings_and_reports_agree(shop: Shop) -
             assert _total(tables["revenue_by_customer"], "total", currency) == revenue
             assert _total(tables["revenue_by_contract"], "amount", currency) == revenue
             assert _total(tables["disaggregation"], "amount", currency) == revenue
+            assert _total(tables["revenue_by_product"], "amount", currency) == revenue
             assert _total(tables["opening_liability_revenue"], "amount", currency) <= _total(
                 tables["deferred_rollforward"], "opening", currency
             )

@@ -89,6 +89,12 @@ _ALL = (
         revenue.disaggregation, ("amount",), "stream",
     ),
     Report(
+        "revenue_by_product", "Revenue by product",
+        "Revenue of the month by product (the plan of the days served, or credits sold by"
+        " themselves), stream and region (IFRS 15.114, 606-10-50-5).",
+        revenue.revenue_by_product, ("amount",), "product",
+    ),
+    Report(
         "deferred_by_expiry", "Deferred revenue by expiry",
         "Contract liabilities by the month in which their service or credits end"
         " (IFRS 15.117, IAS 1.69).",

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncDate, TruncMonth
 
 from billing_project.kernel.period import add_months, months_between
@@ -13,6 +13,7 @@ from revrec.models import AccountingPeriod, Posting
 from revrec.posting import Account, EntryKind
 from revrec.reporting import Drill, Figure, Row, Table
 from revrec.schedule import start_of
+from revrec.selectors.products import with_product
 from revrec.selectors.tables.ledger import REVENUE_CODES, within
 from revrec.selectors.zone import books_zone
 
@@ -67,6 +68,31 @@ def disaggregation(period: AccountingPeriod) -> Table:
             Row(labels, row["currency"], {"amount": Figure(-row["total"], Drill(where, -1))})
         )
     return Table(("stream", "timing", "region", "model"), ("amount",), rows)
+
+
+def revenue_by_product(period: AccountingPeriod) -> Table:
+    """Sum the month's revenue by product, stream and the customer's country."""
+    found = (
+        with_product(revenue_postings().filter(**within(period)))
+        .values_list(F("product"), "account_id", "customer__country", "currency")
+        .annotate(total=Sum("amount_minor"))
+        .order_by("currency", F("product"), "account_id", "customer__country")
+    )
+    rows = []
+    for product, account, country, currency, total in found:
+        of = with_product(
+            revenue_postings().filter(
+                account=account, customer__country=country, currency=currency, **within(period)
+            )
+        )
+        is_it = Q(product=product) if product is not None else Q(product__isnull=True)
+        labels = {
+            "product": product or "-", "stream": STREAMS.get(account, account),
+            "region": "-" if country is None else country or "not known",
+        }  # fmt: skip
+        drill = Drill({"pk__in": of.filter(is_it).values("pk")}, -1)
+        rows.append(Row(labels, currency, {"amount": Figure(-total, drill)}))
+    return Table(("product", "stream", "region"), ("amount",), rows)
 
 
 def prior_period_revenue(period: AccountingPeriod) -> Table:
