@@ -177,7 +177,7 @@ def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> Pol
     Raises:
         NotAllowed: `by` proposed it, or has none of the functions that approve it.
         Conflict: somebody decided already, `by` approved already, who approved before holds the
-            function no more, or the version's rows are not what was submitted.
+            function no more, the version's rows are not what was submitted, or it is too late.
     """
     locked = _undecided(change, reason)
     function = _function(locked, by)
@@ -193,6 +193,9 @@ def approve(*, change: PolicyChange, by: User, reason: str, at: datetime) -> Pol
     if waiting_for(locked):
         return locked
     _refuse_lapsed(locked)
+    obstacle = kind_of(locked.kind).obstacle
+    if obstacle and (said := obstacle()):
+        raise Conflict(said, code="too_late")
     return _write_decision(locked, PolicyStatus.APPROVED, by, reason, at)
 
 

@@ -5,6 +5,7 @@ that finance approves.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from billing_project.kernel.models import ApprovalFunction, PolicyChange
@@ -30,6 +31,7 @@ class Kind:
         about: What of the content says what a version is about: one that says otherwise takes no
             place of it.
         consequence: What its approval does, as sentences for the approver.
+        obstacle: Says what keeps every version from being approved any more; "" where nothing does.
     """
 
     code: str
@@ -39,6 +41,7 @@ class Kind:
     parts: str = ""
     about: tuple[str, ...] = ()
     consequence: str = _RULE
+    obstacle: Callable[[], str] | None = None
 
 
 _kinds: dict[str, Kind] = {}

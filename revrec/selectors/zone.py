@@ -8,15 +8,25 @@ from billing_project.kernel.approvals import content_of
 from billing_project.kernel.kinds import Kind, register_kind
 from billing_project.kernel.models import PolicyChange, PolicyStatus
 from billing_project.kernel.period import Period
-from revrec.models import AccountingPeriod, BooksZone
+from revrec.models import AccountingPeriod, BooksZone, JournalEntry
 from revrec.schedule import start_of
 
 BOOKS_ZONE = "books_zone"
+
+
+def kept_by_entries() -> str:
+    """Say why no zone can be chosen any more; "" while nothing is posted."""
+    if JournalEntry.objects.exists():
+        return "the books have entries: their days stay where they began"
+    return ""
+
+
 register_kind(
     Kind(
         BOOKS_ZONE, "Time zone of the books",
         consequence="Every day and month of the books begins at midnight of this zone, for all"
         " legal entities. It can be approved only before anything is posted, and then stays.",
+        obstacle=kept_by_entries,
     )
 )  # fmt: skip
 

@@ -13,8 +13,8 @@ from billing_project.kernel.models import User
 from billing_project.kernel.period import DAY, HOUR
 from billing_project.kernel.sessions import wait_for
 from billing_project.kernel.versions import next_number
-from revrec.models import BooksZone, JournalEntry
-from revrec.selectors.zone import BOOKS_ZONE, content_of_zone
+from revrec.models import BooksZone
+from revrec.selectors.zone import BOOKS_ZONE, content_of_zone, kept_by_entries
 
 _LOOKED_BACK, _LOOKED_AHEAD = 20 * 366, 20 * 366  # Days in which clocks stand at whole hours.
 
@@ -37,8 +37,8 @@ def propose_zone(*, zone: str, proposal: Proposal, by: User, at: datetime) -> Bo
     if proposal.effective_at > at or proposal.expires_at is not None:
         raise Invalid("the zone holds from its approval on, for good", field="effective_at")
     wait_for(BOOKS_ZONE)
-    if JournalEntry.objects.exists():
-        raise Conflict("the books have entries: their days stay where they began")
+    if said := kept_by_entries():
+        raise Conflict(said, code="too_late")
     chosen = BooksZone(number=next_number(BooksZone.objects.all()), zone=zone)
     return propose_version(
         chosen,
