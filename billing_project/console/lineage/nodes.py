@@ -54,7 +54,8 @@ def load_nodes(refs: Iterable[Ref]) -> list[Node]:
 
 
 def _meter_events(ids: _Ids) -> Iterator[Node]:
-    for event in chain(MeterEvent.objects.filter(pk__in=ids), archived_events_of(ids)):
+    stored = MeterEvent.objects.filter(pk__in=ids).only("event_name", "identifier", "timestamp")
+    for event in chain(stored, archived_events_of(ids)):
         ref, label = Ref(NodeType.METER_EVENT, event.pk), f"{event.event_name} {event.identifier}"
         yield Node(ref, label, Decimal(1), "event", event.timestamp)
 
@@ -76,9 +77,13 @@ def _usage_windows(ids: _Ids) -> Iterator[Node]:
 
 
 def _rated(ids: _Ids) -> Iterable[Any]:
-    """Read rated usage; what many rows share is read once, not with each."""
+    """Read what is shown of rated usage; what many rows share is read once, not with each."""
     versions = RateCardVersion.objects.select_related("rate_card__pricing_unit")
     rows = RatedUsage.objects.filter(pk__in=ids).annotate(meter_unit=F("window__meter__unit"))
+    rows = rows.only(
+        "quantity", "charge", "overage", "service_at", "source_key", "tiers", "rate",
+        "rate_card_version",
+    )  # fmt: skip
     return rows.prefetch_related("rate", Prefetch("rate_card_version", versions))
 
 
@@ -115,8 +120,10 @@ def _credit_grants(ids: _Ids) -> Iterator[Node]:
 
 def _ledger_transactions(ids: _Ids) -> Iterator[Node]:
     grants = CreditGrant.objects.select_related("pricing_unit")
-    rows = LedgerTransaction.objects.filter(pk__in=ids).prefetch_related(
-        Prefetch("grant", grants), "credit_policy"
+    rows = (
+        LedgerTransaction.objects.filter(pk__in=ids)
+        .only("kind", "credits", "effective_at", "grant", "credit_policy")
+        .prefetch_related(Prefetch("grant", grants), "credit_policy")
     )
     drawn = sorted(row.pk for row in rows if row.kind == LedgerKind.DRAWN)
     reasons = why_these_grants(drawn[:MOST_EXPLAINED])
