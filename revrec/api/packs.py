@@ -48,11 +48,11 @@ class AuditPackOutput(serializers.ModelSerializer[AuditPack]):
     """A pack: its file is there once it is done, under this sha256 for ever."""
 
     customer = serializers.CharField(source="customer.external_id", allow_null=True, default=None)
-    start = UtcDateTimeField(source="start_at")
-    end = UtcDateTimeField(source="end_at")
+    start = UtcDateTimeField(source="start_at", allow_null=True)
+    end = UtcDateTimeField(source="end_at", allow_null=True)
     asked_by = serializers.CharField(source="asked_by.username")
     asked_at = UtcDateTimeField()
-    finished_at = UtcDateTimeField()
+    finished_at = UtcDateTimeField(allow_null=True)
 
     class Meta:
         model = AuditPack

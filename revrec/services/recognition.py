@@ -61,8 +61,8 @@ def propose_recognition(
 @materialise(
     RECOGNITION,
     {
-        "granularity": "month", "presentation": "due", "dispute_loss": "by_reason",
-        "bad_debt": "expense",
+        "granularity": "month", "presentation": "due", "dispute_loss": "impairment",
+        "bad_debt": "concession",
     },
 )  # fmt: skip
 def _from_draft(content: Content, proposal: Proposal, by: User, at: datetime) -> None:

@@ -8,10 +8,11 @@ from functools import partial
 import pytest
 from django.db import DatabaseError, connection
 
+from billing_project.kernel import sessions
 from billing_project.kernel.keys import create_api_key
 from metering.events import EventInput
 from metering.models import EventIdentity, MeterEvent
-from metering.services import plain, retrying, storing
+from metering.services import plain, storing
 from metering.services.capture import CaptureResult
 from tests.conftest import reset_database
 from tests.faults.rig import at_once
@@ -56,8 +57,7 @@ def _crossing_batches() -> list[CaptureResult]:
 @pytest.fixture
 def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a deadlock up; finding an event that was stored meanwhile is no second try."""
-    for module in (retrying, plain):
-        monkeypatch.setattr(module, "AGAIN", set[str]())
+    monkeypatch.setattr(sessions, "AGAIN", set[str]())
 
 
 def test_i4_unsorted_batches_in_reversed_orders_do_not_deadlock(
