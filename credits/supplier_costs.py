@@ -15,13 +15,14 @@ from decimal import Decimal
 class PriceFrom:
     """What one supplier charges for one token from an instant on, until its next price.
 
-    `until`: from then on the price before counts again; None: it lasts.
+    `until`: from then on the price before counts again; None: it lasts. `unit_price`: None where it
+    is in another currency; it ends the price before all the same.
     """
 
     supplier: str
     model: str
     kind: str
-    unit_price: Decimal
+    unit_price: Decimal | None
     effective_at: datetime
     until: datetime | None = None
 
@@ -46,12 +47,12 @@ def spans_of(prices: Iterable[PriceFrom]) -> list[PriceSpan]:
     """Return who is the dearest when, by model and token kind.
 
     Acme at 5 from January, Bolt at 4 from January and at 6 from March: Acme's 5 until March, then
-    Bolt's 6. Spans of one model and kind never overlap; there is a gap only where a price ended
-    and none was in force before it.
+    Bolt's 6. Acme at 5 from January, in another currency from March: 5 until March, then nothing.
+    Spans of one model and kind never overlap; there is a gap only where no price in the currency is
+    in force.
 
     Args:
-        prices: All in one currency, by the number of their sheets: of two from the same instant on
-            the last counts.
+        prices: By the number of their sheets: of two from the same instant on the last counts.
     """
     by_key: dict[tuple[str, str], list[PriceFrom]] = defaultdict(list)
     for price in prices:
@@ -70,13 +71,15 @@ def _spans(prices: list[PriceFrom]) -> list[PriceSpan]:
         for one in sorted(prices, key=lambda price: price.effective_at):  # Stable: the last wins.
             if one.holds(start):
                 newest[one.supplier] = one
-        if not newest:
+        known = [
+            (one.unit_price, one.supplier) for one in newest.values() if one.unit_price is not None
+        ]
+        if not known:
             continue
-        best = max(newest.values(), key=lambda one: (one.unit_price, one.supplier))
+        unit_price, supplier = max(known)
         begin, last = start, found[-1] if found else None
-        if last and (last.unit_price, last.supplier, last.end) == (
-            best.unit_price, best.supplier, start,
-        ):  # fmt: skip
+        if last and (last.unit_price, last.supplier, last.end) == (unit_price, supplier, start):
             begin = found.pop().start
-        found.append(PriceSpan(best.model, best.kind, best.unit_price, best.supplier, begin, end))
+        one = prices[0]
+        found.append(PriceSpan(one.model, one.kind, unit_price, supplier, begin, end))
     return found

@@ -77,10 +77,12 @@ def cost_currency() -> str:
 def price_spans(currency: str, until: datetime, supplier: str = "") -> list[PriceSpan]:
     """Return the spans of all prices in a currency that begin before an instant.
 
+    A price in another currency ends the supplier's price before, as it does in `prices_at`.
+
     Args:
         supplier: Only of this one's prices.
     """
-    rows = standing_rates().filter(currency=currency, effective_at__lt=until)
+    rows = standing_rates().filter(effective_at__lt=until)
     if supplier:
         rows = rows.filter(supplier=supplier)
     by_sheet = F("sheet__number").asc(nulls_first=True)  # Not by who was approved when.
@@ -89,7 +91,7 @@ def price_spans(currency: str, until: datetime, supplier: str = "") -> list[Pric
             row.supplier,
             row.model,
             row.token_kind,
-            row.unit_price,
+            row.unit_price if row.currency == currency else None,
             row.effective_at,
             row.sheet.policy_change.expires_at if row.sheet else None,
         )

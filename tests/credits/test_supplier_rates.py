@@ -131,6 +131,25 @@ def test_a_price_that_ends_gives_way_to_the_one_before(
     ]
 
 
+def test_a_price_in_another_currency_ends_the_one_before(
+    product: User, approver: User, at: datetime
+) -> None:
+    approved(product, approver, at, price("5"))
+    approved(product, approver, at + DAY, price("4"), currency="EUR", until=at + 3 * DAY)
+
+    held = [KEY in dearest_at(at + n * DAY, "USD") for n in range(4)]
+    spans = price_spans("USD", at + 9 * DAY)
+
+    assert held == [True, False, False, True]
+    assert [(span.start, span.end) for span in spans] == [
+        (at, at + DAY),
+        (at + 3 * DAY, None),
+    ]
+    assert [
+        (span.unit_price, span.start, span.end) for span in price_spans("EUR", at + 9 * DAY)
+    ] == [(Decimal(4), at + DAY, at + 3 * DAY)]
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_of_two_sheets_of_a_day_the_later_counts_whichever_was_approved_first(
     product: User, approver: User, at: datetime, first: int
