@@ -14,7 +14,13 @@ from django.urls import reverse
 from billing_project.kernel import audit
 from billing_project.kernel.admin.access import AuditEntryAdmin
 from billing_project.kernel.backoffice import long_lists
-from billing_project.kernel.backoffice.keyset import Column, Turns, beyond, columns_of
+from billing_project.kernel.backoffice.keyset import (
+    Column,
+    KeysetPaginator,
+    Turns,
+    beyond,
+    columns_of,
+)
 from billing_project.kernel.models import AuditEntry, User
 from tests.console.backoffice import client_of
 
@@ -98,6 +104,29 @@ def test_the_last_page_is_read_from_the_other_end(pages: Any) -> None:
     oldest = AuditEntry.objects.order_by("at", "pk").values_list("pk", flat=True)[:3]
     assert rows == list(oldest)[::-1]
     assert (last.following, last.last, bool(last.first)) == ("", "", True)
+
+
+@pytest.mark.django_db
+def test_a_list_without_keys_is_turned_by_number(
+    pages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AuditEntryAdmin, "ordering", ("by", "-pk"))
+    ordered = list(AuditEntry.objects.order_by("by", "-pk").values_list("pk", flat=True))
+
+    rows, first = pages("?action__exact=close_period")
+    more, last = pages(first.following)
+
+    assert rows + more == [pk for pk in ordered if pk % 2 == ordered[0] % 2]
+    assert (first.first, first.previous, last.following, last.last) == ("", "", "", "")
+    assert pages(last.previous)[0] == pages(last.first)[0] == rows
+
+
+@pytest.mark.django_db
+def test_no_number_of_results_is_made_up(pages: Any, auditor: User) -> None:
+    page = client_of(auditor).get(reverse(LIST) + "?q=user")
+
+    assert isinstance(page.context["cl"].paginator, KeysetPaginator)
+    assert "999 results" not in page.content.decode()
 
 
 @pytest.mark.django_db

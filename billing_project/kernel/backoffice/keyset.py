@@ -64,10 +64,23 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
     def get_results(self, request: HttpRequest) -> None:
         """Read the page that the address names."""
         super().get_results(request)  # Its page is not read yet.
-        columns = columns_of(self.model, self.queryset.query.order_by)
-        if columns and isinstance(self.paginator, KeysetPaginator):
+        if not isinstance(self.paginator, KeysetPaginator):
+            return
+        if columns := columns_of(self.model, self.queryset.query.order_by):
             self.page_num = 1
             self._turn(str(request.GET.get(PAGE_VAR, "")), columns)
+        else:
+            self._turn_by_number(self.page_num)
+
+    def _turn_by_number(self, number: int) -> None:
+        """Turn a list whose sort has no keys; where its last page is nobody knows."""
+        end = number * self.list_per_page
+        has_next = self.queryset[end : end + 1].exists()
+        self.turns = Turns(
+            first=self._url("") if number > 1 else "",
+            previous=self._url(str(number - 1)) if number > 1 else "",
+            following=self._url(str(number + 1)) if has_next else "",
+        )
 
     def _turn(self, asked: str, columns: Sequence[Column]) -> None:
         way, _, key = asked.partition(":")
