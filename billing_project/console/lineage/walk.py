@@ -18,7 +18,7 @@ from billing_project.console.lineage.links import GRANTS, LINKS, Link
 from billing_project.console.lineage.nodes import load_nodes
 from billing_project.console.lineage.pairs import Pair, most_of
 
-DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # As pages of every list.
 _PLACES = {type_: place for place, type_ in enumerate(NodeType)}
 _TWO_SIDED = (NodeType.LEDGER_TRANSACTION, NodeType.OVERAGE)  # Claimed and earned.
 
