@@ -76,6 +76,10 @@ def shared(amount_minor: int, charges: Mapping[K, Decimal], otherwise: K) -> dic
 def settled(costs: Mapping[K, Decimal], currency: str) -> dict[K, int]:
     """Round exact costs to minor units so that the rows sum to the rounded total.
 
+    Not each row by itself: a thousand customers at 0.004 each cost 4.00, and would cost nothing.
+    So a row may be one minor unit off what it is where it stands alone, as on a customer's page:
+    three at 0.004 are 0.01, 0.00 and 0.00 here, and 0.00 each there.
+
     Args:
         costs: Major units; a negative one (usage that was corrected) is rounded by itself.
     """

@@ -85,6 +85,14 @@ def test_rounded_costs_sum_to_the_rounded_total(costs: dict[int, Decimal]) -> No
     assert sum(settled(costs, "USD").values()) == int(whole * 100)
 
 
+def test_many_small_costs_are_not_rounded_away() -> None:
+    cost = Decimal("0.004")
+
+    assert settled(dict.fromkeys(range(3), cost), "USD") == {0: 1, 1: 0, 2: 0}  # 0.012
+    assert sum(settled(dict.fromkeys(range(1_000), cost), "USD").values()) == 400  # 4.00
+    assert settled({0: cost}, "USD") == {0: 0}  # On the customer's own page.
+
+
 def test_percents_and_the_floor() -> None:
     assert (percent_text(1_000, 800), percent_text(0, 5)) == ("20.0", "-")
     assert share_text(Decimal(1), Decimal(3)) == "33.3"
