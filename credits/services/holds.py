@@ -85,12 +85,15 @@ def release_hold(*, hold: Hold, at: datetime) -> Hold:
     are free already.
 
     Raises:
-        Conflict: it is settled.
+        Conflict: it is settled, or lapsed before the event came that it was to be settled by.
     """
     lock_customer(hold.customer_id)
     locked = Hold.objects.select_for_update(no_key=True).get(pk=hold.pk)
     if locked.state == HoldState.SETTLED or (locked.state == HoldState.OPEN and locked.identifier):
         raise Conflict(f"{locked.key} is settled by {locked.identifier}", code="hold_ended")
+    named = EventIdentity.objects.filter(customer=hold.customer_id, identifier=locked.identifier)
+    if locked.state == HoldState.LAPSED and locked.identifier and named.exists():
+        raise Conflict(f"{locked.key} happened: it is {locked.identifier}", code="hold_ended")
     if locked.state in (HoldState.OPEN, HoldState.LAPSED):
         locked.state, locked.ended_at = HoldState.RELEASED, at
         locked.save(update_fields=["state", "ended_at"])

@@ -218,6 +218,19 @@ def test_work_whose_hold_lapsed_counts_against_its_job(granted: Shop, is_ended: 
     assert ask(granted, "10", later, job="a").decision.is_allowed
 
 
+def test_work_whose_event_came_after_its_hold_lapsed_is_not_released(granted: Shop) -> None:
+    hold = ask(granted, "8", job="a", ttl_seconds=60).hold
+    assert hold is not None
+    before = int(granted.use(NOON, input="1").removeprefix("event-"))
+    settle_hold(hold=hold, identifier=f"event-{before + 1}", at=NOON)
+    later = NOON + timedelta(hours=1)
+    assert lapse_holds(customer_id=granted.customer.pk, at=later) == 1
+    come = granted.use(NOON, input="14")
+
+    with pytest.raises(Conflict, match=f"it is {come}"):
+        release_hold(hold=hold, at=later)
+
+
 def test_each_job_has_the_ceiling_of_all_jobs(granted: Shop) -> None:
     limit(granted, "10", LimitWindow.JOB)
 
