@@ -101,7 +101,7 @@ JOURNAL = (
     Field("contract", "number of the subscription that sold it, or nothing"),
     Field("model", "whose use was earned, or nothing"),
     Field("product", "the plan that was sold, or credits: credit_pack:credit; or nothing"),
-    Field("region", "the customer's country as it is now, or nothing"),
+    Field("region", "the customer's country when the entry was recorded, or nothing"),
 )
 
 
@@ -199,7 +199,7 @@ def journal_cells(posting: Posting) -> Mapping[str, Cell]:
         "contract": str(vars(posting).get("contract") or ""),
         "model": posting.model or "",
         "product": str(vars(posting).get("product") or ""),
-        "region": posting.customer.country if posting.customer else "",
+        "region": str(vars(posting).get("region") or ""),
     }
 
 

@@ -39,6 +39,7 @@ from metering.selectors.archive import refuse_archived
 from revrec.models import Posting
 from revrec.schedule import day_of
 from revrec.selectors.products import with_product
+from revrec.selectors.regions import with_region
 from revrec.selectors.zone import books_zone
 
 _PAGE = 2_000
@@ -78,7 +79,7 @@ def _journal(start: datetime, end: datetime) -> QuerySet[Posting]:
     of_days = Posting.objects.filter(
         entry__effective_on__gte=day_of(start, zone), entry__effective_on__lt=day_of(end, zone)
     )
-    return with_product(of_days).select_related(
+    return with_region(with_product(of_days)).select_related(
         "entry__entity", "customer", "invoice_line__invoice", "obligation"
     )
 

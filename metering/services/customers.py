@@ -81,9 +81,9 @@ def create_customer(
         raise Conflict(f"customer {external_id} exists with other content")
     if CustomerAlias.objects.filter(external_id=external_id).exists():
         raise Conflict(f"{external_id} is an alias of another customer")
-    customer = Customer.objects.create(
-        external_id=external_id, currency=currency, created_at=at, **words
-    )
+    customer = Customer(external_id=external_id, currency=currency, created_at=at, **words)
+    customer._history_date = at  # type: ignore[attr-defined]
+    customer.save()
     audit.record(by=by, at=at, action="create_customer", subject=customer)
     return customer
 
@@ -115,6 +115,7 @@ def update_customer(
     words = {field: getattr(locked, field) for field in _CHANGEABLE}
     _check(locked.external_id, locked.currency, words)
     locked._change_reason = reason[:100]  # type: ignore[attr-defined]
+    locked._history_date = at  # type: ignore[attr-defined]
     locked.save(update_fields=sorted(changes))
     audit.record(
         by=by, at=at, action="update_customer", subject=locked, reason=reason,
@@ -162,6 +163,7 @@ def _set_closed(
         return locked
     locked.closed_at = closed_at
     locked._change_reason = reason[:100]  # type: ignore[attr-defined]
+    locked._history_date = at  # type: ignore[attr-defined]
     locked.save(update_fields=["closed_at"])
     audit.record(by=by, at=at, action=action, subject=locked, reason=reason)
     return locked

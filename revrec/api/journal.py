@@ -59,7 +59,9 @@ class PostingSerializer(serializers.ModelSerializer[Posting]):
         help_text="the plan that was sold, by its code, or credits: credit_pack:credit",
     )  # fmt: skip
     region = serializers.CharField(
-        source="customer.country", default=None, help_text="the customer's country as it is now"
+        read_only=True,
+        allow_null=True,
+        help_text="the customer's country when the entry was recorded",
     )
 
     class Meta:

@@ -10,6 +10,7 @@ from revrec.chain import Field, entry_sha256, origin
 from revrec.chain_columns import SEALED_IF_TOLD, SEALED_OF_POSTING
 from revrec.models import EntrySource, JournalEntry, Posting
 from revrec.selectors.products import with_product
+from revrec.selectors.regions import with_region
 
 
 def journal_entries(
@@ -25,7 +26,7 @@ def journal_entries(
         period_start_on: First day of an accounting month.
         account: Code; entries with at least one posting on it.
     """
-    postings = Prefetch("postings", with_product(Posting.objects.order_by("position")))
+    postings = Prefetch("postings", with_region(with_product(Posting.objects.order_by("position"))))
     entries = JournalEntry.objects.select_related("entity", "customer", "period").prefetch_related(
         postings
     )

@@ -12,6 +12,7 @@ from invoicing.services.changes import Asked, change_subscription
 from invoicing.services.invoices import finalize_due
 from invoicing.services.plans import create_plan
 from metering.models import Customer
+from metering.services.customers import update_customer
 from revrec.models import Posting
 from revrec.selectors.products import with_product
 from revrec.selectors.tables import REPORTS
@@ -75,3 +76,31 @@ def test_the_report_and_the_api_say_the_same(customer: Customer) -> None:
     assert {posting["product"] for entry in entries["data"] for posting in entry["postings"]} == {
         "credit_pack:credit"
     }
+
+
+def test_revenue_stays_where_the_customer_was_when_it_was_recorded(
+    shop: Shop, customer: Customer
+) -> None:
+    shop.renew("2026-02-01")
+    update_customer(customer=customer, by=shop.maker, at=on("2026-02-10"), reason="moved",
+                    country="FR")  # fmt: skip
+    shop.use(customer, "10", "2026-02-12T10")
+    recognise(customer, "2026-03-01")
+
+    def regions(name: str, month: str) -> set[str]:
+        table = REPORTS[name].build(ensure_period(on(month).date()))
+        for row in table.rows:
+            figure = row.figures["amount"]
+            assert figure.drill is not None
+            drilled = Posting.objects.filter(**figure.drill.where)
+            assert -sum(posting.amount_minor for posting in drilled) == figure.amount_minor
+        return {row.labels["region"] for row in table.rows}
+
+    for name in ("disaggregation", "revenue_by_product"):
+        assert regions(name, "2026-01-01") == {"not known"}
+        assert regions(name, "2026-02-01") == {"FR"}
+    _, token = create_api_key(name="books", scopes=["invoices:read"], at=LONG_AGO)
+    client = Client(headers={"authorization": f"Bearer {token}"})
+    url = f"/v1/journal_entries?customer={customer.external_id}&period=2026-01&limit=100"
+    told = {p["region"] for entry in client.get(url).json()["data"] for p in entry["postings"]}
+    assert told == {""}

@@ -14,6 +14,7 @@ from revrec.posting import Account, EntryKind
 from revrec.reporting import Drill, Figure, Row, Table
 from revrec.schedule import start_of
 from revrec.selectors.products import with_product
+from revrec.selectors.regions import with_region
 from revrec.selectors.tables.ledger import REVENUE_CODES, within
 from revrec.selectors.zone import books_zone
 
@@ -40,51 +41,53 @@ def revenue_postings() -> QuerySet[Posting]:
 
 
 def disaggregation(period: AccountingPeriod) -> Table:
-    """Sum the month's revenue by stream, timing, the customer's country and model."""
+    """Sum the month's revenue by stream, timing, where the customer was, and model."""
     found = (
-        revenue_postings()
-        .filter(**within(period))
-        .values("account_id", "customer__country", "model", "currency")
+        with_region(revenue_postings().filter(**within(period)))
+        .values("account_id", "model", "currency", country=F("region"))
         .annotate(total=Sum("amount_minor"))
-        .order_by("currency", "account_id", "customer__country", "model")
+        .order_by("currency", "account_id", F("region"), "model")
     )
     rows = []
     for row in found:
         account = row["account_id"]
         where = {
             "account_id": account,
-            "customer__country": row["customer__country"],
             **({"model": row["model"]} if row["model"] else {"model__isnull": True}),
             "currency": row["currency"],
             **within(period),
         }
+        of = _of_region(revenue_postings().filter(**where), row["country"])
         labels = {
             "stream": STREAMS.get(account, account),
             "timing": "point in time" if account in _AT_ONE_TIME else "over time",
-            "region": row["customer__country"] or "not known",
+            "region": row["country"] or "not known",
             "model": row["model"] or "-",
         }
         rows.append(
-            Row(labels, row["currency"], {"amount": Figure(-row["total"], Drill(where, -1))})
+            Row(
+                labels,
+                row["currency"],
+                {"amount": Figure(-row["total"], Drill({"pk__in": of.values("pk")}, -1))},
+            )
         )
     return Table(("stream", "timing", "region", "model"), ("amount",), rows)
 
 
 def revenue_by_product(period: AccountingPeriod) -> Table:
-    """Sum the month's revenue by product, stream and the customer's country."""
+    """Sum the month's revenue by product, stream and where the customer was."""
     found = (
-        with_product(revenue_postings().filter(**within(period)))
-        .values_list(F("product"), "account_id", "customer__country", "currency")
+        with_region(with_product(revenue_postings().filter(**within(period))))
+        .values_list(F("product"), "account_id", F("region"), "currency")
         .annotate(total=Sum("amount_minor"))
-        .order_by("currency", F("product"), "account_id", "customer__country")
+        .order_by("currency", F("product"), "account_id", F("region"))
     )
     rows = []
     for product, account, country, currency, total in found:
         of = with_product(
-            revenue_postings().filter(
-                account=account, customer__country=country, currency=currency, **within(period)
-            )
+            revenue_postings().filter(account=account, currency=currency, **within(period))
         )
+        of = _of_region(of, country)
         is_it = Q(product=product) if product is not None else Q(product__isnull=True)
         labels = {
             "product": product or "-", "stream": STREAMS.get(account, account),
@@ -93,6 +96,11 @@ def revenue_by_product(period: AccountingPeriod) -> Table:
         drill = Drill({"pk__in": of.filter(is_it).values("pk")}, -1)
         rows.append(Row(labels, currency, {"amount": Figure(-total, drill)}))
     return Table(("product", "stream", "region"), ("amount",), rows)
+
+
+def _of_region(postings: QuerySet[Posting], region: str | None) -> QuerySet[Posting]:
+    is_it = Q(region=region) if region is not None else Q(region__isnull=True)
+    return with_region(postings).filter(is_it)
 
 
 def prior_period_revenue(period: AccountingPeriod) -> Table:
