@@ -6,12 +6,10 @@ whose follows from the amounts that each entry moved, and from what stood there 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 
 from django.db.models import Sum
 
-from billing_project.kernel.money import prorate
 from revrec.models import ObligationKind, PerformanceObligation, Posting
 from revrec.posting import Account
 from revrec.selectors.modifications import moved, taker_of
@@ -19,7 +17,10 @@ from revrec.selectors.modifications import moved, taker_of
 
 @dataclass(frozen=True)
 class Stake:
-    """What a line's own price still has in a promise: its own, or one that took it over."""
+    """What a line's own price still has in a promise: its own, or one that took it over.
+
+    Rounded down: several lines may end together, and must not end more than the promise owes.
+    """
 
     owed_by: PerformanceObligation
     left_minor: int
@@ -37,7 +38,7 @@ def stake_of(promise: PerformanceObligation) -> Stake | None:
         since = given.entry_id
     share *= _kept(bearer, since, None)
     left = max(bearer.price_minor - bearer.recognised_minor, 0)
-    return Stake(bearer, prorate(left, Decimal(share.numerator), Decimal(share.denominator)))
+    return Stake(bearer, left * share.numerator // share.denominator)
 
 
 def _given(promise: PerformanceObligation, since: int) -> Posting | None:

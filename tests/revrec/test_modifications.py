@@ -334,3 +334,34 @@ def test_finance_proposes_a_change_in_the_back_office(shop: Shop) -> None:
     made = ContractModification.objects.get()
     assert (made.treatment, made.lines.count()) == ("prospective", 2)
     assert made.policy_change.effective_at > LONG_AGO
+
+
+@pytest.mark.usefixtures("books_hold")
+@pytest.mark.parametrize("is_disputed", [False, True])
+def test_halves_of_one_promise_that_end_at_once_are_no_more_than_it_owes(
+    shop: Shop, is_disputed: bool
+) -> None:
+    customer, fee, more = _sold(shop, once=2_362)  # On 11 January 21.00 are left of each.
+    if is_disputed:
+        shop.pay(fee.invoice, "2026-01-02")
+    _change(shop, [fee], [more], BLENDS)
+    recognise(customer, "2026-01-12T09")  # Of 42.00 in 80 days one day: 0.53; 41.47 are left.
+    assert balances(customer)["2120"] == -4_147
+
+    if is_disputed:
+        dispute = record_dispute(
+            invoice=fee.invoice, amount_minor=5_462, reason="general", method="stripe",
+            reference="d", opened_at=on("2026-01-12T10"), by=shop.maker, at=on("2026-01-12T10"),
+        )  # fmt: skip
+        record_dispute_outcome(
+            dispute=dispute, verdict="lost", decided_at=on("2026-01-12T11"), by=shop.maker,
+            at=on("2026-01-12T11"),
+        )  # fmt: skip
+    else:
+        write_off_invoice(invoice=fee.invoice, reason="x", by=shop.maker, at=on("2026-01-12T11"))
+    recognise(customer, "2026-01-12T12")
+
+    # 20.73 of each; the cent that is neither's is earned as the promise ends.
+    assert balances(customer)["2120"] == -1
+    recognise(customer, "2026-04-01")
+    assert "2120" not in balances(customer)
